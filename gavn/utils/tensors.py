@@ -1,0 +1,29 @@
+"""Pictures as files and OpenCV hold them, and as networks want them."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_tensor(images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
+    """uint8 BGR pictures (..., h, w, 3) to a float32 RGB tensor (..., 3, h, w) in [0, 1].
+
+    A list of pictures of one size is stacked. Raises ValueError unless uint8 with three channels.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+        raise ValueError(f'expected uint8 pictures (..., h, w, 3), got {images.dtype} {images.shape}')
+    planes = np.moveaxis(images[..., ::-1], -1, -3)
+    return torch.from_numpy(np.ascontiguousarray(planes)).float().div_(255)
+
+
+def to_images(tensor: Tensor) -> np.ndarray:
+    """A float RGB tensor (..., 3, h, w) to uint8 BGR pictures (..., h, w, 3): clamped, then rounded.
+
+    Not-a-number becomes black, so check a network's output before it gets here.
+    """
+    if tensor.dim() < 3 or tensor.shape[-3] != 3:
+        raise ValueError(f'expected a tensor (..., 3, h, w), got {tuple(tensor.shape)}')
+    levels = tensor.detach().float().clamp(0, 1).mul(255).round().nan_to_num(0).to(torch.uint8)
+    return np.ascontiguousarray(levels.movedim(-3, -1).flip(-1).cpu().numpy())
