@@ -1,0 +1,38 @@
+# Two commands: `make demo` does the whole job on data made here; `make test` runs the suite.
+# Both set up .venv first and reuse it afterwards.
+PYTHON ?= python3
+TASK ?= car
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(BIN)/gavn demo --task $(TASK)
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+
+# One stamp per set of extras, so that changing a requirement installs again and nothing else does.
+$(VENV)/.demo: $(VENV)/.base
+	$(BIN)/pip install -c constraints.txt -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,test]'
+	touch $@
+
+$(VENV)/.base: setup.py constraints.txt requirements-nodeps.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 12) and f"gavn needs Python 3.10 to 3.12, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c constraints.txt pip setuptools wheel
+	$(BIN)/pip install --no-build-isolation --no-deps -r requirements-nodeps.txt
+	touch $@
+
+clean:
+	rm -rf experiments results tb_logger datasets/demo_*
