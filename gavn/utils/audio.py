@@ -1,0 +1,107 @@
+"""What the networks hear: mel-frequency cepstra of 16 kHz sound, twenty columns around every video frame.
+
+The features are those of python_speech_features 0.6 with its defaults, which SyncNet and its descendants
+use: 25 ms rectangular windows every 10 ms, pre-emphasis 0.97, 512-point power spectrum, 26 mel filters from 0
+to 8 kHz, orthonormal DCT, lifter 22, first coefficient replaced by the log energy.
+"""
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SAMPLE_RATE = 16000  # samples a second
+HOP = SAMPLE_RATE // 100  # samples from one column of cepstra to the next: 10 ms
+COLUMN_RATE = SAMPLE_RATE // HOP  # columns a second
+FRAME_RATE = 25  # video frames a second that the networks are trained at
+MFCC_PER_FRAME = COLUMN_RATE // FRAME_RATE  # 4 columns a video frame
+WINDOW_FRAMES = 5  # a window of sound spans five video frames, as SyncNet's
+WINDOW_COLUMNS = WINDOW_FRAMES * MFCC_PER_FRAME  # 20
+COLUMNS_BEFORE = (WINDOW_FRAMES // 2) * MFCC_PER_FRAME  # 8: the window is centred on its frame
+CEPSTRA = 13
+
+_SPAN = SAMPLE_RATE * 25 // 1000  # samples that one column is computed from: 25 ms
+_FFT = 512
+_FILTERS = 26
+_PREEMPHASIS = 0.97
+_LIFTER = 22
+_CHUNK = 8192  # columns computed at once, so that an hour of sound fits in memory
+
+
+def _triangles() -> np.ndarray:
+    """Mel filters (26, 257), each from the centre of the last to the centre of the next."""
+    top = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
+    hertz = 700 * (10 ** (np.linspace(0, top, _FILTERS + 2) / 2595) - 1)
+    edges = np.floor((_FFT + 1) * hertz / SAMPLE_RATE)
+    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bins = np.arange(_FFT // 2 + 1)
+    return np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)).clip(0)
+
+
+def _liftered_dct() -> np.ndarray:
+    """Orthonormal DCT-II of the 26 log energies, its first 13 rows scaled by the lifter: (13, 26)."""
+    order = np.arange(CEPSTRA)[:, None]
+    basis = np.cos(np.pi * order * (2 * np.arange(_FILTERS) + 1) / (2 * _FILTERS)) * math.sqrt(2 / _FILTERS)
+    basis[0] /= math.sqrt(2)
+    return basis * (1 + _LIFTER / 2 * np.sin(np.pi * order / _LIFTER))
+
+
+@lru_cache(maxsize=4)
+def _matrices(device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(_triangles()).to(device), torch.from_numpy(_liftered_dct()).to(device)
+
+
+def _log(energy: Tensor) -> Tensor:
+    """Logarithm with zeros, and only zeros, lifted to the double-precision epsilon, as the reference does."""
+    return torch.where(energy == 0, torch.finfo(torch.float64).eps, energy).log()
+
+
+def _cepstra(spans: Tensor) -> Tensor:
+    """Pre-emphasised samples (..., f, 400) to cepstra (..., f, 13)."""
+    filters, transform = _matrices(spans.device)
+    power = torch.fft.rfft(spans, _FFT).abs().square() / _FFT
+    coefficients = _log(power @ filters.T) @ transform.T
+    return torch.cat([_log(power.sum(-1, keepdim=True)), coefficients[..., 1:]], dim=-1)
+
+
+def _spans(signal: Tensor) -> Tensor:
+    """Samples (..., n) to overlapping spans (..., f, 400); the last is completed with zeros."""
+    emphasised = torch.cat([signal[..., :1], signal[..., 1:] - _PREEMPHASIS * signal[..., :-1]], dim=-1)
+    count = 1 + max(0, math.ceil((signal.shape[-1] - _SPAN) / HOP))
+    missing = (count - 1) * HOP + _SPAN - signal.shape[-1]
+    return F.pad(emphasised, (0, missing)).unfold(-1, _SPAN, HOP)
+
+
+def mfcc(signal: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Cepstra (..., f, 13) of 16 kHz sound (..., n) in int16 units (-32768..32767, whatever the type).
+
+    Computed in float64. Column i covers 25 ms from i * 10 ms on. The sound of T frames at 25 a second (640 T
+    samples) gives 4 T - 1 columns; sound shorter than 25 ms, even none, gives one, completed with silence.
+    """
+    spans = _spans(torch.as_tensor(signal).double())
+    return torch.cat([_cepstra(chunk) for chunk in spans.split(_CHUNK, dim=-2)], dim=-2).to(dtype)
+
+
+def mfcc_windows(features: Tensor | np.ndarray, times: Tensor | np.ndarray | Sequence[float]) -> Tensor:
+    """The sound around each video frame: cepstra (f, 13) and frame times (t,) in seconds to (t, 1, 13, 20).
+
+    A frame at time s takes columns [c - 8, c + 12) with c = round(100 s): at 25 frames a second frame t takes
+    [4 t - 8, 4 t + 12), that is SyncNet's window of five frames centred on frame t. Time zero is the first
+    sample; before it and after the end the edge column is repeated. Rows are cepstra, columns time, values as
+    they are (not normalised). Raises ValueError for cepstra of another shape.
+    """
+    features = torch.as_tensor(features)
+    if features.dim() != 2 or features.shape[0] < 1 or features.shape[1] != CEPSTRA:
+        raise ValueError(f'expected cepstra (f >= 1, {CEPSTRA}), got {tuple(features.shape)}')
+    centres = (torch.as_tensor(times, dtype=torch.float64) * COLUMN_RATE).round().long().to(features.device)
+    columns = torch.arange(-COLUMNS_BEFORE, WINDOW_COLUMNS - COLUMNS_BEFORE, device=features.device)
+    index = (centres[:, None] + columns).clamp(0, features.shape[0] - 1)
+    return features[index].transpose(1, 2).unsqueeze(1)
+
+
+def silence(times: Tensor | np.ndarray | Sequence[float]) -> Tensor:
+    """What a frame without sound hears: the cepstra of digital silence (t, 1, 13, 20), float32."""
+    return mfcc_windows(mfcc(torch.zeros(_SPAN)), times)
