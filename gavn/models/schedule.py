@@ -1,0 +1,89 @@
+"""Which phase of training an iteration belongs to, and its learning rate: functions of the iteration alone.
+
+Nothing is remembered between iterations, so a run that was stopped and resumed does what an unbroken one
+does, and a changed option file takes effect at once.
+"""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one learning rate and one set of trained modules.
+
+    Attributes:
+        name: what the log calls it.
+        lr: learning rate.
+        iters: iterations it lasts.
+        start: iterations before it.
+        train: prefixes of the parameters that are trained, e.g. `temporal`; empty for all.
+        temporal_only: run the network without its identity module (the first stage).
+    """
+
+    name: str
+    lr: float
+    iters: int
+    start: int = 0
+    train: tuple[str, ...] = ()
+    temporal_only: bool = False
+
+    @property
+    def end(self) -> int:
+        """The last iteration of the phase."""
+        return self.start + self.iters
+
+    def trains(self, parameter: str) -> bool:
+        """Whether a parameter of this name lies under one of the trained prefixes."""
+        return not self.train or any(f'{parameter}.'.startswith(f'{prefix}.') for prefix in self.train)
+
+
+class Schedule:
+    """Consecutive phases; iterations count from 1 as in BasicSR.
+
+    Args:
+        phases: mappings {name, lr, iters | epochs, train, temporal_only}, `train.phases` of an option file.
+        warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
+        iters_per_epoch: how many iterations an epoch has, for phases given in epochs.
+
+    Raises ValueError for no phases, and for one without a length.
+    """
+
+    def __init__(self, phases: Sequence[Mapping[str, Any]], warmup_iter: int = 0,
+                 iters_per_epoch: int | None = None) -> None:
+        if not phases:
+            raise ValueError('train.phases is empty: name at least one phase')
+        self.warmup_iter = warmup_iter
+        self.phases: list[Phase] = []
+        for entry in phases:
+            self.phases.append(Phase(
+                name=entry['name'], lr=float(entry['lr']), iters=_length(entry, iters_per_epoch),
+                start=self.total, train=tuple(entry.get('train') or ()),
+                temporal_only=entry.get('temporal_only', False)))
+
+    @property
+    def total(self) -> int:
+        """Iterations of all phases together."""
+        return self.phases[-1].end if self.phases else 0
+
+    def phase(self, iteration: int) -> Phase:
+        """The phase of iteration 1, 2 ...; the first one before that, the last one after the end."""
+        return next((phase for phase in self.phases if iteration <= phase.end), self.phases[-1])
+
+    def lr(self, iteration: int) -> float:
+        """The learning rate of an iteration."""
+        rise = min(1.0, iteration / self.warmup_iter) if self.warmup_iter > 0 else 1.0
+        return self.phase(iteration).lr * rise
+
+
+def _length(entry: Mapping[str, Any], iters_per_epoch: int | None) -> int:
+    name = entry['name']
+    if entry.get('iters') is not None:
+        iters = int(entry['iters'])
+    elif entry.get('epochs') is not None and iters_per_epoch is not None:
+        iters = int(entry['epochs'] * iters_per_epoch)
+    else:
+        raise ValueError(f'phase {name}: its length is unknown; give `iters`, or `epochs` with training data')
+    if iters < 1:
+        raise ValueError(f'phase {name} lasts {iters} iterations; it needs at least one')
+    return iters
