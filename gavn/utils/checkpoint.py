@@ -1,0 +1,224 @@
+"""Weights on disk: read without executing anything, loaded strictly, and bundled with the options they need.
+
+Three kinds of file are understood: BasicSR checkpoints (`.pth` holding `params` and `params_ema`), plain
+state dictionaries (`.pth` or `.safetensors`) and bundles. A bundle is one safetensors file with all that
+restoration needs: its tensors are named `<network>/<parameter>`, its header carries the networks' options and
+the facts about their training as JSON.
+"""
+import json
+import os
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gavn.utils.files import atomic_path
+
+State = dict[str, Tensor]
+PathLike = str | os.PathLike[str]
+
+PREFERRED_KEYS = ('params_ema', 'params')  # the averaged weights are the better ones
+BUNDLE_FORMAT = 1
+_HEADER = 'gavn'
+_DAMAGED = 'it may be cut short or another kind of file: fetch or make it again'
+# What the unpickler of torch.load was seen to raise on files that are not checkpoints.
+_UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
+               AssertionError, struct.error)
+_SHOWN = 4  # names listed per kind of mismatch; the rest are counted
+
+# What the names of parameters say about the class that made them; the first that fits is named.
+_SIGNATURES = {
+    'GAVN': ('temporal.', 'reconstruction.'),
+    'PFLDAV': ('backbone.', 'head.'),
+    'BasicVSR++': ('spynet.', 'deform_align.'),
+    'EDVR': ('pcd_align.', 'conv_first.'),
+    'SyncNet': ('netcnnaud.', 'netcnnlip.'),
+}
+
+
+class CheckpointError(Exception):
+    """Weights that are missing, unreadable, unsafe or not those of this network."""
+
+
+def load_state(path: PathLike, key: str | None = None) -> State:
+    """Reads a state dictionary from `path` onto the CPU; pickled objects are refused, never executed.
+
+    Args:
+        path: a `.safetensors` file, or a `.pth` with plain or BasicSR contents.
+        key: the entry to take: `params`, `params_ema`, or the name of a network in a bundle. By default
+            `params_ema` where there is one, then `params`, then the only network of a bundle.
+
+    Raises CheckpointError if the file is absent, unreadable, lacks the entry, or holds more than tensors.
+    """
+    path = _existing(path)
+    if path.suffix == '.safetensors':
+        options, networks = _read_safetensors(path)
+        content: Mapping[str, Any] = networks if options else networks['']
+    else:
+        content = _read_pickle(path)
+    return _strip_parallel(_choose(content, key, path))
+
+
+def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Loads `state` into `network` if names and shapes agree exactly, and changes nothing otherwise.
+
+    Args:
+        network: receives the weights.
+        state: parameters and buffers by name.
+        name: what to call the weights in an error, best their file.
+
+    Raises CheckpointError naming the first parameters that are missing, unknown or of another shape, the
+    class that probably made the weights, and what to do.
+    """
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    shapes = [f'{key} is {_shape(state[key])}, not {_shape(own[key])}'
+              for key in own if key in state and state[key].shape != own[key].shape]
+    if missing or unexpected or shapes:
+        raise CheckpointError(_mismatch(network, state, name, missing, unexpected, shapes))
+    network.load_state_dict(state)
+
+
+def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], nn.Module]],
+                meta: Mapping[str, Any]) -> None:
+    """Writes networks and the options that build them again to one safetensors file, atomically.
+
+    Args:
+        path: should end in `.safetensors`.
+        networks: by name (`network_g`, `network_l`): the option dictionary (`type` and its arguments) and the
+            network with its weights.
+        meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `versions` ...
+
+    Raises ValueError for a name with a slash in it, TypeError for options that JSON cannot hold.
+    """
+    tensors = {}
+    for name, (_, network) in networks.items():
+        if '/' in name or not name:
+            raise ValueError(f'{name!r} cannot name a network in a bundle')
+        for key, value in network.state_dict().items():
+            tensors[f'{name}/{key}'] = value.detach().cpu().contiguous().clone()
+    options = {**meta, 'format': BUNDLE_FORMAT,
+               'networks': {name: dict(option) for name, (option, _) in networks.items()}}
+    header = {_HEADER: json.dumps(options, sort_keys=True)}
+    with atomic_path(path) as part:
+        save_file(tensors, part, metadata=header)
+
+
+def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
+    """Reads what `save_bundle` wrote: the options (`networks` and the meta data) and a state per network.
+
+    Raises CheckpointError if the file is absent, unreadable, or is no bundle of a format known here.
+    """
+    path = _existing(path)
+    options, networks = _read_safetensors(path) if path.suffix == '.safetensors' else ({}, {})
+    if not options:
+        raise CheckpointError(f'{path} is no bundle: it lacks the options that build the network\n'
+                              'make one of an experiment with `gavn bundle -opt FILE.yml -o FILE.safetensors`')
+    if options.get('format') != BUNDLE_FORMAT:
+        raise CheckpointError(f'{path} is a bundle of format {options.get("format")}, this version reads '
+                              f'{BUNDLE_FORMAT}\nupdate gavn, or make the bundle again')
+    lacking = set(options['networks']) - set(networks)
+    if lacking:
+        raise CheckpointError(f'{path} names {", ".join(sorted(lacking))} but holds no weights for it\n'
+                              f'{_DAMAGED}')
+    return options, {name: networks[name] for name in options['networks']}
+
+
+def _existing(path: PathLike) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        what = 'is a folder, not a file of weights' if path.is_dir() else 'does not exist'
+        raise CheckpointError(f'weights {path}: {what}\ngive the path of a .safetensors or .pth file')
+    return path
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
+    """Options ({} for a plain file) and the tensors by network ('' in a plain file)."""
+    try:
+        with safe_open(path, framework='pt') as file:
+            options = json.loads((file.metadata() or {}).get(_HEADER, '{}'))
+        tensors = load_file(path)
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f'{path} is not a readable safetensors file ({error})\n{_DAMAGED}') from error
+    networks: dict[str, State] = {}
+    for name, tensor in tensors.items():
+        network, _, key = name.rpartition('/') if options else ('', '', name)
+        networks.setdefault(network, {})[key] = tensor
+    return options, networks or {'': {}}
+
+
+def _read_pickle(path: Path) -> Mapping[str, Any]:
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f'{path} is damaged or holds pickled objects, which could run code: refused\n'
+                              'export its state dictionary alone (tensors by name) and give that') from error
+    except _UNREADABLE as error:
+        raise CheckpointError(f'{path} is not a readable checkpoint ({error})\n{_DAMAGED}') from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}, not weights by name\n'
+                              'export a state dictionary (tensors by name) and give that')
+    return content
+
+
+def _choose(content: Mapping[str, Any], key: str | None, path: Path) -> State:
+    groups = {name: value for name, value in content.items() if isinstance(value, Mapping)}
+    if not groups and key is None:
+        chosen: Any = content
+    elif key is not None:
+        chosen = groups.get(key)
+    else:
+        chosen = next((groups[name] for name in PREFERRED_KEYS if name in groups), None)
+        if chosen is None and len(groups) == 1:
+            chosen = next(iter(groups.values()))
+    if chosen is None:
+        asked = f'no entry {key!r}' if key else f'none of {", ".join(PREFERRED_KEYS)}'
+        raise CheckpointError(f'{path} has {asked}; it holds {", ".join(sorted(groups)) or "plain weights"}\n'
+                              'choose one of these by its key')
+    strangers = [str(name) for name, value in chosen.items()
+                 if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if strangers or not chosen:
+        raise CheckpointError(f'{path} holds no weights but {_some(strangers) or "nothing"}\n'
+                              'a training state (.state) is not a network: give a file of models/ beside it')
+    return dict(chosen)
+
+
+def _strip_parallel(state: State) -> State:
+    """Removes the prefix that data-parallel wrappers put before every name."""
+    return {key.removeprefix('module.'): value for key, value in state.items()}
+
+
+def _mismatch(network: nn.Module, state: Mapping[str, Tensor], name: str, missing: list[str],
+              unexpected: list[str], shapes: list[str]) -> str:
+    """The words of a failed strict load."""
+    own = type(network).__name__
+    lines = [f'weights {name} do not fit the network {own}']
+    for words, names in (('missing', missing), ('unknown', unexpected), ('other shape', shapes)):
+        if names:
+            lines.append(f'  {words}: {_some(names)}')
+    maker = next((cls for cls, marks in _SIGNATURES.items()
+                  if all(any(key.startswith(mark) for key in state) for mark in marks)), None)
+    if maker and maker != own:
+        lines.append(f'these look like weights of {maker}: give them to it, or give weights of {own}')
+    elif shapes and not missing and not unexpected:
+        lines.append('same class, other size: build the network with the options that trained these weights '
+                     '(the widths, such as num_feat, differ)')
+    else:
+        lines.append(f'give weights of {own} made with the same options (its switches add and remove parts)')
+    return '\n'.join(lines)
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ', '.join(names[:_SHOWN]) + (f' and {rest} more' if rest > 0 else '')
+
+
+def _shape(tensor: Tensor) -> str:
+    return 'x'.join(map(str, tensor.shape)) or 'a number'
