@@ -120,7 +120,7 @@ def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
     options, networks = _read_safetensors(path) if path.suffix == '.safetensors' else ({}, {})
     if not options:
         raise CheckpointError(f'{path} is no bundle: it lacks the options that build the network\n'
-                              'make one of an experiment with `gavn bundle -opt FILE.yml -o FILE.safetensors`')
+                              'make one of an experiment: `gavn bundle -opt FILE.yml -o FILE.safetensors`')
     if options.get('format') != BUNDLE_FORMAT:
         raise CheckpointError(f'{path} is a bundle of format {options.get("format")}, this version reads '
                               f'{BUNDLE_FORMAT}\nupdate gavn, or make the bundle again')
