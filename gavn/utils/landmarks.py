@@ -1,0 +1,139 @@
+"""The 68 iBUG face points: their mirror image, error, drawing and head pose.
+
+Two coordinate systems: pixels, where whole numbers are pixel centres (as OpenCV and the landmark detectors
+count), and the unit square of a frame, where 0 and 1 are its outer edges. Mirroring a picture is then exactly
+`x -> 1 - x`, whatever its size. The last axis is always (x, y), x to the right and y down.
+"""
+from collections.abc import Sequence
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+Points = TypeVar('Points', np.ndarray, Tensor)
+
+N_POINTS = 68
+MOUTH = slice(48, 68)
+EYE_CORNERS = (36, 45)
+
+# Chains of neighbouring points and whether the last one joins the first.
+_LINES = ((range(0, 17), False), (range(17, 22), False), (range(22, 27), False), (range(27, 31), False),
+          (range(31, 36), False), (range(36, 42), True), (range(42, 48), True), (range(48, 60), True),
+          (range(60, 68), True))
+
+# What each point becomes when the picture is mirrored: jaw, brows, nose ridge, nostrils, eyes, lips.
+FLIP = np.array([*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+                 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+                 *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)])
+
+# A grown-up's face at rest, our own rough measure in millimetres: x to the right of the picture, y down, z
+# away from the camera, origin between the eyes. The picture's left half and the midline; the right half
+# mirrors it.
+_LEFT_HALF = {
+    0: (-72, 0, 70), 1: (-71, 19, 68), 2: (-69, 38, 64), 3: (-65, 57, 57), 4: (-58, 75, 46), 5: (-47, 91, 34),
+    6: (-33, 105, 23), 7: (-17, 115, 15), 8: (0, 118, 12),
+    17: (-58, -17, 22), 18: (-50, -24, 11), 19: (-39, -26, 4), 20: (-27, -24, 0), 21: (-15, -19, -2),
+    27: (0, 0, 0), 28: (0, 12, -8), 29: (0, 24, -15), 30: (0, 36, -22),
+    31: (-15, 46, -3), 32: (-8, 48, -8), 33: (0, 50, -11),
+    36: (-43, 2, 14), 37: (-36, -4, 7), 38: (-26, -4, 6), 39: (-18, 3, 9), 40: (-26, 6, 7), 41: (-36, 6, 9),
+    48: (-26, 72, 6), 49: (-16, 66, -3), 50: (-6, 63, -8), 51: (0, 64, -8),
+    57: (0, 82, -5), 58: (-9, 81, -4), 59: (-17, 78, 0),
+    60: (-22, 72, 4), 61: (-8, 70, -5), 62: (0, 71, -6), 66: (0, 73, -5), 67: (-8, 73, -4),
+}
+# Brow ends, eye corners, nostrils, mouth corners, lower lip and chin, as PFLD estimates its pose.
+_POSE_POINTS = (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54, 57, 8)
+# A face crop (box plus 40 % on every side) is about 270 mm across, the point between the eyes above its
+# middle.
+_CROP_MILLIMETRES = 270
+_BETWEEN_EYES = (0.5, 0.27)
+# The camera stands several face widths away: its focal length in sides of the crop.
+_FOCAL_SIDES = 4
+
+
+def _whole_face() -> np.ndarray:
+    """The generic face (68, 3) in millimetres from its left half."""
+    right_half = {int(FLIP[i]): (-x, y, z) for i, (x, y, z) in _LEFT_HALF.items()}
+    points = right_half | _LEFT_HALF
+    return np.array([points[i] for i in range(N_POINTS)], dtype=np.float64)
+
+
+FACE_3D = _whole_face()
+# The same seen from the front in a face crop, unit square (68, 2).
+MEAN_FACE = FACE_3D[:, :2] / _CROP_MILLIMETRES + _BETWEEN_EYES
+for _constant in (FACE_3D, MEAN_FACE):
+    _constant.setflags(write=False)
+
+
+def to_unit(points: Points, width: int, height: int) -> Points:
+    """Pixel coordinates (..., 2) of a `width` x `height` picture to its unit square."""
+    return _stack((points[..., 0] + 0.5) / width, (points[..., 1] + 0.5) / height)
+
+
+def to_pixels(points: Points, width: int, height: int) -> Points:
+    """Unit-square coordinates (..., 2) to pixels of a `width` x `height` picture; undoes `to_unit`."""
+    return _stack(points[..., 0] * width - 0.5, points[..., 1] * height - 0.5)
+
+
+def flip(points: Points) -> Points:
+    """Points (..., 68, 2) of the mirrored picture, unit square: sides swapped, x turned round."""
+    mirrored = points[..., FLIP, :]
+    return _stack(1 - mirrored[..., 0], mirrored[..., 1])
+
+
+def nme(pred: Points, true: Points, points: slice | Sequence[int] = slice(None)) -> Points:
+    """Normalised mean error (...,): mean distance over `points` in percent of the outer-eye distance.
+
+    `pred` and `true` are (..., 68, 2) in one coordinate system with square units; `points=MOUTH` takes the
+    lips only, by the same eye distance. Infinite where both outer eye corners of `true` coincide.
+    """
+    distance = _norm(pred[..., points, :] - true[..., points, :]).mean(-1)
+    left, right = EYE_CORNERS
+    return 100 * distance / _norm(true[..., left, :] - true[..., right, :])
+
+
+def draw(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """A copy of `image` (h, w, 3) uint8 BGR with `points` (68, 2), in pixels, drawn as lines and dots."""
+    canvas = np.ascontiguousarray(image).copy()
+    fraction_bits = 4  # OpenCV draws between pixels in fixed point
+    fixed = np.rint(np.asarray(points) * 2**fraction_bits).astype(np.int32)
+    for chain, closed in _LINES:
+        cv2.polylines(canvas, [fixed[list(chain)]], closed, (80, 200, 80), 1, cv2.LINE_AA, fraction_bits)
+    for x, y in fixed.tolist():
+        cv2.circle(canvas, (x, y), 2**fraction_bits, (40, 40, 255), -1, cv2.LINE_AA, fraction_bits)
+    return canvas
+
+
+def euler_angles(points: np.ndarray, size: float) -> np.ndarray:
+    """Pitch, yaw and roll (..., 3) in radians, float32, of faces (..., 68, 2) in pixels of a square crop.
+
+    Fourteen points are fitted with a generic 3-D face (perspective camera of a crop of side `size`, iterated
+    from the frontal view). The head's rotation is Rz(roll) Ry(yaw) Rx(pitch) about the axes x right, y down,
+    z away from the camera. Raises ValueError for points that are not finite.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if not np.isfinite(points).all():
+        raise ValueError('landmarks hold values that are not finite; drop such frames before training')
+    seen = np.ascontiguousarray(points[..., _POSE_POINTS, :]).reshape(-1, len(_POSE_POINTS), 2)
+    angles = [_pose(face, size) for face in seen]
+    return np.array(angles, dtype=np.float32).reshape(*points.shape[:-2], 3)
+
+
+def _pose(seen: np.ndarray, size: float) -> tuple[float, float, float]:
+    """Pitch, yaw and roll of one face from its fourteen points (14, 2) in pixels."""
+    focal, middle = _FOCAL_SIDES * size, size / 2 - 0.5
+    camera = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
+    rotation, shift = np.zeros(3), np.array([0.0, 0.0, _FOCAL_SIDES * _CROP_MILLIMETRES])
+    model = FACE_3D[list(_POSE_POINTS)]
+    _, rotation, _ = cv2.solvePnP(model, seen, camera, None, rotation, shift, useExtrinsicGuess=True)
+    r = cv2.Rodrigues(rotation)[0]
+    return np.arctan2(r[2, 1], r[2, 2]), np.arcsin(np.clip(-r[2, 0], -1, 1)), np.arctan2(r[1, 0], r[0, 0])
+
+
+def _stack(x: Points, y: Points) -> Points:
+    return torch.stack((x, y), -1) if isinstance(x, Tensor) else np.stack((x, y), -1)
+
+
+def _norm(vectors: Points) -> Points:
+    return (vectors ** 2).sum(-1) ** 0.5
