@@ -1,0 +1,153 @@
+"""Windows of a few consecutive frames with their sound and landmarks, for training."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
+from gavn.data.samples import Sound, detector_view, parse_options
+from gavn.utils import landmarks
+from gavn.utils.tensors import to_tensor
+
+_logger = logging.getLogger('basicsr')  # asking basicsr for it would set it up too early
+CONTEXT = 2  # frames on either side of the outputs that `gt_frames: valid` leaves without ground truth
+_STARTS = 1  # marks the generator of a clip's first frame, apart from those of its windows
+
+
+@DATASET_REGISTRY.register()
+class AVClipDataset(Dataset):
+    """Training windows of a prepared data set folder.
+
+    An epoch holds as many windows as fit side by side into each clip, from a first frame drawn per clip and
+    epoch. The index tells the epoch: `epoch, i = divmod(index, len(self))`, and every draw comes from
+    `numpy.random.default_rng([manual_seed, epoch, i])`, so that a sample depends on nothing else: not on
+    workers, not on the order, not on a resume.
+
+    A sample, with t = num_frame and m = t, t - 4 or 1 frames of ground truth:
+        lq (t, 3, h, w), gt (m, 3, h, w): float32 RGB in [0, 1], cropped alike
+        audio (m, 1, 13, 20): raw cepstra; landmarks (m, 68, 2): in the unit square of the full frame
+        face (m, 3, 112, 112): the full degraded frames, reduced: the landmark detector's input
+        region (4,): x0, y0, x1, y1 of the crop in the unit square of the full frame
+        key: '<clip>/<first frame>'
+
+    With `use_hflip`, half the samples are mirrored, landmarks included; region lies in the mirrored frame.
+    Raises ValueError and FileNotFoundError (absent folder, split or layer) with the remedy.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """Its section of the option file.
+
+        root: data set folder. split: train, val or test. degradation: layer of the input frames.
+        io_backend: {type: disk | lmdb | auto}. num_frame: t. gt_frames: all, valid (t - 4) or center (1).
+        crop_size: side of a square crop in pixels, null for full frames. use_hflip: mirror half the samples.
+        audio: true, zeros (digital silence) or shuffled (another clip's). dataset_enlarge_ratio: read by the
+        sampler. manual_seed: of every draw.
+        """
+
+        root: str
+        degradation: str
+        split: str = 'train'
+        io_backend: dict[str, str] = field(default_factory=lambda: {'type': 'auto'})
+        num_frame: int = 7
+        gt_frames: str = 'valid'
+        crop_size: int | None = None
+        use_hflip: bool = True
+        audio: bool | str = True
+        dataset_enlarge_ratio: int = 1
+        manual_seed: int = 0
+
+        def outputs(self) -> slice:
+            """Which of the window's frames have ground truth."""
+            choices = {'all': slice(0, self.num_frame), 'valid': slice(CONTEXT, self.num_frame - CONTEXT),
+                       'center': slice(self.num_frame // 2, self.num_frame // 2 + 1)}
+            if self.gt_frames not in choices:
+                raise ValueError(f'gt_frames: {self.gt_frames!r} is none of {", ".join(choices)}')
+            if not range(self.num_frame)[choices[self.gt_frames]]:
+                raise ValueError(f'gt_frames: {self.gt_frames} of num_frame: {self.num_frame} leaves none')
+            return choices[self.gt_frames]
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.options = parse_options(self.Options, opt, 'AVClipDataset')
+        self.outputs = self.options.outputs()
+        root, backend = self.options.root, self.options.io_backend['type']
+        self.entries = self._long_enough(read_meta(root, self.options.split))
+        self.lq = ClipStore(root, self.options.degradation, backend)
+        self.gt = ClipStore(root, 'gt', backend)
+        self.landmarks = ClipStore(root, 'landmarks', backend)
+        self.sound = Sound.open(root, backend, self.entries, self.options.audio)
+        counts = [entry.n_frames // self.options.num_frame for entry in self.entries]
+        self.first = np.cumsum([0, *counts])  # number of each clip's first window
+
+    def __len__(self) -> int:
+        """Windows of one epoch."""
+        return int(self.first[-1])
+
+    def __iter__(self) -> Iterator[dict[str, Tensor | str]]:
+        """The samples of epoch 0 (indices themselves never end)."""
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        epoch, i = divmod(index, len(self))
+        entry, start = self._window(epoch, i)
+        draw = np.random.default_rng([self.options.manual_seed, epoch, i])
+        frames = range(start, start + self.options.num_frame)
+        outputs = frames[self.outputs]
+        mirrored = self.options.use_hflip and draw.random() < 0.5
+        step = -1 if mirrored else 1
+        lq = [self.lq.frame(entry.clip, n)[:, ::step] for n in frames]
+        gt = [self.gt.frame(entry.clip, n)[:, ::step] for n in outputs]
+        points = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]
+        points = torch.from_numpy(landmarks.to_unit(points, width=entry.shape[1], height=entry.shape[0]))
+        box, region = self._crop(entry.shape, draw)
+        return {
+            'lq': to_tensor([image[box] for image in lq]),
+            'gt': to_tensor([image[box] for image in gt]),
+            'audio': self.sound.windows(entry, outputs, draw),
+            'landmarks': landmarks.flip(points) if mirrored else points,
+            'face': detector_view([np.ascontiguousarray(image) for image in lq[self.outputs]]),
+            'region': region,
+            'key': f'{entry.clip}/{start:08d}',
+        }
+
+    def _window(self, epoch: int, i: int) -> tuple[ClipEntry, int]:
+        """Clip and first frame of window i."""
+        number = int(np.searchsorted(self.first, i, side='right')) - 1
+        entry, first, length = self.entries[number], int(self.first[number]), self.options.num_frame
+        draw = np.random.default_rng([self.options.manual_seed, epoch, first, _STARTS])
+        return entry, int(draw.integers(entry.n_frames % length + 1)) + (i - first) * length
+
+    def _crop(self, shape: tuple[int, int, int], draw: np.random.Generator
+              ) -> tuple[tuple[slice, slice], Tensor]:
+        """Slices of the crop and its place in the unit square."""
+        height, width, _ = shape
+        size = self.options.crop_size
+        if size is None:
+            return (slice(height), slice(width)), torch.tensor([0.0, 0.0, 1.0, 1.0])
+        if size > min(height, width):
+            raise ValueError(f'crop_size: {size} is larger than the frames ({height}x{width}) of '
+                             f'{self.options.root}')
+        y, x = (int(draw.integers(side - size + 1)) for side in (height, width))
+        region = torch.tensor([x / width, y / height, (x + size) / width, (y + size) / height])
+        return (slice(y, y + size), slice(x, x + size)), region
+
+    def _long_enough(self, entries: list[ClipEntry]) -> list[ClipEntry]:
+        """Leaves out, with a warning, clips that no window fits into."""
+        length = self.options.num_frame
+        kept = [entry for entry in entries if entry.n_frames >= length]
+        place = f'{self.options.root}, split {self.options.split}'
+        if not kept:
+            raise ValueError(f'{place}: none of {len(entries)} clips has num_frame: {length} frames')
+        if len(kept) < len(entries):
+            _logger.warning('%s: %d of %d clips have fewer than num_frame: %d frames and are left out',
+                            place, len(entries) - len(kept), len(entries), length)
+        return kept

@@ -1,0 +1,205 @@
+"""Whole clips, frame by frame, for validation and tests."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
+from gavn.data.samples import Sound, detector_view, parse_options
+from gavn.utils import landmarks
+from gavn.utils.audio import FRAME_RATE, silence
+from gavn.utils.tensors import to_tensor
+
+IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
+Reader = Callable[[int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip: its frames are read as they are asked for, so its length costs no memory.
+
+    Attributes:
+        key: its name.
+        n_frames: its length.
+        lq, gt: read frame i, uint8 BGR; `gt` is None where there is no ground truth.
+        audio: (n_frames, 1, 13, 20) raw cepstra.
+        landmarks: (n_frames, 68, 2) in the unit square, None where unknown.
+    """
+
+    key: str
+    n_frames: int
+    lq: Reader
+    gt: Reader | None
+    audio: Tensor
+    landmarks: Tensor | None
+
+    def frames(self) -> Iterator[dict[str, Tensor]]:
+        """Per frame: lq, gt (3, h, w), audio (1, 13, 20), landmarks (68, 2), face (3, 112, 112).
+
+        What is not known of the clip (gt, landmarks) is absent. Pictures are RGB in [0, 1]. Raises ValueError
+        where lq and gt differ in size.
+        """
+        for i in range(self.n_frames):
+            image = self.lq(i)
+            sample = {'lq': to_tensor(image), 'audio': self.audio[i], 'face': detector_view([image])[0]}
+            if self.gt is not None:
+                sample['gt'] = to_tensor(self.gt(i))
+                if sample['gt'].shape != sample['lq'].shape:
+                    raise ValueError(f'{self.key}, frame {i}: lq is {tuple(sample["lq"].shape[1:])} but gt '
+                                     f'{tuple(sample["gt"].shape[1:])} pixels; both must have one size')
+            if self.landmarks is not None:
+                sample['landmarks'] = self.landmarks[i]
+            yield sample
+
+
+@DATASET_REGISTRY.register()
+class AVVideoDataset(Dataset):
+    """Whole clips of a prepared data set folder, or of plain folders of pictures.
+
+    `self[i]` is plain, {'key', 'index'}, so that the stock loader can carry it; `clip(i)` opens the clip.
+    Plain folders (`dataroot_lq`, and `dataroot_gt` if there is ground truth) hold one clip's pictures, or a
+    folder of pictures per clip, in the order of their names; their sound is digital silence.
+    Raises ValueError and FileNotFoundError with the remedy.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """Its section of the option file.
+
+        root: data set folder; split: train, val or test; degradation: layer of the input frames; io_backend:
+        {type: disk | lmdb | auto}; audio: true, zeros (digital silence) or shuffled (another clip's).
+        dataroot_lq, dataroot_gt: plain folders, in place of root and degradation.
+        max_frames: frames of each clip, from its first, null for all. manual_seed: of the shuffling.
+        """
+
+        root: str | None = None
+        degradation: str | None = None
+        split: str = 'val'
+        io_backend: dict[str, str] = field(default_factory=lambda: {'type': 'auto'})
+        audio: bool | str = True
+        dataroot_lq: str | None = None
+        dataroot_gt: str | None = None
+        max_frames: int | None = None
+        manual_seed: int = 0
+
+        def __post_init__(self) -> None:
+            prepared = self.root is not None and self.degradation is not None
+            if prepared == (self.dataroot_lq is not None):
+                raise ValueError('AVVideoDataset takes either root and degradation or dataroot_lq')
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.options = parse_options(self.Options, opt, 'AVVideoDataset')
+        self.source = _Folders(self.options) if self.options.dataroot_lq else _Prepared(self.options)
+        if not len(self.source):
+            raise ValueError(f'{self.options.dataroot_lq or self.options.root}: no clips '
+                             f'(split {self.options.split})')
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[dict[str, str | int]]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int) -> dict[str, str | int]:
+        return {'key': self.source.key(index), 'index': index}
+
+    def clip(self, index: int) -> Clip:
+        """Opens a clip; reads its sound and landmarks, no frame."""
+        return self.source.clip(index)
+
+
+class _Prepared:
+    """Clips of a data set folder."""
+
+    def __init__(self, options: AVVideoDataset.Options) -> None:
+        root, backend = str(options.root), options.io_backend['type']
+        self.options = options
+        self.entries = read_meta(root, options.split)
+        self.lq = ClipStore(root, str(options.degradation), backend)
+        self.gt = ClipStore(root, 'gt', backend)
+        self.landmarks = ClipStore(root, 'landmarks', backend)
+        self.sound = Sound.open(root, backend, self.entries, options.audio)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def key(self, index: int) -> str:
+        return self.entries[index].clip
+
+    def clip(self, index: int) -> Clip:
+        entry = self.entries[index]
+        n_frames = _limited(entry.n_frames, self.options)
+        height, width, _ = entry.shape
+        points = self.landmarks.array(entry.clip)[:n_frames]
+        draw = np.random.default_rng([self.options.manual_seed, index])
+        return Clip(key=entry.clip, n_frames=n_frames, lq=_reader(self.lq, entry), gt=_reader(self.gt, entry),
+                    audio=self.sound.windows(entry, range(n_frames), draw),
+                    landmarks=torch.from_numpy(landmarks.to_unit(points, width=width, height=height)))
+
+
+class _Folders:
+    """Clips as plain folders of pictures."""
+
+    def __init__(self, options: AVVideoDataset.Options) -> None:
+        self.options = options
+        self.lq = _pictures(Path(str(options.dataroot_lq)))
+        self.gt = _pictures(Path(options.dataroot_gt)) if options.dataroot_gt else None
+        self.keys = sorted(self.lq)
+        if self.gt is not None:
+            for key in self.keys:
+                lq, gt = len(self.lq[key]), len(self.gt.get(key, ()))
+                if lq != gt:
+                    raise ValueError(f'clip {key!r} has {lq} pictures in {options.dataroot_lq} but {gt} in '
+                                     f'{options.dataroot_gt}')
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key(self, index: int) -> str:
+        return self.keys[index]
+
+    def clip(self, index: int) -> Clip:
+        key = self.keys[index]
+        n_frames = _limited(len(self.lq[key]), self.options)
+        gt = None if self.gt is None else _picture_reader(self.gt[key])
+        return Clip(key=key, n_frames=n_frames, lq=_picture_reader(self.lq[key]), gt=gt,
+                    audio=silence(np.arange(n_frames) / FRAME_RATE), landmarks=None)
+
+
+def _limited(n_frames: int, options: AVVideoDataset.Options) -> int:
+    return n_frames if options.max_frames is None else min(n_frames, options.max_frames)
+
+
+def _reader(store: ClipStore, entry: ClipEntry) -> Reader:
+    return lambda index: store.frame(entry.clip, index)
+
+
+def _picture_reader(paths: list[Path]) -> Reader:
+    def read(index: int) -> np.ndarray:
+        image = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR)
+        if image is None:
+            raise ValueError(f'{paths[index]} is not a readable picture')
+        return image
+    return read
+
+
+def _pictures(root: Path) -> dict[str, list[Path]]:
+    """Clip name -> its pictures, in the order of their names; a folder of pictures alone is one clip."""
+    if not root.is_dir():
+        raise FileNotFoundError(f'{root} is not a folder')
+    clips: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob('*')):
+        if path.suffix.lower() in IMAGE_ENDINGS:
+            folder = path.parent.relative_to(root)
+            clips.setdefault(folder.as_posix() if folder.parts else root.name, []).append(path)
+    return clips
