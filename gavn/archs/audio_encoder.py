@@ -1,8 +1,10 @@
 """The audio half of the network: an MFCC window becomes a feature vector."""
+
 import torch
 from torch import Tensor, nn
 
-CEPSTRA, COLUMNS = 13, 20  # rows and columns of an MFCC window: 13 coefficients over 0.2 s in steps of 10 ms
+from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
+
 SLOPE = 0.1  # of every LeakyReLU
 
 
@@ -22,10 +24,14 @@ class AudioEncoder(nn.Module):
         self.register_buffer('mean', torch.zeros(CEPSTRA))
         self.register_buffer('std', torch.ones(CEPSTRA))
         self.convs = nn.Sequential(  # 13 x 20 -> 13 x 20 -> 13 x 10 -> 7 x 5 -> 4 x 3
-            nn.Conv2d(1, 32, 3, 1, 1), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(32, 64, 3, (1, 2), 1), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(64, 128, 3, 2, 1), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(128, 128, 3, 2, 1), nn.LeakyReLU(SLOPE),
+            nn.Conv2d(1, 32, 3, 1, 1),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(32, 64, 3, (1, 2), 1),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(64, 128, 3, 2, 1),
+            nn.LeakyReLU(SLOPE),
+            nn.Conv2d(128, 128, 3, 2, 1),
+            nn.LeakyReLU(SLOPE),
         )
         self.fc = nn.Linear(128 * 4 * 3, self.out_features)
         self.lrelu = nn.LeakyReLU(SLOPE)
@@ -46,8 +52,9 @@ class AudioEncoder(nn.Module):
         """
         mean, std = (torch.as_tensor(x, dtype=self.mean.dtype, device=self.mean.device) for x in (mean, std))
         if mean.shape != (CEPSTRA,) or std.shape != (CEPSTRA,):
-            raise ValueError(f'mean and std need the shape ({CEPSTRA},), '
-                             f'got {tuple(mean.shape)} and {tuple(std.shape)}')
+            raise ValueError(
+                f'mean and std need the shape ({CEPSTRA},), got {tuple(mean.shape)} and {tuple(std.shape)}'
+            )
         if not bool((std > 0).all()):
             raise ValueError(f'the standard deviation of the MFCC must be positive, got {std.tolist()}')
         self.mean.copy_(mean)
@@ -55,7 +62,7 @@ class AudioEncoder(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Raw MFCC windows (n, 1, 13, 20) -> features (n, 256)."""
-        if audio.shape[1:] != (1, CEPSTRA, COLUMNS):
-            raise ValueError(f'expected MFCC windows (n, 1, {CEPSTRA}, {COLUMNS}), got {tuple(audio.shape)}')
+        if audio.shape[1:] != (1, CEPSTRA, WINDOW_COLUMNS):
+            raise ValueError(f'expected MFCC windows (n, 1, {CEPSTRA}, {WINDOW_COLUMNS}), got {tuple(audio.shape)}')
         audio = (audio - self.mean[:, None]) / self.std[:, None]
         return self.lrelu(self.fc(self.convs(audio).flatten(1)))

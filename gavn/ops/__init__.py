@@ -1,0 +1,6 @@
+"""Operators: modulated deformable convolution and the layer made of it."""
+
+from gavn.ops.deform_align import DeformableAlignPack, offset_magnitudes
+from gavn.ops.deform_conv import modulated_deform_conv2d
+
+__all__ = ['DeformableAlignPack', 'modulated_deform_conv2d', 'offset_magnitudes']

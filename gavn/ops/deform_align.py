@@ -1,0 +1,95 @@
+"""Deformable convolution as a layer: what moves the taps is predicted from other features."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gavn.ops.deform_conv import modulated_deform_conv2d
+
+
+class DeformableAlignPack(nn.Module):
+    """DCNv2 whose offsets and masks come from a second input (Chan et al. 2021, as in EDVR's alignment).
+
+    Parameters carry the names of basicsr's and mmcv's packs (`weight`, `bias`, `conv_offset.*`), so weights
+    go both ways. Offsets start at zero and masks at one half.
+
+    In training mode the layer remembers the largest mean offset of its calls as a tensor, without waiting for
+    the device; `offset_magnitudes` reads it.
+
+    Args:
+        in_channels: channels of the features that are sampled, and of those that predict the offsets.
+        out_channels: channels of the result.
+        kernel_size: side of the square kernel.
+        stride: of the convolution, like `padding`, `dilation` and `groups`.
+        padding: zeros added on each side.
+        dilation: distance between taps.
+        groups: groups of channels that are convolved apart.
+        deformable_groups: groups of input channels that share offsets and masks.
+        bias: add a bias.
+        backend: see `modulated_deform_conv2d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        deformable_groups: int = 1,
+        bias: bool = True,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.groups, self.deformable_groups, self.backend = groups, deformable_groups, backend
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        bound = 1 / math.sqrt(in_channels * kernel_size**2)
+        nn.init.uniform_(self.weight, -bound, bound)
+        self.conv_offset = nn.Conv2d(
+            in_channels, deformable_groups * 3 * kernel_size**2, kernel_size, stride, padding, dilation
+        )
+        nn.init.zeros_(self.conv_offset.weight)
+        nn.init.zeros_(self.conv_offset.bias)
+        self.offset_magnitude: Tensor | None = None
+
+    def forward(self, x: Tensor, feat: Tensor) -> Tensor:
+        """Sample x (n, c, h, w) where feat (n, c, h, w) says -> (n, out, oh, ow)."""
+        offset, mask = split_offset(self.conv_offset(feat))
+        return self.sample(x, offset, torch.sigmoid(mask))
+
+    def sample(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
+        """Convolve with given offsets in pixels and masks, see `modulated_deform_conv2d`."""
+        if self.training:
+            self._remember(offset.detach().abs().mean())
+        return modulated_deform_conv2d(
+            x, offset, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+            self.deformable_groups, self.backend,
+        )  # fmt: skip
+
+    def _remember(self, magnitude: Tensor) -> None:
+        old = self.offset_magnitude
+        self.offset_magnitude = magnitude if old is None else torch.maximum(old, magnitude)
+
+
+def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
+    """What an offset convolution gives (n, 3 k, h, w) -> offsets (n, 2 k, h, w), raw masks (n, k, h, w)."""
+    taps = predicted.shape[1] // 3
+    return torch.split(predicted, [2 * taps, taps], dim=1)
+
+
+def offset_magnitudes(network: nn.Module) -> dict[str, Tensor]:
+    """Largest mean |offset| in pixels of each deformable layer since the last reading, by the layer's name.
+
+    Above some tens of pixels a deformable network has lost itself (its authors' own guard is 50). The values
+    stay on their device; layers that were not called in training mode since are left out.
+    """
+    layers = {n: m for n, m in network.named_modules() if getattr(m, 'offset_magnitude', None) is not None}
+    magnitudes = {name: layer.offset_magnitude for name, layer in layers.items()}
+    for layer in layers.values():
+        layer.offset_magnitude = None
+    return magnitudes
