@@ -1,0 +1,185 @@
+"""Face crops and sound in, restored face crops out: networks and windows, no video files."""
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import gavn
+from gavn.archs.inputs import layout_of, network_inputs
+from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe, RestoreError, weight_files
+from gavn.utils.audio import silence
+from gavn.utils.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
+from gavn.utils.files import sha256
+from gavn.utils.option_file import read_options
+from gavn.utils.tensors import to_tensor
+from gavn.utils.windows import run
+
+PathLike = str | os.PathLike[str]
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+DETECTOR_SIZE = 112  # pixels: the landmark detector's input, a whole face crop reduced by area
+
+
+def find_device(name: str = 'auto') -> torch.device:
+    """`auto` is a GPU if there is one, else the CPU. Raises RestoreError for a device that is not here."""
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RestoreError(f'device {name} cannot be used here ({str(error).splitlines()[0]})\n'
+                           'use --device auto or cpu') from error
+    return device
+
+
+@dataclass
+class Restorer:
+    """Networks with their weights, ready to restore face crops; made by `load` or `from_options`.
+
+    Attributes:
+        recipe: the options the networks were built from.
+        networks: `network_g` and, where it takes landmarks, `network_l`; moved to `device`, in eval mode.
+        device: see `find_device`.
+        dtype: `float32`, or `bfloat16` for autocast.
+        batch: windows per call of the network.
+        weights: where the weights came from, with their SHA-256.
+    """
+
+    recipe: Recipe
+    networks: dict[str, nn.Module]
+    device: str | torch.device = 'auto'
+    dtype: str = 'float32'
+    batch: int = 1
+    weights: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise RestoreError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
+        self.device = find_device(str(self.device))
+        for network in self.networks.values():
+            network.to(self.device).eval().requires_grad_(False)
+        try:
+            self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
+        except ValueError as error:
+            raise RestoreError(str(error)) from error
+
+    @classmethod
+    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = 'float32', batch: int = 1
+             ) -> Restorer:
+        """From a bundle (see `gavn.utils.checkpoint.save_bundle`), which holds the options that trained it.
+
+        Raises CheckpointError for weights unreadable or not fitting, RestoreError for unusable options.
+        """
+        options, states = load_bundle(weights)
+        recipe = Recipe.parse({**options, **options['networks']}, weights)
+        networks = recipe.build()
+        for name, network in networks.items():
+            load_strict(network, states[name], f'{weights} ({name})')
+        return cls(recipe, networks, device, dtype, batch, {str(weights): sha256(weights)})
+
+    @classmethod
+    def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,
+                     landmark_weights: PathLike | None = None, device: str = 'auto', dtype: str = 'float32',
+                     batch: int = 1) -> Restorer:
+        """From an option file and checkpoints.
+
+        Args:
+            opt_path: the option file that trained (or tests) the network.
+            weights: of `network_g`; by default those of `gavn.pipeline.recipe.weight_files`.
+            landmark_weights: of `network_l`; by default `path.pretrain_network_l`.
+            device, dtype, batch: see the class.
+
+        Raises CheckpointError for weights absent, unreadable or not fitting, RestoreError and OptionError for
+        unusable options.
+        """
+        options, _ = read_options(opt_path)
+        recipe = Recipe.parse(options, opt_path)
+        networks = recipe.build()
+        files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
+        sums = {}
+        for name, network in networks.items():
+            path = given[name] or files[name]
+            if not path:
+                raise CheckpointError(f'no weights for {name}: {opt_path} names none\ngive their file')
+            load_strict(network, load_state(path), str(path))
+            sums[str(path)] = sha256(path)
+        return cls(recipe, networks, device, dtype, batch, sums)
+
+    def save(self, path: PathLike) -> None:
+        """Writes networks and options as a bundle for `load`."""
+        recipe = self.recipe
+        versions = {name: importlib.metadata.version(name) for name in ('torch', 'basicsr')}
+        meta = {'task': recipe.task, 'network_inputs': list(recipe.inputs), 'window': recipe.window,
+                'sources': self.weights,
+                'versions': {'gavn': gavn.__version__, 'python': platform.python_version(), **versions}}
+        networks = {name: (recipe.networks[name], network) for name, network in self.networks.items()}
+        save_bundle(path, networks, meta)
+
+    def restore(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
+                ) -> Iterator[np.ndarray]:
+        """Restores consecutive face crops of one face, in memory that does not grow with their number.
+
+        Args:
+            frames: uint8 BGR (h, w, 3), all of one size, framed as the network was trained (224x224 crops).
+            audio: as many raw MFCC windows (1, 13, 20), each taken at its frame's time; None = silence.
+
+        Yields a uint8 BGR picture of the same size per frame. Raises ValueError if there are more of one than
+        of the other, RestoreError if the network returns something that is not a number.
+        """
+        for frame, residual in self._with_residuals(frames, audio):
+            yield (frame + residual).round().clip(0, 255).astype(np.uint8)
+
+    def residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
+                  ) -> Iterator[np.ndarray]:
+        """As `restore`, but yields what to add to each frame: float32 BGR (h, w, 3), units of 1/255."""
+        for _, residual in self._with_residuals(frames, audio):
+            yield residual
+
+    def _with_residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None
+                        ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        waiting: deque[tuple[np.ndarray, Tensor]] = deque()
+
+        def clip() -> Iterator[dict[str, Tensor]]:
+            for image, sound in _paired(frames, audio):
+                sample = self._sample(image, sound)
+                waiting.append((image, sample['lq']))
+                yield sample
+
+        for restored in run(self._forward, clip(), self.layout, self.batch):
+            image, lq = waiting.popleft()
+            yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).numpy()
+
+    def _sample(self, image: np.ndarray, sound: Tensor) -> dict[str, Tensor]:
+        sample = {'lq': to_tensor(image), 'audio': sound}
+        if 'landmarks' in self.recipe.inputs:
+            face = cv2.resize(image, (DETECTOR_SIZE, DETECTOR_SIZE), interpolation=cv2.INTER_AREA)
+            sample['face'] = to_tensor(face)
+        return sample
+
+    def _forward(self, batch: dict[str, Tensor]) -> Tensor:
+        device, dtype = torch.device(self.device), DTYPES[self.dtype]
+        batch = {key: value.to(device) for key, value in batch.items()}
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
+            result = self.networks[GENERATOR](batch['lq'], **inputs).float()
+        if not torch.isfinite(result).all():
+            raise RestoreError('the network returned values that are not finite\n'
+                               'use dtype float32, or other weights: these may come from a run that diverged')
+        return result.cpu()
+
+
+def _paired(frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None
+            ) -> Iterator[tuple[np.ndarray, Tensor]]:
+    if audio is not None:
+        return zip(frames, audio, strict=True)
+    quiet = silence([0.])[0]
+    return ((frame, quiet) for frame in frames)

@@ -1,0 +1,195 @@
+"""Restorer: built from stored options, streaming, exact where the network adds nothing."""
+import numpy as np
+import pytest
+import restore_fakes
+import torch
+import yaml
+from torch import nn
+
+from gavn.pipeline.recipe import Recipe, RestoreError
+from gavn.pipeline.restorer import Restorer, find_device
+from gavn.utils.audio import silence
+from gavn.utils.checkpoint import CheckpointError, save_bundle
+from gavn.utils.option_file import OptionError
+
+FULL = {'network_g': {'type': 'FakeRestorer', 'gain': 3.}, 'network_l': {'type': 'FakeDetector'},
+        'network_inputs': ['lq', 'audio', 'landmarks']}
+
+
+def faces(count: int, size: int = 32) -> list[np.ndarray]:
+    return list(np.random.default_rng(5).integers(0, 200, (count, size, size, 3), dtype=np.uint8))
+
+
+def sounds(count: int) -> list[torch.Tensor]:
+    return [torch.full((1, 13, 20), float(i)) for i in range(count)]
+
+
+def make(gain: float = 0., inputs: tuple[str, ...] = ('lq',), **options) -> Restorer:
+    network = {'type': 'FakeRestorer', 'gain': gain}
+    recipe = Recipe.parse({**FULL, 'network_g': network, 'network_inputs': inputs}, 'here')
+    return Restorer(recipe, recipe.build(), device='cpu', **options)
+
+
+@pytest.mark.parametrize('count', [0, 1, 2, 3, 4, 10])
+def test_zero_residual_is_bit_identical(count):
+    frames = faces(count)
+    got = list(make().restore(frames))
+    assert len(got) == count and all(np.array_equal(a, b) for a, b in zip(got, frames, strict=True))
+    assert all(not r.any() and r.dtype == np.float32 for r in make().residuals(frames))
+
+
+def test_gain_is_in_levels_and_saturates():
+    frames = [np.full((8, 8, 3), level, np.uint8) for level in (0, 100, 254)]
+    assert [int(frame[0, 0, 0]) for frame in make(gain=3.).restore(frames)] == [3, 103, 255]
+    assert [round(float(r.mean()), 3) for r in make(gain=3.).residuals(frames)] == [3., 3., 3.]
+
+
+def test_residual_keeps_colour_order():
+    class Blue(nn.Module):
+        layout = restore_fakes.Layout(1, 0)
+
+        def forward(self, lq):
+            return lq + torch.tensor([0., 0., 10 / 255])[:, None, None]  # RGB
+
+    recipe = Recipe.parse({**FULL, 'network_inputs': ['lq']}, 'here')
+    residual = next(Restorer(recipe, {'network_g': Blue()}, 'cpu').residuals(faces(1)))
+    assert np.allclose(residual.mean((0, 1)), [10, 0, 0], atol=1e-4)  # BGR
+
+
+@pytest.mark.parametrize('batch', [1, 4])
+def test_each_frame_hears_its_own_sound(batch):
+    frames = [np.zeros((8, 8, 3), np.uint8)] * 11
+    got = make(inputs=('lq', 'audio'), batch=batch).restore(frames, sounds(11))
+    assert [int(frame[0, 0, 0]) for frame in got] == list(range(11))
+
+
+def test_without_sound_there_is_silence():
+    residual = next(make(inputs=('lq', 'audio')).residuals(faces(1)))
+    assert residual.mean() == pytest.approx(float(silence([0.]).mean()), rel=1e-4)
+
+
+def test_landmarks_come_from_the_reduced_face():
+    frames = [np.full((224, 224, 3), 51, np.uint8)]
+    assert int(next(make(inputs=('lq', 'landmarks', 'audio')).restore(frames, sounds(1)))[0, 0, 0]) == 102
+
+
+def test_streams():
+    pulled = 0
+
+    def endless():
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield faces(1)[0]
+
+    outputs = make().restore(endless())
+    for _ in range(6):
+        next(outputs)
+    assert pulled <= 8
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_more_frames_than_sound_is_an_error():
+    with pytest.raises(ValueError, match='shorter'):
+        list(make(inputs=('lq', 'audio')).restore(faces(4), sounds(3)))
+
+
+def test_values_that_are_no_numbers_are_refused():
+    with pytest.raises(RestoreError, match='not finite'):
+        list(make(gain=float('nan')).restore(faces(1)))
+
+
+def test_bundle_round_trip(tmp_path):
+    made = make(gain=7., inputs=('lq', 'audio', 'landmarks'))
+    made.save(tmp_path / 'b.safetensors')
+    got = Restorer.load(tmp_path / 'b.safetensors', device='cpu')
+    assert got.recipe == made.recipe and list(got.weights) == [str(tmp_path / 'b.safetensors')]
+    assert [network.training for network in got.networks.values()] == [False, False]
+    frames = faces(5, 224)
+    assert np.array_equal(list(got.restore(frames)), list(made.restore(frames)))
+
+
+def test_bundle_with_weights_of_another_size(tmp_path):
+    path = tmp_path / 'b.safetensors'
+    wrong = {'type': 'FakeDetector', 'num_points': 98}
+    save_bundle(path, {'network_g': (FULL['network_g'], restore_fakes.FakeRestorer()),
+                       'network_l': (wrong, restore_fakes.FakeDetector(68))},
+                {'network_inputs': FULL['network_inputs']})
+    with pytest.raises(CheckpointError, match=r'network_l.*\n.*scale is 68x2, not 98x2'):
+        Restorer.load(path)
+
+
+def write(folder, options, name='o.yml'):
+    (folder / name).write_text(yaml.safe_dump(options))
+    return folder / name
+
+
+def test_from_test_options(tmp_path):
+    torch.save({'params': restore_fakes.FakeRestorer(gain=9.).state_dict()}, tmp_path / 'g.pth')
+    torch.save(restore_fakes.FakeDetector().state_dict(), tmp_path / 'l.pth')
+    paths = {'pretrain_network_g': str(tmp_path / 'g.pth'), 'pretrain_network_l': str(tmp_path / 'l.pth')}
+    opt = write(tmp_path, {**FULL, 'path': paths, 'network_inputs': ['lq']})
+    frame = np.full((8, 8, 3), 100, np.uint8)
+    assert int(next(Restorer.from_options(opt, device='cpu').restore([frame]))[0, 0, 0]) == 109
+    full = Restorer.from_options(write(tmp_path, {**FULL, 'path': paths}), device='cpu')
+    assert sorted(full.weights) == sorted(paths.values())
+
+
+def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models = tmp_path / 'experiments/run/models'
+    models.mkdir(parents=True)
+    torch.save({'params': restore_fakes.FakeRestorer(gain=9.).state_dict()}, models / 'net_g_latest.pth')
+    options = {**FULL, 'name': 'run', 'network_inputs': ['lq'], 'train': {},
+               'path': {'pretrain_network_g': 'no.pth'}, 'datasets': {'train': {'degradation': 'car_crf45'}}}
+    restorer = Restorer.from_options(write(tmp_path, options), device='cpu')
+    assert float(restorer.networks['network_g'].gain) == pytest.approx(9 / 255)
+    assert restorer.recipe.task == 'car_crf45'
+    torch.save({'params': restore_fakes.FakeRestorer(gain=4.).state_dict()}, tmp_path / 'other.pth')
+    restorer = Restorer.from_options(write(tmp_path, options), weights='other.pth', device='cpu')
+    assert float(restorer.networks['network_g'].gain) == pytest.approx(4 / 255)
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    ({'network_g': {'type': 'FakeRestore'}}, 'did you mean FakeRestorer'),
+    ({'network_g': {'type': 'FakeRestorer', 'gian': 1}}, "cannot be built.*'gian'"),
+    ({'network_g': None}, 'network_g names no type'),
+    ({'network_l': None}, 'network_l names no type'),
+    ({'network_g': {'type': 'FakeRestorer', 'radius': 3}}, 'without inject'),
+    ({'network_g': {'type': 'FakePerFrame'}, 'network_inputs': ['lq']}, 'no `layout`'),
+    ({'network_inputs': ['lq', 'sound']}, "network_inputs names sound"),
+])
+def test_unusable_options_are_named(change, words):
+    with pytest.raises(RestoreError, match=rf'(?s){words}'):
+        recipe = Recipe.parse({**FULL, **change}, 'o.yml')
+        Restorer(recipe, recipe.build(), 'cpu')
+
+
+def test_window_option_serves_networks_without_a_layout():
+    options = {'network_g': {'type': 'FakePerFrame'}, 'window': 'frame'}
+    recipe = Recipe.parse(options, 'o.yml')
+    frames = faces(4)
+    assert np.array_equal(list(Restorer(recipe, recipe.build(), 'cpu', batch=3).restore(frames)), frames)
+
+
+def test_no_weights_named(tmp_path):
+    with pytest.raises(CheckpointError, match='no weights for network_g'):
+        Restorer.from_options(write(tmp_path, {**FULL, 'path': {}}))
+
+
+@pytest.mark.parametrize('text', ['a: [', '- just a list', ''])
+def test_option_file_that_is_none(tmp_path, text):
+    (tmp_path / 'o.yml').write_text(text)
+    with pytest.raises(OptionError, match=r'o\.yml'):
+        Restorer.from_options(tmp_path / 'o.yml')
+
+
+def test_devices_and_dtypes():
+    assert find_device('cpu').type == 'cpu' and find_device('auto').type in ('cpu', 'cuda')
+    for name in ('cuda:99', 'abacus'):
+        with pytest.raises(RestoreError, match=f'device {name}'):
+            find_device(name)
+    with pytest.raises(RestoreError, match='float8'):
+        make(dtype='float8')
+    frames = faces(2)
+    assert np.array_equal(list(make(dtype='bfloat16').restore(frames)), frames)
