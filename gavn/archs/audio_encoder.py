@@ -63,6 +63,7 @@ class AudioEncoder(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """Raw MFCC windows (n, 1, 13, 20) -> features (n, 256)."""
         if audio.shape[1:] != (1, CEPSTRA, WINDOW_COLUMNS):
-            raise ValueError(f'expected MFCC windows (n, 1, {CEPSTRA}, {WINDOW_COLUMNS}), got {tuple(audio.shape)}')
+            expected = f'(n, 1, {CEPSTRA}, {WINDOW_COLUMNS})'
+            raise ValueError(f'expected MFCC windows {expected}, got {tuple(audio.shape)}')
         audio = (audio - self.mean[:, None]) / self.std[:, None]
         return self.lrelu(self.fc(self.convs(audio).flatten(1)))

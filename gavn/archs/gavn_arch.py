@@ -1,0 +1,206 @@
+"""GAVN, the general audio-assisted face video restoration network (arXiv 2508.04161, figure 2)."""
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from gavn.archs.gavn_identity import IdentityModule
+from gavn.archs.gavn_reconstruction import Reconstruction
+from gavn.archs.gavn_temporal import CONTEXT, SHARING, TemporalModule
+from gavn.archs.initialisation import keep_the_scale
+from gavn.utils.windows import Layout
+
+MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame
+CHOICES = {
+    'share_align': tuple(SHARING),
+    'attention': ('dot', 'elementwise'),
+    'eq9': ('similarity', 'literal'),
+    'audio_map': ('decode', 'tile'),
+    'init': ('scaled', 'ordinary'),
+}
+
+
+@ARCH_REGISTRY.register()
+class GAVN(nn.Module):
+    """Restore 2N+1 frames from 2N+5 with audio and landmarks of those 2N+1.
+
+    Sizes follow from eqs. 17 and 18: T and I^2 have a quarter of the frame's size, I^1 half of it. No other
+    assignment fits both. Where the paper leaves a gap, the choices are ours; they are named at the parts.
+
+    Without `inject` the alignments carry no content of the frames between the ends (see
+    `gavn.archs.gavn_temporal.Align`): such a network trains at any N, but only windows of N <= 1 are worth
+    running, so `layout` refuses larger ones, and `forward` takes just the number of frames it was made for.
+
+    Args:
+        num_feat: channels, a multiple of `deformable_groups`.
+        radius: the paper's N, 0 or more.
+        num_extract_block: residual blocks that follow the pre-deblur module.
+        num_reconstruct_block: residual blocks at a quarter and at half of the frame's size.
+        deformable_groups: groups of channels that are moved apart.
+        inject: add the reference's content after every alignment (ours).
+        temporal_skip: T_j = F_j + eq. 10 (ours).
+        share_align: `all`, `type` or `none`: which of eqs. 4 to 8 share one Align.
+        attention: `dot` or `elementwise`: the product of eq. 9.
+        eq9: `similarity` (weigh Y) or `literal` (weigh AF, as printed).
+        audio_map: `decode` or `tile`: how audio features get their places.
+        use_identity: have the identity module; without it this is the network of training stage 1.
+        use_audio: have audio features in eq. 16.
+        use_landmark: have landmark features in eq. 16.
+        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is the
+            libraries' own, with which the temporal module does not begin to learn (docs/initialisation.md).
+        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
+
+    Raises:
+        ValueError: an option has a value that is not among its choices.
+    """
+
+    def __init__(
+        self,
+        num_feat: int = 64,
+        radius: int = 1,
+        num_extract_block: int = 5,
+        num_reconstruct_block: tuple[int, int] = (10, 5),
+        deformable_groups: int = 8,
+        inject: bool = False,
+        temporal_skip: bool = False,
+        share_align: str = 'all',
+        attention: str = 'dot',
+        eq9: str = 'similarity',
+        audio_map: str = 'decode',
+        use_identity: bool = True,
+        use_audio: bool = True,
+        use_landmark: bool = True,
+        init: str = 'scaled',
+        dcn_backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_choices(share_align=share_align, attention=attention, eq9=eq9, audio_map=audio_map, init=init)
+        if radius < 0 or num_feat % deformable_groups:
+            raise ValueError(
+                f'need radius >= 0 and num_feat divisible by deformable_groups, got radius {radius}, '
+                f'num_feat {num_feat}, deformable_groups {deformable_groups}'
+            )
+        self.radius, self.inject = radius, inject
+        self.temporal = TemporalModule(
+            num_feat,
+            num_extract_block,
+            deformable_groups,
+            inject=inject,
+            temporal_skip=temporal_skip,
+            share_align=share_align,
+            attention=attention,
+            eq9=eq9,
+            dcn_backend=dcn_backend,
+        )
+        self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map) if use_identity else None
+        self.reconstruction = Reconstruction(num_feat, tuple(num_reconstruct_block), use_identity)
+        if init == 'scaled':
+            keep_the_scale(self)
+
+    @property
+    def layout(self) -> Layout:
+        """How the network lies over a clip: 2N+1 outputs, two more frames on either side.
+
+        Raises:
+            ValueError: N > 1 without `inject`.
+        """
+        if self.radius > 1 and not self.inject:
+            raise ValueError(
+                f'radius {self.radius} without inject: in so long a window the frames between the ends reach '
+                'no output but their own; restore with radius <= 1, or train with inject: true'
+            )
+        return Layout(2 * self.radius + 1, CONTEXT, 'sequence')
+
+    def forward(
+        self,
+        lq: Tensor,
+        audio: Tensor | None = None,
+        landmarks: Tensor | None = None,
+        region: Tensor | None = None,
+        temporal_only: bool = False,
+    ) -> Tensor:
+        """Restore all frames but two at either end.
+
+        Args:
+            lq: (n, t, 3, h, w), RGB in [0, 1], t = 2N+5; with `inject` any t >= 5. Any size: sides that are
+                no multiples of 16 are padded and the result is cropped.
+            audio: (n, t-4, 1, 13, 20), raw MFCC windows of the restored frames.
+            landmarks: (n, t-4, 68, 2), x and y in [0, 1] of the full face frame. No gradient flows to them.
+            region: (n, 4), x0 y0 x1 y1 in [0, 1]: which part of the full frame `lq` shows; None: all of it.
+            temporal_only: training stage 1: leave out the identity module and what reads it.
+
+        Returns:
+            (n, t-4, 3, h, w), RGB, not clamped.
+
+        Raises:
+            ValueError: an input is missing or its shape does not fit.
+        """
+        use_identity = self.identity is not None and not temporal_only
+        self._check_inputs(
+            lq, audio if use_identity else None, landmarks if use_identity else None, use_identity
+        )
+        height, width = lq.shape[-2:]
+        frames, region = _pad(lq, region)
+        restored_frames = frames[:, CONTEXT:-CONTEXT]
+
+        temporal = self.temporal(frames)  # (1)
+        identity = self._identity(restored_frames, audio, landmarks, region) if use_identity else None  # (2)
+        residual = self.reconstruction(temporal.flatten(0, 1), identity)
+        restored = residual.unflatten(0, temporal.shape[:2]) + restored_frames  # (3)
+        return restored[..., :height, :width]
+
+    def _identity(
+        self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        audio = None if audio is None else audio.flatten(0, 1)
+        landmarks = None if landmarks is None else landmarks.detach().flatten(0, 1)
+        return self.identity(
+            frames.flatten(0, 1), audio, landmarks, region.repeat_interleave(frames.shape[1], dim=0)
+        )
+
+    def _check_inputs(
+        self, lq: Tensor, audio: Tensor | None, landmarks: Tensor | None, use_identity: bool
+    ) -> None:
+        n, t = lq.shape[:2]
+        made_for = 2 * self.radius + 1 + 2 * CONTEXT
+        if t < 1 + 2 * CONTEXT or (t != made_for and not self.inject):
+            allowed = (
+                f'{1 + 2 * CONTEXT} or more' if self.inject else f'{made_for} (other lengths need inject)'
+            )
+            raise ValueError(f'got {t} frames, radius {self.radius} takes {allowed}')
+        if not use_identity:
+            return
+        for name, tensor, module in (
+            ('audio', audio, self.identity.audio),
+            ('landmarks', landmarks, self.identity.landmark),
+        ):
+            if module is None:
+                continue
+            if tensor is None:
+                raise ValueError(f'{name} is missing; build with use_{name.rstrip("s")}: false to go without')
+            if tensor.shape[:2] != (n, t - 2 * CONTEXT):
+                expected = f'({n}, {t - 2 * CONTEXT}, ...)'
+                raise ValueError(f'{name} has the shape {tuple(tensor.shape)}, expected {expected}')
+
+
+def _check_choices(**given: str) -> None:
+    for name, value in given.items():
+        if value not in CHOICES[name]:
+            raise ValueError(f'{name}: {value!r} is not one of {", ".join(CHOICES[name])}')
+
+
+def _pad(lq: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Pad right and below to multiples of 16, and widen the region by as much."""
+    n, _, _, height, width = lq.shape
+    right, below = -width % MULTIPLE, -height % MULTIPLE
+    if region is None:
+        region = lq.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(n, 4)
+    if not right and not below:
+        return lq, region
+    x0, y0, x1, y1 = region.unbind(1)
+    wider = torch.stack(
+        [x0, y0, x0 + (x1 - x0) * (1 + right / width), y0 + (y1 - y0) * (1 + below / height)], dim=1
+    )
+    mode = 'reflect' if right < width and below < height else 'replicate'
+    return F.pad(lq.flatten(0, 1), (0, right, 0, below), mode).unflatten(0, lq.shape[:2]), wider

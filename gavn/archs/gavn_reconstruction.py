@@ -1,0 +1,76 @@
+"""The reconstruction module (figure 4): temporal and identity features become a picture."""
+
+import torch.nn.functional as F
+from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
+from torch import Tensor, nn
+
+from gavn.archs.gavn_temporal import conv3, lrelu
+
+
+class FeatureTransform(nn.Module):
+    """Scale and shift features by maps made of others: x * Conv(I) + Conv(I), inside eqs. 17 and 18.
+
+    It starts near the identity (scale 1, shift 0), so that stage 2 begins where stage 1 ended.
+    """
+
+    def __init__(self, num_feat: int = 64) -> None:
+        super().__init__()
+        self.gamma, self.beta = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
+        for conv, bias in ((self.gamma, 1.0), (self.beta, 0.0)):
+            conv.weight.data *= 0.1
+            nn.init.constant_(conv.bias, bias)
+
+    def forward(self, x: Tensor, identity: Tensor) -> Tensor:
+        """Both (k, c, h, w)."""
+        return x * self.gamma(identity) + self.beta(identity)
+
+
+class UpBlock(nn.Module):
+    """Phi_UP: residual blocks, then twice the size by pixel shuffle."""
+
+    def __init__(self, num_feat: int, num_blocks: int) -> None:
+        super().__init__()
+        self.body = make_layer(ResidualBlockNoBN, num_blocks, num_feat=num_feat)
+        self.conv = conv3(num_feat, 4 * num_feat)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(k, c, h, w) -> (k, c, 2 h, 2 w)."""
+        return lrelu(F.pixel_shuffle(self.conv(self.body(x)), 2))
+
+
+class Reconstruction(nn.Module):
+    """Reconstruction module, eqs. 17 and 18 and the last convolutions of eq. 3.
+
+    Without identity features it is the head of training stage 1, with the same names.
+
+    Args:
+        num_feat: channels.
+        num_blocks: residual blocks at a quarter and at half of the frame's size.
+        use_identity: have the two feature transforms.
+    """
+
+    def __init__(
+        self, num_feat: int = 64, num_blocks: tuple[int, int] = (10, 5), use_identity: bool = True
+    ) -> None:
+        super().__init__()
+        self.sft2 = FeatureTransform(num_feat) if use_identity else None
+        self.up2 = UpBlock(num_feat, num_blocks[0])
+        self.sft1 = FeatureTransform(num_feat) if use_identity else None
+        self.up1 = UpBlock(num_feat, num_blocks[1])
+        self.hr = conv3(num_feat, num_feat)
+        self.last = conv3(num_feat, 3)
+
+    def forward(self, temporal: Tensor, identity: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """What is added to the frames.
+
+        Args:
+            temporal: T (k, c, h/4, w/4).
+            identity: I^1 (k, c, h/2, w/2) and I^2 (k, c, h/4, w/4); None in stage 1.
+
+        Returns (k, 3, h, w).
+        """
+        x = temporal if identity is None else self.sft2(temporal, identity[1])
+        x = self.up2(x)  # (17)
+        x = x if identity is None else self.sft1(x, identity[0])
+        x = self.up1(x)  # (18)
+        return self.last(lrelu(self.hr(x)))

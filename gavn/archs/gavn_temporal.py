@@ -1,0 +1,237 @@
+"""The inter-frame temporal module (figure 3a): aligned neighbours, weighted by likeness and fused.
+
+A pyramid is a list of features at three levels, (n, c, h, w), (n, c, h/2, w/2) and (n, c, h/4, w/4), where h
+and w are a quarter of the frame's.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
+from basicsr.archs.edvr_arch import PredeblurModule
+from torch import Tensor, nn
+
+from gavn.ops import DeformableAlignPack
+
+Pyramid = list[Tensor]
+
+# which alignment serves eqs. 4 (fa), 5 (ba), 6 (fs), 7 (bs) and 8 (af)
+SHARING = {
+    'all': dict.fromkeys(('fa', 'ba', 'fs', 'bs', 'af'), 'all'),
+    'type': {'fa': 'adjacent', 'ba': 'adjacent', 'fs': 'skip', 'bs': 'skip', 'af': 'self'},
+    'none': {name: name for name in ('fa', 'ba', 'fs', 'bs', 'af')},
+}
+CONTEXT = 2  # frames at either end that are seen but not restored
+
+
+def lrelu(x: Tensor) -> Tensor:
+    """Every activation of the network but those in residual blocks and attention: slope 0.1."""
+    return F.leaky_relu(x, 0.1, inplace=True)
+
+
+def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size, or halves it with stride 2."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride, 1)
+
+
+def double(x: Tensor) -> Tensor:
+    """Bilinear interpolation to twice the size."""
+    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
+
+
+class PyramidExtractor(nn.Module):
+    """Pre-deblur, residual blocks and two strided steps; parts and names are EDVR's (Wang et al. 2019)."""
+
+    def __init__(self, num_feat: int = 64, num_blocks: int = 5) -> None:
+        super().__init__()
+        self.predeblur = PredeblurModule(num_feat=num_feat, hr_in=True)
+        self.conv_1x1 = nn.Conv2d(num_feat, num_feat, 1)
+        self.feature_extraction = make_layer(ResidualBlockNoBN, num_blocks, num_feat=num_feat)
+        self.conv_l2_1, self.conv_l2_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)
+        self.conv_l3_1, self.conv_l3_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)
+
+    def forward(self, frames: Tensor) -> Pyramid:
+        """Frames (n, 3, h, w), sides divisible by 16 -> pyramid, level 1 at (h/4, w/4)."""
+        l1 = self.feature_extraction(self.conv_1x1(self.predeblur(frames)))
+        l2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(l1))))
+        l3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(l2))))
+        return [l1, l2, l3]
+
+
+class Align(nn.Module):
+    """Align a pyramid to a reference from coarse to fine with deformable convolution (eqs. 4 to 8).
+
+    EDVR's pyramid, cascading and deformable alignment with the same parameter names, but it returns all three
+    levels, because eqs. 4 to 7 align what was aligned before. Content comes from the neighbour alone, the
+    reference only says where to look; with `inject` a 1x1 convolution per level adds the reference's content
+    (ours, not the paper's), so that a chain of alignments gathers every frame it passes.
+    """
+
+    def __init__(
+        self,
+        num_feat: int = 64,
+        deformable_groups: int = 8,
+        inject: bool = False,
+        dcn_backend: str | None = None,
+    ) -> None:
+        super().__init__()
+
+        def convs(in_channels: int, levels: Sequence[str], kernel: int = 3) -> nn.ModuleDict:
+            return nn.ModuleDict(
+                {level: nn.Conv2d(in_channels, num_feat, kernel, 1, kernel // 2) for level in levels}
+            )
+
+        def dcn() -> DeformableAlignPack:
+            return DeformableAlignPack(
+                num_feat, num_feat, 3, padding=1, deformable_groups=deformable_groups, backend=dcn_backend
+            )
+
+        levels = ('l3', 'l2', 'l1')
+        self.offset_conv1 = convs(2 * num_feat, levels)
+        self.offset_conv2 = convs(2 * num_feat, levels[1:])
+        self.offset_conv2['l3'] = conv3(num_feat, num_feat)
+        self.offset_conv3 = convs(num_feat, levels[1:])
+        self.dcn_pack = nn.ModuleDict({level: dcn() for level in levels})
+        self.feat_conv = convs(2 * num_feat, levels[1:])
+        self.cas_offset_conv1 = conv3(2 * num_feat, num_feat)
+        self.cas_offset_conv2 = conv3(num_feat, num_feat)
+        self.cas_dcnpack = dcn()
+        self.inject = convs(2 * num_feat, levels, kernel=1) if inject else None
+
+    def forward(self, ref: Pyramid, nbr: Pyramid) -> Pyramid:
+        """Align(ref, nbr): the neighbour as seen from the reference's positions."""
+        offset3 = self._coarsest_offset(ref[2], nbr[2])
+        l3 = lrelu(self.dcn_pack['l3'](nbr[2], offset3))
+        offset2 = self._finer_offset('l2', ref[1], nbr[1], offset3)
+        l2 = lrelu(self._finer_features('l2', nbr[1], offset2, l3))
+        offset1 = self._finer_offset('l1', ref[0], nbr[0], offset2)
+        l1 = self._cascade(ref[0], self._finer_features('l1', nbr[0], offset1, l2))
+        aligned = [l1, l2, l3]
+        return aligned if self.inject is None else self._inject(aligned, ref)
+
+    def _coarsest_offset(self, ref: Tensor, nbr: Tensor) -> Tensor:
+        offset = lrelu(self.offset_conv1['l3'](torch.cat([nbr, ref], dim=1)))
+        return lrelu(self.offset_conv2['l3'](offset))
+
+    def _finer_offset(self, level: str, ref: Tensor, nbr: Tensor, coarser: Tensor) -> Tensor:
+        offset = lrelu(self.offset_conv1[level](torch.cat([nbr, ref], dim=1)))
+        # a pixel of the coarser level is two of this one
+        offset = lrelu(self.offset_conv2[level](torch.cat([offset, 2 * double(coarser)], dim=1)))
+        return lrelu(self.offset_conv3[level](offset))
+
+    def _finer_features(self, level: str, nbr: Tensor, offset: Tensor, coarser: Tensor) -> Tensor:
+        aligned = self.dcn_pack[level](nbr, offset)
+        return self.feat_conv[level](torch.cat([aligned, double(coarser)], dim=1))
+
+    def _cascade(self, ref: Tensor, aligned: Tensor) -> Tensor:
+        offset = lrelu(self.cas_offset_conv1(torch.cat([aligned, ref], dim=1)))
+        return lrelu(self.cas_dcnpack(aligned, lrelu(self.cas_offset_conv2(offset))))
+
+    def _inject(self, aligned: Pyramid, ref: Pyramid) -> Pyramid:
+        return [
+            lrelu(self.inject[level](torch.cat([own, other], dim=1)))
+            for level, own, other in zip(('l1', 'l2', 'l3'), aligned, ref, strict=True)
+        ]
+
+
+class TemporalFusion(nn.Module):
+    """Weigh aligned features by their likeness to the frame's own, and fuse them (eqs. 9 and 10).
+
+    Args:
+        num_feat: channels.
+        attention: `dot`: the product of eq. 9 is a dot product over channels, one map for all of them (as in
+            EDVR's temporal attention); `elementwise`: a map for each channel.
+        eq9: `similarity` weighs Y, the aligned features, as the sentence before the equation says;
+            `literal` weighs AF, as the equation is printed: Y then acts through its map alone.
+    """
+
+    def __init__(self, num_feat: int = 64, attention: str = 'dot', eq9: str = 'similarity') -> None:
+        super().__init__()
+        self.attention, self.eq9 = attention, eq9
+        self.emb_ref, self.emb_nbr = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
+        self.fusion = nn.Conv2d(5 * num_feat, num_feat, 1)
+
+    def forward(self, own: Tensor, aligned: Sequence[Tensor]) -> Tensor:
+        """AF_j (n, c, h, w) and the five Y_j in the order of eq. 10 -> T_j (n, c, h, w)."""
+        ref = self.emb_ref(own)
+        weighted = [self._weigh(y, own, ref) for y in aligned]
+        return lrelu(self.fusion(torch.cat(weighted, dim=1)))  # (10)
+
+    def _weigh(self, y: Tensor, own: Tensor, ref: Tensor) -> Tensor:
+        likeness = self.emb_nbr(y) * ref
+        if self.attention == 'dot':
+            likeness = likeness.sum(dim=1, keepdim=True)
+        return (y if self.eq9 == 'similarity' else own) * torch.sigmoid(likeness)  # (9)
+
+
+class TemporalModule(nn.Module):
+    """Inter-frame temporal module, eqs. 1 and 4 to 10.
+
+    Args:
+        num_feat: channels.
+        num_blocks: residual blocks of the feature extractor.
+        deformable_groups: groups of channels that are moved apart.
+        inject: see `Align`.
+        temporal_skip: T_j = F_j + eq. 10 (ours): the frame's own features pass by the alignments.
+        share_align: `all`: one Align for eqs. 4 to 8 (the paper writes one symbol); `type`: one each for
+            adjacent frames, skipped frames and the frame itself; `none`: five.
+        attention: see `TemporalFusion`, like `eq9`.
+        eq9: which features the attention weighs.
+        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
+    """
+
+    def __init__(
+        self,
+        num_feat: int = 64,
+        num_blocks: int = 5,
+        deformable_groups: int = 8,
+        inject: bool = False,
+        temporal_skip: bool = False,
+        share_align: str = 'all',
+        attention: str = 'dot',
+        eq9: str = 'similarity',
+        dcn_backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.temporal_skip = temporal_skip
+        self.align_for = SHARING[share_align]
+        self.extractor = PyramidExtractor(num_feat, num_blocks)
+        self.aligns = nn.ModuleDict(
+            {name: Align(num_feat, deformable_groups, inject, dcn_backend)
+             for name in dict.fromkeys(self.align_for.values())}
+        )  # fmt: skip
+        self.fuse = TemporalFusion(num_feat, attention, eq9)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (n, t, 3, h, w) -> T (n, t - 4, c, h/4, w/4) for all but two frames at either end.
+
+        The paper's ranges of eqs. 4 to 7 go one alignment further than eq. 10 reads; those four are left out.
+        """
+        t = frames.shape[1]
+        f = self._pyramids(frames)
+        fa = self._follow('fa', f, range(1, t - 2), step=1)  # (4)
+        ba = self._follow('ba', f, range(t - 2, 1, -1), step=-1)  # (5)
+        fs = self._follow('fs', f, range(2, t - 2), step=2)  # (6)
+        bs = self._follow('bs', f, range(t - 3, 1, -1), step=-2)  # (7)
+        af = self._follow('af', f, range(2, t - 2), step=0)  # (8)
+        fused = [
+            self.fuse(af[j][0], [y[j][0] for y in (fs, fa, af, ba, bs)])  # (9), (10)
+            for j in range(CONTEXT, t - CONTEXT)
+        ]
+        if self.temporal_skip:
+            fused = [f[j][0] + fused[j - CONTEXT] for j in range(CONTEXT, t - CONTEXT)]
+        return torch.stack(fused, dim=1)
+
+    def _pyramids(self, frames: Tensor) -> list[Pyramid]:
+        levels = self.extractor(frames.flatten(0, 1))
+        per_frame = [level.unflatten(0, frames.shape[:2]).unbind(1) for level in levels]
+        return [list(pyramid) for pyramid in zip(*per_frame, strict=True)]
+
+    def _follow(self, name: str, f: list[Pyramid], frames: Iterable[int], step: int) -> dict[int, Pyramid]:
+        """Align each frame's neighbour `step` before it: as aligned already, else as it is."""
+        align = self.aligns[self.align_for[name]]
+        aligned: dict[int, Pyramid] = {}
+        for j in frames:
+            aligned[j] = align(f[j], aligned.get(j - step, f[j - step]))
+        return aligned
