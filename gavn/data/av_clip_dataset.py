@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
-from gavn.data.samples import Sound, detector_view, parse_options
+from gavn.data.samples import Audio, Backend, Sound, Split, detector_view, parse_options
 from gavn.utils import landmarks
 from gavn.utils.tensors import to_tensor
 
@@ -49,20 +49,18 @@ class AVClipDataset(Dataset):
         root: data set folder. split: train, val or test. degradation: layer of the input frames.
         io_backend: {type: disk | lmdb | auto}. num_frame: t. gt_frames: all, valid (t - 4) or center (1).
         crop_size: side of a square crop in pixels, null for full frames. use_hflip: mirror half the samples.
-        audio: true, zeros (digital silence) or shuffled (another clip's). dataset_enlarge_ratio: read by the
-        sampler. manual_seed: of every draw.
+        audio: true, zeros (digital silence) or shuffled (another clip's). manual_seed: of every draw.
         """
 
         root: str
         degradation: str
-        split: str = 'train'
-        io_backend: dict[str, str] = field(default_factory=lambda: {'type': 'auto'})
+        split: Split = 'train'
+        io_backend: Backend = field(default_factory=Backend)
         num_frame: int = 7
-        gt_frames: str = 'valid'
+        gt_frames: Literal['all', 'valid', 'center'] = 'valid'
         crop_size: int | None = None
         use_hflip: bool = True
-        audio: bool | str = True
-        dataset_enlarge_ratio: int = 1
+        audio: Audio = True
         manual_seed: int = 0
 
         def outputs(self) -> slice:
@@ -79,7 +77,7 @@ class AVClipDataset(Dataset):
         super().__init__()
         self.options = parse_options(self.Options, opt, 'AVClipDataset')
         self.outputs = self.options.outputs()
-        root, backend = self.options.root, self.options.io_backend['type']
+        root, backend = self.options.root, self.options.io_backend.type
         self.entries = self._long_enough(read_meta(root, self.options.split))
         self.lq = ClipStore(root, self.options.degradation, backend)
         self.gt = ClipStore(root, 'gt', backend)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
-from gavn.data.samples import Sound, detector_view, parse_options
+from gavn.data.samples import Audio, Backend, Sound, Split, detector_view, parse_options
 from gavn.utils import landmarks
 from gavn.utils.audio import FRAME_RATE, silence
 from gavn.utils.tensors import to_tensor
@@ -83,9 +83,9 @@ class AVVideoDataset(Dataset):
 
         root: str | None = None
         degradation: str | None = None
-        split: str = 'val'
-        io_backend: dict[str, str] = field(default_factory=lambda: {'type': 'auto'})
-        audio: bool | str = True
+        split: Split = 'val'
+        io_backend: Backend = field(default_factory=Backend)
+        audio: Audio = True
         dataroot_lq: str | None = None
         dataroot_gt: str | None = None
         max_frames: int | None = None
@@ -122,7 +122,7 @@ class _Prepared:
     """Clips of a data set folder."""
 
     def __init__(self, options: AVVideoDataset.Options) -> None:
-        root, backend = str(options.root), options.io_backend['type']
+        root, backend = str(options.root), options.io_backend.type
         self.options = options
         self.entries = read_meta(root, options.split)
         self.lq = ClipStore(root, str(options.degradation), backend)

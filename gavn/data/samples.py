@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import cv2
 import numpy as np
@@ -16,7 +16,16 @@ from gavn.utils.tensors import to_tensor
 DETECTOR_SIZE = 112  # pixels: the landmark detector's input
 AUDIO_CHOICES = (True, 'zeros', 'shuffled')
 
+Audio = bool | Literal['zeros', 'shuffled']
+Split = Literal['train', 'val', 'test']
 T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class Backend:
+    """`io_backend`: where layers are read from; auto takes LMDB where there is one."""
+
+    type: Literal['auto', 'disk', 'lmdb'] = 'auto'
 
 
 def parse_options(kind: type[T], options: Mapping[str, Any], name: str) -> T:
@@ -24,9 +33,11 @@ def parse_options(kind: type[T], options: Mapping[str, Any], name: str) -> T:
 
     Raises ValueError naming what is missing.
     """
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    own = {key: value for key, value in options.items() if key in get_type_hints(kind)}
     try:
-        return kind(**{key: value for key, value in options.items() if key in known})
+        if isinstance(own.get('io_backend'), Mapping):
+            own['io_backend'] = Backend(**own['io_backend'])
+        return kind(**own)
     except TypeError as error:
         raise ValueError(f'options of {name}: {error}') from error
 
@@ -50,7 +61,7 @@ class Sound:
     others: tuple[ClipEntry, ...] = ()
 
     @classmethod
-    def open(cls, root: str, backend: str, entries: Sequence[ClipEntry], audio: bool | str) -> Sound:
+    def open(cls, root: str, backend: str, entries: Sequence[ClipEntry], audio: Audio) -> Sound:
         """Raises ValueError for a choice that is none of AUDIO_CHOICES, or with nothing to shuffle."""
         if audio not in AUDIO_CHOICES:
             raise ValueError(f'audio: {audio!r} is none of true, zeros, shuffled')

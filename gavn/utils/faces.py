@@ -1,0 +1,139 @@
+"""Face geometry: boxes, the square a face is cropped from, the crop, and its way back into the picture.
+
+Coordinates are continuous, in pixels, from the picture's outer edge: 0 is the left edge of the first pixel,
+0.5 its centre, and the width is the right edge of the last.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+CROP_SIZE = 224  # pixels: what the networks are trained on
+CROP_MARGIN = 0.4  # of SyncNet's and VoxCeleb2's crops
+
+
+@dataclass(frozen=True)
+class Box:
+    """An upright rectangle, x0 < x1 and y0 < y1; it may reach beyond the picture."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        """From left to right, in pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        """From top to bottom, in pixels."""
+        return self.y1 - self.y0
+
+    @property
+    def area(self) -> float:
+        """In square pixels."""
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its middle (x, y)."""
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, in [0, 1]."""
+        width = min(self.x1, other.x1) - max(self.x0, other.x0)
+        height = min(self.y1, other.y1) - max(self.y0, other.y0)
+        shared = max(width, 0) * max(height, 0)
+        return shared / (self.area + other.area - shared)
+
+    def scaled(self, factor: float) -> Box:
+        """The same box in a picture `factor` times as large."""
+        return Box(self.x0 * factor, self.y0 * factor, self.x1 * factor, self.y1 * factor)
+
+
+def crop_box(box: Box, margin: float = CROP_MARGIN) -> Box:
+    """The square that SyncNet and VoxCeleb2 crop for a detected face.
+
+    With s half of the longer side, it is 2 s (1 + margin) wide, centred on the face from left to right, and
+    reaches from s above its centre to s (1 + 2 margin) below it.
+    """
+    half = max(box.width, box.height) / 2
+    x, y = box.centre
+    reach = half * (1 + margin)
+    return Box(x - reach, y - half, x + reach, y + half * (1 + 2 * margin))
+
+
+def crop(image: np.ndarray, region: Box, size: int = CROP_SIZE) -> np.ndarray:
+    """The square `region` of a picture (h, w, 3) as (size, size, 3); border pixels fill in what is outside.
+
+    Sampled at the exact place, not at whole pixels, so that a slowly moving region does not jitter; free of
+    aliasing when it reduces. A region on whole pixels of side `size` is returned as it is.
+    """
+    return _resample(image, _Map.between(region, size), (size, size), cv2.BORDER_REPLICATE)
+
+
+def feather_mask(size: int = CROP_SIZE, border: float = 0.1) -> np.ndarray:
+    """A mask (size, size) float32: 1 inside, falling smoothly to 0 at the edge over `border` of the side."""
+    ramp = (np.arange(size) + 0.5) / (border * size)
+    ramp = np.clip(np.minimum(ramp, ramp[::-1]), 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return np.outer(ramp, ramp).astype(np.float32)
+
+
+def paste(image: np.ndarray, region: Box, residual: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Adds a crop's residual to the picture it was cropped from; returns a new picture.
+
+    Args:
+        image: uint8 (h, w, 3).
+        region: where the crop was taken; may reach beyond the picture.
+        residual: float (s, s, 3), restored minus cropped, in units of the picture (0-255).
+        mask: float (s, s) in [0, 1], its weight.
+
+    Pixels outside the region, and those where mask or residual vanish, keep their values bit by bit.
+    """
+    result = image.copy()
+    height, width = image.shape[:2]
+    x0, y0 = max(math.floor(region.x0), 0), max(math.floor(region.y0), 0)
+    x1, y1 = min(math.ceil(region.x1), width), min(math.ceil(region.y1), height)
+    if x0 >= x1 or y0 >= y1:
+        return result
+    inside = _Map.between(region, residual.shape[0]).inverse(x0, y0)
+    weighted = (residual * mask[..., None]).astype(np.float32)
+    change = _resample(weighted, inside, (x1 - x0, y1 - y0), cv2.BORDER_CONSTANT)
+    patch = image[y0:y1, x0:x1].astype(np.float32) + change
+    result[y0:y1, x0:x1] = np.clip(np.rint(patch), 0, 255).astype(np.uint8)
+    return result
+
+
+@dataclass(frozen=True)
+class _Map:
+    """Where a resampled picture lies in its source: source = origin + step * target, both continuous."""
+
+    x0: float
+    y0: float
+    step_x: float
+    step_y: float
+
+    @classmethod
+    def between(cls, region: Box, size: int) -> _Map:
+        return cls(region.x0, region.y0, region.width / size, region.height / size)
+
+    def inverse(self, x: float, y: float) -> _Map:
+        """From a picture whose corner lies at (x, y) of this map's source back into its target."""
+        step_x, step_y = 1 / self.step_x, 1 / self.step_y
+        return _Map((x - self.x0) * step_x, (y - self.y0) * step_y, step_x, step_y)
+
+
+def _resample(image: np.ndarray, place: _Map, size: tuple[int, int], border: int) -> np.ndarray:
+    """Takes `size` (width, height) pixels; where that reduces, averages over k x k samples a pixel."""
+    k = max(math.ceil(max(place.step_x, place.step_y) - 1e-6), 1)
+    step_x, step_y = place.step_x / k, place.step_y / k
+    matrix = np.array([[step_x, 0, place.x0 + (step_x - 1) / 2], [0, step_y, place.y0 + (step_y - 1) / 2]])
+    sampled = cv2.warpAffine(image, matrix, (size[0] * k, size[1] * k), borderMode=border,
+                             flags=cv2.WARP_INVERSE_MAP | (cv2.INTER_CUBIC if k == 1 else cv2.INTER_LINEAR))
+    return sampled if k == 1 else cv2.resize(sampled, size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gavn.utils.faces import Box, crop, crop_box, feather_mask, paste
+
+
+def smooth(h: int, w: int) -> np.ndarray:
+    """A picture without detail finer than some twenty pixels."""
+    y, x = np.mgrid[:h, :w]
+    planes = [128 + 90 * np.sin(x / 23 + i) * np.cos(y / 29 - i) for i in range(3)]
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def noise(h: int, w: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
+
+
+def test_boxes():
+    box = Box(10, 20, 40, 60)
+    assert (box.width, box.height, box.area, box.centre) == (30, 40, 1200, (25, 40))
+    assert box.iou(box) == 1 and box.iou(Box(40, 20, 50, 60)) == 0
+    assert box.iou(Box(25, 20, 55, 60)) == pytest.approx(600 / 1800)
+    assert box.scaled(2) == Box(20, 40, 80, 120)
+
+
+def test_crop_box_by_hand():
+    # longer side 40: half 20; 2 * 20 * 1.4 = 56 wide about x = 25; from y = 40 - 20 to 40 + 20 * 1.8
+    assert crop_box(Box(10, 20, 40, 60)) == Box(25 - 28, 20, 25 + 28, 76)
+    region = crop_box(Box(0, 0, 30, 50), margin=0.2)
+    assert region.width == pytest.approx(region.height) == pytest.approx(60)
+
+
+def test_a_region_on_whole_pixels_is_returned_as_it_is():
+    image = noise(50, 60)
+    assert np.array_equal(crop(image, Box(7, 3, 39, 35), 32), image[3:35, 7:39])
+
+
+def test_what_is_outside_repeats_the_border():
+    image = noise(20, 20)
+    outside = crop(image, Box(-8, -8, 24, 24), 32)
+    assert np.array_equal(outside[8:28, 8:28], image)
+    assert (outside[:8, :8] == image[0, 0]).all() and (outside[8:28, 28:] == image[:, 19:]).all()
+
+
+def test_reducing_averages():
+    image = noise(64, 64)
+    reduced = crop(image, Box(0, 0, 64, 64), 16).astype(float)
+    expected = image.reshape(16, 4, 16, 4, 3).mean((1, 3))
+    assert np.abs(reduced - expected).max() <= 0.51
+
+
+def test_a_moving_region_moves_evenly():
+    """A quarter of a pixel a frame shifts the crop by just that, also when it enlarges and reduces."""
+    image = smooth(200, 200)
+    for side in (50.0, 64.0, 120.0):
+        ahead = crop(image, Box(60.25, 40, 60.25 + side, 40 + side), 64).astype(float)
+        still = crop(image, Box(60, 40, 60 + side, 40 + side), 64).astype(float)
+        slope = np.gradient(still, axis=1) * (64 / side)
+        error = (ahead - still - 0.25 * slope)[4:-4, 4:-4]
+        assert np.abs(error).mean() < 0.5
+
+
+def test_feather_mask():
+    mask = feather_mask(64, border=0.25)
+    assert mask.shape == (64, 64) and mask.dtype == np.float32
+    assert (mask[16:48, 16:48] == 1).all() and mask[0].max() < 0.01 and mask[:, -1].max() < 0.01
+    assert (np.diff(mask[32, :32]) >= 0).all() and np.abs(np.diff(mask[32])).max() < 0.1
+    assert np.array_equal(mask, mask.T) and np.array_equal(mask, mask[::-1])
+
+
+@pytest.mark.parametrize('region', [
+    Box(30.3, 20.7, 94.3, 84.7), Box(20, 10, 150, 140), Box(40.5, 30.5, 80.5, 70.5),
+    Box(-20.2, -10.1, 99.8, 109.9), Box(100, 60, 200, 160),
+])
+def test_paste_undoes_crop(region):
+    """The residual of one picture over another, pasted, gives the one."""
+    image, target = smooth(160, 180), smooth(160, 180)[:, ::-1] // 2 + 40
+    size = 64
+    residual = crop(target, region, size).astype(np.float32) - crop(image, region, size)
+    result = paste(image, region, residual, np.ones((size, size), np.float32))
+    x0, y0 = max(int(np.ceil(region.x0)), 0) + 3, max(int(np.ceil(region.y0)), 0) + 3
+    x1, y1 = min(int(region.x1), 180) - 3, min(int(region.y1), 160) - 3
+    error = result[y0:y1, x0:x1].astype(float) - target[y0:y1, x0:x1]
+    assert np.abs(error).mean() < 1 and np.abs(error).max() <= 6
+
+
+def test_paste_is_exact_where_pixels_meet():
+    image, residual = noise(40, 50), noise(32, 32, seed=1).astype(np.float32) - 128
+    result = paste(image, Box(5, 4, 37, 36), residual, np.ones((32, 32), np.float32))
+    expected = np.clip(image[4:36, 5:37] + residual, 0, 255).astype(np.uint8)
+    assert np.array_equal(result[4:36, 5:37], expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(x=st.floats(-60, 90), y=st.floats(-60, 90), side=st.floats(8, 150))
+def test_pixels_outside_the_region_keep_their_bits(x, y, side):
+    image = noise(80, 90)
+    residual = np.full((32, 32, 3), 200, np.float32)
+    region = Box(x, y, x + side, y + side)
+    before = image.copy()
+    result = paste(image, region, residual, feather_mask(32))
+    rows, columns = np.mgrid[:80, :90]
+    outside = (columns + 1 <= region.x0) | (columns >= region.x1)
+    outside |= (rows + 1 <= region.y0) | (rows >= region.y1)
+    assert np.array_equal(image, before)
+    assert np.array_equal(result[outside], image[outside])
+
+
+def test_a_residual_of_zero_changes_nothing():
+    image = noise(80, 90)
+    result = paste(image, Box(10.3, 12.1, 60.9, 62.7), np.zeros((224, 224, 3), np.float32), feather_mask())
+    assert np.array_equal(result, image) and result is not image
+
+
+def test_the_seam_is_soft():
+    image = np.full((100, 100, 3), 100, np.uint8)
+    result = paste(image, Box(20, 20, 80, 80), np.full((64, 64, 3), 50, np.float32), feather_mask(64))
+    row = result[50, :, 0].astype(int)
+    assert row[50] == 150 and row[19] == row[80] == 100 and np.abs(np.diff(row)).max() <= 16
