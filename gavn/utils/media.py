@@ -1,0 +1,22 @@
+"""The one door to video and sound files: everything that goes through PyAV is imported from here."""
+from gavn.utils.media_read import (
+    EmptyVideo,
+    Frame,
+    FrameReader,
+    MediaError,
+    NoVideo,
+    UnreadableMedia,
+    VideoInfo,
+    probe,
+    read_frames,
+    resample_frames,
+    upright,
+)
+from gavn.utils.media_sound import read_audio
+from gavn.utils.media_write import RemuxWriter, VideoWriter, compress
+
+__all__ = [
+    'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'RemuxWriter', 'UnreadableMedia',
+    'VideoInfo', 'VideoWriter', 'compress', 'probe', 'read_audio', 'read_frames', 'resample_frames',
+    'upright',
+]
