@@ -1,0 +1,152 @@
+"""Option files: parsed safely, checked before any folder is made."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr import archs, data, losses, metrics, models  # noqa: F401  (fill the registries)
+from basicsr.utils import set_random_seed
+from basicsr.utils.dist_util import get_dist_info
+from basicsr.utils.registry import (
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
+    MODEL_REGISTRY,
+    Registry,
+)
+
+from gavn.mends.distributed import init_dist
+from gavn.utils.option_file import Key, OptionError, Source, dotted, force, read_options
+from gavn.utils.options import Catalogue, check_options
+
+DEBUG = 'debug_'
+_ROOTS = ('root', 'dataroot', 'dataroot_gt', 'dataroot_lq', 'dataroot_flow', 'meta_info', 'meta_info_file')
+
+
+def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
+    """Options of the command line's file, ready for the stock pipelines.
+
+    In the stock parser numbers such as 4e-4 stay text, --force_yml runs `exec` after seeding and refuses new
+    keys, 'debug' anywhere in a name shortens the run, and no key is ever checked. Raises OptionError.
+    """
+    args = _arguments()
+    root = Path(root_path)
+    args.opt = str(locate(args.opt, root) or args.opt)
+    opt, source = read_options(args.opt)
+    force(opt, source, args.force_yml or ())
+    check_options(opt, source, catalogue(), is_train)
+    _fill(opt, is_train, args.debug)
+    _locate_inputs(opt, source, root)
+    opt['num_gpu'] = _gpus(opt['num_gpu'], source)
+    opt['dist'] = args.launcher != 'none'
+    if opt['dist']:
+        init_dist(args.launcher, **opt.get('dist_params') or {})
+    opt['rank'], opt['world_size'] = get_dist_info()
+    set_random_seed(opt['manual_seed'] + opt['rank'])
+    opt.update(auto_resume=args.auto_resume, is_train=is_train)
+    _name_folders(opt, root)
+    return opt, args
+
+
+def _arguments() -> argparse.Namespace:
+    """The stock command line; `--local-rank` is how torch 2 spells `--local_rank`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('-opt', required=True, help='option file (YAML)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--auto_resume', action='store_true', help='go on from the newest checkpoint')
+    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--force_yml', nargs='+', metavar='KEY=VALUE', help='e.g. train:ema_decay=0.999')
+    return parser.parse_args()
+
+
+def catalogue() -> Catalogue:
+    """Everything registered so far, under its name and under the name without BasicSR's suffix."""
+    def names(registry: Registry) -> dict[str, Any]:
+        items = list(registry)
+        return {name.removesuffix('_basicsr'): item for name, item in items} | dict(items)
+
+    return Catalogue(network=names(ARCH_REGISTRY), dataset=names(DATASET_REGISTRY),
+                     model=names(MODEL_REGISTRY), loss=names(LOSS_REGISTRY), metric=names(METRIC_REGISTRY))
+
+
+def _fill(opt: dict[str, Any], is_train: bool, debug: bool) -> None:
+    """Supplies what the stock pipelines read without asking whether it is there."""
+    opt.setdefault('num_gpu', 'auto')
+    if opt.get('manual_seed') is None:
+        opt['manual_seed'] = 0  # drawn at random, it would differ between processes and after a resume
+    opt['path'] = opt.get('path') or {}
+    if opt.get('val') is not None or not is_train:
+        opt['val'] = {'save_img': False, 'metrics': None, 'suffix': None, **(opt.get('val') or {})}
+    if is_train:
+        opt['logger'].setdefault('use_tb_logger', False)
+    for phase, dataset in opt['datasets'].items():
+        dataset['phase'] = phase.split('_')[0]
+        dataset.setdefault('manual_seed', opt['manual_seed'])
+        if 'scale' in opt:
+            dataset['scale'] = opt['scale']
+    if (debug or opt.get('debug')) and not opt['name'].startswith(DEBUG):
+        opt['name'] = DEBUG + opt['name']
+    if is_train and opt['name'].startswith(DEBUG):
+        opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
+        if opt.get('val'):
+            opt['val']['val_freq'] = 8
+
+
+def locate(path: str, root: Path) -> Path | None:
+    """An existing file or folder given relative to the working directory or to `root`; None where none is."""
+    given = Path(path).expanduser()
+    return next((place for place in (given, root / given) if place.exists()), None)
+
+
+def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
+    """Makes paths of data, weights and states absolute; raises OptionError if one does not exist."""
+    problems = []
+    for section, key in _inputs(opt):
+        place = locate(section[key[-1]], root)
+        if place is None:
+            problems.append(f'{source.place(key)}: {dotted(key)}: {section[key[-1]]} does not exist '
+                            f'(looked in {Path.cwd()} and {root})')
+        else:
+            section[key[-1]] = str(place.absolute())
+    if problems:
+        raise OptionError('\n'.join(problems))
+
+
+def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
+    """(section, key) of every option that is the path of something to be read."""
+    for name, dataset in opt['datasets'].items():
+        for key in _ROOTS:
+            if isinstance(dataset.get(key), str):
+                yield dataset, ('datasets', name, key)
+    for key, value in opt['path'].items():
+        if value is not None and (key == 'resume_state' or key.startswith('pretrain_network_')):
+            yield opt['path'], ('path', key)
+    for name, section in opt.items():
+        if name.startswith('network_') and isinstance(section, dict):
+            for key, value in section.items():
+                if key.endswith('_path') and value is not None:
+                    yield section, (name, key)
+
+
+def _gpus(num_gpu: int | str, source: Source) -> int:
+    there = torch.cuda.device_count()
+    if num_gpu != 'auto' and num_gpu > there:
+        raise OptionError(f'{source.place(("num_gpu",))}: num_gpu is {num_gpu}, this machine has {there}; '
+                          f'num_gpu: auto takes what there is')
+    return there if num_gpu == 'auto' else num_gpu
+
+
+def _name_folders(opt: dict[str, Any], root: Path) -> None:
+    """Sets the folders of the run, below ROOT/experiments or ROOT/results, or below the root in `path`."""
+    kind = 'experiments' if opt['is_train'] else 'results'
+    parent = root / (opt['path'].get(f'{kind}_root') or kind)
+    folder = parent.expanduser() / opt['name']
+    paths = {f'{kind}_root': folder, 'log': folder, 'visualization': folder / 'visualization'}
+    if opt['is_train']:
+        paths |= {'models': folder / 'models', 'training_states': folder / 'training_states'}
+    opt['path'].update({key: str(path) for key, path in paths.items()})

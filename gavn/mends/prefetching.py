@@ -1,0 +1,102 @@
+"""Batches on their way from the loader to the training loop."""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+from basicsr.data import prefetch_dataloader
+from torch.utils.data import DataLoader
+
+Batch = dict[str, Any]
+_END = object()
+
+
+class PrefetchGenerator:
+    """Reads ahead in a thread; an error in it is raised where its item is asked for.
+
+    The stock thread dies of a bad sample without a word, and the training loop waits for ever.
+    """
+
+    def __init__(self, items: Iterator[Any], size: int) -> None:
+        self.items, self.thread = items, ThreadPoolExecutor(1)
+        self.ahead = deque(self._read() for _ in range(size))
+
+    def _read(self) -> Future:
+        return self.thread.submit(next, self.items, _END)
+
+    def __iter__(self) -> PrefetchGenerator:
+        return self
+
+    def __next__(self) -> Any:
+        item = self.ahead.popleft().result()
+        self.ahead.append(self._read())
+        if item is _END:
+            raise StopIteration
+        return item
+
+
+class Prefetcher:
+    """Hands the training loop one batch after the other, None after the last of an epoch.
+
+    The stock prefetchers start workers and load in their constructor, before the sampler knows its epoch.
+
+    Args:
+        on_batch: called before each batch is handed out.
+        on_end: called after the last batch of an epoch is done.
+    """
+
+    def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None]) -> None:
+        self.loader = loader
+        self.on_batch, self.on_end = on_batch, on_end
+        self.batches: Iterator[Batch] = iter(())
+
+    def reset(self) -> None:
+        """Starts an epoch."""
+        self.batches = iter(self.loader) if len(self.loader.sampler) else iter(())
+
+    def next(self) -> Batch | None:
+        """The next batch."""
+        batch = next(self.batches, None)
+        (self.on_end if batch is None else self.on_batch)()
+        return batch
+
+
+class CUDAPrefetcher(Prefetcher):
+    """Copies each batch to the GPU, on a stream of its own, while the one before it is computed with."""
+
+    def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None]) -> None:
+        super().__init__(loader, on_batch, on_end)
+        self.stream = torch.cuda.Stream()
+        self.ahead: Batch | None = None
+
+    def reset(self) -> None:
+        """Starts an epoch."""
+        super().reset()
+        self._load()
+
+    def _load(self) -> None:
+        self.ahead = next(self.batches, None)
+        with torch.cuda.stream(self.stream):
+            for key, value in (self.ahead or {}).items():
+                if torch.is_tensor(value):
+                    self.ahead[key] = value.cuda(non_blocking=True)
+
+    def next(self) -> Batch | None:
+        """The next batch, its tensors on the GPU."""
+        current = torch.cuda.current_stream()
+        current.wait_stream(self.stream)
+        batch = self.ahead
+        for value in (batch or {}).values():
+            if torch.is_tensor(value):
+                value.record_stream(current)  # or its memory were used again too early
+        self._load()
+        (self.on_end if batch is None else self.on_batch)()
+        return batch
+
+
+def install() -> None:
+    """Puts the generator of this file in the place of the stock one."""
+    prefetch_dataloader.PrefetchGenerator = PrefetchGenerator

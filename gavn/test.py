@@ -1,0 +1,17 @@
+"""Tests a network with basicsr's own pipeline: `python gavn/test.py -opt options/test_gavn_car.yml`."""
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Tests as the command line says, with everything of ours registered."""
+    from gavn import archs, data, mends, metrics, models  # noqa: F401  (importing registers)
+    mends.run_pipeline('test', ROOT)
+
+
+if __name__ == '__main__':
+    # not this file's own folder, where `data`, `models` ... would hide packages of those names
+    sys.path[:] = [str(ROOT), *(folder for folder in sys.path if Path(folder).resolve() != ROOT / 'gavn')]
+    main()
