@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Rational
 from os import PathLike
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def open_media(path: StrPath) -> Iterator[InputContainer]:
         raise UnreadableMedia(f'{path}: no such file; check the path')
     try:
         container = av.open(str(path))
-    except (av.FFmpegError, ValueError) as error:
-        raise UnreadableMedia(f'{path}: not a readable media file ({error}); does it play?') from error
+    except av.FFmpegError as error:
+        raise UnreadableMedia(f'{path}: no readable media file ({error.strerror}); does it play?') from error
     with container:
         yield container
 
@@ -103,8 +104,13 @@ def upright(image: np.ndarray, rotation: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, round(rotation / 90) % 4))
 
 
+def exact(ratio: Rational) -> Fraction:
+    """PyAV's ratios as fractions; from version 19 on they are of a type of its own."""
+    return Fraction(ratio.numerator, ratio.denominator)
+
+
 def _average_rate(stream: VideoStream) -> Fraction:
-    return stream.average_rate or stream.guessed_rate or Fraction(25)
+    return exact(stream.average_rate or stream.guessed_rate or Fraction(25))
 
 
 def decoded(
@@ -153,7 +159,8 @@ class FrameReader(Iterator[Frame]):
         with open_media(self.path) as container:
             stream = video_stream(container, self.path)
             stream.thread_type = 'AUTO'
-            step = max(1, round(1 / (_average_rate(stream) * stream.time_base)))
+            time_base = exact(stream.time_base)
+            step = max(1, round(1 / (_average_rate(stream) * time_base)))
             to_bgr, size, first, last = VideoReformatter(), {}, None, None
             for index, frame in enumerate(decoded(container, stream, self._count_failure)):
                 size = size or {'width': frame.width, 'height': frame.height}
@@ -161,7 +168,7 @@ class FrameReader(Iterator[Frame]):
                 last = _next_pts(frame.pts, last, step)
                 first = last if first is None else first
                 image = upright(bgr.to_ndarray(), frame.rotation)
-                yield Frame(image, last, float((last - first) * stream.time_base), index)
+                yield Frame(image, last, float((last - first) * time_base), index)
         self._report(empty=first is None)
 
     def _report(self, empty: bool) -> None:
@@ -200,10 +207,10 @@ def probe(path: StrPath) -> VideoInfo:
             raise EmptyVideo(f'{path}: its video stream yields no frame; give another file')
         rotation = round(frame.rotation / 90) % 4 * 90
         width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
-        rate, seconds = _average_rate(stream), _seconds(container, stream)
+        rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
         return VideoInfo(
-            path, width, height, rate, stream.time_base, stream.frames or round(seconds * rate) or None,
-            seconds, (frame.pts or 0) * stream.time_base, rotation, frame.format.name,
+            path, width, height, rate, time_base, stream.frames or round(seconds * rate) or None,
+            seconds, (frame.pts or 0) * time_base, rotation, frame.format.name,
             stream.codec_context.name, bool(container.streams.audio))
 
 

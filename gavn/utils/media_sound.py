@@ -8,7 +8,7 @@ from av import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from gavn.utils.media_read import StrPath, decoded, open_media
+from gavn.utils.media_read import StrPath, decoded, exact, open_media
 
 # Time stamps that miss the end of the last samples by less than this are rounding, not a gap.
 _TOLERANCE = Fraction(1, 20)
@@ -36,7 +36,7 @@ def _first_frame_time(container: InputContainer) -> Fraction:
     """Seconds on the container's clock at which the first video frame is shown; 0 without video."""
     stream = container.streams.best('video')
     frame = stream and next(decoded(container, stream, lambda: None), None)
-    return (frame.pts or 0) * stream.time_base if frame else Fraction(0)
+    return (frame.pts or 0) * exact(stream.time_base) if frame else Fraction(0)
 
 
 def _resampled(container: InputContainer, stream: AudioStream, rate: int) -> Iterator[AudioFrame]:
@@ -61,7 +61,7 @@ def _placed(pieces: list[AudioFrame], start: Fraction, rate: int) -> np.ndarray:
     ends, placed = None, []
     for piece in pieces:
         samples = piece.to_ndarray()[0]
-        stamp = None if piece.pts is None else piece.pts * piece.time_base - start
+        stamp = None if piece.pts is None else piece.pts * exact(piece.time_base) - start
         if ends is None or (stamp is not None and abs(stamp - Fraction(ends, rate)) > _TOLERANCE):
             ends = round((stamp or 0) * rate)
         placed.append((ends, samples))

@@ -16,7 +16,16 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media_read import TO_BGR, EmptyVideo, MediaError, StrPath, open_media, probe, video_stream
+from gavn.utils.media_read import (
+    TO_BGR,
+    EmptyVideo,
+    MediaError,
+    StrPath,
+    exact,
+    open_media,
+    probe,
+    video_stream,
+)
 
 _TO_YUV = 4  # swscale's bicubic; from RGB (not BGR) it yields the samples that the ffmpeg program encodes
 _MATRIX_RGB, _MATRIX_UNKNOWN = 0, 2  # tags of the colour matrix
@@ -193,8 +202,8 @@ class RemuxWriter(_Writer):
         info = probe(self.source)
         source = stack.enter_context(open_media(self.source))
         video = video_stream(source, self.source)
-        self._time_base = video.time_base
-        self._add_video(info.frame_rate, video.time_base)
+        self._time_base = info.time_base
+        self._add_video(info.frame_rate, info.time_base)
         _copy_looks(video.codec_context, self._encoder, turned=bool(info.rotation % 180))
         self._copies = dict(self._copied_streams(source))
         self._packets = _content(source, list(self._copies))
@@ -238,7 +247,8 @@ class RemuxWriter(_Writer):
         """Passes on the source's other packets up to a time, or all of them."""
         while self._pending is not None:
             packet = self._pending
-            if seconds is not None and packet.dts is not None and packet.dts * packet.time_base > seconds:
+            due = None if packet.dts is None else packet.dts * exact(packet.time_base)
+            if None not in (seconds, due) and due > seconds:
                 return
             packet.stream = self._copies[packet.stream]
             self._output.mux(packet)
@@ -254,7 +264,8 @@ def _copy_looks(source: VideoCodecContext, target: VideoCodecContext, turned: bo
     target.color_range = source.color_range
     target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
     if source.sample_aspect_ratio:
-        target.sample_aspect_ratio = 1 / source.sample_aspect_ratio if turned else source.sample_aspect_ratio
+        shape = exact(source.sample_aspect_ratio)
+        target.sample_aspect_ratio = 1 / shape if turned else shape
 
 
 def _content(source: InputContainer, streams: list[Stream]) -> Iterator[Packet]:
