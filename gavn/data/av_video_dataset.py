@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
+from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
 from gavn.data.samples import Audio, Backend, Sound, Split, detector_view, parse_options
 from gavn.utils import landmarks
-from gavn.utils.audio import FRAME_RATE, silence
+from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, silence
 from gavn.utils.tensors import to_tensor
 
 IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
@@ -33,6 +34,7 @@ class Clip:
         lq, gt: read frame i, uint8 BGR; `gt` is None where there is no ground truth.
         audio: (n_frames, 1, 13, 20) raw cepstra.
         landmarks: (n_frames, 68, 2) in the unit square, None where unknown.
+        sound: reads the int16 samples at 16 kHz that go with the frames, None where there are none.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Clip:
     gt: Reader | None
     audio: Tensor
     landmarks: Tensor | None
+    sound: Callable[[], np.ndarray | None] = lambda: None
 
     def frames(self) -> Iterator[dict[str, Tensor]]:
         """Per frame: lq, gt (3, h, w), audio (1, 13, 20), landmarks (68, 2), face (3, 112, 112).
@@ -98,6 +101,7 @@ class AVVideoDataset(Dataset):
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
+        self.opt = opt  # BasicSR's test pipeline asks for the name in it
         self.options = parse_options(self.Options, opt, 'AVVideoDataset')
         self.source = _Folders(self.options) if self.options.dataroot_lq else _Prepared(self.options)
         if not len(self.source):
@@ -129,6 +133,7 @@ class _Prepared:
         self.gt = ClipStore(root, 'gt', backend)
         self.landmarks = ClipStore(root, 'landmarks', backend)
         self.sound = Sound.open(root, backend, self.entries, options.audio)
+        self.audio = ClipStore(root, 'audio', backend) if 'audio' in layers_of(root) else None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -144,7 +149,13 @@ class _Prepared:
         draw = np.random.default_rng([self.options.manual_seed, index])
         return Clip(key=entry.clip, n_frames=n_frames, lq=_reader(self.lq, entry), gt=_reader(self.gt, entry),
                     audio=self.sound.windows(entry, range(n_frames), draw),
+                    sound=partial(self._samples, entry.clip, n_frames),
                     landmarks=torch.from_numpy(landmarks.to_unit(points, width=width, height=height)))
+
+    def _samples(self, clip: str, n_frames: int) -> np.ndarray | None:
+        if self.audio is None:
+            return None
+        return self.audio.array(clip)[:n_frames * SAMPLE_RATE // FRAME_RATE]
 
 
 class _Folders:

@@ -1,0 +1,5 @@
+"""Models: what trains and validates networks; importing this room fills BasicSR's MODEL_REGISTRY."""
+from gavn.models.av_video_model import AVVideoModel
+from gavn.models.gavn_model import GAVNModel
+
+__all__ = ['AVVideoModel', 'GAVNModel']

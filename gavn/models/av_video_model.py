@@ -1,0 +1,138 @@
+"""Training and validation on video with sound, for any registered network."""
+import platform
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor, nn
+
+import gavn
+from gavn.archs.inputs import layout_of, network_inputs
+from gavn.models.phased_model import PhasedModel
+from gavn.models.validation import ClipValidation
+from gavn.utils.checkpoint import load_state, load_strict, save_bundle
+
+
+@MODEL_REGISTRY.register()
+class AVVideoModel(ClipValidation, PhasedModel):
+    """One restoring network, fed with what `network_inputs` names, trained in the phases of `train.phases`.
+
+    The landmark detector `network_l` is never trained and always in eval mode.
+    Raises ValueError for options that do not fit together, CheckpointError for weights that cannot be used.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        self.inputs = tuple(opt.get('network_inputs') or ('lq',))
+        self.net_l = self._build_detector() if 'landmarks' in self.inputs else None
+        self.net_g = self._build_network().to(self.device)
+        self.layout = layout_of(self.net_g, opt.get('window'))
+        self._log_size()
+        if self.is_train:
+            self.prepare_training(self.net_g)
+            if self.ema_decay > 0:
+                self.net_g_ema = self._build_average()
+
+    def _new_network(self) -> nn.Module:
+        return build_network(self.opt['network_g'])
+
+    def _build_network(self) -> nn.Module:
+        """`network_g` with its weights; with `strict_load_g: false` the log names what did not fit."""
+        network, path = self._new_network(), self.opt['path']
+        file = path.get('pretrain_network_g')
+        key = path.get('param_key_g', 'params' if self.is_train else None)
+        if file is not None and path.get('strict_load_g', True):
+            load_strict(network, load_state(file, key), file)
+            get_root_logger().info(f'Loaded {file} into {type(network).__name__}')
+        elif file is not None:
+            self.load_network(network, file, strict=False, param_key=key or 'params_ema')
+        elif not self.is_train:
+            raise ValueError('path.pretrain_network_g names no weights to test: give a net_g_*.pth')
+        return network
+
+    def _build_detector(self) -> nn.Module:
+        if 'network_l' not in self.opt:
+            raise ValueError('network_inputs names landmarks: the options need network_l, their detector')
+        path = self.opt['path'].get('pretrain_network_l')
+        if path is None:
+            raise ValueError('network_inputs names landmarks, but path.pretrain_network_l names no weights '
+                             'of their detector: train it (options/train_pfld_*.yml), give its net_l_*.pth')
+        detector = build_network(self.opt['network_l'])
+        load_strict(detector, load_state(path), path)
+        return detector.to(self.device).eval().requires_grad_(False)
+
+    def _build_average(self) -> nn.Module:
+        """The network with averaged weights; at the start of training those of `net_g`, else resumed."""
+        average = deepcopy(self.net_g).eval().requires_grad_(False)
+        if self.opt['path'].get('resume_state'):
+            path = self.opt['path']['pretrain_network_g']
+            load_strict(average, load_state(path, 'params_ema'), path)
+        return average
+
+    def _log_size(self) -> None:
+        def size(part: nn.Module) -> int:
+            return sum(parameter.numel() for parameter in part.parameters())
+
+        parts = ', '.join(f'{name} {size(part):,}' for name, part in self.net_g.named_children())
+        get_root_logger().info(f'{type(self.net_g).__name__}: {size(self.net_g):,} parameters ({parts})')
+
+    def _switches(self) -> dict[str, Any]:
+        """Further arguments of the network's forward, which depend on the phase."""
+        return {}
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Takes a training batch; a network of single frames sees them as a batch of pictures."""
+        batch = {key: value.to(self.device, non_blocking=True) for key, value in data.items()
+                 if isinstance(value, Tensor)}
+        if self.layout.mode == 'frame':
+            batch = {key: batch[key].flatten(0, 1) for key in ('lq', 'gt', 'audio', 'face') if key in batch}
+        self.batch = batch
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step on the batch that was fed."""
+        self.step({'l_pix': self.criterion(self._restored(), self.batch['gt'])})
+
+    def _restored(self) -> Tensor:
+        inputs = network_inputs(self.batch, self.inputs, self.net_l)
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+            restored = self.net_g(self.batch['lq'], **inputs, **self._switches()).float()
+        if self.layout.mode == 'centre':
+            restored = restored.unsqueeze(1)
+        if restored.shape != self.batch['gt'].shape:
+            raise ValueError(f'the network returned {tuple(restored.shape)}, the ground truth is '
+                             f'{tuple(self.batch["gt"].shape)}: set num_frame and gt_frames of the training '
+                             'data to what the network takes')
+        return restored
+
+    def _save_networks(self, label: int | str) -> None:
+        network = self.get_bare_model(self.net_g)
+        if self.ema_decay > 0:
+            self.save_network([network, self.net_g_ema], 'net_g', label, ['params', 'params_ema'])
+        else:
+            self.save_network(network, 'net_g', label)
+
+    @master_only
+    def save_restorer(self, label: str) -> None:
+        """Writes `models/restore_<label>.safetensors`: all that restoring a file needs."""
+        networks = {'network_g': self._released()}
+        if self.net_l is not None:
+            networks['network_l'] = self.opt['network_l'], self.net_l
+        meta = {'task': self.opt['datasets']['train'].get('degradation'),
+                'network_inputs': list(self.inputs), 'window': self.opt.get('window'),
+                'sources': {self.opt['name']: f'iteration {self.iteration}'},
+                'versions': {'gavn': gavn.__version__, 'python': platform.python_version(),
+                             'torch': torch.__version__}}
+        save_bundle(Path(self.opt['path']['models'], f'restore_{label}.safetensors'), networks, meta)
+
+    def _released(self) -> tuple[dict[str, Any], nn.Module]:
+        """The restoring network as others should use it, and the options that build it."""
+        return self.opt['network_g'], self._judged_network()
+
+    def _judged_network(self) -> nn.Module:
+        """The averaged weights where there are any."""
+        return self.net_g_ema if self.is_train and self.ema_decay > 0 else self.get_bare_model(self.net_g)

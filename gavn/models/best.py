@@ -1,0 +1,43 @@
+"""The best value of every metric so far, which outlives the process."""
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gavn.metrics.evaluate import is_lower_better
+from gavn.utils.files import atomic_path
+
+
+class BestRecord:
+    """Best value and its iteration, per data set and metric; kept in a JSON file.
+
+    Args:
+        path: the file, read if it exists; None keeps nothing (tests of finished weights).
+        metrics: `val.metrics` of the option file.
+    """
+
+    def __init__(self, path: Path | None, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+        self.path, self.metrics = path, metrics
+        self.values: dict[str, dict[str, dict[str, Any]]] = {}
+        if path is not None and path.is_file():
+            self.values = json.loads(path.read_text(encoding='utf-8'))
+
+    def better(self, data_set: str, averages: Mapping[str, float]) -> set[str]:
+        """Metrics in which these averages beat the record; equal ones do not."""
+        return {name for name in self.metrics
+                if name in averages and self._beats(data_set, name, averages[name])}
+
+    def update(self, data_set: str, averages: Mapping[str, float], iteration: int | str) -> None:
+        """Enters what is better and writes the file."""
+        record = self.values.setdefault(data_set, {})
+        for name in self.better(data_set, averages):
+            record[name] = {'value': averages[name], 'iteration': iteration}
+        if self.path is not None:
+            with atomic_path(self.path) as part:
+                part.write_text(json.dumps(self.values, indent=2) + '\n', encoding='utf-8')
+
+    def _beats(self, data_set: str, name: str, value: float) -> bool:
+        old = self.values.get(data_set, {}).get(name)
+        if old is None:
+            return True
+        return value < old['value'] if is_lower_better(self.metrics[name]) else value > old['value']

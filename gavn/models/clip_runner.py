@@ -1,0 +1,136 @@
+"""Whole clips through a network and into numbers, pictures and videos, frame by frame in bounded memory."""
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gavn.archs.inputs import network_inputs
+from gavn.metrics.evaluate import EvaluatedFrame, evaluate_clip
+from gavn.utils import windows
+from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
+from gavn.utils.media import VideoWriter
+from gavn.utils.tensors import to_images
+
+Sample = dict[str, Tensor]
+
+
+@dataclass
+class ClipRunner:
+    """Restores clips with a network as it was built and trained.
+
+    Attributes:
+        network: in eval mode.
+        layout: how its windows lie over a clip.
+        inputs: names of what it receives, `network_inputs` of the option file.
+        device: of the network.
+        detector: frozen landmark detector, None where the network takes no landmarks.
+        switches: further keyword arguments of `forward`.
+        precision: the dtype of autocast, None for float32 throughout.
+    """
+
+    network: nn.Module
+    layout: windows.Layout
+    inputs: Sequence[str]
+    device: torch.device
+    detector: nn.Module | None = None
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    precision: torch.dtype | None = None
+
+    def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
+        """Every frame of a clip with its restoration, in order; about a window of them is alive at a time.
+
+        Raises FloatingPointError if the network returns a value that is not finite.
+        """
+        waiting: deque[Sample] = deque()
+        landmarks: deque[Tensor] = deque()
+
+        def taken() -> Iterator[Sample]:
+            for sample in frames:
+                waiting.append(sample)
+                yield {key: sample[key] for key in self._keys}
+
+        def forward(batch: Sample) -> Tensor:
+            restored, found = self._forward(batch)
+            if found is not None:  # one set per output frame, so they pair with the frames as those come out
+                landmarks.extend(found.flatten(0, -3).cpu())
+            return restored
+
+        for restored in windows.run(forward, taken(), self.layout):
+            yield _judged(waiting.popleft(), restored, landmarks.popleft() if landmarks else None)
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return ('lq', 'audio', 'face') if self.detector is not None else ('lq', 'audio')
+
+    @torch.no_grad()
+    def _forward(self, batch: Sample) -> tuple[Tensor, Tensor | None]:
+        batch = {key: value.to(self.device) for key, value in batch.items()}
+        inputs = network_inputs(batch, self.inputs, self.detector)
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+            restored = self.network(batch['lq'], **inputs, **self.switches).float()
+        if not torch.isfinite(restored).all():
+            raise FloatingPointError(f'{type(self.network).__name__} returned values that are not finite: '
+                                     'its weights are broken; use an earlier checkpoint')
+        return restored, inputs.get('landmarks')
+
+
+def _judged(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:
+    return EvaluatedFrame(restored=to_images(restored), degraded=to_images(sample['lq']),
+                          clean=to_images(sample['gt']) if 'gt' in sample else None,
+                          landmarks=landmarks, true_landmarks=sample.get('landmarks'))
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is kept of restored frames: `<folder>/<clip>/<%08d>.png`, and `<folder>/<clip>.mp4` with sound."""
+
+    folder: Path
+    images: bool = False
+    video: bool = False
+
+    def keep(self, frames: Iterable[EvaluatedFrame], key: str, sound: np.ndarray | None
+             ) -> Iterator[EvaluatedFrame]:
+        """Passes the frames of a clip on and writes them as they pass; `sound` is int16 at 16 kHz."""
+        with ExitStack() as stack:
+            writer = None
+            for index, frame in enumerate(frames):
+                if self.images:
+                    _write_image(self.folder / key / f'{index:08d}.png', frame.restored)
+                if self.video:
+                    writer = writer or stack.enter_context(self._writer(key, frame.restored, sound))
+                    writer.write(frame.restored)
+                yield frame
+
+    def _writer(self, key: str, image: np.ndarray, sound: np.ndarray | None) -> VideoWriter:
+        path = self.folder / f'{key}.mp4'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        height, width = image.shape[:2]
+        return VideoWriter(path, width, height, FRAME_RATE, audio=sound, sample_rate=SAMPLE_RATE)
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image):
+        raise OSError(f'cannot write {path}')
+
+
+def validate_clip(runner: ClipRunner, clip: Any, metrics: Mapping[str, Mapping[str, Any]], keeping: Keeping,
+                  tick: Callable[[], None]) -> dict[str, Any]:
+    """Restores, keeps and measures one clip of an AVVideoDataset; `tick` is called after each frame.
+
+    Returns {'clip': its key, 'frames': n, metric columns ...}, see `evaluate_clip`.
+    """
+    def counted(frames: Iterable[EvaluatedFrame]) -> Iterator[EvaluatedFrame]:
+        for frame in frames:
+            yield frame
+            tick()
+
+    frames = keeping.keep(runner.run(clip.frames()), clip.key, clip.sound() if keeping.video else None)
+    return {'clip': clip.key} | evaluate_clip(counted(frames), metrics)

@@ -1,0 +1,116 @@
+"""Training in phases: what is trained, how fast, and what the log tells, for any network and loss."""
+from collections import OrderedDict
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from basicsr.losses import build_loss
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import get_root_logger
+from torch import Tensor, nn
+
+from gavn.models.schedule import Phase, Schedule
+from gavn.models.training import check_health, parameter_groups, read_offsets, train_only
+
+PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
+
+
+class PhasedModel(BaseModel):
+    """A model whose phase, learning rate and freezing are functions of the iteration (see `Schedule`).
+
+    The optimizer keeps its moments over a change of phase; parameters that are frozen meanwhile keep theirs.
+    The trained network is `net_g`. A subclass builds it, calls `prepare_training`, and implements
+    `optimize_parameters` with `step` and `_save_networks`.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        self.iteration = 0
+        self.log_dict: dict[str, Tensor] = {}
+        self.precision = PRECISIONS[(opt.get('train') or {}).get('amp', 'none')]
+        self._phase: Phase | None = None
+
+    def prepare_training(self, network: nn.Module) -> None:
+        """Sets up schedule, loss and optimizer of `network`. Raises ValueError for a missing option."""
+        options = self.opt['train']
+        if missing := [key for key in ('phases', 'pixel_opt', 'optim_g') if not options.get(key)]:
+            raise ValueError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
+        self.schedule = Schedule(options['phases'], options.get('warmup_iter', -1))
+        self.criterion = build_loss(options['pixel_opt']).to(self.device)
+        self.ema_decay = options.get('ema_decay', 0)
+        groups = parameter_groups(network, options.get('dcn_lr_mul', 1))
+        self.lr_factors = [factor for _, factor in groups]
+        settings = {key: value for key, value in options['optim_g'].items() if key != 'type'}
+        self.optimizer_g = self.get_optimizer(options['optim_g']['type'], [{'params': p} for p, _ in groups],
+                                              lr=self.schedule.lr(1), **settings)
+        self.optimizers.append(self.optimizer_g)
+        network.train()
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Restores the optimizer's moments; its settings stay those of the option file."""
+        super().resume_training(resume_state)
+        self.iteration = resume_state['iter']
+        self._enter(self.schedule.phase(self.iteration))
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Sets phase and learning rate of this iteration; `warmup_iter` was read from the options already."""
+        self.iteration = current_iter
+        self._enter(self.schedule.phase(current_iter))
+        lr = self.schedule.lr(current_iter)
+        self._set_lr([[lr * factor for factor in self.lr_factors]])
+
+    def _enter(self, phase: Phase) -> None:
+        """Freezes, and wraps anew: data parallelism expects gradients for all that was trainable then."""
+        if phase == self._phase:
+            return
+        network = self.get_bare_model(self.net_g)
+        self.net_g = network  # lets go of the old wrapper and its hooks
+        count = train_only(network, phase, self._idle(network, phase))
+        self.net_g = self.model_to_device(network)
+        self._phase = phase
+        get_root_logger().info(f'Phase {phase.name}, iterations {phase.start + 1:,} to {phase.end:,}: lr '
+                               f'{phase.lr:g}, {count:,} parameters ({", ".join(phase.train) or "all"})')
+
+    def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
+        """Names of parameters that the network has but does not use in a phase."""
+        return set()
+
+    def step(self, losses: dict[str, Tensor]) -> None:
+        """One step down the sum of the losses; nothing here waits for the device."""
+        self.optimizer_g.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        self.log_dict = {name: loss.detach() for name, loss in losses.items()}
+        if clip := self.opt['train'].get('grad_clip'):
+            trained = [p for p in self.net_g.parameters() if p.grad is not None]
+            self.log_dict['grad_norm'] = nn.utils.clip_grad_norm_(trained, clip)
+        self.optimizer_g.step()
+        if self.ema_decay > 0:
+            self.model_ema(self.ema_decay)
+
+    def get_current_log(self) -> dict[str, float]:
+        """Values of the last step, averaged over the processes. Raises TrainingDiverged (see `check_health`).
+
+        BasicSR asks only every `print_freq` iterations, so only then the device is waited for.
+        """
+        named = dict(self.log_dict)
+        offset = read_offsets(self.get_bare_model(self.net_g))
+        if offset is not None:
+            named['offset'] = offset
+        values = torch.stack([value.float() for value in named.values()])
+        if self.opt['dist']:
+            dist.all_reduce(values)
+            values /= self.opt['world_size']
+        log = OrderedDict(zip(named, values.tolist(), strict=True))
+        check_health(log, self.iteration, self.opt['train'].get('offset_limit'))
+        return log
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Writes the networks, then the state that resuming starts from; at the end (-1) also a bundle."""
+        check_health({name: float(value) for name, value in self.log_dict.items()}, self.iteration, None)
+        self._save_networks(current_iter)
+        self.save_training_state(epoch, current_iter)
+        if current_iter == -1:
+            self.save_restorer('latest')
+
+    def save_restorer(self, label: str) -> None:
+        """Writes what restoring a file needs; nothing for a network that restores none."""
