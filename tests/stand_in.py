@@ -2,12 +2,15 @@
 
 `python tests/stand_in.py [--kill-in NAME] train -opt FILE ...` runs the mended pipeline with them.
 """
+import importlib.util
+import logging
 import os
 import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 if __name__ == '__main__':
@@ -17,6 +20,7 @@ import gavn  # noqa: E402, F401, I001  (makes basicsr importable)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
+from basicsr.utils.logger import initialized_logger  # noqa: E402
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -86,6 +90,43 @@ def run(*arguments: str, check: bool = True, **settings: object) -> subprocess.C
                           stderr=subprocess.STDOUT, timeout=120, **settings)
     assert not check or done.returncode == 0, done.stdout
     return done
+
+
+def run_here(kind: str, *arguments: str) -> None:
+    """The mended pipeline in this process; what is logged goes to the run's folder."""
+    forget_logger()  # whoever asked for it first kept the run from setting it up
+    command, sys.argv = sys.argv, [kind, *arguments]
+    try:
+        mends.run_pipeline(kind, ROOT)
+    finally:
+        sys.argv = command
+        forget_logger()
+
+
+def forget_logger() -> None:
+    """Closes what BasicSR's logger writes to, and lets it be set up anew."""
+    initialized_logger.clear()
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def stock(name: str) -> ModuleType:
+    """A copy of a module of basicsr as it is on the disk, whatever was mended: 'models.base_model'."""
+    place = importlib.util.find_spec(f'basicsr.{name}')
+    copy = f'basicsr.{name}_stock'
+    if copy not in sys.modules:
+        spec = importlib.util.spec_from_file_location(copy, place.origin)
+        sys.modules[copy] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[copy])
+    return sys.modules[copy]
+
+
+def weights(folder: Path, name: str = 'net_g_latest') -> dict[str, torch.Tensor]:
+    """Weights a run left, trained and averaged."""
+    states = torch.load(folder / f'experiments/stand_in/models/{name}.pth', weights_only=True)
+    return {f'{kind}.{key}': value for kind, state in states.items() for key, value in state.items()}
 
 
 def kill_in_write(name: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,10 +172,16 @@ def resume_training(self: BaseModel, resume_state: dict[str, Any]) -> None:
         for group, setting in zip(optimizer.param_groups, settings, strict=True):
             group.update(setting)
     if self.schedulers:
-        get_root_logger().info('Running the learning rate schedule from the start.')
-        warmup = self.opt['train'].get('warmup_iter', -1)
-        for iteration in range(1, resume_state['iter'] + 1):
-            self.update_learning_rate(iteration, warmup_iter=warmup)
+        _replay_schedule(self, resume_state['iter'])
+
+
+def _replay_schedule(model: BaseModel, iterations: int) -> None:
+    get_root_logger().info('Running the learning rate schedule from the start.')
+    warmup = model.opt['train'].get('warmup_iter', -1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Detected call of `lr_scheduler.step')  # without optimizer
+        for iteration in range(1, iterations + 1):
+            model.update_learning_rate(iteration, warmup_iter=warmup)
 
 
 def install() -> None:

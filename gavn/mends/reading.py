@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import cv2
@@ -66,6 +67,7 @@ def lmdb_get(self: LmdbBackend, filepath: str, client_key: str) -> bytes:
 
 def named_bytes(stock: Callable[..., bytes]) -> Callable[..., bytes]:
     """Lets what FileClient reads know its name, for the error of whoever cannot use it."""
+    @wraps(stock)
     def get(self: FileClient, filepath: str, client_key: str = 'default') -> bytes:
         content = _Bytes(stock(self, filepath, client_key))
         content.origin = f'{filepath} ({self.backend})'
@@ -75,6 +77,7 @@ def named_bytes(stock: Callable[..., bytes]) -> Callable[..., bytes]:
 
 def named_errors(stock: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """An imfrombytes that names what is no image; stock fails on None."""
+    @wraps(stock)
     def imfrombytes(content: bytes, flag: str = 'color', float32: bool = False) -> np.ndarray:
         image = stock(content, flag, False) if len(content) else None
         if image is None:
@@ -86,6 +89,7 @@ def named_errors(stock: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 def named_sequence(stock: Callable[..., Any]) -> Callable[..., Any]:
     """A read_img_seq that names the unreadable one of its files."""
+    @wraps(stock)
     def read_img_seq(path: str | list[str], *args: Any, **kwargs: Any) -> Any:
         try:
             return stock(path, *args, **kwargs)
@@ -100,6 +104,7 @@ def named_sequence(stock: Callable[..., Any]) -> Callable[..., Any]:
 
 def any_name(stock: Callable[..., None]) -> Callable[..., None]:
     """Test sets of any name and without caching; stock knows vid4, reds4 and redsofficial."""
+    @wraps(stock)
     def init(self: VideoTestDataset, opt: dict[str, Any]) -> None:
         opt = {'cache_data': False, 'io_backend': {'type': 'disk'}, 'num_frame': 1, **opt}
         stock(self, {**opt, 'name': 'REDS4'})

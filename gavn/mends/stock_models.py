@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ def get_optimizer(self: BaseModel, optim_type: str, params: Iterable[Any], lr: f
 
 def clamp_cosine(stock_lr: Callable[..., list[float]]) -> Callable[..., list[float]]:
     """Past its last period a cosine schedule stays where that ended; stock raises TypeError."""
+    @wraps(stock_lr)
     def get_lr(self: CosineAnnealingRestartLR) -> list[float]:
         reached, end = self.last_epoch, self.cumulative_period[-1]
         self.last_epoch = min(reached, end)
@@ -73,6 +75,7 @@ def validate_anywhere(stock: Callable[..., None]) -> Callable[..., None]:
     Stock puts the metrics on a GPU, makes their table once for the first data set, demands `metrics`, and
     refuses to save pictures during training.
     """
+    @wraps(stock)
     def dist_validation(self: VideoBaseModel, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                         save_img: bool) -> None:
         metrics = self.opt['val'].setdefault('metrics', None)
@@ -107,6 +110,7 @@ def nondist_validation(self: VideoBaseModel, *args: Any) -> None:
 
 def test_averaged(stock: Callable[..., None]) -> Callable[..., None]:
     """Tests the averaged network where there is one; VideoRecurrentModel saves it but tests the other."""
+    @wraps(stock)
     def test(self: VideoRecurrentModel) -> None:
         trained = self.net_g
         self.net_g = getattr(self, 'net_g_ema', trained)
