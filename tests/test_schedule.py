@@ -1,0 +1,89 @@
+import pytest
+import torch
+from torch import nn
+
+from gavn.models.schedule import Phase, Schedule
+from gavn.models.training import TrainingDiverged, check_health, parameter_groups, train_only
+from gavn.ops import DeformableAlignPack
+
+PAPER = [
+    {'name': 'temporal', 'epochs': 20, 'lr': 4e-4, 'train': ['temporal', 'reconstruction'],
+     'temporal_only': True},
+    {'name': 'warmup', 'epochs': 5, 'lr': 4e-4, 'train': ['identity', 'reconstruction']},
+    {'name': 'finetune', 'epochs': 15, 'lr': 2e-4},
+]
+
+
+def test_epochs_become_iterations_and_switches_fall_between_them():
+    schedule = Schedule(PAPER, iters_per_epoch=10)
+    assert schedule.total == 400
+    names = {i: schedule.phase(i).name for i in (1, 200, 201, 250, 251, 400)}
+    assert names == {1: 'temporal', 200: 'temporal', 201: 'warmup', 250: 'warmup', 251: 'finetune',
+                     400: 'finetune'}
+    assert schedule.phase(0).name == 'temporal' and schedule.phase(401).name == 'finetune'
+    assert schedule.phase(5).temporal_only and not schedule.phase(205).temporal_only
+
+
+def test_learning_rate_is_a_function_of_the_iteration_with_one_linear_rise():
+    schedule = Schedule(PAPER, warmup_iter=100, iters_per_epoch=10)
+    rates = [schedule.lr(i) for i in (1, 50, 100, 101, 250, 251, 400)]
+    assert rates == pytest.approx([4e-6, 2e-4, 4e-4, 4e-4, 4e-4, 2e-4, 2e-4])
+    assert schedule.lr(50) == schedule.lr(50)  # asking changes nothing
+    assert Schedule(PAPER, -1, 10).lr(1) == 4e-4
+
+
+def test_iterations_resolved_elsewhere_win_over_epochs():
+    schedule = Schedule([{'name': 'all', 'epochs': 2, 'iters': 7, 'lr': 1}])
+    assert schedule.total == 7
+
+
+@pytest.mark.parametrize(('phases', 'words'), [
+    ([], 'empty'),
+    ([{'name': 'all', 'epochs': 2, 'lr': 1}], 'length is unknown'),
+    ([{'name': 'all', 'lr': 1}], 'length is unknown'),
+    ([{'name': 'all', 'iters': 0, 'lr': 1}], 'at least one'),
+])
+def test_phases_without_a_length_are_refused(phases, words):
+    with pytest.raises(ValueError, match=words):
+        Schedule(phases)
+
+
+def network() -> nn.Module:
+    return nn.ModuleDict({'left': nn.Linear(2, 2), 'left_more': nn.Linear(2, 1)})
+
+
+def test_prefixes_name_whole_modules():
+    net = network()
+    count = train_only(net, Phase('one', 1, 1, train=('left',)))
+    assert count == 6  # not left_more
+    assert [name for name, p in net.named_parameters() if p.requires_grad] == ['left.weight', 'left.bias']
+
+
+def test_idle_parameters_are_frozen_and_old_gradients_dropped():
+    net = network()
+    sum(p.sum() for p in net.parameters()).backward()
+    train_only(net, Phase('all', 1, 1), idle={'left.bias'})
+    assert not net['left'].bias.requires_grad
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_prefix_that_fits_nothing_is_an_error():
+    with pytest.raises(ValueError, match=r"'lefty'.*it has left, left_more"):
+        train_only(network(), Phase('one', 1, 1, train=('lefty',)))
+
+
+def test_deformable_layers_get_their_own_learning_rate():
+    net = nn.ModuleDict({'plain': nn.Linear(2, 2), 'dcn': DeformableAlignPack(4, 4, 3, padding=1)})
+    (plain, one), (deformable, slow) = parameter_groups(net, 0.25)
+    assert (one, slow) == (1.0, 0.25)
+    assert len(plain) == 2 and len(deformable) == len(list(net['dcn'].parameters()))
+    assert len(parameter_groups(net, 1)) == 1
+
+
+def test_a_run_that_lost_itself_is_stopped_in_words():
+    check_health({'l_pix': 0.1, 'offset': 49.0}, 5, 50)
+    check_health({'offset': 60.0}, 5, None)
+    with pytest.raises(TrainingDiverged, match=r'60\.0 pixels.*offset_limit: 50'):
+        check_health({'offset': 60.0}, 5, 50)
+    with pytest.raises(TrainingDiverged, match='l_pix is not finite'):
+        check_health({'l_pix': float(torch.tensor(float('nan')))}, 5, None)
