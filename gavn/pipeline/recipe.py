@@ -18,7 +18,11 @@ GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in optio
 
 
 class RestoreError(Exception):
-    """Options that build no usable network, a device that is absent, or a network that returns no numbers."""
+    """Options that build no usable network, or a network that returns no numbers."""
+
+
+class DeviceError(RestoreError):
+    """A device or a number format that cannot be used here."""
 
 
 @dataclass(frozen=True)

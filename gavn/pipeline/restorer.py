@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import gavn
 from gavn.archs.inputs import layout_of, network_inputs
-from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe, RestoreError, weight_files
+from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils.audio import silence
 from gavn.utils.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
 from gavn.utils.files import sha256
@@ -29,14 +29,14 @@ DETECTOR_SIZE = 112  # pixels: the landmark detector's input, a whole face crop 
 
 
 def find_device(name: str = 'auto') -> torch.device:
-    """`auto` is a GPU if there is one, else the CPU. Raises RestoreError for a device that is not here."""
+    """`auto` is a GPU if there is one, else the CPU. Raises DeviceError for one that is not here."""
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise RestoreError(f'device {name} cannot be used here ({str(error).splitlines()[0]})\n'
+        raise DeviceError(f'device {name} cannot be used here ({str(error).splitlines()[0]})\n'
                            'use --device auto or cpu') from error
     return device
 
@@ -63,7 +63,7 @@ class Restorer:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise RestoreError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
+            raise DeviceError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
         self.device = find_device(str(self.device))
         for network in self.networks.values():
             network.to(self.device).eval().requires_grad_(False)

@@ -1,0 +1,146 @@
+"""The command `gavn`: one verb per job. It parses, checks and delegates.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 no face found, 4 unreadable input, 5 unusable weights, 130
+interrupted.
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
+PASSED_ON = ('train', 'test')  # verbs whose arguments basicsr reads
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (default: the process's own) and returns the exit code."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.verb not in PASSED_ON:
+        parser.error(f'unrecognized arguments: {" ".join(rest)}')
+    logging.basicConfig(format='notice: %(message)s', level=logging.WARNING)
+    args.rest = rest
+    return _guarded(args.run, args)
+
+
+def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    """Runs a job; what the user can mend is told on stderr in words and becomes the exit code."""
+    from gavn.pipeline.face_tracker import NoFace
+    from gavn.pipeline.recipe import DeviceError, RestoreError
+    from gavn.pipeline.video import TargetError
+    from gavn.utils.checkpoint import CheckpointError
+    from gavn.utils.media import MediaError
+    from gavn.utils.option_file import OptionError
+    codes = {NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
+             RestoreError: WEIGHTS, TargetError: USAGE, OptionError: USAGE, OSError: FAILED}
+    try:
+        job(args)
+    except tuple(codes) as error:
+        print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
+        return next(code for kind, code in codes.items() if isinstance(error, kind))
+    except KeyboardInterrupt:
+        print('\ninterrupted: nothing was written', file=sys.stderr)
+        return INTERRUPTED
+    return OK
+
+
+def restore(args: argparse.Namespace) -> None:
+    """`gavn restore`: a video in, the same video with a better face out."""
+    from gavn.pipeline.restorer import Restorer
+    from gavn.pipeline.video import check_target, restore_video
+    check_target(args.input, args.output, args.force)
+    restorer = Restorer.load(args.weights, device=args.device, dtype=args.dtype, batch=args.batch)
+    print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
+    report = restore_video(args.input, args.output, restorer, strength=args.strength, crf=args.crf,
+                           preset=args.preset, overwrite=args.force)
+    rate = report.frames_out / report.seconds
+    print(f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, '
+          f'{report.restored} restored, {report.passed_through} without a face, {report.seconds:.1f} s '
+          f'({rate:.1f} frames a second)')
+
+
+def bundle(args: argparse.Namespace) -> None:
+    """`gavn bundle`: option file and checkpoints to one file for `gavn restore --weights`."""
+    from gavn.pipeline.restorer import Restorer
+    from gavn.pipeline.video import check_target
+    check_target(args.opt, args.output, args.force)
+    restorer = Restorer.from_options(args.opt, args.weights, args.landmark_weights, device='cpu')
+    restorer.save(args.output)
+    for path, digest in restorer.weights.items():
+        print(f'from {path} (sha256 {digest[:12]})')
+    print(f'wrote {args.output}')
+
+
+def train(args: argparse.Namespace) -> None:
+    """`gavn train`: as `python gavn/train.py`."""
+    from gavn.train import main as run
+    sys.argv = ['gavn train', *args.rest]
+    run()
+
+
+def test(args: argparse.Namespace) -> None:
+    """`gavn test`: as `python gavn/test.py`."""
+    from gavn.test import main as run
+    sys.argv = ['gavn test', *args.rest]
+    run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='gavn', description='Restores talking faces in video with the help of their sound.')
+    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+    _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
+    _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
+    for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
+                             ('test', test, 'test a network: -opt FILE.yml ...')):
+        verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
+    return parser
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('input', help='a video file')
+    parser.add_argument('-o', '--output', required=True, help='the file to write (.mp4, .mkv, .mov)')
+    parser.add_argument('--weights', required=True, metavar='FILE',
+                        help='a bundle: restore_*.safetensors of a training, or made by `gavn bundle`')
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
+    parser.add_argument('--batch', type=_whole, default=1, metavar='N', help='windows at once (default 1)')
+    parser.add_argument('--strength', type=_fraction, default=1., metavar='X',
+                        help='how much of the change to apply, from 0 to 1 (default)')
+    parser.add_argument('--crf', type=int, default=18, choices=range(52), metavar='0..51',
+                        help='quality of the encoder, lower is better (default 18)')
+    parser.add_argument('--preset', default='medium', choices=PRESETS, metavar='NAME',
+                        help=f'speed of the encoder: {", ".join(PRESETS)}')
+    parser.add_argument('--force', action='store_true', help='replace an existing output')
+    parser.set_defaults(run=restore)
+
+
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='the option file of the training')
+    parser.add_argument('-o', '--output', required=True, metavar='FILE.safetensors')
+    parser.add_argument('--weights', metavar='FILE', help='of network_g (default: what training wrote last)')
+    parser.add_argument('--landmark-weights', metavar='FILE',
+                        help='of network_l (default: what the option file names)')
+    parser.add_argument('--force', action='store_true', help='replace an existing output')
+    parser.set_defaults(run=bundle)
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not between 0 and 1')
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} is less than 1')
+    return value
+
+
+if __name__ == '__main__':
+    sys.exit(main())
