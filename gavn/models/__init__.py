@@ -1,5 +1,6 @@
 """Models: what trains and validates networks; importing this room fills BasicSR's MODEL_REGISTRY."""
 from gavn.models.av_video_model import AVVideoModel
 from gavn.models.gavn_model import GAVNModel
+from gavn.models.landmark_model import LandmarkModel
 
-__all__ = ['AVVideoModel', 'GAVNModel']
+__all__ = ['AVVideoModel', 'GAVNModel', 'LandmarkModel']

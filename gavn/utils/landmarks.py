@@ -129,7 +129,7 @@ def _pose(seen: np.ndarray, size: float) -> tuple[float, float, float]:
     try:
         _, rotation, _ = cv2.solvePnP(_POSE_MODEL, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
     except cv2.error as error:
-        raise ValueError('no head pose fits landmarks that coincide; drop such frames before training') from error
+        raise ValueError('landmarks that coincide have no pose; drop such frames before training') from error
     r = cv2.Rodrigues(rotation)[0]
     return np.arctan2(r[2, 1], r[2, 2]), np.arcsin(np.clip(-r[2, 0], -1, 1)), np.arctan2(r[1, 0], r[0, 0])
 

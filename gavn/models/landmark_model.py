@@ -1,0 +1,143 @@
+"""Training of the landmark detector."""
+from copy import deepcopy
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor, nn
+
+from gavn.archs.pfld_arch import FACE_SIZE
+from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
+from gavn.models.phased_model import PhasedModel
+from gavn.models.statistics import adopt_audio_statistics
+from gavn.models.validation import ClipValidation
+from gavn.utils.checkpoint import load_state, load_strict
+from gavn.utils.landmarks import draw, euler_angles, to_pixels
+from gavn.utils.tensors import to_images, to_tensor
+from gavn.utils.windows import Layout
+
+
+class DetectorWithPose(nn.Module):
+    """The detector and the auxiliary net that reads the pose off its features, as one network to train."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+        self.pose = build_network({'type': 'AuxiliaryPoseNet', 'channels': detector.tap_channels})
+
+    def forward(self, face: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3, 112, 112), (n, 1, 13, 20) -> points (n, p, 2), unit square; angles (n, 3), radians."""
+        points, features = self.detector(face, audio, with_features=True)
+        return points, self.pose(features)
+
+
+class MarkedFrames(nn.Module):
+    """Stands where validation expects a restoring network: its output is its input with landmarks drawn.
+
+    Holds the detector, so that both are in one mode.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+        self.training = detector.training
+
+    def forward(self, lq: Tensor, landmarks: Tensor) -> Tensor:
+        """(n, 3, h, w) in [0, 1], (n, p, 2) in the unit square -> (n, 3, h, w)."""
+        points = to_pixels(landmarks, width=lq.shape[-1], height=lq.shape[-2]).cpu().numpy()
+        marked = [draw(image, marks) for image, marks in zip(to_images(lq), points, strict=True)]
+        return to_tensor(marked).to(lq)
+
+
+@MODEL_REGISTRY.register()
+class LandmarkModel(ClipValidation, PhasedModel):
+    """Trains the landmark detector `network_l` on degraded faces and their sound, after a teacher's.
+
+    Phases name parts of `DetectorWithPose` (`detector`, `detector.audio`, `pose` ...; none: all);
+    normalisation layers of a frozen part keep their statistics. `net_l_*.pth` holds the detector (`params`,
+    `params_ema`) and the auxiliary pose net (`auxiliary`), from which training resumes. Validation takes the
+    metric `landmark_nme`; the pictures it saves are the degraded frames with the landmarks drawn.
+
+    Raises ValueError for options that do not fit together, CheckpointError for weights that cannot be used.
+    """
+
+    inputs = ('landmarks',)
+    layout = Layout(1, 0, 'frame')
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        detector = build_network(opt['network_l'])
+        size = sum(parameter.numel() for parameter in detector.parameters())
+        get_root_logger().info(f'{type(detector).__name__}: {size:,} parameters')
+        if self.is_train:
+            adopt_audio_statistics(detector, opt['datasets']['train']['root'])
+        self.net_g = DetectorWithPose(detector).to(self.device)
+        self._load()
+        if self.is_train:
+            self.prepare_training(self.net_g)
+            if self.ema_decay > 0:
+                self.net_g_ema = self._build_average()
+
+    def _load(self) -> None:
+        """The detector's weights if the options name any; when resuming, the pose net's from that file."""
+        path = self.opt['path']
+        file = path.get('pretrain_network_l')
+        if file is not None:
+            key = path.get('param_key_l', 'params' if self.is_train else None)
+            load_strict(self.net_g.detector, load_state(file, key), file)
+            get_root_logger().info(f'Loaded {file} into {type(self.net_g.detector).__name__}')
+        elif not self.is_train:
+            raise ValueError('path.pretrain_network_l names no weights to test: give a net_l_*.pth')
+        if path.get('resume_state'):
+            load_strict(self.net_g.pose, load_state(file, 'auxiliary'), file)
+
+    def _build_average(self) -> nn.Module:
+        """The network with averaged weights; at the start of training those of `net_g`, else resumed."""
+        average = deepcopy(self.net_g).eval().requires_grad_(False)
+        if self.opt['path'].get('resume_state'):
+            file = self.opt['path']['pretrain_network_l']
+            load_strict(average.detector, load_state(file, 'params_ema'), file)
+        return average
+
+    @property
+    def net_l(self) -> nn.Module:
+        """The detector that is judged: the averaged weights where there are any."""
+        averaged = self.is_train and self.ema_decay > 0
+        return self.net_g_ema.detector if averaged else self.get_bare_model(self.net_g).detector
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Sets phase and learning rate of this iteration; frozen normalisation keeps its statistics."""
+        super().update_learning_rate(current_iter, warmup_iter)
+        for module in self.net_g.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(module.weight.requires_grad)
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Takes a training batch (n, m, ...) as n * m faces; their true pose follows from the landmarks."""
+        batch = {key: data[key].flatten(0, 1) for key in ('face', 'audio', 'landmarks')}
+        pixels = to_pixels(batch['landmarks'], width=FACE_SIZE, height=FACE_SIZE).cpu().numpy()
+        batch['angles'] = torch.from_numpy(euler_angles(pixels, FACE_SIZE))
+        self.batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step on the batch that was fed."""
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
+            points, angles = self.net_g(self.batch['face'], self.batch['audio'])
+        l_points, l_pose = self.criterion(points.float(), angles.float(), self.batch['landmarks'],
+                                          self.batch['angles'])
+        self.step({'l_points': l_points, 'l_pose': l_pose})
+
+    def _save_networks(self, label: int | str) -> None:
+        network = self.get_bare_model(self.net_g)
+        networks = {'params': network.detector, 'auxiliary': network.pose}
+        if self.ema_decay > 0:
+            networks['params_ema'] = self.net_g_ema.detector
+        self.save_network(list(networks.values()), 'net_l', label, list(networks))
+
+    def _judged_network(self) -> nn.Module:
+        return MarkedFrames(self.net_l)
+
+    def _switches(self) -> dict[str, Any]:
+        return {}
