@@ -1,0 +1,199 @@
+"""The whole job on talking faces made from nothing: `gavn demo`, or `python gavn/demo.py`.
+
+Makes the data, trains the landmark detector and both stages of a small GAVN through `gavn/train.py`, tests
+it through `gavn/test.py`, restores a degraded video file through `gavn restore` and shows all beside the input.
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TASKS = {'car': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}  # layer of the data set folder by task
+DATA = Path('datasets/demo')
+RESULTS = Path('results/demo')
+LEAST_GAIN = 0.3  # dB over the degraded input, on known faces that say other words
+STORED_CRF = 10  # of the demo's video files: adds little damage to what the task does
+COLUMNS = ('psnr', 'ssim')
+
+
+class DemoError(Exception):
+    """A step of the demo failed, or the restored clips are not better than their input."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo makes and trains; `smallest` only shows that every step works.
+
+    Attributes:
+        clips: training clips of each known identity.
+        seconds: length of a clip.
+        iters: further `--force_yml` settings by option file (`pfld`, `gavn`).
+    """
+
+    clips: int
+    seconds: float
+    settings: dict[str, tuple[str, ...]]
+
+
+SIZES = {
+    'full': Size(clips=3, seconds=2.0, settings={'pfld': (), 'gavn': ()}),
+    'smallest': Size(clips=1, seconds=0.8, settings={
+        'pfld': ('train:phases:0:iters=6', 'train:phases:1:iters=4'),
+        'gavn': ('train:phases:0:iters=40', 'train:phases:1:iters=10', 'train:phases:2:iters=10')}),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo; returns the exit code, 1 if a step failed or too little was gained."""
+    parser = argparse.ArgumentParser(prog='gavn demo', description='The whole job on data made from nothing.')
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        run(args.task, args.size)
+    except DemoError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's arguments to a parser."""
+    parser.add_argument('--task', choices=TASKS, default='car', help='what is restored (default car)')
+    parser.add_argument('--size', choices=SIZES, default='full', help='smallest: only to see every step work')
+
+
+def run(task: str, size: str = 'full') -> dict[str, float]:
+    """Does the whole job for one task; folders are made below the root of the checkout.
+
+    Returns what `results/demo/report.json` holds. Raises DemoError for a step that fails, and if the restored
+    test clips of known identities gain less than `LEAST_GAIN` dB over their input (not at the smallest size).
+    """
+    if not (ROOT / 'options/demo').is_dir():
+        raise DemoError(f'{ROOT} has no options/demo: run the demo from a checkout (pip install -e .)')
+    started, plan = time.monotonic(), SIZES[size]
+    (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
+    _step(1, 'make talking faces')
+    _make_data(task, plan)
+    _step(2, 'train the landmark detector')
+    _train(f'pfld_{task}', plan.settings['pfld'])
+    _step(3, 'train GAVN: stage 1, then stage 2')
+    _train(f'gavn_{task}', plan.settings['gavn'])
+    _step(4, 'test it')
+    _python('gavn/test.py', '-opt', f'options/demo/test_gavn_{task}.yml')
+    rows = _read_rows(Path('results', f'demo_gavn_{task}', 'demo_test.csv'))
+    _step(5, 'restore a video file')
+    made = _restore(task, plan)
+    report = _report(rows, time.monotonic() - started)
+    _show(report, rows, made)
+    gain = report['psnr_restored'] - report['psnr_input']
+    if size == 'full' and gain < LEAST_GAIN:
+        raise DemoError(f'the restored test clips gain {gain:+.2f} dB, less than {LEAST_GAIN} dB')
+    return report
+
+
+def _step(number: int, words: str) -> None:
+    print(f'\n[{number}/5] {words}', flush=True)
+
+
+def _make_data(task: str, plan: Size) -> None:
+    from gavn.data.demo_dataset import write_demo_dataset
+    write_demo_dataset(ROOT / DATA, [TASKS[task]], train_clips=plan.clips, seconds=plan.seconds)
+
+
+def _train(which: str, settings: Sequence[str]) -> None:
+    """Trains afresh: an earlier demo's folder is not worth keeping."""
+    shutil.rmtree(ROOT / 'experiments' / f'demo_{which}', ignore_errors=True)
+    forced = ('--force_yml', *settings) if settings else ()
+    _python('gavn/train.py', '-opt', f'options/demo/train_{which}.yml', *forced)
+
+
+def _python(*arguments: str | Path) -> None:
+    command = [sys.executable, *map(str, arguments)]
+    if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise DemoError(f'`python {" ".join(map(str, arguments))}` ended with {code}; see above')
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with (ROOT / path).open(newline='', encoding='utf-8') as file:
+        return [row for row in csv.DictReader(file) if row['clip'] != 'average']
+
+
+def _is_known(row: dict[str, str]) -> bool:
+    from gavn.data.talking_head import identities
+    return row['clip'].split('/')[0] != identities()[-1]
+
+
+def _mean(rows: Sequence[dict[str, str]], column: str) -> float:
+    return sum(float(row[column]) for row in rows) / len(rows)
+
+
+def _report(rows: Sequence[dict[str, str]], seconds: float) -> dict[str, float]:
+    """Means over the clips of known identities; `unseen_` of the one that was never trained on."""
+    report = {}
+    for prefix, known in (('', True), ('unseen_', False)):
+        group = [row for row in rows if _is_known(row) == known]
+        for column in COLUMNS:
+            report[f'{prefix}{column}_input'] = _mean(group, f'{column}_input')
+            report[f'{prefix}{column}_restored'] = _mean(group, column)
+        report[f'{prefix}landmark_nme'] = _mean(group, 'nme')
+        report[f'{prefix}landmark_nme_mouth'] = _mean(group, 'nme_mouth')
+    return report | {'seconds': seconds}
+
+
+def _restore(task: str, plan: Size) -> list[Path]:
+    """Degrades a video of a talking person, restores the file, and lays both beside the original."""
+    from gavn.pipeline.compare import compare
+    folder = ROOT / RESULTS
+    clean, degraded, restored = (folder / f'{task}_{name}.mp4' for name in ('clean', 'degraded', 'restored'))
+    _film(clean, degraded, task, plan.seconds)
+    weights = ROOT / 'experiments' / f'demo_gavn_{task}' / 'models' / 'restore_latest.safetensors'
+    _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force')
+    picture, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
+    compare({'degraded': degraded, 'restored': restored, 'original': clean}, picture, video)
+    return [degraded, restored, picture, video]
+
+
+def _film(clean: Path, degraded: Path, task: str, seconds: float) -> None:
+    """Writes a video of a person with some room around, as it is and as the task degrades it."""
+    from gavn.data.degradation import degrade
+    from gavn.data.talking_head import identities, make_clip, place_on_background
+    from gavn.utils.audio import FRAME_RATE
+    from gavn.utils.media import VideoWriter
+    clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
+    frames = place_on_background(clip)
+    damaged, _ = degrade(frames, TASKS[task], 'demo')
+    for path, pictures in ((clean, frames), (degraded, damaged)):
+        height, width = frames.shape[1:3]
+        with VideoWriter(path, width, height, FRAME_RATE, clip.audio, crf=STORED_CRF) as writer:
+            for picture in pictures:
+                writer.write(picture)
+
+
+def _show(report: dict[str, float], rows: Sequence[dict[str, str]], made: Sequence[Path]) -> None:
+    path = ROOT / RESULTS / 'report.json'
+    path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    print(f'\n{"":34}{"PSNR (dB)":>20}{"SSIM":>18}{"landmark error (%)":>22}')
+    print(f'{"":34}{"input  restored":>20}{"input restored":>18}{"all  mouth":>22}')
+    for words, prefix in (('known faces, other words', ''), ('a face never trained on', 'unseen_')):
+        psnr, ssim = (f'{report[f"{prefix}{c}_input"]:.{d}f}  {report[f"{prefix}{c}_restored"]:.{d}f}'
+                      for c, d in (('psnr', 2), ('ssim', 4)))
+        nme = f'{report[f"{prefix}landmark_nme"]:.2f}  {report[f"{prefix}landmark_nme_mouth"]:.2f}'
+        print(f'{words:34}{psnr:>20}{ssim:>18}{nme:>22}')
+    print(f'\n{len(rows)} test clips, {report["seconds"]:.0f} s in all; wrote')
+    for file in [*made, path]:
+        print(f'  {file.relative_to(ROOT)}')
+
+
+if __name__ == '__main__':
+    # not this file's own folder, where `data`, `models` ... would hide packages of those names
+    sys.path[:] = [str(ROOT), *(folder for folder in sys.path if Path(folder).resolve() != ROOT / 'gavn')]
+    sys.exit(main())

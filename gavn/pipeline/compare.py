@@ -1,0 +1,61 @@
+"""Videos of the same scene side by side, as one video with sound and as one picture."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gavn.utils.files import atomic_path
+from gavn.utils.media import VideoWriter, probe, read_audio, read_frames
+
+_BAND = 24  # pixels, for the names above the pictures
+_ROWS = 3  # moments that the picture shows
+
+
+def compare(videos: Mapping[str, str | os.PathLike[str]], picture: str | os.PathLike[str],
+            video: str | os.PathLike[str]) -> None:
+    """Lays videos side by side under their names; both files are whole or absent.
+
+    Args:
+        videos: name -> file, left to right, of one size; the result has the length of the shortest and the
+            sound of the first.
+        picture: a PNG of three moments, one below the other.
+        video: an mp4 at the first one's frame rate.
+
+    Raises ValueError for videos of different size, MediaError for one that cannot be read.
+    """
+    infos = [probe(path) for path in videos.values()]
+    if len({(info.width, info.height) for info in infos}) > 1:
+        raise ValueError(f'videos to compare must have one size, not '
+                         f'{", ".join(f"{info.width}x{info.height}" for info in infos)}')
+    first = infos[0]
+    kept: list[np.ndarray] = []
+    total = min(info.frames or 0 for info in infos)
+    moments = {round(total * (row + 0.5) / _ROWS) for row in range(_ROWS)}
+    with VideoWriter(video, first.width * len(infos), first.height + _BAND, first.frame_rate,
+                     audio=read_audio(next(iter(videos.values())))) as writer:
+        for index, sheet in enumerate(_sheets(videos)):
+            writer.write(sheet)
+            if index in moments:
+                kept.append(sheet)
+    _write_png(Path(picture), np.vstack(kept or [sheet]))
+
+
+def _sheets(videos: Mapping[str, str | os.PathLike[str]]) -> Iterator[np.ndarray]:
+    for frames in zip(*(read_frames(path) for path in videos.values()), strict=False):
+        named = [_named(frame.image, name) for name, frame in zip(videos, frames, strict=True)]
+        yield np.hstack(named)
+
+
+def _named(image: np.ndarray, name: str) -> np.ndarray:
+    band = np.zeros((_BAND, image.shape[1], 3), np.uint8)
+    cv2.putText(band, name, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.vstack([band, image])
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    with atomic_path(path) as part:
+        part.write_bytes(cv2.imencode('.png', image)[1].tobytes())
