@@ -1,7 +1,7 @@
 """The embedded demo data: talking faces made from one photograph and a synthetic voice, with exact landmarks.
 
-Nothing is downloaded: the photograph comes with scikit-image (`pip install 'gavn[demo]'`), the voice is computed. Everything is a
-function of identity, seed and length.
+Nothing is downloaded: the photograph comes with scikit-image (`pip install 'gavn[demo]'`), the voice is
+computed. Everything is a function of identity, seed and length.
 """
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gavn.data.talking_motion import Camera, MovingFace, Pose
-from gavn.data.talking_people import PEOPLE, still
+from gavn.data.talking_paint import still
+from gavn.data.talking_people import PEOPLE
 from gavn.data.talking_voice import Speech, speak
 from gavn.utils.audio import FRAME_RATE
 
@@ -20,8 +21,9 @@ SIDE = 224  # pixels, the face crops the networks work on
 
 @dataclass(frozen=True)
 class TalkingClip:
-    """One clip: `frames` (t, 224, 224, 3) uint8 BGR, `audio` (640 t,) int16, `landmarks` (t, 68, 2) float32 pixels.
+    """One clip of t frames.
 
+    `frames` (t, 224, 224, 3) uint8 BGR, `audio` (640 t,) int16, `landmarks` (t, 68, 2) float32 in pixels.
     `speech` says what is spoken and how the mouth stands, `poses` how the head stands, frame by frame.
     """
 
@@ -43,8 +45,8 @@ def identities() -> list[str]:
 def make_clip(identity: str, seed: int, seconds: float, words: str = 'train') -> TalkingClip:
     """`identity` talking for `seconds` (whole frames), words of the 'train' or of the 'test' list.
 
-    The same arguments give the same bytes on one machine. KeyError: unknown identity; ValueError: unknown word list or less
-    than one frame.
+    The same arguments give the same bytes on one machine. Raises KeyError for an unknown identity, ValueError
+    for an unknown word list or less than one frame.
     """
     count = round(seconds * FRAME_RATE)
     if count < 1:
@@ -54,7 +56,7 @@ def make_clip(identity: str, seed: int, seconds: float, words: str = 'train') ->
     speech = speak(draw, words, count / FRAME_RATE, *PEOPLE[identity].voice)
     poses = _poses(draw, speech.stress)
     centre = face.landmarks[[0, 16, 8, 27]].mean(0) + draw.uniform(-2.5, 2.5, 2) - (0, 4)
-    camera = Camera(tuple(centre.tolist()), draw.uniform(1.10, 1.22), SIDE, SIDE)
+    camera = Camera(tuple(centre.tolist()), draw.uniform(1.18, 1.30), SIDE, SIDE)
     moving = [MovingFace(face, mouth, pose) for mouth, pose in zip(speech.mouths, poses, strict=True)]
     landmarks = np.stack([camera.forward(one.landmarks()) for one in moving]).astype(np.float32)
     frames = np.stack([one.picture(camera) for one in moving])

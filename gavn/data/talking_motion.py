@@ -1,4 +1,4 @@
-"""How the demo face moves: expression (mouth, jaw, lids, brows), head and camera, as backward maps with exact landmarks."""
+"""How the demo face moves: expression (mouth, jaw, lids, brows), head and camera, with exact landmarks."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gavn.data.talking_face import MOUTH_HALF, ZOOM
-from gavn.data.talking_people import Still
+from gavn.data.talking_paint import Still
 from gavn.data.talking_warp import bell, grid, invert, sample, smoothstep
 
 JAW_DROP = 15.0  # lowering of the lower lip at opening 1, pixels of the photograph
 LIP_RAISE = 3.2  # rise of the upper lip at opening or teeth 1
+NECK = 55  # pixels from the middle of the face down to where the head turns
+DEPTH = 62  # pixels from the axis of the head to the face
+CAVITY, TONGUE = np.array([34, 26, 62], np.float32), np.array([104, 92, 182], np.float32)
+UPPER_TEETH, LOWER_TEETH = np.array([206, 226, 234], np.float32), np.array([150, 172, 182], np.float32)
 # Which side of a moving edge each landmark belongs to: -1 above (upper lip, upper lid), +1 below.
 MOUTH_SIDE = np.array([-1] * 7 + [1] * 5 + [-1] * 5 + [1] * 3)
 UPPER_LIDS, LOWER_LIDS = (36, 37, 38, 39, 42, 43, 44, 45), (40, 41, 46, 47)
@@ -30,7 +34,7 @@ class Mouth:
 
 @dataclass(frozen=True)
 class Pose:
-    """State of the rest of the head: shifts in pixels of the photograph, angles in radians, blink and brows in [0, 1]."""
+    """State of the head: shifts in pixels of the photograph, angles in radians, blink and brows in [0, 1]."""
 
     x: float = 0.0
     y: float = 0.0
@@ -63,7 +67,10 @@ class Camera:
 
 
 class MovingFace:
-    """A `Still` in one state of mouth and pose: the backward map from posed to resting coordinates, and its picture."""
+    """A `Still` in one state of mouth and pose: maps from posed to resting coordinates, and the picture.
+
+    A posed point goes through `head` (undoing the head's motion), then `expression`, into the texture.
+    """
 
     def __init__(self, still: Still, mouth: Mouth, pose: Pose) -> None:
         self.still, self.mouth, self.pose = still, mouth, pose
@@ -83,25 +90,24 @@ class MovingFace:
     def head(self, points: np.ndarray) -> np.ndarray:
         """Backward map of shift, roll, size, yaw and pitch; the background and, partly, the body stay."""
         pose = self.pose
-        pivot = np.asarray(self.centre + (0, 55), points.dtype)
+        pivot = np.array([self.centre[0], self.centre[1] + NECK], points.dtype)
         shift = np.array([pose.x, pose.y], points.dtype)
         from_centre = points - np.asarray(self.centre, points.dtype) - shift
         radius = np.hypot(from_centre[..., 0], from_centre[..., 1])
         weight = smoothstep((165 - radius) / 90)[..., None]
         cos, sin = np.cos(pose.roll) / pose.size, np.sin(pose.roll) / pose.size
-        away = points - pivot - shift
-        turned = np.stack([cos * away[..., 0] + sin * away[..., 1], cos * away[..., 1] - sin * away[..., 0]], axis=-1)
-        depth = bell(radius / 72) + 0.22 * bell(from_centre[..., 0] / 15) * bell((from_centre[..., 1] - 8) / 18)
-        tilt = np.array([pose.yaw, pose.pitch], points.dtype) * 62
-        return (points + weight * (turned + pivot - points) - depth[..., None] * tilt).astype(points.dtype)
+        turned = (points - pivot - shift) @ np.array([[cos, -sin], [sin, cos]], points.dtype) + pivot
+        nose = bell(from_centre[..., 0] / 15) * bell((from_centre[..., 1] - 8) / 18)
+        depth = DEPTH * (bell(radius / 72) + 0.22 * nose)[..., None]
+        return points + weight * (turned - points) - depth * np.array([pose.yaw, pose.pitch], points.dtype)
 
     def _lips(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """Resting x, lip line, and edges of the opening (upper, lower) at posed points."""
         mouth = self.mouth
         away = x - self.middle[0]
         narrow = 1 / (1 + 0.13 * mouth.width - 0.30 * mouth.rounding) - 1
-        spread = bell(away / (1.9 * self.half)) * bell((y - self.middle[1] - 0.3 * self.drop) / (24 * self.unit))
-        from_x = x + away * narrow * spread
+        below = y - self.middle[1] - 0.3 * self.drop
+        from_x = x + away * narrow * bell(away / (1.9 * self.half)) * bell(below / (24 * self.unit))
         line = np.polyval(self.still.lip_line, self._along(from_x)).astype(x.dtype)
         u = (from_x - self.middle[0]) / self.half
         shape = np.clip(1 - u * u, 0, 1) ** (0.85 - 0.3 * mouth.rounding)
@@ -119,7 +125,11 @@ class MovingFace:
 
     def expression(self, points: np.ndarray, lip_side: np.ndarray | None = None,
                    lid_side: np.ndarray | None = None) -> np.ndarray:
-        """Backward map of mouth, jaw, lids and brows; the sides force a branch at the edges (landmarks lie on them)."""
+        """Backward map of mouth, jaw, lids and brows.
+
+        `lip_side`, `lid_side` (n,): -1 takes points for upper, +1 for lower lip or lid, whatever they are
+        nearer to: landmarks lie on the very edges.
+        """
         x, y = points[..., 0], points[..., 1]
         from_x, line, top, bottom = self._lips(x, y)
         upper = y < (top + bottom) / 2 if lip_side is None else lip_side < 0
@@ -130,7 +140,8 @@ class MovingFace:
         down = y - (bottom - line) * bell((y - bottom) / (15 * self.unit)) - jaw
         from_y = np.where(upper, up, down)
         away = from_y - line
-        from_y = from_y + away * 0.45 * self.mouth.press * bell(away / 6) * bell((x - self.middle[0]) / self.half)
+        pressed = self.mouth.press * bell(away / 6) * bell((x - self.middle[0]) / self.half)
+        from_y = from_y + 0.45 * away * pressed
         return self._lids(np.stack([from_x, from_y], axis=-1), lid_side)
 
     def _lids(self, points: np.ndarray, side: np.ndarray | None) -> np.ndarray:
@@ -142,9 +153,9 @@ class MovingFace:
             eye = landmarks[first:first + 6]
             middle, half = (eye[0, 0] + eye[3, 0]) / 2, (eye[3, 0] - eye[0, 0]) / 2
             u = np.clip((x - middle) / half, -1, 1)
-            lids = (np.polyfit((edge[:, 0] - middle) / half, edge[:, 1], 3) for edge in (eye[:4], eye[[0, 5, 4, 3]]))
-            top, bottom = (np.polyval(lid, u) for lid in lids)
-            closing = 0.94 * self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(x - middle) < half)
+            top, bottom = (np.polyval(np.polyfit((lid[:, 0] - middle) / half, lid[:, 1], 3), u)
+                           for lid in (eye[:4], eye[[0, 5, 4, 3]]))
+            closing = self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(x - middle) < half)
             edge = top + closing
             above = y < edge if side is None else side < 0
             offset = offset - np.where(above, closing * bell((edge - y) / 9), 0)
@@ -165,7 +176,8 @@ class MovingFace:
             self._paint_mouth(picture, unposed, camera.zoom)
         if self.still.glasses is not None:
             glasses = sample(self.still.glasses, unposed, ZOOM).astype(np.uint16)
-            picture = (picture * (255 - glasses[..., 3:]) // 255 + glasses[..., :3]).clip(0, 255).astype(np.uint8)
+            behind = (picture * (255 - glasses[..., 3:]) + 127) // 255
+            picture = np.minimum(behind + glasses[..., :3], 255).astype(np.uint8)
         return picture
 
     def _paint_mouth(self, picture: np.ndarray, unposed: np.ndarray, zoom: float) -> None:
@@ -178,19 +190,20 @@ class MovingFace:
         from_x, line, top, bottom = self._lips(x, y)
         cover = np.clip((y - top) * zoom + 0.5, 0, 1) * np.clip((bottom - y) * zoom + 0.5, 0, 1)
         cover = (cover * np.clip((bottom - top) * zoom, 0, 1))[..., None]
-        inner = self._inside((from_x - self.middle[0]) / self.unit, (y - line) / self.unit, (y - top) / self.unit)
+        inside = np.stack([from_x - self.middle[0], y - line, y - top]) / np.float32(self.unit)
+        inner = self._inside(*inside)
         picture[box] = np.round(picture[box] * (1 - cover) + np.clip(inner, 0, 255) * cover).astype(np.uint8)
 
     def _inside(self, x: np.ndarray, y: np.ndarray, below_lip: np.ndarray) -> np.ndarray:
-        """Colours inside the mouth; x, y from the middle of the lip line in pixels of the photograph."""
+        """Colours inside the mouth; x, y from the middle of the lip line, in units of the neutral face."""
         drop = self.drop / self.unit
-        colour = np.array([34, 26, 62], np.float32) * (0.5 + 0.5 * bell(x / 14))[..., None]
+        colour = CAVITY * (0.5 + 0.5 * bell(x / 14))[..., None]
         rise = 4.5 * self.mouth.tongue + 0.15 * drop
-        tongue = smoothstep(1.3 - np.hypot(x / 12.5, (y - drop - 2 + rise * 0.5) / (3.5 + 0.5 * rise + 0.12 * drop)))
+        radius = np.hypot(x / 12.5, (y - drop - 2 + 0.5 * rise) / (3.5 + 0.5 * rise + 0.12 * drop))
         light = 0.8 + 0.2 * bell((y - drop + rise) / 3)
-        colour = _over(colour, tongue * 1.6, np.array([104, 92, 182], np.float32) * light[..., None])
-        colour = _over(colour, _teeth(x, y - drop + 1.9, 3.3, -1), np.array([168, 190, 198], np.float32))
-        colour = _over(colour, _teeth(x, 2.2 - 0.006 * x * x - y, 4.5, 1), np.array([206, 226, 234], np.float32))
+        colour = _over(colour, 1.6 * smoothstep(1.3 - radius), light[..., None] * TONGUE)
+        colour = _over(colour, _teeth(x, y - drop + 1.3, 3.3, 0.5), LOWER_TEETH)
+        colour = _over(colour, _teeth(x, 2.2 - 0.006 * x * x - y, 4.5, 0.0), UPPER_TEETH)
         shadow = (0.52 + 0.48 * smoothstep(below_lip / 4)) * (0.35 + 0.65 * bell(x / 17))
         return colour * shadow[..., None]
 
@@ -200,11 +213,11 @@ def _over(below: np.ndarray, cover: np.ndarray, above: np.ndarray) -> np.ndarray
     return below * (1 - cover) + above * cover
 
 
-def _teeth(x: np.ndarray, inward: np.ndarray, width: float, upper: int) -> np.ndarray:
+def _teeth(x: np.ndarray, inward: np.ndarray, width: float, shift: float) -> np.ndarray:
     """Coverage of a row of teeth; `inward` is the distance from the biting edge towards the gum."""
-    tooth = np.abs(x) / width if upper > 0 else np.abs(x) / width + 0.5
+    tooth = np.abs(x) / width + shift
     place = tooth - np.floor(tooth) - 0.5
-    rounding = 1.1 * (2 * np.abs(place)) ** 4 + 0.5 * (np.floor(tooth) % 2)
-    gaps = 1 - 0.30 * smoothstep((np.abs(place) - 0.40) / 0.09)
-    return smoothstep((inward - rounding) / 0.9 + 0.5) * gaps * smoothstep((15 - np.abs(x)) / 3) \
-        * (1 - 0.5 * smoothstep((inward - 7) / 3))
+    rounding = 0.6 * (2 * np.abs(place)) ** 4 + 0.35 * (np.floor(tooth) % 2)
+    gaps = 1 - 0.22 * smoothstep((np.abs(place) - 0.40) / 0.09)
+    ends = smoothstep((15 - np.abs(x)) / 3) * (1 - 0.5 * smoothstep((inward - 7) / 3))
+    return smoothstep((inward - rounding) / 0.9 + 0.5) * gaps * ends

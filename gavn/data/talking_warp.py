@@ -1,8 +1,9 @@
 """Smooth picture warps of the demo face, written once and used for pixels and for landmarks.
 
-Every warp is a *backward* function: it takes points of the picture that is being made and returns where their colour comes
-from. Pictures are resampled through it, and landmarks are carried by inverting the very same function numerically, so that
-they cannot drift from the pixels. Points are arrays (..., 2) of (x, y) in pixels, centres of pixels at integers.
+Every warp is a *backward* function: it takes points of the picture that is being made and returns where their
+colour comes from. Pictures are resampled through it, and landmarks are carried by inverting the very same
+function numerically, so that they cannot drift from the pixels. Points are arrays (..., 2) of (x, y) in
+pixels, centres of pixels at whole numbers.
 """
 from __future__ import annotations
 
@@ -13,27 +14,29 @@ import cv2
 import numpy as np
 
 Backward = Callable[[np.ndarray], np.ndarray]
+_NEWTON_STEPS = 20
 
 
 def grid(width: int, height: int, zoom: float = 1.0) -> np.ndarray:
-    """Pixel centres (height, width, 2) of a picture, in the coordinates of the same picture `zoom` times smaller."""
+    """Pixel centres (height, width, 2), in the coordinates of the same picture `zoom` times smaller."""
     x = ((np.arange(width) + 0.5) / zoom - 0.5).astype(np.float32)
     y = ((np.arange(height) + 0.5) / zoom - 0.5).astype(np.float32)
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def sample(picture: np.ndarray, points: np.ndarray, zoom: float = 1.0, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
-    """Colours of `picture` (stored `zoom` times larger than the coordinates of `points`), mirrored beyond its border."""
+def sample(picture: np.ndarray, points: np.ndarray, zoom: float = 1.0, interpolation: int = cv2.INTER_CUBIC
+           ) -> np.ndarray:
+    """Colours of `picture`, stored `zoom` times larger than the points' coordinates; its border mirrors."""
     where = ((points + 0.5) * zoom - 0.5).astype(np.float32)
     return cv2.remap(picture, where, None, interpolation, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def invert(backward: Backward, sources: np.ndarray, start: np.ndarray | None = None, steps: int = 12) -> np.ndarray:
+def invert(backward: Backward, sources: np.ndarray) -> np.ndarray:
     """Where `sources` (n, 2) go: the points q with backward(q) = sources, by Newton's method in float64."""
     sources = np.asarray(sources, np.float64)
-    points = np.array(sources if start is None else start, np.float64)
+    points = sources.copy()
     step_x, step_y = np.array([1e-3, 0.0]), np.array([0.0, 1e-3])
-    for _ in range(steps):
+    for _ in range(_NEWTON_STEPS):
         error = backward(points) - sources
         if np.abs(error).max() < 1e-6:
             break
@@ -58,7 +61,7 @@ def smoothstep(value: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Bump:
-    """A local stretch and shift that fades like a bell around `centre`; `reach` is where it has fallen to 1/e."""
+    """A local stretch and shift that fades like a bell around `centre`, to 1/e at `reach`."""
 
     centre: tuple[float, float]
     reach: tuple[float, float]
