@@ -82,9 +82,10 @@ def write_options(folder: Path, **changes: object) -> Path:
     return file
 
 
-def run(*arguments: str, check: bool = True, **settings: object) -> subprocess.CompletedProcess:
-    """This file as a process of its own; its output is in `stdout`."""
-    command = [sys.executable, __file__, *arguments]
+def run(*arguments: str, check: bool = True, script: str | Path = __file__, **settings: object
+        ) -> subprocess.CompletedProcess:
+    """This file, or another script, as a process of its own; its output is in `stdout`."""
+    command = [sys.executable, str(script), *arguments]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
     done = subprocess.run(command, env=environment, text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=120, **settings)

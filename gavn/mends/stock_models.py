@@ -103,6 +103,14 @@ def _pictures_named(model: VideoBaseModel, current_iter: int | str) -> Iterator[
         model.opt = opt
 
 
+def feed_clip(self: VideoRecurrentModel, data: dict[str, Any]) -> None:
+    """Takes a batch under tensors of its own: stock validation reshapes the data in place after feeding it.
+
+    On a CPU, where moving to the device copies nothing, that reshapes the model's input as well.
+    """
+    SRModel.feed_data(self, {key: value.view_as(value) for key, value in data.items() if key in ('lq', 'gt')})
+
+
 def nondist_validation(self: VideoBaseModel, *args: Any) -> None:
     """The same as in several processes; stock warns that it is not implemented, and then does this."""
     self.dist_validation(*args)
@@ -129,6 +137,7 @@ def install() -> None:
     EDVRModel.optimize_parameters = train_while(lambda name: 'fusion' not in name, 'tsa_iter')
     VideoRecurrentModel.optimize_parameters = train_while(
         lambda name: 'spynet' in name or 'edvr' in name, 'fix_flow')
+    VideoRecurrentModel.feed_data = feed_clip
     VideoRecurrentModel.test = test_averaged(VideoRecurrentModel.test)
     VideoBaseModel.nondist_validation = nondist_validation
     for model in (VideoBaseModel, VideoRecurrentModel):

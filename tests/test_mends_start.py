@@ -1,0 +1,257 @@
+"""From the command line to the folders of a run: options, processes, what a failed start leaves."""
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import get_root_logger, misc
+from stand_in import StandInNet, forget_logger, run, run_here, stock, write_options
+from torch.nn.parallel import DistributedDataParallel
+
+from gavn import mends
+from gavn.mends import options, progress
+from gavn.mends.distributed import init_dist
+from gavn.mends.folders import Folders
+from gavn.utils.option_file import OptionError, force, read_options
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str, module: object = options) -> dict:
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), *arguments])
+    return module.parse_options(str(file.parent), is_train=True)[0]
+
+
+def test_s_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
+    file = tmp_path / 'x.yml'
+    file.write_text('a: 4e-4\nb: 1e5\nc: -2E+3\nd: 1.5\ne: 12\nf: !!float 1e-3\ng: e5\nh: .5e1\n')
+    values, _ = read_options(file)
+    assert values == {'a': 4e-4, 'b': 1e5, 'c': -2e3, 'd': 1.5, 'e': 12, 'f': 1e-3, 'g': 'e5', 'h': 5.0}
+    module = stock('utils.options')
+    theirs = module.yaml.load(file.read_text(), Loader=module.ordered_yaml()[0])
+    assert theirs['a'] == '4e-4'
+
+
+@pytest.mark.parametrize(('entry', 'place', 'value'), [
+    ('train:lr=1e-4', ('train', 'lr'), 1e-4),
+    ('train:warmup_iter=-1', ('train', 'warmup_iter'), -1),
+    ('name=a=b', ('name',), 'a=b'),
+    ('a:new:key=5e3', ('a', 'new', 'key'), 5e3),
+    ('a:null_section:key=true', ('a', 'null_section', 'key'), True),
+    ('train:betas=[0.9, 0.99]', ('train', 'betas'), [0.9, 0.99]),
+    ('train:phases:1:iters=7', ('train', 'phases', 1, 'iters'), 7),
+    ('path:x=none', ('path', 'x'), None),
+    ("x=__import__('os').getcwd()", ('x',), "__import__('os').getcwd()"),
+    ('x=[1', ('x',), '[1'),
+])
+def test_s_forced_values(entry: str, place: tuple, value: object, tmp_path: Path) -> None:
+    file = tmp_path / 'x.yml'
+    file.write_text('name: n\ntrain: {phases: [{iters: 1}, {iters: 2}]}\na: {null_section: ~}\n')
+    values, source = read_options(file)
+    force(values, source, [entry])
+    found = values
+    for part in place:
+        found = found[part]
+    assert found == value
+    assert source.place(place).startswith('--force_yml')
+
+
+@pytest.mark.parametrize(('entry', 'message'), [
+    ('train', 'expected key=value'), ('name:x=1', 'is a value, not a section'),
+    ('phases:5:x=1', 'no position in a list of 2'), ('name:x:y=1', 'under a value'),
+])
+def test_s_what_cannot_be_forced(entry: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / 'x.yml'
+    file.write_text('name: n\nphases: [{}, {}]\n')
+    values, source = read_options(file)
+    with pytest.raises(OptionError, match=message):
+        force(values, source, [entry])
+
+
+def test_s_a_forced_seed_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_options(tmp_path)
+    draws = []
+    for module in (options, stock('utils.options')):
+        for seed in (1, 2):
+            parse(monkeypatch, file, '--force_yml', f'manual_seed={seed}', module=module)
+            draws.append(torch.rand(()).item())
+    assert draws[0] != draws[1]
+    assert draws[2] == draws[3]  # stock has seeded before
+
+
+def test_s_a_run_without_a_seed_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opt = parse(monkeypatch, write_options(tmp_path, manual_seed=None))
+    assert opt['manual_seed'] == 0
+    assert opt['datasets']['train']['manual_seed'] == 0
+
+
+@pytest.mark.parametrize(('name', 'arguments', 'frequency'), [
+    ('undebugged', (), 4), ('debug_x', (), 8), ('x', ('--debug',), 8),
+    ('x', ('--force_yml', 'debug=true'), 8)])
+def test_s_debug_mode_is_asked_for(name: str, arguments: tuple, frequency: int, tmp_path: Path,
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    opt = parse(monkeypatch, write_options(tmp_path, name=name), *arguments)
+    assert opt['logger']['save_checkpoint_freq'] == frequency
+    assert opt['name'].startswith('debug_') == (frequency == 8)
+
+
+def test_s_tensorboard_of_a_name_with_debug_in_it(tmp_path: Path) -> None:
+    opt = {'name': 'undebugged', 'root_path': str(tmp_path), 'train': {'total_iter': 3},
+           'logger': {'use_tb_logger': True, 'print_freq': 1}}
+    assert stock('train').init_tb_loggers(opt) is None
+    scalars = {}
+    writer = progress.init_tb_loggers(opt)
+    writer.add_scalar = lambda name, value, iteration: scalars.update({name: value})
+    log = progress.MessageLogger(opt, 0, writer, progress.Progress(0, 3, get_root_logger()))
+    log({'epoch': 0, 'iter': 1, 'lrs': [0.1], 'l_pix': 2.0})
+    assert scalars == {'losses/l_pix': 2.0}
+    assert progress.init_tb_loggers({**opt, 'name': 'debug_x'}) is None
+
+
+def test_wandb_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = {}
+    module = type(sys)('wandb')
+    module.init = lambda **settings: started.update(settings)  # and nothing else, as in its newest release
+    monkeypatch.setitem(sys.modules, 'wandb', module)
+    monkeypatch.setattr(progress.stock, 'init_tb_logger', lambda log_dir: log_dir)
+    opt = {'name': 'x', 'root_path': '/r', 'logger': {'use_tb_logger': True, 'wandb': {'project': 'p'}}}
+    assert progress.init_tb_loggers(opt) == '/r/tb_logger/x'
+    assert started['project'] == 'p'
+    with pytest.raises(AttributeError):
+        stock('utils.logger').init_wandb_logger(opt)
+
+
+def test_u_both_spellings_of_local_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse(monkeypatch, write_options(tmp_path), '--local-rank=1')['name'] == 'stand_in'
+    assert parse(monkeypatch, write_options(tmp_path), '--local_rank=1')['name'] == 'stand_in'
+
+
+def test_t_the_gpu_is_the_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {}
+    for key, value in {'RANK': '5', 'LOCAL_RANK': '2'}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
+    monkeypatch.setattr(torch.cuda, 'set_device', lambda device: chosen.update(device=device))
+    monkeypatch.setattr(dist, 'init_process_group', lambda **settings: chosen.update(settings))
+    stock('utils.dist_util')._init_dist_pytorch('nccl')
+    assert chosen['device'] == 1  # of rank 5 where the first machine holds 3 processes
+    init_dist('pytorch')
+    assert chosen == {'device': 2, 'backend': 'nccl'}
+
+
+def test_t_processes_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.setenv('WORLD_SIZE', '1')
+    with pytest.raises((ZeroDivisionError, AssertionError, RuntimeError)):
+        stock('utils.dist_util')._init_dist_pytorch('gloo')
+    init_dist('pytorch', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1)
+    try:
+        mends.install()
+        model = BaseModel({'num_gpu': 0, 'is_train': True, 'dist': True})
+        wrapped = model.model_to_device(StandInNet())
+        assert isinstance(wrapped, DistributedDataParallel)
+        wrapped(torch.ones(2, 3, 4, 4)).sum().backward()
+    finally:
+        dist.destroy_process_group()
+
+
+def test_t_slurm_on_a_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / 'scontrol').write_text('#!/bin/sh\necho node3\necho node4\n')
+    (tmp_path / 'scontrol').chmod(0o755)
+    slurm = {'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_NODELIST': 'node[3-4]',
+             'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'RANK': '', 'WORLD_SIZE': '', 'LOCAL_RANK': '',
+             'MASTER_ADDR': '', 'MASTER_PORT': ''}
+    for key, value in slurm.items():
+        monkeypatch.setenv(key, value)
+    joined = {}
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(dist, 'init_process_group', lambda **settings: joined.update(settings))
+    init_dist('slurm', port=1234)
+    assert joined == {'backend': 'gloo'}
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+    assert [os.environ[name] for name in names] == ['3', '4', '1', 'node3', '1234']
+
+
+def test_v_wrong_options_make_no_folder(tmp_path: Path) -> None:
+    file = write_options(tmp_path, network_g__type='StandInNett', train__optm_g={})
+    with pytest.raises(SystemExit, match=r'options.yml, line \d+: network_g.type: there is no network called '
+                                         r'StandInNett; the nearest valid name is StandInNet\n.*optm_g'):
+        run_here('train', '-opt', str(file))
+    assert [path.name for path in tmp_path.iterdir()] == ['options.yml']
+
+
+def test_v_absent_data_and_weights_make_no_folder(tmp_path: Path) -> None:
+    file = write_options(tmp_path, datasets__train__dataroot_gt='nowhere',
+                         path__pretrain_network_g='none.pth')
+    with pytest.raises(SystemExit) as ended:
+        run_here('train', '-opt', str(file))
+    assert 'datasets.train.dataroot_gt: nowhere does not exist' in str(ended.value)
+    assert 'path.pretrain_network_g: none.pth does not exist' in str(ended.value)
+    assert [path.name for path in tmp_path.iterdir()] == ['options.yml']
+
+
+def test_v_failed_starts_leave_one_folder(tmp_path: Path) -> None:
+    file = write_options(tmp_path, datasets__train__length=1)  # too few for a batch, found after the folders
+    for _ in range(3):
+        with pytest.raises(ValueError, match='do not fill a batch'):
+            run_here('train', '-opt', str(file))
+    assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['stand_in']
+
+
+def test_v_what_a_run_left_is_archived(tmp_path: Path) -> None:
+    paths = {'experiments_root': str(tmp_path / 'x'), 'models': str(tmp_path / 'x/models')}
+    opt = {'is_train': True, 'path': paths}
+    Folders().make_exp_dirs(opt)
+    (tmp_path / 'x/models/net_g_4.pth').touch()
+    Folders().make_exp_dirs(opt)
+    assert len(list(tmp_path.glob('x_archived_*/models/net_g_4.pth'))) == 1
+    assert not list((tmp_path / 'x/models').iterdir())
+
+
+def test_w_paths_and_tensorboard_may_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opt = parse(monkeypatch, write_options(tmp_path))
+    assert opt['logger']['use_tb_logger'] is False
+    opt['path'] |= {'pretrain_network_x': None, 'mine': None, 'experiments_root': str(tmp_path / 'a')}
+    Folders().make_exp_dirs(opt)
+    assert (tmp_path / 'a').is_dir()
+    with pytest.raises(TypeError):
+        misc.make_exp_dirs(opt)
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    assert parse(monkeypatch, write_options(tmp_path))['num_gpu'] == 0
+    with pytest.raises(OptionError, match=r'num_gpu is 2, this machine has 0'):
+        parse(monkeypatch, write_options(tmp_path, num_gpu=2))
+
+
+def test_the_bar_leaves_the_log_whole(monkeypatch: pytest.MonkeyPatch,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, 'wanted', lambda: True)
+    forget_logger()
+    logger = get_root_logger()
+    logger.setLevel('INFO')
+    bar = progress.Progress(2, 4, logger)
+    bar.show({'l_pix': 0.25, 'offset': 3.0})
+    bar.reach(3)
+    logger.info('a line')
+    bar.reach(4)
+    forget_logger()
+    shown = capsys.readouterr().err
+    assert '3/4' in shown
+    assert 'l_pix=2.500e-01' in shown
+    assert any(line.endswith('INFO: a line') for line in shown.replace('\r', '\n').splitlines())
+
+
+def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
+    """Without an installation, and with a folder called like a room of ours in the way."""
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'options.yml').write_text('name: x\nmodel_type: SRModell\n')
+    script = Path(mends.__file__).parents[1] / 'train.py'
+    done = run('-opt', 'options.yml', check=False, cwd=tmp_path, script=script)
+    assert done.returncode == 1
+    assert 'options.yml, line 2: model_type: there is no model called SRModell; the nearest valid name is ' \
+           'SRModel' in done.stdout

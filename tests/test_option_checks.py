@@ -1,0 +1,271 @@
+"""A wrong option file is refused, with the key, the file, the line and the nearest valid name."""
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+import yaml
+from basicsr.archs.edvr_arch import EDVR
+from stand_in import StandInNet  # noqa: F401  (makes basicsr importable and registers)
+
+from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn.mends.options import catalogue
+from gavn.utils.annotations import arguments_of, describe, fits
+from gavn.utils.option_file import OptionError, dotted, read_options
+from gavn.utils.options import Catalogue, check_options
+
+TRAINING = """\
+name: gavn_car
+model_type: GAVNModel
+scale: 1
+num_gpu: auto
+manual_seed: 0
+datasets:
+  train:
+    name: voices
+    type: AVClipDataset
+    root: datasets/voices
+    degradation: car_crf45
+    num_frame: 7
+    gt_frames: valid
+    crop_size: ~
+    io_backend: {type: auto}
+    num_worker_per_gpu: 4
+    batch_size_per_gpu: 8
+    prefetch_mode: cuda
+    pin_memory: true
+  val:
+    name: speakers
+    type: AVVideoDataset
+    root: datasets/voices
+    degradation: car_crf45
+network_g:
+  type: GAVN
+  num_feat: 64
+network_l:
+  type: PFLDAV
+network_inputs: [lq, audio, landmarks, region]
+path:
+  pretrain_network_l: weights/pfld.pth
+  strict_load_g: true
+train:
+  ema_decay: 0.999
+  phases:
+    - {name: temporal, epochs: 20, lr: 4e-4, train: [temporal, reconstruction], temporal_only: true}
+    - {name: warmup, iters: 500, lr: 4e-4, train: [identity, reconstruction]}
+  optim_g: {type: Adam, betas: [0.9, 0.999], weight_decay: 0}
+  warmup_iter: 2000
+  grad_clip: 0.5
+  dcn_lr_mul: 0.25
+  offset_limit: 50
+  amp: bf16
+  pixel_opt: {type: CharbonnierLoss, loss_weight: 1.0, reduction: mean, eps: 1e-6}
+val:
+  val_freq: 5e3
+  metrics:
+    psnr: {type: calculate_psnr, crop_border: 0, test_y_channel: false}
+    nme: {type: landmark_nme, better: lower}
+logger:
+  print_freq: 100
+  save_checkpoint_freq: 5000
+  keep_checkpoints: 3
+  use_tb_logger: true
+""".replace('5e3', '5000')
+
+
+def check(text: str, folder: Path, is_train: bool = True) -> None:
+    file = folder / 'options.yml'
+    file.write_text(text, encoding='utf-8')
+    options, source = read_options(file)
+    check_options(options, source, catalogue(), is_train)
+
+
+def changed(place: str, value: Any, text: str = TRAINING) -> str:
+    """The option file with a key 'train.phases.0.lr' set, or taken out by None."""
+    options = yaml.safe_load(text.replace('4e-4', '4.0e-4').replace('1e-6', '1.0e-6'))
+    *path, last = (int(part) if part.isdigit() else part for part in place.split('.'))
+    section = options
+    for part in path:
+        section = section[part]
+    if value is None:
+        del section[last]
+    else:
+        section[last] = value
+    return yaml.safe_dump(options, sort_keys=False)
+
+
+def test_a_good_file_passes(tmp_path: Path) -> None:
+    check(TRAINING, tmp_path)
+
+
+def test_a_good_test_file_passes(tmp_path: Path) -> None:
+    options = yaml.safe_load(TRAINING)
+    options = {key: value for key, value in options.items() if key not in ('train', 'logger')}
+    options['datasets'] = {'test_1': options['datasets']['val'], 'test_2': options['datasets']['val']}
+    options['val'] = {'save_video': True, 'suffix': None}
+    check(yaml.safe_dump(options), tmp_path, is_train=False)
+
+
+@pytest.mark.parametrize(('place', 'value', 'message'), [
+    ('manual_sed', 1, 'unknown key manual_sed; the nearest valid name is manual_seed'),
+    ('datasets.train.degredation', 'x', 'unknown key datasets.train.degredation; the nearest valid name is '
+                                        'degradation'),
+    ('datasets.train.batch_size', 8, 'nearest valid name is batch_size_per_gpu'),
+    ('datasets.train.num_frame', '7', "datasets.train.num_frame is '7'; it must be a whole number"),
+    ('datasets.train.root', None, 'datasets.train.root is missing'),
+    ('datasets.train.batch_size_per_gpu', None, 'datasets.train.batch_size_per_gpu is missing'),
+    ('datasets.train.type', 'AVClipDatset', 'no data set called AVClipDatset; the nearest valid name is '
+                                            'AVClipDataset'),
+    ('datasets.train.prefetch_mode', 'gpu', "prefetch_mode is 'gpu'; it must be cpu or cuda"),
+    ('datasets.train', None, 'datasets.train is missing'),
+    ('datasets.vall', {'name': 'x', 'type': 'VideoTestDataset'}, 'data sets of training are called'),
+    ('datasets', None, 'datasets is missing'),
+    ('network_g.num_feats', 64, 'unknown key network_g.num_feats; the nearest valid name is num_feat'),
+    ('network_g.num_feat', '64', "network_g.num_feat is '64'; it must be a whole number"),
+    ('network_g.type', 'GAVM', 'no network called GAVM; the nearest valid name is GAVN'),
+    ('network_g.type', None, 'network_g.type is missing'),
+    ('network_inputs', 'lq', "network_inputs is 'lq'; it must be a list (text)"),
+    ('window', 'center', "window is 'center'; it must be sequence or centre or frame"),
+    ('path.pretrain_network_l', 3, 'path.pretrain_network_l is 3; it must be text'),
+    ('path.strict_load_g', 'yes', "path.strict_load_g is 'yes'; it must be true or false"),
+    ('path.resume_stat', 'x', 'nearest valid name is resume_state'),
+    ('train.grad_clipp', 1, 'unknown key train.grad_clipp; the nearest valid name is grad_clip'),
+    ('train.ema_decay', '0.9.9', "it must be a number"),
+    ('train.amp', 'fp16', "train.amp is 'fp16'; it must be none or bf16"),
+    ('train.phases', None, 'give either train.phases'),
+    ('train.phases', [], 'train.phases is empty'),
+    ('train.total_iter', 100, 'give either train.phases'),
+    ('train.phases.0.lrr', 1, 'unknown key train.phases[0].lrr; the nearest valid name is lr'),
+    ('train.phases.0.lr', None, 'train.phases[0].lr is missing'),
+    ('train.phases.0.train', 'temporal', 'it must be a list (text)'),
+    ('train.phases.0.iters', 5, 'train.phases[0] needs a length above 0'),
+    ('train.phases.1.iters', 0, 'train.phases[1] needs a length above 0'),
+    ('train.phases.1', 5, 'train.phases[1] must be a section, not 5'),
+    ('train.optim_g.type', 'Adan', 'there is no optimizer called Adan; the nearest valid name is Adam'),
+    ('train.optim_g.beta', [0.9, 0.9], 'nearest valid name is betas'),
+    ('train.optim_g.betas', 0.9, 'train.optim_g.betas is 0.9; it must be a list'),
+    ('train.pixel_opt.type', 'Charbonier', 'no loss called Charbonier; the nearest valid name is Charb'),
+    ('train.pixel_opt.eps', 'small', "train.pixel_opt.eps is 'small'; it must be a number"),
+    ('val.metrics.psnr.type', 'calculate_pnsr', 'no metric called calculate_pnsr; the nearest valid name is '
+                                                'calculate_psnr'),
+    ('val.metrics.nme.mouht', True, 'nearest valid name is mouth'),
+    ('val.save_vide', True, 'nearest valid name is save_video'),
+    ('val.val_freq', None, 'val.val_freq is missing'),
+    ('logger.print_freq', None, 'logger.print_freq is missing'),
+    ('logger.keep_checkpoints', 0, 'must be a number above 0'),
+    ('logger', None, 'the section logger is missing'),
+    ('model_type', 'GAVN', 'there is no model called GAVN; the nearest valid name is GAVNModel'),
+    ('name', None, 'name is missing'),
+    ('num_gpu', 'all', "num_gpu is 'all'; it must be a whole number or auto"),
+])
+def test_what_is_wrong_is_named(place: str, value: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError) as error:
+        check(changed(place, value), tmp_path)
+    assert message in str(error.value)
+    assert f'{tmp_path}/options.yml' in str(error.value)
+    assert '\n' not in str(error.value)  # nothing else is
+
+
+def test_the_line_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r'options\.yml, line 27: unknown key network_g\.num_feet'):
+        check(TRAINING.replace('  num_feat: 64', '  num_feet: 64'), tmp_path)
+
+
+def test_every_problem_is_named(tmp_path: Path) -> None:
+    text = TRAINING.replace('num_feat', 'num_feet').replace('warmup_iter', 'warm_iter')
+    with pytest.raises(OptionError, match=r'(?s)num_feet.*warm_iter'):
+        check(text, tmp_path)
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('a: 1\nb: {c: 1, d: 2, c: 3}\n', r'line 2: b\.c is given twice, first in line 2'),
+    ('a: [1\n', 'is not valid YAML'), ('- a\n', 'holds no options'), ('', 'holds no options'),
+    ('a: !!python/object/apply:os.getcwd []\n', 'is not valid YAML'),
+])
+def test_what_is_no_option_file(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / 'x.yml').write_text(text)
+    with pytest.raises(OptionError, match=message):
+        read_options(tmp_path / 'x.yml')
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match='No such file'):
+        read_options(tmp_path / 'none.yml')
+
+
+def test_stock_models_may_read_keys_of_their_own(tmp_path: Path) -> None:
+    text = changed('model_type', 'RealESRGANModel')
+    text = changed('gt_usm', True, text)
+    text = changed('train.something', 1, text)
+    check(text, tmp_path)
+    with pytest.raises(OptionError, match='nearest valid name is warmup_iter'):
+        check(changed('train.warmup_iters', 1, text), tmp_path)
+
+
+def test_stock_data_sets_may_too(tmp_path: Path) -> None:
+    section = {'name': 'x', 'type': 'VideoTestDataset', 'dataroot_gt': 'a', 'dataroot_lq': 'b'}
+    check(changed('datasets.val', section), tmp_path)
+
+
+@pytest.mark.parametrize(('network', 'message'), [
+    ({'type': 'EDVR', 'num_feat': 64, 'with_tsa': True}, None),
+    ({'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'is_low_res_input': False}, None),
+    ({'type': 'EDVR', 'num_feats': 64}, 'the nearest valid name is num_feat'),
+    ({'type': 'EDVR', 'num_feat': 'wide'}, 'must be a number'),
+])
+def test_networks_of_basicsr(network: dict, message: str | None, tmp_path: Path) -> None:
+    text = changed('network_g', network)
+    if message is None:
+        check(text, tmp_path)
+    else:
+        with pytest.raises(OptionError, match=message):
+            check(text, tmp_path)
+
+
+def test_a_model_may_declare_options_of_its_own(tmp_path: Path) -> None:
+    class Mine:
+        @dataclass
+        class Options:
+            taste: float
+
+    known = catalogue()
+    mine = Catalogue(known.network, known.dataset, {**known.model, 'Mine': Mine}, known.loss, known.metric)
+    (tmp_path / 'x.yml').write_text(changed('model_type', 'Mine'))
+    options, source = read_options(tmp_path / 'x.yml')
+    with pytest.raises(OptionError, match=r'train\.taste is missing'):
+        check_options(options, source, mine)
+    options['train']['taste'] = 0.5
+    check_options(options, source, mine)
+
+
+@pytest.mark.parametrize(('value', 'annotation', 'expected'), [
+    (1, int, True), (True, int, False), (1, float, True), (1.5, int, False), ('1', float, False),
+    (None, int | None, True), ('a', Literal['a', 'b'], True), ('c', Literal['a', 'b'], False),
+    (1, Literal[True], False), ([1, 2], tuple[int, ...], True), ([1, 'a'], list[int], False),
+    ([1, 'a'], tuple[int, str], True), ({}, dict, True), ({}, Mapping[str, int], True), (1, Mapping, False),
+    ([1], Sequence[float], True), ('abc', Sequence[str], False), (1, Any, True), (1, inspect.Signature, True),
+    (1.0, float | torch.Tensor, True), ('1', float | torch.Tensor, False),
+])
+def test_values_and_annotations(value: Any, annotation: Any, expected: bool) -> None:
+    assert fits(value, annotation) is expected
+
+
+def test_annotations_in_words() -> None:
+    assert describe(int | None) == 'a whole number or null'
+    assert describe(Literal['a', 'b']) == 'a or b'
+    assert describe(tuple[float, float]) == 'a list (a number, a number)'
+
+
+def test_arguments() -> None:
+    arguments = arguments_of(EDVR)
+    assert arguments['num_feat'].required is False
+    assert fits(32, arguments['num_feat'].annotation)
+    assert None not in arguments
+    assert 'self' not in arguments
+
+
+def test_places() -> None:
+    assert dotted(('train', 'phases', 0, 'lr')) == 'train.phases[0].lr'
