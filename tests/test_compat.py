@@ -11,7 +11,7 @@ def python(code: str) -> subprocess.CompletedProcess:
 
 
 def test_basicsr_alone_cannot_be_imported() -> None:
-    """When this fails, a torchvision has brought the module back, or basicsr needs it no more: drop the shim."""
+    """When this fails, basicsr or torchvision has changed and the shim can go."""
     done = python('import basicsr')
     assert done.returncode != 0
     assert "No module named 'torchvision.transforms.functional_tensor'" in done.stderr

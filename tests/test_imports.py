@@ -38,7 +38,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def room(module: str) -> str:
     """'gavn.utils.media' -> 'utils'; the package itself is '__init__'."""
-    return (module.split('.') + ['__init__'])[1]
+    return [*module.split('.'), '__init__'][1]
 
 
 @pytest.mark.parametrize('path', sorted(MODULES), ids=lambda path: MODULES[path])
