@@ -13,10 +13,10 @@ from gavn.utils.media_read import (
     upright,
 )
 from gavn.utils.media_sound import read_audio
-from gavn.utils.media_write import RemuxWriter, VideoWriter, compress
+from gavn.utils.media_write import RemuxWriter, VideoWriter, compress, encoder_versions
 
 __all__ = [
     'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'RemuxWriter', 'UnreadableMedia',
-    'VideoInfo', 'VideoWriter', 'compress', 'probe', 'read_audio', 'read_frames', 'resample_frames',
-    'upright',
+    'VideoInfo', 'VideoWriter', 'compress', 'encoder_versions', 'probe', 'read_audio', 'read_frames',
+    'resample_frames', 'upright',
 ]

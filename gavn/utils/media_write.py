@@ -1,8 +1,10 @@
 """Writing video files through PyAV: from pictures, or from pictures and another file's timing and sound."""
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -310,3 +312,14 @@ def _crf_encoder(width: int, height: int, crf: float, preset: str, rate: Fractio
     encoder.framerate, encoder.time_base = rate, 1 / rate
     encoder.options = {'crf': str(crf), 'preset': preset, 'threads': '1'}
     return encoder
+
+
+@cache
+def encoder_versions() -> dict[str, str]:
+    """What `compress` depends on, to be kept beside its results: PyAV, libavcodec and x264's own build."""
+    encoder = _crf_encoder(16, 16, 23, 'medium', Fraction(25))
+    blank = _Pictures(encoder).frame(np.zeros((16, 16, 3), np.uint8), 0)
+    stream = b''.join(bytes(packet) for frame in (blank, None) for packet in encoder.encode(frame))
+    build = re.search(rb'x264 - (core \d+[^-]*?) -', stream)
+    codec = '.'.join(map(str, av.library_versions['libavcodec']))
+    return {'av': av.__version__, 'libavcodec': codec, 'x264': build[1].decode() if build else 'unknown'}

@@ -1,0 +1,151 @@
+"""The three kinds of damage that GAVN undoes: compression artefacts, blur and low resolution.
+
+Pure functions of uint8 BGR pictures (h, w, 3); what comes out has the size of what went in. A clip is
+damaged with one parameter throughout, drawn from its name, so that the same data set is made everywhere
+and a network cannot compare a strongly damaged frame with its weakly damaged neighbour.
+"""
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import cv2
+import numpy as np
+
+from gavn.utils.media import compress, encoder_versions
+
+Frames = Sequence[np.ndarray]
+
+
+def compress_crf(frames: Frames, crf: int) -> list[np.ndarray]:
+    """A clip after x264 (preset medium, 25 frames a second, 4:2:0) at a constant rate factor of 0..51."""
+    return compress(frames, crf)
+
+
+def gaussian_blur(frames: Frames, kernel: int) -> list[np.ndarray]:
+    """A clip blurred with a Gaussian of `kernel` (odd) pixels; OpenCV's sigma, 0.15 kernel + 0.35."""
+    return [cv2.GaussianBlur(np.ascontiguousarray(frame), (kernel, kernel), 0) for frame in frames]
+
+
+def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.ndarray]:
+    """A clip at 1 / factor of its resolution (rounded to pixels, kept in 8 bits), bicubic there and back.
+
+    `matlab`: antialiased on the way down, as MATLAB's `imresize` and BasicSR's; `cv2`: OpenCV's bicubic,
+    which aliases.
+    """
+    resize = {'matlab': _matlab_8bit, 'cv2': partial(cv2.resize, interpolation=cv2.INTER_CUBIC)}[method]
+
+    def there_and_back(frame: np.ndarray) -> np.ndarray:
+        height, width = frame.shape[:2]
+        small = max(1, round(width / factor)), max(1, round(height / factor))
+        return resize(resize(np.ascontiguousarray(frame), small), (width, height))
+
+    return [there_and_back(frame) for frame in frames]
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' interpolation kernel with a = -0.5."""
+    x = np.abs(x)
+    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0))
+
+
+@lru_cache(maxsize=64)
+def _weights(size: int, target: int) -> np.ndarray:
+    """(target, size): how each new sample of a line is made of the old ones; beyond its ends it is mirrored.
+
+    Downwards the kernel is stretched by the factor, which keeps frequencies out that the new line cannot
+    hold.
+    """
+    scale = target / size
+    stretch = min(scale, 1)
+    centres = (np.arange(target) + 0.5) / scale - 0.5
+    reach = int(np.ceil(2 / stretch)) + 1
+    taps = np.floor(centres)[:, None].astype(int) + np.arange(-reach, reach + 1)
+    kernel = _cubic((centres[:, None] - taps) * stretch)
+    taps %= 2 * size
+    weights = np.zeros((target, size))
+    np.add.at(weights, (np.arange(target)[:, None], np.minimum(taps, 2 * size - 1 - taps)), kernel)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def matlab_resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic resize of a picture (h, w, c) to `size` = (width, height), float64, not clipped.
+
+    As MATLAB's `imresize`. Equal to BasicSR's `imresize` where both reach the same size; two matrix
+    products instead of its loops.
+    """
+    height, width, channels = image.shape
+    rows = _weights(height, size[1]) @ image.reshape(height, -1).astype(np.float64)
+    columns = rows.reshape(size[1], width, channels).swapaxes(0, 1).reshape(width, -1)
+    return (_weights(width, size[0]) @ columns).reshape(size[0], size[1], channels).swapaxes(0, 1)
+
+
+def _matlab_8bit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return matlab_resize(image, size).clip(0, 255).round().astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A kind of damage: its task, the layer of the data set it makes, and the values of its one parameter.
+
+    `layer` is the canonical name. Where there are several values, each clip gets one of them, for good.
+    """
+
+    layer: str
+    task: str
+    parameter: str
+    values: tuple[int, ...]
+    damage: Callable[[Frames, int], list[np.ndarray]]
+
+    def value(self, clip_id: str) -> int:
+        """The clip's parameter: the same on every machine, a function of its name and the task alone."""
+        digest = hashlib.sha256(f'{clip_id}\n{self.task}'.encode()).digest()
+        return self.values[int.from_bytes(digest[:8], 'big') % len(self.values)]
+
+
+_TASKS = {
+    'car': ('crf', compress_crf, range(52)),
+    'blur': ('kernel', gaussian_blur, range(1, 256, 2)),
+    'sr': ('factor', downscale, range(1, 65)),
+}
+_ALIASES = {'car': 'car_crf45', 'deblur': 'blur'}
+_DRAWN = {'blur': tuple(range(15, 26, 2)), 'sr': tuple(range(2, 9))}
+_LEVEL = re.compile(r'(car_crf|blur_k|sr_x)(\d+)')
+
+# What the paper's tables need: the mixed layers and the fixed levels of its table 2.
+NAMES = (
+    'car_crf35', 'car_crf40', 'car_crf45', 'blur', 'blur_k17', 'blur_k21', 'blur_k25',
+    'sr', 'sr_x2', 'sr_x4', 'sr_x8')
+
+
+def degradation(name: str) -> Degradation:
+    """The damage called `car` (CRF 45), `blur` (kernel 15..25) or `sr` (factor 2..8), or one level.
+
+    A level is named as `car_crf35`, `blur_k21` or `sr_x4`, any that the parameter allows.
+
+    Raises ValueError for any other name, with the nearest that exists.
+    """
+    layer = _ALIASES.get(name, name)
+    level = _LEVEL.fullmatch(layer)
+    task = layer.partition('_')[0]
+    if layer not in _DRAWN and not (level and int(level[2]) in _TASKS[task][2]):
+        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES], 1, 0)[0]
+        raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
+    parameter, damage, _ = _TASKS[task]
+    return Degradation(layer, task, parameter, _DRAWN.get(layer) or (int(level[2]),), damage)
+
+
+def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], dict[str, int | str]]:
+    """Damages a whole clip (T pictures uint8 BGR (h, w, 3)) as `name` says, with the clip's own parameter.
+
+    Returns the damaged pictures and what was done, ready for JSON: layer, task, parameter, versions of
+    the tools.
+    """
+    chosen = degradation(name)
+    value = chosen.value(clip_id)
+    tools = encoder_versions() if chosen.task == 'car' else {'opencv': cv2.__version__}
+    done = {'layer': chosen.layer, 'task': chosen.task, chosen.parameter: value, **tools}
+    return chosen.damage(frames, value), done

@@ -1,0 +1,91 @@
+"""Measures of one frame: restored against true, both uint8 BGR (h, w, 3), or the restored one alone.
+
+The numbers are those of BasicSR's functions of the same names; SSIM filters by rows and columns.
+"""
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from basicsr.metrics import calculate_niqe
+from basicsr.metrics.metric_util import to_y_channel
+
+FrameMetric = Callable[[np.ndarray, np.ndarray], float]
+
+_WINDOW = cv2.getGaussianKernel(11, 1.5)
+_REACH = len(_WINDOW) // 2
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def _prepared(
+    restored: np.ndarray, truth: np.ndarray, crop_border: int, test_y_channel: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both pictures without their borders as float64 (h, w, c), 0..255: all channels, or the luma alone."""
+    if restored.shape != truth.shape:
+        raise ValueError(f'pictures of different shapes: {restored.shape} and {truth.shape}')
+    rows, columns = (slice(crop_border, side - crop_border) for side in truth.shape[:2])
+    convert = to_y_channel if test_y_channel else np.asarray
+    restored, truth = (convert(image[rows, columns]).astype(np.float64) for image in (restored, truth))
+    return restored, truth
+
+
+def psnr(
+    restored: np.ndarray, truth: np.ndarray, crop_border: int = 0, test_y_channel: bool = False,
+) -> float:
+    """Peak signal-to-noise ratio in dB over all channels together; infinite for equal pictures.
+
+    `crop_border` pixels are left out at each side; `test_y_channel` compares BT.601 luma (16..235) alone.
+    """
+    restored, truth = _prepared(restored, truth, crop_border, test_y_channel)
+    error = np.mean((restored - truth) ** 2)
+    return float('inf') if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def _means(planes: np.ndarray) -> np.ndarray:
+    """Gaussian means of planes (h, w, c) around every pixel whose window lies inside the picture."""
+    return cv2.sepFilter2D(planes, cv2.CV_64F, _WINDOW, _WINDOW)[_REACH:-_REACH, _REACH:-_REACH]
+
+
+def ssim(
+    restored: np.ndarray, truth: np.ndarray, crop_border: int = 0, test_y_channel: bool = False,
+) -> float:
+    """Structural similarity (Wang et al. 2004), at most 1: Gaussian 11 x 11, sigma 1.5, mean of the channels.
+
+    Options as for `psnr`. Raises ValueError for pictures under 11 pixels.
+    """
+    x, y = _prepared(restored, truth, crop_border, test_y_channel)
+    if min(x.shape[:2]) < len(_WINDOW):
+        raise ValueError(f'SSIM needs pictures of at least {len(_WINDOW)} pixels a side, got {x.shape[:2]}')
+    mean_x, mean_y = _means(x), _means(y)
+    both = mean_x * mean_y
+    squares = mean_x * mean_x + mean_y * mean_y
+    covariance, variances = _means(x * y) - both, _means(x * x + y * y) - squares
+    similarity = (2 * both + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
+    return float(similarity.mean())
+
+
+def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int = 0) -> float:
+    """Naturalness (Mittal et al. 2013) of the restored picture alone; lower is better.
+
+    BasicSR's, on the luma in blocks of 96 pixels: at 224 x 224 there are four, so average over many frames.
+    """
+    return float(calculate_niqe(restored, crop_border))
+
+
+_FUNCTIONS = {'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
+
+
+def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMetric:
+    """The measure f(restored, truth) of BasicSR's name, as in `val.metrics`, with its options bound.
+
+    Raises ValueError for an unknown name or option, and says which there are.
+    """
+    if name not in _FUNCTIONS:
+        raise ValueError(f'no frame metric is called {name!r}; there are {", ".join(_FUNCTIONS)}')
+    function, options = _FUNCTIONS[name], dict(options or {})
+    known = set(list(inspect.signature(function).parameters)[2:])
+    if unknown := set(options) - known:
+        raise ValueError(f'{name} has no option {sorted(unknown)[0]!r}; it has {", ".join(sorted(known))}')
+    return partial(function, **options)

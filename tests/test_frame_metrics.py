@@ -1,0 +1,82 @@
+"""PSNR, SSIM and NIQE against BasicSR's and against published golden values."""
+import cv2
+import numpy as np
+import pytest
+from basicsr.metrics import calculate_psnr, calculate_ssim
+from skimage import data
+
+from gavn.metrics import METRICS, frame_metric, psnr, ssim
+
+GOLDEN = {  # blurred astronaut: PSNR, SSIM, PSNR of luma, SSIM of luma, NIQE
+    15: (24.2669, 0.74348, 25.7550, 0.78540, 10.2183),
+    21: (22.8524, 0.68432, 24.3363, 0.73537, 10.6185),
+    25: (22.0857, 0.65145, 23.5683, 0.70717, 11.3586),
+}
+
+
+@pytest.fixture(scope='module')
+def clean() -> np.ndarray:
+    return np.ascontiguousarray(data.astronaut()[0:224, 112:336, ::-1])
+
+
+def noisy(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 12, image.shape)
+    return (image + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize('kernel', GOLDEN)
+def test_golden_values_of_blur(clean: np.ndarray, kernel: int) -> None:
+    blurred = cv2.GaussianBlur(clean, (kernel, kernel), 0)
+    luma = {'test_y_channel': True}
+    found = [frame_metric(name, options)(blurred, clean) for name, options in (
+        ('calculate_psnr', {}), ('calculate_ssim', {}), ('calculate_psnr', luma), ('calculate_ssim', luma),
+        ('calculate_niqe', {}))]
+    tolerance = [1e-2, 1e-3, 1e-2, 1e-3, 1e-2]
+    assert (np.abs(np.subtract(found, GOLDEN[kernel])) < tolerance).all()
+
+
+def test_niqe_of_a_clean_picture_looks_at_nothing_else(clean: np.ndarray) -> None:
+    assert frame_metric('calculate_niqe')(clean, np.zeros(0)) == pytest.approx(5.4551, abs=1e-2)
+
+
+@pytest.mark.parametrize('crop_border', [0, 4])
+@pytest.mark.parametrize('test_y_channel', [False, True])
+@pytest.mark.parametrize('size', [(224, 224), (57, 91)])
+def test_equal_to_basicsr(
+    clean: np.ndarray, size: tuple[int, int], crop_border: int, test_y_channel: bool,
+) -> None:
+    image = np.ascontiguousarray(clean[:size[0], :size[1]])
+    options = {'crop_border': crop_border, 'test_y_channel': test_y_channel}
+    for name, stock in (('calculate_psnr', calculate_psnr), ('calculate_ssim', calculate_ssim)):
+        ours = frame_metric(name, options)(noisy(image), image)
+        assert ours == pytest.approx(stock(noisy(image), image, **options), abs=1e-6)
+
+
+def test_equal_pictures(clean: np.ndarray) -> None:
+    assert psnr(clean, clean) == float('inf')
+    assert ssim(clean, clean) == pytest.approx(1, abs=1e-12)
+
+
+def test_known_error() -> None:
+    grey = np.full((16, 16, 3), 100, np.uint8)
+    assert psnr(grey + 5, grey) == pytest.approx(20 * np.log10(255 / 5))
+
+
+def test_bad_input_is_named(clean: np.ndarray) -> None:
+    with pytest.raises(ValueError, match='different shapes'):
+        psnr(clean, clean[:100])
+    with pytest.raises(ValueError, match='at least 11'):
+        ssim(clean[:10], clean[:10])
+    with pytest.raises(ValueError, match='calculate_psnr, calculate_ssim'):
+        frame_metric('calculate_pnsr')
+    with pytest.raises(ValueError, match="no option 'crop'"):
+        frame_metric('calculate_psnr', {'crop': 4})
+
+
+def test_table_knows_directions_and_every_frame_metric(clean: np.ndarray) -> None:
+    slight, strong = (cv2.GaussianBlur(clean, (k, k), 0) for k in (5, 25))
+    for metric in METRICS.values():
+        if metric.name != 'landmark_nme':
+            measure = frame_metric(metric.name)
+            rises = measure(slight, clean) > measure(strong, clean)
+            assert rises == (metric.better == 'higher'), metric.name
