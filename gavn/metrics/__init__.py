@@ -1,28 +1,6 @@
-"""How restored video is judged: the table of measures, and what computes them."""
-from dataclasses import dataclass
-
+"""Metrics, and the one place where a clip is measured; importing this room fills METRIC_REGISTRY."""
+from gavn.metrics import evaluate
 from gavn.metrics.frame import frame_metric, niqe, psnr, ssim
+from gavn.metrics.table import METRICS, Metric
 
-__all__ = ['METRICS', 'Metric', 'frame_metric', 'niqe', 'psnr', 'ssim']
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A measure by the name it has in option files.
-
-    `level` is what it judges at once (frame or clip), `better` the direction (higher or lower), `needs` what
-    it looks at beside the restored pictures: truth, landmarks or audio.
-    """
-
-    name: str
-    level: str
-    better: str
-    needs: tuple[str, ...]
-
-
-METRICS = {metric.name: metric for metric in (
-    Metric('calculate_psnr', 'frame', 'higher', ('truth',)),
-    Metric('calculate_ssim', 'frame', 'higher', ('truth',)),
-    Metric('calculate_niqe', 'frame', 'lower', ()),
-    Metric('landmark_nme', 'frame', 'lower', ('landmarks',)),
-)}
+__all__ = ['METRICS', 'Metric', 'evaluate', 'frame_metric', 'niqe', 'psnr', 'ssim']
