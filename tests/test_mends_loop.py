@@ -1,4 +1,5 @@
 """How many iterations a run has, which samples each sees, and that a resumed run is the unbroken one."""
+import pickle
 import signal
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_a_run_has_as_many_iterations_as_asked_for(finished: Path) -> None:
 
 
 def test_b_draws_differ_between_epochs_and_do_not_leak() -> None:
-    data = SeededSamples(StandInData({}), seed=5)
+    data = pickle.loads(pickle.dumps(SeededSamples(StandInData({}), seed=5)))  # as for a spawned worker
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, second, again = (data[i]['lq'][0, 0, 0].item() for i in (3, 13, 3))
     assert first == again

@@ -27,6 +27,7 @@ def test_s_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
     file = tmp_path / 'x.yml'
     file.write_text('a: 4e-4\nb: 1e5\nc: -2E+3\nd: 1.5\ne: 12\nf: !!float 1e-3\ng: e5\nh: .5e1\n')
     values, _ = read_options(file)
+    assert isinstance(values['b'], int)
     assert values == {'a': 4e-4, 'b': 1e5, 'c': -2e3, 'd': 1.5, 'e': 12, 'f': 1e-3, 'g': 'e5', 'h': 5.0}
     module = stock('utils.options')
     theirs = module.yaml.load(file.read_text(), Loader=module.ordered_yaml()[0])

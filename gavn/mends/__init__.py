@@ -30,6 +30,7 @@ def run_pipeline(kind: str, root: Path) -> None:
     """
     install()
     from basicsr import test, train
+    from torch import distributed
 
     from gavn.mends.checkpoints import ResumeError
     from gavn.utils.option_file import OptionError
@@ -39,3 +40,5 @@ def run_pipeline(kind: str, root: Path) -> None:
         {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
     except (OptionError, ResumeError) as error:
         sys.exit(f'error: {error}')
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

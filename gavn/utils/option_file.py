@@ -18,11 +18,17 @@ class OptionError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 4e-4 as a number, as YAML 1.2 does and PyYAML does not."""
+    """Safe YAML that reads 4e-4 as a number, as YAML 1.2 does and PyYAML does not, and 5e3 as a whole one."""
+
+    def number(self, node: yaml.ScalarNode) -> int | float:
+        """A float, or an int where an exponent makes a whole number: `save_checkpoint_freq: 5e3`."""
+        value = self.construct_yaml_float(node)
+        return int(value) if 'e' in node.value.lower() and value.is_integer() else value
 
 
 _Loader.add_implicit_resolver(
     'tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'), list('-+.0123456789'))
+_Loader.add_constructor('tag:yaml.org,2002:float', _Loader.number)
 
 
 @dataclass
