@@ -110,7 +110,8 @@ class MovingFace:
         from_x = x + away * narrow * bell(away / (1.9 * self.half)) * bell(below / (24 * self.unit))
         line = np.polyval(self.still.lip_line, self._along(from_x)).astype(x.dtype)
         u = (from_x - self.middle[0]) / self.half
-        shape = np.clip(1 - u * u, 0, 1) ** (0.85 - 0.3 * mouth.rounding)
+        lens = np.clip(1 - u * u, 0, 1)
+        shape = lens * (1 + (0.2 + 0.5 * mouth.rounding) * (1 - lens))  # rounded lips open wider beside
         return from_x, line, line - self.rise * shape, line + self.drop * shape
 
     @property
@@ -149,18 +150,15 @@ class MovingFace:
         x, y = points[..., 0], points[..., 1]
         landmarks = self.still.landmarks
         offset = np.zeros_like(y)
-        for first in (36, 42):
-            eye = landmarks[first:first + 6]
-            middle, half = (eye[0, 0] + eye[3, 0]) / 2, (eye[3, 0] - eye[0, 0]) / 2
-            u = np.clip((x - middle) / half, -1, 1)
-            top, bottom = (np.polyval(np.polyfit((lid[:, 0] - middle) / half, lid[:, 1], 3), u)
-                           for lid in (eye[:4], eye[[0, 5, 4, 3]]))
-            closing = self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(x - middle) < half)
+        for eye, brow in zip(self.still.eyes, (landmarks[17:22], landmarks[22:27]), strict=True):
+            u = np.clip((x - eye.middle) / eye.half, -1, 1)
+            top, bottom = np.polyval(eye.top, u), np.polyval(eye.bottom, u)
+            closing = self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(u) < 1)
             edge = top + closing
             above = y < edge if side is None else side < 0
             offset = offset - np.where(above, closing * bell((edge - y) / 9), 0)
-            brow = landmarks[17:22].mean(0) if first == 36 else landmarks[22:27].mean(0)
-            offset = offset + 2.4 * self.pose.brows * bell((x - brow[0]) / 24) * bell((y - brow[1]) / 8)
+            across, down = brow.mean(0)
+            offset = offset + 2.4 * self.pose.brows * bell((x - across) / 24) * bell((y - down) / 8)
         return np.stack([x, y + offset], axis=-1).astype(points.dtype)
 
     def landmarks(self) -> np.ndarray:

@@ -29,17 +29,34 @@ _FRACTION = 4  # bits after the point in OpenCV's drawing coordinates
 
 
 @dataclass(frozen=True)
-class Still:
-    """A face at rest: its texture (uint8 BGR, ZOOM times the coordinates), landmarks (68, 2) and lip line.
+class Eye:
+    """The edges of the lids, polynomials y((x - middle) / half) of the third degree."""
 
-    Glasses are a picture of their own (uint8: BGR times coverage, coverage): they turn with the head, but no
-    blink moves them. The lip line is a polynomial y(x - middle of the mouth).
+    middle: float
+    half: float
+    top: np.ndarray
+    bottom: np.ndarray
+
+    @classmethod
+    def through(cls, points: np.ndarray) -> Eye:
+        """The eye whose six landmarks (6, 2) these are, in iBUG order from the left corner."""
+        middle, half = (points[3, 0] + points[0, 0]) / 2, (points[3, 0] - points[0, 0]) / 2
+        edges = (points[:4], points[[0, 5, 4, 3]])
+        return cls(middle, half, *(np.polyfit((edge[:, 0] - middle) / half, edge[:, 1], 3) for edge in edges))
+
+
+@dataclass(frozen=True)
+class Still:
+    """A face at rest.
+
+    Glasses are a picture of their own: they turn with the head, but no blink moves them.
     """
 
-    texture: np.ndarray
-    glasses: np.ndarray | None
-    landmarks: np.ndarray
-    lip_line: np.ndarray
+    texture: np.ndarray  # uint8 BGR, ZOOM times as large as the coordinates
+    glasses: np.ndarray | None  # uint8: BGR times coverage, coverage
+    landmarks: np.ndarray  # (68, 2)
+    lip_line: np.ndarray  # polynomial y(x - middle of the mouth)
+    eyes: tuple[Eye, Eye]  # left and right of the picture
 
 
 @cache
@@ -62,7 +79,8 @@ def still(name: str) -> Still:
         moved[:68] = moved[:68][FLIP]
     line = moved[68:] - (moved[[48, 54], 0].mean(), 0)
     lip_line = np.polyfit(line[:, 0], line[:, 1], 6)
-    return Still(layers[0], layers[1] if len(layers) > 1 else None, moved[:68], lip_line)
+    eyes = Eye.through(moved[36:42]), Eye.through(moved[42:48])
+    return Still(layers[0], layers[1] if len(layers) > 1 else None, moved[:68], lip_line, eyes)
 
 
 def _reshaped(layer: np.ndarray, where: np.ndarray, mirrored: bool) -> np.ndarray:
@@ -137,7 +155,7 @@ def _eyes() -> np.ndarray:
 
 
 def _lips(painted: np.ndarray, who: Identity) -> np.ndarray:
-    """Lips coloured inside their exact contours, in the photograph's light and shade, with a dark lip line."""
+    """Lips coloured inside their exact contours, in the light of the photograph, with a dark lip line."""
     x, y = _axes()
     u = (x - MOUTH[0]) / MOUTH_HALF
     top, bottom = lip_curves(np.clip(u, -1, 1))

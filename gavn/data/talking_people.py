@@ -34,7 +34,7 @@ class Identity:
 def _shape(jaw: float = 1.0, eyes: float = 1.0, apart: float = 0.0, nose: float = 1.0, long_nose: float = 0.0,
            mouth: float = 1.0, chin: float = 0.0, brows: float = 0.0, hair: float = 1.0) -> tuple[Bump, ...]:
     """Usual differences between faces; factors of 1 and shifts of 0 change nothing."""
-    return (
+    differences = (
         Bump((223, 160), (62, 30), scale=(jaw, 1.0)),
         Bump((221, 180), (42, 20), shift=(0, chin)),
         Bump((203, 100), (16, 11), scale=(eyes, eyes), shift=(-apart, 0)),
@@ -45,6 +45,7 @@ def _shape(jaw: float = 1.0, eyes: float = 1.0, apart: float = 0.0, nose: float 
         Bump((247, 88), (17, 7), shift=(0, brows)),
         Bump((226, 52), (95, 42), scale=(hair, hair)),
     )
+    return tuple(bump for bump in differences if bump.scale != (1, 1) or bump.shift != (0, 0))
 
 
 _EVERYBODY = (
