@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import runpy
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
-PASSED_ON = ('train', 'test')  # verbs whose arguments basicsr reads
+PASSED_ON = ('train', 'test', 'demo')  # verbs whose arguments others read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +90,15 @@ def test(args: argparse.Namespace) -> None:
     run()
 
 
+def demo(args: argparse.Namespace) -> None:
+    """`gavn demo`: as `python scripts/demo.py`, which a checkout has and an installed package has not."""
+    script = Path(__file__).resolve().parents[1] / 'scripts' / 'demo.py'
+    if not script.is_file():
+        raise FileNotFoundError(f'{script} does not exist\nrun the demo from a checkout of the repository')
+    sys.argv = ['gavn demo', *args.rest]
+    runpy.run_path(str(script), run_name='__main__')
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='gavn', description='Restores talking faces in video with the help of their sound.')
@@ -95,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
     for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
-                             ('test', test, 'test a network: -opt FILE.yml ...')):
+                             ('test', test, 'test a network: -opt FILE.yml ...'),
+                             ('demo', demo, 'the whole job on data made here (see `gavn demo --help`)')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
     return parser
 

@@ -67,7 +67,7 @@ class Bomb:
 @pytest.mark.parametrize('content', [Bomb(), {'params': Bomb()}], ids=['bare', 'nested'])
 def test_pickled_objects_are_refused_and_not_executed(tmp_path, capsys, content):
     with (tmp_path / 'w.pth').open('wb') as file:
-        pickle.dump(content, file)
+        pickle.dump(content, file, protocol=2)
     torch.save(content, tmp_path / 'zip.pth')
     for name in ('w.pth', 'zip.pth'):
         with pytest.raises(CheckpointError, match='refused'):

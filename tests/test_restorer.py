@@ -155,7 +155,7 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
     ({'network_g': {'type': 'FakeRestorer', 'gian': 1}}, "cannot be built.*'gian'"),
     ({'network_g': None}, 'network_g names no type'),
     ({'network_l': None}, 'network_l names no type'),
-    ({'network_g': {'type': 'FakeRestorer', 'radius': 3}}, 'without inject'),
+    ({'network_g': {'type': 'GAVN', 'num_feat': 8, 'radius': 2}}, 'without inject'),
     ({'network_g': {'type': 'FakePerFrame'}, 'network_inputs': ['lq']}, 'no `layout`'),
     ({'network_inputs': ['lq', 'sound']}, "network_inputs names sound"),
 ])

@@ -65,13 +65,8 @@ class Recipe:
     def build(self) -> dict[str, nn.Module]:
         """The networks with fresh weights.
 
-        Raises RestoreError for an unknown type, wrong arguments, or a network that cannot restore clips: with
-        radius > 1 and without `inject` only the end frames of a window reach its output.
+        Raises RestoreError for an unknown type or wrong arguments.
         """
-        restoring = self.networks[GENERATOR]
-        if restoring.get('radius', 1) > 1 and not restoring.get('inject', False):
-            raise RestoreError('radius > 1 without inject: only the end frames of a window reach its output\n'
-                               'take a network of radius 1, or one trained with inject: true')
         return {name: _build(options) for name, options in self.networks.items()}
 
 

@@ -35,7 +35,7 @@ _SHOWN = 4  # names listed per kind of mismatch; the rest are counted
 # What the names of parameters say about the class that made them; the first that fits is named.
 _SIGNATURES = {
     'GAVN': ('temporal.', 'reconstruction.'),
-    'PFLDAV': ('backbone.', 'head.'),
+    'PFLDAV': ('block3_2.', 'conv5_1.'),
     'BasicVSR++': ('spynet.', 'deform_align.'),
     'EDVR': ('pcd_align.', 'conv_first.'),
     'SyncNet': ('netcnnaud.', 'netcnnlip.'),
