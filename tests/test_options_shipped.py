@@ -1,0 +1,140 @@
+"""Every option file that ships is valid, builds its networks, and differs from its kin only where it says."""
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from basicsr.losses import build_loss
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
+from gavn.archs.inputs import layout_of
+from gavn.mends.options import catalogue
+from gavn.models.schedule import Schedule
+from gavn.models.training import train_only
+from gavn.utils.option_file import read_options
+from gavn.utils.options import check_options
+
+OPTIONS = Path(__file__).resolve().parents[1] / 'options'
+FILES = sorted(OPTIONS.rglob('*.yml'))
+TASKS = {'car': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(OPTIONS).with_suffix('').as_posix()
+
+
+def load(name: str) -> dict:
+    return read_options(OPTIONS / f'{name}.yml')[0]
+
+
+@cache
+def _built(options: str) -> torch.nn.Module:
+    arguments = json.loads(options)
+    return ARCH_REGISTRY.get(arguments.pop('type'))(**arguments)
+
+
+def build(options: dict) -> torch.nn.Module:
+    return _built(json.dumps(options, sort_keys=True))
+
+
+def flat(options: dict, prefix: str = '') -> dict:
+    items = {}
+    for key, value in options.items():
+        items |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
+    return items
+
+
+def differences(one: dict, other: dict) -> set[str]:
+    one, other = flat(one), flat(other)
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def test_the_files_that_were_promised_are_there():
+    names = {name_of(path) for path in FILES}
+    for task in TASKS:
+        assert {f'{kind}_{net}_{task}' for kind in ('train', 'test') for net in ('gavn', 'pfld')} <= names
+        assert {f'ablations/train_gavn_{task}_{kind}'
+                for kind in ('wo_if', 'wo_af', 'zero_audio', 'shuffled_audio')} <= names
+    assert any(name.startswith('demo/') for name in names)
+
+
+@pytest.mark.parametrize('path', FILES, ids=name_of)
+def test_a_shipped_file_is_valid_and_builds_its_networks(path):
+    options, source = read_options(path)
+    check_options(options, source, catalogue(), is_train='train' in options)
+    networks = {key: build(value) for key, value in options.items()
+                if key.startswith('network_') and key != 'network_inputs'}
+    assert networks
+    if 'network_g' in networks:
+        assert layout_of(networks['network_g'], options.get('window'))
+        assert ('landmarks' in options['network_inputs']) == ('network_l' in networks)
+    if 'train' in options:
+        schedule = Schedule(options['train']['phases'], options['train'].get('warmup_iter', -1), 10)
+        assert schedule.total > 0 and build_loss(options['train']['pixel_opt'])
+        for phase in schedule.phases if 'network_g' in networks else ():
+            assert train_only(networks['network_g'], phase) > 0
+
+
+@pytest.mark.parametrize('path', FILES, ids=name_of)
+def test_a_run_is_called_like_its_file(path):
+    options = read_options(path)[0]
+    assert path.stem in {options['name'], options['name'].replace('demo', path.stem.split('_')[0])}
+
+
+@pytest.mark.parametrize('path', [path for path in FILES if 'gavn' in path.stem], ids=name_of)
+def test_windows_of_the_training_data_fit_the_network(path):
+    options = read_options(path)[0]
+    layout = build(options['network_g']).layout
+    train = options['datasets'].get('train', {'num_frame': layout.inputs, 'gt_frames': 'valid'})
+    assert (train['num_frame'], train['gt_frames']) == (layout.inputs, 'valid')
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_the_paper_s_settings(task):
+    options = load(f'train_gavn_{task}')
+    train, data_set = options['train'], options['datasets']['train']
+    assert [(p['epochs'], p['lr']) for p in train['phases']] == [(20, 4e-4), (5, 4e-4), (15, 2e-4)]
+    assert (data_set['batch_size_per_gpu'], data_set['num_frame'], data_set['crop_size']) == (8, 7, None)
+    assert data_set['degradation'] == TASKS[task]
+    assert train['optim_g'] == {'type': 'Adam', 'betas': [0.9, 0.999], 'weight_decay': 0}
+    assert train['pixel_opt']['type'] == 'CharbonnierLoss' and train['pixel_opt']['eps'] == 1e-6
+    network = build(options['network_g'])
+    assert sum(p.numel() for p in network.parameters()) == 7_049_539
+    assert sum(p.numel() for p in build(options['network_l']).parameters()) == 2_009_640
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_training_and_test_use_the_same_networks(task):
+    train, test = load(f'train_gavn_{task}'), load(f'test_gavn_{task}')
+    for key in ('network_g', 'network_l', 'network_inputs', 'model_type'):
+        assert train[key] == test[key]
+    assert test['path']['pretrain_network_g'] == f'experiments/{train["name"]}/models/net_g_latest.pth'
+    assert test['path']['pretrain_network_l'] == train['path']['pretrain_network_l']
+    assert train['path']['pretrain_network_l'] == f'experiments/train_pfld_{task}/models/net_l_latest.pth'
+    assert test['datasets']['test']['degradation'] == train['datasets']['train']['degradation']
+
+
+@pytest.mark.parametrize('task', ['deblur', 'sr'])
+@pytest.mark.parametrize('kind', ['train_gavn', 'test_gavn'])
+def test_tasks_differ_in_names_data_and_detector_alone(kind, task):
+    parts = {key.split('.')[-1] for key in differences(load(f'{kind}_car'), load(f'{kind}_{task}'))}
+    assert parts <= {'name', 'degradation', 'pretrain_network_g', 'pretrain_network_l'}
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize(('kind', 'changes'), [
+    ('zero_audio', {'name', 'datasets.train.audio', 'datasets.val.audio'}),
+    ('shuffled_audio', {'name', 'datasets.train.audio', 'datasets.val.audio'}),
+    ('wo_af', {'name', 'network_g.use_audio', 'network_inputs'}),
+    ('wo_if', {'name', 'network_g.use_identity', 'network_inputs', 'network_l.type', 'train.phases',
+               'path.pretrain_network_l', 'val.metrics.nme.type'}),
+])
+def test_an_ablation_changes_one_thing(kind, changes, task):
+    full, ablation = load(f'train_gavn_{task}'), load(f'ablations/train_gavn_{task}_{kind}')
+    assert differences(full, ablation) == changes
+    epochs = [sum(phase['epochs'] for phase in opt['train']['phases']) for opt in (full, ablation)]
+    assert epochs[0] == epochs[1]
+    rates = [[(p['epochs'], p['lr']) for p in opt['train']['phases']] for opt in (full, ablation)]
+    assert sum(e * lr for e, lr in rates[0]) == pytest.approx(sum(e * lr for e, lr in rates[1]))

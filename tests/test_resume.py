@@ -1,0 +1,72 @@
+"""A run that was stopped anywhere and resumed ends with the weights of one that was not, to the last bit."""
+import shutil
+from pathlib import Path
+
+import pytest
+import stand_in
+import tiny_run
+import torch
+
+STOPS = {'at the first switch': 2, 'within a phase and an epoch': 3, 'at the second switch': 4, 'late': 6}
+TRAIN = stand_in.ROOT / 'gavn' / 'train.py'
+KILLED = stand_in.ROOT / 'tests' / 'killed_train.py'
+
+
+def options_in(folder: Path, place: tuple[Path, Path]) -> Path:
+    """The same run in another folder, with a checkpoint at every iteration."""
+    opt = tiny_run.options(*place, folder)
+    opt['logger'].update(save_checkpoint_freq=1, print_freq=1)
+    del opt['val'], opt['datasets']['val']
+    return tiny_run.write(opt, folder / 'options.yml')
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('resume')
+    return tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
+
+
+@pytest.fixture(scope='module')
+def unbroken(place, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('unbroken')
+    stand_in.run_here('train', '-opt', str(options_in(folder, place)))
+    return folder / 'experiments' / 'tiny'
+
+
+def weights_of(run: Path, name: str = 'net_g_latest') -> dict[str, torch.Tensor]:
+    groups = torch.load(run / 'models' / f'{name}.pth', weights_only=True)
+    return {f'{group}.{key}': value for group, state in groups.items() for key, value in state.items()}
+
+
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_training_moves_the_weights_at_every_iteration(unbroken):
+    for before, after in ((1, 2), (4, 5)):
+        one, other = (weights_of(unbroken, f'net_g_{i}')['params.reconstruction.last.weight']
+                      for i in (before, after))
+        assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize('done', STOPS.values(), ids=STOPS.keys())
+def test_a_resumed_run_ends_with_the_same_weights(done, unbroken, place, tmp_path):
+    run = tmp_path / 'experiments' / 'tiny'
+    for part, name in (('models', f'net_g_{done}.pth'), ('training_states', f'{done}.state')):
+        (run / part).mkdir(parents=True)
+        shutil.copy(unbroken / part / name, run / part / name)
+    stand_in.run_here('train', '-opt', str(options_in(tmp_path, place)), '--auto_resume')
+    assert_same(weights_of(run), weights_of(unbroken))
+
+
+def test_a_kill_in_the_middle_of_writing_a_checkpoint_loses_nothing(unbroken, place, tmp_path):
+    """The whole command, killed while it writes the first weights of the second stage, and started again."""
+    options = str(options_in(tmp_path, place))
+    killed = stand_in.run('net_g_3', '-opt', options, script=KILLED, check=False)
+    assert killed.returncode == -9, killed.stdout
+    run = tmp_path / 'experiments' / 'tiny'
+    assert not (run / 'models' / 'net_g_3.pth').exists()
+    resumed = stand_in.run('-opt', options, '--auto_resume', script=TRAIN)
+    assert 'Resuming training from epoch: 1, iter: 2' in resumed.stdout
+    assert_same(weights_of(run), weights_of(unbroken))

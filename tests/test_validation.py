@@ -1,0 +1,256 @@
+"""Whole clips through a network, into rows, pictures, videos and the record of the best."""
+import csv
+import json
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+import stand_in
+import tiny_run
+import torch
+from basicsr.archs import build_network
+from torch import nn
+
+from gavn.data import AVVideoDataset
+from gavn.mends import install
+from gavn.metrics.evaluate import EvaluatedFrame, average, evaluate_clip, landmark_nme
+from gavn.models.best import BestRecord
+from gavn.models.clip_runner import ClipRunner
+from gavn.models.validation import ClipValidation
+from gavn.utils.media import probe, read_audio
+from gavn.utils.windows import Layout
+
+METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'nme': {'type': 'landmark_nme'}}
+
+
+def picture(level: int) -> np.ndarray:
+    return np.full((16, 16, 3), level, np.uint8)
+
+
+def face(shift: float = 0.0) -> torch.Tensor:
+    points = torch.rand(68, 2, generator=torch.Generator().manual_seed(0))
+    points[36], points[45] = torch.tensor([0.3, 0.4]), torch.tensor([0.7, 0.4])
+    return points + torch.tensor([shift, 0.0])
+
+
+def psnr(error: float) -> float:
+    return 20 * np.log10(255 / error)
+
+
+def test_a_row_holds_means_over_frames_of_result_and_input():
+    row = evaluate_clip((EvaluatedFrame(picture(100 + error), picture(110), picture(100), face(0.02), face())
+                         for error in (2, 4)), METRICS)
+    assert row['frames'] == 2
+    assert row['psnr'] == pytest.approx((psnr(2) + psnr(4)) / 2)
+    assert row['psnr_input'] == pytest.approx(psnr(10))
+    assert row['nme'] == pytest.approx(5, rel=1e-4)  # 0.02 of an eye distance of 0.4
+    assert row['nme_mouth'] == pytest.approx(5, rel=1e-4)
+
+
+def test_what_a_clip_lacks_gives_no_column():
+    assert evaluate_clip([EvaluatedFrame(picture(3))], METRICS) == {'frames': 1}
+    assert evaluate_clip([EvaluatedFrame(picture(3), picture(3), picture(4))], {}) == {'frames': 1}
+
+
+def test_the_mouth_has_an_error_of_its_own():
+    wrong = face()
+    wrong[48:, 1] += 0.04
+    assert landmark_nme(wrong, face(), mouth=True) == pytest.approx(10, rel=1e-4)
+    assert landmark_nme(wrong, face()) == pytest.approx(10 * 20 / 68, rel=1e-4)
+
+
+def test_averages_count_each_clip_once():
+    rows = [{'clip': 'a', 'frames': 100, 'psnr': 30.0}, {'clip': 'b', 'frames': 1, 'psnr': 20.0, 'nme': 3.0}]
+    assert average(rows) == {'frames': 101, 'psnr': 25.0, 'nme': 3.0}
+
+
+def test_the_record_of_the_best_outlives_the_process(tmp_path):
+    record = BestRecord(tmp_path / 'best.json', METRICS)
+    record.update('val', {'psnr': 30.0, 'nme': 4.0, 'psnr_input': 28.0}, 100)
+    record = BestRecord(tmp_path / 'best.json', METRICS)
+    assert record.better('val', {'psnr': 30.0, 'nme': 4.0}) == set()
+    assert record.better('val', {'psnr': 29.0, 'nme': 3.9}) == {'nme'}  # lower is better
+    record.update('val', {'psnr': 31.0, 'nme': 5.0}, 200)
+    assert json.loads((tmp_path / 'best.json').read_text()) == {
+        'val': {'psnr': {'value': 31.0, 'iteration': 200}, 'nme': {'value': 4.0, 'iteration': 100}}}
+
+
+class Middle(nn.Module):
+    """Returns the middle of what it is given, a little brighter; remembers how many frames were alive."""
+
+    def __init__(self, context: int, mode: str) -> None:
+        super().__init__()
+        self.context, self.mode = context, mode
+        self.alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+        self.most = 0
+
+    def forward(self, lq: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, len(self.alive))
+        if self.mode == 'frame':
+            return lq + 0.1
+        frames = lq[:, self.context:lq.shape[1] - self.context] + 0.1
+        return frames[:, 0] if self.mode == 'centre' else frames
+
+
+def numbered(count: int, seen: weakref.WeakSet):
+    for i in range(count):
+        lq = torch.full((3, 4, 4), i / 256)
+        seen.add(lq)
+        yield {'lq': lq, 'gt': torch.full((3, 4, 4), i / 256), 'audio': torch.zeros(1, 13, 20)}
+
+
+@pytest.mark.parametrize('layout', [Layout(3, 2), Layout(1, 2, 'centre'), Layout(1, 0, 'frame')])
+@pytest.mark.parametrize('count', [1, 2, 7])
+def test_every_frame_comes_out_once_beside_its_own_original(layout, count):
+    network = Middle(layout.context, layout.mode)
+    runner = ClipRunner(network, layout, ['lq'], torch.device('cpu'))
+    frames = list(runner.run(numbered(count, network.alive)))
+    assert [int(frame.clean[0, 0, 0]) for frame in frames] == [round(i * 255 / 256) for i in range(count)]
+    assert [int(f.restored[0, 0, 0]) for f in frames] == [round(255 * (i / 256 + 0.1)) for i in range(count)]
+
+
+def test_memory_does_not_grow_with_the_clip():
+    network = Middle(2, 'sequence')
+    for _ in ClipRunner(network, Layout(3, 2), ['lq'], torch.device('cpu')).run(numbered(150, network.alive)):
+        pass
+    assert 0 < network.most < 20
+
+
+def test_a_network_that_returns_no_numbers_is_stopped():
+    class Broken(nn.Module):
+        def forward(self, lq: torch.Tensor) -> torch.Tensor:
+            return lq * float('nan')
+
+    runner = ClipRunner(Broken(), Layout(1, 0, 'frame'), ['lq'], torch.device('cpu'))
+    with pytest.raises(FloatingPointError, match='Broken'):
+        list(runner.run(numbered(1, weakref.WeakSet())))
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    install()
+    folder = tmp_path_factory.mktemp('validation')
+    return folder, tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
+
+
+@pytest.fixture(scope='module')
+def trained(place):
+    """A run of seven iterations, validated at the fourth and the last on two sets."""
+    folder, data, detector = place
+    opt = tiny_run.options(data, detector, folder)
+    opt['datasets']['val_2'] = {'name': 'pictures', 'type': 'AVVideoDataset',
+                                'dataroot_lq': str(data / 'blur' / 'carl')}
+    opt['val'].update(val_freq=4, save_img=True, save_video=True)
+    stand_in.run_here('train', '-opt', str(tiny_run.write(opt, folder / 'options.yml')))
+    return folder / 'experiments' / 'tiny'
+
+
+def rows_of(path):
+    with path.open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_validates_every_set_clip_by_clip(trained):
+    rows = rows_of(trained / 'metrics' / 'val_7.csv')
+    assert [(row['clip'], row['frames']) for row in rows] == [
+        ('carl', '7'), ('dora/two', '2'), ('emil', '1'), ('average', '10')]
+    columns = {'clip', 'frames', 'psnr', 'psnr_input', 'ssim', 'ssim_input', 'nme', 'nme_mouth'}
+    assert set(rows[0]) == columns
+    for column in columns - {'clip', 'frames'}:
+        values = [float(row[column]) for row in rows]
+        assert values[-1] == pytest.approx(sum(values[:3]) / 3)
+    assert (trained / 'metrics' / 'val_4.csv').is_file()
+    assert rows_of(trained / 'metrics' / 'pictures_7.csv')[0] == {'clip': 'carl', 'frames': '7'}
+
+
+def test_pictures_and_videos_with_sound_are_kept(trained):
+    folder = trained / 'visualization' / 'val' / '7'
+    assert sorted(path.name for path in (folder / 'dora/two').iterdir()) == ['00000000.png', '00000001.png']
+    assert cv2.imread(str(folder / 'carl/00000006.png')).shape == (32, 32, 3)
+    info = probe(folder / 'carl.mp4')
+    assert (info.width, info.height, info.frame_rate, info.has_audio) == (32, 32, 25, True)
+    sound = read_audio(folder / 'carl.mp4')
+    assert abs(len(sound) - 7 * 640) < 1100 and np.abs(sound.astype(int)).max() > 1000
+    assert not probe(trained / 'visualization' / 'pictures' / '7' / 'carl.mp4').has_audio
+
+
+def test_the_best_weights_are_kept_and_known(trained):
+    best = json.loads((trained / 'best.json').read_text())['val']
+    by_iteration = {i: float(rows_of(trained / 'metrics' / f'val_{i}.csv')[-1]['psnr']) for i in (4, 7)}
+    assert best['psnr']['value'] == max(by_iteration.values())
+    assert by_iteration[best['psnr']['iteration']] == best['psnr']['value']
+    for name in ('best', 'latest'):
+        assert (trained / f'models/net_g_{name}.pth').is_file()
+        assert (trained / f'models/restore_{name}.safetensors').is_file()
+
+
+def test_testing_the_saved_weights_gives_the_rows_of_training(trained, place):
+    folder, data, detector = place
+    opt = tiny_run.options(data, detector, folder, name='tested')
+    opt['datasets'] = {'test': {**opt['datasets']['val'], 'name': 'again'}}
+    opt['path'] = {'pretrain_network_g': str(trained / 'models' / 'net_g_latest.pth'),
+                   'pretrain_network_l': str(detector), 'results_root': str(folder / 'results')}
+    del opt['train'], opt['logger'], opt['val']['val_freq']
+    stand_in.run_here('test', '-opt', str(tiny_run.write(opt, folder / 'test.yml')))
+    assert rows_of(folder / 'results' / 'tested' / 'again.csv') == rows_of(trained / 'metrics' / 'val_7.csv')
+    assert not (folder / 'results' / 'tested' / 'visualization' / 'again').exists()
+
+
+def test_validation_without_metrics_only_keeps(place):
+    folder, data, detector = place
+    opt = tiny_run.options(data, detector, folder, name='quiet')
+    opt['datasets'] = {'test': {**opt['datasets']['val'], 'max_frames': 2}}
+    opt['val'] = {'save_img': True}
+    network = tiny_run.NETWORK | {'use_identity': False}
+    torch.manual_seed(0)
+    torch.save({'params': build_network(network).state_dict()}, folder / 'weights.pth')
+    opt.update(network_g=network, network_inputs=['lq'], path={
+        'pretrain_network_g': str(folder / 'weights.pth'), 'results_root': str(folder / 'results')})
+    del opt['train'], opt['logger'], opt['network_l']
+    stand_in.run_here('test', '-opt', str(tiny_run.write(opt, folder / 'quiet.yml')))
+    results = folder / 'results' / 'quiet'
+    assert [row['frames'] for row in rows_of(results / 'val.csv')] == ['2', '2', '1', '5']
+    assert (results / 'visualization' / 'val' / 'carl' / '00000001.png').is_file()
+
+
+def test_what_was_just_validated_is_not_validated_again(place):
+    class Counting(ClipValidation):
+        is_train, iteration, opt = True, 7, {'path': {'visualization': ''}, 'val': {}}
+        calls = 0
+
+        def _rows(self, data_set, keeping):
+            self.calls += 1
+            return []
+
+        def _report(self, name, rows, tb_logger):
+            pass
+
+    data = AVVideoDataset({'name': 'val', 'dataroot_lq': str(place[1] / 'blur' / 'carl')})
+    model, loader = Counting(), torch.utils.data.DataLoader(data)
+    model.validation(loader, 7, None)
+    model.validation(loader, 8, None)  # as the stock loop does once more at the end
+    assert model.calls == 1
+    model.iteration = 9
+    model.validation(loader, 9, None)
+    assert model.calls == 2
+
+
+@pytest.mark.parametrize(('network', 'window', 'gt_frames'), [
+    ({'type': 'EDVR', 'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1,
+      'num_reconstruct_block': 1, 'hr_in': True, 'with_predeblur': True}, 'centre', 'center'),
+    ({'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 1, 'num_feat': 4, 'num_block': 1,
+      'num_grow_ch': 4}, 'frame', 'all'),
+])
+def test_other_networks_train_and_validate_the_same_way(network, window, gt_frames, place):
+    folder, data, detector = place
+    opt = tiny_run.options(data, detector, folder, name=window, model_type='AVVideoModel', network_g=network)
+    opt.update(network_inputs=['lq'], window=window)
+    opt['datasets']['train'].update(gt_frames=gt_frames)
+    opt['train']['phases'] = [{'name': 'all', 'iters': 2, 'lr': 1e-4}]
+    opt['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
+    del opt['network_l'], opt['path']['pretrain_network_l']
+    stand_in.run_here('train', '-opt', str(tiny_run.write(opt, folder / f'{window}.yml')))
+    rows = rows_of(folder / 'experiments' / window / 'metrics' / 'val_2.csv')
+    assert [row['frames'] for row in rows] == ['7', '2', '1', '10']
+    assert float(rows[-1]['psnr']) > 5
