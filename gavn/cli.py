@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import runpy
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
-PASSED_ON = ('train', 'test', 'demo')  # verbs whose arguments others read
+PASSED_ON = ('train', 'test')  # verbs whose arguments basicsr reads
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     """Runs a job; what the user can mend is told on stderr in words and becomes the exit code."""
+    from gavn.demo import DemoError
     from gavn.pipeline.face_tracker import NoFace
     from gavn.pipeline.recipe import DeviceError, RestoreError
     from gavn.pipeline.video import TargetError
@@ -37,7 +36,7 @@ def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace
     from gavn.utils.media import MediaError
     from gavn.utils.option_file import OptionError
     codes = {NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
-             RestoreError: WEIGHTS, TargetError: USAGE, OptionError: USAGE, OSError: FAILED}
+             RestoreError: WEIGHTS, TargetError: USAGE, OptionError: USAGE, DemoError: FAILED, OSError: FAILED}
     try:
         job(args)
     except tuple(codes) as error:
@@ -91,24 +90,24 @@ def test(args: argparse.Namespace) -> None:
 
 
 def demo(args: argparse.Namespace) -> None:
-    """`gavn demo`: as `python scripts/demo.py`, which a checkout has and an installed package has not."""
-    script = Path(__file__).resolve().parents[1] / 'scripts' / 'demo.py'
-    if not script.is_file():
-        raise FileNotFoundError(f'{script} does not exist\nrun the demo from a checkout of the repository')
-    sys.argv = ['gavn demo', *args.rest]
-    runpy.run_path(str(script), run_name='__main__')
+    """`gavn demo`: as `python gavn/demo.py`."""
+    from gavn.demo import run
+    run(args.task, args.size)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from gavn.demo import add_arguments
     parser = argparse.ArgumentParser(
         prog='gavn', description='Restores talking faces in video with the help of their sound.')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
     for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
-                             ('test', test, 'test a network: -opt FILE.yml ...'),
-                             ('demo', demo, 'the whole job on data made here (see `gavn demo --help`)')):
+                             ('test', test, 'test a network: -opt FILE.yml ...')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
+    whole = verbs.add_parser('demo', help='the whole job on talking faces made from nothing')
+    add_arguments(whole)
+    whole.set_defaults(run=demo)
     return parser
 
 

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import gavn
-from gavn import cli
+from gavn import cli, demo
 from gavn.pipeline import video
 from gavn.pipeline.face_tracker import NoFace, Track
 from gavn.pipeline.recipe import Recipe
@@ -446,16 +446,17 @@ def test_train_and_test_pass_their_arguments_on(verb, monkeypatch):
     assert seen == [['-opt', 'o.yml', '--auto_resume', '--force_yml', 'a:b=1']]
 
 
-def test_demo_runs_the_script_of_the_checkout(tmp_path, monkeypatch, capsys):
-    (tmp_path / 'scripts').mkdir()
-    monkeypatch.setattr(cli, '__file__', str(tmp_path / 'gavn/cli.py'))
-    monkeypatch.setattr(sys, 'argv', ['gavn'])
-    code, said = run('demo', '--task', 'sr', capsys=capsys)
-    assert code == 1 and 'checkout' in said.err
-    (tmp_path / 'scripts/demo.py').write_text('import sys\nprint(__name__, sys.argv[1:])\nsys.exit(7)\n')
-    with pytest.raises(SystemExit) as error:
-        run('demo', '--task', 'sr')
-    assert error.value.code == 7 and "__main__ ['--task', 'sr']" in capsys.readouterr().out
+def test_demo(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(demo, 'run', lambda *args: seen.append(args))
+    assert run('demo', '--task', 'sr', '--size', 'smallest') == 0 and seen == [('sr', 'smallest')]
+
+    def fail(*_):
+        raise demo.DemoError('step 2 ended')
+
+    monkeypatch.setattr(demo, 'run', fail)
+    code, said = run('demo', capsys=capsys)
+    assert code == 1 and said.err == 'error: step 2 ended\n'
 
 
 def test_script_is_the_same_command(tmp_path, monkeypatch, capsys):

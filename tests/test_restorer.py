@@ -6,6 +6,7 @@ import torch
 import yaml
 from torch import nn
 
+from gavn.data.samples import detector_view
 from gavn.pipeline.recipe import Recipe, RestoreError
 from gavn.pipeline.restorer import Restorer, find_device
 from gavn.utils.audio import silence
@@ -71,6 +72,13 @@ def test_without_sound_there_is_silence():
 def test_landmarks_come_from_the_reduced_face():
     frames = [np.full((224, 224, 3), 51, np.uint8)]
     assert int(next(make(inputs=('lq', 'landmarks', 'audio')).restore(frames, sounds(1)))[0, 0, 0]) == 102
+
+
+def test_the_detector_sees_what_it_was_trained_on():
+    """The reduced face is that of the data sets, bit by bit."""
+    image = faces(1, 224)[0]
+    assert torch.equal(make(inputs=('lq', 'landmarks'))._sample(image, sounds(1)[0])['face'],
+                       detector_view([image])[0])
 
 
 def test_streams():
