@@ -141,8 +141,8 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     ('train.phases.0.lrr', 1, 'unknown key train.phases[0].lrr; the nearest valid name is lr'),
     ('train.phases.0.lr', None, 'train.phases[0].lr is missing'),
     ('train.phases.0.train', 'temporal', 'it must be a list (text)'),
-    ('train.phases.0.iters', 5, 'train.phases[0] needs a length above 0'),
-    ('train.phases.1.iters', 0, 'train.phases[1] needs a length above 0'),
+    ('train.phases.0.iters', 5, 'train.phases[0] needs one length above 0'),
+    ('train.phases.1.iters', 0, 'train.phases[1] needs one length above 0'),
     ('train.phases.1', 5, 'train.phases[1] must be a section, not 5'),
     ('train.optim_g.type', 'Adan', 'there is no optimizer called Adan; the nearest valid name is Adam'),
     ('train.optim_g.beta', [0.9, 0.9], 'nearest valid name is betas'),
@@ -182,6 +182,8 @@ def test_every_problem_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('text', 'message'), [
     ('a: 1\nb: {c: 1, d: 2, c: 3}\n', r'line 2: b\.c is given twice, first in line 2'),
+    ('a: {on: 1}\n', r'line 1: a\.on is no text; write it in quotes'),
+    ('[a, b]: 1\n', r'line 1: .* is no text'),
     ('a: [1\n', 'is not valid YAML'), ('- a\n', 'holds no options'), ('', 'holds no options'),
     ('a: !!python/object/apply:os.getcwd []\n', 'is not valid YAML'),
 ])

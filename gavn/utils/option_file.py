@@ -13,6 +13,9 @@ Key = tuple[str | int, ...]
 """A place in an option file: ('train', 'phases', 0, 'lr')."""
 
 
+_TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
+
+
 class OptionError(ValueError):
     """An option that cannot be right; the message names the key, the file and the line."""
 
@@ -86,6 +89,9 @@ def _lines(node: yaml.Node | None, key: Key, file: str) -> Iterator[tuple[Key, i
         seen: dict[str, int] = {}
         for name_node, value in node.value:
             name, line = name_node.value, name_node.start_mark.line + 1
+            if name_node.tag not in _TEXT:
+                raise OptionError(f'{file}, line {line}: {dotted((*key, str(name)))} is no text; write it in '
+                                  'quotes if it is meant as a key')
             if name in seen:
                 raise OptionError(f'{file}, line {line}: {dotted((*key, name))} is given twice, '
                                   f'first in line {seen[name]}')

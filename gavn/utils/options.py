@@ -247,7 +247,7 @@ class _Check:
             lengths = [phase.get(name) for name in ('epochs', 'iters')] if isinstance(phase, Mapping) else [1]
             given = [length for length in lengths if length is not None]
             if len(given) != 1 or (isinstance(given[0], int | float) and given[0] <= 0):
-                yield _Problem((*key, i), f'{dotted((*key, i))} needs a length above 0: epochs or iters')
+                yield _Problem((*key, i), f'{dotted((*key, i))} needs one length above 0: epochs or iters')
 
     def datasets(self, datasets: Any) -> _Problems:
         if not isinstance(datasets, Mapping):
