@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gavn.data.talking_face import MOUTH_HALF, ZOOM
-from gavn.data.talking_paint import Still
+from gavn.data.talking_paint import Eye, Still
 from gavn.data.talking_warp import bell, grid, invert, sample, smoothstep
 
 JAW_DROP = 15.0  # lowering of the lower lip at opening 1, pixels of the photograph
@@ -15,6 +15,7 @@ NECK = 55  # pixels from the middle of the face down to where the head turns
 DEPTH = 62  # pixels from the axis of the head to the face
 CAVITY, TONGUE = np.array([34, 26, 62], np.float32), np.array([104, 92, 182], np.float32)
 UPPER_TEETH, LOWER_TEETH = np.array([206, 226, 234], np.float32), np.array([150, 172, 182], np.float32)
+LASH = np.array([0.85, 0.78, 0.70], np.float32)  # what a lash takes from blue, green and red
 # Which side of a moving edge each landmark belongs to: -1 above (upper lip, upper lid), +1 below.
 MOUTH_SIDE = np.array([-1] * 7 + [1] * 5 + [-1] * 5 + [1] * 3)
 UPPER_LIDS, LOWER_LIDS = (36, 37, 38, 39, 42, 43, 44, 45), (40, 41, 46, 47)
@@ -151,15 +152,19 @@ class MovingFace:
         landmarks = self.still.landmarks
         offset = np.zeros_like(y)
         for eye, brow in zip(self.still.eyes, (landmarks[17:22], landmarks[22:27]), strict=True):
-            u = np.clip((x - eye.middle) / eye.half, -1, 1)
-            top, bottom = np.polyval(eye.top, u), np.polyval(eye.bottom, u)
-            closing = self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(u) < 1)
-            edge = top + closing
+            edge, closing = self._lid(eye, x)
             above = y < edge if side is None else side < 0
             offset = offset - np.where(above, closing * bell((edge - y) / 9), 0)
             across, down = brow.mean(0)
             offset = offset + 2.4 * self.pose.brows * bell((x - across) / 24) * bell((y - down) / 8)
         return np.stack([x, y + offset], axis=-1).astype(points.dtype)
+
+    def _lid(self, eye: Eye, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Edge of the upper lid over x, and how far it has come down; nowhere outside the eye."""
+        u = np.clip((x - eye.middle) / eye.half, -1, 1)
+        top, bottom = np.polyval(eye.top, u), np.polyval(eye.bottom, u)
+        closing = self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(u) < 1)
+        return top + closing, closing
 
     def landmarks(self) -> np.ndarray:
         """The 68 points (float64) where the resting ones have moved to, in photograph coordinates."""
@@ -172,18 +177,27 @@ class MovingFace:
         picture = sample(self.still.texture, self.expression(unposed), ZOOM)
         if self.drop + self.rise > 0.05:
             self._paint_mouth(picture, unposed, camera.zoom)
+        if self.pose.blink > 0.05:
+            for eye in self.still.eyes:
+                self._paint_lashes(picture, unposed, eye)
         if self.still.glasses is not None:
             glasses = sample(self.still.glasses, unposed, ZOOM).astype(np.uint16)
             behind = (picture * (255 - glasses[..., 3:]) + 127) // 255
             picture = np.minimum(behind + glasses[..., :3], 255).astype(np.uint8)
         return picture
 
+    def _paint_lashes(self, picture: np.ndarray, unposed: np.ndarray, eye: Eye) -> None:
+        """A soft dark line along a lid that has come down, where two parts of the texture meet."""
+        middle = (eye.middle, (eye.top[-1] + eye.bottom[-1]) / 2)
+        box = _around(unposed, middle, (eye.half + 1, eye.half))
+        x, y = unposed[box][..., 0], unposed[box][..., 1]
+        edge, closing = self._lid(eye, x)
+        cover = 0.75 * bell((y - edge) / 0.8) * np.clip(closing / 2, 0, 1)
+        picture[box] = np.round(picture[box] * (1 - cover[..., None] * LASH)).astype(np.uint8)
+
     def _paint_mouth(self, picture: np.ndarray, unposed: np.ndarray, zoom: float) -> None:
         """Cavity, tongue and teeth behind the opening, blended over its antialiased edge."""
-        reach = (1.2 * self.half, self.drop + self.rise + 4)
-        near = (np.abs(unposed - self.middle.astype(np.float32)) < np.float32(reach)).all(-1)
-        rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
-        box = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+        box = _around(unposed, self.middle, (1.2 * self.half, self.drop + self.rise + 4))
         x, y = unposed[box][..., 0], unposed[box][..., 1]
         from_x, line, top, bottom = self._lips(x, y)
         cover = np.clip((y - top) * zoom + 0.5, 0, 1) * np.clip((bottom - y) * zoom + 0.5, 0, 1)
@@ -204,6 +218,16 @@ class MovingFace:
         colour = _over(colour, _teeth(x, 2.2 - 0.006 * x * x - y, 4.5, 0.0), UPPER_TEETH)
         shadow = (0.52 + 0.48 * smoothstep(below_lip / 4)) * (0.35 + 0.65 * bell(x / 17))
         return colour * shadow[..., None]
+
+
+def _around(points: np.ndarray, centre: tuple[float, float] | np.ndarray, reach: tuple[float, float]
+            ) -> tuple[slice, slice]:
+    """The smallest box of a grid (h, w, 2) that holds the points within `reach` of `centre`; may be empty."""
+    near = (np.abs(points - np.float32(centre)) < np.float32(reach)).all(-1)
+    rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
+    if not rows.size:
+        return np.s_[:0, :0]
+    return np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 
 def _over(below: np.ndarray, cover: np.ndarray, above: np.ndarray) -> np.ndarray:
