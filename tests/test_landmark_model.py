@@ -18,6 +18,7 @@ from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.mends.checkpoints import load_resume_state
 from gavn.models.landmark_model import LandmarkModel, MarkedFrames
 from gavn.models.losses import PFLDLoss
+from gavn.utils.audio import silence
 from gavn.utils.checkpoint import load_state
 from gavn.utils.landmarks import MEAN_FACE, nme
 
@@ -120,6 +121,24 @@ def test_loss_falls_on_one_batch(data: Path, tmp_path: Path) -> None:
 def test_new_detector_takes_the_statistics_of_its_data(data: Path, tmp_path: Path) -> None:
     model = LandmarkModel(options(data, tmp_path))
     assert model.net_l.audio.mean.tolist() == [0.5] * 13 and model.net_l.audio.std.tolist() == [2.0] * 13
+
+
+def test_some_faces_fall_silent_alike_after_a_resume(data: Path, tmp_path: Path) -> None:
+    def heard(share: float, iteration: int) -> torch.Tensor:
+        model = LandmarkModel(options(data, tmp_path, silent_share=share))
+        model.iteration = iteration
+        model.feed_data(sample)
+        return model.batch['audio']
+
+    sample = {'face': torch.rand(50, 1, 3, 112, 112), 'audio': torch.randn(50, 1, 1, 13, 20),
+              'landmarks': torch.rand(50, 1, 68, 2)}
+    before = sample['audio'].clone()
+    first, again, other = heard(0.3, 7), heard(0.3, 7), heard(0.3, 8)
+    silent = (first == silence(np.zeros(1))).all((1, 2, 3))
+    assert 5 < silent.sum() < 25
+    assert torch.equal(first[~silent], before[:, 0][~silent]) and torch.equal(sample['audio'], before)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(heard(0, 7), before[:, 0])
 
 
 def test_phase_freezes_parameters_and_statistics(data: Path, tmp_path: Path) -> None:

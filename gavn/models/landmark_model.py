@@ -1,7 +1,9 @@
 """Training of the landmark detector."""
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.utils import get_root_logger
@@ -13,10 +15,13 @@ from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.validation import ClipValidation
+from gavn.utils.audio import silence
 from gavn.utils.checkpoint import load_state, load_strict
 from gavn.utils.landmarks import draw, euler_angles, to_pixels
 from gavn.utils.tensors import to_images, to_tensor
 from gavn.utils.windows import Layout
+
+_SILENCES = 2  # marks the generator of who falls silent, apart from those of the data sets
 
 
 class DetectorWithPose(nn.Module):
@@ -63,6 +68,16 @@ class LandmarkModel(ClipValidation, PhasedModel):
     Raises ValueError for options that do not fit together, CheckpointError for weights that cannot be used.
     """
 
+    @dataclass(frozen=True)
+    class Options:
+        """What its section `train` may hold beside the keys of every model.
+
+        silent_share: the share of faces that are trained with digital silence in the place of their sound.
+            Videos without sound are restored too, and a detector that never met silence is thrown off by it.
+        """
+
+        silent_share: float = 0.1
+
     inputs = ('landmarks',)
     layout = Layout(1, 0, 'frame')
 
@@ -76,6 +91,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
         self.net_g = DetectorWithPose(detector).to(self.device)
         self._load()
         if self.is_train:
+            self.silent_share = opt['train'].get('silent_share', self.Options.silent_share)
             self.prepare_training(self.net_g)
             if self.ema_decay > 0:
                 self.net_g_ema = self._build_average()
@@ -119,7 +135,14 @@ class LandmarkModel(ClipValidation, PhasedModel):
         batch = {key: data[key].flatten(0, 1) for key in ('face', 'audio', 'landmarks')}
         pixels = to_pixels(batch['landmarks'], width=FACE_SIZE, height=FACE_SIZE).cpu().numpy()
         batch['angles'] = torch.from_numpy(euler_angles(pixels, FACE_SIZE))
+        batch['audio'] = self._sometimes_silent(batch['audio'])
         self.batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    def _sometimes_silent(self, audio: Tensor) -> Tensor:
+        """(n, 1, 13, 20) with silence in some places, drawn by the iteration, so alike after a resume."""
+        draw = np.random.default_rng([self.opt['manual_seed'], self.opt['rank'], self.iteration, _SILENCES])
+        silent = torch.from_numpy(draw.random(len(audio)) < self.silent_share).to(audio.device)
+        return torch.where(silent[:, None, None, None], silence(np.zeros(1)).to(audio), audio)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch that was fed."""
