@@ -1,7 +1,99 @@
-"""Initial weights that keep the size of signals and gradients."""
+"""Initial weights that keep the size of signals and gradients from one end of the network to the other.
 
+With the libraries' own weights the network of the paper does not begin to learn. A convolution passes on a
+third of the mean square that it gets, a deformable one, whose masks start at one half, a quarter of that, and
+up to six of them follow each other in the chains of eqs. 4 to 7. What is left of the picture at eq. 10 is a
+hundredth of the biases, and the gradients behind it are as small as the constant in Adam's denominator.
+Keeping the mean square alone is not enough: pictures in [0, 1] are mostly mean, random layers pass that on
+better than what varies, and the first hundred steps are spent on shrinking it away.
+docs/initialisation.md has the measurements.
+"""
+
+from basicsr.archs.arch_util import ResidualBlockNoBN
 from torch import nn
+
+from gavn.archs.gavn_identity import FrameFeatures
+from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
+from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
+
+SLOPE = 0.1  # of the LeakyReLU behind most convolutions
+PICTURE_MEAN, PICTURE_STD = 0.5, 0.25  # of RGB values in [0, 1], roughly
+GATE = 0.5  # what a sigmoid of zero lets through
+SMALL = 0.1  # of weights that should hardly act at first
+LAST = 0.03  # of the last layer: the first outputs are close to the input
 
 
 def keep_the_scale(network: nn.Module) -> None:
-    """Placeholder."""
+    """Set the weights of a GAVN; equations and sizes stay what they are.
+
+    He's normal weights and zero biases, except: the first layers centre the picture; alignments pass their
+    neighbour on as it is; the fusion averages; products of eq. 9 stay where the sigmoid is steep; feature
+    transforms and residual blocks start near the identity; the last layer starts small.
+    """
+    _he(network)
+    special = {
+        PyramidExtractor: _pyramid_extractor,
+        FrameFeatures: lambda module: _centre(module.conv_first),
+        Align: _align,
+        TemporalFusion: _fusion,
+        FeatureTransform: _feature_transform,
+        Reconstruction: lambda module: module.last.weight.data.mul_(LAST),
+    }
+    for module in network.modules():
+        if type(module) in special:
+            special[type(module)](module)
+
+
+def _he(module: nn.Module) -> None:
+    """All plain layers but those of residual blocks and of offsets, which start small or at zero already."""
+    for name, child in module.named_children():
+        if isinstance(child, ResidualBlockNoBN) or name == 'conv_offset':
+            continue
+        if isinstance(child, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(child.weight, a=SLOPE)
+            nn.init.zeros_(child.bias)
+        _he(child)
+
+
+def _centre(conv: nn.Conv2d) -> None:
+    """As if the picture had mean 0 and standard deviation 1."""
+    conv.weight.data /= PICTURE_STD
+    conv.bias.data = -PICTURE_MEAN * conv.weight.data.sum(dim=(1, 2, 3))
+
+
+def _pyramid_extractor(extractor: PyramidExtractor) -> None:
+    _centre(extractor.predeblur.conv_first)
+    nn.init.kaiming_normal_(extractor.conv_1x1.weight, nonlinearity='linear')  # no activation follows
+
+
+def _align(align: Align) -> None:
+    for dcn in (*align.dcn_pack.values(), align.cas_dcnpack):
+        nn.init.dirac_(dcn.weight)
+        dcn.weight.data /= GATE
+    for conv in align.feat_conv.values():
+        aligned, coarser = conv.weight.data.chunk(2, dim=1)
+        nn.init.dirac_(aligned)
+        coarser *= SMALL
+    for conv in (align.inject or {}).values():
+        _average(conv, parts=2)
+
+
+def _fusion(fusion: TemporalFusion) -> None:
+    _average(fusion.fusion, parts=5)
+    fusion.fusion.weight.data /= GATE
+    for emb in (fusion.emb_ref, fusion.emb_nbr):
+        nn.init.kaiming_normal_(emb.weight, nonlinearity='linear')
+        if fusion.attention == 'dot':
+            emb.weight.data *= emb.out_channels**-0.25  # the sum over channels then has a mean square near 1
+
+
+def _average(conv: nn.Conv2d, parts: int) -> None:
+    for part in conv.weight.data.chunk(parts, dim=1):
+        nn.init.dirac_(part)
+        part /= parts
+
+
+def _feature_transform(transform: FeatureTransform) -> None:
+    transform.gamma.weight.data *= SMALL
+    transform.beta.weight.data *= SMALL
+    nn.init.ones_(transform.gamma.bias)
