@@ -48,6 +48,17 @@ def test_a_row_holds_means_over_frames_of_result_and_input():
     assert row['nme_mouth'] == pytest.approx(5, rel=1e-4)
 
 
+def test_a_measure_without_truth_needs_none():
+    wide = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    row = evaluate_clip([EvaluatedFrame(wide, wide // 2)], {'niqe': {'type': 'calculate_niqe'}})
+    assert row.keys() == {'frames', 'niqe', 'niqe_input'} and row['niqe'] != row['niqe_input']
+
+
+def test_a_measure_that_is_not_known_is_an_error():
+    with pytest.raises(ValueError, match='calculate_magic'):
+        evaluate_clip([], {'magic': {'type': 'calculate_magic'}})
+
+
 def test_what_a_clip_lacks_gives_no_column():
     assert evaluate_clip([EvaluatedFrame(picture(3))], METRICS) == {'frames': 1}
     assert evaluate_clip([EvaluatedFrame(picture(3), picture(3), picture(4))], {}) == {'frames': 1}
@@ -212,6 +223,42 @@ def test_validation_without_metrics_only_keeps(place):
     results = folder / 'results' / 'quiet'
     assert [row['frames'] for row in rows_of(results / 'val.csv')] == ['2', '2', '1', '5']
     assert (results / 'visualization' / 'val' / 'carl' / '00000001.png').is_file()
+
+
+class Reporting(ClipValidation):
+    """Reports what it is given; notes what it would save."""
+
+    is_train, iteration = True, 5
+
+    def __init__(self, folder):
+        sets = {'train': {'name': 'train'}, 'val': {'name': 'first'}, 'val_2': {'name': 'second'}}
+        self.opt = {'path': {'experiments_root': str(folder)}, 'val': {'metrics': METRICS}, 'datasets': sets}
+        self.saved = []
+
+    def _save_networks(self, label):
+        self.saved.append((self.iteration, label))
+
+    def save_restorer(self, label):
+        pass
+
+
+class Board(dict):
+    def add_scalar(self, name, value, iteration):
+        self[name, iteration] = value
+
+
+def test_the_first_metric_on_the_first_set_decides_what_is_kept(tmp_path):
+    model, board = Reporting(tmp_path), Board()
+    for iteration, name, values in ((5, 'first', (30.0, 4.0)), (6, 'second', (40.0, 1.0)),
+                                    (7, 'first', (29.0, 3.0)), (8, 'first', (31.0, 5.0))):
+        model.iteration = iteration
+        model._report(name, [{'clip': 'a', 'frames': 2, 'psnr': values[0], 'nme': values[1]}], board)
+    assert model.saved == [(5, 'best'), (8, 'best')]
+    assert board['metrics/first/psnr', 8] == 31.0 and board['metrics/second/nme', 6] == 1.0
+    resumed = Reporting(tmp_path)
+    resumed.iteration = 9
+    resumed._report('first', [{'clip': 'a', 'frames': 2, 'psnr': 30.5}], None)
+    assert resumed.saved == []
 
 
 def test_what_was_just_validated_is_not_validated_again(place):

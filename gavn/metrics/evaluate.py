@@ -1,17 +1,16 @@
 """A restored clip against its original: one number per metric, the same for validation and for tables."""
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
+from gavn.metrics.frame import frame_metric
+from gavn.metrics.table import METRICS
 from gavn.utils.landmarks import MOUTH, nme
-
-LOWER_IS_BETTER = frozenset({'landmark_nme', 'calculate_niqe', 'calculate_lpips'})
 
 
 @dataclass
@@ -31,6 +30,9 @@ class EvaluatedFrame:
     true_landmarks: Tensor | None = None
 
 
+Measure = Callable[[EvaluatedFrame], dict[str, float]]
+
+
 @METRIC_REGISTRY.register()
 def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False) -> float:
     """Mean error of (68, 2) points, in percent of the distance between the true outer eye corners.
@@ -42,9 +44,7 @@ def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False)
 
 def is_lower_better(metric: Mapping[str, Any]) -> bool:
     """Whether an option `val.metrics.<name>` counts down: by its `better`, else by its type."""
-    if 'better' in metric:
-        return metric['better'] == 'lower'
-    return metric['type'] in LOWER_IS_BETTER
+    return metric.get('better', METRICS[metric['type']].better) == 'lower'
 
 
 def evaluate_clip(frames: Iterable[EvaluatedFrame], metrics: Mapping[str, Mapping[str, Any]]
@@ -53,21 +53,21 @@ def evaluate_clip(frames: Iterable[EvaluatedFrame], metrics: Mapping[str, Mappin
 
     Args:
         frames: of one clip, in order.
-        metrics: as `val.metrics` of an option file: name -> {type, its arguments}. A type of BasicSR's metric
-            registry compares pictures and gives two columns, `<name>` and `<name>_input` (the degraded
-            frames'); `landmark_nme` gives `<name>` and `<name>_mouth`, percent of the distance of the outer
-            eye corners.
+        metrics: as `val.metrics` of an option file: name -> {type, its arguments}, types as in `METRICS`.
+            Measures of pictures give two columns, `<name>` and `<name>_input` (the degraded frames');
+            `landmark_nme` gives `<name>` and `<name>_mouth`, in percent of the outer eye distance.
 
     Returns `frames` (their number) and the columns. A column for which the clip lacks what it compares with
-    (no ground truth, no landmarks) is absent.
+    (no ground truth, no landmarks) is absent. Raises ValueError for a type or an option that is not known.
     """
+    measures = [(_landmark_measure if metric['type'] == 'landmark_nme' else _picture_measure)(name, metric)
+                for name, metric in metrics.items()]
     values: dict[str, list[float]] = defaultdict(list)
     count = 0
     for frame in frames:
         count += 1
-        for name, metric in metrics.items():
-            measure = _landmark_columns if metric['type'] == 'landmark_nme' else _picture_columns
-            for column, value in measure(name, metric, frame).items():
+        for measure in measures:
+            for column, value in measure(frame).items():
                 values[column].append(value)
     return {'frames': count} | {column: float(np.mean(value)) for column, value in values.items()}
 
@@ -83,22 +83,27 @@ def average(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
             for column, value in columns.items()}
 
 
-def _picture_columns(name: str, metric: Mapping[str, Any], frame: EvaluatedFrame) -> dict[str, float]:
-    if frame.clean is None:
-        return {}
-    options = {key: value for key, value in metric.items() if key != 'better'}
-    columns = {name: _compare(frame.restored, frame.clean, options)}
-    if frame.degraded is not None:
-        columns[f'{name}_input'] = _compare(frame.degraded, frame.clean, options)
-    return columns
+def _picture_measure(name: str, metric: Mapping[str, Any]) -> Measure:
+    """Columns `<name>` and `<name>_input` of one frame; none where the measure needs a truth and has none."""
+    options = {key: value for key, value in metric.items() if key not in ('type', 'better')}
+    compare = frame_metric(metric['type'], options)
+    needs_truth = 'truth' in METRICS[metric['type']].needs
+
+    def measure(frame: EvaluatedFrame) -> dict[str, float]:
+        if needs_truth and frame.clean is None:
+            return {}
+        columns = {name: compare(frame.restored, frame.clean)}
+        if frame.degraded is not None:
+            columns[f'{name}_input'] = compare(frame.degraded, frame.clean)
+        return columns
+    return measure
 
 
-def _compare(image: np.ndarray, reference: np.ndarray, options: Mapping[str, Any]) -> float:
-    return float(calculate_metric({'img': image, 'img2': reference}, dict(options)))
-
-
-def _landmark_columns(name: str, metric: Mapping[str, Any], frame: EvaluatedFrame) -> dict[str, float]:
-    if frame.landmarks is None or frame.true_landmarks is None:
-        return {}
-    return {name: landmark_nme(frame.landmarks, frame.true_landmarks),
-            f'{name}_mouth': landmark_nme(frame.landmarks, frame.true_landmarks, mouth=True)}
+def _landmark_measure(name: str, metric: Mapping[str, Any]) -> Measure:
+    """Columns `<name>` and `<name>_mouth` of one frame; none where there are no landmarks to compare."""
+    def measure(frame: EvaluatedFrame) -> dict[str, float]:
+        if frame.landmarks is None or frame.true_landmarks is None:
+            return {}
+        return {name: landmark_nme(frame.landmarks, frame.true_landmarks),
+                f'{name}_mouth': landmark_nme(frame.landmarks, frame.true_landmarks, mouth=True)}
+    return measure

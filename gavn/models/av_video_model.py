@@ -16,6 +16,7 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.models.phased_model import PhasedModel
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import load_state, load_strict, save_bundle
+from gavn.utils.option_file import OptionError
 
 
 @MODEL_REGISTRY.register()
@@ -23,7 +24,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
     """One restoring network, fed with what `network_inputs` names, trained in the phases of `train.phases`.
 
     The landmark detector `network_l` is never trained and always in eval mode.
-    Raises ValueError for options that do not fit together, CheckpointError for weights that cannot be used.
+    Raises OptionError for options that do not fit together, CheckpointError for weights that cannot be used.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -52,16 +53,16 @@ class AVVideoModel(ClipValidation, PhasedModel):
         elif file is not None:
             self.load_network(network, file, strict=False, param_key=key or 'params_ema')
         elif not self.is_train:
-            raise ValueError('path.pretrain_network_g names no weights to test: give a net_g_*.pth')
+            raise OptionError('path.pretrain_network_g names no weights to test: give a net_g_*.pth')
         return network
 
     def _build_detector(self) -> nn.Module:
         if 'network_l' not in self.opt:
-            raise ValueError('network_inputs names landmarks: the options need network_l, their detector')
+            raise OptionError('network_inputs names landmarks: the options need network_l, their detector')
         path = self.opt['path'].get('pretrain_network_l')
         if path is None:
-            raise ValueError('network_inputs names landmarks, but path.pretrain_network_l names no weights '
-                             'of their detector: train it (options/train_pfld_*.yml), give its net_l_*.pth')
+            raise OptionError('network_inputs names landmarks, but path.pretrain_network_l names no weights '
+                              'of their detector: train it (options/train_pfld_*.yml), give its net_l_*.pth')
         detector = build_network(self.opt['network_l'])
         load_strict(detector, load_state(path), path)
         return detector.to(self.device).eval().requires_grad_(False)

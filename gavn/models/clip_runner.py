@@ -23,7 +23,7 @@ Sample = dict[str, Tensor]
 
 @dataclass
 class ClipRunner:
-    """Restores clips with a network as it was built and trained.
+    """Restores clips with a network as it was built and trained, in float32.
 
     Attributes:
         network: in eval mode.
@@ -32,7 +32,6 @@ class ClipRunner:
         device: of the network.
         detector: frozen landmark detector, None where the network takes no landmarks.
         switches: further keyword arguments of `forward`.
-        precision: the dtype of autocast, None for float32 throughout.
     """
 
     network: nn.Module
@@ -41,7 +40,6 @@ class ClipRunner:
     device: torch.device
     detector: nn.Module | None = None
     switches: Mapping[str, Any] = field(default_factory=dict)
-    precision: torch.dtype | None = None
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
         """Every frame of a clip with its restoration, in order; about a window of them is alive at a time.
@@ -73,8 +71,7 @@ class ClipRunner:
     def _forward(self, batch: Sample) -> tuple[Tensor, Tensor | None]:
         batch = {key: value.to(self.device) for key, value in batch.items()}
         inputs = network_inputs(batch, self.inputs, self.detector)
-        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-            restored = self.network(batch['lq'], **inputs, **self.switches).float()
+        restored = self.network(batch['lq'], **inputs, **self.switches)
         if not torch.isfinite(restored).all():
             raise FloatingPointError(f'{type(self.network).__name__} returned values that are not finite: '
                                      'its weights are broken; use an earlier checkpoint')

@@ -22,6 +22,9 @@ class GAVNModel(AVVideoModel):
 
     A new network takes the statistics of its training data's MFCC (ROOT/stats.json) into its audio encoder;
     loaded weights bring their own.
+
+    In several processes, `inject` with a `share_align` other than `all` leaves some parameters unused and
+    needs `find_unused_parameters: true`.
     """
 
     def _new_network(self) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, parameter_groups, read_offsets, train_only
+from gavn.utils.option_file import OptionError
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
 
@@ -31,10 +32,10 @@ class PhasedModel(BaseModel):
         self._phase: Phase | None = None
 
     def prepare_training(self, network: nn.Module) -> None:
-        """Sets up schedule, loss and optimizer of `network`. Raises ValueError for a missing option."""
+        """Sets up schedule, loss and optimizer of `network`. Raises OptionError for a missing one."""
         options = self.opt['train']
         if missing := [key for key in ('phases', 'pixel_opt', 'optim_g') if not options.get(key)]:
-            raise ValueError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
+            raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
         self.schedule = Schedule(options['phases'], options.get('warmup_iter', -1))
         self.criterion = build_loss(options['pixel_opt']).to(self.device)
         self.ema_decay = options.get('ema_decay', 0)

@@ -63,8 +63,7 @@ class ClipValidation:
         network = self._judged_network()
         was_training = network.training
         network.eval()
-        runner = ClipRunner(network, self.layout, self.inputs, self.device, self.net_l, self._switches(),
-                            self.precision)
+        runner = ClipRunner(network, self.layout, self.inputs, self.device, self.net_l, self._switches())
         shown = rank == 0 and self.opt['val'].get('pbar', True)
         with tqdm(total=len(data_set), bar_format=_BAR, desc=data_set.opt['name'],
                   disable=None if shown else True) as bar:
