@@ -17,7 +17,7 @@ ROOMS = {
     'pipeline': {'archs', 'utils'},
     'mends': {'utils'},
 }
-ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo'}
+ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare'}
 """Modules that stand above all rooms."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')
