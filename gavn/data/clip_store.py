@@ -210,6 +210,14 @@ class ClipWriter:
         with atomic_path(self._path(layer, clip)) as part:
             np.save(part, values)
 
+    def remove(self, layer: str, clip: str) -> None:
+        """Removes a clip's frames or array, if there."""
+        path = self._path(layer, clip)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
     def meta(self, split: str, entries: Iterable[ClipEntry]) -> None:
         """Writes meta_info_<split>.txt."""
         lines = [f'{entry}\n' for entry in entries]
