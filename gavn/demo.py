@@ -1,7 +1,7 @@
 """The whole job on talking faces made from nothing: `gavn demo`, or `python gavn/demo.py`.
 
-Makes the data, trains the landmark detector and both stages of a small GAVN through `gavn/train.py`, tests
-it through `gavn/test.py`, restores a degraded video file through `gavn restore` and shows it all side by side.
+Makes the data, trains the landmark detector and both stages of a small GAVN through `gavn/train.py`, tests it
+through `gavn/test.py`, restores a degraded video file through `gavn restore` and shows it side by side.
 """
 from __future__ import annotations
 
