@@ -11,7 +11,7 @@ from av.container import InputContainer
 from gavn.utils.media_read import StrPath, decoded, exact, open_media
 
 # Time stamps that miss the end of the last samples by less than this are rounding, not a gap.
-_TOLERANCE = Fraction(1, 20)
+_TOLERANCE = 0.05  # seconds
 
 
 def read_audio(path: StrPath, sample_rate: int = 16000) -> np.ndarray | None:
@@ -29,7 +29,7 @@ def read_audio(path: StrPath, sample_rate: int = 16000) -> np.ndarray | None:
     with open_media(path) as container:
         stream = container.streams.best('audio')
         pieces = list(_resampled(container, stream, sample_rate))
-    return _placed(pieces, start, sample_rate)
+    return _placed(pieces, float(start), sample_rate)
 
 
 def _first_frame_time(container: InputContainer) -> Fraction:
@@ -56,16 +56,16 @@ def _drained(resampler: av.AudioResampler | None) -> list[AudioFrame]:
     return [frame for frame in resampler.resample(None) if frame] if resampler else []
 
 
-def _placed(pieces: list[AudioFrame], start: Fraction, rate: int) -> np.ndarray:
+def _placed(pieces: list[AudioFrame], start: float, rate: int) -> np.ndarray:
     """Lays the pieces where their time stamps say, counted from `start`; later ones overwrite."""
-    ends, placed = None, []
+    end, placed = None, []
     for piece in pieces:
         samples = piece.to_ndarray()[0]
-        stamp = None if piece.pts is None else piece.pts * exact(piece.time_base) - start
-        if ends is None or (stamp is not None and abs(stamp - Fraction(ends, rate)) > _TOLERANCE):
-            ends = round((stamp or 0) * rate)
-        placed.append((ends, samples))
-        ends += len(samples)
+        at = (end or 0) if piece.time is None else (piece.time - start) * rate
+        if end is None or abs(at - end) > _TOLERANCE * rate:
+            end = round(at)
+        placed.append((end, samples))
+        end += len(samples)
     track = np.zeros(max([0, *(at + len(samples) for at, samples in placed)]), np.int16)
     for at, samples in placed:
         seen = samples[max(0, -at):]
