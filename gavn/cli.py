@@ -35,8 +35,9 @@ def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace
     from gavn.utils.checkpoint import CheckpointError
     from gavn.utils.media import MediaError
     from gavn.utils.option_file import OptionError
-    codes = {NoFace: NO_FACE, MediaError: UNREADABLE, DeviceError: USAGE, RestoreError: WEIGHTS,
-             CheckpointError: WEIGHTS, TargetError: USAGE, OptionError: USAGE, DemoError: FAILED, OSError: FAILED}
+    codes = {  # the first that fits counts
+        NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
+        RestoreError: WEIGHTS, TargetError: USAGE, OptionError: USAGE, DemoError: FAILED, OSError: FAILED}
     try:
         job(args)
     except tuple(codes) as error:
