@@ -21,8 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, rest = parser.parse_known_args(argv)
     if rest and args.verb not in PASSED_ON:
         parser.error(f'unrecognized arguments: {" ".join(rest)}')
+    if args.verb in PASSED_ON:  # they tell of their errors, and log, in their own way
+        sys.argv = [f'gavn {args.verb}', *rest]
+        args.run()
+        return OK
     logging.basicConfig(format='notice: %(message)s', level=logging.WARNING)
-    args.rest = rest
     return _guarded(args.run, args)
 
 
@@ -44,7 +47,7 @@ def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
         return next(code for kind, code in codes.items() if isinstance(error, kind))
     except KeyboardInterrupt:
-        print('\ninterrupted: nothing was written', file=sys.stderr)
+        print('\ninterrupted: no unfinished output is left behind', file=sys.stderr)
         return INTERRUPTED
     return OK
 
@@ -76,17 +79,15 @@ def bundle(args: argparse.Namespace) -> None:
     print(f'wrote {args.output}')
 
 
-def train(args: argparse.Namespace) -> None:
-    """`gavn train`: as `python gavn/train.py`."""
+def train() -> None:
+    """`gavn train`: as `python gavn/train.py`, which reads `sys.argv`."""
     from gavn.train import main as run
-    sys.argv = ['gavn train', *args.rest]
     run()
 
 
-def test(args: argparse.Namespace) -> None:
-    """`gavn test`: as `python gavn/test.py`."""
+def test() -> None:
+    """`gavn test`: as `python gavn/test.py`, which reads `sys.argv`."""
     from gavn.test import main as run
-    sys.argv = ['gavn test', *args.rest]
     run()
 
 
