@@ -9,15 +9,18 @@ better than what varies, and the first hundred steps are spent on shrinking it a
 docs/initialisation.md has the measurements.
 """
 
+import math
+
 from basicsr.archs.arch_util import ResidualBlockNoBN
 from torch import nn
 
-from gavn.archs.gavn_identity import FrameFeatures
+from gavn.archs.gavn_identity import HEATMAP_SIGMA, FrameFeatures, LandmarkFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
 
 SLOPE = 0.1  # of the LeakyReLU behind most convolutions
 PICTURE_MEAN, PICTURE_STD = 0.5, 0.25  # of RGB values in [0, 1], roughly
+HEATMAP_RMS = math.sqrt(math.pi) * HEATMAP_SIGMA  # of one Gaussian of height 1 over the whole frame
 GATE = 0.5  # what a sigmoid of zero lets through
 SMALL = 0.1  # of weights that should hardly act at first
 LAST = 0.03  # of the last layer: the first outputs are close to the input
@@ -26,14 +29,16 @@ LAST = 0.03  # of the last layer: the first outputs are close to the input
 def keep_the_scale(network: nn.Module) -> None:
     """Set the weights of a GAVN; equations and sizes stay what they are.
 
-    He's normal weights and zero biases, except: the first layers centre the picture; alignments pass their
-    neighbour on as it is; the fusion averages; products of eq. 9 stay where the sigmoid is steep; feature
-    transforms and residual blocks start near the identity; the last layer starts small.
+    He's normal weights and zero biases, except: the first layers centre the picture and enlarge the
+    heat-maps; alignments pass their neighbour on as it is; the fusion averages; products of eq. 9 stay where
+    the sigmoid is steep; feature transforms and residual blocks start near the identity; the last layer
+    starts small.
     """
     _he(network)
     special = {
         PyramidExtractor: _pyramid_extractor,
         FrameFeatures: lambda module: _centre(module.conv_first),
+        LandmarkFeatures: lambda module: module.conv_first.weight.data.div_(HEATMAP_RMS),
         Align: _align,
         TemporalFusion: _fusion,
         FeatureTransform: _feature_transform,
