@@ -39,7 +39,14 @@ def test_a_still_face_costs_one_detection_in_five():
     track = track_faces((frame(at(40)) for _ in range(51)), detect)
     assert detect.calls == 11 and track.segments == (range(51),) and track.coverage == 1
     assert all(near(box, at(40), 0.01) for box in track.boxes)
-    assert track.region(7) == crop_box(track.boxes[7])
+    assert track.size == (W, H) and near(track.region(7), crop_box(track.boxes[7]), 1e-6)
+
+
+def test_regions_stay_inside_the_picture():
+    track = track_faces([frame(at(0, 60, 40))] * 8, Detector())
+    assert near(track.region(3), Box(0, 50, 70, 120), 0.01)  # 1.4 * 50 pixels, moved up and to the right
+    beyond = Track(track.boxes, track.segments)
+    assert beyond.region(3) == crop_box(track.boxes[3]) and beyond.region(3).x0 < 0
 
 
 def near(box: Box, other: Box, tolerance: float) -> bool:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gavn.utils.faces import Box, crop, crop_box, feather_mask, paste
+from gavn.utils.faces import Box, crop, crop_box, feather_mask, inside, paste
 
 
 def smooth(h: int, w: int) -> np.ndarray:
@@ -30,6 +30,13 @@ def test_crop_box_by_hand():
     assert crop_box(Box(10, 20, 40, 60)) == Box(25 - 28, 20, 25 + 28, 76)
     region = crop_box(Box(0, 0, 30, 50), margin=0.2)
     assert region.width == pytest.approx(region.height) == pytest.approx(60)
+
+
+def test_inside_shifts_then_reduces():
+    assert inside(Box(-10, 20, 30, 60), 100, 80) == Box(0, 20, 40, 60)
+    assert inside(Box(70, 50, 110, 90), 100, 80) == Box(60, 40, 100, 80)
+    assert inside(Box(30, -20, 130, 80), 200, 80) == Box(40, 0, 120, 80)
+    assert inside(Box(30, 20, 60, 50), 100, 80) == Box(30, 20, 60, 50)
 
 
 def test_a_region_on_whole_pixels_is_returned_as_it_is():

@@ -319,7 +319,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     process = subprocess.Popen([sys.executable, str(script), *arguments], cwd=tmp_path, start_new_session=True,
                                stderr=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
     record = out / '.prepare' / 'records' / 'a.json'
-    while process.poll() is None and not (record.is_file() and '"status"' in record.read_text()):
+    while process.poll() is None and not (record.is_file() and 'status' in record.read_text()):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

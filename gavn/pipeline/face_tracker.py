@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from gavn.utils.faces import CROP_MARGIN, Box, crop_box
+from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
 
 # Scores. A track must reach the first once, each of its boxes the second. Clean faces score 0.998 to 0.9999,
 # the same compressed at CRF 50 fall to 0.97, and pictures without a face yield nothing from 0.8 on.
@@ -64,10 +64,12 @@ class Track:
     Attributes:
         boxes: smoothed; None where there is no face.
         segments: runs of frames in which one face is seen without a cut, in order.
+        size: (width, height) of the frames; regions are kept inside, None = they may reach beyond.
     """
 
     boxes: tuple[Box | None, ...]
     segments: tuple[range, ...]
+    size: tuple[int, int] | None = None
 
     @property
     def longest(self) -> range:
@@ -82,7 +84,10 @@ class Track:
     def region(self, index: int, margin: float = CROP_MARGIN) -> Box | None:
         """The square to crop from frame `index`, None where there is no face."""
         box = self.boxes[index]
-        return None if box is None else crop_box(box, margin)
+        if box is None:
+            return None
+        square = crop_box(box, margin)
+        return square if self.size is None else inside(square, *self.size)
 
 
 @dataclass(eq=False)
@@ -142,7 +147,7 @@ def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, ev
     boxes: list[Box | None] = [None] * count
     for path in chosen:
         boxes[path.span.start:path.span.stop] = smooth(path.filled())
-    return Track(tuple(boxes), tuple(path.span for path in chosen))
+    return Track(tuple(boxes), tuple(path.span for path in chosen), walk.size)
 
 
 def smooth(corners: np.ndarray) -> list[Box]:
@@ -170,6 +175,7 @@ class _Walk:
     def __init__(self, detect: Detector, every: int, min_face: float) -> None:
         self.detect, self.every, self.min_face = detect, every, min_face
         self.count = 0
+        self.size = (0, 0)
         self.scenes: list[list[_Path]] = []
         self.thumbnail: np.ndarray | None = None
         self._begin_scene()
@@ -185,6 +191,7 @@ class _Walk:
         if self.thumbnail is not None and cv2.absdiff(thumbnail, self.thumbnail).mean() > _CUT:
             self.end_scene()
         self.thumbnail = thumbnail
+        self.size = image.shape[1], image.shape[0]
         self.waiting.append((self.count, image))
         self.count += 1
         if self.seen is None or len(self.waiting) == self.every:

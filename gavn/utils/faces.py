@@ -68,6 +68,18 @@ def crop_box(box: Box, margin: float = CROP_MARGIN) -> Box:
     return Box(x - reach, y - half, x + reach, y + half * (1 + 2 * margin))
 
 
+def inside(region: Box, width: int, height: int) -> Box:
+    """A square shifted, and where that is not enough reduced, until it lies in a picture of that size.
+
+    A crop then holds no invented pixels; close-ups fill it with the whole picture.
+    """
+    side = min(region.width, width, height)
+    x, y = region.centre
+    x0 = min(max(x - side / 2, 0), width - side)
+    y0 = min(max(y - side / 2, 0), height - side)
+    return Box(x0, y0, x0 + side, y0 + side)
+
+
 def crop(image: np.ndarray, region: Box, size: int = CROP_SIZE) -> np.ndarray:
     """The square `region` of a picture (h, w, 3) as (size, size, 3); border pixels fill in what is outside.
 
