@@ -77,10 +77,13 @@ def test_a_shipped_file_is_valid_and_builds_its_networks(path):
             assert train_only(networks['network_g'], phase) > 0
 
 
-@pytest.mark.parametrize('path', FILES, ids=name_of)
-def test_a_run_is_called_like_its_file(path):
-    options = read_options(path)[0]
-    assert path.stem in {options['name'], options['name'].replace('demo', path.stem.split('_')[0])}
+def test_every_run_has_a_folder_of_its_own():
+    names = {name_of(path): read_options(path)[0]['name'] for path in FILES}
+    for kind in ('train', 'test'):  # these stand under experiments/ and under results/
+        runs = [run for file, run in names.items() if file.split('/')[-1].startswith(kind)]
+        assert runs and len(set(runs)) == len(runs)
+    assert all(run == file.split('/')[-1] for file, run in names.items()
+               if '/' not in file or file.startswith('ablations/'))
 
 
 @pytest.mark.parametrize('path', [path for path in FILES if 'gavn' in path.stem], ids=name_of)
