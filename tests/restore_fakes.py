@@ -1,8 +1,19 @@
-"""Tiny networks with known answers for the tests of restoration, under names of their own in the registry."""
+"""Tiny networks with known answers, small videos and stand-ins for the tests of restoration."""
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from gavn.pipeline.face_tracker import Track
+from gavn.pipeline.recipe import Recipe
+from gavn.pipeline.restorer import Restorer
+from gavn.utils.faces import Box
+from gavn.utils.media import VideoWriter
 from gavn.utils.windows import Layout
 
 
@@ -49,3 +60,80 @@ class FakePerFrame(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         return lq + self.bias
+
+
+WIDTH, HEIGHT = 96, 80
+FACE = Box(30, 20, 60, 50)
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    yy, xx = np.mgrid[:HEIGHT, :WIDTH]
+    return [np.stack([(2 * xx + 5 * i) % 200, (2 * yy + 3 * i) % 200, (xx + yy) % 200], -1).astype(np.uint8)
+            for i in range(count)]
+
+
+def tone(seconds: float) -> np.ndarray:
+    return (8000 * np.sin(np.arange(round(16000 * seconds)) * 0.2)).astype(np.int16)
+
+
+def write_video(path: Path, count: int, sound: float | None) -> Path:
+    audio = None if sound is None else tone(sound)
+    with VideoWriter(path, WIDTH, HEIGHT, 25, audio=audio, crf=12) as writer:
+        for image in pictures(count):
+            writer.write(image)
+    return path
+
+
+def write_variable(path: Path, stamps: list[int]) -> Path:
+    """A video whose frames stand at `stamps` milliseconds."""
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, 'yuv420p'
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for stamp, image in zip(stamps, pictures(len(stamps)), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format='bgr24')
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def sound_packets(path: Path) -> list[tuple[Fraction, bytes]]:
+    with av.open(str(path)) as container:
+        return [(packet.pts * packet.time_base, bytes(packet))
+                for packet in container.demux(audio=0) if packet.pts is not None]
+
+
+def fixed_face(absent: tuple[int, ...] = (), cuts: tuple[int, ...] = ()
+               ) -> Callable[[Iterable[np.ndarray]], Track]:
+    """A tracker that finds FACE in every frame but those `absent`, with a cut before those of `cuts`."""
+    def track(frames: Iterable[np.ndarray]) -> Track:
+        count = sum(1 for _ in frames)
+        boxes = [None if i in absent else FACE for i in range(count)]
+        starts = [i for i in range(count) if boxes[i] and (i == 0 or not boxes[i - 1] or i in cuts)]
+        ends = [next((j for j in range(i + 1, count) if not boxes[j] or j in cuts), count) for i in starts]
+        return Track(tuple(boxes), tuple(map(range, starts, ends)))
+    return track
+
+
+def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Restorer:
+    options = {'network_g': {'type': 'FakeRestorer', 'gain': gain}, 'network_inputs': inputs}
+    recipe = Recipe.parse(options, 'here')
+    return Restorer(recipe, recipe.build(), 'cpu')
+
+
+class Recorder:
+    """Stands in for the writer: keeps the pictures before they are encoded."""
+
+    def __init__(self, *_) -> None:
+        self.images, self.stamps = [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def write(self, image, pts) -> None:
+        self.images.append(image)
+        self.stamps.append(pts)

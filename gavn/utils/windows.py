@@ -35,7 +35,7 @@ class Layout:
         if self.mode not in MODES:
             raise ValueError(f'window mode {self.mode!r} is not one of {", ".join(MODES)}')
         if self.outputs < 1 or self.context < 0:
-            raise ValueError(f'need outputs >= 1 and context >= 0, got {self.outputs} and {self.context}')
+            raise ValueError(f'no window has {self.outputs} outputs and {self.context} frames of context')
         if self.mode != 'sequence' and self.outputs != 1:
             raise ValueError(f'a {self.mode} network yields one frame a window, not {self.outputs}')
         if self.mode == 'frame' and self.context:
