@@ -316,8 +316,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
                  '--teacher', 'dlib', '--degradations', 'sr']
     script = ROOT / 'scripts' / 'prepare' / 'prepare.py'
-    process = subprocess.Popen([sys.executable, str(script), *arguments], cwd=tmp_path, start_new_session=True,
-                               stderr=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    process = subprocess.Popen([sys.executable, str(script), *arguments], start_new_session=True,
+                               cwd=tmp_path, stderr=subprocess.DEVNULL)
     record = out / '.prepare' / 'records' / 'a.json'
     while process.poll() is None and not (record.is_file() and 'status' in record.read_text()):
         time.sleep(0.02)
