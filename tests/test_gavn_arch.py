@@ -342,9 +342,19 @@ class TestAudioEncoder:
     def test_normalises_each_coefficient(self):
         encoder, audio = AudioEncoder(), torch.randn(2, 1, 13, 20)
         mean, std = torch.arange(13.0), torch.arange(1.0, 14.0)
+        encoder.set_audio_statistics(torch.zeros(13), torch.ones(13))
         plain = encoder(audio)
         encoder.set_audio_statistics(mean, std)
         torch.testing.assert_close(encoder(audio * std[:, None] + mean[:, None]), plain)
+
+    def test_silence_is_not_further_away_than_four_deviations(self):
+        encoder = AudioEncoder()
+        encoder.set_audio_statistics(torch.full((13,), 5.0), torch.full((13,), 4.0))
+        windows = torch.full((1, 1, 13, 20), 5.0)
+        windows[:, :, 0] = 5 - 4 * 4
+        edge = encoder(windows)
+        windows[:, :, 0] = -36.04
+        torch.testing.assert_close(encoder(windows), edge)
 
     def test_statistics_travel_with_the_weights(self):
         network = tiny()

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
 
 SLOPE = 0.1  # of every LeakyReLU
+ROUGH_STD = 10.0  # of MFCC, until the training set's is known
+LIMIT = 4.0  # standard deviations: digital silence lies about nine below speech and would swamp the rest
 
 
 class AudioEncoder(nn.Module):
@@ -13,8 +15,9 @@ class AudioEncoder(nn.Module):
 
     The windows come in raw; the statistics of the training set live here as buffers `mean` and `std`
     (one value a coefficient), so that a checkpoint is enough to run the network. Until
-    `set_audio_statistics` is called they are 0 and 1. Layers and widths are ours: the paper says only
-    that audio features are extracted (eq. 13).
+    `set_audio_statistics` is called they are 0 and 10. What lies further than four standard deviations from
+    the mean counts as four. Layers and widths are ours: the paper says only that audio features are extracted
+    (eq. 13).
     """
 
     out_features = 256
@@ -22,7 +25,7 @@ class AudioEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer('mean', torch.zeros(CEPSTRA))
-        self.register_buffer('std', torch.ones(CEPSTRA))
+        self.register_buffer('std', torch.full((CEPSTRA,), ROUGH_STD))
         self.convs = nn.Sequential(  # 13 x 20 -> 13 x 20 -> 13 x 10 -> 7 x 5 -> 4 x 3
             nn.Conv2d(1, 32, 3, 1, 1),
             nn.LeakyReLU(SLOPE),
@@ -65,5 +68,5 @@ class AudioEncoder(nn.Module):
         if audio.shape[1:] != (1, CEPSTRA, WINDOW_COLUMNS):
             expected = f'(n, 1, {CEPSTRA}, {WINDOW_COLUMNS})'
             raise ValueError(f'expected MFCC windows {expected}, got {tuple(audio.shape)}')
-        audio = (audio - self.mean[:, None]) / self.std[:, None]
+        audio = ((audio - self.mean[:, None]) / self.std[:, None]).clamp(-LIMIT, LIMIT)
         return self.lrelu(self.fc(self.convs(audio).flatten(1)))
