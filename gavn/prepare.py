@@ -238,6 +238,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--csv', metavar='FILE', help='table with the columns file, speaker, split; without it --videos is '
                                       'taken for VoxCeleb2')
     add('--only', default='*', metavar='PATTERN', help='with --csv: only files like this, e.g. "studio/*"')
+    add('--known-speakers', action='store_true', help='with --csv: a speaker may stand in several splits')
     add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: three lists of speakers, for train, val, test')
     add('--split-counts', nargs=3, type=int, default=(200, 5, 20), metavar='N',
         help='VoxCeleb2: speakers to draw for train, val, test (default: the paper\'s 200 5 20)')
@@ -264,7 +265,7 @@ def run(args: argparse.Namespace) -> dict[str, int]:
     Raises ValueError, OSError or TeacherError before anything is done where the arguments do not hold.
     """
     if args.csv:
-        sources = from_csv(args.videos, args.csv, args.only)
+        sources = from_csv(args.videos, args.csv, args.only, args.known_speakers)
     else:
         sources = voxceleb_splits(args.videos, args.speakers, args.split_counts, args.clips_per_speaker,
                                   args.seed)

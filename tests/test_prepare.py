@@ -74,6 +74,8 @@ def test_csv(tmp_path):
     assert sources == [Source('a/one', Path('/films/a/one.mp4'), 'anna', 'train'),
                        Source('b/two', Path('/films/b/two.mpg'), 'bob', 'val')]
     assert [s.clip for s in from_csv('/films', tmp_path / 't.csv', only='b/*')] == ['b/two']
+    table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'anna', 'val')])
+    assert len(from_csv('/films', tmp_path / 't.csv', known_speakers=True)) == 2
 
 
 @pytest.mark.parametrize('rows, message', [

@@ -25,12 +25,14 @@ class Source:
     split: str
 
 
-def from_csv(videos: str | Path, table: str | Path, only: str = '*') -> list[Source]:
+def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speakers: bool = False
+             ) -> list[Source]:
     """The videos that a CSV file lists: columns file (below the folder `videos`), speaker and split.
 
     `only` keeps the files that a pattern such as 'studio/*' matches. A clip is called as its file, less the
-    ending. Raises ValueError for missing columns, an unknown split, a speaker in two splits, or two clips of
-    one name. Whether a file exists is seen when it is read.
+    ending. Raises ValueError for missing columns, an unknown split, two clips of one name, or a speaker in
+    two splits, unless `known_speakers` (the paper's other scenario: one speaker, other words). Whether a file
+    exists is seen when it is read.
     """
     with open(table, newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)
@@ -39,7 +41,7 @@ def from_csv(videos: str | Path, table: str | Path, only: str = '*') -> list[Sou
         rows = [row for row in reader if fnmatch.fnmatchcase(row['file'], only)]
     sources = [Source(clip=Path(row['file']).with_suffix('').as_posix(), path=Path(videos, row['file']),
                       speaker=row['speaker'], split=row['split']) for row in rows]
-    return _checked(sources, f'{table} (files like {only!r})')
+    return _checked(sources, f'{table} (files like {only!r})', known_speakers)
 
 
 def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_per_speaker: int | None = None,
@@ -105,7 +107,7 @@ def sound_beside(path: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def _checked(sources: list[Source], where: str) -> list[Source]:
+def _checked(sources: list[Source], where: str, known_speakers: bool = False) -> list[Source]:
     if not sources:
         raise ValueError(f'{where}: no videos')
     split_of: dict[str, str] = {}
@@ -114,9 +116,9 @@ def _checked(sources: list[Source], where: str) -> list[Source]:
         if source.split not in SPLITS:
             raise ValueError(f'{where}: split {source.split!r} of {source.path} is none of '
                              f'{", ".join(SPLITS)}')
-        if split_of.setdefault(source.speaker, source.split) != source.split:
+        if split_of.setdefault(source.speaker, source.split) != source.split and not known_speakers:
             raise ValueError(f'{where}: speaker {source.speaker} is in {source.split} and '
-                             f'{split_of[source.speaker]}; splits are by speaker')
+                             f'{split_of[source.speaker]}; give each one split, or --known-speakers')
         if source.clip in clips:
             raise ValueError(f'{where}: two videos would be called {source.clip}')
         clips.add(source.clip)
