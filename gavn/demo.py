@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TASKS = {'car': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}  # layer of the data set folder by task
+TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr'}  # layer of the data set folder by task
 DATA = Path('datasets/demo')
 RESULTS = Path('results/demo')
 LEAST_GAIN = 0.3  # dB over the degraded input, on known faces that say other words

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gavn.utils.faces import Box, crop, crop_box, feather_mask, inside, paste
+from gavn.utils.faces import Box, crop, crop_box, feather_mask, inside, paste, sides_on_edge
 
 
 def smooth(h: int, w: int) -> np.ndarray:
@@ -126,3 +126,19 @@ def test_the_seam_is_soft():
     result = paste(image, Box(20, 20, 80, 80), np.full((64, 64, 3), 50, np.float32), feather_mask(64))
     row = result[50, :, 0].astype(int)
     assert row[50] == 150 and row[19] == row[80] == 100 and np.abs(np.diff(row)).max() <= 16
+
+
+def test_a_crop_that_is_the_whole_picture_is_changed_up_to_its_edge():
+    image = np.full((64, 64, 3), 100, np.uint8)
+    region = Box(0, 0, 64, 64)
+    mask = feather_mask(64, free=sides_on_edge(region, 64, 64))
+    result = paste(image, region, np.full((64, 64, 3), 30, np.float32), mask)
+    assert (result == 130).all()
+
+
+def test_only_the_side_on_the_edge_is_free():
+    assert sides_on_edge(Box(0, 5, 50, 55), 100, 100) == (True, False, False, False)
+    mask = feather_mask(224, free=(True, False, False, False))
+    assert mask[112, 0] == 1
+    assert mask[112, -1] < 0.01
+    assert mask[0, 112] < 0.01

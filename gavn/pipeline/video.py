@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gavn.pipeline.face_tracker import NoFace, Track, track_faces
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_windows
-from gavn.utils.faces import CROP_SIZE, Box, crop, feather_mask, paste
+from gavn.utils.faces import Box, crop, feather_mask, paste, sides_on_edge
 from gavn.utils.media import Frame, RemuxWriter, VideoInfo, probe, read_audio, read_frames
 
 PathLike = str | os.PathLike[str]
@@ -150,7 +150,6 @@ class _Story:
     restorer: Restorer
     cepstra: Tensor  # (f, 13), from the first frame's time on
     strength: float
-    mask: np.ndarray = field(default_factory=lambda: feather_mask(CROP_SIZE))
 
     def frames(self, frames: Iterable[Frame], track: Track) -> Iterator[tuple[Frame, np.ndarray, bool]]:
         """Per frame, in order: itself, the picture to write, and whether its face was restored."""
@@ -175,4 +174,6 @@ class _Story:
         sounds = (mfcc_windows(self.cepstra, [frame.time])[0] for frame in heard)
         for residual in self.restorer.residuals(crops(), sounds):
             frame, region = waiting.popleft()
-            yield frame, paste(frame.image, region, residual * self.strength, self.mask)
+            height, width = frame.image.shape[:2]
+            mask = feather_mask(free=sides_on_edge(region, width, height))
+            yield frame, paste(frame.image, region, residual * self.strength, mask)

@@ -89,12 +89,24 @@ def crop(image: np.ndarray, region: Box, size: int = CROP_SIZE) -> np.ndarray:
     return _resample(image, _Map.between(region, size), (size, size), cv2.BORDER_REPLICATE)
 
 
-def feather_mask(size: int = CROP_SIZE, border: float = 0.1) -> np.ndarray:
-    """A mask (size, size) float32: 1 inside, falling smoothly to 0 at the edge over `border` of the side."""
-    ramp = (np.arange(size) + 0.5) / (border * size)
-    ramp = np.clip(np.minimum(ramp, ramp[::-1]), 0, 1)
+def feather_mask(size: int = CROP_SIZE, border: float = 0.1,
+                 free: tuple[bool, bool, bool, bool] = (False, False, False, False)) -> np.ndarray:
+    """A mask (size, size) float32: 1 inside, falling smoothly to 0 at the edge over `border` of the side.
+
+    Sides that are `free` (left, top, right, bottom; see `sides_on_edge`) do not fall.
+    """
+    ramp = np.clip((np.arange(size) + 0.5) / (border * size), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    return np.outer(ramp, ramp).astype(np.float32)
+    left, top, right, bottom = (np.ones(size) if is_free else ramp for is_free in free)
+    return np.outer(np.minimum(top, bottom[::-1]), np.minimum(left, right[::-1])).astype(np.float32)
+
+
+def sides_on_edge(region: Box, width: int, height: int) -> tuple[bool, bool, bool, bool]:
+    """Which sides of a region lie on the edge of its picture, with nothing beyond for a seam to show against.
+
+    Returns left, top, right, bottom.
+    """
+    return region.x0 <= 0, region.y0 <= 0, region.x1 >= width, region.y1 >= height
 
 
 def paste(image: np.ndarray, region: Box, residual: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -116,7 +128,7 @@ def paste(image: np.ndarray, region: Box, residual: np.ndarray, mask: np.ndarray
         return result
     inside = _Map.between(region, residual.shape[0]).inverse(x0, y0)
     weighted = (residual * mask[..., None]).astype(np.float32)
-    change = _resample(weighted, inside, (x1 - x0, y1 - y0), cv2.BORDER_CONSTANT)
+    change = _resample(weighted, inside, (x1 - x0, y1 - y0), cv2.BORDER_REPLICATE)
     patch = image[y0:y1, x0:x1].astype(np.float32) + change
     result[y0:y1, x0:x1] = np.clip(np.rint(patch), 0, 255).astype(np.uint8)
     return result
