@@ -2,25 +2,22 @@
 
 With the libraries' own weights the network of the paper does not begin to learn. A convolution passes on a
 third of the mean square that it gets, a deformable one, whose masks start at one half, a quarter of that, and
-up to six of them follow each other in the chains of eqs. 4 to 7. What is left of the picture at eq. 10 is a
+at N = 1 the longest chain of eqs. 4 to 7 has eight of these. What is left of the picture at eq. 10 is a
 hundredth of the biases, and the gradients behind it are as small as the constant in Adam's denominator.
-Keeping the mean square alone is not enough: pictures in [0, 1] are mostly mean, random layers pass that on
-better than what varies, and the first hundred steps are spent on shrinking it away.
+Keeping the mean square alone is not enough: pictures in [0, 1] are mostly brightness, which says nothing
+about what is missing; layers pass it on better than what varies, Adam's first steps answer to it in all
+weights at once, overshoot, and shrink the features away. So it is left out at the start.
 docs/initialisation.md has the measurements.
 """
-
-import math
 
 from basicsr.archs.arch_util import ResidualBlockNoBN
 from torch import nn
 
-from gavn.archs.gavn_identity import HEATMAP_SIGMA, FrameFeatures, LandmarkFeatures
+from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
 
 SLOPE = 0.1  # of the LeakyReLU behind most convolutions
-PICTURE_MEAN, PICTURE_STD = 0.5, 0.25  # of RGB values in [0, 1], roughly
-HEATMAP_RMS = math.sqrt(math.pi) * HEATMAP_SIGMA  # of one Gaussian of height 1 over the whole frame
 GATE = 0.5  # what a sigmoid of zero lets through
 SMALL = 0.1  # of weights that should hardly act at first
 LAST = 0.03  # of the last layer: the first outputs are close to the input
@@ -29,16 +26,17 @@ LAST = 0.03  # of the last layer: the first outputs are close to the input
 def keep_the_scale(network: nn.Module) -> None:
     """Set the weights of a GAVN; equations and sizes stay what they are.
 
-    He's normal weights and zero biases, except: the first layers centre the picture and enlarge the
-    heat-maps; alignments pass their neighbour on as it is; the fusion averages; products of eq. 9 stay where
-    the sigmoid is steep; feature transforms and residual blocks start near the identity; the last layer
-    starts small.
+    He's normal weights and zero biases, except: the first layers see differences, not brightness; alignments
+    pass their neighbour on as it is; the fusion averages; products of eq. 9 stay where the sigmoid is steep;
+    audio features start as small as the frame's; feature transforms and residual blocks start near the
+    identity; the last layer starts small.
     """
     _he(network)
     special = {
         PyramidExtractor: _pyramid_extractor,
-        FrameFeatures: lambda module: _centre(module.conv_first),
-        LandmarkFeatures: lambda module: module.conv_first.weight.data.div_(HEATMAP_RMS),
+        FrameFeatures: lambda module: _ignore_brightness(module.conv_first),
+        SpatialAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
+        TiledAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
         Align: _align,
         TemporalFusion: _fusion,
         FeatureTransform: _feature_transform,
@@ -60,14 +58,13 @@ def _he(module: nn.Module) -> None:
         _he(child)
 
 
-def _centre(conv: nn.Conv2d) -> None:
-    """As if the picture had mean 0 and standard deviation 1."""
-    conv.weight.data /= PICTURE_STD
-    conv.bias.data = -PICTURE_MEAN * conv.weight.data.sum(dim=(1, 2, 3))
+def _ignore_brightness(conv: nn.Conv2d) -> None:
+    """Kernels that sum to zero for each colour."""
+    conv.weight.data -= conv.weight.data.mean(dim=(2, 3), keepdim=True)
 
 
 def _pyramid_extractor(extractor: PyramidExtractor) -> None:
-    _centre(extractor.predeblur.conv_first)
+    _ignore_brightness(extractor.predeblur.conv_first)
     nn.init.kaiming_normal_(extractor.conv_1x1.weight, nonlinearity='linear')  # no activation follows
 
 
