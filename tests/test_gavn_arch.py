@@ -162,6 +162,10 @@ class TestForward:
         network(**inputs())
         assert len(offset_magnitudes(network)) == 4
 
+    def test_can_be_counted_without_being_computed(self):
+        with torch.device('meta'):
+            assert tiny()(**inputs(size=(224, 224))).shape == (1, 3, 3, 224, 224)
+
     def test_in_bfloat16(self):
         network, given = tiny(), inputs()
         with torch.autocast('cpu', torch.bfloat16):
