@@ -18,8 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr'}  # layer of the data set folder by task
-DATA = Path('datasets/demo')
-RESULTS = Path('results/demo')
 LEAST_GAIN = 0.3  # dB over the degraded input, on known faces that say other words
 STORED_CRF = 10  # of the demo's video files: adds little damage to what the task does
 COLUMNS = ('psnr', 'ssim')
@@ -31,25 +29,40 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo makes and trains; `smallest` only shows that every step works.
+    """How much the demo makes and trains.
 
     Attributes:
+        name: begins the names of everything that is written.
         clips: training clips of each known identity.
         seconds: length of a clip.
-        iters: further `--force_yml` settings by option file (`pfld`, `gavn`).
+        iters: iterations of each training phase, by training; none: as the option files say.
+        least_gain: dB that the restored test clips must gain.
     """
 
+    name: str
     clips: int
     seconds: float
-    settings: dict[str, tuple[str, ...]]
+    iters: dict[str, tuple[int, ...]]
+    least_gain: float | None
+
+    def settings(self, which: str, task: str) -> list[str]:
+        """`--force_yml` settings for one option file: `pfld`, `gavn` (training) or `test`."""
+        if self.name == FULL.name:
+            return []
+        models = f'experiments/{self.name}_{{}}_{task}/models'
+        run, part = ('gavn', 'test') if which == 'test' else (which, 'train')
+        settings = [f'name={self.name}_{run}_{task}', f'datasets:{part}:root=datasets/{self.name}']
+        if run == 'gavn':
+            settings.append(f'path:pretrain_network_l={models.format("pfld")}/net_l_latest.pth')
+        if which == 'test':
+            settings.append(f'path:pretrain_network_g={models.format("gavn")}/net_g_latest.pth')
+        return settings + [f'train:phases:{i}:iters={n}' for i, n in enumerate(self.iters.get(which, ()))]
 
 
-SIZES = {
-    'full': Size(clips=3, seconds=2.0, settings={'pfld': (), 'gavn': ()}),
-    'smallest': Size(clips=1, seconds=0.8, settings={
-        'pfld': ('train:phases:0:iters=6', 'train:phases:1:iters=4'),
-        'gavn': ('train:phases:0:iters=40', 'train:phases:1:iters=10', 'train:phases:2:iters=10')}),
-}
+FULL = Size('demo', clips=3, seconds=2.0, iters={}, least_gain=LEAST_GAIN)
+SMALLEST = Size('demo_smallest', clips=1, seconds=0.8, iters={'pfld': (6, 4), 'gavn': (8, 4, 4)},
+                least_gain=None)
+SIZES = {'full': FULL, 'smallest': SMALLEST}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,28 +88,30 @@ def run(task: str, size: str = 'full') -> dict[str, float]:
     """Does the whole job for one task; folders are made below the root of the checkout.
 
     Returns what `results/demo/report.json` holds. Raises DemoError for a step that fails, and if the restored
-    test clips of known identities gain less than `LEAST_GAIN` dB over their input (not at the smallest size).
+    test clips of known identities gain less than `LEAST_GAIN` dB over their input (not at the smallest size,
+    which only shows that every step works).
     """
     if not (ROOT / 'options/demo').is_dir():
         raise DemoError(f'{ROOT} has no options/demo: run the demo from a checkout (pip install -e .)')
     started, plan = time.monotonic(), SIZES[size]
-    (ROOT / RESULTS).mkdir(parents=True, exist_ok=True)
+    folder = ROOT / 'results' / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
     _step(1, 'make talking faces')
     _make_data(task, plan)
     _step(2, 'train the landmark detector')
-    _train(f'pfld_{task}', plan.settings['pfld'])
+    _train('pfld', task, plan)
     _step(3, 'train GAVN: stage 1, then stage 2')
-    _train(f'gavn_{task}', plan.settings['gavn'])
+    _train('gavn', task, plan)
     _step(4, 'test it')
-    _python('gavn/test.py', '-opt', f'options/demo/test_gavn_{task}.yml')
-    rows = _read_rows(Path('results', f'demo_gavn_{task}', 'demo_test.csv'))
+    _pipeline('test', f'test_gavn_{task}', plan.settings('test', task))
+    rows = _read_rows(Path('results', f'{plan.name}_gavn_{task}', 'demo_test.csv'))
     _step(5, 'restore a video file')
-    made = _restore(task, plan)
+    made = _restore(task, plan, folder)
     report = _report(rows, time.monotonic() - started)
-    _show(report, rows, made)
+    _show(report, rows, made, folder / 'report.json')
     gain = report['psnr_restored'] - report['psnr_input']
-    if size == 'full' and gain < LEAST_GAIN:
-        raise DemoError(f'the restored test clips gain {gain:+.2f} dB, less than {LEAST_GAIN} dB')
+    if plan.least_gain is not None and gain < plan.least_gain:
+        raise DemoError(f'the restored test clips gain {gain:+.2f} dB, less than {plan.least_gain} dB')
     return report
 
 
@@ -106,14 +121,19 @@ def _step(number: int, words: str) -> None:
 
 def _make_data(task: str, plan: Size) -> None:
     from gavn.data.demo_dataset import write_demo_dataset
-    write_demo_dataset(ROOT / DATA, [TASKS[task]], train_clips=plan.clips, seconds=plan.seconds)
+    write_demo_dataset(ROOT / 'datasets' / plan.name, [TASKS[task]], train_clips=plan.clips,
+                       val_clips=0, seconds=plan.seconds)
 
 
-def _train(which: str, settings: Sequence[str]) -> None:
+def _train(which: str, task: str, plan: Size) -> None:
     """Trains afresh: an earlier demo's folder is not worth keeping."""
-    shutil.rmtree(ROOT / 'experiments' / f'demo_{which}', ignore_errors=True)
+    shutil.rmtree(ROOT / 'experiments' / f'{plan.name}_{which}_{task}', ignore_errors=True)
+    _pipeline('train', f'train_{which}_{task}', plan.settings(which, task))
+
+
+def _pipeline(kind: str, options: str, settings: Sequence[str]) -> None:
     forced = ('--force_yml', *settings) if settings else ()
-    _python('gavn/train.py', '-opt', f'options/demo/train_{which}.yml', *forced)
+    _python(f'gavn/{kind}.py', '-opt', f'options/demo/{options}.yml', *forced)
 
 
 def _python(*arguments: str | Path) -> None:
@@ -149,13 +169,12 @@ def _report(rows: Sequence[dict[str, str]], seconds: float) -> dict[str, float]:
     return report | {'seconds': seconds}
 
 
-def _restore(task: str, plan: Size) -> list[Path]:
+def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
     """Degrades a video of a talking person, restores the file, and lays both beside the original."""
     from gavn.pipeline.compare import compare
-    folder = ROOT / RESULTS
     clean, degraded, restored = (folder / f'{task}_{name}.mp4' for name in ('clean', 'degraded', 'restored'))
     _film(clean, degraded, task, plan.seconds)
-    weights = ROOT / 'experiments' / f'demo_gavn_{task}' / 'models' / 'restore_latest.safetensors'
+    weights = ROOT / 'experiments' / f'{plan.name}_gavn_{task}' / 'models' / 'restore_latest.safetensors'
     _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force')
     picture, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
     compare({'degraded': degraded, 'restored': restored, 'original': clean}, picture, video)
@@ -178,8 +197,8 @@ def _film(clean: Path, degraded: Path, task: str, seconds: float) -> None:
                 writer.write(picture)
 
 
-def _show(report: dict[str, float], rows: Sequence[dict[str, str]], made: Sequence[Path]) -> None:
-    path = ROOT / RESULTS / 'report.json'
+def _show(report: dict[str, float], rows: Sequence[dict[str, str]], made: Sequence[Path], path: Path) -> None:
+    """Saves the report, prints it as a table, and names the files that were made."""
     path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     print(f'\n{"":34}{"PSNR (dB)":>20}{"SSIM":>18}{"landmark error (%)":>22}')
     print(f'{"":34}{"input  restored":>20}{"input restored":>18}{"all  mouth":>22}')

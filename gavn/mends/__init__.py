@@ -33,12 +33,13 @@ def run_pipeline(kind: str, root: Path) -> None:
     from torch import distributed
 
     from gavn.mends.checkpoints import ResumeError
+    from gavn.utils.checkpoint import CheckpointError
     from gavn.utils.option_file import OptionError
 
     place = root if (root / 'setup.py').is_file() else Path.cwd()
     try:
         {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
-    except (OptionError, ResumeError) as error:
+    except (CheckpointError, OptionError, ResumeError) as error:
         sys.exit(f'error: {error}')
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -1,0 +1,86 @@
+"""The main job from nothing to a restored file, at its smallest size; and videos side by side."""
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from gavn import demo
+from gavn.pipeline.compare import compare
+from gavn.utils.media import VideoWriter, probe, read_audio, read_frames
+
+
+@pytest.fixture(scope='module')
+def finished() -> subprocess.CompletedProcess:
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'GAVN_PROGRESS': '0'}
+    command = [sys.executable, 'gavn/demo.py', '--size', 'smallest']
+    return subprocess.run(command, cwd=demo.ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_step_works(finished: subprocess.CompletedProcess) -> None:
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    for words in ('[5/5] restore a video file', 'known faces, other words', 'a face never trained on'):
+        assert words in finished.stdout
+
+
+def test_report_holds_what_was_measured(finished: subprocess.CompletedProcess) -> None:
+    report = json.loads((demo.ROOT / 'results/demo_smallest/report.json').read_text())
+    assert {'psnr_input', 'psnr_restored', 'ssim_input', 'ssim_restored', 'seconds'} <= report.keys()
+    assert 20 < report['psnr_input'] < 40
+    assert abs(report['psnr_restored'] - report['psnr_input']) < 3  # hardly trained, not broken
+    assert 0 < report['ssim_input'] < 1
+
+
+def test_restored_video_has_what_went_in(finished: subprocess.CompletedProcess) -> None:
+    folder = demo.ROOT / 'results/demo_smallest'
+    degraded, restored = folder / 'car_degraded.mp4', folder / 'car_restored.mp4'
+    before, after = list(read_frames(degraded)), list(read_frames(restored))
+    assert [frame.time for frame in after] == [frame.time for frame in before]
+    assert any((a.image != b.image).any() for a, b in zip(after, before, strict=True))
+    assert np.array_equal(read_audio(restored), read_audio(degraded))
+    assert np.abs(read_audio(restored).astype(float)).mean() > 100
+    sheet = cv2.imread(str(folder / 'car_compare.png'))
+    assert sheet.shape[1] == 3 * before[0].image.shape[1]
+
+
+def test_settings_place_everything_under_one_name() -> None:
+    settings = demo.SMALLEST.settings('gavn', 'sr')
+    assert 'name=demo_smallest_gavn_sr' in settings
+    assert 'train:phases:2:iters=4' in settings
+    assert demo.FULL.settings('gavn', 'sr') == []
+
+
+def test_too_small_a_gain_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    values = {'psnr': '30.2', 'psnr_input': '30.0', 'ssim': '0.9', 'ssim_input': '0.9', 'nme': '3', 'nme_mouth': '4'}
+    rows = [{'clip': f'{name}/test0', **values} for name in ('ada', 'eva')]
+    for name in ('_make_data', '_train', '_pipeline'):
+        monkeypatch.setattr(demo, name, lambda *_: None)
+    monkeypatch.setattr(demo, '_read_rows', lambda _: rows)
+    monkeypatch.setattr(demo, '_restore', lambda *_: [])
+    monkeypatch.setattr(demo, 'ROOT', tmp_path)
+    (tmp_path / 'options/demo').mkdir(parents=True)
+    with pytest.raises(demo.DemoError, match=r'\+0\.20 dB'):
+        demo.run('car')
+
+
+def test_videos_side_by_side(tmp_path) -> None:
+    for name, level in (('left', 40), ('right', 200)):
+        with VideoWriter(tmp_path / f'{name}.mp4', 64, 48, 25) as writer:
+            for _ in range(5):
+                writer.write(np.full((48, 64, 3), level, np.uint8))
+    videos = {name: tmp_path / f'{name}.mp4' for name in ('left', 'right')}
+    compare(videos, tmp_path / 'sheet.png', tmp_path / 'both.mp4')
+    info = probe(tmp_path / 'both.mp4')
+    assert (info.width, info.height) == (128, 72)
+    sheet = cv2.imread(str(tmp_path / 'sheet.png'))
+    assert sheet.shape == (3 * 72, 128, 3)
+    assert abs(int(sheet[50, 10, 0]) - 40) < 4
+    assert abs(int(sheet[50, 100, 0]) - 200) < 4
+    with VideoWriter(tmp_path / 'wide.mp4', 80, 48, 25) as writer:
+        writer.write(np.zeros((48, 80, 3), np.uint8))
+    with pytest.raises(ValueError, match='64x48, 80x48'):
+        compare({'a': videos['left'], 'b': tmp_path / 'wide.mp4'}, tmp_path / 'x.png', tmp_path / 'x.mp4')
+    assert not (tmp_path / 'x.mp4').exists()
