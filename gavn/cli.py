@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
-PASSED_ON = ('train', 'test')  # verbs whose arguments basicsr reads
+PASSED_ON = ('train', 'test', 'prepare')  # verbs that read their arguments themselves
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,8 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f'unrecognized arguments: {" ".join(rest)}')
     if args.verb in PASSED_ON:  # they tell of their errors, and log, in their own way
         sys.argv = [f'gavn {args.verb}', *rest]
-        args.run()
-        return OK
+        return args.run() or OK
     logging.basicConfig(format='notice: %(message)s', level=logging.WARNING)
     return _guarded(args.run, args)
 
@@ -91,6 +90,12 @@ def test() -> None:
     run()
 
 
+def prepare() -> int:
+    """`gavn prepare`: as `python scripts/prepare/prepare.py`."""
+    from gavn.prepare import main as run
+    return run()
+
+
 def demo(args: argparse.Namespace) -> None:
     """`gavn demo`: as `python gavn/demo.py`."""
     from gavn.demo import run
@@ -105,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
     for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
-                             ('test', test, 'test a network: -opt FILE.yml ...')):
+                             ('test', test, 'test a network: -opt FILE.yml ...'),
+                             ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
     whole = verbs.add_parser('demo', help='the whole job on talking faces made from nothing')
     add_arguments(whole)

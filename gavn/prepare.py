@@ -281,7 +281,8 @@ def run(args: argparse.Namespace) -> dict[str, int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description='Makes a data set folder of raw videos.')
+    parser = argparse.ArgumentParser(description='Makes a data set folder of raw videos.',
+                                     epilog='docs/data.md describes the folder and the steps.')
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:

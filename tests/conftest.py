@@ -11,7 +11,7 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
 @pytest.fixture(scope='session')
 def shared() -> Path:
-    """The folder of reference vectors and clips beside the project; the test is skipped where it is absent."""
+    """The folder of reference vectors and clips beside the project; skips the test where it is absent."""
     if not SHARED.is_dir():
         pytest.skip('needs the reference material beside the project')
     return SHARED

@@ -281,3 +281,11 @@ def test_script_is_the_same_command(tmp_path, monkeypatch, capsys):
 
 def test_public_names():
     assert gavn.Restorer is Restorer and gavn.restore_video is video.restore_video
+
+
+def test_prepare_reads_its_own_arguments(tmp_path, capfd):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(['prepare', '--videos', str(tmp_path / 'absent'), '--out', str(tmp_path / 'out'),
+                  '--csv', str(tmp_path / 'absent.csv')])
+    assert stop.value.code == 2
+    assert 'absent.csv' in capfd.readouterr().err
