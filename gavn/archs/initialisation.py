@@ -6,7 +6,7 @@ at N = 1 the longest chain of eqs. 4 to 7 has eight of these. What is left of th
 hundredth of the biases, and the gradients behind it are as small as the constant in Adam's denominator.
 Keeping the mean square alone is not enough: pictures in [0, 1] are mostly brightness, which says nothing
 about what is missing; layers pass it on better than what varies, Adam's first steps answer to it in all
-weights at once, overshoot, and shrink the features away. So it is left out at the start.
+weights at once, overshoot and shrink the features away. So it is left out at the start.
 docs/initialisation.md has the measurements.
 """
 
