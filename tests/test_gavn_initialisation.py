@@ -112,7 +112,7 @@ def gain_after(steps: int, init: str) -> float:
     torch.manual_seed(0)
     network = GAVN(8, 0, 1, (1, 1), 2, use_identity=False, init=init)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    lq, target = moving_texture(4)
+    lq, target = moving_texture(2)
     for _ in range(steps):
         optimizer.zero_grad()
         loss(network(lq), target).backward()
