@@ -2,6 +2,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -256,3 +257,12 @@ def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert 'options.yml, line 2: model_type: there is no model called SRModell; the nearest valid name is ' \
            'SRModel' in done.stdout
+
+
+def test_the_last_line_of_the_log_has_no_time_left() -> None:
+    opt = {'name': 'run', 'logger': {'print_freq': 1, 'use_tb_logger': False}, 'train': {'total_iter': 3}}
+    lines: list[str] = []
+    log = progress.MessageLogger(opt, 0, None, progress.Progress(0, 3, get_root_logger()))
+    log.logger = SimpleNamespace(info=lines.append)
+    log({'epoch': 0, 'iter': 3, 'lrs': [1e-3], 'time': 0.1, 'data_time': 0.0, 'l_pix': 1.0})
+    assert 'eta: 0:00:00' in lines[0]

@@ -50,10 +50,14 @@ class Progress:
 
 
 class MessageLogger(stock.MessageLogger):
-    """The log line of every `print_freq` iterations, with the bar told of it."""
+    """The log line of every `print_freq` iterations, with the bar told of it.
+
+    Stock counts one iteration too few ahead: the last line's time left is "-1 day, 23:59:59".
+    """
 
     def __init__(self, opt: dict[str, Any], start_iter: int, tb_logger: Any, progress: Progress) -> None:
         super().__init__(opt, start_iter, tb_logger)
+        self.max_iters += 1
         self.progress = progress
         if not self.exp_name.startswith(DEBUG):
             self.exp_name = self.exp_name.replace('debug', 'de_bug')  # stock keeps such names off tensorboard
