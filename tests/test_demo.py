@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,38 +14,36 @@ from gavn.pipeline.compare import compare
 from gavn.utils.media import VideoWriter, probe, read_audio, read_frames
 
 
-@pytest.fixture(scope='module')
-def finished() -> subprocess.CompletedProcess:
+def test_the_main_job() -> None:
+    """One test, so that parallel workers do not run the demo twice into the same folders."""
     environment = os.environ | {'OMP_NUM_THREADS': '1', 'GAVN_PROGRESS': '0'}
     command = [sys.executable, 'gavn/demo.py', '--size', 'smallest']
-    return subprocess.run(command, cwd=demo.ROOT, env=environment, check=False, text=True,
-                          capture_output=True)
-
-
-def test_every_step_works(finished: subprocess.CompletedProcess) -> None:
+    finished = subprocess.run(command, cwd=demo.ROOT, env=environment, check=False, text=True,
+                              capture_output=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for words in ('[5/5] restore a video file', 'known faces, other words', 'a face never trained on'):
         assert words in finished.stdout
+    folder = demo.ROOT / 'results/demo_smallest'
+    _assert_report(json.loads((folder / 'report.json').read_text()))
+    _assert_restored(folder / 'car_degraded.mp4', folder / 'car_restored.mp4')
+    sheet = cv2.imread(str(folder / 'car_compare.png'))
+    assert sheet.shape[1] == 3 * probe(folder / 'car_degraded.mp4').width
 
 
-def test_report_holds_what_was_measured(finished: subprocess.CompletedProcess) -> None:
-    report = json.loads((demo.ROOT / 'results/demo_smallest/report.json').read_text())
+def _assert_report(report: dict[str, float]) -> None:
     assert {'psnr_input', 'psnr_restored', 'ssim_input', 'ssim_restored', 'seconds'} <= report.keys()
     assert 20 < report['psnr_input'] < 40
     assert abs(report['psnr_restored'] - report['psnr_input']) < 3  # hardly trained, not broken
     assert 0 < report['ssim_input'] < 1
 
 
-def test_restored_video_has_what_went_in(finished: subprocess.CompletedProcess) -> None:
-    folder = demo.ROOT / 'results/demo_smallest'
-    degraded, restored = folder / 'car_degraded.mp4', folder / 'car_restored.mp4'
+def _assert_restored(degraded: Path, restored: Path) -> None:
+    """What comes out has the times and the sound of what went in, and another picture."""
     before, after = list(read_frames(degraded)), list(read_frames(restored))
     assert [frame.time for frame in after] == [frame.time for frame in before]
     assert any((a.image != b.image).any() for a, b in zip(after, before, strict=True))
     assert np.array_equal(read_audio(restored), read_audio(degraded))
     assert np.abs(read_audio(restored).astype(float)).mean() > 100
-    sheet = cv2.imread(str(folder / 'car_compare.png'))
-    assert sheet.shape[1] == 3 * before[0].image.shape[1]
 
 
 def test_settings_place_everything_under_one_name() -> None:
