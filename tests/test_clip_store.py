@@ -155,3 +155,11 @@ def test_the_map_grows(tmp_path, monkeypatch):
 def test_frames_are_lossless_pngs(root):
     stored = cv2.imread(str(root / 'gt' / 'anna' / 'one' / '00000002.png'))
     assert np.array_equal(stored, picture(2))
+
+
+@pytest.mark.parametrize('clip', ['', '/elsewhere/clip', '../clip', 'a/../../clip'])
+def test_nothing_is_written_or_removed_outside_the_folder(tmp_path, clip):
+    writer = ClipWriter(tmp_path / 'root')
+    for act in (lambda: writer.array('mfcc', clip, np.zeros(3)), lambda: writer.remove('gt', clip)):
+        with pytest.raises(ValueError, match='cannot name a clip'):
+            act()

@@ -12,7 +12,7 @@ from gavn import archs, data, metrics, models  # noqa: F401  (importing register
 from gavn.archs.inputs import layout_of
 from gavn.mends.options import catalogue
 from gavn.models.schedule import Schedule
-from gavn.models.training import train_only
+from gavn.models.training import check_phases, train_only
 from gavn.utils.option_file import read_options
 from gavn.utils.options import check_options
 
@@ -73,6 +73,8 @@ def test_a_shipped_file_is_valid_and_builds_its_networks(path):
     if 'train' in options:
         schedule = Schedule(options['train']['phases'], options['train'].get('warmup_iter', -1), 10)
         assert schedule.total > 0 and build_loss(options['train']['pixel_opt'])
+        if 'network_g' in networks:
+            check_phases(networks['network_g'], schedule.phases)
         for phase in schedule.phases if 'network_g' in networks else ():
             assert train_only(networks['network_g'], phase) > 0
 

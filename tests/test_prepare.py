@@ -68,6 +68,18 @@ def table(path: Path, rows: list[tuple[str, str, str]]) -> Path:
 
 # ---- which videos
 
+@pytest.mark.parametrize('name', ['../outside.mp4', '/data/outside.mp4', 'a/../../outside.mp4'])
+def test_a_table_cannot_name_clips_outside_the_data_set(tmp_path, name):
+    with pytest.raises(ValueError, match='cannot name a clip'):
+        from_csv('/films', table(tmp_path / 't.csv', [(name, 'anna', 'train')]))
+
+
+def test_a_clip_cannot_lie_inside_another(tmp_path):
+    rows = [('a.mp4', 'anna', 'train'), ('a/b.mp4', 'anna', 'train')]
+    with pytest.raises(ValueError, match='clip a/b would lie inside the folder of clip a'):
+        from_csv('/films', table(tmp_path / 't.csv', rows))
+
+
 def test_csv(tmp_path):
     rows = [('a/one.mp4', 'anna', 'train'), ('b/two.mpg', 'bob', 'val')]
     sources = from_csv('/films', table(tmp_path / 't.csv', rows))

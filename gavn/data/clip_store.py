@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -65,6 +65,13 @@ class ClipEntry:
             return cls(clip, int(frames), (h, w, c))
         except ValueError as error:
             raise ValueError(f'not "<clip id> <frames> (h,w,c)", a meta_info line: {line!r}') from error
+
+
+def check_clip_id(clip: str) -> None:
+    """Raises ValueError for a clip id that is empty or, taken for a path, would leave the data set folder."""
+    name = PurePosixPath(clip)
+    if not name.parts or name.is_absolute() or '..' in name.parts:
+        raise ValueError(f'{clip!r} cannot name a clip: give a path below the data set folder, without ..')
 
 
 def frame_name(clip: str, index: int) -> str:
@@ -230,6 +237,7 @@ class ClipWriter:
             part.write_text(json.dumps(values, indent=2) + '\n', encoding='utf-8')
 
     def _path(self, layer: str, clip: str) -> Path:
+        check_clip_id(clip)
         return self.root / layer / (f'{clip}.npy' if layer in ARRAY_LAYERS else clip)
 
 

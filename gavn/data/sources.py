@@ -6,11 +6,11 @@ import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gavn.data.clip_store import SPLITS
+from gavn.data.clip_store import SPLITS, check_clip_id
 
 _COLUMNS = ('file', 'speaker', 'split')
 
@@ -102,9 +102,9 @@ def draw_splits(speakers: Sequence[str], counts: Sequence[int], seed: int = 0) -
 
 def sound_beside(path: Path) -> Path | None:
     """Where VoxCeleb2 keeps the sound of `.../mp4/...mp4`: `.../aac/...m4a`; None if it is not there."""
-    parts = ['aac' if part == 'mp4' else part for part in path.parts[:-1]]
-    beside = Path(*parts, path.stem + '.m4a')
-    return beside if beside.is_file() else None
+    *above, top, speaker, video, _ = ('', '', '', *path.parts)
+    beside = Path(*above, 'aac', speaker, video, path.stem + '.m4a')
+    return beside if top == 'mp4' and beside.is_file() else None
 
 
 def _checked(sources: list[Source], where: str, known_speakers: bool = False) -> list[Source]:
@@ -119,7 +119,11 @@ def _checked(sources: list[Source], where: str, known_speakers: bool = False) ->
         if split_of.setdefault(source.speaker, source.split) != source.split and not known_speakers:
             raise ValueError(f'{where}: speaker {source.speaker} is in {source.split} and '
                              f'{split_of[source.speaker]}; give each one split, or --known-speakers')
+        check_clip_id(source.clip)
         if source.clip in clips:
             raise ValueError(f'{where}: two videos would be called {source.clip}')
         clips.add(source.clip)
+    for clip in clips:
+        if above := clips.intersection(str(parent) for parent in PurePosixPath(clip).parents):
+            raise ValueError(f'{where}: clip {clip} would lie inside the folder of clip {above.pop()}')
     return sources

@@ -10,7 +10,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from gavn.models.schedule import Phase, Schedule
-from gavn.models.training import check_health, parameter_groups, read_offsets, train_only
+from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
 from gavn.utils.option_file import OptionError
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
@@ -32,11 +32,12 @@ class PhasedModel(BaseModel):
         self._phase: Phase | None = None
 
     def prepare_training(self, network: nn.Module) -> None:
-        """Sets up schedule, loss and optimizer of `network`. Raises OptionError for a missing one."""
+        """Sets up schedule, loss and optimizer of `network`. Raises OptionError for missing or unfit options."""
         options = self.opt['train']
         if missing := [key for key in ('phases', 'pixel_opt', 'optim_g') if not options.get(key)]:
             raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
         self.schedule = Schedule(options['phases'], options.get('warmup_iter', -1))
+        check_phases(network, self.schedule.phases)
         self.criterion = build_loss(options['pixel_opt']).to(self.device)
         self.ema_decay = options.get('ema_decay', 0)
         groups = parameter_groups(network, options.get('dcn_lr_mul', 1))

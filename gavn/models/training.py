@@ -1,16 +1,28 @@
 """What training loops share: which parameters move, and when a run has lost itself."""
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from gavn.models.schedule import Phase
 from gavn.ops import DeformableAlignPack, offset_magnitudes
+from gavn.utils.option_file import OptionError
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818 (it reads as what happened)
     """Training went wrong beyond repair; the message says what to change."""
+
+
+def check_phases(network: nn.Module, phases: Iterable[Phase]) -> None:
+    """Raises OptionError if a phase trains a part that the network does not have."""
+    names = [name for name, _ in network.named_parameters()]
+    for phase in phases:
+        for prefix in phase.train:
+            if not any(f'{name}.'.startswith(f'{prefix}.') for name in names):
+                parts = ', '.join(name for name, _ in network.named_children())
+                raise OptionError(f'train.phases, {phase.name}: train names {prefix!r}, but '
+                                  f'{type(network).__name__} has no such part; it has {parts}')
 
 
 def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> int:
@@ -23,14 +35,8 @@ def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> 
         phase: names what is trained.
         idle: names of parameters that the network does not use in this phase; frozen in any case.
 
-    Returns how many numbers are trained. Raises ValueError for a prefix that fits no parameter.
+    Returns how many numbers are trained.
     """
-    names = [name for name, _ in network.named_parameters()]
-    for prefix in phase.train:
-        if not any(f'{name}.'.startswith(f'{prefix}.') for name in names):
-            parts = ', '.join(name for name, _ in network.named_children())
-            raise ValueError(f'phase {phase.name}: train names {prefix!r}, but {type(network).__name__} has '
-                             f'no such part; it has {parts}')
     count = 0
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(phase.trains(name) and name not in idle)
@@ -40,12 +46,15 @@ def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> 
 
 
 def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0) -> list[tuple[list[nn.Parameter], float]]:
-    """All parameters with what their learning rate is multiplied by: deformable layers with `dcn_lr_mul`."""
+    """All parameters with what their learning rate is multiplied by: deformable layers with `dcn_lr_mul`.
+
+    The groups do not depend on the factor, so that a run may resume with another.
+    """
     deformable = {id(parameter) for module in network.modules() if isinstance(module, DeformableAlignPack)
                   for parameter in module.parameters()}
     groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
     for parameter in network.parameters():
-        groups[id(parameter) in deformable and dcn_lr_mul != 1].append(parameter)
+        groups[id(parameter) in deformable].append(parameter)
     return [(groups[is_dcn], dcn_lr_mul if is_dcn else 1.0) for is_dcn in groups if groups[is_dcn]]
 
 
