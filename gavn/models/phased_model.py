@@ -32,7 +32,7 @@ class PhasedModel(BaseModel):
         self._phase: Phase | None = None
 
     def prepare_training(self, network: nn.Module) -> None:
-        """Sets up schedule, loss and optimizer of `network`. Raises OptionError for what is missing or unfit."""
+        """Sets up schedule, loss and optimizer of `network`. Raises OptionError for unfit options."""
         options = self.opt['train']
         if missing := [key for key in ('phases', 'pixel_opt', 'optim_g') if not options.get(key)]:
             raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
