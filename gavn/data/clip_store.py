@@ -89,8 +89,12 @@ def read_meta(root: str | os.PathLike[str], split: str) -> list[ClipEntry]:
 
 
 def read_stats(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of stats.json."""
-    return json.loads((Path(root) / 'stats.json').read_text(encoding='utf-8'))
+    """The contents of stats.json. Raises FileNotFoundError where it is absent."""
+    path = Path(root) / 'stats.json'
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist: the preparation of a data set ends with these '
+                                'statistics of its MFCC; run its last step again')
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
 _ENVIRONMENTS: dict[str, lmdb.Environment] = {}

@@ -1,11 +1,11 @@
 """What a new network takes from its training data before the first step."""
-import json
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from gavn.archs.audio_encoder import AudioEncoder
+from gavn.data.clip_store import read_stats
 
 
 def adopt_audio_statistics(network: nn.Module, root: str | Path) -> None:
@@ -16,10 +16,6 @@ def adopt_audio_statistics(network: nn.Module, root: str | Path) -> None:
     encoders = [module for module in network.modules() if isinstance(module, AudioEncoder)]
     if not encoders:
         return
-    path = Path(root) / 'stats.json'
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist: the preparation of a data set ends with '
-                                'these statistics of its MFCC; run its last step again')
-    stats = json.loads(path.read_text(encoding='utf-8'))
+    stats = read_stats(root)
     for encoder in encoders:
         encoder.set_audio_statistics(torch.tensor(stats['mfcc_mean']), torch.tensor(stats['mfcc_std']))
