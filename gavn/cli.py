@@ -92,7 +92,12 @@ def test() -> None:
 
 def prepare() -> int:
     """`gavn prepare`: as `python scripts/prepare/prepare.py`."""
-    from gavn.prepare import main as run
+    try:
+        from gavn.prepare import main as run
+    except ModuleNotFoundError as error:
+        print(f"error: preparing data needs {error.name}: pip install -c constraints.txt -e '.[prepare]'",
+              file=sys.stderr)
+        return USAGE
     return run()
 
 

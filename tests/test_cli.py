@@ -289,3 +289,10 @@ def test_prepare_reads_its_own_arguments(tmp_path, capfd):
                   '--csv', str(tmp_path / 'absent.csv')])
     assert stop.value.code == 2
     assert 'absent.csv' in capfd.readouterr().err
+
+
+def test_prepare_says_what_to_install(monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, 'datatrove.data', None)
+    monkeypatch.delitem(sys.modules, 'gavn.prepare', raising=False)
+    assert cli.main(['prepare']) == 2
+    assert "'.[prepare]'" in capfd.readouterr().err
