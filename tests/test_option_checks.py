@@ -99,6 +99,8 @@ def changed(place: str, value: Any, text: str = TRAINING) -> str:
 
 def test_a_good_file_passes(tmp_path: Path) -> None:
     check(TRAINING, tmp_path)
+    with pytest.raises(OptionError, match='unknown key train'):
+        check(changed('train.warmup_iters', 1), tmp_path)
 
 
 def test_a_good_test_file_passes(tmp_path: Path) -> None:
@@ -107,6 +109,9 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     options['datasets'] = {'test_1': options['datasets']['val'], 'test_2': options['datasets']['val']}
     options['val'] = {'save_video': True, 'suffix': None}
     check(yaml.safe_dump(options), tmp_path, is_train=False)
+    options['val']['sufix'] = None
+    with pytest.raises(OptionError, match='nearest valid name is suffix'):
+        check(yaml.safe_dump(options), tmp_path, is_train=False)
 
 
 @pytest.mark.parametrize(('place', 'value', 'message'), [
@@ -210,6 +215,8 @@ def test_stock_models_may_read_keys_of_their_own(tmp_path: Path) -> None:
 def test_stock_data_sets_may_too(tmp_path: Path) -> None:
     section = {'name': 'x', 'type': 'VideoTestDataset', 'dataroot_gt': 'a', 'dataroot_lq': 'b'}
     check(changed('datasets.val', section), tmp_path)
+    with pytest.raises(OptionError, match='no data set called VideoTestDatasets'):
+        check(changed('datasets.val', section | {'type': 'VideoTestDatasets'}), tmp_path)
 
 
 @pytest.mark.parametrize(('network', 'message'), [
