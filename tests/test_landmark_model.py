@@ -230,3 +230,17 @@ def test_marked_frames_show_the_points() -> None:
     shown = network(torch.zeros(1, 3, 224, 224), points)
     x, y = (points[0, 30] * 224 - 0.5).round().int().tolist()
     assert shown.shape == (1, 3, 224, 224) and shown[0, 0, y, x] > 0.5 and shown[0, :, :20].max() == 0
+
+
+def test_jitter_moves_faces_alike_after_a_resume(data: Path, tmp_path: Path) -> None:
+    opt = options(data, tmp_path, jitter={'rotation': 20, 'shift': 0.1})
+    batch = batches(data, opt, 1)[0]
+    fed = []
+    for iteration in (7, 8, 7):
+        model = LandmarkModel(copy.deepcopy(opt))
+        model.update_learning_rate(iteration)
+        model.feed_data(batch)
+        fed.append(model.batch)
+    assert torch.equal(fed[0]['face'], fed[2]['face']) and torch.equal(fed[0]['angles'], fed[2]['angles'])
+    assert not torch.equal(fed[0]['landmarks'], fed[1]['landmarks'])
+    assert not torch.equal(fed[0]['face'], batch['face'].flatten(0, 1))

@@ -1,6 +1,6 @@
 """Training of the landmark detector."""
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gavn.archs.pfld_arch import FACE_SIZE
 from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
+from gavn.models.face_jitter import Jitter, move
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.validation import ClipValidation
@@ -21,7 +22,8 @@ from gavn.utils.landmarks import draw, euler_angles, to_pixels
 from gavn.utils.tensors import to_images, to_tensor
 from gavn.utils.windows import Layout
 
-_SILENCES = 2  # marks the generator of who falls silent, apart from those of the data sets
+# Mark the generators of who falls silent and of who is moved, apart from those of the data sets.
+_SILENCES, _MOVES = 2, 3
 
 
 class DetectorWithPose(nn.Module):
@@ -74,9 +76,11 @@ class LandmarkModel(ClipValidation, PhasedModel):
 
         silent_share: the share of faces that are trained with digital silence in the place of their sound.
             Videos without sound are restored too, and a detector that never met silence is thrown off by it.
+        jitter: how far the training faces are turned, shifted and resized (see `Jitter`).
         """
 
         silent_share: float = 0.1
+        jitter: Jitter = field(default_factory=Jitter)
 
     inputs = ('landmarks',)
     layout = Layout(1, 0, 'frame')
@@ -92,6 +96,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
         self._load()
         if self.is_train:
             self.silent_share = opt['train'].get('silent_share', self.Options.silent_share)
+            self.jitter = Jitter(**opt['train'].get('jitter') or {})
             self.prepare_training(self.net_g)
             if self.ema_decay > 0:
                 self.net_g_ema = self._build_average()
@@ -133,16 +138,23 @@ class LandmarkModel(ClipValidation, PhasedModel):
     def feed_data(self, data: dict[str, Any]) -> None:
         """Takes a training batch (n, m, ...) as n * m faces; their true pose follows from the landmarks."""
         batch = {key: data[key].flatten(0, 1) for key in ('face', 'audio', 'landmarks')}
+        if self.jitter:
+            moves = self.jitter.draw(len(batch['face']), self._draw(_MOVES))
+            batch['face'], batch['landmarks'] = move(batch['face'], batch['landmarks'], moves)
         pixels = to_pixels(batch['landmarks'], width=FACE_SIZE, height=FACE_SIZE).cpu().numpy()
         batch['angles'] = torch.from_numpy(euler_angles(pixels, FACE_SIZE))
         batch['audio'] = self._sometimes_silent(batch['audio'])
         self.batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     def _sometimes_silent(self, audio: Tensor) -> Tensor:
-        """(n, 1, 13, 20) with silence in some places, drawn by the iteration, so alike after a resume."""
-        draw = np.random.default_rng([self.opt['manual_seed'], self.opt['rank'], self.iteration, _SILENCES])
-        silent = torch.from_numpy(draw.random(len(audio)) < self.silent_share).to(audio.device)
-        return torch.where(silent[:, None, None, None], silence(np.zeros(1)).to(audio), audio)
+        """(n, 1, 13, 20) with silence in some places."""
+        silent = torch.from_numpy(self._draw(_SILENCES).random(len(audio)) < self.silent_share)
+        silent = silent.to(audio.device)[:, None, None, None]
+        return torch.where(silent, silence(np.zeros(1)).to(audio), audio)
+
+    def _draw(self, what: int) -> np.random.Generator:
+        """Draws of this iteration: a function of seed, process and iteration, so alike after a resume."""
+        return np.random.default_rng([self.opt['manual_seed'], self.opt['rank'], self.iteration, what])
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch that was fed."""
