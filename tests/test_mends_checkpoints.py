@@ -87,6 +87,28 @@ def test_z_old_checkpoints_are_pruned(tmp_path: Path) -> None:
     assert names == {'net_g_12.pth', 'net_g_100.pth', 'net_g_best.pth'}
 
 
+@pytest.mark.parametrize('damage', ['12.state', 'net_g_12.pth'])
+def test_z_a_damaged_checkpoint_does_not_crowd_out_a_whole_one(damage: str, tmp_path: Path) -> None:
+    model = model_of(BaseModel, tmp_path)
+    for iteration in (4, 8, 12):
+        save(model, iteration)
+    broken = next(tmp_path.rglob(damage))
+    broken.write_bytes(broken.read_bytes()[:-100])
+    paths = {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')}
+    prune(paths, 1)
+    assert newest_complete(Path(paths['training_states']), ['network_g']).name == '8.state'
+    assert not list(tmp_path.rglob('*4.*'))
+
+
+def test_z_what_a_kill_left_of_a_pruned_checkpoint_goes_with_the_next(tmp_path: Path) -> None:
+    model = model_of(BaseModel, tmp_path)
+    for iteration in (4, 8):
+        save(model, iteration)
+    (tmp_path / 'models/net_g_4.pth').unlink()
+    prune({'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')}, 1)
+    assert {path.name for path in (tmp_path / 'training_states').iterdir()} == {'8.state'}
+
+
 def test_z_pruning_is_off_unless_asked_for(tmp_path: Path) -> None:
     for iteration in (4, 8):
         save(model_of(BaseModel, tmp_path), iteration)

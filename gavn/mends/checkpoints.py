@@ -65,14 +65,21 @@ def _name(current_iter: int | str) -> int | str:
 
 
 def prune(paths: dict[str, str], keep: int | None) -> None:
-    """Removes all but the newest `keep` numbered checkpoints, each state before its weights."""
+    """Removes what is older than the newest `keep` whole numbered checkpoints.
+
+    A damaged one does not count: it must not crowd out one that a run can go on from. Weights go before their
+    state, so that what a kill leaves in between is found and removed next time.
+    """
     if keep is None:
         return
-    states = sorted(_states(Path(paths['training_states'])), reverse=True)
-    for iteration, state in states[keep:]:
-        state.unlink()
-        for weights in Path(paths['models']).glob(f'*_{iteration}.pth'):
-            weights.unlink()
+    models, whole = Path(paths['models']), 0
+    for iteration, state in sorted(_states(Path(paths['training_states'])), reverse=True):
+        files = [*models.glob(f'*_{iteration}.pth'), state]
+        if whole >= keep:
+            for path in files:
+                path.unlink()
+        elif len(files) > 1 and all(zipfile.is_zipfile(path) for path in files):
+            whole += 1
 
 
 def remove_parts(*folders: str) -> None:
