@@ -16,6 +16,7 @@ FrameMetric = Callable[[np.ndarray, np.ndarray], float]
 
 _WINDOW = cv2.getGaussianKernel(11, 1.5)
 _REACH = len(_WINDOW) // 2
+EQUAL = 100.0  # dB; a single step in a single value of a 224 x 224 picture gives 99.9
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -34,13 +35,14 @@ def _prepared(
 def psnr(
     restored: np.ndarray, truth: np.ndarray, crop_border: int = 0, test_y_channel: bool = False,
 ) -> float:
-    """Peak signal-to-noise ratio in dB over all channels together; infinite for equal pictures.
+    """Peak signal-to-noise ratio in dB over all channels together, at most `EQUAL`.
 
+    Equal pictures have that, not infinity, which would swallow the mean of every clip they are part of.
     `crop_border` pixels are left out at each side; `test_y_channel` compares BT.601 luma (16..235) alone.
     """
     restored, truth = _prepared(restored, truth, crop_border, test_y_channel)
     error = np.mean((restored - truth) ** 2)
-    return float('inf') if error == 0 else float(10 * np.log10(255**2 / error))
+    return EQUAL if error == 0 else min(EQUAL, float(10 * np.log10(255**2 / error)))
 
 
 def _means(planes: np.ndarray) -> np.ndarray:
