@@ -209,6 +209,15 @@ class TestDeformableAlignPack:
         network.eval()['a'](x, x)
         assert offset_magnitudes(network) == {}
 
+    def test_replicas_of_data_parallel_report_to_the_layer_they_stand_for(self):
+        pack = DeformableAlignPack(2, 2, 3, padding=1)
+        torch.nn.init.constant_(pack.conv_offset.bias, 3)
+        replica = pack._replicate_for_data_parallel()
+        replica.weight, replica.bias, replica.conv_offset = pack.weight, pack.bias, pack.conv_offset
+        x = torch.randn(1, 2, 4, 4)
+        replica(x, x)
+        assert offset_magnitudes(pack)[''].item() == pytest.approx(3)
+
     @pytest.mark.filterwarnings('ignore')
     def test_compiles_as_one_graph(self):
         pack = DeformableAlignPack(4, 4, 3, padding=1, deformable_groups=2)

@@ -55,7 +55,7 @@ class DeformableAlignPack(nn.Module):
         )
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)
-        self.offset_magnitude: Tensor | None = None
+        self.offset_magnitudes: dict[torch.device, Tensor] = {}  # one object for all DataParallel replicas
 
     def forward(self, x: Tensor, feat: Tensor) -> Tensor:
         """Sample x (n, c, h, w) where feat (n, c, h, w) says -> (n, out, oh, ow)."""
@@ -72,8 +72,8 @@ class DeformableAlignPack(nn.Module):
         )  # fmt: skip
 
     def _remember(self, magnitude: Tensor) -> None:
-        old = self.offset_magnitude
-        self.offset_magnitude = magnitude if old is None else torch.maximum(old, magnitude)
+        old = self.offset_magnitudes.get(magnitude.device)
+        self.offset_magnitudes[magnitude.device] = magnitude if old is None else torch.maximum(old, magnitude)
 
 
 def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,8 +88,10 @@ def offset_magnitudes(network: nn.Module) -> dict[str, Tensor]:
     Above some tens of pixels a deformable network has lost itself (its authors' own guard is 50). The values
     stay on their device; layers that were not called in training mode since are left out.
     """
-    layers = {n: m for n, m in network.named_modules() if getattr(m, 'offset_magnitude', None) is not None}
-    magnitudes = {name: layer.offset_magnitude for name, layer in layers.items()}
-    for layer in layers.values():
-        layer.offset_magnitude = None
+    magnitudes = {}
+    for name, layer in network.named_modules():
+        if isinstance(layer, DeformableAlignPack) and layer.offset_magnitudes:
+            first, *others = layer.offset_magnitudes.values()
+            magnitudes[name] = torch.stack([first, *(other.to(first.device) for other in others)]).max()
+            layer.offset_magnitudes.clear()
     return magnitudes
