@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from gavn.archs.gavn_identity import IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
-from gavn.archs.gavn_temporal import CONTEXT, SHARING, TemporalModule
+from gavn.archs.gavn_temporal import SHARING, TemporalModule
 from gavn.archs.initialisation import keep_the_scale
-from gavn.utils.windows import Layout
+from gavn.utils.windows import CONTEXT, Layout
 
 MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame
 CHOICES = {

@@ -13,6 +13,7 @@ from basicsr.archs.edvr_arch import PredeblurModule
 from torch import Tensor, nn
 
 from gavn.ops import DeformableAlignPack
+from gavn.utils.windows import CONTEXT
 
 Pyramid = list[Tensor]
 
@@ -22,7 +23,6 @@ SHARING = {
     'type': {'fa': 'adjacent', 'ba': 'adjacent', 'fs': 'skip', 'bs': 'skip', 'af': 'self'},
     'none': {name: name for name in ('fa', 'ba', 'fs', 'bs', 'af')},
 }
-CONTEXT = 2  # frames at either end that are seen but not restored
 
 
 def lrelu(x: Tensor) -> Tensor:

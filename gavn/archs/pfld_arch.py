@@ -4,10 +4,10 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
+from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import MEAN_FACE, N_POINTS
 
-FACE_SIZE = 112  # pixels a side: 7 x 7 remain for the last convolution
-_LAST_SIZE = FACE_SIZE // 16
+_LAST_SIZE = DETECTOR_SIZE // 16  # 7 x 7 remain for the last convolution
 _SLOPE = 0.1  # of every LeakyReLU
 
 
@@ -120,8 +120,9 @@ class PFLDAV(nn.Module):
         Returns (n, num_points, 2): x and y in [0, 1] of the crop, not clamped; with `with_features` a pair of
         that and of features (n, 64 width, 28, 28). Raises ValueError for another size and for missing sound.
         """
-        if face.shape[1:] != (3, FACE_SIZE, FACE_SIZE):
-            raise ValueError(f'expected faces (n, 3, {FACE_SIZE}, {FACE_SIZE}), got {tuple(face.shape)}')
+        side = DETECTOR_SIZE
+        if face.shape[1:] != (3, side, side):
+            raise ValueError(f'expected faces (n, 3, {side}, {side}), got {tuple(face.shape)}')
         if self.use_audio and audio is None:
             raise ValueError('this detector hears the sound: give `audio`, or build it with use_audio: false')
         features = self._features(face)

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
-from gavn.data.samples import Audio, Backend, Sound, Split, detector_view, parse_options
+from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
 from gavn.utils import landmarks
+from gavn.utils.faces import detector_view
 from gavn.utils.tensors import to_tensor
+from gavn.utils.windows import CONTEXT
 
 _logger = logging.getLogger('basicsr')  # asking basicsr for it would set it up too early
-CONTEXT = 2  # frames on either side of the outputs that `gt_frames: valid` leaves without ground truth
 _STARTS = 1  # marks the generator of a clip's first frame, apart from those of its windows
 
 
@@ -112,7 +113,7 @@ class AVClipDataset(Dataset):
             'gt': to_tensor([image[box] for image in gt]),
             'audio': self.sound.windows(entry, outputs, draw),
             'landmarks': landmarks.flip(points) if mirrored else points,
-            'face': detector_view([np.ascontiguousarray(image) for image in lq[self.outputs]]),
+            'face': to_tensor([detector_view(np.ascontiguousarray(image)) for image in lq[self.outputs]]),
             'region': region,
             'key': f'{entry.clip}/{start:08d}',
         }

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
-from gavn.data.samples import Audio, Backend, Sound, Split, detector_view, parse_options
+from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
 from gavn.utils import landmarks
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, silence
+from gavn.utils.faces import detector_view
 from gavn.utils.tensors import to_tensor
 
 IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
@@ -53,7 +54,7 @@ class Clip:
         """
         for i in range(self.n_frames):
             image = self.lq(i)
-            sample = {'lq': to_tensor(image), 'audio': self.audio[i], 'face': detector_view([image])[0]}
+            sample = {'lq': to_tensor(image), 'audio': self.audio[i], 'face': to_tensor(detector_view(image))}
             if self.gt is not None:
                 sample['gt'] = to_tensor(self.gt(i))
                 if sample['gt'].shape != sample['lq'].shape:

@@ -5,15 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_type_hints
 
-import cv2
 import numpy as np
 from torch import Tensor
 
 from gavn.data.clip_store import ClipEntry, ClipStore
 from gavn.utils.audio import FRAME_RATE, mfcc_windows, silence
-from gavn.utils.tensors import to_tensor
 
-DETECTOR_SIZE = 112  # pixels: the landmark detector's input
 AUDIO_CHOICES = (True, 'zeros', 'shuffled')
 
 Audio = bool | Literal['zeros', 'shuffled']
@@ -40,12 +37,6 @@ def parse_options(kind: type[T], options: Mapping[str, Any], name: str) -> T:
         return kind(**own)
     except TypeError as error:
         raise ValueError(f'options of {name}: {error}') from error
-
-
-def detector_view(images: Sequence[np.ndarray]) -> Tensor:
-    """uint8 BGR frames to the landmark detector's input (m, 3, 112, 112): reduced by area, whole frames."""
-    size = (DETECTOR_SIZE, DETECTOR_SIZE)
-    return to_tensor([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images])
 
 
 @dataclass(frozen=True)

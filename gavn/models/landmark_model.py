@@ -10,7 +10,6 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from gavn.archs.pfld_arch import FACE_SIZE
 from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
 from gavn.models.face_jitter import Jitter, move
 from gavn.models.phased_model import PhasedModel
@@ -18,6 +17,7 @@ from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.validation import ClipValidation
 from gavn.utils.audio import silence
 from gavn.utils.checkpoint import load_state, load_strict
+from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import draw, euler_angles, to_pixels
 from gavn.utils.tensors import to_images, to_tensor
 from gavn.utils.windows import Layout
@@ -141,8 +141,8 @@ class LandmarkModel(ClipValidation, PhasedModel):
         if self.jitter:
             moves = self.jitter.draw(len(batch['face']), self._draw(_MOVES))
             batch['face'], batch['landmarks'] = move(batch['face'], batch['landmarks'], moves)
-        pixels = to_pixels(batch['landmarks'], width=FACE_SIZE, height=FACE_SIZE).cpu().numpy()
-        batch['angles'] = torch.from_numpy(euler_angles(pixels, FACE_SIZE))
+        pixels = to_pixels(batch['landmarks'], width=DETECTOR_SIZE, height=DETECTOR_SIZE).cpu().numpy()
+        batch['angles'] = torch.from_numpy(euler_angles(pixels, DETECTOR_SIZE))
         batch['audio'] = self._sometimes_silent(batch['audio'])
         self.batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 

@@ -5,7 +5,7 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from gavn.archs.pfld_arch import FACE_SIZE
+from gavn.utils.faces import DETECTOR_SIZE
 
 
 @LOSS_REGISTRY.register()
@@ -38,7 +38,7 @@ class PFLDLoss(nn.Module):
 
     def _wing(self, difference: Tensor) -> Tensor:
         width, curve = self._WING_WIDTH, self._WING_CURVE
-        pixels = FACE_SIZE * difference.abs()
+        pixels = DETECTOR_SIZE * difference.abs()
         near = width * torch.log1p(pixels / curve)
         far = pixels - (width - width * math.log1p(width / curve))
         return torch.where(pixels < width, near, far).mean((1, 2))

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils.audio import silence
 from gavn.utils.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
+from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
 from gavn.utils.option_file import read_options
 from gavn.utils.tensors import to_tensor
@@ -25,7 +25,6 @@ from gavn.utils.windows import run
 
 PathLike = str | os.PathLike[str]
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
-DETECTOR_SIZE = 112  # pixels: the landmark detector's input, a whole face crop reduced by area
 
 
 def find_device(name: str = 'auto') -> torch.device:
@@ -161,8 +160,7 @@ class Restorer:
     def _sample(self, image: np.ndarray, sound: Tensor) -> dict[str, Tensor]:
         sample = {'lq': to_tensor(image), 'audio': sound}
         if 'landmarks' in self.recipe.inputs:
-            face = cv2.resize(image, (DETECTOR_SIZE, DETECTOR_SIZE), interpolation=cv2.INTER_AREA)
-            sample['face'] = to_tensor(face)
+            sample['face'] = to_tensor(detector_view(image))
         return sample
 
     def _forward(self, batch: dict[str, Tensor]) -> Tensor:

@@ -13,6 +13,12 @@ import numpy as np
 
 CROP_SIZE = 224  # pixels: what the networks are trained on
 CROP_MARGIN = 0.4  # of SyncNet's and VoxCeleb2's crops
+DETECTOR_SIZE = 112  # pixels: the landmark detector's input
+
+
+def detector_view(image: np.ndarray) -> np.ndarray:
+    """A whole face crop (h, w, 3) as the landmark detector sees it (112, 112, 3): reduced by area."""
+    return cv2.resize(image, (DETECTOR_SIZE, DETECTOR_SIZE), interpolation=cv2.INTER_AREA)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 MODES = ('sequence', 'centre', 'frame')
+CONTEXT = 2  # frames at either end of GAVN's windows that are seen but not restored
 Sample = dict[str, Tensor]
 
 
