@@ -57,7 +57,6 @@ def test_stock_lmdb_reader_finds_the_frames(root):
     assert first == 'anna/one/00000000.png (20,24,3) 1'
     client = FileClient('lmdb', db_paths=str(packed), client_keys='gt')
     image = imfrombytes(client.get('anna/one/00000001', 'gt'))
-    client.client._client['gt'].close()
     assert np.array_equal(image, picture(1))
 
 

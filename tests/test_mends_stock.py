@@ -197,6 +197,20 @@ def pairs(lq: Path, gt: Path) -> PairedImageDataset:
                                'dataroot_lq': str(lq), 'dataroot_gt': str(gt)})
 
 
+class Owned(Dataset):
+    """Tells of each sample whether it was read through another LMDB environment than `inherited`."""
+
+    def __init__(self, data: PairedImageDataset, inherited: lmdb.Environment) -> None:
+        self.data, self.inherited = data, inherited
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> bool:
+        self.data[index]
+        return self.data.file_client.client._client['lq']() is not self.inherited
+
+
 def test_x_a_missing_key_is_named(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'lq.lmdb', lmdbs / 'gt.lmdb')
     assert data[0]['lq'].shape == (3, 4, 4)
@@ -215,6 +229,15 @@ def test_x_an_unreadable_value_is_named(lmdbs: Path) -> None:
 def test_x_one_lmdb_for_both(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'gt.lmdb', lmdbs / 'gt.lmdb')
     assert torch.equal(data[0]['lq'], data[0]['gt'])
+
+
+def test_x_forked_workers_open_their_own_lmdb(lmdbs: Path) -> None:
+    data = pairs(lmdbs / 'gt.lmdb', lmdbs / 'gt.lmdb')
+    data.paths = data.paths[:1] * 2
+    assert data[0]['lq'].shape == (3, 4, 4)  # opens it here
+    inherited = data.file_client.client._client['lq']()
+    loaded = list(DataLoader(Owned(data, inherited), num_workers=1, multiprocessing_context='fork'))
+    assert [item.tolist() for item in loaded] == [[True], [True]]
 
 
 @pytest.mark.parametrize('content', [b'', b'no image'])

@@ -29,6 +29,7 @@ import lmdb
 import numpy as np
 
 from gavn.utils.files import atomic_path
+from gavn.utils.lmdb_environment import open_lmdb
 
 SPLITS = ('train', 'val', 'test')
 ARRAY_LAYERS = ('mfcc', 'landmarks', 'audio')
@@ -97,27 +98,6 @@ def read_stats(root: str | os.PathLike[str]) -> dict[str, Any]:
     return json.loads(path.read_text(encoding='utf-8'))
 
 
-_ENVIRONMENTS: dict[str, lmdb.Environment] = {}
-_owner = os.getpid()
-
-
-def _environment(path: Path) -> lmdb.Environment:
-    """The process's one environment of a path: LMDB refuses a second, which lq and gt in one file would need.
-
-    A forked worker closes what it inherited and opens its own; a spawned one starts with none.
-    """
-    global _owner
-    if _owner != os.getpid():
-        for inherited in _ENVIRONMENTS.values():
-            inherited.close()
-        _ENVIRONMENTS.clear()
-        _owner = os.getpid()
-    real = str(path.resolve())
-    if real not in _ENVIRONMENTS:
-        _ENVIRONMENTS[real] = lmdb.open(real, readonly=True, lock=False, readahead=False, meminit=False)
-    return _ENVIRONMENTS[real]
-
-
 class ClipStore:
     """Reads one layer of a data set folder, from LMDB or from files, alike.
 
@@ -155,7 +135,7 @@ class ClipStore:
 
     def _bytes(self, key: str, ending: str) -> bytes:
         if self.packed:
-            with _environment(self.path).begin() as transaction:
+            with open_lmdb(self.path).begin() as transaction:
                 value = transaction.get(key.encode())
             if value is None:
                 raise MissingEntryError(f'no key {key!r} in {self.path}; is it packed from another data set?')

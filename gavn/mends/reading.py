@@ -4,17 +4,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import cv2
-import lmdb
 import numpy as np
 from basicsr.data import data_util
 from basicsr.data.video_test_dataset import VideoRecurrentTestDataset, VideoTestDataset
 from basicsr.utils import img_util
 from basicsr.utils.file_client import FileClient, LmdbBackend
 from torch import Tensor
+
+from gavn.utils.lmdb_environment import open_lmdb
 
 
 class MissingKey(KeyError):  # noqa: N818 (it reads as what happened)
@@ -34,29 +35,21 @@ class _Bytes(bytes):
     origin: str = ''
 
 
-_environments: dict[tuple[int, str], lmdb.Environment] = {}
-
-
-def open_lmdb(path: str, **settings: Any) -> lmdb.Environment:
-    """An LMDB, opened once per process; stock opens one that lq and gt share twice, which lmdb refuses."""
-    key = os.getpid(), os.path.realpath(path)
-    if key not in _environments:
-        _environments[key] = lmdb.open(path, **settings)
-    return _environments[key]
-
-
 def lmdb_init(self: LmdbBackend, db_paths: str | list[str], client_keys: str | list[str] = 'default',
               readonly: bool = True, lock: bool = False, readahead: bool = False, **settings: Any) -> None:
-    """Opens the environments, one for each key."""
+    """Opens the environments, one for each key; stock opens one that lq and gt share twice, and fails."""
     keys, paths = ([item] if isinstance(item, str) else item for item in (client_keys, db_paths))
     self.db_paths = [str(path) for path in paths]
-    self._client = {key: open_lmdb(path, readonly=readonly, lock=lock, readahead=readahead, **settings)
+    settings = {'readonly': readonly, 'lock': lock, 'readahead': readahead, **settings}
+    self._client = {key: partial(open_lmdb, path, **settings)
                     for key, path in zip(keys, self.db_paths, strict=True)}
+    for opened in self._client.values():
+        opened()  # so that a path that is none fails here
 
 
 def lmdb_get(self: LmdbBackend, filepath: str, client_key: str) -> bytes:
     """The value of a key; stock returns None for a missing one, and fails elsewhere without its name."""
-    environment = self._client[client_key]
+    environment = self._client[client_key]()
     with environment.begin() as transaction:
         value = transaction.get(str(filepath).encode('ascii'))
     if value is None:
