@@ -1,7 +1,7 @@
 """A wrong option file is refused, with the key, the file, the line and the nearest valid name."""
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,10 +107,10 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     options = yaml.safe_load(TRAINING)
     options = {key: value for key, value in options.items() if key not in ('train', 'logger')}
     options['datasets'] = {'test_1': options['datasets']['val'], 'test_2': options['datasets']['val']}
-    options['val'] = {'save_video': True, 'suffix': None}
+    options['val'] = {'save_video': True, 'pbar': False}
     check(yaml.safe_dump(options), tmp_path, is_train=False)
-    options['val']['sufix'] = None
-    with pytest.raises(OptionError, match='nearest valid name is suffix'):
+    options['val']['pbarr'] = None
+    with pytest.raises(OptionError, match='nearest valid name is pbar'):
         check(yaml.safe_dump(options), tmp_path, is_train=False)
 
 
@@ -125,24 +125,50 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     ('datasets.train.type', 'AVClipDatset', 'no data set called AVClipDatset; the nearest valid name is '
                                             'AVClipDataset'),
     ('datasets.train.prefetch_mode', 'gpu', "prefetch_mode is 'gpu'; it must be cpu or cuda"),
+    ('datasets.train.pin_memory', False, 'prefetch_mode: cuda needs pin_memory: true'),
     ('datasets.train', None, 'datasets.train is missing'),
     ('datasets.vall', {'name': 'x', 'type': 'VideoTestDataset'}, 'data sets of training are called'),
     ('datasets', None, 'datasets is missing'),
+    ('datasets', 5, 'datasets must be a section, not 5'),
+    ('logger', 5, 'logger must be a section, not 5'),
     ('network_g.num_feats', 64, 'unknown key network_g.num_feats; the nearest valid name is num_feat'),
     ('network_g.num_feat', '64', "network_g.num_feat is '64'; it must be a whole number"),
     ('network_g.type', 'GAVM', 'no network called GAVM; the nearest valid name is GAVN'),
     ('network_g.type', None, 'network_g.type is missing'),
-    ('network_inputs', 'lq', "network_inputs is 'lq'; it must be a list (text)"),
+    ('network_g.share_align', 'al', "network_g.share_align is 'al'; it must be all or type or none; the "
+                                    'nearest is all'),
+    ('network_g.init', 'ordinry', 'it must be scaled or ordinary; the nearest is ordinary'),
+    ('network_g.eq9', 'literaly', 'it must be similarity or literal; the nearest is literal'),
+    ('network_g.attention', 'dott', 'it must be dot or elementwise; the nearest is dot'),
+    ('network_g.audio_map', 'tiles', 'it must be decode or tile; the nearest is tile'),
+    ('network_g.dcn_backend', 'torchvison', 'the nearest is torchvision'),
+    ('network_g.inject', 'al', "network_g.inject is 'al'; it must be true or false"),
+    ('network_inputs', 'lq', "network_inputs is 'lq'; it must be a list (lq or audio or landmarks "
+                             'or region)'),
+    ('network_inputs', ['lq', 'audi'], "network_inputs[1] is 'audi'; it must be lq or audio or landmarks or "
+                                       'region; the nearest is audio'),
     ('window', 'center', "window is 'center'; it must be sequence or centre or frame"),
     ('path.pretrain_network_l', 3, 'path.pretrain_network_l is 3; it must be text'),
+    ('path.pretrain_network_q', 'x.pth', 'path.pretrain_network_q: there is no section network_q; the '
+                                         'nearest valid name is pretrain_network_'),
+    ('path.param_key_q', 'params', 'path.param_key_q: there is no section network_q; the nearest valid name '
+                                   'is param_key_'),
+    ('path.strict_load_q', True, 'path.strict_load_q: there is no section network_q; the nearest valid name '
+                                 'is strict_load_'),
+    ('path.pretrain_network_g_ema', 'x.pth', 'there is no section network_g_ema'),
+    ('path', 5, 'path must be a section, not 5'),
     ('path.strict_load_g', 'yes', "path.strict_load_g is 'yes'; it must be true or false"),
     ('path.resume_stat', 'x', 'nearest valid name is resume_state'),
     ('train.grad_clipp', 1, 'unknown key train.grad_clipp; the nearest valid name is grad_clip'),
     ('train.ema_decay', '0.9.9', "it must be a number"),
     ('train.amp', 'fp16', "train.amp is 'fp16'; it must be none or bf16"),
-    ('train.phases', None, 'give either train.phases'),
+    ('train.phases', None, 'train.phases is missing'),
     ('train.phases', [], 'train.phases is empty'),
-    ('train.total_iter', 100, 'give either train.phases'),
+    ('train.total_iter', 100, 'train.total_iter: GAVNModel does not read it'),
+    ('train.perceptual_opt', {'type': 'PerceptualLoss'}, 'train.perceptual_opt: GAVNModel does not read it'),
+    ('train.scheduler', {'type': 'MultiStepLR'}, 'train.scheduler: GAVNModel does not read it'),
+    ('train.net_d_iters', 1, 'train.net_d_iters: GAVNModel does not read it'),
+    ('val.flip_seq', True, 'val.flip_seq: GAVNModel does not read it'),
     ('train.phases.0.lrr', 1, 'unknown key train.phases[0].lrr; the nearest valid name is lr'),
     ('train.phases.0.lr', None, 'train.phases[0].lr is missing'),
     ('train.phases.0.train', 'temporal', 'it must be a list (text)'),
@@ -151,11 +177,20 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     ('train.phases.1', 5, 'train.phases[1] must be a section, not 5'),
     ('train.optim_g.type', 'Adan', 'there is no optimizer called Adan; the nearest valid name is Adam'),
     ('train.optim_g.beta', [0.9, 0.9], 'nearest valid name is betas'),
+    ('train.optim_g.lr', 1e-3, 'train.optim_g.lr is set by the program'),
+    ('train.optim_g', None, 'train.optim_g is missing'),
     ('train.optim_g.betas', 0.9, 'train.optim_g.betas is 0.9; it must be a list'),
     ('train.pixel_opt.type', 'Charbonier', 'no loss called Charbonier; the nearest valid name is Charb'),
     ('train.pixel_opt.eps', 'small', "train.pixel_opt.eps is 'small'; it must be a number"),
     ('val.metrics.psnr.type', 'calculate_pnsr', 'no metric called calculate_pnsr; the nearest valid name is '
                                                 'calculate_psnr'),
+    ('val.metrics.psnr.crop_bordr', 0, 'unknown key val.metrics.psnr.crop_bordr; the nearest valid name is '
+                                       'crop_border'),
+    ('val.metrics.psnr.beter', 'higher', 'the nearest valid name is better'),
+    ('val.metrics.psnr.better', 'highr', "val.metrics.psnr.better is 'highr'; it must be higher or lower; "
+                                         'the nearest is higher'),
+    ('val.metrics.psnr.img2', 0, 'val.metrics.psnr.img2 is set by the program'),
+    ('val.metrics.psnr.type', ['calculate_psnr'], 'there is no metric called'),
     ('val.metrics.nme.mouht', True, 'nearest valid name is mouth'),
     ('val.save_vide', True, 'nearest valid name is save_video'),
     ('val.val_freq', None, 'val.val_freq is missing'),
@@ -203,13 +238,90 @@ def test_an_absent_file(tmp_path: Path) -> None:
         read_options(tmp_path / 'none.yml')
 
 
+def stock(model: str, **train: Any) -> str:
+    """The option file of a model of BasicSR."""
+    options = yaml.safe_load(changed('model_type', model))
+    options['train'] = {'total_iter': 100, 'optim_g': {'type': 'Adam', 'lr': 1e-3}, **train}
+    return yaml.safe_dump({**options, 'val': {'val_freq': 5, 'suffix': 'x'}}, sort_keys=False)
+
+
 def test_stock_models_may_read_keys_of_their_own(tmp_path: Path) -> None:
-    text = changed('model_type', 'RealESRGANModel')
-    text = changed('gt_usm', True, text)
-    text = changed('train.something', 1, text)
-    check(text, tmp_path)
+    text = changed('gt_usm', True, stock('RealESRGANModel', something=1, scheduler={'type': 'MultiStepLR'}))
+    check(changed('val.something', 1, text), tmp_path)
     with pytest.raises(OptionError, match='nearest valid name is warmup_iter'):
         check(changed('train.warmup_iters', 1, text), tmp_path)
+
+
+@pytest.mark.parametrize(('model', 'key', 'value'), [
+    ('SRModel', 'perceptual_opt', {'type': 'PerceptualLoss', 'layer_weights': {'conv5_4': 1}}),
+    ('SRGANModel', 'gan_opt', {'type': 'GANLoss', 'gan_type': 'gan'}), ('SRGANModel', 'net_d_iters', 1),
+    ('EDVRModel', 'tsa_iter', 5), ('EDVRModel', 'dcn_lr_mul', 0.25),
+    ('VideoRecurrentModel', 'fix_flow', 5), ('VideoRecurrentModel', 'flow_lr_mul', 0.125),
+])
+def test_keys_of_stock_models_stay_valid_for_them(model: str, key: str, value: Any, tmp_path: Path) -> None:
+    check(stock(model, **{key: value}), tmp_path)
+    for ours in ('GAVNModel', 'AVVideoModel', 'LandmarkModel'):
+        if key != 'dcn_lr_mul':
+            with pytest.raises(OptionError, match=rf'train\.{key}: {ours} does not read it'):
+                check(changed(f'train.{key}', value, changed('model_type', ours)), tmp_path)
+
+
+@pytest.mark.parametrize(('model', 'key', 'value'), [
+    ('SRModel', 'phases', [{'name': 'all', 'lr': 1e-3, 'iters': 5}]), ('EDVRModel', 'offset_limit', 50),
+    ('SRModel', 'dcn_lr_mul', 0.25), ('VideoRecurrentModel', 'grad_clip', 0.5), ('SRModel', 'amp', 'bf16'),
+])
+def test_stock_models_do_not_read_ours(model: str, key: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=rf'train\.{key}: {model} does not read it'):
+        check(stock(model, **{key: value}), tmp_path)
+
+
+def test_stock_models_need_a_length_and_save_no_videos(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r'train\.total_iter is missing'):
+        check(stock('SRModel', total_iter=None), tmp_path)
+    with pytest.raises(OptionError, match=r'val\.save_video: SRModel does not read it'):
+        check(changed('val.save_video', True, stock('SRModel')), tmp_path)
+
+
+def test_landmarks_need_their_detector(tmp_path: Path) -> None:
+    text = changed('path.pretrain_network_l', None, changed('network_l', None))
+    with pytest.raises(OptionError, match=r'line \d+: network_inputs names landmarks, but .* network_l'):
+        check(text, tmp_path)
+    check(changed('network_inputs', ['lq', 'audio'], text), tmp_path)
+
+
+def test_weights_of_an_absent_detector(tmp_path: Path) -> None:
+    text = changed('network_inputs', ['lq'], changed('network_l', None))
+    with pytest.raises(OptionError, match='pretrain_network_l: there is no section network_l'):
+        check(text, tmp_path)
+
+
+class Derived(EDVR):
+    """A network of a plugin that hands on what it does not know."""
+
+    def __init__(self, extra: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize(('network', 'is_valid'), [
+    ({'type': 'Derived', 'num_feat': 8}, True), ({'type': 'SwinIR', 'embed_dim': 60}, True),
+    ({'type': 'SwinIR', 'embed_dimm': 60}, False),  # which SwinIR would drop
+])
+def test_arguments_that_are_handed_on(network: dict, is_valid: bool, tmp_path: Path) -> None:
+    known = catalogue()
+    known = replace(known, network={**known.network, 'Derived': Derived})
+    (tmp_path / 'x.yml').write_text(changed('network_g', network))
+    options, source = read_options(tmp_path / 'x.yml')
+    if is_valid:
+        check_options(options, source, known)
+    else:
+        with pytest.raises(OptionError, match='nearest valid name is embed_dim'):
+            check_options(options, source, known)
+
+
+def test_what_models_fill_in_is_what_their_options_say() -> None:
+    assert models.GAVNModel.ValOptions().pbar is True
+    assert models.LandmarkModel.ValOptions is models.GAVNModel.ValOptions
+    assert models.LandmarkModel.TrainOptions is models.GAVNModel.TrainOptions
 
 
 def test_stock_data_sets_may_too(tmp_path: Path) -> None:
@@ -248,6 +360,9 @@ def test_a_model_may_declare_options_of_its_own(tmp_path: Path) -> None:
         check_options(options, source, mine)
     options['train']['taste'] = 0.5
     check_options(options, source, mine)
+    options['train']['total_iter'] = 5
+    with pytest.raises(OptionError, match=r'give either train\.phases'):
+        check_options(options, source, mine)
 
 
 @pytest.mark.parametrize(('value', 'annotation', 'expected'), [

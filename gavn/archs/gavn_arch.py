@@ -1,23 +1,27 @@
 """GAVN, the general audio-assisted face video restoration network (arXiv 2508.04161, figure 2)."""
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from gavn.archs.gavn_identity import IdentityModule
+from gavn.archs.gavn_identity import AudioMap, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
-from gavn.archs.gavn_temporal import SHARING, TemporalModule
+from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import keep_the_scale
+from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import CONTEXT, Layout
 
 MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame
+Init = Literal['scaled', 'ordinary']
 CHOICES = {
-    'share_align': tuple(SHARING),
-    'attention': ('dot', 'elementwise'),
-    'eq9': ('similarity', 'literal'),
-    'audio_map': ('decode', 'tile'),
-    'init': ('scaled', 'ordinary'),
+    'share_align': get_args(Sharing),
+    'attention': get_args(Attention),
+    'eq9': get_args(Weighed),
+    'audio_map': get_args(AudioMap),
+    'init': get_args(Init),
 }
 
 
@@ -64,15 +68,15 @@ class GAVN(nn.Module):
         deformable_groups: int = 8,
         inject: bool = False,
         temporal_skip: bool = False,
-        share_align: str = 'all',
-        attention: str = 'dot',
-        eq9: str = 'similarity',
-        audio_map: str = 'decode',
+        share_align: Sharing = 'all',
+        attention: Attention = 'dot',
+        eq9: Weighed = 'similarity',
+        audio_map: AudioMap = 'decode',
         use_identity: bool = True,
         use_audio: bool = True,
         use_landmark: bool = True,
-        init: str = 'scaled',
-        dcn_backend: str | None = None,
+        init: Init = 'scaled',
+        dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
         _check_choices(share_align=share_align, attention=attention, eq9=eq9, audio_map=audio_map, init=init)

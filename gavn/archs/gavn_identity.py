@@ -4,6 +4,8 @@ Level 1 is at half the frame's size, level 2 at a quarter. The paper draws the p
 sizes; layers and widths are ours.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
@@ -13,6 +15,7 @@ from gavn.archs.audio_encoder import AudioEncoder
 from gavn.archs.gavn_temporal import conv3, double, lrelu
 from gavn.utils.landmarks import N_POINTS
 
+AudioMap = Literal['decode', 'tile']
 Levels = tuple[Tensor, Tensor]  # (k, c, h/2, w/2) and (k, c, h/4, w/4) for k frames of h x w
 AUDIO_GRID = 7  # cells a side that audio is decoded to: one for 32 pixels of the paper's 224
 STEM_WIDTH = 32  # channels where an extractor starts, or all of a narrower network's
@@ -166,7 +169,11 @@ class IdentityModule(nn.Module):
     """
 
     def __init__(
-        self, num_feat: int = 64, use_audio: bool = True, use_landmark: bool = True, audio_map: str = 'decode'
+        self,
+        num_feat: int = 64,
+        use_audio: bool = True,
+        use_landmark: bool = True,
+        audio_map: AudioMap = 'decode',
     ) -> None:
         super().__init__()
         audio_features = {'decode': SpatialAudioFeatures, 'tile': TiledAudioFeatures}[audio_map]

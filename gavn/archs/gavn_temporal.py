@@ -5,6 +5,7 @@ and w are a quarter of the frame's.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +14,16 @@ from basicsr.archs.edvr_arch import PredeblurModule
 from torch import Tensor, nn
 
 from gavn.ops import DeformableAlignPack
+from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import CONTEXT
 
 Pyramid = list[Tensor]
+Sharing = Literal['all', 'type', 'none']
+Attention = Literal['dot', 'elementwise']
+Weighed = Literal['similarity', 'literal']
 
 # which alignment serves eqs. 4 (fa), 5 (ba), 6 (fs), 7 (bs) and 8 (af)
-SHARING = {
+SHARING: dict[Sharing, dict[str, str]] = {
     'all': dict.fromkeys(('fa', 'ba', 'fs', 'bs', 'af'), 'all'),
     'type': {'fa': 'adjacent', 'ba': 'adjacent', 'fs': 'skip', 'bs': 'skip', 'af': 'self'},
     'none': {name: name for name in ('fa', 'ba', 'fs', 'bs', 'af')},
@@ -73,7 +78,7 @@ class Align(nn.Module):
         num_feat: int = 64,
         deformable_groups: int = 8,
         inject: bool = False,
-        dcn_backend: str | None = None,
+        dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
 
@@ -146,7 +151,9 @@ class TemporalFusion(nn.Module):
             `literal` weighs AF, as the equation is printed: Y then acts through its map alone.
     """
 
-    def __init__(self, num_feat: int = 64, attention: str = 'dot', eq9: str = 'similarity') -> None:
+    def __init__(
+        self, num_feat: int = 64, attention: Attention = 'dot', eq9: Weighed = 'similarity'
+    ) -> None:
         super().__init__()
         self.attention, self.eq9 = attention, eq9
         self.emb_ref, self.emb_nbr = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
@@ -188,10 +195,10 @@ class TemporalModule(nn.Module):
         deformable_groups: int = 8,
         inject: bool = False,
         temporal_skip: bool = False,
-        share_align: str = 'all',
-        attention: str = 'dot',
-        eq9: str = 'similarity',
-        dcn_backend: str | None = None,
+        share_align: Sharing = 'all',
+        attention: Attention = 'dot',
+        eq9: Weighed = 'similarity',
+        dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
         self.temporal_skip = temporal_skip

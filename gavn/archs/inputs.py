@@ -3,13 +3,15 @@
 One helper serves training, validation and restoration, so that a network sees the same in all three.
 """
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
+from gavn.utils.option_sections import NetworkInput
 from gavn.utils.windows import Layout
 
-NAMES = ('lq', 'audio', 'landmarks', 'region')
+NAMES = get_args(NetworkInput)
 
 
 def detect_landmarks(detector: nn.Module, face: Tensor, audio: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
 from gavn.utils.option_file import OptionError
+from gavn.utils.option_sections import PhasedTrainOptions
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
 
@@ -23,6 +24,8 @@ class PhasedModel(BaseModel):
     The trained network is `net_g`. A subclass builds it, calls `prepare_training`, and implements
     `optimize_parameters` with `step` and `_save_networks`.
     """
+
+    TrainOptions = PhasedTrainOptions  # what `train` may hold
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)

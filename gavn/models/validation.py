@@ -15,12 +15,15 @@ from gavn.metrics.evaluate import average
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, Keeping, validate_clip
 from gavn.utils.files import atomic_path
+from gavn.utils.option_sections import ClipValOptions
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
 
 
 class ClipValidation:
     """The half of a model that validates; the other half has the networks (see `AVVideoModel`)."""
+
+    ValOptions = ClipValOptions  # what `val` may hold
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                    save_img: bool = False) -> None:
@@ -38,7 +41,7 @@ class ClipValidation:
         self._validated[name] = self.iteration
         folder = Path(self.opt['path']['visualization'], name)
         keeping = Keeping(folder / str(self.iteration) if self.is_train else folder, save_img,
-                          self.opt['val'].get('save_video', False))
+                          self.opt['val'].get('save_video', ClipValOptions.save_video))
         rows = self._rows(data_set, keeping)
         if get_dist_info()[0] == 0:
             self._report(name, rows, tb_logger)
@@ -64,7 +67,7 @@ class ClipValidation:
         was_training = network.training
         network.eval()
         runner = ClipRunner(network, self.layout, self.inputs, self.device, self.net_l, self._switches())
-        shown = rank == 0 and self.opt['val'].get('pbar', True)
+        shown = rank == 0 and self.opt['val'].get('pbar', ClipValOptions.pbar)
         with tqdm(total=len(data_set), bar_format=_BAR, desc=data_set.opt['name'],
                   disable=None if shown else True) as bar:
             rows = {}

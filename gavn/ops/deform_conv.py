@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ import torchvision
 from torch import Tensor
 
 Pair = tuple[int, int]
+Backend = Literal['reference', 'torchvision', 'mmcv']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
 
@@ -149,7 +151,7 @@ def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
     return operator(*arguments)
 
 
-_BACKENDS: dict[str, Callable[..., Tensor]] = {
+_BACKENDS: dict[Backend, Callable[..., Tensor]] = {
     'reference': _reference,
     'torchvision': _torchvision,
     'mmcv': _mmcv,

@@ -88,12 +88,19 @@ def describe(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return ' or '.join(describe(one) for one in inner)
     if origin is Literal:
-        return ' or '.join(str(one) for one in inner)
+        return ' or '.join(str(one).lower() if isinstance(one, bool) else str(one) for one in inner)
     if inspect.isclass(origin) and issubclass(origin, Collection) and not issubclass(origin, Mapping):
         return f'a list ({", ".join(describe(one) for one in inner if one is not Ellipsis)})'
     if typing.get_origin(annotation) is Annotated:
         return 'a section with a type'
     return words.get(annotation, str(getattr(annotation, '__name__', annotation)))
+
+
+def choices_of(annotation: Any) -> list[str]:
+    """The words among the values that an annotation lists."""
+    if typing.get_origin(annotation) is Literal:
+        return [one for one in typing.get_args(annotation) if isinstance(one, str)]
+    return [word for one in typing.get_args(annotation) for word in choices_of(one)]
 
 
 def without_none(annotation: Any) -> Any:

@@ -1,0 +1,212 @@
+"""What the sections of an option file may hold, as dataclasses; `gavn.utils.options` holds files to them.
+
+`train` and `val` hold what the model reads. A model of ours names its dataclasses as `TrainOptions` and
+`ValOptions`; those of BasicSR have the ones here that are called after them.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+NetworkInput = Literal['lq', 'audio', 'landmarks', 'region']
+Better = Literal['higher', 'lower']
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Marks a section {type: NAME, ...}: where NAME is looked up, and what arguments the program supplies."""
+
+    name: str
+    supplied: tuple[str, ...] = ()
+
+
+Network = Annotated[dict, Kind('network')]
+Loss = Annotated[dict, Kind('loss')]
+Metric = Annotated[dict, Kind('metric', ('img', 'img2', 'landmarks', 'true_landmarks'))]
+Optimizer = Annotated[dict, Kind('optimizer', ('params',))]
+PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
+
+
+@dataclass
+class PhaseOptions:
+    """One entry of `train.phases`; its length is `epochs` or `iters`."""
+
+    name: str
+    lr: float
+    epochs: float | None = None
+    iters: int | None = None
+    train: list[str] | None = None
+    temporal_only: bool = False
+
+
+@dataclass(kw_only=True)
+class PhasedTrainOptions:
+    """`train` of a model that is trained in phases."""
+
+    phases: list[PhaseOptions]
+    optim_g: PhasedOptimizer
+    pixel_opt: Loss
+    warmup_iter: int = -1
+    ema_decay: float = 0
+    grad_clip: float | None = None
+    dcn_lr_mul: float = 1
+    offset_limit: float | None = None
+    amp: Literal['none', 'bf16'] = 'none'
+
+
+@dataclass(kw_only=True)
+class StockTrainOptions:
+    """`train` of the models that come with BasicSR, each of which reads some of it."""
+
+    total_iter: int
+    warmup_iter: int = -1
+    ema_decay: float = 0
+    scheduler: dict | None = None
+    optim_g: Optimizer | None = None
+    optim_d: Optimizer | None = None
+    pixel_opt: Loss | None = None
+    perceptual_opt: Loss | None = None
+    gan_opt: Loss | None = None
+    ldl_opt: Loss | None = None
+    feature_matching_opt: Loss | None = None
+    tsa_iter: int | None = None
+    fix_flow: int | None = None
+    flow_lr_mul: float = 1
+    lr_flow: float | None = None
+    net_d_iters: int = 1
+    net_d_init_iters: int = 0
+    net_g_reg_every: int | None = None
+    net_d_reg_every: int | None = None
+    mixing_prob: float | None = None
+    path_batch_shrink: float | None = None
+    path_reg_weight: float | None = None
+    r1_reg_weight: float | None = None
+
+
+@dataclass(kw_only=True)
+class EDVRTrainOptions(StockTrainOptions):
+    """`train` of BasicSR's EDVRModel."""
+
+    dcn_lr_mul: float = 1
+
+
+@dataclass(kw_only=True)
+class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
+    """`train` of a model that does not say what it reads."""
+
+    total_iter: int | None = None
+    phases: list[PhaseOptions] | None = None
+    optim_g: Optimizer | None = None
+    pixel_opt: Loss | None = None
+
+
+@dataclass
+class ClipValOptions:
+    """`val` of a model that validates on whole clips, in training and in testing."""
+
+    val_freq: int | None = None
+    save_img: bool = False
+    save_video: bool = False
+    metrics: dict[str, Metric] | None = None
+    pbar: bool = True
+
+
+@dataclass
+class StockValOptions:
+    """`val` of the models that come with BasicSR, each of which reads some of it."""
+
+    val_freq: int | None = None
+    save_img: bool = False
+    metrics: dict[str, Metric] | None = None
+    suffix: str | int | None = None
+    pbar: bool = False
+    flip_seq: bool = False
+    center_frame_only: bool = False
+    num_val_samples: int | None = None
+
+
+@dataclass
+class AnyValOptions(StockValOptions, ClipValOptions):
+    """`val` of a model that does not say what it reads."""
+
+
+@dataclass
+class LoggerOptions:
+    """`logger`. `keep_checkpoints`: so many of the newest stay on the disk (null: all), and the best."""
+
+    print_freq: int
+    save_checkpoint_freq: int
+    keep_checkpoints: int | None = None
+    use_tb_logger: bool = False
+    wandb: dict | None = None
+
+
+@dataclass
+class PathOptions:
+    """`path`. Roots are parents of the folder named like the run; keys of networks are in `NETWORK_PATHS`."""
+
+    resume_state: str | None = None
+    ignore_resume_networks: list[str] | None = None
+    experiments_root: str | None = None
+    results_root: str | None = None
+
+
+NETWORK_PATHS: dict[str, type] = {'pretrain_network_': str, 'strict_load_': bool, 'param_key_': str}
+"""Keys of `path` that end in the letter of a network, by what they begin with: the type of their values."""
+
+
+@dataclass
+class LoaderOptions:
+    """What every data set section may hold beside the options of its own data set."""
+
+    name: str
+    type: str
+    num_worker_per_gpu: int | None = None
+    batch_size_per_gpu: int | None = None
+    use_shuffle: bool = True
+    dataset_enlarge_ratio: int = 1
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
+    num_prefetch_queue: int = 1
+    pin_memory: bool = False
+    persistent_workers: bool | None = None
+
+
+@dataclass
+class FileOptions:
+    """The top level of an option file; keys `network_g`, `network_l` ... stand beside these."""
+
+    name: str
+    model_type: str
+    datasets: dict
+    train: dict | None = None
+    val: dict | None = None
+    logger: LoggerOptions | None = None
+    path: dict | None = None
+    scale: int = 1
+    num_gpu: int | Literal['auto'] = 'auto'
+    manual_seed: int = 0
+    network_inputs: list[NetworkInput] | None = None
+    window: Literal['sequence', 'centre', 'frame'] | None = None
+    find_unused_parameters: bool = False
+    dist_params: dict | None = None
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model reads: the dataclasses of its `train` and `val`.
+
+    open: it may read keys that are not listed there, as stock models do.
+    """
+
+    train: type = AnyTrainOptions
+    val: type = AnyValOptions
+    open: bool = False
+
+    @classmethod
+    def of(cls, model: Any) -> Reading:
+        """Of a model class; None, which is no model, may read anything that is listed."""
+        if getattr(model, '__module__', '').startswith('basicsr.'):
+            train = EDVRTrainOptions if model.__name__ == 'EDVRModel' else StockTrainOptions
+            return cls(train, StockValOptions, open=True)
+        return cls(getattr(model, 'TrainOptions', cls.train), getattr(model, 'ValOptions', cls.val))
