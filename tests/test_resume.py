@@ -7,6 +7,8 @@ import stand_in
 import tiny_run
 import torch
 
+from gavn.models.gavn_model import GAVNModel
+
 STOPS = {'at the first switch': 2, 'within a phase and an epoch': 3, 'at the second switch': 4, 'late': 6}
 TRAIN = stand_in.ROOT / 'gavn' / 'train.py'
 KILLED = stand_in.ROOT / 'tests' / 'killed_train.py'
@@ -58,6 +60,30 @@ def test_a_resumed_run_ends_with_the_same_weights(done, unbroken, place, tmp_pat
         shutil.copy(unbroken / part / name, run / part / name)
     stand_in.run_here('train', '-opt', str(options_in(tmp_path, place)), '--auto_resume')
     assert_same(weights_of(run), weights_of(unbroken))
+
+
+def test_a_validation_that_was_cut_short_is_done_on_resuming(place, tmp_path, monkeypatch):
+    def run(name: str, *arguments: str) -> Path:
+        opt = tiny_run.options(*place, tmp_path / name)
+        opt['logger']['save_checkpoint_freq'] = opt['val']['val_freq'] = 2
+        (tmp_path / name).mkdir(exist_ok=True)
+        stand_in.run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'options.yml')), *arguments)
+        return tmp_path / name / 'experiments' / 'tiny'
+
+    def dies(self: GAVNModel, *arguments: object) -> None:
+        if self.iteration == 4:
+            raise KeyboardInterrupt
+        rows(self, *arguments)
+
+    rows = GAVNModel._report
+    whole = run('whole')
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(GAVNModel, '_report', dies)
+        run('cut')
+    resumed = run('cut', '--auto_resume')
+    assert {path.name for path in (resumed / 'metrics').iterdir()} == {f'val_{i}.csv' for i in (2, 4, 6, 7)}
+    for name in ('metrics/val_4.csv', 'best.json'):
+        assert (resumed / name).read_text() == (whole / name).read_text()
 
 
 def test_a_kill_in_the_middle_of_writing_a_checkpoint_loses_nothing(unbroken, place, tmp_path):

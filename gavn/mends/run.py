@@ -9,6 +9,8 @@ import basicsr.test
 import basicsr.train
 import torch
 from basicsr.data import build_dataloader, build_dataset
+from basicsr.models import build_model
+from basicsr.models.base_model import BaseModel
 from torch.utils.data import DataLoader, Dataset
 
 from gavn.mends import progress, reading
@@ -61,11 +63,17 @@ class TrainingRun:
         logger.info(f'Training: {len(data)} samples, {epochs.samples} an epoch; batches of {epochs.batch}, '
                     f'{epochs.iterations} an epoch, {epochs.total} in all, {self.started} done')
         last_epoch = (epochs.total - 1) // epochs.iterations
-        return loader, sampler, _val_loaders(opt, logger), last_epoch, epochs.total
+        self.val_loaders = _val_loaders(opt, logger)
+        return loader, sampler, self.val_loaders, last_epoch, epochs.total
+
+    def build_model(self, opt: dict[str, Any]) -> BaseModel:
+        """The model, remembered."""
+        self.model = build_model(opt)
+        return self.model
 
     def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any) -> progress.MessageLogger:
         """The log of the training loop, and its bar."""
-        total = opt['train']['total_iter']
+        total, self.tb_logger = opt['train']['total_iter'], tb_logger
         self.progress = progress.Progress(start_iter, total, logging.getLogger('basicsr'))
         return progress.MessageLogger(opt, start_iter, tb_logger, self.progress)
 
@@ -80,8 +88,23 @@ class TrainingRun:
 
     def _next_iteration(self) -> None:
         self.progress.reach(self.started)
+        if self.state and self.started == self.state['iter']:
+            self._validate_what_was_cut_short()
         self.started += 1
         seed_step(self.opt['manual_seed'], self.opt['rank'], self.started)
+
+    def _validate_what_was_cut_short(self) -> None:
+        """Does the validation of the iteration that is resumed from, where the last start did not finish it.
+
+        Stock saves, then validates: a run that is killed in between would never know how good it was then.
+        """
+        val = self.opt.get('val') or {}
+        if not val.get('val_freq') or self.started % val['val_freq']:
+            return
+        lacks = getattr(self.model, 'lacks_validation', None)  # stock models leave no sign of theirs
+        for loader in self.val_loaders if lacks else ():
+            if lacks(loader.dataset.opt['name']):
+                self.model.validation(loader, self.started, self.tb_logger, val.get('save_img', False))
 
     def _end_of_epoch(self) -> None:
         self.progress.reach(self.started)
@@ -123,6 +146,7 @@ def install() -> None:
     train.make_exp_dirs = basicsr.test.make_exp_dirs = run.folders.make_exp_dirs
     train.mkdir_and_rename = run.folders.mkdir_and_rename
     train.load_resume_state = run.load_resume_state
+    train.build_model = run.build_model
     train.create_train_val_dataloader = run.create_train_val_dataloader
     train.init_tb_loggers = progress.init_tb_loggers
     train.MessageLogger = run.message_logger

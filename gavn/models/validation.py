@@ -79,18 +79,25 @@ class ClipValidation:
         return _gathered(rows, processes)
 
     def _report(self, name: str, rows: Sequence[dict[str, Any]], tb_logger: Any) -> None:
-        averages = average(rows)
-        path = (Path(self.opt['path']['experiments_root'], 'metrics', f'{name}_{self.iteration}.csv')
-                if self.is_train else Path(self.opt['path']['results_root'], f'{name}.csv'))
-        _write_csv(path, [*rows, {'clip': 'average', **averages}])
+        averages, path = average(rows), self._table(name)
         if self.is_train and self._is_best(name, averages):
             self._save_networks('best')
             self.save_restorer('best')
-        self._record.update(name, averages, self.iteration)  # last: it vouches for the files above
+        self._record.update(name, averages, self.iteration)  # after the files that it vouches for
+        _write_csv(path, [*rows, {'clip': 'average', **averages}])  # last: see lacks_validation
         get_root_logger().info(f'{self._summary(name, len(rows), averages)}\n\tclip by clip: {path}')
         if tb_logger is not None:
             for column in averages.keys() - {'frames'}:
                 tb_logger.add_scalar(f'metrics/{name}/{column}', averages[column], self.iteration)
+
+    def _table(self, name: str) -> Path:
+        if self.is_train:
+            return Path(self.opt['path']['experiments_root'], 'metrics', f'{name}_{self.iteration}.csv')
+        return Path(self.opt['path']['results_root'], f'{name}.csv')
+
+    def lacks_validation(self, name: str) -> bool:
+        """Whether a run that resumes at this iteration was stopped while it validated this data set."""
+        return not self._table(name).exists()
 
     def _is_best(self, name: str, averages: dict[str, float]) -> bool:
         """Whether the first metric on the first validation set is better than ever before."""
