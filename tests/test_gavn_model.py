@@ -10,6 +10,7 @@ from basicsr.models import build_model
 from gavn.data import AVClipDataset
 from gavn.mends import install
 from gavn.models.training import TrainingDiverged
+from gavn.pipeline.restorer import Restorer
 from gavn.utils.checkpoint import CheckpointError, load_bundle
 
 TEMPORAL, WARMUP, FINETUNE = range(3)
@@ -39,7 +40,7 @@ def model_of(place, **changes):
         opt['path'][name] = str(folder / 'run' / name)
     opt['path']['experiments_root'] = str(folder / 'run')
     for section, values in changes.items():
-        opt[section] = {**opt[section], **values}
+        opt[section] = {**opt[section], **values} if isinstance(values, dict) else values
     torch.manual_seed(1)
     return build_model(opt)
 
@@ -216,6 +217,24 @@ def test_what_is_released_in_the_first_stage_is_the_network_of_that_stage(place,
     assert 'use_identity' not in options['networks']['network_g']
     assert torch.equal(states['network_g']['reconstruction.last.weight'],
                        model.net_g_ema.reconstruction.last.weight)
+
+
+def test_a_checkpoint_of_the_first_stage_restores_and_tests_as_the_network_of_that_stage(place, batch):
+    model = model_of(place)
+    run(model, batch, (1,))
+    model.save(0, 1)
+    file = place[0] / 'run' / 'models' / 'net_g_1.pth'
+    options = tiny_run.write(model.opt, place[0] / 'options.yml')
+    restorer = Restorer.from_options(options, file, device='cpu')
+    assert restorer.networks['network_g'].identity is None
+    assert restorer.recipe.networks['network_g']['use_identity'] is False
+    tested = model_of(place, is_train=False, path={'pretrain_network_g': str(file)})
+    assert tested.net_g.identity is None
+    whole = model_of(place, path={'pretrain_network_g': str(file)})  # the second stage goes on from all of it
+    assert not changed(state_of(model.net_g), whole.net_g)
+    run(model, batch, (3,))
+    model.save(0, 3)
+    assert Restorer.from_options(options, file.with_name('net_g_3.pth')).networks['network_g'].identity
 
 
 def test_data_that_do_not_fit_the_network_are_named(place, batch):

@@ -15,12 +15,13 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
+from gavn.utils.errors import RunError
 from gavn.utils.files import atomic_path
 
 _NUMBERED = re.compile(r'(\d+)\.state')
 
 
-class ResumeError(RuntimeError):
+class ResumeError(RunError):
     """A run cannot go on from the state it was told to; the message says what is missing."""
 
 
@@ -30,11 +31,13 @@ def save_network(self: BaseModel, net: nn.Module | list[nn.Module], net_label: s
     """Writes weights, `models/<label>_<iteration>.pth`, whole or not at all.
 
     Stock writes in place, so that a kill leaves half a file, and goes on after a failure (full disk) with
-    nothing but a warning. Here the error is raised.
+    nothing but a warning. Here the error is raised. A model may have a method `notes`: what it returns is
+    written beside the weights.
     """
     nets, keys = ([item] if not isinstance(item, list) else item for item in (net, param_key))
     states = {key: {name: value.cpu() for name, value in self.get_bare_model(one).state_dict().items()}
               for one, key in zip(nets, keys, strict=True)}
+    states |= self.notes() if hasattr(self, 'notes') else {}
     path = Path(self.opt['path']['models']) / f'{net_label}_{_name(current_iter)}.pth'
     with atomic_path(path) as part:
         torch.save(states, part)

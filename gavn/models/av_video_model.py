@@ -15,8 +15,8 @@ import gavn
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.models.phased_model import PhasedModel
 from gavn.models.validation import ClipValidation
-from gavn.utils.checkpoint import load_state, load_strict, save_bundle
-from gavn.utils.option_file import OptionError
+from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
+from gavn.utils.option_file import OptionError, building
 
 
 @MODEL_REGISTRY.register()
@@ -32,7 +32,8 @@ class AVVideoModel(ClipValidation, PhasedModel):
         self.inputs = tuple(opt.get('network_inputs') or ('lq',))
         self.net_l = self._build_detector() if 'landmarks' in self.inputs else None
         self.net_g = self._build_network().to(self.device)
-        self.layout = layout_of(self.net_g, opt.get('window'))
+        with building('network_g'):
+            self.layout = layout_of(self.net_g, opt.get('window'))
         self._log_size()
         if self.is_train:
             self.prepare_training(self.net_g)
@@ -40,20 +41,28 @@ class AVVideoModel(ClipValidation, PhasedModel):
                 self.net_g_ema = self._build_average()
 
     def _new_network(self) -> nn.Module:
-        return build_network(self.opt['network_g'])
+        with building('network_g'):
+            return build_network(self.opt['network_g'])
 
     def _build_network(self) -> nn.Module:
         """`network_g` with its weights; with `strict_load_g: false` the log names what did not fit."""
-        network, path = self._new_network(), self.opt['path']
+        path = self.opt['path']
         file = path.get('pretrain_network_g')
         key = path.get('param_key_g', 'params' if self.is_train else None)
-        if file is not None and path.get('strict_load_g', True):
-            load_strict(network, load_state(file, key), file)
-            get_root_logger().info(f'Loaded {file} into {type(network).__name__}')
-        elif file is not None:
-            self.load_network(network, file, strict=False, param_key=key or 'params_ema')
-        elif not self.is_train:
+        if file is None and self.is_train:
+            return self._new_network()
+        if file is None:
             raise OptionError('path.pretrain_network_g names no weights to test: give a net_g_*.pth')
+        if self.is_train:
+            state = load_state(file, key)
+        else:
+            self.opt['network_g'], state = load_trained(file, self.opt['network_g'], key)
+        network = self._new_network()
+        if path.get('strict_load_g', True):
+            load_strict(network, state, file)
+            get_root_logger().info(f'Loaded {file} into {type(network).__name__}')
+        else:
+            self.load_network(network, file, strict=False, param_key=key or 'params_ema')
         return network
 
     def _build_detector(self) -> nn.Module:
@@ -63,7 +72,8 @@ class AVVideoModel(ClipValidation, PhasedModel):
         if path is None:
             raise OptionError('network_inputs names landmarks, but path.pretrain_network_l names no weights '
                               'of their detector: train it (options/train_pfld_*.yml), give its net_l_*.pth')
-        detector = build_network(self.opt['network_l'])
+        with building('network_l'):
+            detector = build_network(self.opt['network_l'])
         load_strict(detector, load_state(path), path)
         return detector.to(self.device).eval().requires_grad_(False)
 
@@ -105,9 +115,9 @@ class AVVideoModel(ClipValidation, PhasedModel):
         if self.layout.mode == 'centre':
             restored = restored.unsqueeze(1)
         if restored.shape != self.batch['gt'].shape:
-            raise ValueError(f'the network returned {tuple(restored.shape)}, the ground truth is '
-                             f'{tuple(self.batch["gt"].shape)}: set num_frame and gt_frames of the training '
-                             'data to what the network takes')
+            raise OptionError(f'the network returned {tuple(restored.shape)}, the ground truth is '
+                              f'{tuple(self.batch["gt"].shape)}: set num_frame and gt_frames of the training '
+                              'data to what the network takes')
         return restored
 
     def _save_networks(self, label: int | str) -> None:

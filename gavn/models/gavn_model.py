@@ -5,10 +5,14 @@ from basicsr.archs import build_network
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from gavn.archs.gavn_arch import GAVN
 from gavn.archs.gavn_reconstruction import FeatureTransform
+from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.models.av_video_model import AVVideoModel
 from gavn.models.schedule import Phase
 from gavn.models.statistics import adopt_audio_statistics
+from gavn.utils.checkpoint import WAITING
+from gavn.utils.option_file import OptionError
 
 
 @MODEL_REGISTRY.register()
@@ -27,6 +31,17 @@ class GAVNModel(AVVideoModel):
     needs `find_unused_parameters: true`.
     """
 
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        if self.is_train:
+            self._check_windows(opt['datasets']['train'].get('num_frame', AVClipDataset.Options.num_frame))
+
+    def _check_windows(self, frames: int) -> None:
+        network = self.get_bare_model(self.net_g)
+        if isinstance(network, GAVN) and not network.inject and frames != self.layout.inputs:
+            raise OptionError(f'datasets.train: num_frame is {frames}, but network_g with radius: '
+                              f'{network.radius} takes {self.layout.inputs} (others need inject: true)')
+
     def _new_network(self) -> nn.Module:
         network = super()._new_network()
         if self.is_train:
@@ -35,11 +50,18 @@ class GAVNModel(AVVideoModel):
 
     def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
         """The feature transforms wait for identity features, as does the identity module itself."""
-        if not phase.temporal_only:
-            return set()
-        waiting = tuple(f'{name}.' for name, module in network.named_modules()
-                        if isinstance(module, FeatureTransform) or name == 'identity')
+        waiting = self._waiting(network) if phase.temporal_only else ()
         return {name for name, _ in network.named_parameters() if name.startswith(waiting)}
+
+    @staticmethod
+    def _waiting(network: nn.Module) -> tuple[str, ...]:
+        """Prefixes of what the first stage leaves out."""
+        return tuple(f'{name}.' for name, module in network.named_modules()
+                     if isinstance(module, FeatureTransform) or name == 'identity')
+
+    def notes(self) -> dict[str, Any]:
+        """Of a checkpoint of the first stage: what it holds untrained (see `load_trained`)."""
+        return {WAITING: list(self._waiting(self.get_bare_model(self.net_g)))} if self._switches() else {}
 
     def _switches(self) -> dict[str, Any]:
         return {'temporal_only': True} if self._phase is not None and self._phase.temporal_only else {}

@@ -16,7 +16,7 @@ import gavn
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils.audio import silence
-from gavn.utils.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
+from gavn.utils.checkpoint import CheckpointError, load_bundle, load_strict, load_trained, save_bundle
 from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
 from gavn.utils.option_file import read_options
@@ -102,15 +102,17 @@ class Restorer:
         """
         options, _ = read_options(opt_path)
         recipe = Recipe.parse(options, opt_path)
-        networks = recipe.build()
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
-        sums = {}
-        for name, network in networks.items():
+        states, sums = {}, {}
+        for name in recipe.networks:
             path = given[name] or files[name]
             if not path:
                 raise CheckpointError(f'no weights for {name}: {opt_path} names none\ngive their file')
-            load_strict(network, load_state(path), str(path))
+            recipe.networks[name], states[path] = load_trained(path, recipe.networks[name])
             sums[str(path)] = sha256(path)
+        networks = recipe.build()
+        for network, (path, state) in zip(networks.values(), states.items(), strict=True):
+            load_strict(network, state, str(path))
         return cls(recipe, networks, device, dtype, batch, sums)
 
     def save(self, path: PathLike) -> None:

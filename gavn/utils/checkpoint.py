@@ -25,6 +25,7 @@ PathLike = str | os.PathLike[str]
 
 PREFERRED_KEYS = ('params_ema', 'params')  # the averaged weights are the better ones
 BUNDLE_FORMAT = 1
+WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights whose training has not begun
 _HEADER = 'gavn'
 _DAMAGED = 'it may be cut short or another kind of file: fetch or make it again'
 # What the unpickler of torch.load was seen to raise on files that are not checkpoints.
@@ -63,6 +64,21 @@ def load_state(path: PathLike, key: str | None = None) -> State:
     else:
         content = _read_pickle(path)
     return _strip_parallel(_choose(content, key, path))
+
+
+def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = None
+                 ) -> tuple[dict[str, Any], State]:
+    """What was trained of a network, and the options of the network that it makes up.
+
+    That is all of it, but for a checkpoint of GAVN's first stage: its identity module, and what reads that,
+    wait for the second stage and must not restore yet. Raises CheckpointError as `load_state` does.
+    """
+    state, path = load_state(path, key), Path(path)
+    waiting = () if path.suffix == '.safetensors' else tuple(_read_pickle(path).get(WAITING, ()))
+    if not waiting:
+        return dict(options), state
+    return ({**options, 'use_identity': False},
+            {name: value for name, value in state.items() if not name.startswith(waiting)})
 
 
 def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
