@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny_run
 import torch
 import torch.distributed as dist
 from basicsr.models.base_model import BaseModel
@@ -12,11 +13,13 @@ from basicsr.utils import get_root_logger, misc
 from stand_in import StandInNet, forget_logger, run, run_here, stock, write_options
 from torch.nn.parallel import DistributedDataParallel
 
-from gavn import mends
+from gavn import data, mends, metrics, models  # noqa: F401  (fill the registries)
 from gavn.mends import options, progress
 from gavn.mends.distributed import init_dist
 from gavn.mends.folders import Folders
-from gavn.utils.option_file import OptionError, force, read_options
+from gavn.models import phased_model
+from gavn.models.training import TrainingDiverged
+from gavn.utils.option_file import OptionError, building, force, read_options
 
 
 def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str, module: object = options) -> dict:
@@ -198,9 +201,79 @@ def test_v_absent_data_and_weights_make_no_folder(tmp_path: Path) -> None:
 def test_v_failed_starts_leave_one_folder(tmp_path: Path) -> None:
     file = write_options(tmp_path, datasets__train__length=1)  # too few for a batch, found after the folders
     for _ in range(3):
-        with pytest.raises(ValueError, match='do not fill a batch'):
+        with pytest.raises(SystemExit, match='error: noise: 1 training samples do not fill a batch'):
             run_here('train', '-opt', str(file))
     assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['stand_in']
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp('data')
+    return tiny_run.make_data(folder / 'set'), tiny_run.make_detector(folder / 'detector.pth')
+
+
+@pytest.mark.parametrize(('section', 'values', 'message'), [
+    ('datasets:train', {'num_frame': 99}, 'error: data set train: .* none of 2 clips has num_frame: 99'),
+    ('datasets:train', {'crop_size': 64}, r'error: data set train: crop_size: 64 is no side of .*\(32x32\)'),
+    ('datasets:train', {'degradation': 'car'}, 'error: data set train: .*car does not exist; layers of this'),
+    ('datasets:val', {'split': 'test'}, 'error: data set val: .*meta_info_test.txt does not exist'),
+    ('datasets:val', {'max_frames': 0}, 'error: data set val: max_frames: 0'),
+    ('datasets:train', {'num_frame': 7}, r'error: datasets\.train: num_frame is 7, but network_g .* takes 5'),
+    ('datasets:train', {'gt_frames': 'all'}, 'error: the network returned .* set num_frame and gt_frames'),
+    ('network_g', {'radius': -1}, 'error: network_g: need radius >= 0'),
+    ('network_g', {'radius': 3}, 'error: network_g: radius 3 without inject'),
+    ('train:pixel_opt', {'reduction': 'maen'}, r'error: train\.pixel_opt: Unsupported reduction mode: maen'),
+    ('train:optim_g', {'betas': [0.9, 2]}, r'error: train\.optim_g: Invalid beta parameter'),
+    ('val:metrics', {'psnr': {'type': 'calculate_psnr', 'input_order': 'HWC'}},
+     r"error: val\.metrics: calculate_psnr has no option 'input_order'"),
+    ('val:metrics', {'nme': {'type': 'landmark_nme', 'mouth': True}}, r'val\.metrics: landmark_nme has'),
+])
+def test_v_options_that_do_not_fit_are_told_in_words(section: str, values: dict, message: str,
+                                                     place: tuple[Path, Path], tmp_path: Path) -> None:
+    opt = tiny_run.options(*place, tmp_path)
+    part = opt
+    for name in section.split(':'):
+        part = part[name]
+    part.update(values)
+    with pytest.raises(SystemExit, match=message):
+        run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
+
+
+def test_v_tests_tell_in_words_too(place: tuple[Path, Path], tmp_path: Path) -> None:
+    opt = tiny_run.options(*place, tmp_path)
+    del opt['train'], opt['logger']
+    opt['path'] = {'pretrain_network_l': str(place[1]), 'results_root': str(tmp_path / 'results')}
+    opt['datasets'] = {'test': opt['datasets']['val'] | {'split': 'test'}}
+    with pytest.raises(SystemExit, match=r'error: data set val: .*meta_info_test.txt does not exist'):
+        run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
+    opt['datasets']['test']['split'] = 'val'
+    with pytest.raises(SystemExit, match=r'error: path\.pretrain_network_g names no weights to test'):
+        run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
+
+
+def test_v_training_that_diverges_ends_in_words(place: tuple[Path, Path], tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(log: dict, iteration: int, limit: float | None) -> None:
+        raise TrainingDiverged(f'iteration {iteration}: l_pix is not finite')
+    monkeypatch.setattr(phased_model, 'check_health', lost)
+    file = tiny_run.write(tiny_run.options(*place, tmp_path), tmp_path / 'x.yml')
+    with pytest.raises(SystemExit, match='error: iteration 2: l_pix is not finite'):
+        run_here('train', '-opt', str(file))
+
+
+def test_v_bugs_are_not_hidden(tmp_path: Path) -> None:
+    """What is raised while samples are made is no matter of options."""
+    with pytest.raises(ValueError, match='sample 3 is bad') as error:
+        run_here('train', '-opt', str(write_options(tmp_path, datasets__train__bad=3)))
+    assert not isinstance(error.value, OptionError)
+
+
+def test_v_what_is_built_from_options() -> None:
+    with pytest.raises(OptionError) as error, building('model'), building('network_g'):
+        raise ValueError('wrong')
+    assert str(error.value) == 'network_g: wrong'
+    with pytest.raises(KeyError), building('network_g'):
+        raise KeyError('a bug')
 
 
 def test_v_what_a_run_left_is_archived(tmp_path: Path) -> None:

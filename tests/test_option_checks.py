@@ -125,6 +125,9 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     ('datasets.train.type', 'AVClipDatset', 'no data set called AVClipDatset; the nearest valid name is '
                                             'AVClipDataset'),
     ('datasets.train.prefetch_mode', 'gpu', "prefetch_mode is 'gpu'; it must be cpu or cuda"),
+    ('datasets.train.batch_size_per_gpu', 0, 'datasets.train.batch_size_per_gpu is 0; it must be above 0'),
+    ('datasets.train.audio', 'zeross', "datasets.train.audio is 'zeross'; it must be true or zeros or "
+                                       'shuffled; the nearest is zeros'),
     ('datasets.train.pin_memory', False, 'prefetch_mode: cuda needs pin_memory: true'),
     ('datasets.train', None, 'datasets.train is missing'),
     ('datasets.vall', {'name': 'x', 'type': 'VideoTestDataset'}, 'data sets of training are called'),

@@ -263,8 +263,11 @@ def test_the_first_metric_on_the_first_set_decides_what_is_kept(tmp_path):
 
 def test_what_was_just_validated_is_not_validated_again(place):
     class Counting(ClipValidation):
-        is_train, iteration, opt = True, 7, {'path': {'visualization': ''}, 'val': {}}
+        is_train, iteration = True, 7
         calls = 0
+
+        def __init__(self):
+            self.opt = {'path': {'visualization': ''}, 'val': {}}
 
         def _rows(self, data_set, keeping):
             self.calls += 1

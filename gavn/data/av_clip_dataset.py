@@ -80,6 +80,7 @@ class AVClipDataset(Dataset):
         self.outputs = self.options.outputs()
         root, backend = self.options.root, self.options.io_backend.type
         self.entries = self._long_enough(read_meta(root, self.options.split))
+        self._check_crop()
         self.lq = ClipStore(root, self.options.degradation, backend)
         self.gt = ClipStore(root, 'gt', backend)
         self.landmarks = ClipStore(root, 'landmarks', backend)
@@ -132,12 +133,15 @@ class AVClipDataset(Dataset):
         size = self.options.crop_size
         if size is None:
             return (slice(height), slice(width)), torch.tensor([0.0, 0.0, 1.0, 1.0])
-        if size > min(height, width):
-            raise ValueError(f'crop_size: {size} is larger than the frames ({height}x{width}) of '
-                             f'{self.options.root}')
         y, x = (int(draw.integers(side - size + 1)) for side in (height, width))
         region = torch.tensor([x / width, y / height, (x + size) / width, (y + size) / height])
         return (slice(y, y + size), slice(x, x + size)), region
+
+    def _check_crop(self) -> None:
+        for height, width, _ in {entry.shape for entry in self.entries}:
+            if self.options.crop_size is not None and not 0 < self.options.crop_size <= min(height, width):
+                raise ValueError(f'crop_size: {self.options.crop_size} is no side of a square in the frames '
+                                 f'({height}x{width}) of {self.options.root}')
 
     def _long_enough(self, entries: list[ClipEntry]) -> list[ClipEntry]:
         """Leaves out, with a warning, clips that no window fits into."""

@@ -99,6 +99,8 @@ class AVVideoDataset(Dataset):
             prepared = self.root is not None and self.degradation is not None
             if prepared == (self.dataroot_lq is not None):
                 raise ValueError('AVVideoDataset takes either root and degradation or dataroot_lq')
+            if self.max_frames is not None and self.max_frames < 1:
+                raise ValueError(f'max_frames: {self.max_frames} leaves no frame of a clip')
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()

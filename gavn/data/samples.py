@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import numpy as np
 from torch import Tensor
@@ -11,9 +11,7 @@ from torch import Tensor
 from gavn.data.clip_store import ClipEntry, ClipStore
 from gavn.utils.audio import FRAME_RATE, mfcc_windows, silence
 
-AUDIO_CHOICES = (True, 'zeros', 'shuffled')
-
-Audio = bool | Literal['zeros', 'shuffled']
+Audio = Literal[True, 'zeros', 'shuffled']
 Split = Literal['train', 'val', 'test']
 T = TypeVar('T')
 
@@ -53,8 +51,8 @@ class Sound:
 
     @classmethod
     def open(cls, root: str, backend: str, entries: Sequence[ClipEntry], audio: Audio) -> Sound:
-        """Raises ValueError for a choice that is none of AUDIO_CHOICES, or with nothing to shuffle."""
-        if audio not in AUDIO_CHOICES:
+        """Raises ValueError for a choice that is none of Audio's, or with nothing to shuffle."""
+        if audio not in get_args(Audio):
             raise ValueError(f'audio: {audio!r} is none of true, zeros, shuffled')
         if audio == 'shuffled' and len(entries) < 2:
             raise ValueError(f'audio: shuffled needs at least two clips, {root} has {len(entries)}')

@@ -26,20 +26,21 @@ def run_pipeline(kind: str, root: Path) -> None:
     """Runs basicsr's `train` or `test` pipeline with the options of the command line.
 
     Folders of the run are made below `root` if that is a checkout of the project, else where one stands.
-    Ends the process with a message in words where options or the state to resume from are wrong.
+    Ends the process with a message in words and exit status 1 where options, data, weights or the state to
+    resume from are wrong, and where training diverges.
     """
     install()
     from basicsr import test, train
     from torch import distributed
 
-    from gavn.mends.checkpoints import ResumeError
     from gavn.utils.checkpoint import CheckpointError
+    from gavn.utils.errors import RunError
     from gavn.utils.option_file import OptionError
 
     place = root if (root / 'setup.py').is_file() else Path.cwd()
     try:
         {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
-    except (CheckpointError, OptionError, ResumeError) as error:
+    except (CheckpointError, OptionError, RunError) as error:
         sys.exit(f'error: {error}')
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -8,12 +8,12 @@ from typing import Any
 import basicsr.test
 import basicsr.train
 import torch
-from basicsr.data import build_dataloader, build_dataset
-from basicsr.models import build_model
+from basicsr.data import build_dataloader
 from basicsr.models.base_model import BaseModel
 from torch.utils.data import DataLoader, Dataset
 
 from gavn.mends import progress, reading
+from gavn.mends.building import build_dataset, build_model
 from gavn.mends.checkpoints import load_resume_state, remove_parts
 from gavn.mends.folders import Folders
 from gavn.mends.options import parse_options
@@ -147,6 +147,7 @@ def install() -> None:
     train.mkdir_and_rename = run.folders.mkdir_and_rename
     train.load_resume_state = run.load_resume_state
     train.build_model = run.build_model
+    basicsr.test.build_dataset, basicsr.test.build_model = build_dataset, build_model
     train.create_train_val_dataloader = run.create_train_val_dataloader
     train.init_tb_loggers = progress.init_tb_loggers
     train.MessageLogger = run.message_logger

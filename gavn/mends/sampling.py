@@ -12,6 +12,8 @@ import torch
 from basicsr.utils import set_random_seed
 from torch.utils.data import Dataset, Sampler
 
+from gavn.utils.option_file import OptionError
+
 _STEP = 1  # marks the draws of a training step, apart from those of samples
 
 
@@ -139,13 +141,13 @@ def batch_size(dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> int:
 def divide(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> Epochs:
     """The epochs of a run; resolves `train.phases` given in epochs and sets `train.total_iter`.
 
-    Raises ValueError where the data do not fill one batch: stock then ends without an error, untrained.
+    Raises OptionError where the data do not fill one batch: stock then ends without an error, untrained.
     """
     samples *= dataset_opt.get('dataset_enlarge_ratio', 1)
     batch = batch_size(dataset_opt, opt)
     if samples < batch:
-        raise ValueError(f'{dataset_opt["name"]}: {samples} training samples do not fill a batch of {batch}; '
-                         'lower batch_size_per_gpu or raise dataset_enlarge_ratio')
+        raise OptionError(f'{dataset_opt["name"]}: {samples} training samples do not fill a batch of '
+                          f'{batch}; lower batch_size_per_gpu or raise dataset_enlarge_ratio')
     train = opt['train']
     for phase in train.get('phases') or ():
         if phase.get('epochs') is not None:

@@ -60,8 +60,7 @@ def evaluate_clip(frames: Iterable[EvaluatedFrame], metrics: Mapping[str, Mappin
     Returns `frames` (their number) and the columns. A column for which the clip lacks what it compares with
     (no ground truth, no landmarks) is absent. Raises ValueError for a type or an option that is not known.
     """
-    measures = [(_landmark_measure if metric['type'] == 'landmark_nme' else _picture_measure)(name, metric)
-                for name, metric in metrics.items()]
+    measures = measures_of(metrics)
     values: dict[str, list[float]] = defaultdict(list)
     count = 0
     for frame in frames:
@@ -70,6 +69,12 @@ def evaluate_clip(frames: Iterable[EvaluatedFrame], metrics: Mapping[str, Mappin
             for column, value in measure(frame).items():
                 values[column].append(value)
     return {'frames': count} | {column: float(np.mean(value)) for column, value in values.items()}
+
+
+def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
+    """The measures that `val.metrics` names. Raises ValueError for a type or an option that is not known."""
+    return [(_landmark_measure if metric['type'] == 'landmark_nme' else _picture_measure)(name, metric)
+            for name, metric in metrics.items()]
 
 
 def average(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -101,6 +106,9 @@ def _picture_measure(name: str, metric: Mapping[str, Any]) -> Measure:
 
 def _landmark_measure(name: str, metric: Mapping[str, Any]) -> Measure:
     """Columns `<name>` and `<name>_mouth` of one frame; none where there are no landmarks to compare."""
+    if unknown := metric.keys() - {'type', 'better'}:
+        raise ValueError(f'landmark_nme has no option {min(unknown)!r} here; it always gives two columns')
+
     def measure(frame: EvaluatedFrame) -> dict[str, float]:
         if frame.landmarks is None or frame.true_landmarks is None:
             return {}

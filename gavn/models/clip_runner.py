@@ -15,10 +15,15 @@ from gavn.archs.inputs import network_inputs
 from gavn.metrics.evaluate import EvaluatedFrame, evaluate_clip
 from gavn.utils import windows
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
+from gavn.utils.errors import RunError
 from gavn.utils.media import VideoWriter
 from gavn.utils.tensors import to_images
 
 Sample = dict[str, Tensor]
+
+
+class BrokenWeights(RunError, FloatingPointError):  # noqa: N818 (it reads as what it is)
+    """A network returned values that are not finite."""
 
 
 @dataclass
@@ -44,7 +49,7 @@ class ClipRunner:
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
         """Every frame of a clip with its restoration, in order; about a window of them is alive at a time.
 
-        Raises FloatingPointError if the network returns a value that is not finite.
+        Raises BrokenWeights if the network returns a value that is not finite.
         """
         waiting: deque[Sample] = deque()
         landmarks: deque[Tensor] = deque()
@@ -73,8 +78,8 @@ class ClipRunner:
         inputs = network_inputs(batch, self.inputs, self.detector)
         restored = self.network(batch['lq'], **inputs, **self.switches)
         if not torch.isfinite(restored).all():
-            raise FloatingPointError(f'{type(self.network).__name__} returned values that are not finite: '
-                                     'its weights are broken; use an earlier checkpoint')
+            raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
+                                'its weights are broken; use an earlier checkpoint')
         return restored, inputs.get('landmarks')
 
 

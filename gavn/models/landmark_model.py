@@ -19,6 +19,7 @@ from gavn.utils.audio import silence
 from gavn.utils.checkpoint import load_state, load_strict
 from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import draw, euler_angles, to_pixels
+from gavn.utils.option_file import OptionError, building
 from gavn.utils.tensors import to_images, to_tensor
 from gavn.utils.windows import Layout
 
@@ -67,7 +68,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
     `params_ema`) and the auxiliary pose net (`auxiliary`), from which training resumes. Validation takes the
     metric `landmark_nme`; the pictures it saves are the degraded frames with the landmarks drawn.
 
-    Raises ValueError for options that do not fit together, CheckpointError for weights that cannot be used.
+    Raises OptionError for options that do not fit together, CheckpointError for weights that cannot be used.
     """
 
     @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class LandmarkModel(ClipValidation, PhasedModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
-        detector = build_network(opt['network_l'])
+        with building('network_l'):
+            detector = build_network(opt['network_l'])
         size = sum(parameter.numel() for parameter in detector.parameters())
         get_root_logger().info(f'{type(detector).__name__}: {size:,} parameters')
         if self.is_train:
@@ -96,7 +98,8 @@ class LandmarkModel(ClipValidation, PhasedModel):
         self._load()
         if self.is_train:
             self.silent_share = opt['train'].get('silent_share', self.Options.silent_share)
-            self.jitter = Jitter(**opt['train'].get('jitter') or {})
+            with building('train.jitter'):
+                self.jitter = Jitter(**opt['train'].get('jitter') or {})
             self.prepare_training(self.net_g)
             if self.ema_decay > 0:
                 self.net_g_ema = self._build_average()
@@ -110,7 +113,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
             load_strict(self.net_g.detector, load_state(file, key), file)
             get_root_logger().info(f'Loaded {file} into {type(self.net_g.detector).__name__}')
         elif not self.is_train:
-            raise ValueError('path.pretrain_network_l names no weights to test: give a net_l_*.pth')
+            raise OptionError('path.pretrain_network_l names no weights to test: give a net_l_*.pth')
         if path.get('resume_state'):
             load_strict(self.net_g.pose, load_state(file, 'auxiliary'), file)
 

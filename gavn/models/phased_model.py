@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
-from gavn.utils.option_file import OptionError
+from gavn.utils.option_file import OptionError, building
 from gavn.utils.option_sections import PhasedTrainOptions
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
@@ -39,17 +39,22 @@ class PhasedModel(BaseModel):
         options = self.opt['train']
         if missing := [key for key in ('phases', 'pixel_opt', 'optim_g') if not options.get(key)]:
             raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
-        self.schedule = Schedule(options['phases'], options.get('warmup_iter', -1))
+        with building('train.phases'):
+            self.schedule = Schedule(options['phases'], options.get('warmup_iter', -1))
         check_phases(network, self.schedule.phases)
-        self.criterion = build_loss(options['pixel_opt']).to(self.device)
+        with building('train.pixel_opt'):
+            self.criterion = build_loss(options['pixel_opt']).to(self.device)
         self.ema_decay = options.get('ema_decay', 0)
-        groups = parameter_groups(network, options.get('dcn_lr_mul', 1))
-        self.lr_factors = [factor for _, factor in groups]
-        settings = {key: value for key, value in options['optim_g'].items() if key != 'type'}
-        self.optimizer_g = self.get_optimizer(options['optim_g']['type'], [{'params': p} for p, _ in groups],
-                                              lr=self.schedule.lr(1), **settings)
+        with building('train.optim_g'):
+            self.optimizer_g = self._build_optimizer(network, dict(options['optim_g']))
         self.optimizers.append(self.optimizer_g)
         network.train()
+
+    def _build_optimizer(self, network: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
+        groups = parameter_groups(network, self.opt['train'].get('dcn_lr_mul', 1))
+        self.lr_factors = [factor for _, factor in groups]
+        return self.get_optimizer(settings.pop('type'), [{'params': p} for p, _ in groups],
+                                  lr=self.schedule.lr(1), **settings)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Restores the optimizer's moments; its settings stay those of the option file."""

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from gavn.models.schedule import Phase
 from gavn.ops import DeformableAlignPack, offset_magnitudes
+from gavn.utils.errors import RunError
 from gavn.utils.option_file import OptionError
 
 
-class TrainingDiverged(RuntimeError):  # noqa: N818 (it reads as what happened)
+class TrainingDiverged(RunError):  # noqa: N818 (it reads as what happened)
     """Training went wrong beyond repair; the message says what to change."""
 
 

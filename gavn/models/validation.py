@@ -11,10 +11,11 @@ from basicsr.utils.dist_util import get_dist_info
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from gavn.metrics.evaluate import average
+from gavn.metrics.evaluate import average, measures_of
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, Keeping, validate_clip
 from gavn.utils.files import atomic_path
+from gavn.utils.option_file import building
 from gavn.utils.option_sections import ClipValOptions
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
@@ -24,6 +25,11 @@ class ClipValidation:
     """The half of a model that validates; the other half has the networks (see `AVVideoModel`)."""
 
     ValOptions = ClipValOptions  # what `val` may hold
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        with building('val.metrics'):
+            measures_of(self._metrics)  # now, not at the first validation
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                    save_img: bool = False) -> None:
@@ -58,7 +64,7 @@ class ClipValidation:
 
     @property
     def _metrics(self) -> dict[str, dict[str, Any]]:
-        return self.opt['val'].get('metrics') or {}
+        return (self.opt.get('val') or {}).get('metrics') or {}
 
     def _rows(self, data_set: Any, keeping: Keeping) -> list[dict[str, Any]]:
         """One row per clip, in the order of the data set, on every process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,20 @@ _TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
 
 class OptionError(ValueError):
     """An option that cannot be right; the message names the key, the file and the line."""
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Errors of what is built inside from options become OptionError and begin with `what` that is.
+
+    Only where classes are called with options: there ValueError and FileNotFoundError are about these.
+    """
+    try:
+        yield
+    except OptionError:
+        raise  # it says already what it is about
+    except (ValueError, FileNotFoundError) as error:
+        raise OptionError(f'{what}: {error}') from error
 
 
 class _Loader(yaml.SafeLoader):

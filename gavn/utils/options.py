@@ -173,6 +173,10 @@ class _Check:
         for needed in ('batch_size_per_gpu', 'num_worker_per_gpu'):
             if section.get(needed) is None:
                 yield _Problem(key, f'{dotted((*key, needed))} is missing')
+        batch = section.get('batch_size_per_gpu')
+        if isinstance(batch, int) and batch < 1:
+            yield _Problem((*key, 'batch_size_per_gpu'), f'{dotted(key)}.batch_size_per_gpu is {batch}; it '
+                                                         'must be above 0')
         if section.get('prefetch_mode') == 'cuda' and section.get('pin_memory') is not True:
             yield _Problem((*key, 'prefetch_mode'), f'{dotted(key)}: prefetch_mode: cuda needs '
                                                     'pin_memory: true')
