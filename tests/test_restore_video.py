@@ -1,5 +1,6 @@
 """Restoring a video: which pixels change, which sound a frame hears, how much is held in memory."""
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from restore_fakes import (
     write_variable,
     write_video,
 )
+from sound_blocks import Passing
 
 from gavn.pipeline import video
 from gavn.pipeline.face_tracker import Track
@@ -124,6 +126,20 @@ def test_sound_is_taken_by_time(tmp_path, talking, recorder):
     video.restore_video(source, 'unused.mp4', Listening(), progress=False)
     wanted = mfcc_windows(mfcc(read_audio(source)), [stamp / 1000 for stamp in stamps])
     assert torch.equal(torch.stack(heard), wanted) and wanted.std(0).max() > 0.1
+
+
+@pytest.mark.parametrize('seconds', [20, 25, 30])
+def test_sound_is_heard_block_by_block(monkeypatch, seconds):
+    """Cepstra of the whole, silence up to the picture's end included; most blocks are gone by then."""
+    sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
+    blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
+    monkeypatch.setattr(video, 'iter_audio', lambda *_: iter(blocks))
+    report = video.Report('in.mp4', 'out.mp4')
+    cepstra = video._listen(Path('in.mp4'), SimpleNamespace(duration=25.), report)
+    assert torch.equal(cepstra, mfcc(np.pad(sound, (0, max(0, 25 - seconds) * 16000))))
+    assert [notice.partition(';')[0] for notice in report.notices] == (
+        ['the sound of in.mp4 ends 5.0 s before its picture'] if seconds < 25 else [])
+    assert blocks.most < 0.6 * len(blocks.blocks)
 
 
 def test_memory_is_bounded(tmp_path, recorder):

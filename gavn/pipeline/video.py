@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from gavn.pipeline.face_tracker import NoFace, Track, track_faces
 from gavn.pipeline.restorer import Restorer
-from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_windows
+from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_of_blocks, mfcc_windows
 from gavn.utils.faces import Box, crop, feather_mask, paste, sides_on_edge
-from gavn.utils.media import Frame, RemuxWriter, VideoInfo, probe, read_audio, read_frames
+from gavn.utils.media import Frame, RemuxWriter, VideoInfo, iter_audio, probe, read_frames, silent_blocks
 
 PathLike = str | os.PathLike[str]
 
@@ -64,11 +64,13 @@ class Report:
 def restore_video(source: PathLike, target: PathLike, restorer: Restorer, strength: float = 1.,
                   crf: int = 18, preset: str = 'medium', codec: str = 'libx264', overwrite: bool = False,
                   progress: bool = True) -> Report:
-    """Restores the face in a video file, in memory that does not grow with its length.
+    """Restores the face in a video file; frames and decoded sound pass through memory a few at a time.
 
-    Every frame is written once, at its own time stamp and size; sound is copied packet by packet. The face
-    is cropped, restored and its change added back through a soft mask: pixels outside go to the encoder as
-    they were. Frames without a face pass through. The target appears when it is complete, or not at all.
+    What is kept of the whole length is the face's place in every frame and the cepstra of the sound (5 kB a
+    second). Every frame is written once, at its own time stamp and size; sound is copied packet by packet.
+    The face is cropped, restored and its change added back through a soft mask: pixels outside go to the
+    encoder as they were. Frames without a face pass through. The target appears when it is complete, or not
+    at all.
 
     Args:
         source: a video file.
@@ -133,14 +135,24 @@ def _find_face(source: Path, info: VideoInfo, progress: bool) -> Track:
 
 def _listen(source: Path, info: VideoInfo, report: Report) -> Tensor:
     """Cepstra (f, 13) of the sound, with silence where it is missing or ends before the picture."""
-    sound = read_audio(source, SAMPLE_RATE)
-    if sound is None:
+    blocks = iter_audio(source, SAMPLE_RATE)
+    if blocks is None:
         report.notice(f'{source} has no sound track: its face is restored as if it were silent')
         return mfcc(np.zeros(0))
-    missing = info.duration - len(sound) / SAMPLE_RATE
+    return mfcc_of_blocks(_to_the_end(blocks, source, info, report))
+
+
+def _to_the_end(blocks: Iterable[np.ndarray], source: Path, info: VideoInfo, report: Report
+                ) -> Iterator[np.ndarray]:
+    """The blocks of sound, and zeros after them up to the end of the picture."""
+    samples = 0
+    for block in blocks:
+        samples += len(block)
+        yield block
+    missing = info.duration - samples / SAMPLE_RATE
     if missing > NOTABLE_GAP:
         report.notice(f'the sound of {source} ends {missing:.1f} s before its picture; silence follows')
-    return mfcc(np.pad(sound, (0, max(0, round(missing * SAMPLE_RATE)))))
+    yield from silent_blocks(round(missing * SAMPLE_RATE))
 
 
 @dataclass

@@ -5,8 +5,9 @@ use: 25 ms rectangular windows every 10 ms, pre-emphasis 0.97, 512-point power s
 to 8 kHz, orthonormal DCT, lifter 22, first coefficient replaced by the log energy.
 """
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ _FFT = 512
 _FILTERS = 26
 _PREEMPHASIS = 0.97
 _LIFTER = 22
-_CHUNK = 8192  # columns computed at once, so that an hour of sound fits in memory
+_CHUNK = 1024  # columns computed at once: ten seconds take some 30 MB, however long the sound is
 
 
 def _triangles() -> np.ndarray:
@@ -68,11 +69,39 @@ def _cepstra(spans: Tensor) -> Tensor:
 
 
 def _spans(signal: Tensor) -> Tensor:
-    """Samples (..., n) to overlapping spans (..., f, 400); the last is completed with zeros."""
-    emphasised = torch.cat([signal[..., :1], signal[..., 1:] - _PREEMPHASIS * signal[..., :-1]], dim=-1)
-    count = 1 + max(0, math.ceil((signal.shape[-1] - _SPAN) / HOP))
-    missing = (count - 1) * HOP + _SPAN - signal.shape[-1]
+    """Samples (..., 1 + n), pre-emphasised, to overlapping spans (..., f, 400).
+
+    Sample 0 is the one before the first span; the last span is completed with zeros.
+    """
+    emphasised = signal[..., 1:] - _PREEMPHASIS * signal[..., :-1]
+    count = 1 + max(0, math.ceil((emphasised.shape[-1] - _SPAN) / HOP))
+    missing = (count - 1) * HOP + _SPAN - emphasised.shape[-1]
     return F.pad(emphasised, (0, missing)).unfold(-1, _SPAN, HOP)
+
+
+def _pieces(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Sound in blocks (..., any n) to pieces (..., 1 + n) of _CHUNK columns each; the last of one or more.
+
+    A piece begins with the sample before its own, as pre-emphasis asks (before the first there is a zero),
+    and goes on to the end of its last span, so that pieces overlap. The blocks' sizes make no difference.
+    """
+    step = _CHUNK * HOP
+    reach = 1 + step - HOP + _SPAN
+    blocks = iter(blocks)
+    held, length = [], 0
+    for block in chain([F.pad(next(blocks, torch.zeros(0)), (1, 0))], blocks):
+        held.append(block)
+        length += block.shape[-1]
+        if length > reach:  # not at `reach`: one sample more decides whether a column follows
+            joined, starts = torch.cat(held, dim=-1), range(0, length - reach, step)
+            yield from (joined[..., start:start + reach] for start in starts)
+            held, length = [joined[..., len(starts) * step:]], length - len(starts) * step
+    yield torch.cat(held, dim=-1)
+
+
+def _columns(blocks: Iterable[Tensor | np.ndarray]) -> Iterator[Tensor]:
+    """Sound in blocks (..., any n) to its cepstra in order, (..., _CHUNK, 13) float64 and a last rest."""
+    return (_cepstra(_spans(piece.double())) for piece in _pieces(map(torch.as_tensor, blocks)))
 
 
 def mfcc(signal: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -81,8 +110,18 @@ def mfcc(signal: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Ten
     Computed in float64. Column i covers 25 ms from i * 10 ms on. The sound of T frames at 25 a second (640 T
     samples) gives 4 T - 1 columns; sound shorter than 25 ms, even none, gives one, completed with silence.
     """
-    spans = _spans(torch.as_tensor(signal).double())
-    return torch.cat([_cepstra(chunk) for chunk in spans.split(_CHUNK, dim=-2)], dim=-2).to(dtype)
+    return torch.cat([columns.to(dtype) for columns in _columns([signal])], dim=-2)
+
+
+def mfcc_of_blocks(blocks: Iterable[np.ndarray]) -> Tensor:
+    """Cepstra (f, 13) float32 of sound that comes in blocks (n,) of any sizes, some or none.
+
+    Equal, bit by bit, to `mfcc` of the blocks joined; the memory it takes is that of ten seconds of sound, of
+    one block and of the cepstra.
+    """
+    rows = chain.from_iterable(columns.float().numpy() for columns in _columns(blocks))
+    # One array that grows: small ones kept between large ones that go would leave holes in the heap.
+    return torch.from_numpy(np.fromiter(rows, np.dtype((np.float32, CEPSTRA))))
 
 
 def mfcc_windows(features: Tensor | np.ndarray, times: Tensor | np.ndarray | Sequence[float]) -> Tensor:

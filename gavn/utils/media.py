@@ -12,11 +12,11 @@ from gavn.utils.media_read import (
     resample_frames,
     upright,
 )
-from gavn.utils.media_sound import read_audio
+from gavn.utils.media_sound import iter_audio, read_audio, silent_blocks
 from gavn.utils.media_write import RemuxWriter, VideoWriter, compress, encoder_versions
 
 __all__ = [
     'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'RemuxWriter', 'UnreadableMedia',
-    'VideoInfo', 'VideoWriter', 'compress', 'encoder_versions', 'probe', 'read_audio', 'read_frames',
-    'resample_frames', 'upright',
+    'VideoInfo', 'VideoWriter', 'compress', 'encoder_versions', 'iter_audio', 'probe', 'read_audio',
+    'read_frames', 'resample_frames', 'silent_blocks', 'upright',
 ]

@@ -1,0 +1,74 @@
+"""Small video files with known pictures, time stamps and sound, and what the tests of media read of them."""
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from gavn.utils.media import RemuxWriter, probe, read_frames
+
+VARIABLE = (0, 1001, 2002, 4100, 4101, 9000, 9500, 12012, 13013, 20000)  # time stamps in 1 / 30000 s
+BASE = Fraction(1, 30000)
+
+
+def pictures(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
+    """Smooth pictures that differ in brightness, so that an encoder hardly changes them."""
+    ramp = np.linspace(0, 60, width)[None, :, None] + np.linspace(0, 40, height)[:, None, None]
+    return [(ramp + [10, 30, 50] + 90 * i / max(1, count)).astype(np.uint8) for i in range(count)]
+
+
+def tone(seconds: float, rate: int = 16000) -> np.ndarray:
+    return (9000 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+
+
+def make_file(
+    path: Path, stamps: Sequence[int] = VARIABLE, base: Fraction = BASE, size: tuple[int, int] = (64, 48),
+    sound: np.ndarray | None = None, sound_start: float = 0, rotation: int = 0, **tags: int,
+) -> Path:
+    """A file made with PyAV alone: pictures at the time stamps given, sound as AAC from a given second on."""
+    with av.open(str(path), 'w') as output:
+        video = output.add_stream('libx264', rate=30, options={'crf': '5', 'preset': 'ultrafast'})
+        video.width, video.height, video.pix_fmt = *size, 'yuv420p'
+        video.codec_context.time_base = base
+        for name, value in tags.items():
+            setattr(video.codec_context, name, value)
+        if rotation:
+            video.set_display_rotation(rotation)
+        audio = output.add_stream('aac', rate=16000, layout='mono') if sound is not None else None
+        for stamp, image in zip(stamps, pictures(len(stamps), *size), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format='bgr24')
+            frame.pts, frame.time_base = stamp, base
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        for at in range(0, 0 if sound is None else len(sound), 1024):
+            block = av.AudioFrame.from_ndarray(sound[None, at:at + 1024], format='s16', layout='mono')
+            block.sample_rate, block.pts = 16000, at + round(sound_start * 16000)
+            output.mux(audio.encode(block))
+        if audio is not None:
+            output.mux(audio.encode(None))
+    return path
+
+
+def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
+    """Time and content of every packet of a stream."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best(kind)
+        return [(packet.pts * Fraction(stream.time_base), bytes(packet))
+                for packet in container.demux(stream) if packet.size]
+
+
+def remux(source: Path, target: Path, **options: object) -> Path:
+    with RemuxWriter(target, source, **({'crf': 10, 'preset': 'ultrafast'} | options)) as writer:
+        for frame in read_frames(source):
+            writer.write(frame.image, frame.pts)
+    return target
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def stamps_of(path: Path) -> list[Fraction]:
+    base = probe(path).time_base
+    return [frame.pts * base for frame in read_frames(path)]

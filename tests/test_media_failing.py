@@ -1,0 +1,110 @@
+"""Files that cannot be read or written: the message says so, and nothing is left behind."""
+from pathlib import Path
+
+import av
+import pytest
+from media_files import left, make_file, packets, pictures, remux, stamps_of, tone
+
+from gavn.utils.media import (
+    EmptyVideo,
+    MediaError,
+    NoVideo,
+    RemuxWriter,
+    UnreadableMedia,
+    VideoWriter,
+    probe,
+    read_audio,
+    read_frames,
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no video at all ' * 50])
+def test_unreadable_files_say_so(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / 'broken.mp4'
+    if content is not None:
+        path.write_bytes(content)
+    for read in (probe, lambda path: next(read_frames(path)), read_audio,
+                 lambda path: RemuxWriter(tmp_path / 'out.mp4', path).__enter__()):
+        with pytest.raises(UnreadableMedia, match=r'broken\.mp4'):
+            read(path)
+    assert left(tmp_path) == ([] if content is None else ['broken.mp4'])
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / 'sound.m4a'
+    with av.open(str(path), 'w') as output:
+        audio = output.add_stream('aac', rate=16000, layout='mono')
+        block = av.AudioFrame.from_ndarray(tone(0.1)[None], format='s16', layout='mono')
+        block.sample_rate = 16000
+        output.mux(audio.encode(block))
+        output.mux(audio.encode(None))
+    for read in (probe, lambda path: next(read_frames(path))):
+        with pytest.raises(NoVideo, match='no video stream'):
+            read(path)
+    assert len(read_audio(path)) > 1000
+
+
+def test_zero_frames_say_so(tmp_path: Path) -> None:
+    path = make_file(tmp_path / 'z.mp4', stamps=(0, 1000))
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            if packet.size:
+                content[packet.pos:packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(content)
+    for read in (probe, lambda path: next(read_frames(path))):
+        with pytest.raises(EmptyVideo, match='no frame'):
+            read(path)
+
+
+def interrupted(writer: VideoWriter | RemuxWriter, *stamp: int) -> None:
+    with writer:
+        writer.write(pictures(1)[0], *stamp)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize('before', [None, b'the old result'])
+def test_an_error_leaves_the_old_file_and_nothing_else(
+    source: Path, tmp_path: Path, before: bytes | None,
+) -> None:
+    target = tmp_path / 'target.mp4'
+    if before:
+        target.write_bytes(before)
+    names = left(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(VideoWriter(target, 64, 48, 25, audio=tone(1)))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(RemuxWriter(target, source), 0)
+    with pytest.raises(EmptyVideo, match='no frame was written'), RemuxWriter(target, source):
+        pass
+    assert left(tmp_path) == names
+    assert not before or target.read_bytes() == before
+
+
+def test_wrong_sizes_and_orders_are_refused(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / 'a.mp4'
+    with pytest.raises(ValueError, match='time stamps must rise'), RemuxWriter(target, source) as writer:
+        writer.write(pictures(1)[0], 5)
+        writer.write(pictures(1)[0], 5)
+    with pytest.raises(ValueError, match='expected a uint8'), VideoWriter(target, 64, 48, 25) as writer:
+        writer.write(pictures(1, 32, 48)[0])
+    assert left(tmp_path) == ['source.mp4']
+
+
+def test_containers_that_cannot_hold_it_are_named(source: Path, tmp_path: Path) -> None:
+    for name in ('out.webm', 'out.nothing'):
+        with pytest.raises(MediaError, match=r'\.mkv'):
+            remux(source, tmp_path / name)
+    assert left(tmp_path) == ['source.mp4']
+
+
+def test_writing_over_the_source(source: Path, tmp_path: Path) -> None:
+    sound, stamps = packets(source, 'audio'), stamps_of(source)
+    remux(source, source)
+    assert packets(source, 'audio') == sound and stamps_of(source) == stamps
+    assert left(tmp_path) == ['source.mp4']

@@ -1,0 +1,108 @@
+"""Reading video files: frames at their own times, upright, a few in memory."""
+import tracemalloc
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from media_files import BASE, VARIABLE, make_file, pictures, remux, tone
+
+from gavn.utils.media import VideoWriter, probe, read_frames, resample_frames, upright
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
+
+
+def test_probe_and_frames_agree(source: Path) -> None:
+    info, frames = probe(source), list(read_frames(source))
+    assert (info.width, info.height, info.frames, info.rotation) == (64, 48, len(VARIABLE), 0)
+    assert (info.codec, info.pix_fmt, info.has_audio, info.time_base) == ('h264', 'yuv420p', True, BASE)
+    assert [frame.index for frame in frames] == list(range(len(VARIABLE)))
+    assert [frame.time for frame in frames] == pytest.approx([stamp / 30000 for stamp in VARIABLE])
+    for frame, image in zip(frames, pictures(len(VARIABLE)), strict=True):
+        assert frame.image.dtype == np.uint8
+        assert np.abs(frame.image.astype(int) - image).mean() < 2
+
+
+def test_frame_times_count_from_the_first_frame(tmp_path: Path) -> None:
+    path = make_file(tmp_path / 'late.mp4', stamps=(15000, 16000, 18000))
+    assert probe(path).start == Fraction(1, 2)
+    assert [frame.time for frame in read_frames(path)] == pytest.approx([0, 1 / 30, 0.1])
+
+
+@pytest.mark.parametrize(
+    ('rotation', 'corner'), [(0, (0, 0)), (90, (-1, 0)), (180, (-1, -1)), (270, (0, -1))])
+def test_rotation_is_applied(tmp_path: Path, rotation: int, corner: tuple[int, int]) -> None:
+    """The stored picture's darkest corner is top left; turned counter-clockwise it goes down, right, up."""
+    path = make_file(tmp_path / 'turned.mp4', rotation=rotation, sound=tone(0.5))
+    info, frame = probe(path), next(read_frames(path))
+    assert info.rotation == rotation
+    assert frame.image.shape[:2] == (info.height, info.width) == ((64, 48) if rotation % 180 else (48, 64))
+    assert frame.image[corner].sum() == pytest.approx(frame.image.sum(2).min(), abs=6)
+    copy = remux(path, tmp_path / 'copy.mp4')
+    assert probe(copy).rotation == 0 and (probe(copy).width, probe(copy).height) == (info.width, info.height)
+    assert np.abs(next(read_frames(copy)).image.astype(int) - frame.image).mean() < 2
+
+
+def test_upright_follows_the_angle() -> None:
+    image = np.arange(6).reshape(2, 3, 1)
+    assert upright(image, -90)[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+    assert upright(image, 89.6)[..., 0].tolist() == [[2, 5], [1, 4], [0, 3]]
+
+
+def test_frames_stream(tmp_path: Path) -> None:
+    """Three hundred frames of 260 KB pass through far less memory than they are."""
+    path = tmp_path / 'long.mp4'
+    with VideoWriter(path, 352, 240, 25, preset='ultrafast') as writer:
+        for image in pictures(300, 352, 240):
+            writer.write(image)
+    tracemalloc.start()
+    assert sum(1 for _ in read_frames(path)) == 300
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 352 * 240 * 3
+
+
+def test_damaged_packets_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / 'noise.mp4'
+    with VideoWriter(path, 64, 48, 25, preset='ultrafast', crf=0) as writer:
+        for _ in range(40):
+            writer.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
+    good = [frame.pts for frame in read_frames(path)]
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        spans = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for start, size in spans[10:14]:
+        content[start:start + size] = bytes(size)
+    path.write_bytes(content)
+    reader = read_frames(path)
+    stamps = [frame.pts for frame in reader]
+    assert reader.undecodable >= 1 and 20 < len(stamps) < 40
+    assert set(stamps) <= set(good) and stamps == sorted(stamps)
+    assert 'could not be decoded' in caplog.text
+
+
+def test_constant_rate_from_variable_time(tmp_path: Path) -> None:
+    path = make_file(tmp_path / 'v.mp4', stamps=(0, 3000, 3600, 12000), base=Fraction(1, 30000))
+    frames = [frame.image for frame in read_frames(path)]
+    # shown: first at 0 s and 0.04 and 0.08, third from 0.12 s, fourth from 0.4 s for one average interval
+    expected = [0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 3]
+    found = [next(i for i, image in enumerate(frames) if np.array_equal(image, shown))
+             for shown in resample_frames(path, 25)]
+    assert found[:11] == expected and set(found[11:]) <= {3} and len(found) <= 14
+
+
+@pytest.mark.parametrize(('rate', 'count'), [(25, 20), (30, 24), (Fraction(24000, 1001), 20), (50, 40)])
+def test_constant_rate_keeps_the_length(tmp_path: Path, rate: Fraction, count: int) -> None:
+    with VideoWriter(tmp_path / 'c.mp4', 64, 48, rate, preset='ultrafast') as writer:
+        for image in pictures(count):
+            writer.write(image)
+    shown = list(resample_frames(tmp_path / 'c.mp4', 25))
+    assert len(shown) == pytest.approx(count / rate * 25, abs=1)
+    if rate == 25:
+        frames = [frame.image for frame in read_frames(tmp_path / 'c.mp4')]
+        assert np.array_equal(shown, frames)
