@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import traceback
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -34,7 +35,7 @@ from gavn.utils.faces import CROP_SIZE
 from gavn.utils.media import MediaError
 
 REJECTED = (MediaError, NoFace, FaceUnclear, Rejected)  # reasons in words
-BROKEN = (ValueError, ArithmeticError, LookupError, RuntimeError, cv2.error)  # what a broken file may set off
+OUTSIDE = (OSError, TeacherError)  # a full disk, missing weights: the next video would fail too
 
 _teacher = lru_cache(maxsize=1)(lambda name: TEACHERS[name]())  # one for all clips of a worker
 _detector = lru_cache(maxsize=1)(lambda: RetinaFace(threads=1))
@@ -62,7 +63,11 @@ class ListClips(PipelineStep):
 
 
 class ClipStep(PipelineStep):
-    """One step for each clip; a video that it cannot use is reported and goes no further."""
+    """One step for each clip; a video that it cannot use is reported and goes no further.
+
+    An error that no sentence was written for is reported with its traceback. What is wrong with the machine
+    and not with the video (OSError, TeacherError) ends the task, so that no good video counts as a bad one.
+    """
 
     type = 'clip'
 
@@ -79,8 +84,11 @@ class ClipStep(PipelineStep):
                     self.apply(source)
             except REJECTED as error:
                 self.preparation.reject(source, self.name, str(error))
-            except BROKEN as error:
-                self.preparation.reject(source, self.name, f'{type(error).__name__}: {error}')
+            except OUTSIDE:
+                raise
+            except Exception as error:  # a broken file may set off anything; the other videos go on
+                reason = f'{type(error).__name__}: {error}'
+                self.preparation.reject(source, self.name, reason, traceback=traceback.format_exc())
             else:
                 self.stat_update('done')
                 yield document

@@ -157,11 +157,12 @@ class Preparation:
         """Frames written."""
         return sum(1 for _ in Path(self.root, 'gt', clip).glob('*.png'))
 
-    def reject(self, source: Source, step: str, reason: str) -> None:
-        """Records why a video makes no clip and removes what was written of it."""
+    def reject(self, source: Source, step: str, reason: str, **details: Any) -> None:
+        """Records why a video makes no clip, with any details, and removes what was written of it."""
         for layer in self.layers():
             self.writer.remove(layer, source.clip)
-        self.records.update(source.clip, status='failed', step=step, reason=reason, source=str(source.path))
+        self.records.update(source.clip, status='failed', step=step, reason=reason, source=str(source.path),
+                            **details)
 
     def finish(self, sources: Sequence[Source]) -> int:
         """Writes meta_info, stats.json and report.csv of what there is; returns the number of good clips."""
