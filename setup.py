@@ -3,15 +3,19 @@
 basicsr 1.4.2 itself is not listed: its own build asks for a second torch and for tb-nightly, which breaks
 tensorboard. Install it with `pip install --no-build-isolation --no-deps -r requirements-nodeps.txt`.
 """
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'gavn/__init__.py').read_text(encoding='utf-8'))[1]
+
 setup(
     name='gavn',
-    version='0.1.0',
+    version=VERSION,
     description='Audio-assisted face video restoration (GAVN) in the BasicSR plugin style',
-    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10,<3.13',

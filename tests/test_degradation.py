@@ -109,6 +109,14 @@ def test_levels_and_aliases() -> None:
     assert D.degradation('blur_k21').value('any') == 21 and D.degradation('sr_x8').value('any') == 8
 
 
+def test_reducing_with_opencv_is_another_layer_with_the_same_factors(pan: list[np.ndarray]) -> None:
+    assert [D.degradation('sr_cv2').value(str(i)) for i in range(50)] == [
+        D.degradation('sr').value(str(i)) for i in range(50)]
+    reduced = [D.degrade(pan[:1], name, 'a')[0][0] for name in ('sr_x4', 'sr_cv2_x4')]
+    assert not np.array_equal(*reduced)
+    assert np.array_equal(reduced[1], D.downscale(pan[:1], 4, 'cv2')[0])
+
+
 def test_records_say_what_made_them(clean: np.ndarray) -> None:
     assert D.degrade([clean], 'car', 'a')[1].keys() == {'layer', 'task', 'crf', 'av', 'libavcodec', 'x264'}
     assert D.degrade([clean], 'blur', 'a')[1].keys() == {'layer', 'task', 'kernel', 'opencv'}

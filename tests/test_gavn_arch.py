@@ -174,7 +174,7 @@ class TestForward:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize('option', ['share_align', 'attention', 'eq9', 'audio_map', 'init'])
+    @pytest.mark.parametrize('option', ['share_align', 'attention', 'eq9', 'audio_map', 'gate', 'init'])
     def test_unknown_choice(self, option):
         with pytest.raises(ValueError, match=f"{option}: 'best' is not one of"):
             tiny(**{option: 'best'})
@@ -326,6 +326,15 @@ class TestPlaces:
         whole = sample_region(maps, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), (14, 14))
         part = sample_region(maps, torch.tensor([[2 / 14, 4 / 14, 6 / 14, 8 / 14]]), (4, 4))
         torch.testing.assert_close(part, whole[..., 4:8, 2:6], rtol=1e-4, atol=1e-5)
+
+    def test_a_gate_weighs_channels_or_pixels(self):
+        features = [torch.randn(2, 8, 4, 4) for _ in range(3)]
+        for gate, weights in (('channel', 8), ('pixel', 1)):
+            fusion = IdentityModule(8, gate=gate).fuse1
+            seen = []
+            fusion.attend_audio.register_forward_hook(lambda *call, seen=seen: seen.append(call[-1]))
+            assert fusion(*features).shape == (2, 8, 4, 4)
+            assert seen[0].shape == (2, weights, 4, 4)
 
     def test_a_tiled_map_is_the_same_everywhere(self):
         module = IdentityModule(8, audio_map='tile').audio

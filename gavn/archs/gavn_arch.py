@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from gavn.archs.gavn_identity import AudioMap, IdentityModule
+from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import keep_the_scale
@@ -21,6 +21,7 @@ CHOICES = {
     'attention': get_args(Attention),
     'eq9': get_args(Weighed),
     'audio_map': get_args(AudioMap),
+    'gate': get_args(Gate),
     'init': get_args(Init),
 }
 
@@ -48,6 +49,7 @@ class GAVN(nn.Module):
         attention: `dot` or `elementwise`: the product of eq. 9.
         eq9: `similarity` (weigh Y) or `literal` (weigh AF, as printed).
         audio_map: `decode` or `tile`: how audio features get their places.
+        gate: `channel` or `pixel`: what the attention of eqs. 14 and 15 weighs.
         use_identity: have the identity module; without it this is the network of training stage 1.
         use_audio: have audio features in eq. 16.
         use_landmark: have landmark features in eq. 16.
@@ -72,6 +74,7 @@ class GAVN(nn.Module):
         attention: Attention = 'dot',
         eq9: Weighed = 'similarity',
         audio_map: AudioMap = 'decode',
+        gate: Gate = 'channel',
         use_identity: bool = True,
         use_audio: bool = True,
         use_landmark: bool = True,
@@ -79,7 +82,8 @@ class GAVN(nn.Module):
         dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
-        _check_choices(share_align=share_align, attention=attention, eq9=eq9, audio_map=audio_map, init=init)
+        _check_choices(share_align=share_align, attention=attention, eq9=eq9, audio_map=audio_map,
+                       gate=gate, init=init)
         if radius < 0 or num_feat % deformable_groups:
             raise ValueError(
                 f'need radius >= 0 and num_feat divisible by deformable_groups, got radius {radius}, '
@@ -97,7 +101,9 @@ class GAVN(nn.Module):
             eq9=eq9,
             dcn_backend=dcn_backend,
         )
-        self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map) if use_identity else None
+        self.identity = None
+        if use_identity:
+            self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map, gate)
         self.reconstruction = Reconstruction(num_feat, tuple(num_reconstruct_block), use_identity)
         if init == 'scaled':
             keep_the_scale(self)

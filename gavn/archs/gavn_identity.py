@@ -16,6 +16,7 @@ from gavn.archs.gavn_temporal import conv3, double, lrelu
 from gavn.utils.landmarks import N_POINTS
 
 AudioMap = Literal['decode', 'tile']
+Gate = Literal['channel', 'pixel']
 Levels = tuple[Tensor, Tensor]  # (k, c, h/2, w/2) and (k, c, h/4, w/4) for k frames of h x w
 AUDIO_GRID = 7  # cells a side that audio is decoded to: one for 32 pixels of the paper's 224
 STEM_WIDTH = 32  # channels where an extractor starts, or all of a narrower network's
@@ -139,10 +140,11 @@ class TiledAudioFeatures(nn.Module):
 class IdentityFusion(nn.Module):
     """Weigh landmark and audio features by attention and join them with the frame's (eqs. 14 to 16)."""
 
-    def __init__(self, num_feat: int, use_landmark: bool, use_audio: bool) -> None:
+    def __init__(self, num_feat: int, use_landmark: bool, use_audio: bool, gate: Gate = 'channel') -> None:
         super().__init__()
-        self.attend_landmark = conv3(2 * num_feat, num_feat) if use_landmark else None
-        self.attend_audio = conv3(2 * num_feat, num_feat) if use_audio else None
+        weights = num_feat if gate == 'channel' else 1
+        self.attend_landmark = conv3(2 * num_feat, weights) if use_landmark else None
+        self.attend_audio = conv3(2 * num_feat, weights) if use_audio else None
         self.conv = conv3((1 + use_landmark + use_audio) * num_feat, num_feat)
         self.res = make_layer(ResidualBlockNoBN, 2, num_feat=num_feat)
 
@@ -166,6 +168,7 @@ class IdentityModule(nn.Module):
         use_audio: take audio features; without them they leave eq. 16.
         use_landmark: the same for landmark features.
         audio_map: `decode` (a map of 7x7 cells, enlarged) or `tile` (one vector everywhere).
+        gate: attention of eqs. 14 and 15: a weight for each `channel`, or one for each `pixel`.
     """
 
     def __init__(
@@ -174,14 +177,15 @@ class IdentityModule(nn.Module):
         use_audio: bool = True,
         use_landmark: bool = True,
         audio_map: AudioMap = 'decode',
+        gate: Gate = 'channel',
     ) -> None:
         super().__init__()
         audio_features = {'decode': SpatialAudioFeatures, 'tile': TiledAudioFeatures}[audio_map]
         self.frame = FrameFeatures(num_feat)
         self.landmark = LandmarkFeatures(num_feat) if use_landmark else None
         self.audio = audio_features(num_feat) if use_audio else None
-        self.fuse1 = IdentityFusion(num_feat, use_landmark, use_audio)
-        self.fuse2 = IdentityFusion(num_feat, use_landmark, use_audio)
+        self.fuse1 = IdentityFusion(num_feat, use_landmark, use_audio, gate)
+        self.fuse2 = IdentityFusion(num_feat, use_landmark, use_audio, gate)
 
     def forward(
         self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor

@@ -106,14 +106,22 @@ class Degradation:
         return self.values[int.from_bytes(digest[:8], 'big') % len(self.values)]
 
 
-_TASKS = {
-    'car': ('crf', compress_crf, range(52)),
-    'blur': ('kernel', gaussian_blur, range(1, 256, 2)),
-    'sr': ('factor', downscale, range(1, 65)),
+# What a layer's name begins with: task, parameter, damage, allowed levels.
+_KINDS = {
+    'car_crf': ('car', 'crf', compress_crf, range(52)),
+    'blur_k': ('blur', 'kernel', gaussian_blur, range(1, 256, 2)),
+    'sr_x': ('sr', 'factor', downscale, range(1, 65)),
+    'sr_cv2_x': ('sr', 'factor', partial(downscale, method='cv2'), range(1, 65)),
 }
 _ALIASES = {'car': 'car_crf45', 'deblur': 'blur'}
-_DRAWN = {'blur': tuple(range(15, 26, 2)), 'sr': tuple(range(2, 9))}
-_LEVEL = re.compile(r'(car_crf|blur_k|sr_x)(\d+)')
+_FACTORS = tuple(range(2, 9))
+# Layers whose clips each draw a level of their own.
+_DRAWN = {
+    'blur': ('blur_k', tuple(range(15, 26, 2))),
+    'sr': ('sr_x', _FACTORS),
+    'sr_cv2': ('sr_cv2_x', _FACTORS),
+}
+_LEVEL = re.compile(rf'({"|".join(_KINDS)})(\d+)')
 
 # What the paper's tables need: the mixed layers and the fixed levels of its table 2.
 NAMES = (
@@ -124,18 +132,19 @@ NAMES = (
 def degradation(name: str) -> Degradation:
     """The damage called `car` (CRF 45), `blur` (kernel 15..25) or `sr` (factor 2..8), or one level.
 
-    A level is named as `car_crf35`, `blur_k21` or `sr_x4`, any that the parameter allows.
+    A level is named as `car_crf35`, `blur_k21` or `sr_x4`, any that the parameter allows. `sr_cv2` and
+    `sr_cv2_x4` are reduced by OpenCV, which aliases (see `downscale`).
 
     Raises ValueError for any other name, with the nearest that exists.
     """
     layer = _ALIASES.get(name, name)
     level = _LEVEL.fullmatch(layer)
-    task = layer.partition('_')[0]
-    if layer not in _DRAWN and not (level and int(level[2]) in _TASKS[task][2]):
+    kind, values = _DRAWN.get(layer) or ((level[1], (int(level[2]),)) if level else (None, ()))
+    if kind is None or not set(values) <= set(_KINDS[kind][3]):
         near = difflib.get_close_matches(name, [*NAMES, *_ALIASES], 1, 0)[0]
         raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
-    parameter, damage, _ = _TASKS[task]
-    return Degradation(layer, task, parameter, _DRAWN.get(layer) or (int(level[2]),), damage)
+    task, parameter, damage, _ = _KINDS[kind]
+    return Degradation(layer, task, parameter, values, damage)
 
 
 def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], dict[str, int | str]]:
