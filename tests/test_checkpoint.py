@@ -142,11 +142,12 @@ def test_bundle_round_trip(tmp_path):
     network, detector = Small(), PFLDAV()
     options = {'type': 'Small', 'width': 4, 'extra': None}
     networks = {'network_g': (options, network), 'network_l': ({'type': 'PFLDAV'}, detector)}
-    meta = {'task': 'deblur', 'network_inputs': ['lq', 'audio'], 'versions': {'gavn': '0'}}
+    meta = {'task': 'deblur', 'network_inputs': ['lq', 'audio']}
     save_bundle(tmp_path / 'b.safetensors', networks, meta)
     got, states = load_bundle(tmp_path / 'b.safetensors')
     assert got['networks'] == {'network_g': options, 'network_l': {'type': 'PFLDAV'}}
     assert {key: got[key] for key in meta} == meta
+    assert got['versions'].keys() == {'gavn', 'python', 'torch', 'basicsr'}
     assert equal(states['network_g'], network.state_dict())
     assert equal(states['network_l'], detector.state_dict())
     assert equal(load_state(tmp_path / 'b.safetensors', key='network_l'), detector.state_dict())

@@ -1,5 +1,4 @@
 """Training and validation on video with sound, for any registered network."""
-import platform
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-import gavn
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.models.phased_model import PhasedModel
 from gavn.models.validation import ClipValidation
@@ -135,9 +133,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
             networks['network_l'] = self.opt['network_l'], self.net_l
         meta = {'task': self.opt['datasets']['train'].get('degradation'),
                 'network_inputs': list(self.inputs), 'window': self.opt.get('window'),
-                'sources': {self.opt['name']: f'iteration {self.iteration}'},
-                'versions': {'gavn': gavn.__version__, 'python': platform.python_version(),
-                             'torch': torch.__version__}}
+                'sources': {self.opt['name']: f'iteration {self.iteration}'}}
         save_bundle(Path(self.opt['path']['models'], f'restore_{label}.safetensors'), networks, meta)
 
     def _released(self) -> tuple[dict[str, Any], nn.Module]:

@@ -1,9 +1,7 @@
 """Face crops and sound in, restored face crops out: networks and windows, no video files."""
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import gavn
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils.audio import silence
@@ -118,10 +115,8 @@ class Restorer:
     def save(self, path: PathLike) -> None:
         """Writes networks and options as a bundle for `load`."""
         recipe = self.recipe
-        versions = {name: importlib.metadata.version(name) for name in ('torch', 'basicsr')}
         meta = {'task': recipe.task, 'network_inputs': list(recipe.inputs), 'window': recipe.window,
-                'sources': self.weights,
-                'versions': {'gavn': gavn.__version__, 'python': platform.python_version(), **versions}}
+                'sources': self.weights}
         networks = {name: (recipe.networks[name], network) for name, network in self.networks.items()}
         save_bundle(path, networks, meta)
 

@@ -5,9 +5,11 @@ state dictionaries (`.pth` or `.safetensors`) and bundles. A bundle is one safet
 restoration needs: its tensors are named `<network>/<parameter>`, its header carries the networks' options and
 the facts about their training as JSON.
 """
+import importlib.metadata
 import json
 import os
 import pickle
+import platform
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import gavn
 from gavn.utils.files import atomic_path
 
 State = dict[str, Tensor]
@@ -110,7 +113,8 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
         path: should end in `.safetensors`.
         networks: by name (`network_g`, `network_l`): the option dictionary (`type` and its arguments) and the
             network with its weights.
-        meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `versions` ...
+        meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `sources` ...; versions
+            of the tools are added.
 
     Raises ValueError for a name with a slash in it, TypeError for options that JSON cannot hold.
     """
@@ -120,11 +124,16 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
             raise ValueError(f'{name!r} cannot name a network in a bundle')
         for key, value in network.state_dict().items():
             tensors[f'{name}/{key}'] = value.detach().cpu().contiguous().clone()
-    options = {**meta, 'format': BUNDLE_FORMAT,
+    options = {**meta, 'versions': _versions(), 'format': BUNDLE_FORMAT,
                'networks': {name: dict(option) for name, (option, _) in networks.items()}}
     header = {_HEADER: json.dumps(options, sort_keys=True)}
     with atomic_path(path) as part:
         save_file(tensors, part, metadata=header)
+
+
+def _versions() -> dict[str, str]:
+    tools = {name: importlib.metadata.version(name) for name in ('torch', 'basicsr')}
+    return {'gavn': gavn.__version__, 'python': platform.python_version(), **tools}
 
 
 def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
