@@ -36,8 +36,9 @@ def unbroken(place, tmp_path_factory):
 
 
 def weights_of(run: Path, name: str = 'net_g_latest') -> dict[str, torch.Tensor]:
-    groups = torch.load(run / 'models' / f'{name}.pth', weights_only=True)
-    return {f'{group}.{key}': value for group, state in groups.items() for key, value in state.items()}
+    file = torch.load(run / 'models' / f'{name}.pth', weights_only=True)
+    groups = ('params', 'params_ema')
+    return {f'{group}.{key}': value for group in groups for key, value in file[group].items()}
 
 
 def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:

@@ -1,5 +1,4 @@
 """Training and validation on video with sound, for any registered network."""
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
         self._log_size()
         if self.is_train:
             self.prepare_training(self.net_g)
-            if self.ema_decay > 0:
-                self.net_g_ema = self._build_average()
+            self.start_averaging(self.net_g, file=opt['path'].get('pretrain_network_g'))
 
     def _new_network(self) -> nn.Module:
         with building('network_g'):
@@ -74,14 +72,6 @@ class AVVideoModel(ClipValidation, PhasedModel):
             detector = build_network(self.opt['network_l'])
         load_strict(detector, load_state(path), path)
         return detector.to(self.device).eval().requires_grad_(False)
-
-    def _build_average(self) -> nn.Module:
-        """The network with averaged weights; at the start of training those of `net_g`, else resumed."""
-        average = deepcopy(self.net_g).eval().requires_grad_(False)
-        if self.opt['path'].get('resume_state'):
-            path = self.opt['path']['pretrain_network_g']
-            load_strict(average, load_state(path, 'params_ema'), path)
-        return average
 
     def _log_size(self) -> None:
         def size(part: nn.Module) -> int:

@@ -1,5 +1,4 @@
 """Training of the landmark detector."""
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,8 +100,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
             with building('train.jitter'):
                 self.jitter = Jitter(**opt['train'].get('jitter') or {})
             self.prepare_training(self.net_g)
-            if self.ema_decay > 0:
-                self.net_g_ema = self._build_average()
+            self.start_averaging(self.net_g, 'detector', opt['path'].get('pretrain_network_l'))
 
     def _load(self) -> None:
         """The detector's weights if the options name any; when resuming, the pose net's from that file."""
@@ -116,14 +114,6 @@ class LandmarkModel(ClipValidation, PhasedModel):
             raise OptionError('path.pretrain_network_l names no weights to test: give a net_l_*.pth')
         if path.get('resume_state'):
             load_strict(self.net_g.pose, load_state(file, 'auxiliary'), file)
-
-    def _build_average(self) -> nn.Module:
-        """The network with averaged weights; at the start of training those of `net_g`, else resumed."""
-        average = deepcopy(self.net_g).eval().requires_grad_(False)
-        if self.opt['path'].get('resume_state'):
-            file = self.opt['path']['pretrain_network_l']
-            load_strict(average.detector, load_state(file, 'params_ema'), file)
-        return average
 
     @property
     def net_l(self) -> nn.Module:

@@ -1,5 +1,6 @@
 """Training in phases: what is trained, how fast, and what the log tells, for any network and loss."""
 from collections import OrderedDict
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
+from gavn.utils.checkpoint import load_state, load_strict
 from gavn.utils.option_file import OptionError, building
 from gavn.utils.option_sections import PhasedTrainOptions
 
@@ -55,6 +57,17 @@ class PhasedModel(BaseModel):
         self.lr_factors = [factor for _, factor in groups]
         return self.get_optimizer(settings.pop('type'), [{'params': p} for p, _ in groups],
                                   lr=self.schedule.lr(1), **settings)
+
+    def start_averaging(self, network: nn.Module, part: str = '', file: str | None = None) -> None:
+        """Sets `net_g_ema`, if `train.ema_decay` asks for it, to the weights that training starts from.
+
+        On resuming, its part of that name (empty: all of it) takes the averaged ones of `file`.
+        """
+        if self.ema_decay <= 0:
+            return
+        self.net_g_ema = deepcopy(network).eval().requires_grad_(False)
+        if self.opt['path'].get('resume_state'):
+            load_strict(self.net_g_ema.get_submodule(part), load_state(file, 'params_ema'), file)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Restores the optimizer's moments; its settings stay those of the option file."""
