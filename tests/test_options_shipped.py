@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
 from gavn.mends.options import catalogue
+from gavn.mends.sampling import divide
 from gavn.models.schedule import Schedule
 from gavn.models.training import check_phases, train_only
 from gavn.utils.option_file import read_options
@@ -71,7 +72,8 @@ def test_a_shipped_file_is_valid_and_builds_its_networks(path):
         assert layout_of(networks['network_g'], options.get('window'))
         assert ('landmarks' in options['network_inputs']) == ('network_l' in networks)
     if 'train' in options:
-        schedule = Schedule(options['train']['phases'], options['train'].get('warmup_iter', -1), 10)
+        divide(1000, options['datasets']['train'], {**options, 'dist': False, 'num_gpu': 0, 'world_size': 1})
+        schedule = Schedule(options['train']['phases'], options['train'].get('warmup_iter', -1))
         assert schedule.total > 0 and build_loss(options['train']['pixel_opt'])
         if 'network_g' in networks:
             check_phases(networks['network_g'], schedule.phases)

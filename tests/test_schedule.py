@@ -14,15 +14,15 @@ from gavn.ops import DeformableAlignPack
 from gavn.utils.option_file import OptionError
 
 PAPER = [
-    {'name': 'temporal', 'epochs': 20, 'lr': 4e-4, 'train': ['temporal', 'reconstruction'],
+    {'name': 'temporal', 'iters': 200, 'lr': 4e-4, 'train': ['temporal', 'reconstruction'],
      'temporal_only': True},
-    {'name': 'warmup', 'epochs': 5, 'lr': 4e-4, 'train': ['identity', 'reconstruction']},
-    {'name': 'finetune', 'epochs': 15, 'lr': 2e-4},
+    {'name': 'warmup', 'iters': 50, 'lr': 4e-4, 'train': ['identity', 'reconstruction']},
+    {'name': 'finetune', 'iters': 150, 'lr': 2e-4},
 ]
 
 
-def test_epochs_become_iterations_and_switches_fall_between_them():
-    schedule = Schedule(PAPER, iters_per_epoch=10)
+def test_switches_fall_between_iterations():
+    schedule = Schedule(PAPER)
     assert schedule.total == 400
     names = {i: schedule.phase(i).name for i in (1, 200, 201, 250, 251, 400)}
     assert names == {1: 'temporal', 200: 'temporal', 201: 'warmup', 250: 'warmup', 251: 'finetune',
@@ -32,16 +32,11 @@ def test_epochs_become_iterations_and_switches_fall_between_them():
 
 
 def test_learning_rate_is_a_function_of_the_iteration_with_one_linear_rise():
-    schedule = Schedule(PAPER, warmup_iter=100, iters_per_epoch=10)
+    schedule = Schedule(PAPER, warmup_iter=100)
     rates = [schedule.lr(i) for i in (1, 50, 100, 101, 250, 251, 400)]
     assert rates == pytest.approx([4e-6, 2e-4, 4e-4, 4e-4, 4e-4, 2e-4, 2e-4])
     assert schedule.lr(50) == schedule.lr(50)  # asking changes nothing
-    assert Schedule(PAPER, -1, 10).lr(1) == 4e-4
-
-
-def test_iterations_resolved_elsewhere_win_over_epochs():
-    schedule = Schedule([{'name': 'all', 'epochs': 2, 'iters': 7, 'lr': 1}])
-    assert schedule.total == 7
+    assert Schedule(PAPER, -1).lr(1) == 4e-4
 
 
 @pytest.mark.parametrize(('phases', 'words'), [

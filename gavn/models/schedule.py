@@ -42,22 +42,21 @@ class Schedule:
     """Consecutive phases; iterations count from 1 as in BasicSR.
 
     Args:
-        phases: mappings {name, lr, iters | epochs, train, temporal_only}, `train.phases` of an option file.
+        phases: mappings {name, lr, iters, train, temporal_only}: `train.phases` of an option file, epochs
+            turned into iterations (by `gavn.mends.sampling.divide`, which knows the training data).
         warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
-        iters_per_epoch: how many iterations an epoch has, for phases given in epochs.
 
     Raises ValueError for no phases, and for one without a length.
     """
 
-    def __init__(self, phases: Sequence[Mapping[str, Any]], warmup_iter: int = 0,
-                 iters_per_epoch: int | None = None) -> None:
+    def __init__(self, phases: Sequence[Mapping[str, Any]], warmup_iter: int = 0) -> None:
         if not phases:
             raise ValueError('train.phases is empty: name at least one phase')
         self.warmup_iter = warmup_iter
         self.phases: list[Phase] = []
         for entry in phases:
             self.phases.append(Phase(
-                name=entry['name'], lr=float(entry['lr']), iters=_length(entry, iters_per_epoch),
+                name=entry['name'], lr=float(entry['lr']), iters=_length(entry),
                 start=self.total, train=tuple(entry.get('train') or ()),
                 temporal_only=entry.get('temporal_only', False)))
 
@@ -76,14 +75,10 @@ class Schedule:
         return self.phase(iteration).lr * rise
 
 
-def _length(entry: Mapping[str, Any], iters_per_epoch: int | None) -> int:
-    name = entry['name']
-    if entry.get('iters') is not None:
-        iters = int(entry['iters'])
-    elif entry.get('epochs') is not None and iters_per_epoch is not None:
-        iters = int(entry['epochs'] * iters_per_epoch)
-    else:
+def _length(entry: Mapping[str, Any]) -> int:
+    name, iters = entry['name'], entry.get('iters')
+    if iters is None:
         raise ValueError(f'phase {name}: its length is unknown; give `iters`, or `epochs` with training data')
-    if iters < 1:
+    if int(iters) < 1:
         raise ValueError(f'phase {name} lasts {iters} iterations; it needs at least one')
-    return iters
+    return int(iters)
