@@ -31,10 +31,14 @@ class PrefetchGenerator:
         return self
 
     def __next__(self) -> Any:
-        item = self.ahead.popleft().result()
-        self.ahead.append(self._read())
+        item = self.ahead.popleft().result() if self.ahead else _END
         if item is _END:
+            # Persistent workers begin the next epoch with the same iterator: a read still under way would
+            # take a batch of it away.
+            self.thread.shutdown(cancel_futures=True)
+            self.ahead.clear()
             raise StopIteration
+        self.ahead.append(self._read())
         return item
 
 
