@@ -105,12 +105,12 @@ def locate(path: str, root: Path) -> Path | None:
 
 def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
     """Makes paths of data, weights and states absolute; raises OptionError if one does not exist."""
-    problems = []
+    problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
     for section, key in _inputs(opt):
         place = locate(section[key[-1]], root)
         if place is None:
             problems.append(f'{source.place(key)}: {dotted(key)}: {section[key[-1]]} does not exist '
-                            f'(looked in {Path.cwd()} and {root})')
+                            f'(looked in {places})')
         else:
             section[key[-1]] = str(place.absolute())
     if problems:
