@@ -100,16 +100,17 @@ class Restorer:
         options, _ = read_options(opt_path)
         recipe = Recipe.parse(options, opt_path)
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
-        states, sums = {}, {}
+        loaded, sums = {}, {}
         for name in recipe.networks:
             path = given[name] or files[name]
             if not path:
                 raise CheckpointError(f'no weights for {name}: {opt_path} names none\ngive their file')
-            recipe.networks[name], states[path] = load_trained(path, recipe.networks[name])
+            recipe.networks[name], state = load_trained(path, recipe.networks[name])
+            loaded[name] = state, str(path)
             sums[str(path)] = sha256(path)
         networks = recipe.build()
-        for network, (path, state) in zip(networks.values(), states.items(), strict=True):
-            load_strict(network, state, str(path))
+        for name, network in networks.items():
+            load_strict(network, *loaded[name])
         return cls(recipe, networks, device, dtype, batch, sums)
 
     def save(self, path: PathLike) -> None:

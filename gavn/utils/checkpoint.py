@@ -76,12 +76,13 @@ def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = N
     That is all of it, but for a checkpoint of GAVN's first stage: its identity module, and what reads that,
     wait for the second stage and must not restore yet. Raises CheckpointError as `load_state` does.
     """
-    state, path = load_state(path, key), Path(path)
-    waiting = () if path.suffix == '.safetensors' else tuple(_read_pickle(path).get(WAITING, ()))
-    if not waiting:
-        return dict(options), state
-    return ({**options, 'use_identity': False},
-            {name: value for name, value in state.items() if not name.startswith(waiting)})
+    path = _existing(path)
+    if path.suffix == '.safetensors':
+        return dict(options), load_state(path, key)
+    content = _read_pickle(path)
+    state, waiting = _strip_parallel(_choose(content, key, path)), tuple(content.get(WAITING, ()))
+    trained = {name: value for name, value in state.items() if not name.startswith(waiting)}
+    return {**options, 'use_identity': False} if waiting else dict(options), trained
 
 
 def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
