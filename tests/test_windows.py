@@ -10,7 +10,7 @@ from torch import Tensor
 from gavn.utils.windows import Layout, reflect, run
 
 LAYOUTS = [Layout(1, 0, 'frame'), Layout(1, 2, 'centre'), Layout(1, 2), Layout(3, 2), Layout(5, 2),
-           Layout(7, 0), Layout(4, 5)]
+           Layout(7, 0), Layout(4, 5), Layout(4, 1, 'clip'), Layout(6, 0, 'clip')]
 
 
 def make_clip(length: int) -> list[dict[str, Tensor]]:
@@ -30,6 +30,10 @@ def forward_for(layout: Layout):
         assert batch['lq'].shape[:2] == (n, layout.inputs) and batch['audio'].shape == (n, m, 1, 2)
         mixed = torch.einsum('t,ntchw->nchw', weights, batch['lq'])
         sound = batch['audio'].mean((2, 3))[:, :, None, None, None]
+        if layout.mode == 'clip':  # the context comes back, with something of its own
+            seen = torch.full_like(batch['lq'], -1.)
+            seen[:, c:c + m] = batch['lq'][:, c:c + m] + mixed[:, None] + sound
+            return seen
         frames = batch['lq'][:, c:c + m] + mixed[:, None] + sound
         return frames[:, 0] if layout.mode == 'centre' else frames
 
@@ -71,7 +75,7 @@ def test_batch_changes_nothing(layout: Layout, length: int):
 @pytest.mark.parametrize('layout', LAYOUTS, ids=str)
 def test_identity_returns_each_frame_once_in_order(layout: Layout):
     def middle(batch: dict[str, Tensor]) -> Tensor:
-        if layout.mode == 'frame':
+        if layout.mode in ('frame', 'clip'):
             return batch['lq']
         frames = batch['lq'][:, layout.context:layout.context + layout.outputs]
         return frames[:, 0] if layout.mode == 'centre' else frames
@@ -140,5 +144,7 @@ def test_layout_refuses(arguments):
 
 
 def test_wrong_number_of_frames_is_an_error():
-    with pytest.raises(ValueError, match='3 output frames'):
+    with pytest.raises(ValueError, match='1 windows of 3 frames'):
         list(run(lambda b: b['lq'], make_clip(9), Layout(3, 2)))
+    with pytest.raises(ValueError, match='1 windows of 7 frames'):
+        list(run(lambda b: b['lq'][:, 2:5], make_clip(9), Layout(3, 2, 'clip')))

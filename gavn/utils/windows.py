@@ -1,8 +1,8 @@
 """From a clip of any length to the windows a network takes, and back: every frame once, in order.
 
 One driver serves validation and restoration. The kinds of network differ by one word: `sequence` networks
-turn `outputs + 2 * context` frames into the `outputs` in the middle, `centre` networks return the middle one
-alone, and `frame` networks see one frame at a time.
+turn `outputs + 2 * context` frames into the `outputs` in the middle, `clip` networks return all that they see,
+`centre` networks the middle one alone, and `frame` networks see one frame at a time.
 """
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-MODES = ('sequence', 'centre', 'frame')
+MODES = ('sequence', 'clip', 'centre', 'frame')
 CONTEXT = 2  # frames at either end of GAVN's windows that are seen but not restored
 Sample = dict[str, Tensor]
 
@@ -23,7 +23,8 @@ class Layout:
     Attributes:
         outputs: frames that one window yields; windows stand this far apart.
         context: further frames that the network sees on either side of those.
-        mode: `sequence`, `centre` (one output) or `frame` (one output, no context).
+        mode: `sequence`; `clip` (the context is restored as well, and dropped); `centre` (one output); `frame`
+            (one output, no context).
 
     Raises ValueError for a mode that is not known or counts that do not fit it.
     """
@@ -37,7 +38,7 @@ class Layout:
             raise ValueError(f'window mode {self.mode!r} is not one of {", ".join(MODES)}')
         if self.outputs < 1 or self.context < 0:
             raise ValueError(f'no window has {self.outputs} outputs and {self.context} frames of context')
-        if self.mode != 'sequence' and self.outputs != 1:
+        if self.mode in ('centre', 'frame') and self.outputs != 1:
             raise ValueError(f'a {self.mode} network yields one frame a window, not {self.outputs}')
         if self.mode == 'frame' and self.context:
             raise ValueError(f'a frame network sees no neighbours, but context is {self.context}')
@@ -136,8 +137,9 @@ def run(forward: Callable[[Sample], Tensor], clip: Iterable[Sample], layout: Lay
 
     Args:
         forward: takes a batch {'lq': (n, t, 3, h, w), other: (n, m, ...)} with t = `layout.inputs` and
-            m = `layout.outputs`, and returns (n, m, 3, h, w). In mode `centre` it returns (n, 3, h, w); in
-            mode `frame` it also receives (n, 3, h, w) and (n, ...), without the time axis.
+            m = `layout.outputs`, and returns (n, m, 3, h, w). In mode `clip` it returns (n, t, 3, h, w), in mode
+            `centre` (n, 3, h, w); in mode `frame` it also receives (n, 3, h, w) and (n, ...), without the time
+            axis.
         clip: per frame {'lq': (3, h, w), other: (...)}, the same keys and shapes throughout; may be empty.
         layout: how windows lie over the clip.
         batch: windows per call of `forward`.
@@ -147,10 +149,11 @@ def run(forward: Callable[[Sample], Tensor], clip: Iterable[Sample], layout: Lay
     """
     for inputs, counts in _batches(_windows(clip, layout), layout, batch):
         result = forward(inputs)
-        if layout.mode != 'sequence':
+        if layout.mode in ('centre', 'frame'):
             result = result.unsqueeze(1)
-        if result.shape[:2] != (len(counts), layout.outputs):
+        first, expected = (layout.context, layout.inputs) if layout.mode == 'clip' else (0, layout.outputs)
+        if result.shape[:2] != (len(counts), expected):
             raise ValueError(f'the network returned {tuple(result.shape)} for {len(counts)} windows of '
-                             f'{layout.outputs} output frames ({layout.mode})')
+                             f'{expected} frames ({layout.mode})')
         for count, frames in zip(counts, result, strict=True):
-            yield from frames[:count]
+            yield from frames[first:first + count]
