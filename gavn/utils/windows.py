@@ -1,8 +1,8 @@
 """From a clip of any length to the windows a network takes, and back: every frame once, in order.
 
 One driver serves validation and restoration. The kinds of network differ by one word: `sequence` networks
-turn `outputs + 2 * context` frames into the `outputs` in the middle, `clip` networks return all that they see,
-`centre` networks the middle one alone, and `frame` networks see one frame at a time.
+turn `outputs + 2 * context` frames into the `outputs` in the middle, `clip` networks return all frames that
+they see, `centre` networks the middle one alone, and `frame` networks see one frame at a time.
 """
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Layout:
     Attributes:
         outputs: frames that one window yields; windows stand this far apart.
         context: further frames that the network sees on either side of those.
-        mode: `sequence`; `clip` (the context is restored as well, and dropped); `centre` (one output); `frame`
-            (one output, no context).
+        mode: `sequence`; `clip` (the context is restored as well, and dropped); `centre` (one output);
+            `frame` (one output, no context).
 
     Raises ValueError for a mode that is not known or counts that do not fit it.
     """
@@ -137,9 +137,9 @@ def run(forward: Callable[[Sample], Tensor], clip: Iterable[Sample], layout: Lay
 
     Args:
         forward: takes a batch {'lq': (n, t, 3, h, w), other: (n, m, ...)} with t = `layout.inputs` and
-            m = `layout.outputs`, and returns (n, m, 3, h, w). In mode `clip` it returns (n, t, 3, h, w), in mode
-            `centre` (n, 3, h, w); in mode `frame` it also receives (n, 3, h, w) and (n, ...), without the time
-            axis.
+            m = `layout.outputs`, and returns (n, m, 3, h, w). In mode `clip` it returns (n, t, 3, h, w), in
+            mode `centre` (n, 3, h, w); in mode `frame` it also receives (n, 3, h, w) and (n, ...), without
+            the time axis.
         clip: per frame {'lq': (3, h, w), other: (...)}, the same keys and shapes throughout; may be empty.
         layout: how windows lie over the clip.
         batch: windows per call of `forward`.
