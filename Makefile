@@ -24,7 +24,7 @@ $(VENV)/.demo: $(VENV)/.base
 	touch $@
 
 $(VENV)/.test: $(VENV)/.base
-	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,test]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,test]'
 	touch $@
 
 $(VENV)/.base: setup.py constraints.txt requirements-nodeps.txt

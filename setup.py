@@ -29,6 +29,7 @@ setup(
     ],
     extras_require={
         'demo': ['scikit-image'],
+        'evaluate': ['lpips', 'pytorch-msssim', 'matplotlib'],  # `gavn evaluate`, tables and figures
         'prepare': ['datatrove', 'numba'],  # numba: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'mmcv': ['mmcv-full==1.7.2'],
