@@ -1,0 +1,192 @@
+"""The CSV that every evaluation writes and every table reads: one row per clip and method, with its origin.
+
+Columns: `LEADING`, the metrics, `TRAILING`. After the clips of a method come its mean and its standard
+deviation over clips, in which every clip counts once. An empty cell of a metric says that it does not apply
+(the PSNR of the ground truth); `n/a` that it could not be measured, for the reason in `notes`.
+"""
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gavn.utils.files import atomic_path
+
+LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
+METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync_c', 'sync_d', 'nme',
+                  'nme_mouth', 'warp', 'id')  # the usual ones, in the order in which they stand
+TRAILING = ('option_file', 'checkpoint', 'parameters', 'gmacs', 'fps', 'iterations', 'minutes', 'notes')
+DEGRADED, TRUTH = 'degraded input', 'ground truth'  # the methods that every other one is compared with
+MEAN, STD = 'mean', 'std'  # stand as `clip` in the rows that sum up
+NOT_MEASURED = 'n/a'
+BETWEEN_NOTES = ' | '
+_COUNTS = ('parameters', 'iterations')
+_FIGURES = ('gmacs', 'fps', 'minutes')
+
+
+class ResultsError(Exception):
+    """A file of results cannot be read; the message names the file and what is wrong in it."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a row was measured on, and what was measured; None and '' where that is not known.
+
+    Attributes:
+        dataset: name of the data set's folder, or of the one that was evaluated.
+        degradation: layer of the input, '' where it was not made by us.
+        method: as tables show it, or one of `DEGRADED` and `TRUTH`.
+        option_file: relative to the project's folder.
+        checkpoint: first 12 hexadecimal digits of the SHA-256 of the weights.
+        parameters: of the network.
+        gmacs: multiplications with an addition, in 10^9 per output frame of 224 x 224.
+        fps: frames a second of the network alone, in this evaluation.
+        iterations, minutes: how long the weights were trained.
+    """
+
+    dataset: str
+    degradation: str
+    method: str
+    option_file: str = ''
+    checkpoint: str = ''
+    parameters: int | None = None
+    gmacs: float | None = None
+    fps: float | None = None
+    iterations: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip of one method, or the mean or standard deviation of all of them.
+
+    Attributes:
+        run: what was measured.
+        clip: its name, or `MEAN` or `STD`.
+        frames: of the clip; of all clips in the rows that sum up.
+        values: by metric column; None where it could not be measured, absent where it does not apply.
+        notes: why something could not be measured, in words on one line.
+    """
+
+    run: RunInfo
+    clip: str
+    frames: int
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    notes: str = ''
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether this is a clip's own row."""
+        return self.clip not in (MEAN, STD)
+
+
+def check_names(clips: Iterable[str]) -> None:
+    """Raises ValueError for a clip that is called like a row that sums up."""
+    if taken := sorted({MEAN, STD}.intersection(clips)):
+        raise ValueError(f'a clip is called {taken[0]!r}, as is a row of every table of results: rename it')
+
+
+def summarize(rows: Sequence[Row]) -> list[Row]:
+    """The rows of clips of one method, then their mean and their standard deviation (of the population).
+
+    Where some clips could not be measured, the mean is that of the others, and its notes say so.
+    """
+    columns = dict.fromkeys(column for row in rows for column in row.values)
+    found = {column: [row.values[column] for row in rows if row.values.get(column) is not None]
+             for column in columns}
+    notes = [f'{column}: from {len(values)} of {len(rows)} clips' for column, values in found.items()
+             if 0 < len(values) < sum(column in row.values for row in rows)]
+    notes += dict.fromkeys(row.notes for row in rows if row.notes)
+    frames = sum(row.frames for row in rows)
+
+    def of(clip: str, function: Any) -> Row:
+        values = {column: float(function(values)) if values else None for column, values in found.items()}
+        return Row(rows[0].run, clip, frames, values, BETWEEN_NOTES.join(notes))
+    return [*rows, of(MEAN, np.mean), of(STD, np.std)]
+
+
+def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row]:
+    """Writes rows of clips, method by method, each method's followed by its mean and standard deviation.
+
+    The file is whole or absent. Returns all that was written. Raises ValueError where a clip is called like a
+    row that sums up, or a value is not finite.
+    """
+    methods: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        methods.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
+    check_names(row.clip for group in methods.values() for row in group)
+    written = [row for group in methods.values() for row in summarize(group)]
+    present = dict.fromkeys(column for row in written for column in row.values)
+    metrics = [*(c for c in METRIC_COLUMNS if c in present), *(c for c in present if c not in METRIC_COLUMNS)]
+    with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, [*LEADING, *metrics, *TRAILING], restval='')
+        writer.writeheader()
+        writer.writerows(_cells(row) for row in written)
+    return written
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    run = {entry.name: getattr(row.run, entry.name) for entry in fields(RunInfo)}
+    cells = {name: '' if value is None else value for name, value in run.items()}
+    for column, value in row.values.items():
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f'{row.run.method}, {row.clip}: {column} is {value}')
+        cells[column] = NOT_MEASURED if value is None else value
+    return cells | {'clip': row.clip, 'frames': row.frames, 'notes': row.notes}
+
+
+def read_results(path: str | os.PathLike[str], metrics: Collection[str] = ()) -> list[Row]:
+    """All rows of a file of results, those that sum up among them (see `Row.is_clip`).
+
+    Raises ResultsError, with the file and the line, for a file that cannot be read, that lacks one of the
+    fixed columns or of `metrics`, or that holds something else where a number belongs.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline='', encoding='utf-8') as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            _check_header(header, path, metrics)
+            return [_row(header, cells, f'{path}, line {reader.line_num}') for cells in reader if cells]
+    except OSError as error:
+        raise ResultsError(f'cannot read the results {path}: {error.strerror}') from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f'{path} is no CSV: {error}') from error
+
+
+def _check_header(header: Sequence[str], path: Path, metrics: Collection[str]) -> None:
+    if missing := [column for column in (*LEADING, *metrics, *TRAILING) if column not in header]:
+        raise ResultsError(f'{path} lacks the columns {", ".join(missing)}\nit is something else, or was '
+                           'made without these metrics: make it anew with gavn test or gavn evaluate')
+    if twice := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
+        raise ResultsError(f'{path} has the column {twice[0]!r} twice')
+
+
+def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
+    if len(cells) != len(header):
+        raise ResultsError(f'{place}: {len(cells)} cells under {len(header)} columns')
+    named = dict(zip(header, cells, strict=True))
+    run: dict[str, Any] = {entry.name: named.pop(entry.name) for entry in fields(RunInfo)}
+    run |= {name: int(_number(run[name], place, name, int)) if run[name] else None for name in _COUNTS}
+    run |= {name: _number(run[name], place, name) if run[name] else None for name in _FIGURES}
+    clip, notes = named.pop('clip'), named.pop('notes')
+    frames = int(_number(named.pop('frames'), place, 'frames', int))
+    values = {name: None if cell == NOT_MEASURED else _number(cell, place, name)
+              for name, cell in named.items() if cell}
+    return Row(RunInfo(**run), clip, frames, values, notes)
+
+
+def _number(text: str, place: str, column: str, kind: type = float) -> float:
+    try:
+        value = kind(text)
+        if not math.isfinite(value):
+            raise ValueError(text)
+    except ValueError:
+        raise ResultsError(f'{place}: {column} is {text!r}, not a {"whole " * (kind is int)}number') from None
+    return value
