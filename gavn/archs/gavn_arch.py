@@ -2,8 +2,6 @@
 
 from typing import Literal, get_args
 
-import torch
-import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
@@ -11,6 +9,7 @@ from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import keep_the_scale
+from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import CONTEXT, Layout
 
@@ -109,6 +108,11 @@ class GAVN(nn.Module):
             keep_the_scale(self)
 
     @property
+    def any_length(self) -> bool:
+        """Whether it can be trained on windows of other lengths than its `layout` has."""
+        return self.inject
+
+    @property
     def layout(self) -> Layout:
         """How the network lies over a clip: 2N+1 outputs, two more frames on either side.
 
@@ -151,7 +155,8 @@ class GAVN(nn.Module):
             lq, audio if use_identity else None, landmarks if use_identity else None, use_identity
         )
         height, width = lq.shape[-2:]
-        frames, region = _pad(lq, region)
+        frames = pad_to_multiple(lq, MULTIPLE)
+        region = padded_region(region, lq, frames)
         restored_frames = frames[:, CONTEXT:-CONTEXT]
 
         temporal = self.temporal(frames)  # (1)
@@ -198,19 +203,3 @@ def _check_choices(**given: str) -> None:
     for name, value in given.items():
         if value not in CHOICES[name]:
             raise ValueError(f'{name}: {value!r} is not one of {", ".join(CHOICES[name])}')
-
-
-def _pad(lq: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Pad right and below to multiples of 16, and widen the region by as much."""
-    n, _, _, height, width = lq.shape
-    right, below = -width % MULTIPLE, -height % MULTIPLE
-    if region is None:
-        region = lq.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(n, 4)
-    if not right and not below:
-        return lq, region
-    x0, y0, x1, y1 = region.unbind(1)
-    wider = torch.stack(
-        [x0, y0, x0 + (x1 - x0) * (1 + right / width), y0 + (y1 - y0) * (1 + below / height)], dim=1
-    )
-    mode = 'reflect' if right < width and below < height else 'replicate'
-    return F.pad(lq.flatten(0, 1), (0, right, 0, below), mode).unflatten(0, lq.shape[:2]), wider
