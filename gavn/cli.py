@@ -36,17 +36,20 @@ def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace
     from gavn.pipeline.video import TargetError
     from gavn.utils.checkpoint import CheckpointError
     from gavn.utils.media import MediaError
+    from gavn.utils.model_store import ModelError
     from gavn.utils.option_file import OptionError
     codes = {  # the first that fits counts
         NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
-        RestoreError: WEIGHTS, TargetError: USAGE, OptionError: USAGE, DemoError: FAILED, OSError: FAILED}
+        RestoreError: WEIGHTS, ModelError: WEIGHTS, TargetError: USAGE, OptionError: USAGE,
+        DemoError: FAILED, OSError: FAILED}
     try:
         job(args)
     except tuple(codes) as error:
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
         return next(code for kind, code in codes.items() if isinstance(error, kind))
-    except KeyboardInterrupt:
-        print('\ninterrupted: no unfinished output is left behind', file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f'\n{stop}' if stop.args else '\ninterrupted: no unfinished output is left behind',
+              file=sys.stderr)
         return INTERRUPTED
     return OK
 
@@ -107,6 +110,17 @@ def demo(args: argparse.Namespace) -> None:
     run(args.task, args.size)
 
 
+def models(args: argparse.Namespace) -> None:
+    """`gavn models`: weights that are downloads of other projects."""
+    from gavn.utils import model_store
+    if args.job == 'list':
+        print(model_store.listing())
+    elif args.job == 'fetch':
+        model_store.fetch(args.name, args.source, args.sha256)
+    else:
+        model_store.verify(args.name)
+
+
 def _parser() -> argparse.ArgumentParser:
     from gavn.demo import add_arguments
     parser = argparse.ArgumentParser(
@@ -114,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
+    _add_models(verbs.add_parser('models', help='weights of other projects: list, fetch, verify'))
     for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
                              ('test', test, 'test a network: -opt FILE.yml ...'),
                              ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):
@@ -150,6 +165,18 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
                         help='of network_l (default: what the option file names)')
     parser.add_argument('--force', action='store_true', help='replace an existing output')
     parser.set_defaults(run=bundle)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(dest='job', required=True, metavar='JOB')
+    jobs.add_parser('list', help='what there is, what it is for, where it comes from')
+    fetch = jobs.add_parser('fetch', help='download one, or take it from a file')
+    fetch.add_argument('name', help='one of the list')
+    fetch.add_argument('--from', dest='source', metavar='FILE_OR_URL', help='instead of its own address')
+    fetch.add_argument('--sha256', metavar='HEX', help='of the file, if it is not the one known here')
+    verify = jobs.add_parser('verify', help='hold what was fetched to its SHA-256')
+    verify.add_argument('name', nargs='?', help='one of the list (default: all that were fetched)')
+    parser.set_defaults(run=models)
 
 
 def _fraction(text: str) -> float:
