@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from basicsr.utils.registry import (
 )
 
 from gavn.mends.distributed import init_dist
-from gavn.utils.option_file import Key, OptionError, Source, dotted, force, read_options
+from gavn.utils.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
 from gavn.utils.options import Catalogue, check_options
 
 DEBUG = 'debug_'
@@ -31,13 +34,15 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     """Options of the command line's file, ready for the stock pipelines.
 
     In the stock parser numbers such as 4e-4 stay text, --force_yml runs `exec` after seeding and refuses new
-    keys, 'debug' anywhere in a name shortens the run, and no key is ever checked. Raises OptionError.
+    keys, 'debug' anywhere in a name shortens the run, and no key is ever checked. The arguments that are
+    returned hold what `keep_options` writes, as `account`. Raises OptionError.
     """
     args = _arguments()
     root = Path(root_path)
     args.opt = str(locate(args.opt, root) or args.opt)
     opt, source = read_options(args.opt)
     force(opt, source, args.force_yml or ())
+    args.account = account(opt, source, args.force_yml or ())
     check_options(opt, source, catalogue(), is_train)
     _fill(opt, is_train, args.debug)
     _locate_inputs(opt, source, root)
@@ -62,6 +67,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument('--force_yml', nargs='+', metavar='KEY=VALUE', help='e.g. train:ema_decay=0.999')
     return parser.parse_args()
+
+
+def account(opt: Mapping[str, Any], source: Source, forced: Sequence[str]) -> str:
+    """An option file of all that a file, its bases and the command line gave; its head says who gave it."""
+    told = [f'Written {time.asctime()} by', f'  {shlex.join(sys.argv)}', f'Options of  {source.file}',
+            *(f'built on    {base}' for base in source.bases), *(f'changed by  {entry}' for entry in forced)]
+    head = [f'# {line}' for lines in told for line in lines.splitlines()]
+    return '\n'.join([*head, '', write_options(opt)])
+
+
+def keep_options(account: str, opt_file: str, folder: str) -> None:
+    """Writes the options of a run into its folder, under the name of the option file.
+
+    Stock copies the file as it stands; this one explains the run by itself.
+    """
+    kept = Path(folder, Path(opt_file).name)
+    if get_dist_info()[0] == 0 and not (kept.exists() and kept.samefile(opt_file)):
+        kept.write_text(account, encoding='utf-8')
 
 
 def catalogue() -> Catalogue:

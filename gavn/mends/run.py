@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
+from argparse import Namespace
 from typing import Any
 
 import basicsr.test
@@ -16,7 +17,7 @@ from gavn.mends import progress, reading
 from gavn.mends.building import build_dataset, build_model
 from gavn.mends.checkpoints import load_resume_state, remove_parts
 from gavn.mends.folders import Folders
-from gavn.mends.options import parse_options
+from gavn.mends.options import keep_options, parse_options
 from gavn.mends.prefetching import CUDAPrefetcher, Prefetcher
 from gavn.mends.sampling import EpochSampler, SeededSamples, divide, draws_by_itself, seed_step
 
@@ -27,8 +28,19 @@ class TrainingRun:
     def __init__(self) -> None:
         self.state: dict[str, Any] | None = None
         self.opt: dict[str, Any] = {}
+        self.account = ''  # of the options as they were given
         self.folders = Folders()
         self.started = 0  # iterations handed to the model, counted over all starts of the run
+
+    def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
+        """Options of the command line, and its arguments."""
+        opt, args = parse_options(root_path, is_train)
+        self.account = args.account
+        return opt, args
+
+    def copy_opt_file(self, opt_file: str, experiments_root: str) -> None:
+        """Keeps the options in the folder of the run; by now their file may be in an archived one."""
+        keep_options(self.account, opt_file, experiments_root)
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
         """The state to resume from, if any; makes the folders of a run that goes on from another's state."""
@@ -142,7 +154,8 @@ def install() -> None:
     """Puts the helpers of a new run where the stock pipelines look them up."""
     run = TrainingRun()
     train = basicsr.train
-    train.parse_options = basicsr.test.parse_options = parse_options
+    train.parse_options = basicsr.test.parse_options = run.parse_options
+    train.copy_opt_file = run.copy_opt_file
     train.make_exp_dirs = basicsr.test.make_exp_dirs = run.folders.make_exp_dirs
     train.mkdir_and_rename = run.folders.mkdir_and_rename
     train.load_resume_state = run.load_resume_state

@@ -1,11 +1,15 @@
-"""Reading option files: safe YAML that knows where each key stands, and changes from the command line."""
+"""Reading option files: safe YAML that knows where each key stands, and changes from the command line.
+
+An option file may build on others, which it names as its `base` (see `read_options`).
+"""
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,7 +17,7 @@ import yaml
 Key = tuple[str | int, ...]
 """A place in an option file: ('train', 'phases', 0, 'lr')."""
 
-
+BASE = 'base'
 _TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
 
 
@@ -44,26 +48,39 @@ class _Loader(yaml.SafeLoader):
         return int(value) if 'e' in node.value.lower() and value.is_integer() else value
 
 
-_Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'), list('-+.0123456789'))
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: text like 4e-4 in quotes."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'),
+                                list('-+.0123456789'))
 _Loader.add_constructor('tag:yaml.org,2002:float', _Loader.number)
 
 
 @dataclass
 class Source:
-    """Where options come from: the file, the line of every key in it, the keys set on the command line."""
+    """Where options come from.
+
+    Attributes:
+        file: the option file that was asked for.
+        bases: those it builds on, each before what is laid over it.
+        lines: file and line of every key.
+        forced: keys set on the command line.
+    """
 
     file: str
-    lines: dict[Key, int] = field(default_factory=dict)
+    bases: list[str] = field(default_factory=list)
+    lines: dict[Key, tuple[str, int]] = field(default_factory=dict)
     forced: set[Key] = field(default_factory=set)
 
     def place(self, key: Key) -> str:
-        """'FILE, line N' for a key, or for the nearest section around it that the file holds."""
+        """'FILE, line N' for a key, or for the nearest section around it that a file holds."""
         for end in range(len(key), 0, -1):
             if key[:end] in self.forced:
                 return f'--force_yml (over {self.file})'
             if key[:end] in self.lines:
-                return f'{self.file}, line {self.lines[key[:end]]}'
+                return '{}, line {}'.format(*self.lines[key[:end]])
         return self.file
 
 
@@ -74,24 +91,122 @@ def dotted(key: Key) -> str:
 
 
 def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
-    """Options of a YAML file, and where each stands in it.
+    """Options of a YAML file, laid over those of the files that it builds on, and where each stands.
 
-    Raises OptionError for a file that is absent, is no YAML, is no mapping, or gives a key twice.
+    `base: FILE`, or a list of files, names those, relative to the file that says so; they may have bases of
+    their own. Later ones lie over earlier ones and the file itself over all; a file that is named more than
+    once counts where it is first needed. How one lies over another is told by `merge`.
+
+    Raises OptionError for a file that is absent, is no YAML, is no mapping, gives a key twice or builds on
+    itself.
     """
-    source = Source(str(file))
-    try:
-        with open(file, encoding='utf-8') as stream:
-            loader = _Loader(stream)
-            node = loader.get_single_node()
-            source.lines.update(_lines(node, (), source.file))
-            options = loader.construct_document(node) if node is not None else None
-    except OSError as error:
-        raise OptionError(f'cannot read the option file {file}: {error.strerror}') from error
-    except yaml.YAMLError as error:
-        raise OptionError(f'{file} is not valid YAML: {error}') from error
-    if not isinstance(options, dict):
-        raise OptionError(f'{file} holds no options (a mapping of keys to values is expected)')
+    source, options = Source(str(file)), {}
+    files = list(_with_bases(_OptionFile.read(file), ()))
+    source.bases = [layer.name for layer in files[:-1]]
+    for layer in files:
+        replaced: set[Key] = set()
+        options = merge(options, layer.options, replaced)
+        source.lines = {key: place for key, place in source.lines.items()
+                        if not any(key[:end] in replaced for end in range(1, len(key) + 1))}
+        source.lines |= {key: (layer.name, line) for key, line in layer.lines.items()}
     return options, source
+
+
+def write_options(options: Mapping[str, Any]) -> str:
+    """The text of a file that `read_options` reads as `options`."""
+    return yaml.dump(dict(options), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110,
+                     allow_unicode=True)
+
+
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any], replaced: set[Key] | None = None,
+          key: Key = ()) -> dict[str, Any]:
+    """Options with others laid over them.
+
+    Sections are merged key by key; values and lists of `upper` stand in place of those below. A section whose
+    `type` is another than the one below stands in its place as a whole: arguments of one network, data set or
+    loss mean nothing to another. Null in place of a section takes it away (`network_l: ~`); in place of a
+    value it is a value like any other (`crop_size: ~`).
+
+    Args:
+        lower, upper: neither is changed.
+        replaced: receives the keys of `lower` of which nothing is left.
+        key: where the two stand in their files.
+    """
+    result = dict(lower)
+    for name, value in upper.items():
+        below, here = result.get(name), (*key, name)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and not _differ_in_type(below, value):
+            result[name] = merge(below, value, replaced, here)
+            continue
+        if replaced is not None and name in lower:
+            replaced.add(here)
+        result[name] = value
+        if value is None and isinstance(below, Mapping):
+            del result[name]
+    return result
+
+
+def _differ_in_type(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
+    return 'type' in lower and 'type' in upper and lower['type'] != upper['type']
+
+
+@dataclass
+class _OptionFile:
+    """One file as it stands: what to call it, its options without `base`, its lines, its bases."""
+
+    path: Path
+    name: str
+    options: dict[str, Any]
+    lines: dict[Key, int]
+    bases: list[str]
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], wanted: str = '') -> _OptionFile:
+        """Raises OptionError (see `read_options`), which begins with who `wanted` the file."""
+        name = os.path.normpath(file)  # only what it is called: beyond a link, .. is elsewhere
+        try:
+            with open(file, encoding='utf-8') as stream:
+                loader = _Loader(stream)
+                node = loader.get_single_node()
+                lines = dict(_lines(node, (), name))
+                options = loader.construct_document(node) if node is not None else None
+        except OSError as error:
+            raise OptionError(f'{wanted}cannot read the option file {name}: {error.strerror}') from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise OptionError(f'{name} is not valid YAML: {error}') from error
+        if not isinstance(options, dict):
+            raise OptionError(f'{name} holds no options (a mapping of keys to values is expected)')
+        bases = _names(options.pop(BASE), f'{name}, line {lines[(BASE,)]}') if BASE in options else []
+        return cls(Path(file), name, options, lines, bases)
+
+    def base(self, name: str) -> _OptionFile:
+        """A file that this one names as its base."""
+        path = self.path.parent / Path(name).expanduser()
+        return self.read(path, f'{self.name}, line {self.lines[(BASE,)]}: base: ')
+
+
+def _names(value: Any, place: str) -> list[str]:
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise OptionError(f'{place}: base is {value!r}; it must be an option file or a list of option files')
+    return names
+
+
+def _with_bases(file: _OptionFile, above: tuple[_OptionFile, ...], seen: set[Path] | None = None
+                ) -> Iterator[_OptionFile]:
+    """Yields a file after all that it builds on, each once; `above` are those that build on it."""
+    seen = set() if seen is None else seen
+    above = (*above, file)
+    for name in file.bases:
+        base = file.base(name)
+        if any(base.path.samefile(other.path) for other in above):
+            circle = ' <- '.join(other.name for other in (*above, base))
+            raise OptionError(f'{file.name}, line {file.lines[(BASE,)]}: base: the file builds on itself '
+                              f'({circle})')
+        if base.path.resolve() not in seen:
+            yield from _with_bases(base, above, seen)
+    seen.add(file.path.resolve())
+    yield file
 
 
 def _lines(node: yaml.Node | None, key: Key, file: str) -> Iterator[tuple[Key, int]]:
