@@ -59,7 +59,7 @@ def modulated_deform_conv2d(
     convolve = _BACKENDS[resolve_backend(backend, x.device)]
     _check(x, offset, mask, weight, (stride, padding, dilation), groups, deform_groups)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    with _without_autocast(x.device.type):
+    with without_autocast(x.device.type):
         tensors = [None if t is None else t.to(dtype) for t in (x, offset, mask, weight, bias)]
         return convolve(*tensors, stride, padding, dilation, groups, deform_groups).to(x.dtype)
 
@@ -76,7 +76,7 @@ def resolve_backend(backend: str | None, device: torch.device) -> str:
     return chosen
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager:
+def without_autocast(device_type: str) -> AbstractContextManager:
     """Tensors without data have no autocast that could be switched off."""
     return nullcontext() if device_type == 'meta' else torch.autocast(device_type, enabled=False)
 

@@ -1,0 +1,120 @@
+"""BasicVSR++ (Chan et al., CVPR 2022) as it comes with basicsr, for frames and clips of any size."""
+
+import torch.nn.functional as F
+from basicsr.archs import basicvsrpp_arch
+from torch import Tensor
+
+from gavn.archs.padding import pad_to_multiple
+from gavn.archs.replacing import in_place_of_stock
+from gavn.ops.deform_conv import without_autocast
+from gavn.utils.windows import Layout
+
+FLOW_SIDE = 64  # the flow network halves its pictures five times and then needs two pixels
+REDUCTION = 4  # from frames to features, where the input is not of low resolution
+
+
+@in_place_of_stock
+class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
+    """Basicsr's BasicVSR++ with the same weights, and the same results where that one runs.
+
+    It has its alignment without CUDA as well (`gavn.ops.basicsr_networks`). Sides that stock refuses are
+    padded. Features stay on the device of the frames, however long the clip: what bounds their memory is the
+    window that is run over it (`layout`), so stock's `cpu_cache_length` is not offered.
+
+    Args:
+        mid_channels: channels, a multiple of 8.
+        num_blocks: residual blocks in each of the four propagation branches.
+        max_residue_magnitude: largest distance in pixels between an offset and the flow.
+        is_low_res_input: enlarge four times; otherwise restore at the same size.
+        spynet_path: pretrained weights of the flow network; None: random ones, which have to be trained.
+        min_side: shorter sides are padded to so many pixels; None: to what stock asks for, 64, or 256 at the
+            same size. Below that the flow network sees its small pictures enlarged to 64 pixels. A crop of 64
+            pixels costs a sixteenth of one that is padded to 256.
+        window: frames of a long clip that are restored together.
+        context: frames at either end of a window whose results are dropped: propagation has only begun there.
+
+    Raises:
+        ValueError: numbers that do not fit together.
+    """
+
+    def __init__(
+        self,
+        mid_channels: int = 64,
+        num_blocks: int = 7,
+        max_residue_magnitude: float = 10,
+        is_low_res_input: bool = True,
+        spynet_path: str | None = None,
+        min_side: int | None = None,
+        window: int = 15,
+        context: int = 2,
+    ) -> None:
+        if mid_channels % 8 or window <= 2 * context:
+            raise ValueError(
+                f'need mid_channels divisible by 8 and window > 2 context, got mid_channels {mid_channels}, '
+                f'window {window}, context {context}'
+            )
+        super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input, spynet_path)
+        self.layout = Layout(window - 2 * context, context, 'clip')
+        self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
+        self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side
+        self.cpu_cache = False  # read by the stock methods
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore every frame.
+
+        Args:
+            lq: (n, t, 3, h, w), RGB in [0, 1], t >= 1. Any size.
+
+        Returns (n, t, 3, h, w), or (n, t, 3, 4 h, 4 w) with `is_low_res_input`; RGB, not clamped.
+        """
+        height, width = lq.shape[-2:]
+        restored = self._restore(pad_to_multiple(lq, self.reduction, self.min_side))
+        return restored[..., : self.scale * height, : self.scale * width]
+
+    def _restore(self, frames: Tensor) -> Tensor:
+        forward, backward = self.compute_flow(self._reduced(frames))
+        features = self.feat_extract(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        feats = {'spatial': list(features.unbind(1))}
+        for order in (1, 2):
+            for direction, flows in (('backward', backward), ('forward', forward)):
+                branch = f'{direction}_{order}'
+                feats[branch] = []
+                feats = self.propagate(feats, flows, branch)
+        return self.upsample(frames, feats)
+
+    def _reduced(self, frames: Tensor) -> Tensor:
+        if self.is_low_res_input:
+            return frames
+        reduced = F.interpolate(frames.flatten(0, 1), scale_factor=1 / REDUCTION, mode='bicubic')
+        return reduced.unflatten(0, frames.shape[:2])
+
+    def compute_flow(self, lqs: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow between neighbours, in float32 inside autocast too: half precision is a quarter of a pixel.
+
+        Args:
+            lqs: (n, t, 3, h, w) at the size of the features.
+
+        Returns flow to the frame before and to the frame after, (n, t - 1, 2, h, w) in pixels, x before y.
+        """
+        n, t, _, height, width = lqs.shape
+        if t == 1:
+            return lqs.new_zeros(n, 0, 2, height, width), lqs.new_zeros(n, 0, 2, height, width)
+        with without_autocast(lqs.device.type):
+            size = max(height, FLOW_SIDE), max(width, FLOW_SIDE)
+            forward, backward = super().compute_flow(_resized(lqs.float(), size))
+            return _resized_flow(forward, (height, width)), _resized_flow(backward, (height, width))
+
+
+def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """(n, t, c, h, w) -> (n, t, c, *size), bilinear."""
+    if frames.shape[-2:] == size:
+        return frames
+    resized = F.interpolate(frames.flatten(0, 1), size, mode='bilinear', align_corners=False)
+    return resized.unflatten(0, frames.shape[:2])
+
+
+def _resized_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """(n, t, 2, h, w) -> (n, t, 2, *size) in pixels of that size."""
+    height, width = flow.shape[-2:]
+    factors = flow.new_tensor([size[1] / width, size[0] / height])
+    return _resized(flow, size) * factors[:, None, None]
