@@ -76,7 +76,7 @@ def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int
     return float(calculate_niqe(restored, crop_border))
 
 
-_FUNCTIONS = {'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
+FUNCTIONS = {'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
 
 
 def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMetric:
@@ -84,9 +84,9 @@ def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMe
 
     Raises ValueError for an unknown name or option, and says which there are.
     """
-    if name not in _FUNCTIONS:
-        raise ValueError(f'no frame metric is called {name!r}; there are {", ".join(_FUNCTIONS)}')
-    function, options = _FUNCTIONS[name], dict(options or {})
+    if name not in FUNCTIONS:
+        raise ValueError(f'no frame metric is called {name!r}; there are {", ".join(FUNCTIONS)}')
+    function, options = FUNCTIONS[name], dict(options or {})
     known = set(list(inspect.signature(function).parameters)[2:])
     if unknown := set(options) - known:
         raise ValueError(f'{name} has no option {sorted(unknown)[0]!r}; it has {", ".join(sorted(known))}')

@@ -1,4 +1,4 @@
-"""The table of measures: what each judges, in which direction, and what it looks at."""
+"""The tables of measures: what each judges and looks at, and how its columns are called, ranked and shown."""
 from dataclasses import dataclass
 
 
@@ -7,18 +7,70 @@ class Metric:
     """A measure by the name it has in option files.
 
     `level` is what it judges at once (frame or clip), `better` the direction (higher or lower), `needs` what
-    it looks at beside the restored pictures: truth, landmarks or audio.
+    it looks at beside the restored pictures: truth, landmarks or audio. An entry `<key>: {type: <name>}` of
+    `val.metrics` gives the columns `<key><ending>`; `better` is the direction of the first.
     """
 
     name: str
     level: str
     better: str
     needs: tuple[str, ...]
+    endings: tuple[str, ...] = ('',)
+
+    def columns(self, key: str) -> tuple[str, ...]:
+        """The columns of an entry of `val.metrics`."""
+        return tuple(f'{key}{ending}' for ending in self.endings)
 
 
 METRICS = {metric.name: metric for metric in (
     Metric('calculate_psnr', 'frame', 'higher', ('truth',)),
     Metric('calculate_ssim', 'frame', 'higher', ('truth',)),
+    Metric('calculate_ms_ssim', 'frame', 'higher', ('truth',)),
+    Metric('lpips', 'frame', 'lower', ('truth',)),
     Metric('calculate_niqe', 'frame', 'lower', ()),
-    Metric('landmark_nme', 'frame', 'lower', ('landmarks',)),
+    Metric('sync', 'clip', 'higher', ('audio',), ('_c', '_d')),
+    Metric('landmark_nme', 'frame', 'lower', ('landmarks',), ('', '_mouth')),
+    Metric('warping_error', 'clip', 'lower', ()),
+    Metric('identity', 'frame', 'higher', ('truth',)),
 )}
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column of results is headed, which direction is better, and how many decimals are shown."""
+
+    title: str
+    better: str
+    decimals: int
+
+
+COLUMNS = {
+    'psnr': Column('PSNR', 'higher', 2),
+    'ssim': Column('SSIM', 'higher', 4),
+    'psnr_y': Column('PSNR-Y', 'higher', 2),
+    'ssim_y': Column('SSIM-Y', 'higher', 4),
+    'ms_ssim': Column('MS-SSIM', 'higher', 4),
+    'lpips': Column('LPIPS', 'lower', 4),
+    'niqe': Column('NIQE', 'lower', 3),
+    'sync_c': Column('Sync_c', 'higher', 3),
+    'sync_d': Column('Sync_d', 'lower', 3),
+    'nme': Column('NME (%)', 'lower', 2),
+    'nme_mouth': Column('NME mouth (%)', 'lower', 2),
+    'warp': Column('Warp', 'lower', 3),
+    'id': Column('ID', 'higher', 4),
+}
+
+STANDARD = {
+    'psnr': {'type': 'calculate_psnr'},
+    'ssim': {'type': 'calculate_ssim'},
+    'psnr_y': {'type': 'calculate_psnr', 'test_y_channel': True},
+    'ssim_y': {'type': 'calculate_ssim', 'test_y_channel': True},
+    'ms_ssim': {'type': 'calculate_ms_ssim'},
+    'lpips': {'type': 'lpips'},
+    'niqe': {'type': 'calculate_niqe'},
+    'sync': {'type': 'sync'},
+    'nme': {'type': 'landmark_nme'},
+    'warp': {'type': 'warping_error'},
+    'id': {'type': 'identity'},
+}
+"""The usual entries of `val.metrics`, from which the usual columns come."""
