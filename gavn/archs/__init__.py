@@ -1,8 +1,17 @@
 """Networks, registered in basicsr's ARCH_REGISTRY under their class names."""
 
-from gavn.archs import basicvsrpp_arch, dbpn_arch, edvr_arch, gavn_arch, pfld_arch
+from gavn.archs import (
+    basicvsrpp_arch,
+    dbpn_arch,
+    edvr_arch,
+    gavn_arch,
+    pfld_arch,
+    syncnet_arch,
+)
 from gavn.ops.basicsr_networks import use_gavn_ops
 
-__all__ = ['basicvsrpp_arch', 'dbpn_arch', 'edvr_arch', 'gavn_arch', 'pfld_arch']
+__all__ = [
+    'basicvsrpp_arch', 'dbpn_arch', 'edvr_arch', 'gavn_arch', 'pfld_arch', 'syncnet_arch',
+]
 
 use_gavn_ops()
