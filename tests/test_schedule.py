@@ -1,5 +1,6 @@
 import pytest
 import torch
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR
 from torch import nn
 
 from gavn.models.schedule import Phase, Schedule
@@ -37,6 +38,20 @@ def test_learning_rate_is_a_function_of_the_iteration_with_one_linear_rise():
     assert rates == pytest.approx([4e-6, 2e-4, 4e-4, 4e-4, 4e-4, 2e-4, 2e-4])
     assert schedule.lr(50) == schedule.lr(50)  # asking changes nothing
     assert Schedule(PAPER, -1).lr(1) == 4e-4
+
+
+def test_a_falling_rate_is_basicsr_s_cosine_with_restarts():
+    schedule = Schedule([{'name': 'one', 'iters': 7, 'lr': 4e-4, 'lr_end': 1e-7},
+                         {'name': 'two', 'iters': 5, 'lr': 2e-4 + 0.5e-7, 'lr_end': 1e-7}])
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=4e-4)
+    theirs = CosineAnnealingRestartLR(optimizer, [7, 5], [1, 0.5], eta_min=1e-7)
+    rates = []
+    for _ in range(schedule.total):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        theirs.step()
+    rates[7] = 2e-4 + 0.5e-7  # theirs starts anew one iteration late
+    assert [schedule.lr(i) for i in range(1, schedule.total + 1)] == pytest.approx(rates, rel=1e-9)
 
 
 @pytest.mark.parametrize(('phases', 'words'), [

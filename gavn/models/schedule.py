@@ -3,6 +3,7 @@
 Nothing is remembered between iterations, so a run that was stopped and resumed does what an unbroken one
 does, and a changed option file takes effect at once.
 """
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,12 @@ class Phase:
 
     Attributes:
         name: what the log calls it.
-        lr: learning rate.
+        lr: learning rate; of the first iteration, where `lr_end` is given.
         iters: iterations it lasts.
         start: iterations before it.
         train: prefixes of the parameters that are trained, e.g. `temporal`; empty for all.
         temporal_only: run the network without its identity module (the first stage).
+        lr_end: what the learning rate falls to along half a cosine; None: it stays.
     """
 
     name: str
@@ -27,11 +29,19 @@ class Phase:
     start: int = 0
     train: tuple[str, ...] = ()
     temporal_only: bool = False
+    lr_end: float | None = None
 
     @property
     def end(self) -> int:
         """The last iteration of the phase."""
         return self.start + self.iters
+
+    def lr_at(self, iteration: int) -> float:
+        """The learning rate of an iteration."""
+        if self.lr_end is None:
+            return self.lr
+        done = min(max((iteration - self.start - 1) / self.iters, 0), 1)
+        return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
     def trains(self, parameter: str) -> bool:
         """Whether a parameter of this name lies under one of the trained prefixes."""
@@ -42,8 +52,8 @@ class Schedule:
     """Consecutive phases; iterations count from 1 as in BasicSR.
 
     Args:
-        phases: mappings {name, lr, iters, train, temporal_only}: `train.phases` of an option file, epochs
-            turned into iterations (by `gavn.mends.sampling.divide`, which knows the training data).
+        phases: mappings {name, lr, iters, train, temporal_only, lr_end}: `train.phases` of an option file,
+            epochs turned into iterations (by `gavn.mends.sampling.divide`, which knows the training data).
         warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
 
     Raises ValueError for no phases, and for one without a length.
@@ -58,7 +68,7 @@ class Schedule:
             self.phases.append(Phase(
                 name=entry['name'], lr=float(entry['lr']), iters=_length(entry),
                 start=self.total, train=tuple(entry.get('train') or ()),
-                temporal_only=entry.get('temporal_only', False)))
+                temporal_only=entry.get('temporal_only', False), lr_end=entry.get('lr_end')))
 
     @property
     def total(self) -> int:
@@ -72,7 +82,7 @@ class Schedule:
     def lr(self, iteration: int) -> float:
         """The learning rate of an iteration."""
         rise = min(1.0, iteration / self.warmup_iter) if self.warmup_iter > 0 else 1.0
-        return self.phase(iteration).lr * rise
+        return self.phase(iteration).lr_at(iteration) * rise
 
 
 def _length(entry: Mapping[str, Any]) -> int:

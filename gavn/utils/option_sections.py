@@ -29,7 +29,7 @@ PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
 
 @dataclass
 class PhaseOptions:
-    """One entry of `train.phases`; its length is `epochs` or `iters`."""
+    """One entry of `train.phases`, `epochs` or `iters` long; its `lr` falls to `lr_end` as a cosine."""
 
     name: str
     lr: float
@@ -37,6 +37,7 @@ class PhaseOptions:
     iters: int | None = None
     train: list[str] | None = None
     temporal_only: bool = False
+    lr_end: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -173,11 +174,15 @@ class LoaderOptions:
 
 @dataclass
 class FileOptions:
-    """The top level of an option file; keys `network_g`, `network_l` ... stand beside these."""
+    """The top level of an option file; keys `network_g`, `network_l` ... stand beside these.
+
+    `method` is what results and tables call what is trained or tested; null: the type of `network_g`.
+    """
 
     name: str
     model_type: str
     datasets: dict
+    method: str | None = None
     train: dict | None = None
     val: dict | None = None
     logger: LoggerOptions | None = None
