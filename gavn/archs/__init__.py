@@ -2,6 +2,7 @@
 
 from gavn.archs import (
     basicvsrpp_arch,
+    davdnet_arch,
     dbpn_arch,
     edvr_arch,
     gavn_arch,
@@ -11,7 +12,8 @@ from gavn.archs import (
 from gavn.ops.basicsr_networks import use_gavn_ops
 
 __all__ = [
-    'basicvsrpp_arch', 'dbpn_arch', 'edvr_arch', 'gavn_arch', 'pfld_arch', 'syncnet_arch',
+    'basicvsrpp_arch', 'davdnet_arch', 'dbpn_arch', 'edvr_arch', 'gavn_arch', 'pfld_arch',
+    'syncnet_arch',
 ]
 
 use_gavn_ops()

@@ -113,11 +113,15 @@ class SpatialAudioFeatures(nn.Module):
 
     def forward(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Levels:
         """MFCC windows (k, 1, 13, 20) and the level-1 size of the region -> both levels."""
+        level2 = self.quarter(audio, region, size)
+        return lrelu(self.conv2(double(level2))), level2
+
+    def quarter(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
+        """The same -> level 2 alone."""
         face = lrelu(self.fc(self.encoder(audio))).unflatten(1, (self.base, AUDIO_GRID, AUDIO_GRID))
         sixteenth = sample_region(face, region, (size[0] // 8, size[1] // 8))
         eighth = double(lrelu(self.conv16(sixteenth)))
-        level2 = lrelu(self.conv4(double(lrelu(self.conv8(eighth)))))
-        return lrelu(self.conv2(double(level2))), level2
+        return lrelu(self.conv4(double(lrelu(self.conv8(eighth)))))
 
 
 class TiledAudioFeatures(nn.Module):

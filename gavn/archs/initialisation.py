@@ -10,6 +10,8 @@ weights at once, overshoot and shrink the features away. So it is left out at th
 docs/initialisation.md has the measurements.
 """
 
+from collections.abc import Callable
+
 from basicsr.archs.arch_util import ResidualBlockNoBN
 from torch import nn
 
@@ -17,34 +19,26 @@ from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledA
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
 
+Starts = dict[type[nn.Module], Callable[[nn.Module], None]]  # what a class does beside He's weights
 SLOPE = 0.1  # of the LeakyReLU behind most convolutions
 GATE = 0.5  # what a sigmoid of zero lets through
 SMALL = 0.1  # of weights that should hardly act at first
 LAST = 0.03  # of the last layer: the first outputs are close to the input
 
 
-def keep_the_scale(network: nn.Module) -> None:
-    """Set the weights of a GAVN; equations and sizes stay what they are.
+def keep_the_scale(network: nn.Module, further: Starts | None = None) -> None:
+    """Set the weights of a GAVN, or of a network made of its parts; equations and sizes stay what they are.
 
     He's normal weights and zero biases, except: the first layers see differences, not brightness; alignments
     pass their neighbour on as it is; the fusion averages; products of eq. 9 stay where the sigmoid is steep;
     audio features start as small as the frame's; feature transforms and residual blocks start near the
-    identity; the last layer starts small.
+    identity; the last layer starts small. `further` says the like of classes that GAVN does not have.
     """
     _he(network)
-    special = {
-        PyramidExtractor: _pyramid_extractor,
-        FrameFeatures: lambda module: _ignore_brightness(module.conv_first),
-        SpatialAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
-        TiledAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
-        Align: _align,
-        TemporalFusion: _fusion,
-        FeatureTransform: _feature_transform,
-        Reconstruction: lambda module: module.last.weight.data.mul_(LAST),
-    }
+    starts = _GAVN_STARTS | (further or {})
     for module in network.modules():
-        if type(module) in special:
-            special[type(module)](module)
+        if type(module) in starts:
+            starts[type(module)](module)
 
 
 def _he(module: nn.Module) -> None:
@@ -58,17 +52,18 @@ def _he(module: nn.Module) -> None:
         _he(child)
 
 
-def _ignore_brightness(conv: nn.Conv2d) -> None:
+def ignore_brightness(conv: nn.Conv2d) -> None:
     """Kernels that sum to zero for each colour."""
     conv.weight.data -= conv.weight.data.mean(dim=(2, 3), keepdim=True)
 
 
 def _pyramid_extractor(extractor: PyramidExtractor) -> None:
-    _ignore_brightness(extractor.predeblur.conv_first)
+    ignore_brightness(extractor.predeblur.conv_first)
     nn.init.kaiming_normal_(extractor.conv_1x1.weight, nonlinearity='linear')  # no activation follows
 
 
-def _align(align: Align) -> None:
+def start_align(align: Align) -> None:
+    """The neighbour passes level by level as it is; so does the one of EDVR's alignment."""
     for dcn in (*align.dcn_pack.values(), align.cas_dcnpack):
         nn.init.dirac_(dcn.weight)
         dcn.weight.data /= GATE
@@ -76,12 +71,12 @@ def _align(align: Align) -> None:
         aligned, coarser = conv.weight.data.chunk(2, dim=1)
         nn.init.dirac_(aligned)
         coarser *= SMALL
-    for conv in (align.inject or {}).values():
-        _average(conv, parts=2)
+    for conv in (getattr(align, 'inject', None) or {}).values():
+        average_parts(conv, parts=2)
 
 
 def _fusion(fusion: TemporalFusion) -> None:
-    _average(fusion.fusion, parts=5)
+    average_parts(fusion.fusion, parts=5)
     fusion.fusion.weight.data /= GATE
     for emb in (fusion.emb_ref, fusion.emb_nbr):
         nn.init.kaiming_normal_(emb.weight, nonlinearity='linear')
@@ -89,7 +84,8 @@ def _fusion(fusion: TemporalFusion) -> None:
             emb.weight.data *= emb.out_channels**-0.25  # the sum over channels then has a mean square near 1
 
 
-def _average(conv: nn.Conv2d, parts: int) -> None:
+def average_parts(conv: nn.Conv2d, parts: int) -> None:
+    """The mean of so many features that come in together, channel by channel."""
     for part in conv.weight.data.chunk(parts, dim=1):
         nn.init.dirac_(part)
         part /= parts
@@ -99,3 +95,15 @@ def _feature_transform(transform: FeatureTransform) -> None:
     transform.gamma.weight.data *= SMALL
     transform.beta.weight.data *= SMALL
     nn.init.ones_(transform.gamma.bias)
+
+
+_GAVN_STARTS: Starts = {
+    PyramidExtractor: _pyramid_extractor,
+    FrameFeatures: lambda module: ignore_brightness(module.conv_first),
+    SpatialAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
+    TiledAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
+    Align: start_align,
+    TemporalFusion: _fusion,
+    FeatureTransform: _feature_transform,
+    Reconstruction: lambda module: module.last.weight.data.mul_(LAST),
+}
