@@ -1,16 +1,20 @@
-"""PSNR, SSIM and NIQE against BasicSR's and against published golden values."""
+"""PSNR, SSIM, MS-SSIM and NIQE against BasicSR's and against golden values."""
+import sys
+
 import cv2
 import numpy as np
 import pytest
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from skimage import data
 
-from gavn.metrics import METRICS, frame, frame_metric, psnr, ssim
+from gavn.metrics import METRICS, frame, frame_metric, niqe, psnr, ssim
+from gavn.metrics.frame import ms_ssim
+from gavn.metrics.missing import NotMeasurable, WeightsMissing
 
-GOLDEN = {  # blurred astronaut: PSNR, SSIM, PSNR of luma, SSIM of luma, NIQE
-    15: (24.2669, 0.74348, 25.7550, 0.78540, 10.2183),
-    21: (22.8524, 0.68432, 24.3363, 0.73537, 10.6185),
-    25: (22.0857, 0.65145, 23.5683, 0.70717, 11.3586),
+GOLDEN = {  # blurred astronaut: PSNR, SSIM, PSNR of luma, SSIM of luma, MS-SSIM, NIQE
+    15: (24.2669, 0.74348, 25.7550, 0.78540, 0.92779, 10.2183),
+    21: (22.8524, 0.68432, 24.3363, 0.73537, 0.88486, 10.6185),
+    25: (22.0857, 0.65145, 23.5683, 0.70717, 0.85356, 11.3586),
 }
 
 
@@ -30,8 +34,8 @@ def test_golden_values_of_blur(clean: np.ndarray, kernel: int) -> None:
     luma = {'test_y_channel': True}
     found = [frame_metric(name, options)(blurred, clean) for name, options in (
         ('calculate_psnr', {}), ('calculate_ssim', {}), ('calculate_psnr', luma), ('calculate_ssim', luma),
-        ('calculate_niqe', {}))]
-    tolerance = [1e-2, 1e-3, 1e-2, 1e-3, 1e-2]
+        ('calculate_ms_ssim', {}), ('calculate_niqe', {}))]
+    tolerance = [1e-2, 1e-3, 1e-2, 1e-3, 1e-3, 1e-2]
     assert (np.abs(np.subtract(found, GOLDEN[kernel])) < tolerance).all()
 
 
@@ -80,3 +84,28 @@ def test_table_knows_directions_and_every_frame_metric(clean: np.ndarray) -> Non
             measure = frame_metric(metric.name)
             rises = measure(slight, clean) > measure(strong, clean)
             assert rises == (metric.better == 'higher'), metric.name
+
+
+def test_ms_ssim_by_its_ends_and_border(clean: np.ndarray) -> None:
+    assert ms_ssim(clean, clean) == pytest.approx(1, abs=1e-6)
+    framed = clean.copy()
+    framed[:4] = 0
+    assert ms_ssim(framed, clean) < 0.999
+    assert ms_ssim(framed, clean, crop_border=4) == pytest.approx(1, abs=1e-6)
+
+
+def test_pictures_that_are_too_small_have_no_value(clean: np.ndarray) -> None:
+    with pytest.raises(NotMeasurable, match='more than 160 pixels a side, got 224 x 160'):
+        ms_ssim(clean[:160], clean[:160])
+    assert ms_ssim(clean[:161], clean[:161]) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(NotMeasurable, match='two blocks of 96 x 96 pixels, got 191 x 191'):
+        niqe(clean[:191, :191])
+    assert np.isfinite(niqe(np.ascontiguousarray(clean[:96, :192])))
+    with pytest.raises(NotMeasurable, match='the picture is flat'):
+        niqe(np.full((224, 224, 3), 90, np.uint8))
+
+
+def test_ms_ssim_names_the_extra_that_it_needs(clean: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'pytorch_msssim', None)
+    with pytest.raises(WeightsMissing, match=r'gavn\[evaluate\]'):
+        ms_ssim(clean, clean)

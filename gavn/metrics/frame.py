@@ -1,6 +1,6 @@
 """Measures of one frame: restored against true, both uint8 BGR (h, w, 3), or the restored one alone.
 
-The numbers are those of BasicSR's functions of the same names; SSIM filters by rows and columns.
+PSNR, SSIM and NIQE are those of BasicSR's functions of the same names; SSIM filters by rows and columns.
 """
 import inspect
 from collections.abc import Callable, Mapping
@@ -9,8 +9,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from basicsr.metrics import calculate_niqe
 from basicsr.metrics.metric_util import to_y_channel
+
+from gavn.metrics.missing import NotMeasurable, optional_package
 
 FrameMetric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -18,6 +21,8 @@ _WINDOW = cv2.getGaussianKernel(11, 1.5)
 _REACH = len(_WINDOW) // 2
 EQUAL = 100.0  # dB; a single step in a single value of a 224 x 224 picture gives 99.9
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_HALVED = 160  # pixels that a window of 11 becomes on the finest of five scales
+_BLOCK = 96  # pixels a side of what NIQE takes its statistics of
 
 
 def _prepared(
@@ -71,12 +76,39 @@ def ssim(
 def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int = 0) -> float:
     """Naturalness (Mittal et al. 2013) of the restored picture alone; lower is better.
 
-    BasicSR's, on the luma in blocks of 96 pixels: at 224 x 224 there are four, so average over many frames.
+    BasicSR's, on the luma. It compares statistics of 36 features over blocks of 96 pixels; a picture of
+    224 x 224 has four (the rest is not looked at), so its value is noisy: shifting the crop of a photograph
+    by up to 40 pixels moves it between 4.8 and 7.0. Average it over many frames.
+
+    Raises NotMeasurable for pictures of fewer than two blocks and for those without any texture.
     """
-    return float(calculate_niqe(restored, crop_border))
+    height, width = (side - 2 * crop_border for side in restored.shape[:2])
+    if (height // _BLOCK) * (width // _BLOCK) < 2:
+        raise NotMeasurable(f'NIQE needs two blocks of {_BLOCK} x {_BLOCK} pixels, got {width} x {height}')
+    try:
+        return float(calculate_niqe(restored, crop_border))
+    except np.linalg.LinAlgError as error:
+        raise NotMeasurable('NIQE needs texture: the picture is flat') from error
 
 
-FUNCTIONS = {'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
+def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
+    """Structural similarity on five scales (Wang et al. 2003), at most 1; mean of the channels.
+
+    That of the package pytorch-msssim, with a data range of 255. `crop_border` as for `psnr`. Raises
+    NotMeasurable for pictures of up to 160 pixels a side, WeightsMissing where the package is absent.
+    """
+    pictures = _prepared(restored, truth, crop_border, test_y_channel=False)
+    if min(pictures[0].shape[:2]) <= _HALVED:
+        height, width = pictures[0].shape[:2]
+        raise NotMeasurable(f'MS-SSIM needs more than {_HALVED} pixels a side, got {width} x {height}')
+    compare = optional_package('pytorch_msssim', 'evaluate').ms_ssim
+    return float(compare(*(torch.from_numpy(picture).movedim(-1, 0)[None].float() for picture in pictures),
+                         data_range=255))
+
+
+FUNCTIONS = {
+    'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe, 'calculate_ms_ssim': ms_ssim,
+}
 
 
 def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMetric:
