@@ -76,6 +76,57 @@ class DeformableAlignPack(nn.Module):
         self.offset_magnitudes[magnitude.device] = magnitude if old is None else torch.maximum(old, magnitude)
 
 
+class FlowGuidedAlignPack(DeformableAlignPack):
+    """Deformable alignment whose offsets are those of optical flow and what remains to be found.
+
+    For one frame (parallel warping of VRT, Liang et al. 2024) or two at once (BasicVSR++, Chan et al. 2022,
+    eqs. 5 and 6).
+
+    Args:
+        in_channels: channels of the features of all frames that are aligned, together.
+        out_channels: channels of one frame's features and of the result.
+        kernel_size: side of the square kernel.
+        max_residue_magnitude: largest distance in pixels between an offset and the flow.
+        **options: see `DeformableAlignPack`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        max_residue_magnitude: float = 10,
+        **options: int | bool | str | None,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **options)
+        self.max_residue_magnitude = max_residue_magnitude
+        frames = in_channels // out_channels
+        last = nn.Conv2d(out_channels, 3 * self.deformable_groups * kernel_size**2, 3, 1, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        layers: list[nn.Module] = []
+        for channels in ((frames + 1) * out_channels + 2 * frames, out_channels, out_channels):
+            layers += [nn.Conv2d(channels, out_channels, 3, 1, 1), nn.LeakyReLU(0.1)]
+        self.conv_offset = nn.Sequential(*layers, last)
+
+    def forward(self, x: Tensor, extra_feat: Tensor, *flows: Tensor) -> Tensor:
+        """Align the features of m frames by their flows and what remains to be found.
+
+        Args:
+            x: (n, m c, h, w), features of the frames.
+            extra_feat: (n, (m + 1) c, h, w), their warped features and those of the current frame.
+            *flows: per frame (n, 2, h, w) in pixels, x before y: from the current frame to it.
+
+        Returns (n, c, h, w).
+        """
+        residue, mask = split_offset(self.conv_offset(torch.cat([extra_feat, *flows], dim=1)))
+        residue = self.max_residue_magnitude * torch.tanh(residue)
+        # an equal share of the groups samples each frame; offsets have y before x
+        points = residue.shape[1] // (2 * len(flows))
+        moved = torch.cat([flow.flip(1).repeat(1, points, 1, 1) for flow in flows], dim=1)
+        return self.sample(x, residue + moved, torch.sigmoid(mask))
+
+
 def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
     """What an offset convolution gives (n, 3 k, h, w) -> offsets (n, 2 k, h, w), raw masks (n, k, h, w)."""
     taps = predicted.shape[1] // 3
