@@ -14,6 +14,7 @@ ROOMS = {
     'data': {'utils', 'ops'},
     'metrics': {'archs', 'utils'},
     'models': {'metrics', 'archs', 'data', 'ops', 'utils'},
+    'report': {'metrics', 'data', 'utils'},
     'pipeline': {'archs', 'utils'},
     'mends': {'utils'},
 }

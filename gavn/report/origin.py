@@ -1,0 +1,72 @@
+"""Where figures come from, and what to run where there are none: option files by the names that they have."""
+from __future__ import annotations
+
+import shlex
+from pathlib import Path, PurePosixPath
+
+from gavn.report.layout import ABLATIONS, GAVN, METHODS, Task
+from gavn.report.results import Results
+from gavn.utils.option_file import read_options
+
+_KINDS = ('ablations', 'levels')  # folders below `options` whose files are not one per method and task
+
+
+def test_command(results: Results, dataset: str, task: Task, method: str, folder: str = '') -> str:
+    """The command that measures a method or an ablation on a task, where that has yet to be done.
+
+    Its option file stands where those stand that the data set's other results came from, else in
+    `options/<folder>`. If it reads another data set, the command says which one to take.
+    """
+    if method not in METHODS | ABLATIONS:
+        return f'python gavn/test.py -opt FILE.yml, the option file of {method} on {task.layer} of {dataset}'
+    kind = ABLATIONS.get(method, '')
+    name = '_'.join(filter(None, ['test', METHODS.get(method, METHODS[GAVN]), task.token, kind]))
+    path = f'{_folder_of_kin(results, dataset, "ablations" if kind else folder)}/{name}.yml'
+    return f'python gavn/test.py -opt {path}{_other_data(path, dataset)}'
+
+
+def restore_command(dataset: str, method: str) -> str:
+    """The commands that measure a method on videos without ground truth, where that has yet to be done."""
+    token = METHODS.get(method, method)
+    return (f'gavn restore each of {dataset} into restored/{token}, then '
+            f'gavn evaluate restored/{token} --method {shlex.quote(method)}')
+
+
+def _folder_of_kin(results: Results, dataset: str, folder: str) -> str:
+    """Folder of the test files that this data set's figures came from: `options`, `options/small` ..."""
+    for result in results:
+        path = PurePosixPath(result.run.option_file)
+        if result.run.dataset == dataset and path.name.startswith('test_'):
+            kind = path.parent.name if path.parent.name in _KINDS else ''
+            if kind == folder:
+                return str(path.parent)
+    return str(PurePosixPath('options', folder))
+
+
+def _other_data(option_file: str, dataset: str) -> str:
+    """Changes of an option file that is there but reads another data set; '' where none is needed."""
+    if not Path(option_file).is_file():
+        return ''
+    options = read_options(option_file)[0]
+    sections = {key: section for key, section in options.get('datasets', {}).items() if section.get('root')}
+    if not sections or any(PurePosixPath(section['root']).name == dataset for section in sections.values()):
+        return ''
+    changes = [f'datasets:{key}:root=datasets/{dataset}' for key in sections]
+    changes.append(f'name={options["name"]}_{dataset}')
+    return f' --force_yml {shlex.join(changes)}'
+
+
+def window(option_file: str) -> int | None:
+    """Frames at once in the training that belongs to a test's option file; None where that is not there.
+
+    `options/test_gavn_car.yml` belongs to `options/train_gavn_car.yml`; files of levels, to the folder above.
+    Raises OptionError for a file that cannot be read.
+    """
+    path = Path(option_file)
+    if not path.name.startswith('test_'):
+        return None
+    name = 'train_' + path.name.removeprefix('test_')
+    for file in (path.with_name(name), path.parent.parent / name):
+        if file.is_file():
+            return read_options(file)[0].get('datasets', {}).get('train', {}).get('num_frame')
+    return None

@@ -1,0 +1,354 @@
+"""The paper's tables of files of results: layout, ranks, what has yet to be run, and contradictions."""
+import csv
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInfo, write_results
+from gavn.report.cells import Plan
+from gavn.report.grid import Cell, ranked
+from gavn.report.layout import TASKS
+from gavn.report.make import make_tables, write_tables
+from gavn.report.origin import window
+from gavn.report.paper import paper_table
+from gavn.report.render import latex, markdown, plain, tex
+from gavn.report.results import ReportError, collect
+
+ROOT = Path(__file__).resolve().parents[1]
+DEBLUR = Plan(measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))
+ORIGIN = {'option_file': 'options/test_gavn_deblur.yml', 'checkpoint': '0123456789ab', 'parameters': 7049539,
+          'gmacs': 91.46, 'fps': 12.34, 'iterations': 60000, 'minutes': 75.4}
+
+
+def rows(method, values, layer='blur', data='speakers', clips=('anna', 'bob'), notes='', **origin):
+    """Rows of clips whose values lie 1 below and 1 above those given."""
+    run = RunInfo(data, layer, method, **origin)
+    return [Row(run, clip, 10, {name: None if value is None else value + 2 * place / (len(clips) - 1 or 1) - 1
+                                for name, value in values.items()}, notes)
+            for place, clip in enumerate(clips)]
+
+
+def references(layer='blur', data='speakers', psnr=25.0):
+    return [*rows(DEGRADED, {'psnr': psnr, 'lpips': 0.5, 'sync_c': 2.0}, layer, data),
+            *rows(TRUTH, {'sync_c': 6.0}, layer, data)]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(*groups, name='r'):
+        write_results(tmp_path / f'{name}.csv', [row for group in groups for row in group])
+        return tmp_path / f'{name}.csv'
+    return written
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """No option file of the project is in sight."""
+    monkeypatch.chdir(tmp_path)
+
+
+def table(files, plan=DEBLUR, number=1):
+    return make_tables(files if isinstance(files, list) else [files], plan, [number])[number][0]
+
+
+@pytest.fixture
+def deblur(write):
+    return write(
+        references(),
+        rows('EDVR', {'psnr': 30.5, 'lpips': 0.25, 'sync_c': None}, notes='sync_c: no weights | why'),
+        rows('GAVN', {'psnr': 31.25, 'lpips': 0.3}, **ORIGIN))
+
+
+GOLDEN = """\
+### Table 1. Methods on speakers
+
+| Task | Method | PSNR ↑ | LPIPS ↓ | Sync_c ↑ | Params (M) | GMACs | Frames/s | Training | Option file | Checkpoint |
+|---|---|---:|---:|---:|---:|---:|---:|---|---|---|
+| Deblur | degraded input | 25.0000 | 0.5000 | 2.0000 |  |  |  |  |  |  |
+|  | EDVR | <ins>30.5000</ins> | **0.2500** | n/a |  |  |  |  |  |  |
+|  | VRT | – | – | – |  |  |  |  | run: `python gavn/test.py -opt options/test_vrt_deblur.yml` |  |
+|  | GAVN | **31.2500** | <ins>0.3000</ins> | not measured | 7.05 | 91.5 | 12.3 | 60,000 it, 75 min | `options/test_gavn_deblur.yml` | `0123456789ab` |
+|  | ground truth |  |  | 6.0000 |  |  |  |  |  |  |
+
+Best in bold, second best underlined, among methods.
+
+sync_c: no weights (EDVR)
+"""  # noqa: E501
+
+
+def test_a_table_of_hand_written_results_reads_as_expected(deblur):
+    assert markdown(table(deblur)) == GOLDEN
+
+
+def test_latex_has_the_main_columns_and_the_marks(deblur):
+    text = latex(table(deblur))
+    assert r' & Method & PSNR $\uparrow$ & LPIPS $\downarrow$ & Sync$_c$ $\uparrow$ & Params (M)' in text
+    assert r' & EDVR & \underline{30.5000} & \textbf{0.2500} & n/a &  &  &  \\' in text
+    assert r' & VRT & -- & -- & -- &  &  &  \\' in text
+    assert r' & GAVN & \textbf{31.2500} & \underline{0.3000} & -- & 7.05 & 91.5 & 12.3 \\' in text
+    assert 'options/' not in text and '0123456789ab' not in text
+
+
+def test_csv_has_every_cell_and_the_task_in_every_row(deblur):
+    header, *lines = csv.reader(plain(table(deblur)).splitlines())
+    assert header[:4] == ['Task', 'Method', 'speakers PSNR', 'speakers LPIPS']
+    assert [line[:3] for line in lines] == [['Deblur', DEGRADED, '25.0000'], ['Deblur', 'EDVR', '30.5000'], [
+        'Deblur', 'VRT', '–'], ['Deblur', 'GAVN', '31.2500'], ['Deblur', TRUTH, '']]
+    assert lines[2][-2] == 'run: python gavn/test.py -opt options/test_vrt_deblur.yml'
+
+
+def test_deviations_stand_behind_the_means(deblur):
+    plan = Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN'), std=True)
+    assert '| **31.2500** ± 1.0000 |' in markdown(table(deblur, plan))
+    assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
+
+
+@pytest.mark.parametrize(('better', 'values', 'marks'), [
+    ('higher', (1, 3, 2), ('', 'best', 'second')),
+    ('lower', (1, 3, 2), ('best', '', 'second')),
+    ('higher', (3, 3, 2, 2, 1), ('best', 'best', 'second', 'second', '')),
+    ('lower', (None, 2, None), ('', '', '')),
+    ('higher', (2, 2), ('best', 'best')),
+    ('higher', (None, 1, 2), ('', 'second', 'best')),
+    ('higher', (), ()),
+])
+def test_ranks(better, values, marks):
+    cells = ranked([Cell(str(value), value) for value in values], better)
+    assert tuple(cell.mark for cell in cells) == marks
+
+
+def test_what_prints_alike_ties(write):
+    values = {'EDVR': 30.00001, 'GAVN': 30.00002, 'VRT': 29.0}
+    file = write(*(rows(method, {'psnr': value}) for method, value in values.items()))
+    text = markdown(table(file))
+    assert text.count('**30.0000**') == 2 and '<ins>29.0000</ins>' in text
+
+
+def test_the_paper_s_methods_come_first_in_its_order_and_others_last(write):
+    names = ['Mine', 'GAVN', 'EDVR-L', 'EDVR']
+    file = write(references(), *(rows(name, {'psnr': 30.0}) for name in names))
+    found = [row[1].text for row in table(file, Plan(('psnr',), DEBLUR.tasks)).blocks[0]]
+    assert found == [DEGRADED, 'DBPN', 'EDVR', 'EDVR-L', 'BasicVSR++', 'DAVD-Net (ours)', 'VRT', 'GAVN',
+                     'Mine', TRUTH]
+
+
+def test_data_sets_stand_side_by_side_and_gaps_name_their_own(write):
+    file = write(rows('EDVR', {'psnr': 30.0}, data='a'), rows('GAVN', {'psnr': 31.0}, data='a', **ORIGIN),
+                 rows('GAVN', {'psnr': 33.0}, data='b', option_file='options/small/test_gavn_deblur.yml'))
+    made = table(file, Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))
+    text = markdown(made)
+    assert '| a<br>PSNR ↑ | b<br>PSNR ↑ |' in text
+    assert '| <ins>30.0000</ins> | – |' in text and '| **31.0000** | 33.0000 |' in text  # alone: no rank
+    assert 'run (b): `python gavn/test.py -opt options/small/test_edvr_deblur.yml`' in text
+    assert '`options/test_gavn_deblur.yml`<br>`options/small/test_gavn_deblur.yml`' in text
+    assert r'\multicolumn{1}{c}{a} & \multicolumn{1}{c}{b}' in latex(made)
+
+
+def test_what_to_run_takes_the_data_set_that_is_missing(write, tmp_path):
+    (tmp_path / 'options').mkdir()
+    (tmp_path / 'options/test_vrt_deblur.yml').write_text(
+        'name: test_vrt_deblur\ndatasets:\n  test: {root: datasets/others}\n')
+    file = write(rows('GAVN', {'psnr': 33.0}))
+    changes = 'datasets:test:root=datasets/speakers name=test_vrt_deblur_speakers'
+    assert f'options/test_vrt_deblur.yml --force_yml {changes}`' in markdown(table(file))
+
+
+def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
+    (tmp_path / 'levels').mkdir()
+    (tmp_path / 'train_gavn_sr.yml').write_text('datasets: {train: {num_frame: 7}}')
+    names = 'test_gavn_sr.yml', 'levels/test_gavn_sr.yml', 'test_vrt_sr.yml', ''
+    assert [window(name) for name in names] == [7, 7, None, None]
+
+
+def levels(write):
+    return write(
+        *(references(layer, psnr=20.0 + place) for place, layer in enumerate(('blur_k17', 'blur_k21'))),
+        rows('EDVR', {'psnr': 30.0}, 'blur_k17'), rows('BasicVSR++', {'psnr': 30.5}, 'blur_k17'),
+        rows('GAVN', {'psnr': 31.0}, 'blur_k17', **ORIGIN), rows('EDVR', {'psnr': 32.0}, 'blur_k21'),
+        rows('GAVN', {'psnr': 31.75}, 'blur_k21', **ORIGIN))
+
+
+def test_levels_show_the_gain_over_the_best_of_the_others(write):
+    text = markdown(table(levels(write), Plan(tasks=DEBLUR.tasks), 2)).splitlines()
+    assert text[2] == '| Distortion | σ | degraded input | EDVR | BasicVSR++ | DAVD-Net (ours) | GAVN |'
+    assert text[4:7] == [
+        '| Deblur | 17 | 20.0000 | 30.0000 | <ins>30.5000</ins> | run [1] | **31.0000** (+0.5000) |',
+        '|  | 21 | 21.0000 | **32.0000** | run [2] | run [1] | <ins>31.7500</ins> (−0.2500) |',
+        '|  | 25 | – | run [3] | run [2] | run [1] | run [4] |']
+    assert '[2] run: `python gavn/test.py -opt options/levels/test_basicvsrpp_deblur.yml`' in text
+    assert ('| GAVN | blur_k17, blur_k21 | 7.05 | 91.5 | 12.3 | 60,000 it, 75 min | '
+            '`options/test_gavn_deblur.yml` | `0123456789ab` |') in text
+
+
+def test_levels_in_latex_and_csv(write):
+    made = table(levels(write), Plan(tasks=DEBLUR.tasks), 2)
+    assert r' & 25 & -- & -- & -- & -- & -- \\' in latex(made) and 'run' not in latex(made)
+    assert 'run: python gavn/test.py -opt options/levels/test_edvr_deblur.yml' in plain(made)
+
+
+def test_ablations_have_a_table_of_their_own(write):
+    file = write(references(), rows('GAVN', {'psnr': 31.0}), rows('GAVN zero audio', {'psnr': 30.5}))
+    plan = Plan(('psnr',), DEBLUR.tasks)
+    assert [row[1].text for row in table(file, plan, 3).blocks[0]] == [
+        'GAVN w/o IF', 'GAVN w/o AF', 'GAVN zero audio', 'GAVN shuffled audio', 'GAVN inject', 'GAVN']
+    text = markdown(table(file, plan, 3))
+    assert '| GAVN zero audio | <ins>30.5000</ins> |' in text and '| GAVN | **31.0000** |' in text
+    assert 'run: `python gavn/test.py -opt options/ablations/test_gavn_deblur_wo_if.yml`' in text
+    assert 'audio' not in markdown(table(file, plan, 1))
+
+
+def test_videos_without_ground_truth(write):
+    file = write(rows('EDVR', {'niqe': 6.0, 'sync_c': 1.5}, ''),
+                 rows('GAVN', {'niqe': 5.5, 'sync_c': 1.25}, ''), rows(DEGRADED, {'niqe': 9.0}, ''))
+    lines = markdown(table(file, Plan(methods=('EDVR', 'GAVN')), 4)).splitlines()
+    assert lines[2:6:2] == ['| Metric | degraded input | EDVR | GAVN |',
+                            '| NIQE ↓ | 9.0000 | <ins>6.0000</ins> | **5.5000** |']
+    assert lines[5:7] == ['| Sync_c ↑ |  | **1.5000** | <ins>1.2500</ins> |',
+                          '| Sync_d ↓ |  | not measured | not measured |']
+
+
+def test_rows_that_repeat_must_agree(write):
+    first = write(references(), rows('EDVR', {'psnr': 30.0}), name='first')
+    second = write(references(psnr=25.0 + 1e-8), rows('GAVN', {'psnr': 31.0}), name='second')
+    other = write(references(psnr=25.001), rows('GAVN', {'psnr': 31.0}), name='other')
+    assert len(list(collect([first, second, first]))) == 4
+    with pytest.raises(ReportError, match=r'first\.csv and .*other\.csv come from different data: degraded '
+                                          r'input on speakers \(blur\), anna: psnr is 24\.0 and 24\.001'):
+        collect([first, other])
+
+
+def test_a_method_is_measured_once(write):
+    first, same, later = (write(rows('GAVN', {'psnr': psnr}, **ORIGIN | {'checkpoint': weights}), name=name)
+                          for name, psnr, weights in (('first', 31.0, 'aa'), ('same', 31.0002, 'aa'),
+                                                      ('later', 31.0, 'bb')))
+    changed = write(rows('GAVN', {'psnr': 32.0}, **ORIGIN | {'checkpoint': 'aa'}), name='changed')
+    assert next(iter(collect([first, same]))).mean['psnr'] == 31.0
+    with pytest.raises(ReportError, match=r'first\.csv and .*later\.csv both hold GAVN on speakers \(blur\), '
+                                          r'of different weights \(checkpoints aa and bb\)'):
+        collect([first, later])
+    with pytest.raises(ReportError, match=r'first\.csv and .*changed\.csv contradict each other: .*psnr is'):
+        collect([first, changed])
+
+
+@pytest.mark.parametrize(('clips', 'words'), [
+    (('anna',), r"clip 'bob'\n.*one\.csv: EDVR on speakers \(blur\) has 10 frames\n.*no such clip"),
+    (('anna', 'cid'), "clip 'bob'")])
+def test_methods_are_compared_on_the_same_clips(write, clips, words):
+    one = write(rows('EDVR', {'psnr': 30.0}), name='one')
+    two = write(rows('GAVN', {'psnr': 30.0}, clips=clips), name='two')
+    with pytest.raises(ReportError, match=words):
+        collect([one, two])
+
+
+def test_what_cannot_be_tabulated_is_told_in_words(write, tmp_path):
+    file = write(references(), rows('GAVN', {'psnr': 31.0}))
+    with pytest.raises(ReportError, match=r'nothing to tabulate in .*r\.csv: there are degraded input on '
+                                          r'speakers \(blur\).*\ntable 2 needs results on .* or sr_x8'):
+        make_tables([file], Plan(), [1, 2])
+    with pytest.raises(ReportError, match=r'there are no rows\ntable 1 needs .*\ntable 2 needs'):
+        make_tables([write(name='empty')])
+    half = tmp_path / 'half.csv'
+    half.write_text(''.join(line for line in file.read_text().splitlines(True) if ',std,' not in line))
+    with pytest.raises(ResultsError, match=r"half\.csv: degraded input on speakers has no row 'std'"):
+        collect([half])
+
+
+def script(*arguments):
+    command = [sys.executable, ROOT / 'scripts/tables.py', *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
+    done = script(deblur, '-o', tmp_path / 'out', '--tasks', 'deblur')
+    assert (done.returncode, done.stderr) == (0, '') and 'wrote table 1 to' in done.stdout
+    names = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert names == {'tables.md', 'tables.tex', 'table1.md', 'table1.tex', 'table1.csv', 'table1_paper.md',
+                     'table1_paper.tex', 'table1_paper.csv'}
+    together = (tmp_path / 'out/tables.md').read_text()
+    assert together.index('Methods on speakers') < together.index('Methods on VoxCeleb2 and Obama')
+
+
+def test_the_script_ends_in_words(write, tmp_path):
+    file = write(rows('GAVN', {'psnr': 31.0}))
+    file.write_text(file.read_text().replace('dataset,', 'set,', 1))
+    done = script(file, '-o', tmp_path / 'out')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert re.match(r'error: .*r\.csv lacks the columns dataset', done.stderr)
+    assert not (tmp_path / 'out').exists()
+
+
+# The paper's own figures.
+
+def test_the_paper_s_figures_are_those_that_it_prints(shared):
+    text = (shared / 'paper.txt').read_text(encoding='utf-8')
+    printed = [set(re.findall(r'\d+\.\d{4}', line)) for line in text.splitlines() if '\t' in line]
+    for number in (1, 2, 3):
+        for block in paper_table(number).blocks:
+            for row in block:
+                figures = {cell.text for cell in row if re.fullmatch(r'\d+\.\d{4}', cell.text)}
+                assert any(figures <= line for line in printed), row
+    for row in paper_table(4).blocks[0]:
+        assert {cell.text for cell in row[1:]} in printed
+
+
+def test_the_paper_s_tables_in_our_layout():
+    one, two, three, four = (markdown(paper_table(number)) for number in (1, 2, 3, 4))
+    assert '| GAVN | 7 | **28.9780** | **0.8622** | **0.9391** | **0.1658** | **4.8463** |' in one
+    assert '| DAVD-Net | 5 | 38.4667 | 0.9672 | 0.9943 | 0.0613 |' in one
+    assert '| <ins>0.0651</ins> |' in one and '| 0.0824 |' in one and 'underlines 0.0824' in one
+    assert '| 45 | 28.5213 | 28.6857 | <ins>28.7269</ins> | **28.9780** (+0.2511) |' in two
+    assert '(+1.0003)' in two and '+0.2923' in two and 'run' not in one + two + three + four
+    assert '| Super Resolution | GAVN w/o IF | 35.7568 |' in three
+    assert '**0.9850**' in three and '0.9859' in three
+    assert '| NIQE ↓ | 6.5407 | 6.2761 | <ins>6.1620</ins> | 6.1762 | **6.1549** |' in four
+
+
+def test_gains_are_the_paper_s_but_for_its_slip(shared):
+    text = (shared / 'paper.txt').read_text(encoding='utf-8')
+    printed = re.findall(r'\((\+\d\.\d{4})\)', text)
+    ours = [row[-1].after.strip(' ()') for block in paper_table(2).blocks for row in block]
+    assert len(printed) == 9 and ours == ['+0.2511' if gain == '+0.2923' else gain for gain in printed]
+
+
+# LaTeX.
+
+@pytest.fixture
+def documents(deblur, write, tmp_path):
+    odd = [Row(RunInfo('50%_of & more', 'blur', 'A_b^2 {x} ~#$ [1] \\ <é>'), 'c', 1, {'psnr': 30.0})]
+    made = make_tables([deblur, write(odd, name='odd')], Plan(('psnr', 'nme')))
+    folder = tmp_path / 'tex'
+    write_tables({**made, **{n: [paper_table(n)] for n in (2, 3, 4)}}, folder)
+    return folder
+
+
+def test_latex_is_well_formed(documents):
+    files = [path for path in documents.glob('*.tex') if path.name != 'tables.tex']
+    assert len(files) == 5
+    for path in files:
+        text = path.read_text()
+        bare = re.sub(r'\\\\|\\[{}]', '', text)
+        assert bare.count('{') == bare.count('}')
+        assert not re.search(r'(?<!\\)[#~]|[^\x00-\x7fé]', text)
+        assert not re.search(r'(?<!\\)%(?!$)', text, re.M)
+        assert re.findall(r'\\begin\{(.+?)\}', text) == ['table*', 'tabular']
+        assert re.findall(r'\\end\{(.+?)\}', text) == ['tabular', 'table*']
+        width = len(re.search(r'\\begin\{tabular\}\{(\w+)\}', text)[1])
+        body = text.split('\\midrule', 1)[1].split('\\bottomrule')[0].replace('\\&', '')
+        lines = [line for line in body.splitlines() if line and line != '\\midrule']
+        assert lines and all(line.count('&') == width - 1 and line.endswith('\\\\') for line in lines)
+    assert (documents / 'tables.tex').read_text().count('\\input{table') == 5
+
+
+def test_signs_of_latex_are_escaped():
+    assert tex('a_b & 5% ±') == r'a\_b \& 5\% $\pm$'
+
+
+@pytest.mark.skipif(not shutil.which('pdflatex'), reason='needs pdflatex')
+def test_latex_compiles(documents):
+    done = subprocess.run(['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'tables.tex'],
+                          cwd=documents, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
