@@ -15,7 +15,7 @@ class Task:
         token: in names of option files.
         title: in tables.
         layer: of the data set that holds its input.
-        parameter: what the levels of table 2 are counted in.
+        parameter: what the levels of table 2 are.
         levels: layer -> level.
     """
 
@@ -28,7 +28,7 @@ class Task:
 
 TASKS = {task.token: task for task in (
     Task('car', 'Compression Artifact Removal', 'car_crf45', 'CRF', {f'car_crf{n}': n for n in (35, 40, 45)}),
-    Task('deblur', 'Deblur', 'blur', 'kernel', {f'blur_k{n}': n for n in (17, 21, 25)}),
+    Task('deblur', 'Deblur', 'blur', 'kernel in pixels', {f'blur_k{n}': n for n in (17, 21, 25)}),
     Task('sr', 'Super Resolution', 'sr', 'factor', {f'sr_x{n}': n for n in (2, 4, 8)}),
 )}
 LEVELS = {layer: task for task in TASKS.values() for layer in task.levels}
@@ -41,7 +41,8 @@ METHODS = {'DBPN': 'dbpn', 'EDVR': 'edvr', 'EDVR-L': 'edvr_l', 'BasicVSR++': 'ba
 COMPARED = ('DBPN', 'EDVR', 'BasicVSR++', 'DAVD-Net (ours)', 'VRT', GAVN)  # tables 1 and 4
 SWEPT = ('EDVR', 'BasicVSR++', 'DAVD-Net (ours)', GAVN)  # table 2
 ABLATIONS = {'GAVN w/o IF': 'wo_if', 'GAVN w/o AF': 'wo_af', 'GAVN zero audio': 'zero_audio',
-             'GAVN shuffled audio': 'shuffled_audio', 'GAVN inject': 'inject', GAVN: ''}
+             'GAVN shuffled audio': 'shuffled_audio', 'GAVN silenced': 'silenced',
+             'GAVN other voice': 'other_voice', 'GAVN inject': 'inject', GAVN: ''}
 """Rows of table 3, and what they are called in names of option files."""
 
 

@@ -48,10 +48,11 @@ def _other_data(option_file: str, dataset: str) -> str:
     if not Path(option_file).is_file():
         return ''
     options = read_options(option_file)[0]
-    sections = {key: section for key, section in options.get('datasets', {}).items() if section.get('root')}
-    if not sections or any(PurePosixPath(section['root']).name == dataset for section in sections.values()):
+    sections = options.get('datasets', {})
+    roots = {key: section['root'] for key, section in sections.items() if section and section.get('root')}
+    if not roots or dataset in (PurePosixPath(root).name for root in roots.values()):
         return ''
-    changes = [f'datasets:{key}:root=datasets/{dataset}' for key in sections]
+    changes = [f'datasets:{key}:root=datasets/{dataset}' for key in roots]
     changes.append(f'name={options["name"]}_{dataset}')
     return f' --force_yml {shlex.join(changes)}'
 
