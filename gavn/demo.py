@@ -6,7 +6,6 @@ through `gavn/test.py`, restores a degraded video file through `gavn restore` an
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import subprocess
@@ -15,6 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gavn.metrics.results_file import Row
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # layer of the data set folder by task
@@ -60,7 +63,7 @@ class Size:
 
 
 FULL = Size('demo', clips=3, seconds=2.0, iters={}, least_gain=LEAST_GAIN)
-SMALLEST = Size('demo_smallest', clips=1, seconds=0.8, iters={'pfld': (6, 4), 'gavn': (8, 4, 4)},
+SMALLEST = Size('demo_smallest', clips=1, seconds=0.8, iters={'pfld': (6, 4), 'gavn': (8, 4, 4, 4)},
                 least_gain=None)
 SIZES = {'full': FULL, 'smallest': SMALLEST}
 
@@ -106,11 +109,11 @@ def run(task: str, size: str = 'full') -> dict[str, float]:
     tested = Path('results', f'{plan.name}_gavn_{task}')
     shutil.rmtree(ROOT / tested, ignore_errors=True)
     _pipeline('test', f'test_gavn_{task}', plan.settings('test', task))
-    rows = _read_rows(tested / 'demo_test.csv')
+    restored, degraded = _read_rows(tested / 'demo_test.csv')
     _step(5, 'restore a video file')
     made = _restore(task, plan, folder)
-    report = _report(rows, time.monotonic() - started)
-    _show(report, rows, made, folder / 'report.json')
+    report = _report(restored, degraded, time.monotonic() - started)
+    _show(report, len(restored), made, folder / 'report.json')
     gain = report['psnr_restored'] - report['psnr_input']
     if plan.least_gain is not None and gain < plan.least_gain:
         raise DemoError(f'the restored test clips gain {gain:+.2f} dB, less than {plan.least_gain} dB')
@@ -144,30 +147,33 @@ def _python(*arguments: str | Path) -> None:
         raise DemoError(f'`python {" ".join(map(str, arguments))}` ended with {code}; see above')
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    with (ROOT / path).open(newline='', encoding='utf-8') as file:
-        return [row for row in csv.DictReader(file) if row['clip'] != 'average']
+def _read_rows(path: Path) -> tuple[list[Row], list[Row]]:
+    """The test clips as they were restored, and as they were degraded."""
+    from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
+    rows = [row for row in read_results(ROOT / path) if row.is_clip]
+    return ([row for row in rows if row.run.method not in (DEGRADED, TRUTH)],
+            [row for row in rows if row.run.method == DEGRADED])
 
 
-def _is_known(row: dict[str, str]) -> bool:
+def _is_known(row: Row) -> bool:
     from gavn.data.talking_head import identities
-    return row['clip'].split('/')[0] != identities()[-1]
+    return row.clip.split('/')[0] != identities()[-1]
 
 
-def _mean(rows: Sequence[dict[str, str]], column: str) -> float:
-    return sum(float(row[column]) for row in rows) / len(rows)
+def _mean(rows: Sequence[Row], column: str) -> float:
+    return sum(row.values[column] for row in rows) / len(rows)
 
 
-def _report(rows: Sequence[dict[str, str]], seconds: float) -> dict[str, float]:
+def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) -> dict[str, float]:
     """Means over the clips of known identities; `unseen_` of the one that was never trained on."""
     report = {}
     for prefix, known in (('', True), ('unseen_', False)):
-        group = [row for row in rows if _is_known(row) == known]
+        after, before = ([row for row in rows if _is_known(row) == known] for rows in (restored, degraded))
         for column in COLUMNS:
-            report[f'{prefix}{column}_input'] = _mean(group, f'{column}_input')
-            report[f'{prefix}{column}_restored'] = _mean(group, column)
-        report[f'{prefix}landmark_nme'] = _mean(group, 'nme')
-        report[f'{prefix}landmark_nme_mouth'] = _mean(group, 'nme_mouth')
+            report[f'{prefix}{column}_input'] = _mean(before, column)
+            report[f'{prefix}{column}_restored'] = _mean(after, column)
+        report[f'{prefix}landmark_nme'] = _mean(after, 'nme')
+        report[f'{prefix}landmark_nme_mouth'] = _mean(after, 'nme_mouth')
     return report | {'seconds': seconds}
 
 
@@ -199,7 +205,7 @@ def _film(clean: Path, degraded: Path, task: str, seconds: float) -> None:
                 writer.write(picture)
 
 
-def _show(report: dict[str, float], rows: Sequence[dict[str, str]], made: Sequence[Path], path: Path) -> None:
+def _show(report: dict[str, float], clips: int, made: Sequence[Path], path: Path) -> None:
     """Saves the report, prints it as a table, and names the files that were made."""
     path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     print(f'\n{"":34}{"PSNR (dB)":>20}{"SSIM":>18}{"landmark error (%)":>22}')
@@ -209,7 +215,7 @@ def _show(report: dict[str, float], rows: Sequence[dict[str, str]], made: Sequen
                       for c, d in (('psnr', 2), ('ssim', 4)))
         nme = f'{report[f"{prefix}landmark_nme"]:.2f}  {report[f"{prefix}landmark_nme_mouth"]:.2f}'
         print(f'{words:34}{psnr:>20}{ssim:>18}{nme:>22}')
-    print(f'\n{len(rows)} test clips, {report["seconds"]:.0f} s in all; wrote')
+    print(f'\n{clips} test clips, {report["seconds"]:.0f} s in all; wrote')
     for file in [*made, path]:
         print(f'  {file.relative_to(ROOT)}')
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gavn import demo
+from gavn.metrics.results_file import Row, RunInfo
 from gavn.pipeline.compare import compare
 from gavn.utils.media import VideoWriter, probe, read_audio, read_frames
 
@@ -54,12 +55,12 @@ def test_settings_place_everything_under_one_name() -> None:
 
 
 def test_too_small_a_gain_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    values = dict.fromkeys(('ssim', 'ssim_input', 'nme', 'nme_mouth'), '1')
-    values |= {'psnr': '30.2', 'psnr_input': '30.0'}
-    rows = [{'clip': f'{name}/test0', **values} for name in ('ada', 'eva')]
+    others = dict.fromkeys(('ssim', 'nme', 'nme_mouth'), 1.0)
+    restored, degraded = ([Row(RunInfo('demo', 'blur', ''), f'{name}/test0', 9, others | {'psnr': psnr})
+                           for name in ('ada', 'eva')] for psnr in (30.2, 30.0))
     for name in ('_make_data', '_train', '_pipeline'):
         monkeypatch.setattr(demo, name, lambda *_: None)
-    monkeypatch.setattr(demo, '_read_rows', lambda _: rows)
+    monkeypatch.setattr(demo, '_read_rows', lambda _: (restored, degraded))
     monkeypatch.setattr(demo, '_restore', lambda *_: [])
     monkeypatch.setattr(demo, 'ROOT', tmp_path)
     (tmp_path / 'options/demo').mkdir(parents=True)

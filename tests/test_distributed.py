@@ -1,5 +1,5 @@
 """Two processes on CPUs train one network through all phases, and validate together."""
-import csv
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +9,8 @@ import pytest
 import stand_in
 import tiny_run
 import torch
+
+from gavn.metrics.results_file import TRUTH, read_results
 
 PROBE = '''
 import hashlib, os, sys
@@ -58,8 +60,13 @@ def test_the_processes_agree_at_every_step_of_every_phase(folder):
 
 
 def test_clips_are_shared_and_gathered(folder):
-    with (folder / 'experiments/tiny/metrics/val_7.csv').open(newline='') as file:
-        assert [row['clip'] for row in csv.DictReader(file)] == [*tiny_run.VAL, 'average']
+    rows = read_results(folder / 'experiments/tiny/metrics/val_7.csv')
+    assert [row.clip for row in rows if row.run.method == 'GAVN'] == [*tiny_run.VAL, 'mean', 'std']
+    assert rows[0].run.fps > 0 and rows[-1].run.method == TRUTH
+
+
+def test_the_budget_counts_the_clips_of_all_processes(folder):
+    assert json.loads((folder / 'experiments/tiny/budget.json').read_text())['clips_seen'] == 14
 
 
 def test_two_processes_do_what_one_does_with_the_whole_batch(folder, tmp_path):

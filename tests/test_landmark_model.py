@@ -1,6 +1,5 @@
 """Training of the landmark detector: its loss, its steps, its checkpoints, its validation."""
 import copy
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from gavn import mends
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.mends.checkpoints import load_resume_state
+from gavn.metrics.results_file import read_results
 from gavn.models.landmark_model import LandmarkModel, MarkedFrames
 from gavn.models.losses import PFLDLoss
 from gavn.utils.audio import silence
@@ -187,14 +187,14 @@ def test_validation_measures_and_keeps_the_best(data: Path, tmp_path: Path) -> N
     for section in (opt['datasets']['val'], opt['datasets']['val_2']):
         data_set = AVVideoDataset(section)
         model.validation(DataLoader(data_set), 2, None, save_img=True)
-    rows = list(csv.DictReader((tmp_path / 'metrics' / 'val_2.csv').open()))
-    assert [row['clip'] for row in rows] == [*tiny_run.VAL, 'average']
+    rows = [row for row in read_results(tmp_path / 'metrics' / 'val_2.csv') if row.run.method == 'PFLDAV']
+    assert [row.clip for row in rows] == [*tiny_run.VAL, 'mean', 'std']
     clip = AVVideoDataset(opt['datasets']['val']).clip(0)
     expected = expected_errors(model, clip)
-    assert float(rows[0]['nme']) == pytest.approx(expected, rel=1e-3)
-    assert 'nme_mouth' in rows[0]
-    silent = list(csv.DictReader((tmp_path / 'metrics' / 'silent_2.csv').open()))
-    assert float(silent[0]['nme']) != pytest.approx(expected, rel=1e-6)
+    assert rows[0].values['nme'] == pytest.approx(expected, rel=1e-3)
+    assert 'nme_mouth' in rows[0].values
+    silent = read_results(tmp_path / 'metrics' / 'silent_2.csv')
+    assert silent[0].values['nme'] != pytest.approx(expected, rel=1e-6)
     assert len(list((tmp_path / 'vis' / 'val' / '2' / 'carl').glob('*.png'))) == clip.n_frames
     best = load_state(tmp_path / 'models' / 'net_l_best.pth')
     for key, value in model.net_l.state_dict().items():

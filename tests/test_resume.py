@@ -7,7 +7,9 @@ import stand_in
 import tiny_run
 import torch
 
+from gavn.metrics.results_file import read_results
 from gavn.models.gavn_model import GAVNModel
+from gavn.utils.checkpoint import training_budget
 
 STOPS = {'at the first switch': 2, 'within a phase and an epoch': 3, 'at the second switch': 4, 'late': 6}
 TRAIN = stand_in.ROOT / 'gavn' / 'train.py'
@@ -61,6 +63,8 @@ def test_a_resumed_run_ends_with_the_same_weights(done, unbroken, place, tmp_pat
         shutil.copy(unbroken / part / name, run / part / name)
     stand_in.run_here('train', '-opt', str(options_in(tmp_path, place)), '--auto_resume')
     assert_same(weights_of(run), weights_of(unbroken))
+    before, after = (training_budget(run / 'models' / f'net_g_{i}.pth') for i in (done, 'latest'))
+    assert (after['iterations'], after['clips_seen']) == (7, 14) and after['minutes'] > before['minutes'] > 0
 
 
 def test_a_validation_that_was_cut_short_is_done_on_resuming(place, tmp_path, monkeypatch):
@@ -83,8 +87,9 @@ def test_a_validation_that_was_cut_short_is_done_on_resuming(place, tmp_path, mo
         run('cut')
     resumed = run('cut', '--auto_resume')
     assert {path.name for path in (resumed / 'metrics').iterdir()} == {f'val_{i}.csv' for i in (2, 4, 6, 7)}
-    for name in ('metrics/val_4.csv', 'best.json'):
-        assert (resumed / name).read_text() == (whole / name).read_text()
+    assert (resumed / 'best.json').read_text() == (whole / 'best.json').read_text()
+    ours, theirs = (read_results(run / 'metrics' / 'val_4.csv') for run in (resumed, whole))
+    assert [(row.clip, row.values) for row in ours] == [(row.clip, row.values) for row in theirs]
 
 
 def test_a_kill_in_the_middle_of_writing_a_checkpoint_loses_nothing(unbroken, place, tmp_path):

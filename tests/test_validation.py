@@ -1,5 +1,4 @@
 """Whole clips through a network, into rows, pictures, videos and the record of the best."""
-import csv
 import json
 import weakref
 
@@ -14,66 +13,17 @@ from torch import nn
 
 from gavn.data import AVVideoDataset
 from gavn.mends import install
-from gavn.metrics.evaluate import EvaluatedFrame, average, evaluate_clip, landmark_nme
+from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, read_results
 from gavn.models.best import BestRecord
+from gavn.models.budget import Budget
 from gavn.models.clip_runner import ClipRunner
 from gavn.models.validation import ClipValidation
+from gavn.utils.checkpoint import training_budget
+from gavn.utils.files import sha256
 from gavn.utils.media import probe, read_audio
 from gavn.utils.windows import Layout
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'nme': {'type': 'landmark_nme'}}
-
-
-def picture(level: int) -> np.ndarray:
-    return np.full((16, 16, 3), level, np.uint8)
-
-
-def face(shift: float = 0.0) -> torch.Tensor:
-    points = torch.rand(68, 2, generator=torch.Generator().manual_seed(0))
-    points[36], points[45] = torch.tensor([0.3, 0.4]), torch.tensor([0.7, 0.4])
-    return points + torch.tensor([shift, 0.0])
-
-
-def psnr(error: float) -> float:
-    return 20 * np.log10(255 / error)
-
-
-def test_a_row_holds_means_over_frames_of_result_and_input():
-    row = evaluate_clip((EvaluatedFrame(picture(100 + error), picture(110), picture(100), face(0.02), face())
-                         for error in (2, 4)), METRICS)
-    assert row['frames'] == 2
-    assert row['psnr'] == pytest.approx((psnr(2) + psnr(4)) / 2)
-    assert row['psnr_input'] == pytest.approx(psnr(10))
-    assert row['nme'] == pytest.approx(5, rel=1e-4)  # 0.02 of an eye distance of 0.4
-    assert row['nme_mouth'] == pytest.approx(5, rel=1e-4)
-
-
-def test_a_measure_without_truth_needs_none():
-    wide = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
-    row = evaluate_clip([EvaluatedFrame(wide, wide // 2)], {'niqe': {'type': 'calculate_niqe'}})
-    assert row.keys() == {'frames', 'niqe', 'niqe_input'} and row['niqe'] != row['niqe_input']
-
-
-def test_a_measure_that_is_not_known_is_an_error():
-    with pytest.raises(ValueError, match='calculate_magic'):
-        evaluate_clip([], {'magic': {'type': 'calculate_magic'}})
-
-
-def test_what_a_clip_lacks_gives_no_column():
-    assert evaluate_clip([EvaluatedFrame(picture(3))], METRICS) == {'frames': 1}
-    assert evaluate_clip([EvaluatedFrame(picture(3), picture(3), picture(4))], {}) == {'frames': 1}
-
-
-def test_the_mouth_has_an_error_of_its_own():
-    wrong = face()
-    wrong[48:, 1] += 0.04
-    assert landmark_nme(wrong, face(), mouth=True) == pytest.approx(10, rel=1e-4)
-    assert landmark_nme(wrong, face()) == pytest.approx(10 * 20 / 68, rel=1e-4)
-
-
-def test_averages_count_each_clip_once():
-    rows = [{'clip': 'a', 'frames': 100, 'psnr': 30.0}, {'clip': 'b', 'frames': 1, 'psnr': 20.0, 'nme': 3.0}]
-    assert average(rows) == {'frames': 101, 'psnr': 25.0, 'nme': 3.0}
 
 
 def test_the_record_of_the_best_outlives_the_process(tmp_path):
@@ -157,22 +107,44 @@ def trained(place):
     return folder / 'experiments' / 'tiny'
 
 
-def rows_of(path):
-    with path.open(newline='') as file:
-        return list(csv.DictReader(file))
+def rows_of(path, method='GAVN'):
+    return [row for row in read_results(path) if row.run.method == method]
 
 
 def test_training_validates_every_set_clip_by_clip(trained):
-    rows = rows_of(trained / 'metrics' / 'val_7.csv')
-    assert [(row['clip'], row['frames']) for row in rows] == [
-        ('carl', '7'), ('dora/two', '2'), ('emil', '1'), ('average', '10')]
-    columns = {'clip', 'frames', 'psnr', 'psnr_input', 'ssim', 'ssim_input', 'nme', 'nme_mouth'}
-    assert set(rows[0]) == columns
-    for column in columns - {'clip', 'frames'}:
-        values = [float(row[column]) for row in rows]
-        assert values[-1] == pytest.approx(sum(values[:3]) / 3)
+    path = trained / 'metrics' / 'val_7.csv'
+    lengths = [('carl', 7), ('dora/two', 2), ('emil', 1), ('mean', 10), ('std', 10)]
+    for method, columns in (('GAVN', {'psnr', 'ssim', 'nme', 'nme_mouth'}), (DEGRADED, {'psnr', 'ssim'}),
+                            (TRUTH, set())):
+        rows = rows_of(path, method)
+        assert [(row.clip, row.frames) for row in rows] == lengths
+        assert all(row.values.keys() == columns for row in rows)
+        for column in columns:
+            values = [row.values[column] for row in rows]
+            assert values[3:] == pytest.approx([np.mean(values[:3]), np.std(values[:3])])
     assert (trained / 'metrics' / 'val_4.csv').is_file()
-    assert rows_of(trained / 'metrics' / 'pictures_7.csv')[0] == {'clip': 'carl', 'frames': '7'}
+    assert rows_of(trained / 'metrics' / 'pictures_7.csv')[0].values == {}
+
+
+def test_rows_say_what_was_measured(trained):
+    early, late = (rows_of(trained / 'metrics' / f'val_{i}.csv')[0].run for i in (4, 7))
+    assert (late.dataset, late.degradation, late.method) == ('data', 'blur', 'GAVN')
+    assert late.option_file.endswith('options.yml') and late.checkpoint == ''
+    size = sum(value.numel() for value in build_network(tiny_run.NETWORK).parameters())
+    assert late.parameters == early.parameters == size
+    assert (early.iterations, late.iterations) == (4, 7) and 0 < early.minutes < late.minutes < 5
+    assert late.fps > 0 and late.gmacs is None  # not while training
+    reference = rows_of(trained / 'metrics' / 'val_7.csv', TRUTH)[0].run
+    assert reference == RunInfo('data', 'blur', TRUTH)
+
+
+def test_training_notes_what_it_took(trained):
+    spent = json.loads((trained / 'budget.json').read_text())
+    assert (spent['iterations'], spent['clips_seen']) == (7, 14) and 0 < spent['minutes'] < 5
+    noted = training_budget(trained / 'models' / 'net_g_latest.pth')
+    assert noted | {'minutes': 0} == spent | {'minutes': 0}
+    assert noted == pytest.approx(training_budget(trained / 'models' / 'restore_latest.safetensors'), rel=0.1)
+    assert training_budget(trained / 'models' / 'net_g_best.pth')['iterations'] in (4, 7)
 
 
 def test_pictures_and_videos_with_sound_are_kept(trained):
@@ -188,7 +160,7 @@ def test_pictures_and_videos_with_sound_are_kept(trained):
 
 def test_the_best_weights_are_kept_and_known(trained):
     best = json.loads((trained / 'best.json').read_text())['val']
-    by_iteration = {i: float(rows_of(trained / 'metrics' / f'val_{i}.csv')[-1]['psnr']) for i in (4, 7)}
+    by_iteration = {i: rows_of(trained / 'metrics' / f'val_{i}.csv')[-2].values['psnr'] for i in (4, 7)}
     assert best['psnr']['value'] == max(by_iteration.values())
     assert by_iteration[best['psnr']['iteration']] == best['psnr']['value']
     for name in ('best', 'latest'):
@@ -200,11 +172,19 @@ def test_testing_the_saved_weights_gives_the_rows_of_training(trained, place):
     folder, data, detector = place
     opt = tiny_run.options(data, detector, folder, name='tested')
     opt['datasets'] = {'test': {**opt['datasets']['val'], 'name': 'again'}}
+    opt['method'] = 'GAVN, tested'
     opt['path'] = {'pretrain_network_g': str(trained / 'models' / 'net_g_latest.pth'),
                    'pretrain_network_l': str(detector), 'results_root': str(folder / 'results')}
     del opt['train'], opt['logger'], opt['val']['val_freq']
     stand_in.run_here('test', '-opt', str(tiny_run.write(opt, folder / 'test.yml')))
-    assert rows_of(folder / 'results' / 'tested' / 'again.csv') == rows_of(trained / 'metrics' / 'val_7.csv')
+    path = folder / 'results' / 'tested' / 'again.csv'
+    for method in ('GAVN', DEGRADED, TRUTH):
+        rows = rows_of(path, method.replace('GAVN', 'GAVN, tested'))
+        assert [(row.clip, row.frames, row.values) for row in rows] == [
+            (row.clip, row.frames, row.values) for row in rows_of(trained / 'metrics' / 'val_7.csv', method)]
+    run = rows_of(path, 'GAVN, tested')[0].run
+    assert run.checkpoint == sha256(opt['path']['pretrain_network_g'])[:12]
+    assert run.iterations == 7 and 0 < run.minutes < 5 and run.gmacs > 0.01
     assert not (folder / 'results' / 'tested' / 'visualization' / 'again').exists()
 
 
@@ -221,7 +201,9 @@ def test_validation_without_metrics_only_keeps(place):
     del opt['train'], opt['logger'], opt['network_l']
     stand_in.run_here('test', '-opt', str(tiny_run.write(opt, folder / 'quiet.yml')))
     results = folder / 'results' / 'quiet'
-    assert [row['frames'] for row in rows_of(results / 'val.csv')] == ['2', '2', '1', '5']
+    rows = rows_of(results / 'val.csv')
+    assert [row.frames for row in rows] == [2, 2, 1, 5, 5]
+    assert (rows[0].run.iterations, rows[0].run.minutes) == (None, None)  # nobody noted them
     assert (results / 'visualization' / 'val' / 'carl' / '00000001.png').is_file()
 
 
@@ -242,6 +224,11 @@ class Reporting(ClipValidation):
         pass
 
 
+def rows_in(data_set, **values):
+    return [Row(RunInfo(data_set, '', 'network'), 'a', 2, values),
+            Row(RunInfo(data_set, '', DEGRADED), 'a', 2, {'psnr': 20.0})]
+
+
 class Board(dict):
     def add_scalar(self, name, value, iteration):
         self[name, iteration] = value
@@ -252,12 +239,13 @@ def test_the_first_metric_on_the_first_set_decides_what_is_kept(tmp_path):
     for iteration, name, values in ((5, 'first', (30.0, 4.0)), (6, 'second', (40.0, 1.0)),
                                     (7, 'first', (29.0, 3.0)), (8, 'first', (31.0, 5.0))):
         model.iteration = iteration
-        model._report(name, [{'clip': 'a', 'frames': 2, 'psnr': values[0], 'nme': values[1]}], board)
+        model._report(name, rows_in(name, psnr=values[0], nme=values[1]), board)
     assert model.saved == [(5, 'best'), (8, 'best')]
     assert board['metrics/first/psnr', 8] == 31.0 and board['metrics/second/nme', 6] == 1.0
+    assert board['metrics/first/psnr_input', 8] == 20.0
     resumed = Reporting(tmp_path)
     resumed.iteration = 9
-    resumed._report('first', [{'clip': 'a', 'frames': 2, 'psnr': 30.5}], None)
+    resumed._report('first', rows_in('first', psnr=30.5), None)
     assert resumed.saved == []
 
 
@@ -268,6 +256,7 @@ def test_what_was_just_validated_is_not_validated_again(place):
 
         def __init__(self):
             self.opt = {'path': {'visualization': ''}, 'val': {}}
+            self.budget = Budget({})
 
         def _rows(self, data_set, keeping):
             self.calls += 1
@@ -301,6 +290,6 @@ def test_other_networks_train_and_validate_the_same_way(network, window, gt_fram
     opt['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
     del opt['network_l'], opt['path']['pretrain_network_l']
     stand_in.run_here('train', '-opt', str(tiny_run.write(opt, folder / f'{window}.yml')))
-    rows = rows_of(folder / 'experiments' / window / 'metrics' / 'val_2.csv')
-    assert [row['frames'] for row in rows] == ['7', '2', '1', '10']
-    assert float(rows[-1]['psnr']) > 5
+    rows = rows_of(folder / 'experiments' / window / 'metrics' / 'val_2.csv', network['type'])
+    assert [row.frames for row in rows] == [7, 2, 1, 10, 10]
+    assert rows[-2].values['psnr'] > 5

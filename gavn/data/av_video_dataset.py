@@ -124,6 +124,11 @@ class AVVideoDataset(Dataset):
         """Opens a clip; reads its sound and landmarks, no frame."""
         return self.source.clip(index)
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the clips come from."""
+        return Path(str(self.options.root or self.options.dataroot_lq)).absolute().name
+
 
 class _Prepared:
     """Clips of a data set folder."""

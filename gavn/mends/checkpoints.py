@@ -49,7 +49,8 @@ def save_network(self: BaseModel, net: nn.Module | list[nn.Module], net_label: s
 def save_training_state(self: BaseModel, epoch: int, current_iter: int) -> None:
     """Writes what resuming needs, after the weights of the same iteration, and names those in it.
 
-    A state is therefore never without its weights. Then prunes to `logger.keep_checkpoints`.
+    A state is therefore never without its weights. As `notes` it holds what the model's method of that name
+    returns, if there is one. Then prunes to `logger.keep_checkpoints`.
     """
     if not isinstance(current_iter, int) or current_iter < 0:
         return  # 'latest' or another name: weights alone
@@ -57,7 +58,8 @@ def save_training_state(self: BaseModel, epoch: int, current_iter: int) -> None:
     state = {'epoch': epoch, 'iter': current_iter,
              'networks': list(files) if iteration == current_iter else [],
              'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers]}
+             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+             'notes': self.notes() if hasattr(self, 'notes') else {}}
     with atomic_path(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
         torch.save(state, part)
     prune(self.opt['path'], self.opt['logger'].get('keep_checkpoints'))

@@ -52,7 +52,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
         init_dist(args.launcher, **opt.get('dist_params') or {})
     opt['rank'], opt['world_size'] = get_dist_info()
     set_random_seed(opt['manual_seed'] + opt['rank'])
-    opt.update(auto_resume=args.auto_resume, is_train=is_train)
+    opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args.opt, root))
     _name_folders(opt, root)
     return opt, args
 
@@ -126,6 +126,12 @@ def locate(path: str, root: Path) -> Path | None:
     return next((place for place in (given, root / given) if place.exists()), None)
 
 
+def _shown(file: str, root: Path) -> str:
+    """How results name an option file: relative to the project where it belongs to that."""
+    path = Path(file).absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
+
+
 def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
     """Makes paths of data, weights and states absolute; raises OptionError if one does not exist."""
     problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
@@ -149,6 +155,9 @@ def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
     for key, value in opt['path'].items():
         if value is not None and (key == 'resume_state' or key.startswith('pretrain_network_')):
             yield opt['path'], ('path', key)
+    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        if isinstance(metric.get('weights'), str):
+            yield metric, ('val', 'metrics', name, 'weights')
     for name, section in opt.items():
         if name.startswith('network_') and isinstance(section, dict):
             for key, value in section.items():

@@ -1,16 +1,20 @@
-"""A restored clip against its original: one number per metric, the same for validation and for tables."""
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+"""A clip in numbers: the restored one, its degraded input and the truth, in one pass over their frames."""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-from gavn.metrics.frame import frame_metric
+from gavn.metrics.measures import Instrument, Measure, Sound, View
+from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, Row, RunInfo
 from gavn.metrics.table import METRICS
-from gavn.utils.landmarks import MOUTH, nme
+
+RESTORED = 'restored'
+SUBJECTS = (RESTORED, DEGRADED, TRUTH)
 
 
 @dataclass
@@ -29,89 +33,113 @@ class EvaluatedFrame:
     landmarks: Tensor | None = None
     true_landmarks: Tensor | None = None
 
+    def view(self, subject: str) -> View | None:
+        """What is judged of a subject, None where the clip does not have it; the truth has no truth."""
+        if subject == RESTORED:
+            return View(self.restored, self.clean, self.landmarks, self.true_landmarks)
+        image = self.degraded if subject == DEGRADED else self.clean
+        return None if image is None else View(image, self.clean if subject == DEGRADED else None)
 
-Measure = Callable[[EvaluatedFrame], dict[str, float]]
+    def check_sizes(self, index: int) -> None:
+        """Raises ValueError, naming the frame, where the pictures differ in size."""
+        for name, image in (('the degraded one', self.degraded), ('the truth', self.clean)):
+            if image is not None and image.shape != self.restored.shape:
+                raise ValueError(f'frame {index}: the restored picture is {_size(self.restored)}, {name} '
+                                 f'{_size(image)} pixels; they must have one size')
 
 
-@METRIC_REGISTRY.register()
-def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False) -> float:
-    """Mean error of (68, 2) points, in percent of the distance between the true outer eye corners.
+def _size(image: np.ndarray) -> str:
+    return f'{image.shape[1]}x{image.shape[0]}'
 
-    `mouth` takes the 20 points of the lips only.
-    """
-    return float(nme(landmarks, true_landmarks, MOUTH if mouth else slice(None)))
+
+@dataclass(frozen=True)
+class Scores:
+    """Numbers by column, None where something could not be measured, and in `notes` why."""
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    notes: str = ''
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """The number of frames of a clip, and what was measured of each of its subjects (see `SUBJECTS`)."""
+
+    frames: int
+    subjects: dict[str, Scores]
+
+    def rows(self, run: RunInfo, clip: str) -> list[Row]:
+        """As rows of results; those of the degraded input and the truth say nothing about a network."""
+        return [Row(run if subject == RESTORED else RunInfo(run.dataset, run.degradation, subject),
+                    clip, self.frames, scores.values, scores.notes)
+                for subject, scores in self.subjects.items()]
 
 
 def is_lower_better(metric: Mapping[str, Any]) -> bool:
-    """Whether an option `val.metrics.<name>` counts down: by its `better`, else by its type."""
+    """Whether an entry of `val.metrics` counts down: by its `better`, else by its type."""
     return metric.get('better', METRICS[metric['type']].better) == 'lower'
 
 
-def evaluate_clip(frames: Iterable[EvaluatedFrame], metrics: Mapping[str, Mapping[str, Any]]
-                  ) -> dict[str, float]:
-    """Means over the frames of a clip, which are taken one at a time.
+def evaluate_clip(frames: Iterable[EvaluatedFrame], instruments: Sequence[Instrument],
+                  sound: Callable[[], Sound] = lambda: None, subjects: Collection[str] = SUBJECTS
+                  ) -> ClipScores:
+    """Measures a clip whose frames are taken one at a time, in order.
 
     Args:
-        frames: of one clip, in order.
-        metrics: as `val.metrics` of an option file: name -> {type, its arguments}, types as in `METRICS`.
-            Measures of pictures give two columns, `<name>` and `<name>_input` (the degraded frames');
-            `landmark_nme` gives `<name>` and `<name>_mouth`, in percent of the outer eye distance.
+        frames: of one clip.
+        instruments: what measures (see `gavn.metrics.measures.instruments`).
+        sound: reads the int16 samples at 16 kHz that go with the frames; called if an instrument listens.
+        subjects: which of `SUBJECTS` to measure.
 
-    Returns `frames` (their number) and the columns. A column for which the clip lacks what it compares with
-    (no ground truth, no landmarks) is absent. Raises ValueError for a type or an option that is not known.
+    A subject that the clip does not have is absent, and so is a column that does not apply to one: a measure
+    that compares, for the truth or where there is none. Raises ValueError where frames differ in size.
     """
-    measures = measures_of(metrics)
-    values: dict[str, list[float]] = defaultdict(list)
+    heard = sound() if any('audio' in item.needs for item in instruments) else None
+    gauges: dict[str, list[_Gauge]] = {}
     count = 0
     for frame in frames:
+        frame.check_sizes(count)
         count += 1
-        for measure in measures:
-            for column, value in measure(frame).items():
-                values[column].append(value)
-    return {'frames': count} | {column: float(np.mean(value)) for column, value in values.items()}
+        for subject in subjects:
+            if (view := frame.view(subject)) is not None:
+                if subject not in gauges:
+                    gauges[subject] = [_Gauge(item, heard) for item in instruments]
+                for gauge in gauges[subject]:
+                    gauge.update(view)
+    return ClipScores(count, {subject: _scores(gauges[subject]) for subject in SUBJECTS if subject in gauges})
 
 
-def measures_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
-    """The measures that `val.metrics` names. Raises ValueError for a type or an option that is not known."""
-    return [(_landmark_measure if metric['type'] == 'landmark_nme' else _picture_measure)(name, metric)
-            for name, metric in metrics.items()]
+class _Gauge:
+    """One instrument on one subject of one clip; once it cannot measure, it keeps the reason."""
+
+    def __init__(self, instrument: Instrument, sound: Sound) -> None:
+        self.instrument, self.sound = instrument, sound
+        self.measure: Measure | None = None
+        self.reason: str | None = None
+
+    def update(self, view: View) -> None:
+        if self.reason is not None or not view.offers(self.instrument.needs):
+            return
+        try:
+            self.measure = self.measure or self.instrument.begin(self.sound)
+            self.measure.update(view)
+        except (NotMeasurable, WeightsMissing) as error:
+            self.reason = str(error)
+
+    def values(self) -> dict[str, float | None]:
+        columns = self.instrument.columns
+        if self.reason is None and self.measure is not None:
+            try:
+                return dict(zip(columns, self.measure.result(), strict=True))
+            except NotMeasurable as error:
+                self.reason = str(error)
+        return {} if self.reason is None else dict.fromkeys(columns)
 
 
-def average(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean over clips of every numeric column, each clip counting once; `frames` is summed."""
-    columns: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        for column, value in row.items():
-            if isinstance(value, (int, float)):
-                columns[column].append(value)
-    return {column: sum(value) if column == 'frames' else float(np.mean(value))
-            for column, value in columns.items()}
-
-
-def _picture_measure(name: str, metric: Mapping[str, Any]) -> Measure:
-    """Columns `<name>` and `<name>_input` of one frame; none where the measure needs a truth and has none."""
-    options = {key: value for key, value in metric.items() if key not in ('type', 'better')}
-    compare = frame_metric(metric['type'], options)
-    needs_truth = 'truth' in METRICS[metric['type']].needs
-
-    def measure(frame: EvaluatedFrame) -> dict[str, float]:
-        if needs_truth and frame.clean is None:
-            return {}
-        columns = {name: compare(frame.restored, frame.clean)}
-        if frame.degraded is not None:
-            columns[f'{name}_input'] = compare(frame.degraded, frame.clean)
-        return columns
-    return measure
-
-
-def _landmark_measure(name: str, metric: Mapping[str, Any]) -> Measure:
-    """Columns `<name>` and `<name>_mouth` of one frame; none where there are no landmarks to compare."""
-    if unknown := metric.keys() - {'type', 'better'}:
-        raise ValueError(f'landmark_nme has no option {min(unknown)!r} here; it always gives two columns')
-
-    def measure(frame: EvaluatedFrame) -> dict[str, float]:
-        if frame.landmarks is None or frame.true_landmarks is None:
-            return {}
-        return {name: landmark_nme(frame.landmarks, frame.true_landmarks),
-                f'{name}_mouth': landmark_nme(frame.landmarks, frame.true_landmarks, mouth=True)}
-    return measure
+def _scores(gauges: Sequence[_Gauge]) -> Scores:
+    values: dict[str, float | None] = {}
+    notes = []
+    for gauge in gauges:
+        values |= gauge.values()
+        if gauge.reason is not None:
+            notes.append(f'{", ".join(gauge.instrument.columns)}: {"; ".join(gauge.reason.splitlines())}')
+    return Scores(values, BETWEEN_NOTES.join(notes))

@@ -111,17 +111,23 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
     return [*rows, of(MEAN, np.mean), of(STD, np.std)]
 
 
+def with_summaries(rows: Iterable[Row]) -> list[Row]:
+    """Rows of clips sorted by method, as these first appear; see `summarize` for what follows each."""
+    methods: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        methods.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
+    return [row for group in methods.values() for row in summarize(group)]
+
+
 def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row]:
     """Writes rows of clips, method by method, each method's followed by its mean and standard deviation.
 
     The file is whole or absent. Returns all that was written. Raises ValueError where a clip is called like a
     row that sums up, or a value is not finite.
     """
-    methods: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        methods.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
-    check_names(row.clip for group in methods.values() for row in group)
-    written = [row for group in methods.values() for row in summarize(group)]
+    rows = list(rows)
+    check_names(row.clip for row in rows)
+    written = with_summaries(rows)
     present = dict.fromkeys(column for row in written for column in row.values)
     metrics = [*(c for c in METRIC_COLUMNS if c in present), *(c for c in present if c not in METRIC_COLUMNS)]
     with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:

@@ -10,6 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of, network_inputs
+from gavn.models.cost import gmacs
 from gavn.models.phased_model import PhasedModel
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
@@ -86,6 +87,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Takes a training batch; a network of single frames sees them as a batch of pictures."""
+        self.count_clips(len(data['lq']))
         batch = {key: value.to(self.device, non_blocking=True) for key, value in data.items()
                  if isinstance(value, Tensor)}
         if self.layout.mode == 'frame':
@@ -123,8 +125,12 @@ class AVVideoModel(ClipValidation, PhasedModel):
             networks['network_l'] = self.opt['network_l'], self.net_l
         meta = {'task': self.opt['datasets']['train'].get('degradation'),
                 'network_inputs': list(self.inputs), 'window': self.opt.get('window'),
-                'sources': {self.opt['name']: f'iteration {self.iteration}'}}
+                'sources': {self.opt['name']: f'iteration {self.iteration}'},
+                **self.budget.notes(self.iteration)}
         save_bundle(Path(self.opt['path']['models'], f'restore_{label}.safetensors'), networks, meta)
+
+    def _gmacs(self) -> float:
+        return gmacs(self._judged_network(), self.inputs, self.layout, self.device)
 
     def _released(self) -> tuple[dict[str, Any], nn.Module]:
         """The restoring network as others should use it, and the options that build it."""

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from gavn.metrics.evaluate import is_lower_better
+from gavn.metrics.table import METRICS
 from gavn.utils.files import atomic_path
 
 
 class BestRecord:
-    """Best value and its iteration, per data set and metric; kept in a JSON file.
+    """Best value and its iteration, per data set and metric (by its first column); kept in a JSON file.
 
     Args:
         path: the file, read if it exists; None keeps nothing (tests of finished weights).
@@ -17,14 +18,16 @@ class BestRecord:
     """
 
     def __init__(self, path: Path | None, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-        self.path, self.metrics = path, metrics
+        self.path = path
+        self.lower_better = {METRICS[metric['type']].columns(key)[0]: is_lower_better(metric)
+                             for key, metric in metrics.items()}
         self.values: dict[str, dict[str, dict[str, Any]]] = {}
         if path is not None and path.is_file():
             self.values = json.loads(path.read_text(encoding='utf-8'))
 
     def better(self, data_set: str, averages: Mapping[str, float]) -> set[str]:
-        """Metrics in which these averages beat the record; equal ones do not."""
-        return {name for name in self.metrics
+        """Columns in which these averages beat the record; equal ones do not."""
+        return {name for name in self.lower_better
                 if name in averages and self._beats(data_set, name, averages[name])}
 
     def update(self, data_set: str, averages: Mapping[str, float], iteration: int | str) -> None:
@@ -40,4 +43,4 @@ class BestRecord:
         old = self.values.get(data_set, {}).get(name)
         if old is None:
             return True
-        return value < old['value'] if is_lower_better(self.metrics[name]) else value > old['value']
+        return value < old['value'] if self.lower_better[name] else value > old['value']

@@ -1,6 +1,6 @@
 """Whole clips through a network and into numbers, pictures and videos, frame by frame in bounded memory."""
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.inputs import network_inputs
-from gavn.metrics.evaluate import EvaluatedFrame, evaluate_clip
+from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
+from gavn.metrics.measures import Instrument
+from gavn.models.cost import Stopwatch
 from gavn.utils import windows
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
 from gavn.utils.errors import RunError
@@ -37,6 +39,7 @@ class ClipRunner:
         device: of the network.
         detector: frozen landmark detector, None where the network takes no landmarks.
         switches: further keyword arguments of `forward`.
+        watch: times the network alone.
     """
 
     network: nn.Module
@@ -45,6 +48,9 @@ class ClipRunner:
     device: torch.device
     detector: nn.Module | None = None
     switches: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.watch = Stopwatch(self.device)
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
         """Every frame of a clip with its restoration, in order; about a window of them is alive at a time.
@@ -76,7 +82,8 @@ class ClipRunner:
     def _forward(self, batch: Sample) -> tuple[Tensor, Tensor | None]:
         batch = {key: value.to(self.device) for key, value in batch.items()}
         inputs = network_inputs(batch, self.inputs, self.detector)
-        restored = self.network(batch['lq'], **inputs, **self.switches)
+        restored = self.watch.time(lambda: self.network(batch['lq'], **inputs, **self.switches),
+                                   frames=len(batch['lq']) * self.layout.outputs)
         if not torch.isfinite(restored).all():
             raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
                                 'its weights are broken; use an earlier checkpoint')
@@ -123,11 +130,11 @@ def _write_image(path: Path, image: np.ndarray) -> None:
         raise OSError(f'cannot write {path}')
 
 
-def validate_clip(runner: ClipRunner, clip: Any, metrics: Mapping[str, Mapping[str, Any]], keeping: Keeping,
-                  tick: Callable[[], None]) -> dict[str, Any]:
+def validate_clip(runner: ClipRunner, clip: Any, instruments: Sequence[Instrument], keeping: Keeping,
+                  tick: Callable[[], None], subjects: Collection[str]) -> ClipScores:
     """Restores, keeps and measures one clip of an AVVideoDataset; `tick` is called after each frame.
 
-    Returns {'clip': its key, 'frames': n, metric columns ...}, see `evaluate_clip`.
+    See `evaluate_clip`.
     """
     def counted(frames: Iterable[EvaluatedFrame]) -> Iterator[EvaluatedFrame]:
         for frame in frames:
@@ -135,4 +142,4 @@ def validate_clip(runner: ClipRunner, clip: Any, metrics: Mapping[str, Mapping[s
             tick()
 
     frames = keeping.keep(runner.run(clip.frames()), clip.key, clip.sound() if keeping.video else None)
-    return {'clip': clip.key} | evaluate_clip(counted(frames), metrics)
+    return evaluate_clip(counted(frames), instruments, clip.sound, subjects)

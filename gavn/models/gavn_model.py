@@ -60,8 +60,9 @@ class GAVNModel(AVVideoModel):
                      if isinstance(module, FeatureTransform) or name == 'identity')
 
     def notes(self) -> dict[str, Any]:
-        """Of a checkpoint of the first stage: what it holds untrained (see `load_trained`)."""
-        return {WAITING: list(self._waiting(self.get_bare_model(self.net_g)))} if self._switches() else {}
+        """Also, of a checkpoint of the first stage, what it holds untrained (see `load_trained`)."""
+        waiting = list(self._waiting(self.get_bare_model(self.net_g))) if self._switches() else []
+        return super().notes() | ({WAITING: waiting} if waiting else {})
 
     def _switches(self) -> dict[str, Any]:
         return {'temporal_only': True} if self._phase is not None and self._phase.temporal_only else {}

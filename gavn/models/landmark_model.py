@@ -10,6 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
+from gavn.models.cost import giga_macs
 from gavn.models.face_jitter import Jitter, move
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
@@ -82,6 +83,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
         silent_share: float = 0.1
         jitter: Jitter = field(default_factory=Jitter)
 
+    judged = 'network_l'
     inputs = ('landmarks',)
     layout = Layout(1, 0, 'frame')
 
@@ -130,6 +132,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Takes a training batch (n, m, ...) as n * m faces; their true pose follows from the landmarks."""
+        self.count_clips(len(data['face']))
         batch = {key: data[key].flatten(0, 1) for key in ('face', 'audio', 'landmarks')}
         if self.jitter:
             moves = self.jitter.draw(len(batch['face']), self._draw(_MOVES))
@@ -166,6 +169,12 @@ class LandmarkModel(ClipValidation, PhasedModel):
 
     def _judged_network(self) -> nn.Module:
         return MarkedFrames(self.net_l)
+
+    def _gmacs(self) -> float:
+        """Of the detector, for the face of one frame."""
+        face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, device=self.device)
+        with torch.no_grad():
+            return giga_macs(lambda: self.net_l(face, silence(np.zeros(1)).to(self.device)))
 
     def _switches(self) -> dict[str, Any]:
         return {}

@@ -10,9 +10,10 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
+from gavn.models.budget import Budget
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
-from gavn.utils.checkpoint import load_state, load_strict
+from gavn.utils.checkpoint import BUDGET, load_state, load_strict
 from gavn.utils.option_file import OptionError, building
 from gavn.utils.option_sections import PhasedTrainOptions
 
@@ -32,6 +33,7 @@ class PhasedModel(BaseModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         self.iteration = 0
+        self.budget = Budget({})
         self.log_dict: dict[str, Tensor] = {}
         self.precision = PRECISIONS[(opt.get('train') or {}).get('amp', 'none')]
         self._phase: Phase | None = None
@@ -73,6 +75,7 @@ class PhasedModel(BaseModel):
         """Restores the optimizer's moments; its settings stay those of the option file."""
         super().resume_training(resume_state)
         self.iteration = resume_state['iter']
+        self.budget = Budget((resume_state.get('notes') or {}).get(BUDGET))
         self._enter(self.schedule.phase(self.iteration))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -128,12 +131,25 @@ class PhasedModel(BaseModel):
         return log
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Writes the networks, then the state that resuming starts from; at the end (-1) also a bundle."""
+        """Writes the networks, then the state that resuming starts from; at the end (-1) also a bundle.
+
+        Beside them `budget.json` says what the training took so far.
+        """
         check_health({name: float(value) for name, value in self.log_dict.items()}, self.iteration, None)
         self._save_networks(current_iter)
         self.save_training_state(epoch, current_iter)
+        if self.opt['rank'] == 0:
+            self.budget.write(self.opt['path']['experiments_root'], self.iteration)
         if current_iter == -1:
             self.save_restorer('latest')
+
+    def notes(self) -> dict[str, Any]:
+        """What is written beside weights and states."""
+        return self.budget.notes(self.iteration)
+
+    def count_clips(self, count: int) -> None:
+        """Counts the clips of a batch that is fed; every process is fed as many."""
+        self.budget.count(count * self.opt['world_size'])
 
     def save_restorer(self, label: str) -> None:
         """Writes what restoring a file needs; nothing for a network that restores none."""

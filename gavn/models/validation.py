@@ -1,6 +1,6 @@
 """Validation over data sets of whole clips: rows, averages, the best weights; `gavn/test.py` runs it too."""
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -8,37 +8,61 @@ from typing import Any
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import get_dist_info
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from gavn.metrics.evaluate import average, measures_of
+from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, Scores
+from gavn.metrics.measures import Instrument, check_metrics, instruments
+from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names, with_summaries, write_results
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, Keeping, validate_clip
-from gavn.utils.files import atomic_path
+from gavn.models.cost import parameters
+from gavn.utils.checkpoint import training_budget
+from gavn.utils.files import sha256
 from gavn.utils.option_file import building
 from gavn.utils.option_sections import ClipValOptions
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
+_HASH = 12  # digits of a checkpoint's SHA-256 that name it in results
+
+
+@dataclass
+class _Measured:
+    """What processes have measured of a data set: clips by their number, and the time of the network."""
+
+    clips: dict[int, tuple[str, ClipScores]]
+    frames: int
+    seconds: float
+
+    @classmethod
+    def joined(cls, parts: Iterable['_Measured']) -> '_Measured':
+        parts = list(parts)
+        clips = {index: clip for part in parts for index, clip in part.clips.items()}
+        return cls(dict(sorted(clips.items())), sum(part.frames for part in parts),
+                   sum(part.seconds for part in parts))
 
 
 class ClipValidation:
     """The half of a model that validates; the other half has the networks (see `AVVideoModel`)."""
 
     ValOptions = ClipValOptions  # what `val` may hold
+    judged = 'network_g'  # what is validated
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         with building('val.metrics'):
-            measures_of(self._metrics)  # now, not at the first validation
+            check_metrics(self._metrics)  # now, not at the first validation
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                    save_img: bool = False) -> None:
         """Restores every clip of an AVVideoDataset, measures it and keeps what `val` asks for.
 
-        Processes share the clips. Rows go to `<experiment>/metrics/<set>_<iteration>.csv` when training, to
-        `<results>/<set>.csv` when testing; pictures and videos into the folder `visualization`. The weights
-        with the best first metric on the first validation set are kept as `net_g_best.pth` and, with all
-        that restoring needs, `restore_best.safetensors`. What was just validated is not validated again.
+        Processes share the clips. Rows of the network, its input and the truth go to
+        `<experiment>/metrics/<set>_<iteration>.csv` when training, to `<results>/<set>.csv` when testing (see
+        `gavn.metrics.results_file`); pictures and videos into the folder `visualization`. The weights with
+        the best first metric on the first validation set are kept as `net_g_best.pth` and, with all that
+        restoring needs, `restore_best.safetensors`. What was just validated is not validated again.
         """
         data_set = dataloader.dataset
         name = data_set.opt['name']
@@ -48,9 +72,10 @@ class ClipValidation:
         folder = Path(self.opt['path']['visualization'], name)
         keeping = Keeping(folder / str(self.iteration) if self.is_train else folder, save_img,
                           self.opt['val'].get('save_video', ClipValOptions.save_video))
-        rows = self._rows(data_set, keeping)
-        if get_dist_info()[0] == 0:
-            self._report(name, rows, tb_logger)
+        with self.budget.paused():
+            rows = self._rows(data_set, keeping)
+            if get_dist_info()[0] == 0:
+                self._report(name, rows, tb_logger)
 
     @cached_property
     def _validated(self) -> dict[str, int]:
@@ -66,35 +91,75 @@ class ClipValidation:
     def _metrics(self) -> dict[str, dict[str, Any]]:
         return (self.opt.get('val') or {}).get('metrics') or {}
 
-    def _rows(self, data_set: Any, keeping: Keeping) -> list[dict[str, Any]]:
-        """One row per clip, in the order of the data set, on every process."""
+    @cached_property
+    def _instruments(self) -> list[Instrument]:
+        """What measures, its networks loaded; the log tells once of those that lack weights."""
+        def tell(key: str, reason: str) -> None:
+            get_root_logger().warning(f'val.metrics.{key} is not measured: {reason}')
+
+        with building('val.metrics'):
+            return instruments(self._metrics, self.device, tell)
+
+    @cached_property
+    def _references(self) -> dict[tuple[str, str], dict[str, Scores]]:
+        """By data set and clip: the scores of its input and its truth, which training does not change."""
+        return {}
+
+    def _rows(self, data_set: Any, keeping: Keeping) -> list[Row]:
+        """A row per clip and subject, in the order of the data set, on every process."""
         rank, processes = get_dist_info()
+        with building(f'data set {data_set.opt["name"]}'):
+            check_names(item['key'] for item in data_set)
         network = self._judged_network()
         was_training = network.training
         network.eval()
         runner = ClipRunner(network, self.layout, self.inputs, self.device, self.net_l, self._switches())
         shown = rank == 0 and self.opt['val'].get('pbar', ClipValOptions.pbar)
+        clips = {}
         with tqdm(total=len(data_set), bar_format=_BAR, desc=data_set.opt['name'],
                   disable=None if shown else True) as bar:
-            rows = {}
             for index in range(rank, len(data_set), processes):
                 clip = data_set.clip(index)
                 part = min(processes, len(data_set) - index + rank) / clip.n_frames
-                rows[index] = validate_clip(runner, clip, self._metrics, keeping, partial(bar.update, part))
+                clips[index] = clip.key, self._scores(runner, clip, keeping, partial(bar.update, part),
+                                                      data_set.opt['name'])
+        measured = _gathered(_Measured(clips, runner.watch.frames, runner.watch.seconds), processes)
+        run = self._run_info(data_set, network, measured)
         network.train(was_training)
-        return _gathered(rows, processes)
+        return [row for key, scores in measured.clips.values() for row in scores.rows(run, key)]
 
-    def _report(self, name: str, rows: Sequence[dict[str, Any]], tb_logger: Any) -> None:
-        averages, path = average(rows), self._table(name)
+    def _scores(self, runner: ClipRunner, clip: Any, keeping: Keeping, tick: Any, name: str) -> ClipScores:
+        known = self._references.get((name, clip.key))
+        scores = validate_clip(runner, clip, self._instruments, keeping, tick,
+                               SUBJECTS if known is None else (RESTORED,))
+        if known is None:
+            known = {subject: found for subject, found in scores.subjects.items() if subject != RESTORED}
+            self._references[name, clip.key] = known
+        return ClipScores(scores.frames, scores.subjects | known)
+
+    def _run_info(self, data_set: Any, network: nn.Module, measured: _Measured) -> RunInfo:
+        file = None if self.is_train else self.opt['path'][f'pretrain_{self.judged}']
+        spent = self.budget.facts(self.iteration) if self.is_train else training_budget(file)
+        return RunInfo(
+            data_set.folder, data_set.options.degradation or '',
+            self.opt.get('method') or self.opt[self.judged]['type'], self.opt.get('option_file', ''),
+            checkpoint='' if file is None else sha256(file)[:_HASH], parameters=parameters(network),
+            gmacs=None if self.is_train else self._gmacs(),
+            fps=measured.frames / measured.seconds if measured.seconds else None,
+            iterations=spent.get('iterations'), minutes=spent.get('minutes'))
+
+    def _report(self, name: str, rows: Sequence[Row], tb_logger: Any) -> None:
+        summed, path = with_summaries(rows), self._table(name)
+        averages = _averages(summed)
         if self.is_train and self._is_best(name, averages):
             self._save_networks('best')
             self.save_restorer('best')
         self._record.update(name, averages, self.iteration)  # after the files that it vouches for
-        _write_csv(path, [*rows, {'clip': 'average', **averages}])  # last: see lacks_validation
-        get_root_logger().info(f'{self._summary(name, len(rows), averages)}\n\tclip by clip: {path}')
+        write_results(path, rows)  # last: see lacks_validation
+        get_root_logger().info(f'{self._summary(name, summed, averages)}\n\tclip by clip: {path}')
         if tb_logger is not None:
-            for column in averages.keys() - {'frames'}:
-                tb_logger.add_scalar(f'metrics/{name}/{column}', averages[column], self.iteration)
+            for column, value in averages.items():
+                tb_logger.add_scalar(f'metrics/{name}/{column}', value, self.iteration)
 
     def _table(self, name: str) -> Path:
         if self.is_train:
@@ -108,29 +173,31 @@ class ClipValidation:
     def _is_best(self, name: str, averages: dict[str, float]) -> bool:
         """Whether the first metric on the first validation set is better than ever before."""
         first = next(opt['name'] for key, opt in self.opt['datasets'].items() if key.startswith('val'))
-        metric = next(iter(self._metrics), None)
+        metric = next(iter(self._record.lower_better), None)
         return name == first and metric in self._record.better(name, averages)
 
-    def _summary(self, name: str, clips: int, averages: dict[str, float]) -> str:
-        lines = [f'Validation {name}, {clips} clips, {averages["frames"]} frames']
-        for column in averages.keys() - {'frames'}:
+    def _summary(self, name: str, summed: Sequence[Row], averages: dict[str, float]) -> str:
+        mean = next(row for row in summed if row.clip == MEAN)
+        clips = sum(row.is_clip and row.run.method == mean.run.method for row in summed)
+        lines = [f'\t # {column}: n/a' for column, value in mean.values.items() if value is None]
+        for column, value in averages.items():
             best = self._record.values.get(name, {}).get(column)
             note = f' (best {best["value"]:.4f} at {best["iteration"]})' if best and self.is_train else ''
-            lines.append(f'\t # {column}: {averages[column]:.4f}{note}')
-        return '\n'.join([lines[0], *sorted(lines[1:])])
+            lines.append(f'\t # {column}: {value:.4f}{note}')
+        return '\n'.join([f'Validation {name}, {clips} clips, {mean.frames} frames', *sorted(lines)])
 
 
-def _gathered(rows: dict[int, dict[str, Any]], processes: int) -> list[dict[str, Any]]:
+def _averages(summed: Sequence[Row]) -> dict[str, float]:
+    """Means by column, of the network (the first method) and, as `<column>_input`, of its input."""
+    means = [row for row in summed if row.clip == MEAN]
+    inputs = [row for row in means if row.run.method == DEGRADED]
+    return {f'{column}{ending}': value for rows, ending in ((means, ''), (inputs, '_input'))
+            for row in rows[:1] for column, value in row.values.items() if value is not None}
+
+
+def _gathered(measured: _Measured, processes: int) -> _Measured:
+    parts: list[Any] = [measured]
     if processes > 1:
-        parts: list[Any] = [None] * processes
-        dist.all_gather_object(parts, rows)
-        rows = {index: row for part in parts for index, row in part.items()}
-    return [rows[index] for index in sorted(rows)]
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        parts *= processes
+        dist.all_gather_object(parts, measured)
+    return _Measured.joined(parts)

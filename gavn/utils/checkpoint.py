@@ -28,6 +28,7 @@ PathLike = str | os.PathLike[str]
 
 PREFERRED_KEYS = ('params_ema', 'params')  # the averaged weights are the better ones
 BUNDLE_FORMAT = 1
+BUDGET = 'budget'  # entry of a checkpoint: what its training took
 WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights whose training has not begun
 _HEADER = 'gavn'
 _DAMAGED = 'it may be cut short or another kind of file: fetch or make it again'
@@ -83,6 +84,16 @@ def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = N
     state, waiting = _strip_parallel(_choose(content, key, path)), tuple(content.get(WAITING, ()))
     trained = {name: value for name, value in state.items() if not name.startswith(waiting)}
     return {**options, 'use_identity': False} if waiting else dict(options), trained
+
+
+def training_budget(path: PathLike) -> dict[str, float | None]:
+    """What the training of these weights took: iterations, minutes, clips_seen; {} where none is noted.
+
+    Raises CheckpointError as `load_state` does.
+    """
+    path = _existing(path)
+    content = _read_safetensors(path)[0] if path.suffix == '.safetensors' else _read_pickle(path)
+    return dict(content.get(BUDGET) or {})
 
 
 def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -22,7 +22,7 @@ class Kind:
 
 Network = Annotated[dict, Kind('network')]
 Loss = Annotated[dict, Kind('loss')]
-Metric = Annotated[dict, Kind('metric', ('img', 'img2', 'landmarks', 'true_landmarks'))]
+Metric = Annotated[dict, Kind('metric', ('img', 'img2', 'landmarks', 'true_landmarks', 'device'))]
 Optimizer = Annotated[dict, Kind('optimizer', ('params',))]
 PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
 

@@ -1,0 +1,245 @@
+"""Measures as objects: one takes the frames of a clip as they come and then gives its numbers.
+
+What is costly (a network with its weights) is loaded once, in an `Instrument`, which begins a measure for
+each clip. Their registered names and options are those of `val.metrics`.
+"""
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from basicsr.utils.registry import METRIC_REGISTRY
+from torch import Tensor
+
+from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim
+from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.table import METRICS
+from gavn.utils.landmarks import MOUTH, nme
+
+Device = torch.device | str
+Sound = np.ndarray | None  # int16 at 16 kHz
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture that is judged, uint8 BGR (h, w, 3), and what it is judged by (None: not known).
+
+    Attributes:
+        image: the picture.
+        truth: what it should be; None for the truth itself.
+        landmarks: (68, 2), what the network was told.
+        true_landmarks: (68, 2), in the same coordinates.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray | None = None
+    landmarks: Tensor | None = None
+    true_landmarks: Tensor | None = None
+
+    def offers(self, needs: tuple[str, ...]) -> bool:
+        """Whether a measure with these needs applies."""
+        return (('truth' not in needs or self.truth is not None)
+                and ('landmarks' not in needs or None not in (self.landmarks, self.true_landmarks)))
+
+
+class Measure(Protocol):
+    """What judges one clip; both methods raise NotMeasurable where the clip has no value."""
+
+    def update(self, view: View) -> None:
+        """Takes the next picture."""
+
+    def result(self) -> tuple[float, ...]:
+        """One number a column, of all pictures so far (at least one)."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A metric with all that it needs, ready for any number of clips.
+
+    Attributes:
+        columns: of results, as many as a measure has numbers.
+        needs: as in `METRICS`.
+        begin: makes the measure for one clip with this sound.
+    """
+
+    columns: tuple[str, ...]
+    needs: tuple[str, ...]
+    begin: Callable[[Sound], Measure]
+
+
+class MeanOverFrames:
+    """Means of the numbers that `judge` finds in each picture."""
+
+    def __init__(self, judge: Callable[[View], tuple[float, ...]]) -> None:
+        self.judge = judge
+        self.sums: list[float] = []
+        self.count = 0
+
+    def update(self, view: View) -> None:
+        """Takes the next picture."""
+        values = self.judge(view)
+        if not all(map(math.isfinite, values)):
+            raise NotMeasurable(f'it gives {values} for frame {self.count}')
+        self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.count else list(values)
+        self.count += 1
+
+    def result(self) -> tuple[float, ...]:
+        """The means."""
+        return tuple(total / self.count for total in self.sums)
+
+
+class Synchrony:
+    """How well mouth and sound agree."""
+
+    def __init__(self, score: Any, sound: Sound) -> None:
+        if sound is None:
+            raise NotMeasurable('the clip has no sound')
+        self.score, self.sound = score, sound
+
+    def update(self, view: View) -> None:
+        """Takes the next picture."""
+        self.score.update(view.image)
+
+    def result(self) -> tuple[float, float]:
+        """Confidence and distance (Sync_c, Sync_d)."""
+        found = self.score.result(self.sound)
+        return found.confidence, found.distance
+
+
+class Flicker:
+    """How little the picture follows the motion that is seen in it."""
+
+    def __init__(self, error: Any) -> None:
+        self.error = error
+
+    def update(self, view: View) -> None:
+        """Takes the next picture."""
+        self.error.update(view.image, view.truth)
+
+    def result(self) -> tuple[float]:
+        """The warping error."""
+        value = self.error.result()
+        if value is None:
+            raise NotMeasurable('it takes two frames')
+        return (value,)
+
+
+@METRIC_REGISTRY.register()
+def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False) -> float:
+    """Mean error of (68, 2) points, in percent of the distance between the true outer eye corners.
+
+    `mouth` takes the 20 points of the lips only.
+    """
+    return float(nme(landmarks, true_landmarks, MOUTH if mouth else slice(None)))
+
+
+@METRIC_REGISTRY.register()
+def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> float:
+    """See `gavn.metrics.frame.ms_ssim`; under the name and arguments that BasicSR's functions have."""
+    return ms_ssim(img, img2, crop_border)
+
+
+@METRIC_REGISTRY.register()
+def lpips(device: Device, weights: str | None = None) -> Callable[[Sound], Measure]:
+    """LPIPS over AlexNet (Zhang et al. 2018); see `gavn.metrics.perceptual`."""
+    from gavn.metrics.perceptual import LPIPS
+    return _of_pictures(LPIPS(weights, device))
+
+
+@METRIC_REGISTRY.register()
+def sync(device: Device, weights: str | None = None) -> Callable[[Sound], Measure]:
+    """Sync_c and Sync_d by SyncNet (Chung and Zisserman 2016); see `gavn.metrics.sync`."""
+    from gavn.metrics.sync import SyncScore, load_syncnet
+    network = load_syncnet(weights)
+    return lambda sound: Synchrony(SyncScore(network, device), sound)
+
+
+@METRIC_REGISTRY.register()
+def warping_error(device: Device) -> Callable[[Sound], Measure]:
+    """Flicker against the motion of the picture; see `gavn.metrics.temporal`."""
+    from gavn.metrics.temporal import WarpingError
+    return lambda _: Flicker(WarpingError())
+
+
+@METRIC_REGISTRY.register()
+def identity(device: Device) -> Callable[[Sound], Measure]:
+    """Likeness to the true face; see `gavn.metrics.identity`."""
+    from gavn.metrics.identity import IdentitySimilarity
+    return _of_pictures(IdentitySimilarity())
+
+
+_LOADED = {function.__name__: function for function in (lpips, sync, warping_error, identity)}
+
+
+def _of_pictures(compare: FrameMetric) -> Callable[[Sound], Measure]:
+    return lambda _: MeanOverFrames(lambda view: (compare(view.image, view.truth),))
+
+
+def _of_landmarks(_: Sound) -> Measure:
+    return MeanOverFrames(lambda view: tuple(
+        landmark_nme(view.landmarks, view.true_landmarks, mouth) for mouth in (False, True)))
+
+
+def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError for a type or an option of `val.metrics` that is not known, and for equal columns."""
+    columns: set[str] = set()
+    for key, metric in metrics.items():
+        kind, options = metric['type'], _options(metric)
+        if kind in _LOADED:
+            if unknown := options.keys() - inspect.signature(_LOADED[kind]).parameters.keys():
+                raise ValueError(f'{kind} has no option {min(unknown)!r}')
+        elif kind != 'landmark_nme':
+            frame_metric(kind, options)
+        elif options:
+            raise ValueError(f'landmark_nme has no option {min(options)!r} here; it always gives two columns')
+        own = METRICS[kind].columns(key)
+        if twice := columns.intersection(own):
+            raise ValueError(f'two metrics give the column {min(twice)!r}: {key!r} needs another name')
+        columns.update(own)
+
+
+def instrument(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> Instrument:
+    """What measures the entry `key: metric` of `val.metrics`; its networks run on `device`.
+
+    Raises ValueError for a type or an option that is not known, WeightsMissing where a network has none.
+    """
+    check_metrics({key: metric})
+    kind, options = metric['type'], _options(metric)
+    if kind in _LOADED:
+        begin = _LOADED[kind](device, **options)
+    else:
+        begin = _of_landmarks if kind == 'landmark_nme' else _of_pictures(frame_metric(kind, options))
+    return Instrument(METRICS[kind].columns(key), METRICS[kind].needs, begin)
+
+
+def instruments(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',
+                missing: Callable[[str, str], None] = lambda key, reason: None) -> list[Instrument]:
+    """All that `val.metrics` names; those without weights only give the reason why they measure nothing.
+
+    `missing` is told of these: the key, and the reason. Raises ValueError as `check_metrics` does.
+    """
+    check_metrics(metrics)
+    found = []
+    for key, metric in metrics.items():
+        try:
+            found.append(instrument(key, metric, device))
+        except WeightsMissing as error:
+            missing(key, str(error))
+            about = METRICS[metric['type']]
+            found.append(Instrument(about.columns(key), about.needs, _refusing(str(error))))
+    return found
+
+
+def _options(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metric.items() if key not in ('type', 'better')}
+
+
+def _refusing(reason: str) -> Callable[[Sound], Measure]:
+    def begin(_: Sound) -> Measure:
+        raise WeightsMissing(reason)
+    return begin

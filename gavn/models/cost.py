@@ -1,0 +1,111 @@
+"""What a network costs to run: multiplications, parameters, time."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gavn.ops.deform_conv import BACKEND_VARIABLE
+from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
+from gavn.utils.faces import CROP_SIZE
+from gavn.utils.landmarks import N_POINTS
+from gavn.utils.windows import Layout
+
+
+class Stopwatch:
+    """Frames a second of a network, waiting for its device at either end of every call.
+
+    The first call also sets the device up; it counts only while there is no other.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.calls = self.frames = 0
+        self.seconds = 0.0
+
+    def time(self, call: Callable[[], Tensor], frames: int) -> Tensor:
+        """What a call that restores so many frames returns."""
+        self._wait()
+        start = time.perf_counter()
+        result = call()
+        self._wait()
+        if self.calls == 1:
+            self.frames, self.seconds = 0, 0.0
+        self.calls += 1
+        self.frames += frames
+        self.seconds += time.perf_counter() - start
+        return result
+
+    def _wait(self) -> None:
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: torch.device) -> float:
+    """Multiplications, each with an addition, in 10^9 per output frame of 224 x 224.
+
+    Counted while the network restores one window of noise: what PyTorch's counter of floating point
+    operations finds (convolutions, matrix products, attention), halved. See `giga_macs` for deformable
+    convolutions. Context that a window sees and does not yield counts as a cost of what it yields.
+
+    Args:
+        network: in eval mode, on `device`.
+        inputs: names of what it receives (`network_inputs`); whole frames have no region.
+        layout: how its windows lie over a clip.
+    """
+    batch = {name: value.to(device) for name, value in _window(layout).items() if name in ('lq', *inputs)}
+    lq = batch.pop('lq')
+    with torch.no_grad():
+        return giga_macs(lambda: network(lq, **batch)) / layout.outputs
+
+
+def _window(layout: Layout) -> dict[str, Tensor]:
+    draw, m = torch.Generator().manual_seed(0), layout.outputs
+    batch = {'lq': torch.rand(1, layout.inputs, 3, CROP_SIZE, CROP_SIZE, generator=draw),
+             'audio': torch.rand(1, m, 1, CEPSTRA, WINDOW_COLUMNS, generator=draw),
+             'landmarks': torch.rand(1, m, N_POINTS, 2, generator=draw)}
+    return {name: value[:, 0] for name, value in batch.items()} if layout.mode == 'frame' else batch
+
+
+def giga_macs(call: Callable[[], Any]) -> float:
+    """Multiplications, each with an addition, of a call, in 10^9.
+
+    Deformable convolutions count like ordinary ones of the same weights: for the products with their weights,
+    not for finding the values between pixels. They are counted in torchvision's operator, whatever backend
+    is set.
+    """
+    formulas = {torch.ops.torchvision.deform_conv2d: _deformable_flops}
+    with _torchvision_backend(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        call()
+    return counter.get_total_flops() / 2 / 1e9
+
+
+def _deformable_flops(x: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any
+                      ) -> int:
+    n, out, height, width = out_shape
+    _, per_group, kernel_height, kernel_width = weight
+    return 2 * n * out * height * width * per_group * kernel_height * kernel_width
+
+
+@contextmanager
+def _torchvision_backend() -> Iterator[None]:
+    before = os.environ.get(BACKEND_VARIABLE)
+    os.environ[BACKEND_VARIABLE] = torchvision.__name__
+    try:
+        yield
+    finally:
+        del os.environ[BACKEND_VARIABLE]
+        if before is not None:
+            os.environ[BACKEND_VARIABLE] = before

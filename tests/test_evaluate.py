@@ -1,0 +1,185 @@
+"""Clips in numbers: the restored one, its input and the truth, and what cannot be measured."""
+import numpy as np
+import pytest
+import torch
+
+from gavn.metrics import measures
+from gavn.metrics.evaluate import RESTORED, EvaluatedFrame, evaluate_clip, is_lower_better
+from gavn.metrics.measures import Instrument, check_metrics, instrument, instruments, landmark_nme
+from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
+from gavn.metrics.table import COLUMNS, METRICS, STANDARD
+
+PSNR = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
+NME = {'nme': {'type': 'landmark_nme'}}
+
+
+def picture(level: int, side: int = 16) -> np.ndarray:
+    return np.full((side, side, 3), level, np.uint8)
+
+
+def face(shift: float = 0.0) -> torch.Tensor:
+    points = torch.rand(68, 2, generator=torch.Generator().manual_seed(0))
+    points[36], points[45] = torch.tensor([0.3, 0.4]), torch.tensor([0.7, 0.4])
+    return points + torch.tensor([shift, 0.0])
+
+
+def psnr(error: float) -> float:
+    return 20 * np.log10(255 / error)
+
+
+def evaluate(frames, metrics, **options):
+    return evaluate_clip(frames, instruments(metrics), **options)
+
+
+def test_one_pass_measures_result_input_and_truth():
+    frames = (EvaluatedFrame(picture(100 + error), picture(110), picture(100), face(0.02), face())
+              for error in (2, 4))
+    found = evaluate(frames, PSNR | NME)
+    assert found.frames == 2 and list(found.subjects) == [RESTORED, DEGRADED, TRUTH]
+    restored = found.subjects[RESTORED].values
+    assert restored['psnr'] == pytest.approx((psnr(2) + psnr(4)) / 2)
+    assert restored['nme'] == pytest.approx(5, rel=1e-4)  # 0.02 of an eye distance of 0.4
+    assert restored['nme_mouth'] == pytest.approx(5, rel=1e-4)
+    assert found.subjects[DEGRADED].values == {'psnr': pytest.approx(psnr(10))}
+    assert found.subjects[TRUTH].values == {}  # it is not compared with itself
+
+
+def test_a_measure_without_truth_needs_none():
+    wide = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    niqe = {'niqe': {'type': 'calculate_niqe'}}
+    found = evaluate([EvaluatedFrame(wide, wide // 2)], niqe).subjects
+    assert list(found) == [RESTORED, DEGRADED] and found[RESTORED].values != found[DEGRADED].values
+    true = evaluate([EvaluatedFrame(wide // 2, clean=wide)], niqe).subjects
+    assert true[TRUTH].values == found[RESTORED].values
+
+
+def test_only_the_subjects_that_are_asked_for_are_measured():
+    frame = EvaluatedFrame(picture(3), picture(3), picture(4))
+    assert list(evaluate([frame], PSNR, subjects=(RESTORED,)).subjects) == [RESTORED]
+
+
+def test_what_a_clip_lacks_gives_no_column():
+    assert evaluate([EvaluatedFrame(picture(3))], PSNR | NME).subjects[RESTORED].values == {}
+    assert evaluate([EvaluatedFrame(picture(3), picture(3), picture(4))], {}).frames == 1
+    assert evaluate([], PSNR).subjects == {}
+
+
+def test_pictures_of_different_sizes_are_an_error():
+    small, large = picture(1, 16), picture(1, 20)
+    with pytest.raises(ValueError, match='frame 1: the restored picture is 16x16, the truth 20x20 pixels'):
+        evaluate([EvaluatedFrame(small, clean=small), EvaluatedFrame(small, clean=large)], PSNR)
+    with pytest.raises(ValueError, match=r'frame 0: .* the degraded one 20x20'):
+        evaluate([EvaluatedFrame(small, large)], {})
+
+
+def test_the_mouth_has_an_error_of_its_own():
+    wrong = face()
+    wrong[48:, 1] += 0.04
+    assert landmark_nme(wrong, face(), mouth=True) == pytest.approx(10, rel=1e-4)
+    assert landmark_nme(wrong, face()) == pytest.approx(10 * 20 / 68, rel=1e-4)
+
+
+@pytest.mark.parametrize(('metrics', 'words'), [
+    ({'magic': {'type': 'calculate_magic'}}, 'calculate_magic'),
+    ({'psnr': {'type': 'calculate_psnr', 'crop': 1}}, "no option 'crop'"),
+    ({'sync': {'type': 'sync', 'weight': 'x'}}, "sync has no option 'weight'"),
+    ({'nme': {'type': 'landmark_nme', 'mouth': True}}, "no option 'mouth' here"),
+    ({'nme': {'type': 'landmark_nme'}, 'nme_mouth': {'type': 'calculate_niqe'}}, "the column 'nme_mouth'"),
+])
+def test_metrics_that_are_not_known_are_errors(metrics, words):
+    with pytest.raises(ValueError, match=words):
+        check_metrics(metrics)
+
+
+def test_the_usual_metrics_give_the_usual_columns():
+    check_metrics(STANDARD)
+    columns = [column for key, metric in STANDARD.items()
+               for column in METRICS[metric['type']].columns(key)]
+    assert columns == list(COLUMNS)
+    for key, metric in STANDARD.items():
+        first = METRICS[metric['type']].columns(key)[0]
+        assert is_lower_better(metric) == (COLUMNS[first].better == 'lower')
+
+
+# ---- what cannot be measured
+
+def flat():
+    return [EvaluatedFrame(picture(90, 192), picture(80, 192), picture(70, 192))]
+
+
+def test_what_has_no_value_is_noted_and_the_rest_is_measured():
+    found = evaluate(flat(), {'niqe': {'type': 'calculate_niqe'}} | PSNR).subjects
+    assert found[RESTORED].values == {'niqe': None, 'psnr': pytest.approx(psnr(20))}
+    assert found[RESTORED].notes == 'niqe: NIQE needs texture: the picture is flat'
+    assert found[TRUTH].values == {'niqe': None}
+
+
+def test_values_that_are_no_numbers_are_not_averaged():
+    item = Instrument(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda view: (1.0, float('nan'))))
+    scores = evaluate_clip(flat(), [item]).subjects[RESTORED]
+    assert scores.values == {'x': None, 'y': None} and scores.notes.startswith('x, y: ')
+
+
+def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
+    def without(device, weights=None):
+        raise WeightsMissing('no weights\nfetch them')
+
+    monkeypatch.setitem(measures._LOADED, 'lpips', without)
+    told = []
+    metrics = {'lpips': {'type': 'lpips'}} | PSNR
+    items = instruments(metrics, missing=lambda *args: told.append(args))
+    assert told == [('lpips', 'no weights\nfetch them')]
+    for _ in range(2):
+        found = evaluate_clip(flat(), items).subjects
+        assert found[RESTORED].values['lpips'] is None and found[RESTORED].values['psnr'] > 0
+        assert found[DEGRADED].notes == 'lpips: no weights; fetch them'
+        assert found[TRUTH].values == {}  # it would not apply with weights either
+    assert len(told) == 1
+    with pytest.raises(WeightsMissing):
+        instrument('lpips', {'type': 'lpips'})
+
+
+class Listening:
+    """Gives the number of frames and of samples; needs two frames."""
+
+    def __init__(self, sound):
+        if sound is None:
+            raise NotMeasurable('the clip has no sound')
+        self.sound, self.count = sound, 0
+
+    def update(self, view):
+        self.count += 1
+
+    def result(self):
+        if self.count < 2:
+            raise NotMeasurable(f'{self.count} frames are too few')
+        return float(self.count), float(len(self.sound))
+
+
+def test_measures_of_clips_hear_the_sound_and_see_every_frame():
+    item = Instrument(('sync_c', 'sync_d'), ('audio',), Listening)
+    asked = []
+
+    def sound():
+        asked.append(1)
+        return np.zeros(640, np.int16)
+
+    found = evaluate_clip(flat() * 3, [item], sound).subjects
+    assert [scores.values for scores in found.values()] == [{'sync_c': 3.0, 'sync_d': 640.0}] * 3
+    assert len(asked) == 1
+    short = evaluate_clip(flat(), [item], sound).subjects[TRUTH]
+    assert short.values == dict.fromkeys(('sync_c', 'sync_d'))
+    assert short.notes == 'sync_c, sync_d: 1 frames are too few'
+    silent = evaluate_clip(flat(), [item]).subjects[RESTORED]
+    assert silent.notes == 'sync_c, sync_d: the clip has no sound'
+    evaluate_clip(flat(), instruments(PSNR), sound)
+    assert len(asked) == 2  # nobody else listens
+
+
+def test_rows_tell_the_network_from_what_it_is_compared_with():
+    run = RunInfo('speakers', 'blur', 'GAVN', checkpoint='0123', parameters=5, fps=2.0)
+    rows = evaluate(flat(), PSNR).rows(run, 'anna')
+    assert [row.run.method for row in rows] == ['GAVN', DEGRADED, TRUTH]
+    assert rows[0].run == run and rows[1].run == RunInfo('speakers', 'blur', DEGRADED)
+    assert {(row.clip, row.frames) for row in rows} == {('anna', 1)}
