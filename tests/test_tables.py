@@ -260,7 +260,8 @@ def test_what_cannot_be_tabulated_is_told_in_words(write, tmp_path):
 
 
 def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
-    command = [sys.executable, ROOT / 'scripts/tables.py', deblur, '-o', tmp_path / 'out', '--tasks', 'deblur']
+    arguments = deblur, '-o', tmp_path / 'out', '--tasks', 'deblur'
+    command = [sys.executable, ROOT / 'scripts/tables.py', *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '') and 'wrote table 1 to' in done.stdout
     names = {path.name for path in (tmp_path / 'out').iterdir()}

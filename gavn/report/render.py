@@ -18,12 +18,11 @@ _LATEX = {
     '[': '{[}', '*': '{*}',  # at the start of a row, the end of the row above would take these
 }
 _DOCUMENT = r"""\documentclass{article}
-\usepackage[T1]{fontenc}
-\usepackage[utf8]{inputenc}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
 \usepackage{booktabs,graphicx}
 \begin{document}
-%s\end{document}
+%s
+\end{document}
 """
 
 
@@ -71,22 +70,23 @@ def _md(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table*` of booktabs, as wide as the page; needs the packages booktabs and graphicx.
+    """A `table*` of booktabs, no wider than the page; needs the packages booktabs and graphicx.
 
     Holds the columns that a page has room for. Runs that have yet to be done are `--`.
     """
     kept = [place for place, column in enumerate(table.columns) if column.in_latex]
     columns = [table.columns[place] for place in kept]
     alignment = ''.join('r' if column.figures else 'l' for column in columns)
-    lines = [r'\begin{table*}[t]', r'\centering', rf'\caption{{{tex(table.title)}}}',
-             rf'\label{{tab:{table.name}}}', r'\resizebox{\textwidth}{!}{%',
+    lines = [r'\begin{table*}[t]', r'\centering', r'\setlength{\belowcaptionskip}{4pt}',
+             rf'\caption{{{tex(table.title)}}}', rf'\label{{tab:{table.name}}}',
+             r'\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%',
              rf'\begin{{tabular}}{{{alignment}}}', r'\toprule',
              *_tex_groups(columns), _tex_row(map(_tex_head, columns))]
     for block in table.once():
         lines += [r'\midrule', *(_tex_row(_tex_cell(row[place]) for place in kept) for row in block)]
     lines += [r'\bottomrule', r'\end{tabular}}']
     for note in table.notes:
-        lines += ['', rf'\footnotesize {tex(note)}']
+        lines += ['', rf'\smallskip\footnotesize {tex(note)}']
     return '\n'.join([*lines, r'\end{table*}', ''])
 
 
@@ -125,8 +125,9 @@ def tex(text: str) -> str:
 
 
 def document(tables: Sequence[Table]) -> str:
-    """A LaTeX document that takes in the files of the tables, one a page."""
-    return _DOCUMENT % ''.join(f'\\input{{{table.name}}}\n\\clearpage\n' for table in tables)
+    """A LaTeX document that takes in the files of the tables, one a page, with the paper's numbers."""
+    pages = (rf'\setcounter{{table}}{{{int(table.number) - 1}}}\input{{{table.name}}}\clearpage' for table in tables)
+    return _DOCUMENT % '\n'.join(pages)
 
 
 def plain(table: Table) -> str:
