@@ -124,7 +124,8 @@ def score(seen: Tensor, heard: Tensor) -> SyncResult:
 
     Frame v is held against the sound at v + s for every shift s from -15 to 15, before and after the clip
     against zeros; the mean over the frames is the distance of the shift. The offset is the negative of the
-    best shift: `seen[v] = heard[v - k]` gives k.
+    best shift: `seen[v] = heard[v - k]` gives k. In clips under a second or two the zeros weigh more than the
+    sound; compare such scores with care.
     """
     padded = F.pad(heard, (0, 0, SHIFT, SHIFT))
     means = torch.stack([F.pairwise_distance(seen, padded[shift:shift + len(seen)]).mean()
