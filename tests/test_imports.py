@@ -17,8 +17,9 @@ ROOMS = {
     'report': {'metrics', 'data', 'utils'},
     'pipeline': {'archs', 'utils'},
     'mends': {'utils'},
+    'comparison': {'report', 'metrics', 'mends', 'utils'},
 }
-ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare'}
+ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare', 'compare'}
 """Modules that stand above all rooms."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')

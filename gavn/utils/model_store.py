@@ -58,7 +58,7 @@ MODELS = {
         'spynet_sintel_final-3d2a1287.pth',
         'https://github.com/JingyunLiang/VRT/releases/download/v0.0/spynet_sintel_final-3d2a1287.pth',
         '3d2a1287666aa71752ebaedc06999212886ef476f77d691a1b0006107088e714',
-        'optical flow of BasicSR, of BasicVSR++ and VRT',
+        'the optical flow in BasicVSR++ and VRT',
         'its authors (A. Ranjan, M. Black) allow research that is not commercial'),
 }
 

@@ -1,0 +1,96 @@
+"""What every method gets alike: as many clips to see, or as many minutes. Arithmetic alone."""
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+FREQUENCIES = (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'))  # scaled with the length of training
+
+
+class CompareError(RuntimeError):
+    """A comparison cannot be made; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much training each method gets: so many minutes, or so many clips, counted as iterations."""
+
+    amount: float
+    unit: Literal['min', 'it']
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Reads '15min' or '4000it'. Raises CompareError for anything else."""
+        match = re.fullmatch(r'(\d+(?:\.\d+)?)(min|it)', text)
+        if not match or float(match[1]) <= 0 or (match[2] == 'it' and '.' in match[1]):
+            raise CompareError(f'the budget {text!r} is neither minutes (15min) nor iterations (4000it)')
+        return cls(float(match[1]), match[2])
+
+    def __str__(self) -> str:
+        return f'{self.amount:g}{self.unit}'
+
+
+def iterations_for_clips(clips: int, batch: int) -> int:
+    """Iterations after which a method with batches of `batch` has seen `clips`, to the nearest batch."""
+    return max(1, round(clips / batch))
+
+
+def iterations_for_minutes(minutes: float, lengths: Sequence[int], seconds: Sequence[float]) -> int:
+    """Iterations that fit into `minutes` if phases keep their shares.
+
+    Args:
+        minutes: of training, all phases together.
+        lengths: iterations of each phase, of which only the proportions count.
+        seconds: of one iteration in each phase.
+    """
+    of_one = sum(length * time for length, time in zip(lengths, seconds, strict=True)) / sum(lengths)
+    return max(1, math.floor(minutes * 60 / of_one))
+
+
+def divided(total: int, shares: Sequence[int]) -> list[int]:
+    """Whole numbers in the proportions of `shares` that sum up to `total`, each at least 1.
+
+    Raises CompareError if `total` is less than the number of shares.
+    """
+    if total < len(shares):
+        raise CompareError(f'a budget of {total} iterations is less than the {len(shares)} phases of '
+                           'training: give a larger one')
+    spare = total - len(shares)  # each has its 1 already
+    wanted = [max(Fraction(0), Fraction(total * share, sum(shares)) - 1) for share in shares]
+    exact = [spare * value / sum(wanted) if spare else Fraction(0) for value in wanted]
+    parts = [math.floor(value) for value in exact]
+    by_rest = sorted(range(len(shares)), key=lambda i: (parts[i] - exact[i], i))
+    for i in by_rest[:spare - sum(parts)]:
+        parts[i] += 1
+    return [part + 1 for part in parts]
+
+
+def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
+    """Training options of `total` iterations, in which everything has the share that it had.
+
+    Phases, warm-up, validations and checkpoints keep their places in the schedule; learning rates stay.
+
+    Args:
+        options: of an option file, its phases given in iterations. Not changed.
+        total: iterations of all phases.
+    """
+    train = options['train']
+    old = [phase['iters'] for phase in train['phases']]
+    factor = total / sum(old)
+    phases = [{**phase, 'iters': length}
+              for phase, length in zip(train['phases'], divided(total, old), strict=True)]
+    train = {**train, 'phases': phases}
+    if train.get('warmup_iter', -1) > 0:
+        train['warmup_iter'] = max(1, round(train['warmup_iter'] * factor))
+    result = {**options, 'train': train}
+    for section, key in FREQUENCIES:
+        if (result.get(section) or {}).get(key):
+            frequency = max(1, min(total, round(result[section][key] * factor)))
+            result[section] = {**result[section], key: frequency}
+    frequency = result['logger']['print_freq']
+    result['logger'] = {**result['logger'], 'print_freq': max(1, min(frequency, total // 10))}
+    return result

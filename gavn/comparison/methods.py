@@ -1,0 +1,281 @@
+"""What a comparison makes of option files: the same data, folders and devices for every method."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from basicsr.archs import build_network
+
+from gavn.comparison.budget import Budget, CompareError
+from gavn.mends.building import build_dataset
+from gavn.mends.options import catalogue, locate
+from gavn.mends.sampling import divide
+from gavn.utils.files import atomic_path
+from gavn.utils.option_file import OptionError, Source, building, dotted, read_options, write_options
+from gavn.utils.options import check_options
+
+DETECTOR = 'pfld'  # what option files of the landmark detector are called
+CONTROLS = {'zeros': 'silenced', 'shuffled': 'other voice'}
+"""What `audio:` of the tested data is set to, and what is added to the name of the method then."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for.
+
+    Attributes:
+        data: a prepared data set.
+        task: car, deblur, sr ...: ends the names of option files.
+        methods: what they are called in names of option files.
+        options: the folder of option files.
+        budget: of each method's training.
+        out: folder of all that is made.
+        root: of the project: where relative paths begin.
+        jobs, threads: processes side by side, and threads of each.
+        gpus: as CUDA_VISIBLE_DEVICES names them; none: the CPU.
+        amp: 'bf16' to train in that precision, None to leave it to the option files.
+        detectors: whether to train the landmark detector first.
+        audio_controls: whether to test with silent and with shuffled sound as well.
+        pictures: whether tests keep their frames.
+        timed: iterations of each kind of phase that are timed.
+    """
+
+    data: Path
+    task: str
+    methods: tuple[str, ...]
+    options: Path
+    budget: Budget
+    out: Path
+    root: Path
+    jobs: int = 1
+    threads: int = 1
+    gpus: tuple[str, ...] = ()
+    amp: str | None = None
+    detectors: bool = False
+    audio_controls: bool = False
+    pictures: bool = False
+    timed: int = 12
+
+    def on_gpu(self, timed: int) -> Settings:
+        """The same, with so many iterations timed."""
+        return replace(self, timed=timed)
+
+    def told(self, path: Path) -> str:
+        """A path as option files give it: relative to the project's root where it lies below that."""
+        path = path.absolute()
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    def name(self, token: str) -> str:
+        """Name of a method's runs."""
+        return f'{self.out.name}_{token}'
+
+    def weights(self, token: str, network: str = 'g') -> Path:
+        """Where a training leaves its last weights."""
+        return self.out / 'experiments' / self.name(token) / 'models' / f'net_{network}_latest.pth'
+
+    def file(self, kind: str, token: str) -> Path:
+        """The option file that is made for a method: kind is train or test."""
+        return self.out / 'options' / f'{kind}_{token}_{self.task}.yml'
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method to be compared.
+
+    Attributes:
+        token: in names of option files.
+        title: in tables.
+        train: options of its training, all but the budget; phases have `iters`.
+        test: options of its test.
+        origin: the files that these were made of.
+        parameters: of the restoring network.
+        hears: whether its sound can be taken away in a test.
+    """
+
+    token: str
+    title: str
+    train: dict[str, Any]
+    test: dict[str, Any]
+    origin: tuple[Path, Path]
+    parameters: int
+    hears: bool
+
+    @property
+    def batch(self) -> int:
+        """Clips of an iteration."""
+        return self.train['datasets']['train']['batch_size_per_gpu']
+
+    @property
+    def needs_detector(self) -> bool:
+        """Whether it is told where the landmarks are."""
+        return 'network_l' in self.train
+
+    def tests(self, settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(token, options) of its tests: the plain one, and those with other sound."""
+        yield self.token, self.test
+        for sound, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
+            token, options = f'{self.token}_{sound}', copy.deepcopy(self.test)
+            options |= {'name': settings.name(token), 'method': f'{self.title} {words}'}
+            for section in options['datasets'].values():
+                section['audio'] = sound
+            yield token, options
+
+
+def option_file(settings: Settings, kind: str, token: str) -> Path:
+    """The option file of a method: train_gavn_deblur.yml, or, of a variant, train_gavn_deblur_wo_if.yml too.
+
+    Raises CompareError, with the methods that there are, where there is none.
+    """
+    parts = token.split('_')
+    names = [f'{kind}_{token}_{settings.task}.yml',
+             *(f'{kind}_{"_".join(parts[:i])}_{settings.task}_{"_".join(parts[i:])}.yml'
+               for i in range(1, len(parts)))]
+    for name in names:
+        if (settings.options / name).is_file():
+            return settings.options / name
+    there = sorted(path.name.split('_', 1)[1].removesuffix(f'_{settings.task}.yml')
+                   for path in settings.options.glob(f'train_*_{settings.task}.yml'))
+    raise CompareError(f'{settings.options / names[0]} does not exist; methods for the task {settings.task} '
+                       f'in {settings.options}: {", ".join(there) or "none"}')
+
+
+def load_method(settings: Settings, token: str) -> Method:
+    """Reads and checks a method's option files and builds its network.
+
+    Raises CompareError or OptionError, with words, for what would stop its training later on.
+    """
+    origin = option_file(settings, 'train', token), option_file(settings, 'test', token)
+    (train, train_source), (test, test_source) = map(read_options, origin)
+    for options, file in ((train, origin[0]), (test, origin[1])):
+        _aim(settings, options, token)
+        _place_detector(settings, options, file)
+    if settings.amp:
+        train['train']['amp'] = settings.amp
+    if settings.pictures:
+        test.setdefault('val', {})['save_img'] = True
+    test.setdefault('path', {})['pretrain_network_g'] = settings.told(settings.weights(token))
+    _check(train, train_source, settings, is_train=True)
+    _check(test, test_source, settings, is_train=False)
+    _phases_in_iterations(train)
+    with building(f'{origin[0]}: network_g'):
+        network = build_network(copy.deepcopy(train['network_g']))
+    return Method(token, test.get('method') or test['network_g']['type'], train, test, origin,
+                  sum(parameter.numel() for parameter in network.parameters()), _hears(test))
+
+
+def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
+    """Sets what is the same for all methods: data, folders, device."""
+    options['name'] = settings.name(token)
+    options['num_gpu'] = 1 if settings.gpus else 0
+    options['path'] = options.get('path') or {}
+    options['path'] |= {f'{kind}_root': settings.told(settings.out / folder)
+                        for kind, folder in (('experiments', 'experiments'), ('results', 'tested'))}
+    for section in (options.get('datasets') or {}).values():
+        section['root'] = settings.told(settings.data)
+
+
+def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> None:
+    """Names the landmark detector's weights. Raises CompareError where there are none."""
+    if 'network_l' not in options or 'network_g' not in options:
+        return
+    if settings.detectors:
+        options['path']['pretrain_network_l'] = settings.told(settings.weights(DETECTOR, 'l'))
+        return
+    weights = options['path'].get('pretrain_network_l')
+    if weights is None or locate(weights, settings.root) is None:
+        trainer = settings.options / f'train_{DETECTOR}_{settings.task}.yml'
+        raise CompareError(f'{file}: path.pretrain_network_l: the landmark detector {weights or ""} does not '
+                           f'exist\ntrain it with python gavn/train.py -opt {trainer}, or let this command '
+                           'do it: --detectors')
+
+
+def load_detector(settings: Settings) -> dict[str, Any]:
+    """Options of the landmark detector's training. Raises CompareError or OptionError."""
+    file = option_file(settings, 'train', DETECTOR)
+    options, source = read_options(file)
+    _aim(settings, options, DETECTOR)
+    _check(options, source, settings, is_train=True)
+    _phases_in_iterations(options)
+    return options
+
+
+def _check(options: dict[str, Any], source: Source, settings: Settings, is_train: bool) -> None:
+    """Keys, and data: a data set that lacks a layer says so now, not in hours."""
+    check_options(options, source, catalogue(), is_train)
+    for section in options['datasets'].values():
+        try:
+            build_dataset({**copy.deepcopy(section), 'phase': 'val'})
+        except OptionError as error:
+            raise OptionError(f'{source.file}: {error}') from error
+    for key, value in options['path'].items():
+        ours = value and (settings.root / str(value)).is_relative_to(settings.out.absolute())
+        if key.startswith('pretrain_network_') and value and not ours and not locate(value, settings.root):
+            raise CompareError(f'{source.place(("path", key))}: path.{key}: {value} does not exist')
+    if is_train and not options['train'].get('phases'):
+        raise CompareError(f'{source.file} has no train.phases, whose lengths the budget would set')
+
+
+def _phases_in_iterations(options: dict[str, Any]) -> None:
+    """Turns epochs into iterations, as training does, so that phases can be scaled."""
+    data, sizes = options['datasets']['train'], {'dist': False, 'num_gpu': 1, 'world_size': 1}
+    divide(len(build_dataset({**data, 'phase': 'train'})), data, {**options, **sizes})
+    options['train'].pop('total_iter')
+    for phase in options['train']['phases']:
+        phase.pop('epochs', None)
+
+
+def _hears(test: Mapping[str, Any]) -> bool:
+    return 'audio' in (test.get('network_inputs') or ()) and all(
+        section.get('audio', True) is True for section in test['datasets'].values())
+
+
+def size_warning(methods: Sequence[Method], tolerance: float = 0.2) -> str:
+    """Words where the largest network has over `tolerance` more parameters than the smallest; else ''."""
+    by_size = sorted(methods, key=lambda method: method.parameters)
+    small, large = by_size[0], by_size[-1]
+    if large.parameters <= small.parameters * (1 + tolerance):
+        return ''
+    return (f'sizes differ by more than {tolerance:.0%}: {small.title} has {small.parameters:,} parameters, '
+            f'{large.title} {large.parameters:,}')
+
+
+def check_titles(methods: Sequence[Method]) -> None:
+    """Raises CompareError where two methods would have one row in tables."""
+    titles: dict[str, str] = {}
+    for method in methods:
+        if method.title in titles:
+            raise CompareError(f'{titles[method.title]} and {method.token} are both called {method.title} in '
+                               f'tables: give one of them another `method:` in {method.origin[1]}')
+        titles[method.title] = method.token
+
+
+def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
+    """Writes an option file, unless it is there as it should be."""
+    if file.is_file() and not differences(read_options(file)[0], options):
+        return
+    with atomic_path(file) as part:
+        part.write_text(f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}',
+                        encoding='utf-8')
+
+
+def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
+    """Raises CompareError, naming the keys, where an option file is there and says something else."""
+    changed = differences(read_options(file)[0], options) if file.is_file() else []
+    if changed:
+        raise CompareError(f'{origin} now gives other options than {file}, which trains already: '
+                           f'{"; ".join(changed[:4])}\ngive --fresh to begin anew, or another --out')
+
+
+def differences(old: Any, new: Any, key: tuple[str | int, ...] = ()) -> list[str]:
+    """Where two options differ, in words: 'train.ema_decay: 0.99 -> 0.9'."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = dict.fromkeys([*old, *new])
+        return [words for name in names
+                for words in differences(old.get(name), new.get(name), (*key, name))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [words for i, pair in enumerate(zip(old, new, strict=True))
+                for words in differences(*pair, (*key, i))]
+    return [] if old == new else [f'{dotted(key)}: {old} -> {new}']

@@ -1,0 +1,108 @@
+"""What is left at the end: results gathered, tables, curves, and a page that says how it all came about."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gavn.comparison.folder import PAGE
+from gavn.comparison.jobs import Outcome
+from gavn.comparison.methods import DETECTOR, Method, Settings, size_warning
+from gavn.comparison.plan import Plan
+from gavn.metrics.results_file import ResultsError
+from gavn.report.cells import Plan as Tabulated
+from gavn.report.layout import TASKS
+from gavn.report.make import make_tables, write_tables
+from gavn.report.results import ReportError
+from gavn.utils.files import atomic_path
+
+COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 's/it', 'planned min',
+           'took min')
+TABLES = 'tables.md'  # all tables in one file, in the folder tables
+
+
+def test_files(settings: Settings, token: str, options: Mapping) -> list[Path]:
+    """The files of results that a test writes, one per data set."""
+    folder = settings.out / 'tested' / settings.name(token)
+    return [folder / f'{section["name"]}.csv' for section in options['datasets'].values()]
+
+
+def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> list[Path]:
+    """Copies the results of finished tests to `results/<method>_<set>.csv`; returns the copies."""
+    folder = settings.out / 'results'
+    shutil.rmtree(folder, ignore_errors=True)
+    copies = []
+    for method in methods:
+        for token, options in method.tests(settings):
+            if f'test_{token}' not in outcomes or outcomes[f'test_{token}'].state != 'done':
+                continue
+            for file in test_files(settings, token, options):
+                copies.append(folder / f'{token}_{file.name}')
+                with atomic_path(copies[-1]) as part:
+                    shutil.copyfile(file, part)
+    return copies
+
+
+def tabulate(settings: Settings, files: Sequence[Path], titles: Sequence[str]) -> str:
+    """Writes the tables of these results into `tables`; returns what keeps them from being made, else ''."""
+    if not files:
+        return 'no test has finished'
+    tasks = [TASKS[settings.task]] if settings.task in TASKS else list(TASKS.values())
+    try:
+        made = make_tables(files, Tabulated(tasks=tasks, methods=list(titles)), [1])
+    except (ResultsError, ReportError) as error:
+        return str(error)
+    write_tables(made, settings.out / 'tables')
+    return ''
+
+
+def titles(settings: Settings, methods: Sequence[Method]) -> list[str]:
+    """What tables call the tests of a comparison, in order."""
+    return [options.get('method') or method.title
+            for method in methods for _, options in method.tests(settings)]
+
+
+def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcomes: Mapping[str, Outcome],
+               trouble: str) -> Path:
+    """Writes README.md: budget, machine, what each method got, and what failed. Returns it."""
+    device = f'GPU {", ".join(settings.gpus)}' if settings.gpus else 'the CPU'
+    lines = [f'# {settings.task}: {", ".join(method.title for method in methods)}', '',
+             f'- data: `{plan.data}`', f'- options: `{settings.told(settings.options)}`',
+             f'- budget of each method: {_budget(plan)}',
+             f'- machine: {", ".join(f"{key} {value}" for key, value in plan.machine.items())}',
+             f'- {settings.jobs} at a time, {settings.threads} threads each, on {device}'
+             f'{f", trained in {settings.amp}" if settings.amp else ""}', '',
+             '| ' + ' | '.join(COLUMNS) + ' |', '|---|' + '--:|' * (len(COLUMNS) - 1)]
+    lines += [_row(plan, method, outcomes) for method in methods]
+    lines += ['', 'Took: the whole training, its starts and validations with it.']
+    if detector := outcomes.get(f'train_{DETECTOR}'):
+        lines += ['', f'The landmark detector took {detector.seconds / 60:.1f} min, counted nowhere else.']
+    if words := size_warning(methods):
+        lines += ['', f'Sizes: {words}.']
+    lines += ['', f'No tables: {trouble}' if trouble else f'Tables: [tables/{TABLES}](tables/{TABLES}); '
+              'results: `results/*.csv`.']
+    lost = {name: outcome for name, outcome in outcomes.items() if outcome.state != 'done'}
+    if lost:
+        lines += ['', '## Not done', '', *(f'- {name}: {outcome.reason}' for name, outcome in lost.items())]
+    path = settings.out / PAGE
+    with atomic_path(path) as part:
+        part.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    return path
+
+
+def _budget(plan: Plan) -> str:
+    return f'{plan.budget}, that is {plan.clips:,} clips seen' if plan.clips else (
+        f'{plan.budget} of training on this machine, from the time that an iteration took in a short run '
+        'before')
+
+
+def _row(plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
+    """The line under `COLUMNS`; cells stay empty where nothing was planned or timed."""
+    share, training = plan.shares.get(method.token), outcomes.get(f'train_{method.token}')
+    data = method.train['datasets']['train']
+    cells = [method.title, f'{method.parameters:,}', str(method.batch), str(data.get('num_frame', ''))]
+    cells += [f'{share.iterations:,}', f'{share.clips:,}'] if share else ['', '']
+    minutes = share.minutes if share else None
+    cells += [f'{minutes * 60 / share.iterations:.3f}', f'{minutes:.1f}'] if minutes else ['', '']
+    done = training and training.state == 'done'
+    return f'| {" | ".join([*cells, f"{training.seconds / 60:.1f}" if done else "not done"])} |'

@@ -1,0 +1,152 @@
+"""A comparison from beginning to end: plan, trainings, tests, report."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gavn.comparison import report
+from gavn.comparison.budget import CompareError
+from gavn.comparison.calibration import calibrate
+from gavn.comparison.folder import LOCK, forget, open_folder, write_options
+from gavn.comparison.jobs import Job, Outcome, Runner, locked
+from gavn.comparison.methods import (
+    DETECTOR,
+    Method,
+    Settings,
+    check_titles,
+    check_unchanged,
+    load_detector,
+    load_method,
+    option_file,
+    size_warning,
+    write,
+)
+from gavn.comparison.plan import Plan
+from gavn.comparison.status import Board
+
+Command = Sequence[str]
+"""A command that trains or tests, to which `-opt FILE` is added."""
+Say = Callable[[str], None]
+
+
+def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
+            say: Say = print) -> bool:
+    """Plans, trains, tests and reports; returns whether all of it was done.
+
+    Args:
+        settings: what is compared.
+        trainer, tester: the commands.
+        fresh: methods of which nothing earlier is kept; an empty list means all, None means none.
+        say: takes lines for the user.
+
+    What an earlier, interrupted call has done is not done again. A method that fails stops no other. Raises
+    CompareError and OptionError, before anything is trained, for what cannot be right.
+    """
+    open_folder(settings.out)
+    with locked(settings.out / LOCK) as lock:
+        if fresh is not None:
+            forget(settings, fresh)
+        return _Comparison(settings, trainer, tester, lock, say).run()
+
+
+class _Comparison:
+    """One call of `compare`, which holds the lock of its folder."""
+
+    def __init__(self, settings: Settings, trainer: Command, tester: Command, lock: int, say: Say) -> None:
+        self.settings, self.trainer, self.tester, self.lock, self.say = settings, trainer, tester, lock, say
+        self.methods = [load_method(settings, token) for token in settings.methods]
+        check_titles(self.methods)
+        self.plan = Plan.of(settings, self.methods)
+        self.outcomes: dict[str, Outcome] = {}
+
+    def run(self) -> bool:
+        if words := size_warning(self.methods):
+            self.say(f'warning: {words}')
+        self._share_out()
+        write_options(self.methods, self.settings, self.plan)
+        planned = [method for method in self.methods if method.token in self.plan.shares]
+        self._do([*self._detector(), *(job for method in planned for job in self._jobs(method))],
+                 self.settings.jobs)
+        return self._report()
+
+    def _share_out(self) -> None:
+        """Gives every method that has none its share of the budget; one that cannot be timed has failed."""
+        lacking = self.plan.lacking(self.methods)
+        seconds: Mapping[str, list[float]] = {}
+        if lacking and not self.plan.clips:
+            self._do(self._detector(), 1)
+            self._require_detector()
+            seconds, failed = calibrate(lacking, self.methods, self.settings, self.trainer, self.environment,
+                                        self.lock, self.say)
+            for token, reason in failed.items():
+                self.outcomes[f'train_{token}'] = Outcome('failed', reason=f'could not be timed: {reason}')
+        for method in lacking:
+            if self.plan.clips or method.token in seconds:
+                self.plan.give(method, self.settings, seconds.get(method.token, ()))
+                self.say(f'{method.token}: {self.plan.shares[method.token].iterations:,} iterations')
+        self.plan.write(self.settings.out)
+
+    def _require_detector(self) -> None:
+        """Raises CompareError if it could not be trained: without it some methods cannot be timed."""
+        outcome = self.outcomes.get(f'train_{DETECTOR}')
+        if outcome and outcome.state != 'done':
+            raise CompareError(f'the landmark detector could not be trained: {outcome.reason}')
+
+    def _do(self, jobs: Sequence[Job], parallel: int) -> None:
+        settings = self.settings
+        runner = Runner(jobs, settings.out, parallel, self.environment, settings.root, self.lock,
+                        Board(settings.out).show)
+        self.outcomes |= runner.run()
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """Threads of a process, and its device: slots are dealt out to the GPUs in turn."""
+        threads, gpus = str(self.settings.threads), self.settings.gpus
+        return {**os.environ, 'OMP_NUM_THREADS': threads, 'MKL_NUM_THREADS': threads, 'GAVN_PROGRESS': '0',
+                'PYTHONUNBUFFERED': '1', 'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
+
+    def _detector(self) -> list[Job]:
+        """The job that trains the landmark detector, where it is asked for and needed."""
+        settings = self.settings
+        if not settings.detectors or not any(method.needs_detector for method in self.methods):
+            return []
+        file, options = settings.file('train', DETECTOR), load_detector(settings)
+        origin = option_file(settings, 'train', DETECTOR)
+        check_unchanged(file, options, origin)
+        write(file, options, origin)
+        return [self._training(DETECTOR, file, settings.weights(DETECTOR, 'l'))]
+
+    def _training(self, token: str, file: Path, weights: Path, detector: Path | None = None) -> Job:
+        needs = (f'train_{DETECTOR}',) if detector and self.settings.detectors else ()
+        return Job(f'train_{token}', (*self.trainer, '-opt', str(file), '--auto_resume'),
+                   (file, detector) if detector else (file,), (weights,), needs, resumes=True)
+
+    def _jobs(self, method: Method) -> list[Job]:
+        """Training and tests of a method."""
+        settings = self.settings
+        weights, detector = settings.weights(method.token), None
+        if method.needs_detector:
+            detector = settings.root / method.train['path']['pretrain_network_l']
+        jobs = [self._training(method.token, settings.file('train', method.token), weights, detector)]
+        for token, options in method.tests(settings):
+            file = settings.file('test', token)
+            jobs.append(Job(f'test_{token}', (*self.tester, '-opt', str(file)), (file, weights),
+                            tuple(report.test_files(settings, token, options)), (f'train_{method.token}',),
+                            cleared=settings.out / 'tested' / settings.name(token)))
+        return jobs
+
+    def _report(self) -> bool:
+        """Results, tables, curves and the page about them; says what failed."""
+        settings, outcomes = self.settings, self.outcomes
+        files = report.gather(settings, self.methods, outcomes)
+        trouble = report.tabulate(settings, files, report.titles(settings, self.methods))
+        page = report.write_page(settings, self.plan, self.methods, outcomes, trouble)
+        if not trouble:
+            self.say((settings.out / 'tables' / report.TABLES).read_text(encoding='utf-8'))
+        failed = [f'{name} {outcome.state}: {outcome.reason}' for name, outcome in outcomes.items()
+                  if outcome.state != 'done']
+        for words in [*failed, *([f'no tables: {trouble}'] if trouble else [])]:
+            self.say(words)
+        self.say(f'{len(files)} files of results in {settings.out / "results"}; {page} says how they came '
+                 'about')
+        return not failed and not trouble
