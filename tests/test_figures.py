@@ -132,6 +132,20 @@ def test_clips_without_landmarks_take_the_average_face_or_given_boxes(data, tmp_
         Places(root, 'val', mouth=box).boxes('carl', 0, SIDE, SIDE)
 
 
+def test_videos_may_be_plain_folders_of_pictures(data, tmp_path):
+    store = ClipStore(data / 'tiny', 'blur')
+    for index in range(2):
+        (tmp_path / 'web/carl').mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / f'web/carl/frame_{index}.png'), store.frame('carl', index))
+    box, runs = Box(2, 2, 12, 6), {'GAVN': str(data / 'results/test_gavn_deblur')}
+    scene = Scene(tmp_path / 'web', 'val', runs, Places(tmp_path / 'web', 'val', box, box))
+    assert np.array_equal(scene.shot('', 'carl', 1).pictures[DEGRADED], store.frame('carl', 1))
+    with pytest.raises(ReportError, match='no readable picture number 2; it has 2 pictures'):
+        scene.shot('', 'carl', 2)
+    with pytest.raises(ReportError, match='give both boxes'):
+        replace(scene, places=Places(tmp_path / 'web', 'val')).shot('', 'carl', 1)
+
+
 @pytest.mark.parametrize(('lists', 'expected'), [
     ((['blur'], ['a', 'b'], []), [('blur', 'a', None), ('blur', 'b', None)]),
     ((['blur', 'sr'], ['a'], [3]), [('blur', 'a', 3), ('sr', 'a', 3)]),
@@ -173,7 +187,7 @@ def test_runs_of_several_sets_and_other_sizes_are_told(data, tmp_path):
         return Scene(data / 'tiny', 'val', {'X': str(run)}, places).shot('blur', 'carl', index)
     with pytest.raises(ReportError, match=r'several sets in .* have clip carl: name one of .*one, .*two'):
         shot(tmp_path / 'run')
-    with pytest.raises(ReportError, match=r'carl, frame 0: X has 8x8 pixels, the data set 32x32'):
+    with pytest.raises(ReportError, match=r'carl, frame 0: X has 8x8 pixels, the input 32x32'):
         shot(tmp_path / 'run/visualization/one')
     with pytest.raises(ReportError, match=r'no readable picture .*00000003\.png; the clip has 1 in this run'):
         shot(tmp_path / 'run/visualization/one', 3)

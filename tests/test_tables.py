@@ -12,12 +12,14 @@ import pytest
 from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInfo, write_results
 from gavn.report.cells import Plan
 from gavn.report.grid import Cell, ranked
-from gavn.report.layout import TASKS
+from gavn.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
 from gavn.report.make import make_tables, write_tables
+from gavn.report.origin import test_command as what_to_run
 from gavn.report.origin import window
 from gavn.report.paper import paper_table
 from gavn.report.render import latex, markdown, plain, tex
-from gavn.report.results import ReportError, collect
+from gavn.report.results import ReportError, Results, collect
+from gavn.utils.option_file import read_options
 
 ROOT = Path(__file__).resolve().parents[1]
 DEBLUR = Plan(measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))
@@ -234,6 +236,25 @@ def test_a_method_is_measured_once(write):
         collect([first, later])
     with pytest.raises(ReportError, match=r'first\.csv and .*changed\.csv contradict each other: .*psnr is'):
         collect([first, changed])
+
+
+def test_landmark_detectors_are_no_methods(write):
+    names = [f'pfld_{place}' for place in range(2)]
+    files = [write(rows('PFLDAV', {'nme': 5.0 + place}), name=name) for place, name in enumerate(names)]
+    assert not list(collect(files))
+
+
+def test_the_option_files_that_are_named_exist_and_call_methods_as_tables_do(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    named = [(method, folder) for methods, folder in ((METHODS, ''), (SWEPT, 'levels'), (ABLATIONS, ''))
+             for method in methods if method != 'DAVD-Net']  # the paper's own
+    for method, folder in named:
+        for task in TASKS.values():
+            command = what_to_run(Results(), 'talking_faces', task, method, folder)
+            options = read_options(command.removeprefix('python gavn/test.py -opt '))[0]
+            assert options.get('method', options['network_g']['type']) == method
+            layers = {section['degradation'] for section in options['datasets'].values()}
+            assert layers == (set(task.levels) if folder else {task.layer})
 
 
 @pytest.mark.parametrize(('clips', 'words'), [

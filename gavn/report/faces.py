@@ -14,7 +14,7 @@ from gavn.metrics.frame import psnr
 from gavn.metrics.results_file import DEGRADED, TRUTH
 from gavn.report.drawing import TEXT, new_figure
 from gavn.report.layout import TASKS
-from gavn.report.pictures import restored_frame
+from gavn.report.pictures import plain_frame, restored_frame
 from gavn.report.places import Box, Places
 from gavn.report.results import ReportError
 
@@ -60,24 +60,31 @@ class Scene:
     def shot(self, degradation: str, clip: str, index: int | None) -> Shot:
         """One row. `degradation` is the layer of the input, '' for videos that have no ground truth.
 
-        Raises ReportError for a layer, clip or picture that is not there, and for sizes that differ.
+        Videos without one may also stand in `root` as a plain folder of pictures for each clip. Without
+        `index` the frame is that with the widest open mouth. Raises ReportError for a layer, clip or picture
+        that is not there, and for sizes that differ.
         """
         index = self.places.widest(clip) if index is None else index
-        truth = self._frame('gt', clip, index)
-        pictures = {DEGRADED: self._frame(degradation, clip, index) if degradation else truth}
+        pictures = {DEGRADED: self._input(degradation, clip, index)}
         for method, run in self.runs.items():
-            folder = Path(run.replace('{task}', _TASK_OF.get(degradation, degradation))
-                          .replace('{layer}', degradation))
-            pictures[method] = restored_frame(folder, clip, index)
+            task = _TASK_OF.get(degradation, degradation)
+            folder = run.replace('{task}', task).replace('{layer}', degradation)
+            pictures[method] = restored_frame(Path(folder), clip, index)
         if degradation:
-            pictures[TRUTH] = truth
+            pictures[TRUTH] = self._frame('gt', clip, index)
+        height, width = pictures[DEGRADED].shape[:2]
         for heading, picture in pictures.items():
-            if picture.shape != truth.shape:
-                raise ReportError(f'{clip}, frame {index}: {heading} has {_size(picture)} pixels, the data '
-                                  f'set {_size(truth)}; was it made from {self.root}?')
-        height, width = truth.shape[:2]
+            high, wide = picture.shape[:2]
+            if (high, wide) != (height, width):
+                raise ReportError(f'{clip}, frame {index}: {heading} has {wide}x{high} pixels, the input '
+                                  f'{width}x{height}; was it made from {self.root}?')
         label = '\n'.join(filter(None, [degradation, f'{clip}, frame {index}']))
         return Shot(label, pictures, self.places.boxes(clip, index, width, height))
+
+    def _input(self, degradation: str, clip: str, index: int) -> np.ndarray:
+        if not degradation and (self.root / clip).is_dir():
+            return plain_frame(self.root / clip, index)
+        return self._frame(degradation or 'gt', clip, index)
 
     def _frame(self, layer: str, clip: str, index: int) -> np.ndarray:
         try:
@@ -85,10 +92,6 @@ class Scene:
         except (FileNotFoundError, MissingEntryError) as error:
             raise ReportError(f'{error}\n{self.root}/meta_info_{self.split}.txt lists clips and lengths; '
                               'gavn prepare --degradations makes layers') from error
-
-
-def _size(picture: np.ndarray) -> str:
-    return f'{picture.shape[1]}x{picture.shape[0]}'
 
 
 def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int]

@@ -1,4 +1,4 @@
-"""The pictures that test runs keep: `<run>/visualization/<set>/<clip>/<%08d>.png`."""
+"""Pictures that test runs keep, `<run>/visualization/<set>/<clip>/<%08d>.png`, and plain folders of some."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gavn.data.av_video_dataset import IMAGE_ENDINGS
 from gavn.data.clip_store import frame_name
 from gavn.metrics.results_file import ResultsError, read_results
 from gavn.report.results import ReportError
@@ -29,6 +30,18 @@ def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
     if image is None:
         count = len(list((sets[0] / clip).glob('*.png')))
         raise ReportError(f'there is no readable picture {sets[0] / name}; the clip has {count} in this run')
+    return image
+
+
+def plain_frame(folder: Path, index: int) -> np.ndarray:
+    """A picture of a folder, uint8 BGR (h, w, 3), in the order of their names.
+
+    Raises ReportError where there is none of that number, or it cannot be read.
+    """
+    names = sorted(path for path in folder.glob('*') if path.suffix.lower() in IMAGE_ENDINGS)
+    image = cv2.imread(str(names[index]), cv2.IMREAD_COLOR) if 0 <= index < len(names) else None
+    if image is None:
+        raise ReportError(f'{folder} has no readable picture number {index}; it has {len(names)} pictures')
     return image
 
 

@@ -101,7 +101,7 @@ class Places:
     @cached_property
     def _average(self) -> np.ndarray:
         """Mean landmarks (68, 2) of all frames of the split's clips that have some."""
-        found = list(self._found())
+        found = list(self._found()) if self._store else []
         if not found:
             raise ReportError(f'{self.root} has no landmarks, which say where eyes and mouth are: give both '
                               'boxes (--eyes and --mouth LEFT TOP WIDTH HEIGHT)')

@@ -126,8 +126,9 @@ def tex(text: str) -> str:
 
 def document(tables: Sequence[Table]) -> str:
     """A LaTeX document that takes in the files of the tables, one a page, with the paper's numbers."""
-    pages = (rf'\setcounter{{table}}{{{int(table.number) - 1}}}\input{{{table.name}}}\clearpage' for table in tables)
-    return _DOCUMENT % '\n'.join(pages)
+    before = {table.name: int(table.number) - 1 for table in tables}
+    return _DOCUMENT % '\n'.join(rf'\setcounter{{table}}{{{number}}}\input{{{name}}}\clearpage'
+                                 for name, number in before.items())
 
 
 def plain(table: Table) -> str:

@@ -11,7 +11,8 @@ from gavn.metrics.results_file import DEGRADED, MEAN, STD, TRUTH, ResultsError, 
 REFERENCES = (DEGRADED, TRUTH)  # not methods: they have no rank among them
 _SAME = 1e-6  # difference between two measurements of the same pictures
 _REPEATED = 1e-3  # where a network had a part in it: devices do not agree to the last digit
-_BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'nme', 'nme_mouth', 'id'}
+_LANDMARKS = {'nme', 'nme_mouth'}
+_BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | _LANDMARKS
 
 Key = tuple[str, str, str]
 """Data set, degradation ('' where there is no ground truth), method."""
@@ -146,7 +147,7 @@ def _first_difference(one: Result, other: Result) -> tuple[str, str, tuple[float
 
 
 def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
-    """All results of several files.
+    """All results of restoration in several files; those of landmark detectors are passed over.
 
     Raises ResultsError for a file that cannot be read or lacks the mean of a method, ReportError for files
     that contradict each other.
@@ -157,7 +158,9 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
         for row in read_results(path):
             groups.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
         for rows in groups.values():
-            results.add(_result(rows, str(path)))
+            result = _result(rows, str(path))
+            if result.mean.keys() - _LANDMARKS:
+                results.add(result)
     return results
 
 
