@@ -44,19 +44,26 @@ def train(opt: dict) -> None:
             sys.exit('error: training diverged\nlower the learning rate')
         if iteration % opt['logger']['save_checkpoint_freq'] == 0:
             state.write_text(str(iteration))
+            if 'val' in opt['datasets']:
+                write_results(folder / f'metrics/val_{iteration}.csv', opt['name'])
+    (folder / 'budget.json').write_text(json.dumps({'minutes': 1.25}))
     (folder / 'models' / f'{label}_latest.pth').write_text(f'{opt["name"]} {total}')
 
 
+def write_results(path: Path, method: str) -> None:
+    """In the format of `gavn.metrics.results_file`."""
+    rows = [f'data,blur,{name},{clip},7,{0 if clip == "std" else psnr},,,1000,,,5,,'
+            for name, psnr in ((method, 30.5), ('degraded input', 29.0))
+            for clip in ('one', 'two', 'mean', 'std')]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join([HEADER, *rows]) + '\n')
+
+
 def test(opt: dict) -> None:
-    """Results without any network, in the format of `gavn.metrics.results_file`."""
-    folder = ROOT / opt['path']['results_root'] / opt['name']
-    folder.mkdir(parents=True)
-    title = opt.get('method') or opt['network_g']['type']
+    """Results without any network."""
     for section in opt['datasets'].values():
-        rows = [f'tiny,blur,{method},{clip},7,{0 if clip == "std" else psnr},,,1000,,,5,,'
-                for method, psnr in ((title, 30.5), ('degraded input', 29.0))
-                for clip in ('one', 'two', 'mean', 'std')]
-        (folder / f'{section["name"]}.csv').write_text('\n'.join([HEADER, *rows]) + '\n')
+        write_results(ROOT / opt['path']['results_root'] / opt['name'] / f'{section["name"]}.csv',
+                      opt.get('method') or opt['network_g']['type'])
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ ROOMS = {
     'report': {'metrics', 'data', 'utils'},
     'pipeline': {'archs', 'utils'},
     'mends': {'utils'},
-    'comparison': {'report', 'metrics', 'mends', 'utils'},
+    'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
 ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare', 'compare'}
 """Modules that stand above all rooms."""

@@ -1,8 +1,10 @@
 """What is left at the end: results gathered, tables, curves, and a page that says how it all came about."""
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gavn.comparison.folder import PAGE
@@ -10,14 +12,18 @@ from gavn.comparison.jobs import Outcome
 from gavn.comparison.methods import DETECTOR, Method, Settings, size_warning
 from gavn.comparison.plan import Plan
 from gavn.metrics.results_file import ResultsError
+from gavn.models.budget import FILE as BUDGET
 from gavn.report.cells import Plan as Tabulated
-from gavn.report.layout import TASKS
+from gavn.report.curves import read_curve, training_figure
+from gavn.report.drawing import save
+from gavn.report.layout import TASKS, Task
 from gavn.report.make import make_tables, write_tables
 from gavn.report.results import ReportError
 from gavn.utils.files import atomic_path
 
-COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 's/it', 'planned min',
-           'took min')
+COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 's/it', 'min planned',
+           'min of training', 'min took')
+CURVE = 'psnr'  # the metric that is drawn
 TABLES = 'tables.md'  # all tables in one file, in the folder tables
 
 
@@ -43,28 +49,50 @@ def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str,
     return copies
 
 
-def tabulate(settings: Settings, files: Sequence[Path], titles: Sequence[str]) -> str:
+def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method]) -> str:
     """Writes the tables of these results into `tables`; returns what keeps them from being made, else ''."""
     if not files:
         return 'no test has finished'
-    tasks = [TASKS[settings.task]] if settings.task in TASKS else list(TASKS.values())
+    titles = [options.get('method') or method.title
+              for method in methods for _, options in method.tests(settings)]
     try:
-        made = make_tables(files, Tabulated(tasks=tasks, methods=list(titles)), [1])
+        made = make_tables(files, Tabulated(tasks=_tasks(settings, methods), methods=titles), [1])
     except (ResultsError, ReportError) as error:
         return str(error)
     write_tables(made, settings.out / 'tables')
     return ''
 
 
-def titles(settings: Settings, methods: Sequence[Method]) -> list[str]:
-    """What tables call the tests of a comparison, in order."""
-    return [options.get('method') or method.title
-            for method in methods for _, options in method.tests(settings)]
+def _tasks(settings: Settings, methods: Sequence[Method]) -> list[Task]:
+    """A row of the table for each layer that was tested on, which need not be the paper's."""
+    task = TASKS.get(settings.task) or Task(settings.task, settings.task, '', '', {})
+    layers = dict.fromkeys(section.get('degradation', '') for method in methods
+                           for section in method.test['datasets'].values())
+    return [replace(task, layer=layer) for layer in layers]
+
+
+def draw_curves(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> str:
+    """Draws the validations of finished trainings; returns what keeps them from being drawn, else ''."""
+    names = {method.title: settings.name(method.token) for method in methods
+             if (outcome := outcomes.get(f'train_{method.token}')) and outcome.state == 'done'}
+    sets = [section['name'] for key, section in methods[0].train['datasets'].items() if key != 'train']
+    if not names or not sets:
+        return 'nothing was trained' if not names else 'the option files name no data for validation'
+    try:
+        curves = {title: read_curve(settings.out / 'experiments' / name, sets[0], CURVE)
+                  for title, name in names.items()}
+        save(training_figure(curves, CURVE), settings.out / 'figures' / f'{CURVE}.png')
+    except (ResultsError, ReportError) as error:
+        return str(error)
+    return ''
 
 
 def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcomes: Mapping[str, Outcome],
-               trouble: str) -> Path:
-    """Writes README.md: budget, machine, what each method got, and what failed. Returns it."""
+               missing: Mapping[str, str]) -> Path:
+    """Writes README.md: budget, machine, what each method got, and what failed. Returns it.
+
+    `missing` says of tables and curves that are not there why they are not.
+    """
     device = f'GPU {", ".join(settings.gpus)}' if settings.gpus else 'the CPU'
     lines = [f'# {settings.task}: {", ".join(method.title for method in methods)}', '',
              f'- data: `{plan.data}`', f'- options: `{settings.told(settings.options)}`',
@@ -73,14 +101,15 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
              f'- {settings.jobs} at a time, {settings.threads} threads each, on {device}'
              f'{f", trained in {settings.amp}" if settings.amp else ""}', '',
              '| ' + ' | '.join(COLUMNS) + ' |', '|---|' + '--:|' * (len(COLUMNS) - 1)]
-    lines += [_row(plan, method, outcomes) for method in methods]
-    lines += ['', 'Took: the whole training, its starts and validations with it.']
+    lines += [_row(settings, plan, method, outcomes) for method in methods]
+    lines += ['', 'Minutes of training: the clock without validations. Took: all of the job.']
     if detector := outcomes.get(f'train_{DETECTOR}'):
         lines += ['', f'The landmark detector took {detector.seconds / 60:.1f} min, counted nowhere else.']
     if words := size_warning(methods):
         lines += ['', f'Sizes: {words}.']
-    lines += ['', f'No tables: {trouble}' if trouble else f'Tables: [tables/{TABLES}](tables/{TABLES}); '
-              'results: `results/*.csv`.']
+    lines += ['', f'Files: results/*.csv, [tables/{TABLES}](tables/{TABLES}), [figures/{CURVE}.png]'
+                  f'(figures/{CURVE}.png), the option files in options.']
+    lines += [f'\nNo {what}: {reason}' for what, reason in missing.items()]
     lost = {name: outcome for name, outcome in outcomes.items() if outcome.state != 'done'}
     if lost:
         lines += ['', '## Not done', '', *(f'- {name}: {outcome.reason}' for name, outcome in lost.items())]
@@ -96,7 +125,7 @@ def _budget(plan: Plan) -> str:
         'before')
 
 
-def _row(plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
+def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
     """The line under `COLUMNS`; cells stay empty where nothing was planned or timed."""
     share, training = plan.shares.get(method.token), outcomes.get(f'train_{method.token}')
     data = method.train['datasets']['train']
@@ -104,5 +133,13 @@ def _row(plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
     cells += [f'{share.iterations:,}', f'{share.clips:,}'] if share else ['', '']
     minutes = share.minutes if share else None
     cells += [f'{minutes * 60 / share.iterations:.3f}', f'{minutes:.1f}'] if minutes else ['', '']
+    cells += [_trained(settings, method.token)]
     done = training and training.state == 'done'
     return f'| {" | ".join([*cells, f"{training.seconds / 60:.1f}" if done else "not done"])} |'
+
+
+def _trained(settings: Settings, token: str) -> str:
+    """Minutes of training that a run has noted; '' if it has not."""
+    noted = settings.out / 'experiments' / settings.name(token) / BUDGET
+    minutes = json.loads(noted.read_text(encoding='utf-8'))['minutes'] if noted.is_file() else None
+    return '' if minutes is None else f'{minutes:.1f}'

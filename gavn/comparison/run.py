@@ -139,14 +139,16 @@ class _Comparison:
         """Results, tables, curves and the page about them; says what failed."""
         settings, outcomes = self.settings, self.outcomes
         files = report.gather(settings, self.methods, outcomes)
-        trouble = report.tabulate(settings, files, report.titles(settings, self.methods))
-        page = report.write_page(settings, self.plan, self.methods, outcomes, trouble)
-        if not trouble:
+        made = {'tables': report.tabulate(settings, files, self.methods),
+                'curves': report.draw_curves(settings, self.methods, outcomes)}
+        missing = {what: reason for what, reason in made.items() if reason}
+        page = report.write_page(settings, self.plan, self.methods, outcomes, missing)
+        if 'tables' not in missing:
             self.say((settings.out / 'tables' / report.TABLES).read_text(encoding='utf-8'))
         failed = [f'{name} {outcome.state}: {outcome.reason}' for name, outcome in outcomes.items()
                   if outcome.state != 'done']
-        for words in [*failed, *([f'no tables: {trouble}'] if trouble else [])]:
+        for words in [*failed, *(f'no {what}: {reason}' for what, reason in missing.items())]:
             self.say(words)
         self.say(f'{len(files)} files of results in {settings.out / "results"}; {page} says how they came '
                  'about')
-        return not failed and not trouble
+        return not failed and not missing
