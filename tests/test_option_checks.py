@@ -264,7 +264,7 @@ def test_stock_models_may_read_keys_of_their_own(tmp_path: Path) -> None:
 def test_keys_of_stock_models_stay_valid_for_them(model: str, key: str, value: Any, tmp_path: Path) -> None:
     check(stock(model, **{key: value}), tmp_path)
     for ours in ('GAVNModel', 'AVVideoModel', 'LandmarkModel'):
-        if key != 'dcn_lr_mul':
+        if key not in ('dcn_lr_mul', 'flow_lr_mul'):
             with pytest.raises(OptionError, match=rf'train\.{key}: {ours} does not read it'):
                 check(changed(f'train.{key}', value, changed('model_type', ours)), tmp_path)
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from basicsr.archs.spynet_arch import SpyNet
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR
 from torch import nn
 
@@ -91,6 +92,21 @@ def test_a_prefix_that_fits_nothing_is_an_error():
         check_phases(network(), phases)
 
 
+def test_what_a_phase_freezes_is_left_out_of_what_it_trains():
+    net = network()
+    frozen = Schedule([{'name': 'one', 'iters': 1, 'lr': 1, 'freeze': ['left']}]).phases[0]
+    assert train_only(net, frozen) == 3
+    assert [name for name, p in net.named_parameters() if p.requires_grad] == [
+        'left_more.weight', 'left_more.bias']
+    part = Phase('part', 1, 1, train=('left',), freeze=('left.bias',))
+    assert train_only(net, part) == 4
+    check_phases(net, [frozen, part])
+    with pytest.raises(OptionError, match=r"two: freeze names 'lefty'.*it has left, left_more"):
+        check_phases(net, [Phase('two', 1, 1, freeze=('lefty',))])
+    with pytest.raises(OptionError, match='three: freeze leaves nothing to train'):
+        check_phases(net, [Phase('three', 1, 1, train=('left',), freeze=('left',))])
+
+
 def test_deformable_layers_get_their_own_learning_rate():
     net = nn.ModuleDict({'plain': nn.Linear(2, 2), 'dcn': DeformableAlignPack(4, 4, 3, padding=1)})
     (plain, one), (deformable, slow) = parameter_groups(net, 0.25)
@@ -98,6 +114,14 @@ def test_deformable_layers_get_their_own_learning_rate():
     assert len(plain) == 2 and len(deformable) == len(list(net['dcn'].parameters()))
     again = parameter_groups(net, 1)  # the same groups, so that a run may resume with another factor
     assert [len(group) for group, _ in again] == [len(plain), len(deformable)]
+
+
+def test_the_flow_network_gets_its_own_learning_rate():
+    net = nn.ModuleDict({'flow': SpyNet(), 'plain': nn.Linear(2, 2), 'dcn': DeformableAlignPack(4, 4, 3)})
+    groups = parameter_groups(net, 0.25, 0.125)
+    assert [factor for _, factor in groups] == [1, 0.25, 0.125]
+    assert [sum(p.numel() for p in group) for group, _ in groups][2] == 1_440_300
+    assert sum(len(group) for group, _ in groups) == len(list(net.parameters()))
 
 
 def test_a_run_that_lost_itself_is_stopped_in_words():

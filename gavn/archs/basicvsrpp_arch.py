@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
+from gavn.archs.spynet import start_spynet
 from gavn.ops.deform_conv import without_autocast
 from gavn.utils.windows import Layout
 
@@ -26,7 +27,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         num_blocks: residual blocks in each of the four propagation branches.
         max_residue_magnitude: largest distance in pixels between an offset and the flow.
         is_low_res_input: enlarge four times; otherwise restore at the same size.
-        spynet_path: pretrained weights of the flow network; None: random ones, which have to be trained.
+        spynet_path: pretrained weights of the flow network; None: no motion at first.
         min_side: shorter sides are padded to so many pixels; None: to what stock asks for, 64, or 256 at the
             same size. Below that the flow network sees its small pictures enlarged to 64 pixels. A crop of 64
             pixels costs a sixteenth of one that is padded to 256.
@@ -35,6 +36,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
 
     Raises:
         ValueError: numbers that do not fit together.
+        CheckpointError: `spynet_path` is no file with weights of the flow network.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
                 f'need mid_channels divisible by 8 and window > 2 context, got mid_channels {mid_channels}, '
                 f'window {window}, context {context}'
             )
-        super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input, spynet_path)
+        super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input)
+        start_spynet(self.spynet, spynet_path)
         self.layout = Layout(window - 2 * context, context, 'clip')
         self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
         self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side

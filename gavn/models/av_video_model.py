@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.models.cost import gmacs
 from gavn.models.phased_model import PhasedModel
+from gavn.models.statistics import adopt_audio_statistics
+from gavn.models.training import check_windows, warn_of_untrained_flow
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
 from gavn.utils.option_file import OptionError, building
@@ -21,7 +23,10 @@ from gavn.utils.option_file import OptionError, building
 class AVVideoModel(ClipValidation, PhasedModel):
     """One restoring network, fed with what `network_inputs` names, trained in the phases of `train.phases`.
 
-    The landmark detector `network_l` is never trained and always in eval mode.
+    The landmark detector `network_l` is never trained and always in eval mode. A new network that hears takes
+    the statistics of its training data's MFCC (ROOT/stats.json) into its audio encoder; loaded weights bring
+    their own.
+
     Raises OptionError for options that do not fit together, CheckpointError for weights that cannot be used.
     """
 
@@ -34,12 +39,16 @@ class AVVideoModel(ClipValidation, PhasedModel):
             self.layout = layout_of(self.net_g, opt.get('window'))
         self._log_size()
         if self.is_train:
+            check_windows(self.net_g, self.layout, opt['datasets']['train'])
             self.prepare_training(self.net_g)
             self.start_averaging(self.net_g, file=opt['path'].get('pretrain_network_g'))
 
     def _new_network(self) -> nn.Module:
         with building('network_g'):
-            return build_network(self.opt['network_g'])
+            network = build_network(self.opt['network_g'])
+        if self.is_train:
+            adopt_audio_statistics(network, self.opt['datasets']['train']['root'])
+        return network
 
     def _build_network(self) -> nn.Module:
         """`network_g` with its weights; with `strict_load_g: false` the log names what did not fit."""
@@ -47,7 +56,9 @@ class AVVideoModel(ClipValidation, PhasedModel):
         file = path.get('pretrain_network_g')
         key = path.get('param_key_g', 'params' if self.is_train else None)
         if file is None and self.is_train:
-            return self._new_network()
+            network = self._new_network()
+            warn_of_untrained_flow(network, self.opt['network_g'])
+            return network
         if file is None:
             raise OptionError('path.pretrain_network_g names no weights to test: give a net_g_*.pth')
         if self.is_train:

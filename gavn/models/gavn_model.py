@@ -5,14 +5,10 @@ from basicsr.archs import build_network
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
-from gavn.archs.gavn_arch import GAVN
 from gavn.archs.gavn_reconstruction import FeatureTransform
-from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.models.av_video_model import AVVideoModel
 from gavn.models.schedule import Phase
-from gavn.models.statistics import adopt_audio_statistics
 from gavn.utils.checkpoint import WAITING
-from gavn.utils.option_file import OptionError
 
 
 @MODEL_REGISTRY.register()
@@ -24,29 +20,9 @@ class GAVNModel(AVVideoModel):
     parameters stay as they are to the last bit, and nothing is kept for the backward pass of a frozen
     temporal module: neither its input nor its parameters ask for gradients.
 
-    A new network takes the statistics of its training data's MFCC (ROOT/stats.json) into its audio encoder;
-    loaded weights bring their own.
-
     In several processes, `inject` with a `share_align` other than `all` leaves some parameters unused and
     needs `find_unused_parameters: true`.
     """
-
-    def __init__(self, opt: dict[str, Any]) -> None:
-        super().__init__(opt)
-        if self.is_train:
-            self._check_windows(opt['datasets']['train'].get('num_frame', AVClipDataset.Options.num_frame))
-
-    def _check_windows(self, frames: int) -> None:
-        network = self.get_bare_model(self.net_g)
-        if isinstance(network, GAVN) and not network.inject and frames != self.layout.inputs:
-            raise OptionError(f'datasets.train: num_frame is {frames}, but network_g with radius: '
-                              f'{network.radius} takes {self.layout.inputs} (others need inject: true)')
-
-    def _new_network(self) -> nn.Module:
-        network = super()._new_network()
-        if self.is_train:
-            adopt_audio_statistics(network, self.opt['datasets']['train']['root'])
-        return network
 
     def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
         """The feature transforms wait for identity features, as does the identity module itself."""

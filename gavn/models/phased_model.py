@@ -55,7 +55,8 @@ class PhasedModel(BaseModel):
         network.train()
 
     def _build_optimizer(self, network: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
-        groups = parameter_groups(network, self.opt['train'].get('dcn_lr_mul', 1))
+        options = self.opt['train']
+        groups = parameter_groups(network, options.get('dcn_lr_mul', 1), options.get('flow_lr_mul', 1))
         self.lr_factors = [factor for _, factor in groups]
         return self.get_optimizer(settings.pop('type'), [{'params': p} for p, _ in groups],
                                   lr=self.schedule.lr(1), **settings)
@@ -94,8 +95,10 @@ class PhasedModel(BaseModel):
         count = train_only(network, phase, self._idle(network, phase))
         self.net_g = self.model_to_device(network)
         self._phase = phase
+        trained = ', '.join(phase.train) or 'all'
+        frozen = f' but {", ".join(phase.freeze)}' if phase.freeze else ''
         get_root_logger().info(f'Phase {phase.name}, iterations {phase.start + 1:,} to {phase.end:,}: lr '
-                               f'{phase.lr:g}, {count:,} parameters ({", ".join(phase.train) or "all"})')
+                               f'{phase.lr:g}, {count:,} parameters ({trained}{frozen})')
 
     def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
         """Names of parameters that the network has but does not use in a phase."""

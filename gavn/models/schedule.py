@@ -4,7 +4,7 @@ Nothing is remembered between iterations, so a run that was stopped and resumed 
 does, and a changed option file takes effect at once.
 """
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ class Phase:
         start: iterations before it.
         train: prefixes of the parameters that are trained, e.g. `temporal`; empty for all.
         temporal_only: run the network without its identity module (the first stage).
+        freeze: prefixes of parameters that are not trained, though `train` may include them.
         lr_end: what the learning rate falls to along half a cosine; None: it stays.
     """
 
@@ -29,6 +30,7 @@ class Phase:
     start: int = 0
     train: tuple[str, ...] = ()
     temporal_only: bool = False
+    freeze: tuple[str, ...] = ()
     lr_end: float | None = None
 
     @property
@@ -44,16 +46,22 @@ class Phase:
         return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
     def trains(self, parameter: str) -> bool:
-        """Whether a parameter of this name lies under one of the trained prefixes."""
-        return not self.train or any(f'{parameter}.'.startswith(f'{prefix}.') for prefix in self.train)
+        """Whether a parameter of this name lies under a trained prefix and under no frozen one."""
+        trained = not self.train or lies_under(parameter, self.train)
+        return trained and not lies_under(parameter, self.freeze)
+
+
+def lies_under(parameter: str, prefixes: Iterable[str]) -> bool:
+    """Whether one of the prefixes names a parameter or a part that it belongs to."""
+    return any(f'{parameter}.'.startswith(f'{prefix}.') for prefix in prefixes)
 
 
 class Schedule:
     """Consecutive phases; iterations count from 1 as in BasicSR.
 
     Args:
-        phases: mappings {name, lr, iters, train, temporal_only, lr_end}: `train.phases` of an option file,
-            epochs turned into iterations (by `gavn.mends.sampling.divide`, which knows the training data).
+        phases: mappings {name, lr, iters, train, freeze, temporal_only, lr_end}: `train.phases` of an option
+            file, epochs turned into iterations (`gavn.mends.sampling.divide` knows the training data).
         warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
 
     Raises ValueError for no phases, and for one without a length.
@@ -68,7 +76,8 @@ class Schedule:
             self.phases.append(Phase(
                 name=entry['name'], lr=float(entry['lr']), iters=_length(entry),
                 start=self.total, train=tuple(entry.get('train') or ()),
-                temporal_only=entry.get('temporal_only', False), lr_end=entry.get('lr_end')))
+                temporal_only=entry.get('temporal_only', False), freeze=tuple(entry.get('freeze') or ()),
+                lr_end=entry.get('lr_end')))
 
     @property
     def total(self) -> int:

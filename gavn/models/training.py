@@ -1,14 +1,21 @@
-"""What training loops share: which parameters move, and when a run has lost itself."""
+"""What training loops share: what fits together, which parameters move, and when a run has lost itself."""
 import math
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import torch
+from basicsr.archs.spynet_arch import SpyNet
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
-from gavn.models.schedule import Phase
+from gavn.data.av_clip_dataset import AVClipDataset
+from gavn.data.samples import parse_options
+from gavn.models.schedule import Phase, lies_under
 from gavn.ops import DeformableAlignPack, offset_magnitudes
 from gavn.utils.errors import RunError
-from gavn.utils.option_file import OptionError
+from gavn.utils.option_file import OptionError, building
+from gavn.utils.windows import Layout
 
 
 class TrainingDiverged(RunError):  # noqa: N818 (it reads as what happened)
@@ -16,14 +23,41 @@ class TrainingDiverged(RunError):  # noqa: N818 (it reads as what happened)
 
 
 def check_phases(network: nn.Module, phases: Iterable[Phase]) -> None:
-    """Raises OptionError if a phase trains a part that the network does not have."""
+    """Raises OptionError if a phase names a part that the network does not have, or trains nothing."""
     names = [name for name, _ in network.named_parameters()]
     for phase in phases:
-        for prefix in phase.train:
-            if not any(f'{name}.'.startswith(f'{prefix}.') for name in names):
+        for key, prefix in [('train', p) for p in phase.train] + [('freeze', p) for p in phase.freeze]:
+            if not any(lies_under(name, [prefix]) for name in names):
                 parts = ', '.join(name for name, _ in network.named_children())
-                raise OptionError(f'train.phases, {phase.name}: train names {prefix!r}, but '
+                raise OptionError(f'train.phases, {phase.name}: {key} names {prefix!r}, but '
                                   f'{type(network).__name__} has no such part; it has {parts}')
+        if not any(phase.trains(name) for name in names):
+            raise OptionError(f'train.phases, {phase.name}: freeze leaves nothing to train')
+
+
+def check_windows(network: nn.Module, layout: Layout, section: Mapping[str, Any]) -> None:
+    """Raises OptionError if the windows of the training data are not what a network takes and returns.
+
+    Args:
+        network: not wrapped; if its `any_length` says so, it takes other lengths than its layout's.
+        layout: how it lies over a clip.
+        section: `datasets.train`; other data sets than AVClipDataset know themselves what they yield.
+    """
+    if not issubclass(DATASET_REGISTRY.get(section['type']), AVClipDataset):
+        return
+    with building('datasets.train'):
+        options = parse_options(AVClipDataset.Options, section, section['type'])
+        truths = len(range(options.num_frame)[options.outputs()])
+    name, frames = type(network).__name__, options.num_frame
+    fixed = layout.mode in ('sequence', 'centre') and not getattr(network, 'any_length', False)
+    if fixed and frames != layout.inputs:
+        raise OptionError(f'datasets.train: num_frame is {frames}, but {name} as network_g builds it takes '
+                          f'{layout.inputs}: set num_frame: {layout.inputs}')
+    choice, returned = {'sequence': ('valid', frames - 2 * layout.context),
+                        'centre': ('center', 1)}.get(layout.mode, ('all', frames))
+    if truths != returned:
+        raise OptionError(f'datasets.train: gt_frames: {options.gt_frames} of {frames} frames are {truths}, '
+                          f'but {name} returns {returned}: set gt_frames: {choice}')
 
 
 def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> int:
@@ -46,17 +80,35 @@ def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> 
     return count
 
 
-def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0) -> list[tuple[list[nn.Parameter], float]]:
-    """All parameters with what their learning rate is multiplied by: deformable layers with `dcn_lr_mul`.
+def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: float = 1.0
+                     ) -> list[tuple[list[nn.Parameter], float]]:
+    """All parameters with what their learning rate is multiplied by.
 
-    The groups do not depend on the factor, so that a run may resume with another.
+    The groups do not depend on the factors, so that a run may resume with others.
+
+    Args:
+        network: not wrapped.
+        dcn_lr_mul: for deformable layers.
+        flow_lr_mul: for the flow network (SpyNet).
     """
-    deformable = {id(parameter) for module in network.modules() if isinstance(module, DeformableAlignPack)
-                  for parameter in module.parameters()}
-    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
-    for parameter in network.parameters():
-        groups[id(parameter) in deformable].append(parameter)
-    return [(groups[is_dcn], dcn_lr_mul if is_dcn else 1.0) for is_dcn in groups if groups[is_dcn]]
+    kinds = ((DeformableAlignPack, dcn_lr_mul), (SpyNet, flow_lr_mul))
+    kind_of = {id(parameter): kind for module in network.modules() for kind, _ in kinds
+               if isinstance(module, kind) for parameter in module.parameters()}
+    groups: list[tuple[list[nn.Parameter], float]] = []
+    for kind, factor in ((None, 1.0), *kinds):
+        members = [parameter for parameter in network.parameters() if kind_of.get(id(parameter)) is kind]
+        if members:
+            groups.append((members, factor))
+    return groups
+
+
+def warn_of_untrained_flow(network: nn.Module, options: Mapping[str, Any]) -> None:
+    """Says in the log that the flow network of a new network is untrained, if it is."""
+    if options.get('spynet_path') is None and any(isinstance(part, SpyNet) for part in network.modules()):
+        get_root_logger().warning(
+            f'{type(network).__name__} starts with an untrained flow network and has to learn optical flow '
+            'too, which takes long. `gavn models fetch spynet` fetches the published weights; give their '
+            'file as network_g.spynet_path')
 
 
 def read_offsets(network: nn.Module) -> Tensor | None:

@@ -35,14 +35,18 @@ _DAMAGED = 'it may be cut short or another kind of file: fetch or make it again'
 # What the unpickler of torch.load was seen to raise on files that are not checkpoints.
 _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
                AssertionError, struct.error)
+# Arguments of networks that name files which only training starts from: trained weights hold what was in
+# them, and go where the files are not.
+_STARTS_FROM = ('spynet_path',)
 _SHOWN = 4  # names listed per kind of mismatch; the rest are counted
 
 # What the names of parameters say about the class that made them; the first that fits is named.
 _SIGNATURES = {
     'GAVN': ('temporal.', 'reconstruction.'),
     'PFLDAV': ('block3_2.', 'conv5_1.'),
-    'BasicVSR++': ('spynet.', 'deform_align.'),
-    'EDVR': ('pcd_align.', 'conv_first.'),
+    'BasicVSRPlusPlus': ('spynet.', 'deform_align.'),
+    'EDVR': ('pcd_align.', 'upconv1.'),
+    'DAVDNet': ('align.', 'attend.'),
     'SyncNet': ('netcnnaud.', 'netcnnlip.'),
 }
 
@@ -75,15 +79,20 @@ def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = N
     """What was trained of a network, and the options of the network that it makes up.
 
     That is all of it, but for a checkpoint of GAVN's first stage: its identity module, and what reads that,
-    wait for the second stage and must not restore yet. Raises CheckpointError as `load_state` does.
+    wait for the second stage and must not restore yet. Options that only name weights to start from are left
+    out (see `_STARTS_FROM`). Raises CheckpointError as `load_state` does.
     """
-    path = _existing(path)
+    path, options = _existing(path), _as_trained(options)
     if path.suffix == '.safetensors':
-        return dict(options), load_state(path, key)
+        return options, load_state(path, key)
     content = _read_pickle(path)
     state, waiting = _strip_parallel(_choose(content, key, path)), tuple(content.get(WAITING, ()))
     trained = {name: value for name, value in state.items() if not name.startswith(waiting)}
-    return {**options, 'use_identity': False} if waiting else dict(options), trained
+    return {**options, 'use_identity': False} if waiting else options, trained
+
+
+def _as_trained(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in _STARTS_FROM}
 
 
 def training_budget(path: PathLike) -> dict[str, float | None]:
@@ -124,7 +133,7 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
     Args:
         path: should end in `.safetensors`.
         networks: by name (`network_g`, `network_l`): the option dictionary (`type` and its arguments) and the
-            network with its weights.
+            network with its weights. Options that only name weights to start from are left out.
         meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `sources` ...; versions
             of the tools are added.
 
@@ -137,7 +146,7 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
         for key, value in network.state_dict().items():
             tensors[f'{name}/{key}'] = value.detach().cpu().contiguous().clone()
     options = {**meta, 'versions': _versions(), 'format': BUNDLE_FORMAT,
-               'networks': {name: dict(option) for name, (option, _) in networks.items()}}
+               'networks': {name: _as_trained(option) for name, (option, _) in networks.items()}}
     header = {_HEADER: json.dumps(options, sort_keys=True)}
     with atomic_path(path) as part:
         save_file(tensors, part, metadata=header)

@@ -29,20 +29,27 @@ PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
 
 @dataclass
 class PhaseOptions:
-    """One entry of `train.phases`, `epochs` or `iters` long; its `lr` falls to `lr_end` as a cosine."""
+    """One entry of `train.phases`, `epochs` or `iters` long; its `lr` falls to `lr_end` as a cosine.
+
+    `train` and `freeze` are prefixes of parameters: all of `train` (null: of the network) but `freeze` learn.
+    """
 
     name: str
     lr: float
     epochs: float | None = None
     iters: int | None = None
     train: list[str] | None = None
+    freeze: list[str] | None = None
     temporal_only: bool = False
     lr_end: float | None = None
 
 
 @dataclass(kw_only=True)
 class PhasedTrainOptions:
-    """`train` of a model that is trained in phases."""
+    """`train` of a model that is trained in phases.
+
+    Deformable layers learn `dcn_lr_mul` times as fast as the rest, the flow network `flow_lr_mul` times.
+    """
 
     phases: list[PhaseOptions]
     optim_g: PhasedOptimizer
@@ -51,6 +58,7 @@ class PhasedTrainOptions:
     ema_decay: float = 0
     grad_clip: float | None = None
     dcn_lr_mul: float = 1
+    flow_lr_mul: float = 1
     offset_limit: float | None = None
     amp: Literal['none', 'bf16'] = 'none'
 
