@@ -203,6 +203,8 @@ def test_ablations_have_a_table_of_their_own(write):
     assert '| GAVN zero audio | <ins>30.5000</ins> |' in text and '| GAVN | **31.0000** |' in text
     assert 'run: `python gavn/test.py -opt options/ablations/test_gavn_deblur_wo_if.yml`' in text
     assert 'audio' not in markdown(table(file, plan, 1))
+    alone = write(rows('GAVN zero audio', {'psnr': 30.5}), name='alone')
+    assert list(make_tables([alone], plan)) == [3]
 
 
 def test_videos_without_ground_truth(write):
@@ -240,7 +242,8 @@ def test_a_method_is_measured_once(write):
 
 def test_landmark_detectors_are_no_methods(write):
     names = [f'pfld_{place}' for place in range(2)]
-    files = [write(rows('PFLDAV', {'nme': 5.0 + place}), name=name) for place, name in enumerate(names)]
+    files = [write(rows('PFLDAV', {'nme': 5.0 + place}), rows(DEGRADED, {}), name=name)
+             for place, name in enumerate(names)]
     assert not list(collect(files))
 
 

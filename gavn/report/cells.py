@@ -34,12 +34,17 @@ class Plan:
     std: bool = False
     ours: bool = True
 
+    def shows(self, method: str) -> bool:
+        """Whether a method that was measured stands in tables 1, 2 and 4."""
+        if self.methods is not None:
+            return method in self.methods
+        return method not in ABLATIONS or method == GAVN
+
     def listed(self, expected: Iterable[str], found: Iterable[str]) -> list[str]:
-        """Methods of a table, in order: `expected` and those that were found, less the ablations."""
+        """Methods of a table, in order: `expected` and what it shows of those that were found."""
         if self.methods is not None:
             return in_order(self.methods)
-        others = (method for method in found if method not in ABLATIONS or method == GAVN)
-        return in_order([*(expected if self.ours else ()), *others])
+        return in_order([*(expected if self.ours else ()), *filter(self.shows, found)])
 
 
 def measure_column(measure: str, group: str = '') -> Column:

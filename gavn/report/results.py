@@ -157,11 +157,18 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
         groups: dict[Key, list[Row]] = {}
         for row in read_results(path):
             groups.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
-        for rows in groups.values():
-            result = _result(rows, str(path))
-            if result.mean.keys() - _LANDMARKS:
-                results.add(result)
+        for result in _restorations([_result(rows, str(path)) for rows in groups.values()]):
+            results.add(result)
     return results
+
+
+def _restorations(results: Sequence[Result]) -> Iterator[Result]:
+    """Those of one file that are about pictures, with the references that belong to them."""
+    methods = [result for result in results if not result.is_reference and result.mean.keys() - _LANDMARKS]
+    places = {(result.run.dataset, result.run.degradation) for result in methods}
+    return (result for result in results
+            if result in methods or (result.is_reference
+                                     and (result.run.dataset, result.run.degradation) in places))
 
 
 def _result(rows: Sequence[Row], source: str) -> Result:

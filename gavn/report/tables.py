@@ -18,7 +18,9 @@ _FRAMES = 'Frames'  # that a network is trained on at once
 
 def table1(results: Results, plan: Plan) -> list[Table]:
     """Methods on the three tasks, data sets side by side; none where there is no figure for it."""
-    datasets = results.datasets(task.layer for task in plan.tasks)
+    layers = [task.layer for task in plan.tasks]
+    methods = {data: results.methods(data, layers) for data in results.datasets(layers)}
+    datasets = [data for data, found in methods.items() if any(map(plan.shows, found))]
     if not datasets:
         return []
 
@@ -34,7 +36,7 @@ def table3(results: Results, plan: Plan) -> list[Table]:
     """Ablations of GAVN on the three tasks, data sets side by side; none where there is no figure for it."""
     layers = [task.layer for task in plan.tasks]
     methods = {data: results.methods(data, layers) for data in results.datasets(layers)}
-    datasets = [data for data, found in methods.items() if ABLATIONS.keys() & found > {GAVN} & set(found)]
+    datasets = [data for data, found in methods.items() if set(found) & (ABLATIONS.keys() - {GAVN})]
     if not datasets:
         return []
     listed = [name for name in ABLATIONS if plan.ours or any(name in methods[data] for data in datasets)]
