@@ -29,7 +29,8 @@ def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
     image = cv2.imread(str(sets[0] / name), cv2.IMREAD_COLOR) if (sets[0] / name).is_file() else None
     if image is None:
         count = len(list((sets[0] / clip).glob('*.png')))
-        raise ReportError(f'there is no readable picture {sets[0] / name}; the clip has {count} in this run')
+        raise ReportError(f'there is no readable picture {sets[0] / name}; the clip has {count} in this run, '
+                          'choose among them with --frames')
     return image
 
 
