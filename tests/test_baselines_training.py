@@ -15,6 +15,8 @@ from gavn.models.clip_runner import ClipRunner
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.audio import FRAME_RATE, mfcc_windows
 
+# What stays as it is: frames of 32 pixels are too small for the coarsest levels of the flow network.
+UNREACHED = {'BasicVSRPlusPlus': tuple(f'spynet.basic_module.{level}.' for level in range(3))}
 LAYERS = ('car_crf45', 'blur', 'sr')
 
 
@@ -40,7 +42,9 @@ def test_two_steps_move_every_parameter(name, layer, data, tmp_path):
     assert not torch.equal(batch['lq'][:, :batch['gt'].shape[1]], batch['gt'])
     before = peers.state_of(model.net_g)
     peers.step(model, batch, 1, 2)
-    assert peers.changed(before, model.net_g) == {key for key, _ in model.net_g.named_parameters()}
+    unreached = UNREACHED.get(name, ())
+    assert peers.changed(before, model.net_g) == {key for key, _ in model.net_g.named_parameters()
+                                                  if not key.startswith(unreached)}
     assert 0 < model.get_current_log()['l_pix'] < 1
 
 

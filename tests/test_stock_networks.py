@@ -3,11 +3,13 @@ import pytest
 import torch
 from basicsr.archs import basicvsrpp_arch as stock_basicvsrpp
 from basicsr.archs import edvr_arch as stock_edvr
+from basicsr.archs.spynet_arch import SpyNet
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
 from gavn.archs.replacing import in_place_of_stock
+from gavn.archs.spynet import SizedSpyNet, start_spynet
 from gavn.mends.options import catalogue
 from gavn.utils.windows import Layout
 
@@ -80,23 +82,11 @@ class TestBasicVSRPlusPlus:
         assert [tuple(shape[-2:]) for shape in seen] == [(256, 300), (256, 260)]
         assert basicvsrpp_arch.BasicVSRPlusPlus(8, 1).min_side == 64
 
-    def test_flow_of_small_frames_is_in_their_own_pixels(self, monkeypatch):
+    @pytest.mark.parametrize('side', [16, 64])
+    def test_flow_stays_in_single_precision(self, side):
         network = basicvsrpp_arch.BasicVSRPlusPlus(**SMALL)
-        seen = []
-
-        def spynet(ref, _):
-            seen.append(ref.shape[-2:])
-            return torch.ones(len(ref), 2, *ref.shape[-2:])
-
-        monkeypatch.setattr(network.spynet, 'forward', spynet)
-        forward, backward = network.compute_flow(torch.rand(1, 3, 3, 16, 80))
-        assert seen == [(64, 80)] * 2 and forward.shape == (1, 2, 2, 16, 80)
-        assert torch.equal(forward[:, :, 0], torch.ones(1, 2, 16, 80))  # x: as wide as it was
-        assert torch.equal(backward[:, :, 1], torch.full((1, 2, 16, 80), 0.25))
-
-    def test_flow_stays_in_single_precision(self):
-        network = basicvsrpp_arch.BasicVSRPlusPlus(**SMALL)
-        lq = torch.rand(1, 3, 3, 16, 16)
+        network.spynet.load_state_dict(SpyNet().state_dict())
+        lq = torch.rand(1, 3, 3, side, side)
         with torch.autocast('cpu', torch.bfloat16), torch.no_grad():
             flow = network.compute_flow(lq)[0]
             restored = network(lq)
@@ -117,6 +107,45 @@ class TestBasicVSRPlusPlus:
     def test_numbers_that_do_not_fit_are_refused(self, wrong):
         with pytest.raises(ValueError, match='mid_channels divisible by 8 and window > 2 context'):
             basicvsrpp_arch.BasicVSRPlusPlus(**{**SMALL, **wrong})
+
+
+class TestSizedSpyNet:
+    def test_equals_stock_where_stock_runs(self):
+        stock, ours = SpyNet(), SizedSpyNet()
+        ours.load_state_dict(stock.state_dict())
+        for size in ((64, 64), (33, 70)):
+            ref, supp = torch.rand(2, 2, 3, *size)
+            torch.testing.assert_close(ours(ref, supp), stock(ref, supp), rtol=0, atol=0)
+
+    @pytest.mark.parametrize(('size', 'levels'), [((32, 32), 5), ((16, 80), 4), ((17, 17), 5), ((2, 3), 1),
+                                                  ((1, 9), 1)])
+    def test_small_pictures_take_the_levels_that_fit(self, size, levels):
+        network = SizedSpyNet()
+        ref, supp = torch.rand(2, 2, 3, *size)
+        flow = network(ref, supp)
+        assert flow.shape == (2, 2, *size)
+        flow.square().sum().backward()
+        used = [level.basic_module[-1].bias.grad is not None for level in network.basic_module]
+        assert used == [False] * (6 - levels) + [True] * levels
+
+    def test_fine_levels_are_those_of_the_whole_network(self):
+        """Where the coarse levels see no motion, leaving them out changes nothing."""
+        network = SizedSpyNet()
+        for level in network.basic_module[:2]:
+            torch.nn.init.zeros_(level.basic_module[-1].weight)
+            torch.nn.init.zeros_(level.basic_module[-1].bias)
+        ref, supp = torch.rand(2, 1, 3, 64, 64)
+        torch.testing.assert_close(network._fine_levels(ref, supp, 4), network(ref, supp))
+
+    def test_flow_is_in_pixels_of_the_picture(self):
+        network = SizedSpyNet()
+        start_spynet(network, None)
+        ref, supp = torch.rand(2, 1, 3, 12, 20)  # computed at 16 x 24
+        assert not network(ref, supp).any()
+        torch.nn.init.ones_(network.basic_module[-1].basic_module[-1].bias)
+        flow = network(ref, supp)
+        torch.testing.assert_close(flow[:, 0], torch.full((1, 12, 20), 20 / 24))
+        torch.testing.assert_close(flow[:, 1], torch.full((1, 12, 20), 12 / 16))
 
 
 class TestEDVR:

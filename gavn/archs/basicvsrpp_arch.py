@@ -6,11 +6,10 @@ from torch import Tensor
 
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
-from gavn.archs.spynet import start_spynet
-from gavn.ops.deform_conv import without_autocast
+from gavn.archs.spynet import SizedSpyNet, start_spynet
 from gavn.utils.windows import Layout
 
-FLOW_SIDE = 64  # the flow network halves its pictures five times and then needs two pixels
+FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
 REDUCTION = 4  # from frames to features, where the input is not of low resolution
 
 
@@ -29,8 +28,8 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         is_low_res_input: enlarge four times; otherwise restore at the same size.
         spynet_path: pretrained weights of the flow network; None: no motion at first.
         min_side: shorter sides are padded to so many pixels; None: to what stock asks for, 64, or 256 at the
-            same size. Below that the flow network sees its small pictures enlarged to 64 pixels. A crop of 64
-            pixels costs a sixteenth of one that is padded to 256.
+            same size. Smaller ones run as well (see `SizedSpyNet`) and cost less: a crop of 64 pixels a
+            sixteenth of one that is padded to 256.
         window: frames of a long clip that are restored together.
         context: frames at either end of a window whose results are dropped: propagation has only begun there.
 
@@ -56,6 +55,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
                 f'window {window}, context {context}'
             )
         super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input)
+        self.spynet = SizedSpyNet()
         start_spynet(self.spynet, spynet_path)
         self.layout = Layout(window - 2 * context, context, 'clip')
         self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
@@ -92,32 +92,14 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         return reduced.unflatten(0, frames.shape[:2])
 
     def compute_flow(self, lqs: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow between neighbours, in float32 inside autocast too: half precision is a quarter of a pixel.
+        """Flow between neighbours; a clip of one frame has none.
 
         Args:
             lqs: (n, t, 3, h, w) at the size of the features.
 
         Returns flow to the frame before and to the frame after, (n, t - 1, 2, h, w) in pixels, x before y.
         """
-        n, t, _, height, width = lqs.shape
-        if t == 1:
-            return lqs.new_zeros(n, 0, 2, height, width), lqs.new_zeros(n, 0, 2, height, width)
-        with without_autocast(lqs.device.type):
-            size = max(height, FLOW_SIDE), max(width, FLOW_SIDE)
-            forward, backward = super().compute_flow(_resized(lqs.float(), size))
-            return _resized_flow(forward, (height, width)), _resized_flow(backward, (height, width))
-
-
-def _resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n, t, c, h, w) -> (n, t, c, *size), bilinear."""
-    if frames.shape[-2:] == size:
-        return frames
-    resized = F.interpolate(frames.flatten(0, 1), size, mode='bilinear', align_corners=False)
-    return resized.unflatten(0, frames.shape[:2])
-
-
-def _resized_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n, t, 2, h, w) -> (n, t, 2, *size) in pixels of that size."""
-    height, width = flow.shape[-2:]
-    factors = flow.new_tensor([size[1] / width, size[0] / height])
-    return _resized(flow, size) * factors[:, None, None]
+        if lqs.shape[1] > 1:
+            return super().compute_flow(lqs)
+        none = lqs.new_zeros(len(lqs), 0, 2, *lqs.shape[-2:])
+        return none, none
