@@ -9,9 +9,21 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
+METRICS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync', 'warp', 'id')
+WEIGHT_FILES = ('syncnet', 'alexnet')
+EVALUATE = """\
+Measures restored videos, and beside them their input and the truth where these are given.
+
+Frames are compared one by one, whole as they are; RESTORED, TRUTH and LQ go together by name, without ending,
+and need the same number of frames of the same size. Sync_c and Sync_d take square crops of a face, as the
+networks restore them: for other videos give --crop-face, which crops all metrics' pictures to the face.
+They see 25 frames a second, by time, and hear RESTORED (TRUTH where that is silent). A metric that cannot be
+had reads n/a, with the reason in the column notes; one that was asked for by --metrics and lacks its weights
+is an error."""
 PASSED_ON = ('train', 'test', 'prepare')  # verbs that read their arguments themselves
 
 
@@ -30,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     """Runs a job; what the user can mend is told on stderr in words and becomes the exit code."""
+    from gavn.data.footage import MismatchError
     from gavn.demo import DemoError
+    from gavn.evaluate import EvaluationError
+    from gavn.metrics.missing import WeightsMissing
     from gavn.pipeline.face_tracker import NoFace
     from gavn.pipeline.recipe import DeviceError, RestoreError
     from gavn.pipeline.video import TargetError
@@ -40,8 +55,8 @@ def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace
     from gavn.utils.option_file import OptionError
     codes = {  # the first that fits counts
         NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
-        RestoreError: WEIGHTS, ModelError: WEIGHTS, TargetError: USAGE, OptionError: USAGE,
-        DemoError: FAILED, OSError: FAILED}
+        RestoreError: WEIGHTS, ModelError: WEIGHTS, WeightsMissing: WEIGHTS, TargetError: USAGE,
+        OptionError: USAGE, MismatchError: USAGE, EvaluationError: USAGE, DemoError: FAILED, OSError: FAILED}
     try:
         job(args)
     except tuple(codes) as error:
@@ -79,6 +94,21 @@ def bundle(args: argparse.Namespace) -> None:
     for path, digest in restorer.weights.items():
         print(f'from {path} (sha256 {digest[:12]})')
     print(f'wrote {args.output}')
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """`gavn evaluate`: restored videos in numbers."""
+    from gavn.evaluate import choose, evaluate_all, gather, summary
+    from gavn.metrics.results_file import RunInfo, write_results
+    from gavn.pipeline.restorer import find_device
+    from gavn.pipeline.video import check_target
+    check_target(args.restored, args.output, args.force)
+    folder, clips = gather(args.restored, args.reference, args.degraded)
+    device = find_device(args.device)
+    measures = choose(args.metrics, args.reference is not None, dict(args.weights), device)
+    rows = evaluate_all(clips, RunInfo(folder, '', args.method), measures, args.crop_face)
+    print(summary(write_results(args.output, rows)))
+    print(f'wrote {args.output}: {len(clips)} clips')
 
 
 def train() -> None:
@@ -128,6 +158,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
+    _add_evaluate(verbs.add_parser(
+        'evaluate', help='measure restored videos', formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=EVALUATE, epilog=f'metrics: {", ".join(METRICS)} (sync: Sync_c and Sync_d)'))
     _add_models(verbs.add_parser('models', help='weights of other projects: list, fetch, verify'))
     for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
                              ('test', test, 'test a network: -opt FILE.yml ...'),
@@ -165,6 +198,34 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
                         help='of network_l (default: what the option file names)')
     parser.add_argument('--force', action='store_true', help='replace an existing output')
     parser.set_defaults(run=bundle)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('restored', metavar='RESTORED', type=Path,
+                        help='a video, a folder of pictures, or a folder of such')
+    parser.add_argument('--reference', metavar='TRUTH', type=Path, help='the same clips as they should be')
+    parser.add_argument('--degraded', metavar='LQ', type=Path, help='the same clips as they were before')
+    parser.add_argument('--metrics', nargs='+', choices=METRICS, metavar='NAME',
+                        help='see below (default: all that apply, but id)')
+    parser.add_argument('--method', default='restored', metavar='NAME', help='its name in the results')
+    parser.add_argument('--crop-face', action='store_true',
+                        help='measure the face alone, followed through the reference, or without one through '
+                             'the restored video, as 224x224 pixels')
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
+    parser.add_argument('--weights', nargs='+', type=_named_file, default=[], metavar='NAME=FILE',
+                        help='syncnet=FILE, alexnet=FILE (default: what `gavn models fetch` brought)')
+    parser.add_argument('-o', '--output', default='results.csv', type=Path, metavar='FILE.csv',
+                        help='a row per clip, means and deviations (default results.csv)')
+    parser.add_argument('--force', action='store_true', help='replace an existing output')
+    parser.set_defaults(run=evaluate)
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    name, equals, file = text.partition('=')
+    if name not in WEIGHT_FILES or not equals or not file:
+        known = ', '.join(f'{name}=FILE' for name in WEIGHT_FILES)
+        raise argparse.ArgumentTypeError(f'{text} is none of {known}')
+    return name, file
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

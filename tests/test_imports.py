@@ -19,7 +19,7 @@ ROOMS = {
     'mends': {'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
-ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare', 'compare'}
+ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare', 'compare', 'evaluate'}
 """Modules that stand above all rooms."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')

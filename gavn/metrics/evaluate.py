@@ -23,8 +23,10 @@ class EvaluatedFrame:
 
     Attributes:
         restored, degraded, clean: uint8 BGR (h, w, 3); the result, its input and the ground truth.
-        landmarks: (68, 2), what the network was told; the detector's on the degraded frame.
+        landmarks: (68, 2) in the unit square, what the network was told: the detector's on the degraded
+            frame.
         true_landmarks: (68, 2), the teacher's on the clean frame, in the same coordinates.
+        time: in seconds since the first frame; None: frames come at 25 a second.
     """
 
     restored: np.ndarray
@@ -32,13 +34,14 @@ class EvaluatedFrame:
     clean: np.ndarray | None = None
     landmarks: Tensor | None = None
     true_landmarks: Tensor | None = None
+    time: float | None = None
 
     def view(self, subject: str) -> View | None:
         """What is judged of a subject, None where the clip does not have it; the truth has no truth."""
         if subject == RESTORED:
-            return View(self.restored, self.clean, self.landmarks, self.true_landmarks)
-        image = self.degraded if subject == DEGRADED else self.clean
-        return None if image is None else View(image, self.clean if subject == DEGRADED else None)
+            return View(self.restored, self.clean, self.landmarks, self.true_landmarks, self.time)
+        image, truth = (self.degraded, self.clean) if subject == DEGRADED else (self.clean, None)
+        return None if image is None else View(image, truth, None, self.true_landmarks, self.time)
 
     def check_sizes(self, index: int) -> None:
         """Raises ValueError, naming the frame, where the pictures differ in size."""

@@ -19,7 +19,9 @@ from torch import Tensor
 from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.table import METRICS
-from gavn.utils.landmarks import MOUTH, nme
+from gavn.utils.audio import FRAME_RATE
+from gavn.utils.landmarks import MOUTH, nme, to_pixels
+from gavn.utils.media import Ticks
 
 Device = torch.device | str
 Sound = np.ndarray | None  # int16 at 16 kHz
@@ -32,14 +34,16 @@ class View:
     Attributes:
         image: the picture.
         truth: what it should be; None for the truth itself.
-        landmarks: (68, 2), what the network was told.
+        landmarks: (68, 2) in the unit square, what the network was told.
         true_landmarks: (68, 2), in the same coordinates.
+        time: in seconds since the first one; None: they come at 25 a second.
     """
 
     image: np.ndarray
     truth: np.ndarray | None = None
     landmarks: Tensor | None = None
     true_landmarks: Tensor | None = None
+    time: float | None = None
 
     def offers(self, needs: tuple[str, ...]) -> bool:
         """Whether a measure with these needs applies."""
@@ -94,21 +98,34 @@ class MeanOverFrames:
 
 
 class Synchrony:
-    """How well mouth and sound agree."""
+    """How well mouth and sound agree, seen at 25 frames a second, whatever the rate of the pictures."""
 
     def __init__(self, score: Any, sound: Sound) -> None:
         if sound is None:
             raise NotMeasurable('the clip has no sound')
-        self.score, self.sound = score, sound
+        self.score, self.sound, self.ticks = score, sound, Ticks(FRAME_RATE)
+        self.shown: np.ndarray | None = None
+        self.count, self.time = 0, 0.0
 
     def update(self, view: View) -> None:
-        """Takes the next picture."""
-        self.score.update(view.image)
+        """Takes the next picture, a square face crop."""
+        height, width = view.image.shape[:2]
+        if height != width:
+            raise NotMeasurable(f'it takes square crops of a face, the pictures are {width}x{height}')
+        self.time = self.count / FRAME_RATE if view.time is None else view.time
+        self._show_until(self.time)
+        self.shown = view.image
+        self.count += 1
 
     def result(self) -> tuple[float, float]:
-        """Confidence and distance (Sync_c, Sync_d)."""
+        """Confidence and distance (Sync_c, Sync_d); the last picture is on for an average interval."""
+        self._show_until(self.time + (self.time / (self.count - 1) if self.count > 1 else 1 / FRAME_RATE))
         found = self.score.result(self.sound)
         return found.confidence, found.distance
+
+    def _show_until(self, time: float) -> None:
+        for _ in range(self.ticks.before(time) if self.shown is not None else 0):
+            self.score.update(self.shown)
 
 
 class Flicker:
@@ -170,7 +187,13 @@ def warping_error(device: Device) -> Callable[[Sound], Measure]:
 def identity(device: Device) -> Callable[[Sound], Measure]:
     """Likeness to the true face; see `gavn.metrics.identity`."""
     from gavn.metrics.identity import IdentitySimilarity
-    return _of_pictures(IdentitySimilarity())
+    compare = IdentitySimilarity()
+
+    def likeness(view: View) -> tuple[float]:
+        points, (height, width) = view.true_landmarks, view.image.shape[:2]
+        pixels = None if points is None else to_pixels(points, width=width, height=height)
+        return (compare(view.image, view.truth, pixels),)
+    return lambda _: MeanOverFrames(likeness)
 
 
 _LOADED = {function.__name__: function for function in (lpips, sync, warping_error, identity)}

@@ -5,6 +5,7 @@ from gavn.utils.media_read import (
     FrameReader,
     MediaError,
     NoVideo,
+    Ticks,
     UnreadableMedia,
     VideoInfo,
     probe,
@@ -16,7 +17,7 @@ from gavn.utils.media_sound import iter_audio, read_audio, silent_blocks
 from gavn.utils.media_write import RemuxWriter, VideoWriter, compress, encoder_versions
 
 __all__ = [
-    'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'RemuxWriter', 'UnreadableMedia',
-    'VideoInfo', 'VideoWriter', 'compress', 'encoder_versions', 'iter_audio', 'probe', 'read_audio',
-    'read_frames', 'resample_frames', 'silent_blocks', 'upright',
+    'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'RemuxWriter', 'Ticks',
+    'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'compress', 'encoder_versions', 'iter_audio', 'probe',
+    'read_audio', 'read_frames', 'resample_frames', 'silent_blocks', 'upright',
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from numbers import Rational
 from os import PathLike
 from pathlib import Path
@@ -220,6 +221,24 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float:
     return (container.duration or 0) / av.time_base
 
 
+class Ticks:
+    """A clock that ticks at k / rate seconds, k = 0, 1 ...: what shows a frame takes the one that is on then.
+
+    A frame is on from its own time to that of the next; a tenth of an interval is allowed for rounded times.
+    """
+
+    def __init__(self, rate: float | Fraction) -> None:
+        self._interval = 1 / Fraction(rate)
+        self._count = 0
+
+    def before(self, time: float) -> int:
+        """How many ticks lie before `time` (in seconds) that were not counted yet."""
+        counted = self._count
+        while self._count * self._interval + self._interval / 10 < time:
+            self._count += 1
+        return self._count - counted
+
+
 def resample_frames(path: StrPath, frame_rate: float | Fraction = 25) -> Iterator[np.ndarray]:
     """Upright pictures (h, w, 3) uint8 BGR at a constant rate, for networks that know only that rate.
 
@@ -227,14 +246,10 @@ def resample_frames(path: StrPath, frame_rate: float | Fraction = 25) -> Iterato
     (a tenth of an interval is allowed for rounded time stamps). Frames are repeated or left out, never
     blended. The last frame lasts one average interval. Raises as `read_frames` does.
     """
-    interval = 1 / Fraction(frame_rate)
-    lasts = float(1 / probe(path).frame_rate)
-    shown, produced = None, 0
+    ticks, lasts = Ticks(frame_rate), float(1 / probe(path).frame_rate)
+    shown = None
     for frame in read_frames(path):
-        while shown is not None and produced * interval + interval / 10 < frame.time:
-            yield shown.image
-            produced += 1
+        if shown is not None:
+            yield from repeat(shown.image, ticks.before(frame.time))
         shown = frame
-    while produced * interval + interval / 10 < shown.time + lasts:
-        yield shown.image
-        produced += 1
+    yield from repeat(shown.image, ticks.before(shown.time + lasts))
