@@ -106,7 +106,7 @@ def test_from_a_data_set_to_a_table(run, tmp_path):
     made = yaml.safe_load((out / 'options/train_gavn_deblur.yml').read_text())
     assert [phase['iters'] for phase in made['train']['phases']] == shares['gavn'].phases == [17, 17, 26]
     assert made['datasets']['val']['root'].endswith('/data') and made['num_gpu'] == 0
-    page, table = (out / 'README.md').read_text(), (out / 'tables/tables.md').read_text()
+    page, table = (out / 'README.md').read_text(), (out / 'tables/table1.md').read_text()
     assert '60it, that is 120 clips' in page and '| EDVR |' in page and 'Not done' not in page
     assert '| 1.2 | 0.0 |' in page and (out / 'figures/psnr.png').stat().st_size > 1000
     assert 'GAVN' in table and 'EDVR' in table and '30.5' in table and table in said
@@ -257,7 +257,7 @@ def test_minutes_are_shared_out_by_what_an_iteration_takes(run, tmp_path):
     assert gavn.beside == 2 and plan.machine['cores'] == str(os.cpu_count())
     assert not (tmp_path / 'out/calibration').exists()
     page = (tmp_path / 'out/README.md').read_text()
-    assert f'| {gavn.iterations:,} | {gavn.clips:,} | 0.0' in page and '0.05min of training' in page
+    assert f'| {gavn.iterations:,} | {gavn.clips:,} | 0.0' in page and '0.05min of training here' in page and '2 side by side' in page
     before = (tmp_path / 'out/plan.json').read_text()
     assert run('--jobs', '2', budget='0.05min')[0] == 0
     assert (tmp_path / 'out/plan.json').read_text() == before
@@ -312,7 +312,7 @@ def test_sound_is_taken_away_in_tests(run, tmp_path):
     assert {path.stem for path in (out / 'results').iterdir()} == {
         'gavn_val', 'gavn_zeros_val', 'gavn_shuffled_val', 'edvr_val'}
     assert all(f'| {name} ' in said for name in ('GAVN', 'GAVN silenced', 'GAVN other voice', 'EDVR'))
-    made = yaml.safe_load((out / 'options/test_gavn_zeros_deblur.yml').read_text())
+    made = yaml.safe_load((out / 'options/zeros/test_gavn_deblur.yml').read_text())
     assert made['datasets']['val']['audio'] == 'zeros' and made['method'] == 'GAVN silenced'
     assert len(starts(out, 'gavn')) == 1
 

@@ -40,7 +40,7 @@ def _of_method(settings: Settings, token: str) -> list[Path]:
     """All that belongs to a method, its tests with other sound among it."""
     out, tests = settings.out, [token, *(f'{token}_{sound}' for sound in CONTROLS)]
     return [out / 'experiments' / settings.name(token), settings.file('train', token),
-            *(settings.file('test', test) for test in tests),
+            *(settings.file('test', token, sound) for sound in ('', *CONTROLS)),
             *(out / 'tested' / settings.name(test) for test in tests),
             *(out / 'jobs' / f'test_{test}.json' for test in tests), out / 'jobs' / f'train_{token}.json']
 
@@ -57,5 +57,5 @@ def write_options(methods: Sequence[Method], settings: Settings, decided: plan.P
         options = rescaled(method.train, decided.shares[method.token].iterations)
         check_unchanged(file, options, method.origin[0])
         write(file, options, method.origin[0])
-        for token, test in method.tests(settings):
-            write(settings.file('test', token), test, method.origin[1])
+        for test in method.tests(settings):
+            write(test.file, test.options, method.origin[1])

@@ -76,9 +76,28 @@ class Settings:
         """Where a training leaves its last weights."""
         return self.out / 'experiments' / self.name(token) / 'models' / f'net_{network}_latest.pth'
 
-    def file(self, kind: str, token: str) -> Path:
-        """The option file that is made for a method: kind is train or test."""
-        return self.out / 'options' / f'{kind}_{token}_{self.task}.yml'
+    def file(self, kind: str, token: str, sound: str = '') -> Path:
+        """The option file that is made for a method: kind is train or test; tests of `CONTROLS` lie apart."""
+        return self.out / 'options' / sound / f'{kind}_{token}_{self.task}.yml'
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of a method: what its run is called, its option file, and what that holds."""
+
+    token: str
+    file: Path
+    options: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return self.options.get('method') or self.options['network_g']['type']
+
+    def results(self, settings: Settings) -> list[Path]:
+        """The files that it writes, one per data set."""
+        folder = settings.out / 'tested' / settings.name(self.token)
+        return [folder / f'{section["name"]}.csv' for section in self.options['datasets'].values()]
 
 
 @dataclass(frozen=True)
@@ -113,15 +132,15 @@ class Method:
         """Whether it is told where the landmarks are."""
         return 'network_l' in self.train
 
-    def tests(self, settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(token, options) of its tests: the plain one, and those with other sound."""
-        yield self.token, self.test
+    def tests(self, settings: Settings) -> Iterator[Test]:
+        """Its tests: the plain one, and those with other sound."""
+        yield Test(self.token, settings.file('test', self.token), self.test)
         for sound, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
             token, options = f'{self.token}_{sound}', copy.deepcopy(self.test)
             options |= {'name': settings.name(token), 'method': f'{self.title} {words}'}
             for section in options['datasets'].values():
                 section['audio'] = sound
-            yield token, options
+            yield Test(token, settings.file('test', self.token, sound), options)
 
 
 def option_file(settings: Settings, kind: str, token: str) -> Path:

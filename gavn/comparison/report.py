@@ -24,13 +24,7 @@ from gavn.utils.files import atomic_path
 COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 's/it', 'min planned',
            'min of training', 'min took')
 CURVE = 'psnr'  # the metric that is drawn
-TABLES = 'tables.md'  # all tables in one file, in the folder tables
-
-
-def test_files(settings: Settings, token: str, options: Mapping) -> list[Path]:
-    """The files of results that a test writes, one per data set."""
-    folder = settings.out / 'tested' / settings.name(token)
-    return [folder / f'{section["name"]}.csv' for section in options['datasets'].values()]
+TABLE, TABLES = 'table1.md', 'tables.md'  # in the folder tables: ours, and the paper's with it
 
 
 def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> list[Path]:
@@ -39,11 +33,10 @@ def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str,
     shutil.rmtree(folder, ignore_errors=True)
     copies = []
     for method in methods:
-        for token, options in method.tests(settings):
-            if f'test_{token}' not in outcomes or outcomes[f'test_{token}'].state != 'done':
-                continue
-            for file in test_files(settings, token, options):
-                copies.append(folder / f'{token}_{file.name}')
+        for test in method.tests(settings):
+            outcome = outcomes.get(f'test_{test.token}')
+            for file in test.results(settings) if outcome and outcome.state == 'done' else ():
+                copies.append(folder / f'{test.token}_{file.name}')
                 with atomic_path(copies[-1]) as part:
                     shutil.copyfile(file, part)
     return copies
@@ -53,8 +46,7 @@ def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method
     """Writes the tables of these results into `tables`; returns what keeps them from being made, else ''."""
     if not files:
         return 'no test has finished'
-    titles = [options.get('method') or method.title
-              for method in methods for _, options in method.tests(settings)]
+    titles = [test.title for method in methods for test in method.tests(settings)]
     try:
         made = make_tables(files, Tabulated(tasks=_tasks(settings, methods), methods=titles), [1])
     except (ResultsError, ReportError) as error:
@@ -106,7 +98,7 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     if detector := outcomes.get(f'train_{DETECTOR}'):
         lines += ['', f'The landmark detector took {detector.seconds / 60:.1f} min, counted nowhere else.']
     if words := size_warning(methods):
-        lines += ['', f'Sizes: {words}.']
+        lines += ['', f'Warning: {words}.']
     lines += ['', f'Files: results/*.csv, [tables/{TABLES}](tables/{TABLES}), [figures/{CURVE}.png]'
                   f'(figures/{CURVE}.png), the option files in options.']
     lines += [f'\nNo {what}: {reason}' for what, reason in missing.items()]
@@ -120,9 +112,11 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
 
 
 def _budget(plan: Plan) -> str:
-    return f'{plan.budget}, that is {plan.clips:,} clips seen' if plan.clips else (
-        f'{plan.budget} of training on this machine, from the time that an iteration took in a short run '
-        'before')
+    if plan.clips:
+        return f'{plan.budget}, that is {plan.clips:,} clips seen'
+    beside = ' or '.join(str(count) for count in sorted({share.beside for share in plan.shares.values()}))
+    return (f'{plan.budget} of training here, from the seconds that an iteration took in a short run before, '
+            f'{beside} side by side')
 
 
 def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:

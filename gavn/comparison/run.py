@@ -128,11 +128,10 @@ class _Comparison:
         if method.needs_detector:
             detector = settings.root / method.train['path']['pretrain_network_l']
         jobs = [self._training(method.token, settings.file('train', method.token), weights, detector)]
-        for token, options in method.tests(settings):
-            file = settings.file('test', token)
-            jobs.append(Job(f'test_{token}', (*self.tester, '-opt', str(file)), (file, weights),
-                            tuple(report.test_files(settings, token, options)), (f'train_{method.token}',),
-                            cleared=settings.out / 'tested' / settings.name(token)))
+        for test in method.tests(settings):
+            jobs.append(Job(f'test_{test.token}', (*self.tester, '-opt', str(test.file)),
+                            (test.file, weights), tuple(test.results(settings)), (f'train_{method.token}',),
+                            cleared=settings.out / 'tested' / settings.name(test.token)))
         return jobs
 
     def _report(self) -> bool:
@@ -144,7 +143,7 @@ class _Comparison:
         missing = {what: reason for what, reason in made.items() if reason}
         page = report.write_page(settings, self.plan, self.methods, outcomes, missing)
         if 'tables' not in missing:
-            self.say((settings.out / 'tables' / report.TABLES).read_text(encoding='utf-8'))
+            self.say((settings.out / 'tables' / report.TABLE).read_text(encoding='utf-8'))
         failed = [f'{name} {outcome.state}: {outcome.reason}' for name, outcome in outcomes.items()
                   if outcome.state != 'done']
         for words in [*failed, *(f'no {what}: {reason}' for what, reason in missing.items())]:
