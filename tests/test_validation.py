@@ -24,6 +24,7 @@ from gavn.utils.media import probe, read_audio
 from gavn.utils.windows import Layout
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'nme': {'type': 'landmark_nme'}}
+OF_CLIPS = {'sync': {'type': 'sync'}, 'warp': {'type': 'warping_error'}}
 
 
 def test_the_record_of_the_best_outlives_the_process(tmp_path):
@@ -88,6 +89,13 @@ def test_a_network_that_returns_no_numbers_is_stopped():
         list(runner.run(numbered(1, weakref.WeakSet())))
 
 
+@pytest.fixture(scope='module', autouse=True)
+def nothing_fetched(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('GAVN_HOME', str(tmp_path_factory.mktemp('home')))
+        yield
+
+
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
     install()
@@ -97,9 +105,10 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(place):
-    """A run of seven iterations, validated at the fourth and the last on two sets."""
+    """A run of seven iterations, validated at the fourth and the last on two sets; SyncNet has no weights."""
     folder, data, detector = place
     opt = tiny_run.options(data, detector, folder)
+    opt['val']['metrics'] |= OF_CLIPS
     opt['datasets']['val_2'] = {'name': 'pictures', 'type': 'AVVideoDataset',
                                 'dataroot_lq': str(data / 'blur' / 'carl')}
     opt['val'].update(val_freq=4, save_img=True, save_video=True)
@@ -114,16 +123,32 @@ def rows_of(path, method='GAVN'):
 def test_training_validates_every_set_clip_by_clip(trained):
     path = trained / 'metrics' / 'val_7.csv'
     lengths = [('carl', 7), ('dora/two', 2), ('emil', 1), ('mean', 10), ('std', 10)]
+    alone = {'sync_c', 'sync_d', 'warp'}
     for method, columns in (('GAVN', {'psnr', 'ssim', 'nme', 'nme_mouth'}), (DEGRADED, {'psnr', 'ssim'}),
                             (TRUTH, set())):
         rows = rows_of(path, method)
         assert [(row.clip, row.frames) for row in rows] == lengths
-        assert all(row.values.keys() == columns for row in rows)
+        assert all(row.values.keys() == columns | alone for row in rows)
         for column in columns:
             values = [row.values[column] for row in rows]
             assert values[3:] == pytest.approx([np.mean(values[:3]), np.std(values[:3])])
     assert (trained / 'metrics' / 'val_4.csv').is_file()
-    assert rows_of(trained / 'metrics' / 'pictures_7.csv')[0].values == {}
+    assert set(rows_of(trained / 'metrics' / 'pictures_7.csv')[0].values) == alone
+
+
+def test_what_training_cannot_measure_reads_so_and_is_told_once(trained):
+    for iteration in (4, 7):
+        for method in ('GAVN', DEGRADED, TRUTH):
+            carl, _, emil, mean, _ = rows_of(trained / 'metrics' / f'val_{iteration}.csv', method)
+            assert carl.values['sync_c'] is mean.values['sync_d'] is None and carl.values['warp'] > 0
+            assert 'sync_c, sync_d: no weights syncnet_v2.model; `gavn models fetch syncnet`' in carl.notes
+            assert emil.frames == 1 and emil.values['warp'] is None and 'two frames' in emil.notes
+            assert mean.values['warp'] > 0 and 'warp: from 2 of 3 clips' in mean.notes
+    log = next(trained.glob('train_tiny_*.log')).read_text()
+    assert log.count('val.metrics.sync is not measured: no weights') == 1
+    assert log.count('# sync_c: n/a') == 4 and log.count('# warp_input: ') == 4
+    early, late = (rows_of(trained / 'metrics' / f'val_{i}.csv', TRUTH) for i in (4, 7))
+    assert early == late  # measured once, kept for the second time
 
 
 def test_rows_say_what_was_measured(trained):
@@ -173,6 +198,7 @@ def test_testing_the_saved_weights_gives_the_rows_of_training(trained, place):
     opt = tiny_run.options(data, detector, folder, name='tested')
     opt['datasets'] = {'test': {**opt['datasets']['val'], 'name': 'again'}}
     opt['method'] = 'GAVN, tested'
+    opt['val']['metrics'] |= OF_CLIPS
     opt['path'] = {'pretrain_network_g': str(trained / 'models' / 'net_g_latest.pth'),
                    'pretrain_network_l': str(detector), 'results_root': str(folder / 'results')}
     del opt['train'], opt['logger'], opt['val']['val_freq']
@@ -205,6 +231,27 @@ def test_validation_without_metrics_only_keeps(place):
     assert [row.frames for row in rows] == [2, 2, 1, 5, 5]
     assert (rows[0].run.iterations, rows[0].run.minutes) == (None, None)  # nobody noted them
     assert (results / 'visualization' / 'val' / 'carl' / '00000001.png').is_file()
+
+
+@pytest.mark.parametrize(('settings', 'words'), [
+    ('path:pretrain_network_g={detector}', r'do not fit the network GAVN(.|\n)*look like weights of PFLDAV'),
+    ('val:metrics:sync:weights=absent.pth', r'val\.metrics\.sync\.weights: absent\.pth does not exist'),
+    ('val:metrics:sync:weights={detector}', 'do not fit the network SyncNet'),
+    ('val:metrics:sync:weihgts=1', 'the nearest valid name is weights'),
+    ('val:metrics:sync_c:type=calculate_niqe', "two metrics give the column 'sync_c'"),
+])
+def test_a_test_with_the_wrong_weights_or_metrics_ends_in_words(trained, place, tmp_path, settings, words):
+    folder, data, detector = place
+    opt = tiny_run.options(data, detector, folder, name='wrong')
+    opt['datasets'] = {'test': opt['datasets']['val']}
+    opt['path'] = {'pretrain_network_g': str(trained / 'models' / 'net_g_latest.pth'),
+                   'pretrain_network_l': str(detector), 'results_root': str(tmp_path)}
+    opt['val'] = {'metrics': {'sync': {'type': 'sync'}}}
+    del opt['train'], opt['logger']
+    file = tiny_run.write(opt, tmp_path / 'wrong.yml')
+    with pytest.raises(SystemExit, match=words):
+        stand_in.run_here('test', '-opt', str(file), '--force_yml', settings.format(detector=detector))
+    assert not list(tmp_path.rglob('*.csv'))
 
 
 class Reporting(ClipValidation):

@@ -60,11 +60,12 @@ def ssim(
 ) -> float:
     """Structural similarity (Wang et al. 2004), at most 1: Gaussian 11 x 11, sigma 1.5, mean of the channels.
 
-    Options as for `psnr`. Raises ValueError for pictures under 11 pixels.
+    Options as for `psnr`. Raises NotMeasurable for pictures under 11 pixels.
     """
     x, y = _prepared(restored, truth, crop_border, test_y_channel)
     if min(x.shape[:2]) < len(_WINDOW):
-        raise ValueError(f'SSIM needs pictures of at least {len(_WINDOW)} pixels a side, got {x.shape[:2]}')
+        height, width = x.shape[:2]
+        raise NotMeasurable(f'SSIM needs at least {len(_WINDOW)} pixels a side, got {width} x {height}')
     mean_x, mean_y = _means(x), _means(y)
     both = mean_x * mean_y
     squares = mean_x * mean_x + mean_y * mean_y
