@@ -215,6 +215,9 @@ def test_videos_without_ground_truth(write):
                             '| NIQE ↓ | 9.0000 | <ins>6.0000</ins> | **5.5000** |']
     assert lines[5:7] == ['| Sync_c ↑ |  | **1.5000** | <ins>1.2500</ins> |',
                           '| Sync_d ↓ |  | not measured | not measured |']
+    text = markdown(table(file, Plan(methods=('VRT', 'GAVN')), 4))
+    assert '| NIQE ↓ | 9.0000 | run [1] | 5.5000 |' in text
+    assert 'gavn evaluate restored/vrt/speakers --method VRT -o results/vrt_speakers.csv`' in text
 
 
 def test_rows_that_repeat_must_agree(write):

@@ -26,10 +26,14 @@ def test_command(results: Results, dataset: str, task: Task, method: str, folder
 
 
 def restore_command(dataset: str, method: str) -> str:
-    """The commands that measure a method on videos without ground truth, where that has yet to be done."""
-    token = METHODS.get(method, method)
-    return (f'gavn restore each of {dataset} into restored/{token}, then '
-            f'gavn evaluate restored/{token} --method {shlex.quote(method)}')
+    """The commands that measure a method on videos without ground truth, where that has yet to be done.
+
+    Results are called by the folder of restored videos, so each method has one of that name.
+    """
+    token = METHODS.get(method, 'METHOD')
+    folder = f'restored/{token}/{dataset}'
+    return (f'gavn restore VIDEO -o {folder}/VIDEO --weights WEIGHTS for each VIDEO of {dataset}, then '
+            f'gavn evaluate {folder} --method {shlex.quote(method)} -o results/{token}_{dataset}.csv')
 
 
 def _folder_of_kin(results: Results, dataset: str, folder: str) -> str:
