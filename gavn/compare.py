@@ -18,8 +18,9 @@ from basicsr.utils import get_root_logger
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.comparison.budget import Budget, CompareError
-from gavn.comparison.methods import Settings
 from gavn.comparison.run import compare
+from gavn.comparison.settings import Settings
+from gavn.utils.checkpoint import CheckpointError
 from gavn.utils.option_file import OptionError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None, trainer: Sequence[str] = TRAINER, te
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return OK if compare(_settings(args), trainer, tester, args.fresh) else FAILED
-    except (CompareError, OptionError) as error:
+    except (CheckpointError, CompareError, OptionError) as error:
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
@@ -57,7 +58,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         data=args.data.absolute(), task=args.task, methods=tuple(dict.fromkeys(args.methods)),
         options=args.options, budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
         threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=_gpus(args.device),
-        amp=args.amp, detectors=args.detectors, audio_controls=args.audio_controls, pictures=args.pictures)
+        amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
+        pictures=args.pictures)
     return settings.on_gpu(TIMED_ON_GPU) if settings.gpus else settings
 
 
@@ -95,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--threads', type=_count, metavar='N', help='of a process (default: cores / jobs)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1')
     parser.add_argument('--amp', choices=['bf16', 'none'], help='precision of training')
+    parser.add_argument('--workers', type=int, metavar='N', help='processes that load data, of each training')
     parser.add_argument('--detectors', action='store_true', help='train the landmark detector first')
     parser.add_argument('--audio-controls', action='store_true',
                         help='test with silence and with other voices as well')

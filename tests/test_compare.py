@@ -9,54 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny_run
 import yaml
+from comparing import FAKE, ROOT, make_place
 
 from gavn import compare as command
 from gavn.comparison import jobs
-from gavn.comparison.budget import Budget, CompareError
-from gavn.comparison.calibration import Timing
-from gavn.comparison.methods import load_method, option_file
 from gavn.comparison.plan import read_plan
 from gavn.comparison.status import Board
 from gavn.metrics.results_file import read_results
-from gavn.utils.option_file import OptionError
-
-ROOT = Path(__file__).resolve().parents[1]
-FAKE = sys.executable, str(ROOT / 'tests/fake_pipeline.py')
-EDVR = {'type': 'EDVR', 'num_feat': 8, 'num_frame': 5, 'deformable_groups': 2, 'num_extract_block': 1,
-        'num_reconstruct_block': 1, 'hr_in': True, 'with_predeblur': True}
 
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory) -> Path:
-    """Data and option files of two methods: gavn, and edvr with batches half as large."""
-    folder = tmp_path_factory.mktemp('compare')
-    data, detector = tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
-    gavn = tiny_run.options(data, detector, folder)
-    gavn['logger']['save_checkpoint_freq'] = 1
-    kept = 'name', 'model_type', 'network_g', 'network_l', 'network_inputs', 'path'
-    test = {key: gavn[key] for key in kept}
-    test |= {'datasets': {'val': gavn['datasets']['val']}, 'val': {'metrics': gavn['val']['metrics']}}
-    edvr = {**gavn, 'model_type': 'AVVideoModel', 'network_inputs': ['lq'], 'network_g': EDVR, 'path': {}}
-    edvr['train'] = {**gavn['train'], 'phases': [{'name': 'all', 'iters': 5, 'lr': 1e-4}]}
-    edvr['datasets'] = {**gavn['datasets'], 'train': {
-        **gavn['datasets']['train'], 'gt_frames': 'center', 'batch_size_per_gpu': 1}}
-    del edvr['network_l']
-    pfld = {**gavn, 'model_type': 'LandmarkModel'}
-    pfld['train'] = {**gavn['train'], 'pixel_opt': {'type': 'PFLDLoss'},
-                     'phases': [{'name': 'fit', 'iters': 3, 'lr': 1e-4}]}
-    pfld['val'] = {'val_freq': 3, 'metrics': {'nme': {'type': 'landmark_nme'}}}
-    for key in ('network_g', 'network_inputs', 'path'):
-        pfld.pop(key)
-    (folder / 'options').mkdir()
-    tested = {**test, **{key: edvr[key] for key in ('model_type', 'network_inputs', 'network_g', 'path')}}
-    del tested['network_l']
-    files = {'train_gavn': gavn, 'test_gavn': test, 'train_edvr': edvr, 'test_edvr': tested,
-             'train_pfld': pfld}
-    for name, options in files.items():
-        tiny_run.write(options, folder / 'options' / f'{name}_deblur.yml')
-    return folder
+    return make_place(tmp_path_factory.mktemp('compare'))
 
 
 @pytest.fixture
@@ -257,7 +222,8 @@ def test_minutes_are_shared_out_by_what_an_iteration_takes(run, tmp_path):
     assert gavn.beside == 2 and plan.machine['cores'] == str(os.cpu_count())
     assert not (tmp_path / 'out/calibration').exists()
     page = (tmp_path / 'out/README.md').read_text()
-    assert f'| {gavn.iterations:,} | {gavn.clips:,} | 0.0' in page and '0.05min of training here' in page and '2 side by side' in page
+    assert f'| {gavn.iterations:,} | {gavn.clips:,} | 0.0' in page
+    assert '0.05min of training here' in page and '2 side by side' in page
     before = (tmp_path / 'out/plan.json').read_text()
     assert run('--jobs', '2', budget='0.05min')[0] == 0
     assert (tmp_path / 'out/plan.json').read_text() == before
@@ -271,27 +237,7 @@ def test_a_method_that_cannot_be_timed(run, tmp_path):
     assert '## Not done' in (tmp_path / 'out/README.md').read_text()
 
 
-def test_phases_that_train_the_same_are_timed_once(settings):
-    method = load_method(settings(), 'gavn')
-    phases = method.train['train']['phases']
-    phases.append({**phases[2], 'name': 'settle', 'lr': 1e-5})
-    timing = Timing.of(method)
-    assert timing.kinds == (0, 1, 2) and timing.of_phase == (0, 1, 2, 2)
-    options = timing.options(settings())
-    assert [phase['name'] for phase in options['train']['phases']] == ['temporal', 'warmup', 'finetune']
-    assert 'val' not in options and list(options['datasets']) == ['train']
-
-
 # ---- detectors, sound, sizes
-
-@pytest.fixture
-def settings(place, tmp_path):
-    def make(**changes):
-        return command.Settings(**{
-            'data': place / 'data', 'task': 'deblur', 'methods': ('gavn', 'edvr'), 'out': tmp_path / 'out',
-            'options': place / 'options', 'budget': Budget(6, 'it'), 'root': ROOT, **changes})
-    return make
-
 
 @pytest.mark.parametrize('budget', ['6it', '0.01min'])
 def test_a_detector_is_trained_first(run, tmp_path, budget):
@@ -360,21 +306,3 @@ def test_what_cannot_be_is_told_before_anything_is_trained(place, run, tmp_path)
     assert 'the nearest valid name is ema_decay' in with_change('ema_decay', 'ema_decai', 'train_edvr')
     assert 'both called GAVN' in with_change('network_g:', 'method: GAVN\nnetwork_g:', 'test_edvr')
     assert 'less than the 3 phases' in told(budget='2it')
-
-
-def test_variants_are_found_by_either_name(settings, tmp_path):
-    options = tmp_path / 'options'
-    options.mkdir()
-    for name in ('train_gavn_deblur_wo_if.yml', 'train_gavn_wo_if_deblur.yml'):
-        (options / name).touch()
-        assert option_file(settings(options=options), 'train', 'gavn_wo_if') == options / name
-
-
-def test_weights_to_start_from_must_be_there(place, settings, tmp_path):
-    options = tmp_path / 'options'
-    options.mkdir()
-    for file in (place / 'options').iterdir():
-        text = file.read_text().replace('path: {}', 'path: {pretrain_network_g: no.pth}')
-        (options / file.name).write_text(text)
-    with pytest.raises((CompareError, OptionError), match=r'pretrain_network_g: no\.pth does not exist'):
-        load_method(settings(options=options), 'edvr')

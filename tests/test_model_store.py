@@ -1,4 +1,5 @@
 """Fetching weights: whole or absent, gone on with where they were cut, and never behind the user's back."""
+import ast
 import dataclasses
 import errno
 import hashlib
@@ -272,3 +273,14 @@ def test_names_and_hashes_agree(monkeypatch):
         assert begins in MODELS[name].file and MODELS[name].sha256.startswith(begins)
     assert all(len(model.sha256) == 64 and model.url.startswith('https://') for model in MODELS.values())
     assert all(model.url.endswith(f'/{model.file}') for model in MODELS.values())
+
+
+def test_no_weights_are_read_that_could_run_code():
+    root = Path(__file__).resolve().parents[1]
+    files = [path for folder in ('gavn', 'scripts', 'inference') for path in root.glob(f'{folder}/**/*.py')]
+    calls = [(path, node) for path in files
+             for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+             if isinstance(node, ast.Call) and ast.unparse(node.func) == 'torch.load']
+    assert calls
+    for path, node in calls:
+        assert 'weights_only=True' in ast.unparse(node), f'{path}, line {node.lineno}'

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gavn.comparison.jobs import Environment, Process
-from gavn.comparison.methods import Method, Settings
+from gavn.comparison.methods import Method
+from gavn.comparison.settings import Settings
 from gavn.utils.option_file import write_options
 
 _REPORT = re.compile(r'^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO: .*\biter:\s*([\d,]+),')

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from gavn.comparison import plan
 from gavn.comparison.budget import CompareError, rescaled
-from gavn.comparison.methods import CONTROLS, Method, Settings, check_unchanged, write
+from gavn.comparison.made import check_unchanged, write
+from gavn.comparison.methods import CONTROLS, Method
+from gavn.comparison.settings import Settings
 
 LOCK = 'lock'
 PAGE = 'README.md'

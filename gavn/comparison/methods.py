@@ -3,82 +3,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from basicsr.archs import build_network
 
-from gavn.comparison.budget import Budget, CompareError
+from gavn.comparison.budget import CompareError
+from gavn.comparison.settings import Settings
 from gavn.mends.building import build_dataset
 from gavn.mends.options import catalogue, locate
 from gavn.mends.sampling import divide
-from gavn.utils.files import atomic_path
-from gavn.utils.option_file import OptionError, Source, building, dotted, read_options, write_options
+from gavn.utils.option_file import OptionError, Source, building, read_options
 from gavn.utils.options import check_options
 
 DETECTOR = 'pfld'  # what option files of the landmark detector are called
 CONTROLS = {'zeros': 'silenced', 'shuffled': 'other voice'}
 """What `audio:` of the tested data is set to, and what is added to the name of the method then."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked for.
-
-    Attributes:
-        data: a prepared data set.
-        task: car, deblur, sr ...: ends the names of option files.
-        methods: what they are called in names of option files.
-        options: the folder of option files.
-        budget: of each method's training.
-        out: folder of all that is made.
-        root: of the project: where relative paths begin.
-        jobs, threads: processes side by side, and threads of each.
-        gpus: as CUDA_VISIBLE_DEVICES names them; none: the CPU.
-        amp: 'bf16' to train in that precision, None to leave it to the option files.
-        detectors: whether to train the landmark detector first.
-        audio_controls: whether to test with silent and with shuffled sound as well.
-        pictures: whether tests keep their frames.
-        timed: iterations of each kind of phase that are timed.
-    """
-
-    data: Path
-    task: str
-    methods: tuple[str, ...]
-    options: Path
-    budget: Budget
-    out: Path
-    root: Path
-    jobs: int = 1
-    threads: int = 1
-    gpus: tuple[str, ...] = ()
-    amp: str | None = None
-    detectors: bool = False
-    audio_controls: bool = False
-    pictures: bool = False
-    timed: int = 12
-
-    def on_gpu(self, timed: int) -> Settings:
-        """The same, with so many iterations timed."""
-        return replace(self, timed=timed)
-
-    def told(self, path: Path) -> str:
-        """A path as option files give it: relative to the project's root where it lies below that."""
-        path = path.absolute()
-        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
-
-    def name(self, token: str) -> str:
-        """Name of a method's runs."""
-        return f'{self.out.name}_{token}'
-
-    def weights(self, token: str, network: str = 'g') -> Path:
-        """Where a training leaves its last weights."""
-        return self.out / 'experiments' / self.name(token) / 'models' / f'net_{network}_latest.pth'
-
-    def file(self, kind: str, token: str, sound: str = '') -> Path:
-        """The option file that is made for a method: kind is train or test; tests of `CONTROLS` lie apart."""
-        return self.out / 'options' / sound / f'{kind}_{token}_{self.task}.yml'
 
 
 @dataclass(frozen=True)
@@ -179,10 +120,21 @@ def load_method(settings: Settings, token: str) -> Method:
     _check(train, train_source, settings, is_train=True)
     _check(test, test_source, settings, is_train=False)
     _phases_in_iterations(train)
-    with building(f'{origin[0]}: network_g'):
-        network = build_network(copy.deepcopy(train['network_g']))
     return Method(token, test.get('method') or test['network_g']['type'], train, test, origin,
-                  sum(parameter.numel() for parameter in network.parameters()), _hears(test))
+                  _parameters(train['network_g'], settings, origin[0]), _hears(test))
+
+
+def _parameters(options: Mapping[str, Any], settings: Settings, file: Path) -> int:
+    """Of a network, which is built to count them; weights that it starts from must be there."""
+    options = copy.deepcopy(dict(options))
+    for key, value in options.items():
+        if key.endswith('_path') and value is not None:
+            if (place := locate(value, settings.root)) is None:
+                raise CompareError(f'{file}: network_g.{key}: {value} does not exist')
+            options[key] = str(place)
+    with building(f'{file}: network_g'):
+        network = build_network(options)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
@@ -192,8 +144,10 @@ def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
     options['path'] = options.get('path') or {}
     options['path'] |= {f'{kind}_root': settings.told(settings.out / folder)
                         for kind, folder in (('experiments', 'experiments'), ('results', 'tested'))}
-    for section in (options.get('datasets') or {}).values():
+    for kind, section in (options.get('datasets') or {}).items():
         section['root'] = settings.told(settings.data)
+        if kind == 'train' and settings.workers is not None:
+            section['num_worker_per_gpu'] = settings.workers
 
 
 def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> None:
@@ -269,32 +223,3 @@ def check_titles(methods: Sequence[Method]) -> None:
             raise CompareError(f'{titles[method.title]} and {method.token} are both called {method.title} in '
                                f'tables: give one of them another `method:` in {method.origin[1]}')
         titles[method.title] = method.token
-
-
-def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
-    """Writes an option file, unless it is there as it should be."""
-    if file.is_file() and not differences(read_options(file)[0], options):
-        return
-    with atomic_path(file) as part:
-        part.write_text(f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}',
-                        encoding='utf-8')
-
-
-def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
-    """Raises CompareError, naming the keys, where an option file is there and says something else."""
-    changed = differences(read_options(file)[0], options) if file.is_file() else []
-    if changed:
-        raise CompareError(f'{origin} now gives other options than {file}, which trains already: '
-                           f'{"; ".join(changed[:4])}\ngive --fresh to begin anew, or another --out')
-
-
-def differences(old: Any, new: Any, key: tuple[str | int, ...] = ()) -> list[str]:
-    """Where two options differ, in words: 'train.ema_decay: 0.99 -> 0.9'."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = dict.fromkeys([*old, *new])
-        return [words for name in names
-                for words in differences(old.get(name), new.get(name), (*key, name))]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [words for i, pair in enumerate(zip(old, new, strict=True))
-                for words in differences(*pair, (*key, i))]
-    return [] if old == new else [f'{dotted(key)}: {old} -> {new}']

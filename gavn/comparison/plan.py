@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from gavn.comparison.budget import CompareError, divided, iterations_for_clips, iterations_for_minutes
-from gavn.comparison.methods import Method, Settings
+from gavn.comparison.methods import Method
+from gavn.comparison.settings import Settings
 from gavn.utils.files import atomic_path
 
 FORMAT = 1

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gavn.comparison.folder import PAGE
 from gavn.comparison.jobs import Outcome
-from gavn.comparison.methods import DETECTOR, Method, Settings, size_warning
+from gavn.comparison.methods import DETECTOR, Method, size_warning
 from gavn.comparison.plan import Plan
+from gavn.comparison.settings import Settings
 from gavn.metrics.results_file import ResultsError
 from gavn.models.budget import FILE as BUDGET
 from gavn.report.cells import Plan as Tabulated

@@ -10,19 +10,18 @@ from gavn.comparison.budget import CompareError
 from gavn.comparison.calibration import calibrate
 from gavn.comparison.folder import LOCK, forget, open_folder, write_options
 from gavn.comparison.jobs import Job, Outcome, Runner, locked
+from gavn.comparison.made import check_unchanged, write
 from gavn.comparison.methods import (
     DETECTOR,
     Method,
-    Settings,
     check_titles,
-    check_unchanged,
     load_detector,
     load_method,
     option_file,
     size_warning,
-    write,
 )
 from gavn.comparison.plan import Plan
+from gavn.comparison.settings import Settings
 from gavn.comparison.status import Board
 
 Command = Sequence[str]

@@ -1,0 +1,39 @@
+"""Option files that a comparison makes: written once, and watched from then on."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gavn.comparison.budget import CompareError
+from gavn.utils.files import atomic_path
+from gavn.utils.option_file import dotted, read_options, write_options
+
+
+def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
+    """Writes an option file, unless it is there as it should be."""
+    if file.is_file() and not differences(read_options(file)[0], options):
+        return
+    with atomic_path(file) as part:
+        part.write_text(f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}',
+                        encoding='utf-8')
+
+
+def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
+    """Raises CompareError, naming the keys, where an option file is there and says something else."""
+    changed = differences(read_options(file)[0], options) if file.is_file() else []
+    if changed:
+        raise CompareError(f'{origin} now gives other options than {file}, which trains already: '
+                           f'{"; ".join(changed[:4])}\ngive --fresh to begin anew, or another --out')
+
+
+def differences(old: Any, new: Any, key: tuple[str | int, ...] = ()) -> list[str]:
+    """Where two options differ, in words: 'train.ema_decay: 0.99 -> 0.9'."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = dict.fromkeys([*old, *new])
+        return [words for name in names
+                for words in differences(old.get(name), new.get(name), (*key, name))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [words for i, pair in enumerate(zip(old, new, strict=True))
+                for words in differences(*pair, (*key, i))]
+    return [] if old == new else [f'{dotted(key)}: {old} -> {new}']
