@@ -45,8 +45,10 @@ def run(place, tmp_path, monkeypatch, capsys):
 @contextlib.contextmanager
 def handling_sigterm():
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def say(folder: Path, fakes: dict) -> None:

@@ -95,7 +95,8 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
              f'{f", trained in {settings.amp}" if settings.amp else ""}', '',
              '| ' + ' | '.join(COLUMNS) + ' |', '|---|' + '--:|' * (len(COLUMNS) - 1)]
     lines += [_row(settings, plan, method, outcomes) for method in methods]
-    lines += ['', 'Minutes of training: the clock without validations. Took: all of the job.']
+    lines += ['', 'A clip is a sample of training: so many frames. Minutes of training: the clock without '
+                  'validations; took: all of the job.']
     if detector := outcomes.get(f'train_{DETECTOR}'):
         lines += ['', f'The landmark detector took {detector.seconds / 60:.1f} min, counted nowhere else.']
     if words := size_warning(methods):
