@@ -108,7 +108,7 @@ def evaluate(args: argparse.Namespace) -> None:
     measures = choose(args.metrics, args.reference is not None, dict(args.weights), device)
     rows = evaluate_all(clips, RunInfo(folder, '', args.method), measures, args.crop_face)
     print(summary(write_results(args.output, rows)))
-    print(f'wrote {args.output}: {len(clips)} clips')
+    print(f'wrote {args.output}: {len(clips)} clip{"s" * (len(clips) != 1)}')
 
 
 def train() -> None:

@@ -58,8 +58,8 @@ def save_training_state(self: BaseModel, epoch: int, current_iter: int) -> None:
     state = {'epoch': epoch, 'iter': current_iter,
              'networks': list(files) if iteration == current_iter else [],
              'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-             'notes': self.notes() if hasattr(self, 'notes') else {}}
+             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers]}
+    state |= {'notes': self.notes()} if hasattr(self, 'notes') else {}
     with atomic_path(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
         torch.save(state, part)
     prune(self.opt['path'], self.opt['logger'].get('keep_checkpoints'))
