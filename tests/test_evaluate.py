@@ -1,8 +1,14 @@
 """Clips in numbers: the restored one, its input and the truth, and what cannot be measured."""
+import copy
+import importlib.util
+
+import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision
 
+from gavn.archs.syncnet_arch import SyncNet
 from gavn.metrics import measures
 from gavn.metrics.evaluate import RESTORED, EvaluatedFrame, evaluate_clip, is_lower_better
 from gavn.metrics.measures import Instrument, check_metrics, instrument, instruments, landmark_nme
@@ -175,6 +181,33 @@ def test_measures_of_clips_hear_the_sound_and_see_every_frame():
     assert silent.notes == 'sync_c, sync_d: the clip has no sound'
     evaluate_clip(flat(), instruments(PSNR), sound)
     assert len(asked) == 2  # nobody else listens
+
+
+def test_every_metric_measures_what_it_can(tmp_path):
+    """With random weights: all columns of the three subjects, and the same numbers the second time."""
+    torch.save(SyncNet().state_dict(), tmp_path / 'syncnet.pth')
+    torch.save({name: value for name, value in torchvision.models.alexnet(weights=None).state_dict().items()
+                if name.startswith('features')}, tmp_path / 'alexnet.pth')
+    metrics = copy.deepcopy(STANDARD)
+    metrics['sync']['weights'], metrics['lpips']['weights'] = (
+        str(tmp_path / f'{name}.pth') for name in ('syncnet', 'alexnet'))
+    items = instruments(metrics)
+    texture = np.random.default_rng(0).integers(0, 256, (260, 260, 3), dtype=np.uint8)
+    clip = [[cv2.GaussianBlur(texture[i:i + 224, i:i + 224], (0, 0), sigma) for sigma in (2, 3, 1)]
+            for i in range(7)]
+    first, second = (evaluate_clip((EvaluatedFrame(*pictures, face(0.1), face()) for pictures in clip), items,
+                                   lambda: np.arange(7 * 640).astype(np.int16)).subjects for _ in range(2))
+    lacking = set() if importlib.util.find_spec('dlib') else {'id'}
+    alone = {'niqe', 'sync_c', 'sync_d', 'warp'}
+    for subject, columns in ((RESTORED, set(COLUMNS)), (DEGRADED, set(COLUMNS) - {'nme', 'nme_mouth'}),
+                             (TRUTH, alone)):
+        values = first[subject].values
+        assert set(values) == columns
+        assert {column for column, value in values.items() if value is None} <= lacking
+        assert values == second[subject].values
+    for column in ('psnr', 'ssim', 'ms_ssim', 'lpips'):
+        better, worse = (first[subject].values[column] for subject in (RESTORED, DEGRADED))
+        assert (better > worse) == (COLUMNS[column].better == 'higher'), column
 
 
 def test_rows_tell_the_network_from_what_it_is_compared_with():

@@ -13,6 +13,7 @@ import gavn.evaluate
 from gavn import cli
 from gavn.archs.syncnet_arch import SyncNet
 from gavn.data.footage import collect, pair
+from gavn.metrics import measures
 from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
 from gavn.metrics.table import METRICS, STANDARD
 from gavn.pipeline.face_tracker import NoFace, Track
@@ -126,7 +127,7 @@ class Counting:
 @pytest.fixture
 def syncnet(tmp_path, monkeypatch):
     torch.save(SyncNet().state_dict(), tmp_path / 'syncnet.pth')
-    monkeypatch.setattr('gavn.metrics.sync.SyncScore', Counting)
+    monkeypatch.setattr(measures, 'SyncScore', Counting)
     return f'syncnet={tmp_path / "syncnet.pth"}'
 
 

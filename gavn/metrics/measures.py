@@ -17,8 +17,12 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
 from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim
+from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.perceptual import LPIPS
+from gavn.metrics.sync import SyncScore, load_syncnet
 from gavn.metrics.table import METRICS
+from gavn.metrics.temporal import WarpingError
 from gavn.utils.audio import FRAME_RATE
 from gavn.utils.landmarks import MOUTH, nme, to_pixels
 from gavn.utils.media import Ticks
@@ -100,7 +104,7 @@ class MeanOverFrames:
 class Synchrony:
     """How well mouth and sound agree, seen at 25 frames a second, whatever the rate of the pictures."""
 
-    def __init__(self, score: Any, sound: Sound) -> None:
+    def __init__(self, score: SyncScore, sound: Sound) -> None:
         if sound is None:
             raise NotMeasurable('the clip has no sound')
         self.score, self.sound, self.ticks = score, sound, Ticks(FRAME_RATE)
@@ -129,9 +133,9 @@ class Synchrony:
 
 
 class Flicker:
-    """How little the picture follows the motion that is seen in it."""
+    """How much the pictures change otherwise than their motion explains."""
 
-    def __init__(self, error: Any) -> None:
+    def __init__(self, error: WarpingError) -> None:
         self.error = error
 
     def update(self, view: View) -> None:
@@ -164,14 +168,12 @@ def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -
 @METRIC_REGISTRY.register()
 def lpips(device: Device, weights: str | None = None) -> Callable[[Sound], Measure]:
     """LPIPS over AlexNet (Zhang et al. 2018); see `gavn.metrics.perceptual`."""
-    from gavn.metrics.perceptual import LPIPS
     return _of_pictures(LPIPS(weights, device))
 
 
 @METRIC_REGISTRY.register()
 def sync(device: Device, weights: str | None = None) -> Callable[[Sound], Measure]:
     """Sync_c and Sync_d by SyncNet (Chung and Zisserman 2016); see `gavn.metrics.sync`."""
-    from gavn.metrics.sync import SyncScore, load_syncnet
     network = load_syncnet(weights)
     return lambda sound: Synchrony(SyncScore(network, device), sound)
 
@@ -179,14 +181,12 @@ def sync(device: Device, weights: str | None = None) -> Callable[[Sound], Measur
 @METRIC_REGISTRY.register()
 def warping_error(device: Device) -> Callable[[Sound], Measure]:
     """Flicker against the motion of the picture; see `gavn.metrics.temporal`."""
-    from gavn.metrics.temporal import WarpingError
     return lambda _: Flicker(WarpingError())
 
 
 @METRIC_REGISTRY.register()
 def identity(device: Device) -> Callable[[Sound], Measure]:
     """Likeness to the true face; see `gavn.metrics.identity`."""
-    from gavn.metrics.identity import IdentitySimilarity
     compare = IdentitySimilarity()
 
     def likeness(view: View) -> tuple[float]:
