@@ -5,8 +5,9 @@ from typing import Any
 
 import tiny_run
 import torch
+import torch.nn.functional as F
 from basicsr.models import build_model
-from torch import nn
+from torch import Tensor, nn
 
 from gavn.data import AVClipDataset
 from gavn.models import AVVideoModel
@@ -71,3 +72,15 @@ def state_of(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def changed(before: dict[str, torch.Tensor], network: nn.Module) -> set[str]:
     return {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def drifting(n: int = 2, size: int = 32) -> tuple[Tensor, Tensor]:
+    """Soft colours that drift, blurred with a standard deviation of two pixels; the sharp middle frame."""
+    canvas = F.interpolate(torch.rand(n, 3, 24, 24), 96, mode='bicubic').mul(1.5).sub(0.25).clamp(0, 1)
+    side = size + 16
+    sharp = torch.stack([canvas[..., 2 * i:2 * i + side, i:i + side] for i in range(5)], dim=1)
+    profile = torch.exp(-(torch.arange(-6.0, 7.0) ** 2) / 8)
+    kernel = torch.outer(profile, profile)[None, None] / profile.sum() ** 2
+    blurred = F.conv2d(sharp.flatten(0, 2)[:, None], kernel, padding=6).view_as(sharp)
+    inner = (..., slice(8, -8), slice(8, -8))
+    return blurred[inner], sharp[:, 2][inner]

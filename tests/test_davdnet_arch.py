@@ -1,7 +1,7 @@
 """DAVDNet, our re-creation: size, shapes, what sound and region do, and its first steps."""
+import peers
 import pytest
 import torch
-import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
@@ -89,18 +89,6 @@ def test_inputs_that_do_not_fit_are_named():
         network(lq, audio[:1])
 
 
-def drifting(n: int = 2, size: int = 32) -> tuple[Tensor, Tensor]:
-    """Soft colours that drift, blurred with a standard deviation of two pixels; the sharp middle frame."""
-    canvas = F.interpolate(torch.rand(n, 3, 24, 24), 96, mode='bicubic').mul(1.5).sub(0.25).clamp(0, 1)
-    side = size + 16
-    sharp = torch.stack([canvas[..., 2 * i:2 * i + side, i:i + side] for i in range(5)], dim=1)
-    profile = torch.exp(-(torch.arange(-6.0, 7.0) ** 2) / 8)
-    kernel = torch.outer(profile, profile)[None, None] / profile.sum() ** 2
-    blurred = F.conv2d(sharp.flatten(0, 2)[:, None], kernel, padding=6).view_as(sharp)
-    inner = (..., slice(8, -8), slice(8, -8))
-    return blurred[inner], sharp[:, 2][inner]
-
-
 def test_signals_and_gradients_keep_their_size():
     """Those of the picture a hundred times Adam's epsilon, those of the sound's attention ten times."""
     network, signals = DAVDNet(16), {}
@@ -113,31 +101,10 @@ def test_signals_and_gradients_keep_their_size():
     for name in blocks:
         network.get_submodule(name).register_forward_hook(
             lambda _module, _inputs, result, name=name: note(name, result))
-    lq, target = drifting()
+    lq, target = peers.drifting()
     (network(lq, inputs()[1]) - target).abs().mean().backward()
     gradients = {name: torch.stack([p.grad.square().mean() for p in network.get_submodule(name).parameters()]
                                    ).mean().sqrt().item() for name in blocks}
     assert {name: value for name, value in signals.items() if not 0.005 < value < 1} == {}
     floors = dict.fromkeys(blocks, 100 * ADAM_EPS) | {'attend': 10 * ADAM_EPS}
     assert {name: value for name, value in gradients.items() if not floors[name] < value < 1} == {}
-
-
-def gain(init: str, steps: int = 30) -> float:
-    """dB gained on one picture."""
-    torch.manual_seed(0)
-    network = DAVDNet(**SMALL, init=init)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    lq, target = drifting(1)
-    audio = inputs(1)[1]
-    for _ in range(steps):
-        optimizer.zero_grad()
-        (network(lq, audio) - target).abs().mean().backward()
-        optimizer.step()
-    with torch.no_grad():
-        before, after = (F.mse_loss(x, target) for x in (lq[:, 2], network(lq, audio)))
-    return 10 * torch.log10(before / after).item()
-
-
-def test_learns_from_the_first_steps_where_ordinary_weights_do_not():
-    assert gain('scaled') > 0.4
-    assert gain('ordinary') < 0.2

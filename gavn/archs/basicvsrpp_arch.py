@@ -4,9 +4,18 @@ import torch.nn.functional as F
 from basicsr.archs import basicvsrpp_arch
 from torch import Tensor
 
+from gavn.archs.initialisation import (
+    LAST,
+    Init,
+    average_parts,
+    check_init,
+    ignore_brightness,
+    keep_the_scale,
+)
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
 from gavn.archs.spynet import SizedSpyNet, start_spynet
+from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.utils.windows import Layout
 
 FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
@@ -32,9 +41,10 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
             sixteenth of one that is padded to 256.
         window: frames of a long clip that are restored together.
         context: frames at either end of a window whose results are dropped: propagation has only begun there.
+        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is stock's own.
 
     Raises:
-        ValueError: numbers that do not fit together.
+        ValueError: numbers that do not fit together, or `init` that is not among its choices.
         CheckpointError: `spynet_path` is no file with weights of the flow network.
     """
 
@@ -48,7 +58,9 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         min_side: int | None = None,
         window: int = 15,
         context: int = 2,
+        init: Init = 'scaled',
     ) -> None:
+        check_init(init)
         if mid_channels % 8 or window <= 2 * context:
             raise ValueError(
                 f'need mid_channels divisible by 8 and window > 2 context, got mid_channels {mid_channels}, '
@@ -61,6 +73,8 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
         self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side
         self.cpu_cache = False  # read by the stock methods
+        if init == 'scaled':
+            keep_the_scale(self, _STARTS)
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore every frame.
@@ -103,3 +117,17 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
             return super().compute_flow(lqs)
         none = lqs.new_zeros(len(lqs), 0, 2, *lqs.shape[-2:])
         return none, none
+
+
+def _start_whole(network: BasicVSRPlusPlus) -> None:
+    """The first layer sees differences, the last one starts small."""
+    first = network.feat_extract.main if network.is_low_res_input else network.feat_extract
+    ignore_brightness(first[0])
+    network.conv_last.weight.data *= LAST
+
+
+_STARTS = {
+    BasicVSRPlusPlus: _start_whole,
+    # half of what comes along, as masks start at one half: passed on whole, features would grow with the clip
+    SecondOrderAlignPack: lambda module: average_parts(module, parts=2),
+}

@@ -1,7 +1,5 @@
 """DAVDNet: our re-creation of an audio-visual decompression network (Zhang et al., CVPR 2020)."""
 
-from typing import Literal, get_args
-
 import torch
 from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -10,13 +8,19 @@ from torch import Tensor, nn
 from gavn.archs.gavn_identity import SpatialAudioFeatures
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Align, Pyramid, conv3, lrelu
-from gavn.archs.initialisation import SMALL, average_parts, ignore_brightness, keep_the_scale
+from gavn.archs.initialisation import (
+    SMALL,
+    Init,
+    average_parts,
+    check_init,
+    ignore_brightness,
+    keep_the_scale,
+)
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import Layout
 
 MULTIPLE = 16  # sides are padded to it: the coarsest level of the alignment is a sixteenth of the frame
-Init = Literal['scaled', 'ordinary']
 
 
 class FrameExtractor(nn.Module):
@@ -87,8 +91,7 @@ class DAVDNet(nn.Module):
                 f'need an odd num_frame and num_feat divisible by deformable_groups, got num_frame '
                 f'{num_frame}, num_feat {num_feat}, deformable_groups {deformable_groups}'
             )
-        if init not in get_args(Init):
-            raise ValueError(f'init: {init!r} is not one of {", ".join(get_args(Init))}')
+        check_init(init)
         self.num_frame = num_frame
         self.layout = Layout(1, num_frame // 2, 'centre')
         self.extractor = FrameExtractor(num_feat, num_extract_block)

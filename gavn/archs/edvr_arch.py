@@ -1,8 +1,21 @@
-"""EDVR (Wang et al., CVPRW 2019) as it comes with basicsr, for frames of any size."""
+"""EDVR (Wang et al., CVPRW 2019) as it comes with basicsr, for any size and with a start that learns."""
 
 from basicsr.archs import edvr_arch
 from torch import Tensor
 
+from gavn.archs.initialisation import (
+    GATE,
+    LAST,
+    SMALL,
+    Init,
+    average_parts,
+    check_init,
+    embed_for_dot,
+    ignore_brightness,
+    keep_the_scale,
+    start_align,
+    start_linear,
+)
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
 from gavn.utils.windows import Layout
@@ -10,23 +23,64 @@ from gavn.utils.windows import Layout
 
 @in_place_of_stock
 class EDVR(edvr_arch.EDVR):
-    """Basicsr's EDVR with the same arguments, weights and results; sides that it refuses are padded.
+    """Basicsr's EDVR with the same weights and results; sides that it refuses are padded.
 
     The paper's two sizes for restoring at the same size (`hr_in` and `with_predeblur`): M is `num_feat: 64,
     num_reconstruct_block: 10` (4,042,851 parameters), L is 128 and 40 (23,602,019).
+
+    Args:
+        num_in_ch: colours of the frames.
+        num_out_ch: not read, as in stock: the result has three colours.
+        num_feat: channels, a multiple of `deformable_groups`.
+        num_frame: frames of a window.
+        deformable_groups: groups of channels that are moved apart.
+        num_extract_block: residual blocks before the alignment.
+        num_reconstruct_block: residual blocks after the fusion.
+        center_frame_idx: which frame is restored; None: the middle one.
+        hr_in: restore at the same size; otherwise enlarge four times.
+        with_predeblur: have the pre-deblur module.
+        with_tsa: fuse by temporal and spatial attention; otherwise by a convolution.
+        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is stock's own,
+            which takes some hundreds of steps to begin to learn.
+
+    Raises:
+        ValueError: `init` is not among its choices.
     """
+
+    def __init__(
+        self,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        num_feat: int = 64,
+        num_frame: int = 5,
+        deformable_groups: int = 8,
+        num_extract_block: int = 5,
+        num_reconstruct_block: int = 10,
+        center_frame_idx: int | None = None,
+        hr_in: bool = False,
+        with_predeblur: bool = False,
+        with_tsa: bool = True,
+        init: Init = 'scaled',
+    ) -> None:
+        check_init(init)
+        super().__init__(
+            num_in_ch, num_out_ch, num_feat, num_frame, deformable_groups, num_extract_block,
+            num_reconstruct_block, center_frame_idx, hr_in, with_predeblur, with_tsa,
+        )  # fmt: skip
+        self.num_frame = num_frame
+        if init == 'scaled':
+            keep_the_scale(self, _STARTS)
 
     @property
     def layout(self) -> Layout:
         """One frame restored from those around it. Raises ValueError where that is not the middle one."""
         around = self.center_frame_idx
-        frames = getattr(self.fusion, 'feat_fusion', self.fusion).in_channels // self.conv_l2_1.in_channels
-        if frames != 2 * around + 1:
-            raise ValueError(f'center_frame_idx: {around} is not the middle of num_frame: {frames}')
+        if self.num_frame != 2 * around + 1:
+            raise ValueError(f'center_frame_idx: {around} is not the middle of num_frame: {self.num_frame}')
         return Layout(1, around, 'centre')
 
     def forward(self, lq: Tensor) -> Tensor:
-        """Restore the middle frame.
+        """Restore one frame.
 
         Args:
             lq: (n, t, 3, h, w), RGB in [0, 1], t = `num_frame`. Any size.
@@ -37,3 +91,32 @@ class EDVR(edvr_arch.EDVR):
         multiple, scale = (16, 1) if self.hr_in else (4, 4)
         restored = super().forward(pad_to_multiple(lq, multiple).contiguous())
         return restored[..., : scale * height, : scale * width]
+
+
+def _start_whole(network: EDVR) -> None:
+    """First layers see differences; fusion without attention averages; the last layer starts small."""
+    first = network.predeblur if network.with_predeblur else network
+    ignore_brightness(first.conv_first)
+    if network.with_predeblur:
+        start_linear(network.conv_1x1)
+    if not network.with_tsa:
+        average_parts(network.fusion, network.num_frame)
+    network.conv_last.weight.data *= LAST
+
+
+def _start_fusion(fusion: edvr_arch.TSAFusion) -> None:
+    """Weighed features are averaged; spatial attention lets them pass, and adds little."""
+    embed_for_dot(fusion.temporal_attn1)
+    embed_for_dot(fusion.temporal_attn2)
+    parts = fusion.feat_fusion.in_channels // fusion.feat_fusion.out_channels
+    average_parts(fusion.feat_fusion, parts)
+    fusion.feat_fusion.weight.data /= GATE
+    for small in (fusion.spatial_attn5, fusion.spatial_attn_add2):
+        small.weight.data *= SMALL
+
+
+_STARTS = {
+    EDVR: _start_whole,
+    edvr_arch.PCDAlignment: start_align,
+    edvr_arch.TSAFusion: _start_fusion,
+}

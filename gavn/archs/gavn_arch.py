@@ -1,6 +1,6 @@
 """GAVN, the general audio-assisted face video restoration network (arXiv 2508.04161, figure 2)."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
@@ -8,13 +8,12 @@ from torch import Tensor, nn
 from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
-from gavn.archs.initialisation import keep_the_scale
+from gavn.archs.initialisation import Init, keep_the_scale
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import CONTEXT, Layout
 
 MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame
-Init = Literal['scaled', 'ordinary']
 CHOICES = {
     'share_align': get_args(Sharing),
     'attention': get_args(Attention),

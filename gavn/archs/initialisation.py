@@ -11,19 +11,29 @@ docs/initialisation.md has the measurements.
 """
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from basicsr.archs.arch_util import ResidualBlockNoBN
+from basicsr.archs.spynet_arch import SpyNet
 from torch import nn
 
 from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
+from gavn.ops import DeformableAlignPack
 
+Init = Literal['scaled', 'ordinary']
 Starts = dict[type[nn.Module], Callable[[nn.Module], None]]  # what a class does beside He's weights
 SLOPE = 0.1  # of the LeakyReLU behind most convolutions
 GATE = 0.5  # what a sigmoid of zero lets through
 SMALL = 0.1  # of weights that should hardly act at first
 LAST = 0.03  # of the last layer: the first outputs are close to the input
+
+
+def check_init(init: str) -> None:
+    """Raises ValueError for an option `init` that is neither."""
+    if init not in get_args(Init):
+        raise ValueError(f'init: {init!r} is not one of {", ".join(get_args(Init))}')
 
 
 def keep_the_scale(network: nn.Module, further: Starts | None = None) -> None:
@@ -42,9 +52,9 @@ def keep_the_scale(network: nn.Module, further: Starts | None = None) -> None:
 
 
 def _he(module: nn.Module) -> None:
-    """All plain layers but those of residual blocks and of offsets, which start small or at zero already."""
+    """All plain layers but those of residual blocks and offsets, which start small already, and of flow."""
     for name, child in module.named_children():
-        if isinstance(child, ResidualBlockNoBN) or name == 'conv_offset':
+        if isinstance(child, ResidualBlockNoBN | SpyNet) or name == 'conv_offset':
             continue
         if isinstance(child, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(child.weight, a=SLOPE)
@@ -57,9 +67,20 @@ def ignore_brightness(conv: nn.Conv2d) -> None:
     conv.weight.data -= conv.weight.data.mean(dim=(2, 3), keepdim=True)
 
 
+def start_linear(conv: nn.Conv2d) -> None:
+    """For a layer that no activation follows."""
+    nn.init.kaiming_normal_(conv.weight, nonlinearity='linear')
+
+
+def embed_for_dot(conv: nn.Conv2d) -> None:
+    """For one of two layers whose results are multiplied and summed over channels, then squashed."""
+    start_linear(conv)
+    conv.weight.data *= conv.out_channels**-0.25  # the sum then has a mean square near 1
+
+
 def _pyramid_extractor(extractor: PyramidExtractor) -> None:
     ignore_brightness(extractor.predeblur.conv_first)
-    nn.init.kaiming_normal_(extractor.conv_1x1.weight, nonlinearity='linear')  # no activation follows
+    start_linear(extractor.conv_1x1)
 
 
 def start_align(align: Align) -> None:
@@ -78,13 +99,12 @@ def start_align(align: Align) -> None:
 def _fusion(fusion: TemporalFusion) -> None:
     average_parts(fusion.fusion, parts=5)
     fusion.fusion.weight.data /= GATE
+    start = embed_for_dot if fusion.attention == 'dot' else start_linear
     for emb in (fusion.emb_ref, fusion.emb_nbr):
-        nn.init.kaiming_normal_(emb.weight, nonlinearity='linear')
-        if fusion.attention == 'dot':
-            emb.weight.data *= emb.out_channels**-0.25  # the sum over channels then has a mean square near 1
+        start(emb)
 
 
-def average_parts(conv: nn.Conv2d, parts: int) -> None:
+def average_parts(conv: nn.Conv2d | DeformableAlignPack, parts: int) -> None:
     """The mean of so many features that come in together, channel by channel."""
     for part in conv.weight.data.chunk(parts, dim=1):
         nn.init.dirac_(part)
