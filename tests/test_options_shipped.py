@@ -1,55 +1,16 @@
 """Every option file that ships is valid, builds its networks, and differs from its kin only where it says."""
-import json
-from functools import cache
-from pathlib import Path
-
 import pytest
-import torch
 from basicsr.losses import build_loss
-from basicsr.utils.registry import ARCH_REGISTRY
+from shipped import FILES, TASKS, build, differences, load, name_of, parameters
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
 from gavn.mends.options import catalogue
 from gavn.mends.sampling import divide
 from gavn.models.schedule import Schedule
-from gavn.models.training import check_phases, train_only
+from gavn.models.training import check_phases, check_windows, train_only
 from gavn.utils.option_file import read_options
 from gavn.utils.options import check_options
-
-OPTIONS = Path(__file__).resolve().parents[1] / 'options'
-FILES = sorted(path for path in OPTIONS.rglob('*.yml') if path.parent.name != 'base')  # those are parts
-TASKS = {'car': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
-
-
-def name_of(path: Path) -> str:
-    return path.relative_to(OPTIONS).with_suffix('').as_posix()
-
-
-def load(name: str) -> dict:
-    return read_options(OPTIONS / f'{name}.yml')[0]
-
-
-@cache
-def _built(options: str) -> torch.nn.Module:
-    arguments = json.loads(options)
-    return ARCH_REGISTRY.get(arguments.pop('type'))(**arguments)
-
-
-def build(options: dict) -> torch.nn.Module:
-    return _built(json.dumps(options, sort_keys=True))
-
-
-def flat(options: dict, prefix: str = '') -> dict:
-    items = {}
-    for key, value in options.items():
-        items |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
-    return items
-
-
-def differences(one: dict, other: dict) -> set[str]:
-    one, other = flat(one), flat(other)
-    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 
 def test_the_files_that_were_promised_are_there():
@@ -77,6 +38,8 @@ def test_a_shipped_file_is_valid_and_builds_its_networks(path):
         assert schedule.total > 0 and build_loss(options['train']['pixel_opt'])
         if 'network_g' in networks:
             check_phases(networks['network_g'], schedule.phases)
+            check_windows(networks['network_g'], layout_of(networks['network_g'], options.get('window')),
+                          options['datasets']['train'])
         for phase in schedule.phases if 'network_g' in networks else ():
             assert train_only(networks['network_g'], phase) > 0
 
@@ -107,9 +70,7 @@ def test_the_paper_s_settings(task):
     assert data_set['degradation'] == TASKS[task]
     assert train['optim_g'] == {'type': 'Adam', 'betas': [0.9, 0.999], 'weight_decay': 0}
     assert train['pixel_opt']['type'] == 'CharbonnierLoss' and train['pixel_opt']['eps'] == 1e-6
-    network = build(options['network_g'])
-    assert sum(p.numel() for p in network.parameters()) == 7_049_539
-    assert sum(p.numel() for p in build(options['network_l']).parameters()) == 2_009_640
+    assert (parameters(options['network_g']), parameters(options['network_l'])) == (7_049_539, 2_009_640)
 
 
 @pytest.mark.parametrize('task', TASKS)

@@ -1,0 +1,64 @@
+"""The small runs: every method of one size, on the same data, with the same learning rates."""
+import pytest
+from shipped import FILES, METHODS, PEERS, TASKS, differences, load, name_of, parameters
+
+from gavn.models.schedule import Schedule
+
+VARIANTS = {'zero_audio': {'datasets.train.audio', 'datasets.val.audio'},
+            'shuffled_audio': {'datasets.train.audio', 'datasets.val.audio'},
+            'inject': {'network_g.inject'}}
+OWN = ('name', 'method', 'model_type', 'network_g.', 'network_l.', 'network_inputs', 'path.', 'train.phases',
+       'train.flow_lr_mul', 'datasets.train.num_frame', 'datasets.train.gt_frames', 'val.metrics.nme.')
+
+
+def test_every_method_is_there() -> None:
+    names = {name_of(path) for path in FILES}
+    for task in TASKS:
+        for kind in ('train', 'test'):
+            assert {f'small/{kind}_{method}_{task}' for method in ('gavn', *PEERS)} <= names
+            assert {f'small/{kind}_gavn_{task}_{variant}' for variant in VARIANTS} <= names
+        assert f'small/train_pfld_{task}' in names
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('method', PEERS)
+def test_all_have_about_as_many_parameters(method: str, task: str) -> None:
+    ours = parameters(load(f'small/train_gavn_{task}')['network_g'])
+    theirs = parameters(load(f'small/train_{method}_{task}')['network_g'])
+    assert ours == 1_924_475
+    assert theirs == pytest.approx(ours, rel=0.2)
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('method', PEERS)
+def test_a_peer_differs_in_what_is_its_own(method: str, task: str) -> None:
+    ours, theirs = load(f'small/train_gavn_{task}'), load(f'small/train_{method}_{task}')
+    assert not {key for key in differences(ours, theirs) if not key.startswith(OWN)}
+    assert theirs['method'] == METHODS[method]
+    assert {section['degradation'] for section in theirs['datasets'].values()} == {TASKS[task]}
+    schedules = [Schedule(options['train']['phases'], options['train']['warmup_iter'])
+                 for options in (ours, theirs)]
+    assert schedules[0].total == schedules[1].total
+    rates = [[schedule.lr(i) for i in range(1, schedule.total + 1)] for schedule in schedules]
+    assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize(('variant', 'changes'), VARIANTS.items())
+def test_a_variant_changes_one_thing(variant: str, changes: set[str], task: str) -> None:
+    full, varied = load(f'small/train_gavn_{task}'), load(f'small/train_gavn_{task}_{variant}')
+    assert differences(full, varied) == changes | {'name', 'method'}
+    tested = load(f'small/test_gavn_{task}_{variant}')
+    assert tested['network_g'] == varied['network_g']
+    assert tested['datasets']['val'].get('audio') == varied['datasets']['val'].get('audio')
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('method', ('gavn', *PEERS))
+def test_tests_take_whole_clips_and_the_networks_that_were_trained(method: str, task: str) -> None:
+    train, test = load(f'small/train_{method}_{task}'), load(f'small/test_{method}_{task}')
+    for key in ('network_g', 'network_l', 'network_inputs', 'model_type', 'method'):
+        assert train.get(key) == test.get(key)
+    assert test['path']['pretrain_network_g'] == f'experiments/{train["name"]}/models/net_g_latest.pth'
+    assert test['path'].get('pretrain_network_l') == train.get('path', {}).get('pretrain_network_l')
+    assert differences(test['datasets']['val'], train['datasets']['val']) == {'max_frames'}
