@@ -209,8 +209,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
                         help='see below (default: all that apply, but id)')
     parser.add_argument('--method', default='restored', metavar='NAME', help='its name in the results')
     parser.add_argument('--crop-face', action='store_true',
-                        help='measure the face alone, followed through the reference, or without one through '
-                             'the restored video, as 224x224 pixels')
+                        help='measure the face alone, as 224x224 pixels, followed through the first there is '
+                             'of TRUTH, LQ and RESTORED')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
     parser.add_argument('--weights', nargs='+', type=_named_file, default=[], metavar='NAME=FILE',
                         help='syncnet=FILE, alexnet=FILE (default: what `gavn models fetch` brought)')

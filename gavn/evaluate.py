@@ -37,8 +37,11 @@ class FaceCrop:
 
     @classmethod
     def of(cls, clip: Triple) -> FaceCrop:
-        """Follows the face through the truth, or without one through the restored clip. Raises NoFace."""
-        source, times = clip.truth or clip.restored, []
+        """Follows the face through the truth, the input or the restored clip, the first there is.
+
+        So the crops of several methods are the same. Raises NoFace.
+        """
+        source, times = clip.truth or clip.degraded or clip.restored, []
 
         def images() -> Iterator[np.ndarray]:
             for frame in source.frames():
@@ -118,7 +121,8 @@ def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, s
     Raises EvaluationError for a metric that needs a truth and has none; WeightsMissing for one of `names`
     that lacks its weights, CheckpointError for weights that are not its own.
     """
-    metrics = {key: dict(metric) for key, metric in STANDARD.items() if metric['type'] != 'landmark_nme'}
+    metrics = {key: dict(metric) for key, metric in STANDARD.items()
+               if 'true_landmarks' not in METRICS[metric['type']].needs}
     for name, file in weights.items():
         metrics[WEIGHTS[name]]['weights'] = file
     comparing = [key for key, metric in metrics.items() if 'truth' in METRICS[metric['type']].needs]

@@ -79,6 +79,22 @@ def test_pictures_of_different_sizes_are_an_error():
         evaluate([EvaluatedFrame(small, large)], {})
 
 
+def test_psnr_of_the_mouth_alone():
+    """Only what lies in the box of the lips counts, and only where these are known."""
+    truth, points = picture(100, 32), face()
+    points[48:68] = torch.linspace(0.4, 0.6, 20)[:, None]
+    inside, outside = truth.copy(), truth.copy()
+    inside[15:17, 15:17] += 9
+    outside[2:4] += 9
+    mouth = {'psnr_mouth': {'type': 'mouth_psnr'}}
+    spoilt, other, unknown = (
+        evaluate([EvaluatedFrame(image, clean=truth, true_landmarks=true)], mouth).subjects[RESTORED].values
+        for image, true in ((inside, points), (outside, points), (inside, None)))
+    error = np.sqrt(4 * 9**2 / (20 * 10))  # the box is twice as wide as high, and lies inside
+    assert spoilt == {'psnr_mouth': pytest.approx(psnr(error))}
+    assert other == {'psnr_mouth': 100.0} and unknown == {}
+
+
 def test_the_mouth_has_an_error_of_its_own():
     wrong = face()
     wrong[48:, 1] += 0.04

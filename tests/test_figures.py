@@ -16,9 +16,9 @@ from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, write_resul
 from gavn.report.curves import levels_figure, read_curve, training_figure
 from gavn.report.drawing import save, styles
 from gavn.report.faces import Scene, Shot, faces_figure, rows
-from gavn.report.places import Box, Places, box_around, openness
+from gavn.report.places import Box, Places, openness
 from gavn.report.results import ReportError, collect
-from gavn.utils.landmarks import MEAN_FACE, MOUTH, to_pixels
+from gavn.utils.landmarks import MEAN_FACE, MOUTH, box_around, to_pixels
 
 pytest.importorskip('matplotlib')
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,15 +94,15 @@ def test_videos_without_a_ground_truth_have_neither_its_column_nor_psnr(scene):
 
 def test_boxes_lie_around_eyes_and_mouth_inside_the_picture():
     face = to_pixels(MEAN_FACE, 224, 224)
-    eyes, mouth = (box_around(face[part], 224, 224) for part in (slice(36, 48), MOUTH))
+    eyes, mouth = (Box(*box_around(face[part], 224, 224)) for part in (slice(36, 48), MOUTH))
     for box, part in ((eyes, face[36:48]), (mouth, face[MOUTH])):
         assert abs(box.width - 2 * box.height) <= 1
         assert (part >= (box.left, box.top)).all()
         assert (part < (box.left + box.width, box.top + box.height)).all()
     assert eyes.top + eyes.height < mouth.top + mouth.height and eyes.width > mouth.width
-    corner = box_around(np.array([[-5.0, -3.0], [20.0, 2.0]]), 224, 224)
+    corner = Box(*box_around(np.array([[-5.0, -3.0], [20.0, 2.0]]), 224, 224))
     assert (corner.left, corner.top) == (0, 0)
-    assert box_around(np.array([[0.0, 0.0], [300.0, 90.0]]), 64, 48) == Box(0, 16, 64, 32)
+    assert box_around(np.array([[0.0, 0.0], [300.0, 90.0]]), 64, 48) == (0, 16, 64, 32)
     with pytest.raises(ReportError, match=r'the box 200 0 30 20 .* is not inside a picture of 224x224'):
         Box(200, 0, 30, 20).of(np.zeros((224, 224, 3), np.uint8))
 
@@ -120,7 +120,7 @@ def test_clips_without_landmarks_take_the_average_face_or_given_boxes(data, tmp_
     found = [np.load(root / f'landmarks/{clip}.npy') for clip in ('dora/two', 'emil')]
     places = Places(root, 'val')
     average = np.concatenate(found).mean(0)
-    assert places.boxes('carl', 0, SIDE, SIDE)[1] == box_around(average[MOUTH], SIDE, SIDE)
+    assert places.boxes('carl', 0, SIDE, SIDE)[1] == Box(*box_around(average[MOUTH], SIDE, SIDE))
     with pytest.raises(ReportError, match=r'no landmarks of carl, .* say which frames'):
         places.widest('carl')
     box = Box(1, 2, 8, 4)

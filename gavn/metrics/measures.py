@@ -16,7 +16,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim
+from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim, psnr
 from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.perceptual import LPIPS
@@ -24,7 +24,7 @@ from gavn.metrics.sync import SyncScore, load_syncnet
 from gavn.metrics.table import METRICS
 from gavn.metrics.temporal import WarpingError
 from gavn.utils.audio import FRAME_RATE
-from gavn.utils.landmarks import MOUTH, nme, to_pixels
+from gavn.utils.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.utils.media import Ticks
 
 Device = torch.device | str
@@ -52,7 +52,13 @@ class View:
     def offers(self, needs: tuple[str, ...]) -> bool:
         """Whether a measure with these needs applies."""
         return (('truth' not in needs or self.truth is not None)
-                and ('landmarks' not in needs or None not in (self.landmarks, self.true_landmarks)))
+                and ('landmarks' not in needs or self.landmarks is not None)
+                and ('true_landmarks' not in needs or self.true_landmarks is not None))
+
+    def points(self) -> np.ndarray:
+        """The true landmarks in pixels of the picture."""
+        height, width = self.image.shape[:2]
+        return to_pixels(self.true_landmarks, width=width, height=height).numpy()
 
 
 class Measure(Protocol):
@@ -160,6 +166,15 @@ def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False)
 
 
 @METRIC_REGISTRY.register()
+def mouth_psnr(img: np.ndarray, img2: np.ndarray, true_landmarks: np.ndarray) -> float:
+    """PSNR in dB of the mouth alone: a box around its true points (68, 2) in pixels, with some room."""
+    height, width = img.shape[:2]
+    left, top, wide, high = box_around(true_landmarks[MOUTH], width, height)
+    box = slice(top, top + high), slice(left, left + wide)
+    return psnr(img[box], img2[box])
+
+
+@METRIC_REGISTRY.register()
 def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> float:
     """See `gavn.metrics.frame.ms_ssim`; under the name and arguments that BasicSR's functions have."""
     return ms_ssim(img, img2, crop_border)
@@ -190,9 +205,8 @@ def identity(device: Device) -> Callable[[Sound], Measure]:
     compare = IdentitySimilarity()
 
     def likeness(view: View) -> tuple[float]:
-        points, (height, width) = view.true_landmarks, view.image.shape[:2]
-        pixels = None if points is None else to_pixels(points, width=width, height=height)
-        return (compare(view.image, view.truth, pixels),)
+        points = None if view.true_landmarks is None else view.points()
+        return (compare(view.image, view.truth, points),)
     return lambda _: MeanOverFrames(likeness)
 
 
@@ -208,6 +222,13 @@ def _of_landmarks(_: Sound) -> Measure:
         landmark_nme(view.landmarks, view.true_landmarks, mouth) for mouth in (False, True)))
 
 
+def _of_mouths(_: Sound) -> Measure:
+    return MeanOverFrames(lambda view: (mouth_psnr(view.image, view.truth, view.points()),))
+
+
+_OF_POINTS = {'landmark_nme': _of_landmarks, 'mouth_psnr': _of_mouths}
+
+
 def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ValueError for a type or an option of `val.metrics` that is not known, and for equal columns."""
     columns: set[str] = set()
@@ -216,10 +237,10 @@ def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
         if kind in _LOADED:
             if unknown := options.keys() - inspect.signature(_LOADED[kind]).parameters.keys():
                 raise ValueError(f'{kind} has no option {min(unknown)!r}')
-        elif kind != 'landmark_nme':
+        elif kind not in _OF_POINTS:
             frame_metric(kind, options)
         elif options:
-            raise ValueError(f'landmark_nme has no option {min(options)!r} here; it always gives two columns')
+            raise ValueError(f'{kind} has no option {min(options)!r} here')
         own = METRICS[kind].columns(key)
         if twice := columns.intersection(own):
             raise ValueError(f'two metrics give the column {min(twice)!r}: {key!r} needs another name')
@@ -236,7 +257,7 @@ def instrument(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> I
     if kind in _LOADED:
         begin = _LOADED[kind](device, **options)
     else:
-        begin = _of_landmarks if kind == 'landmark_nme' else _of_pictures(frame_metric(kind, options))
+        begin = _OF_POINTS.get(kind) or _of_pictures(frame_metric(kind, options))
     return Instrument(METRICS[kind].columns(key), METRICS[kind].needs, begin)
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from gavn.utils.files import atomic_path
 
 LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
-METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync_c', 'sync_d', 'nme',
-                  'nme_mouth', 'warp', 'id')  # the usual ones, in the order in which they stand
+METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'psnr_mouth', 'ms_ssim', 'lpips', 'niqe', 'sync_c',
+                  'sync_d', 'nme', 'nme_mouth', 'warp', 'id')  # the usual ones, in this order
 TRAILING = ('option_file', 'checkpoint', 'parameters', 'gmacs', 'fps', 'iterations', 'minutes', 'notes')
 DEGRADED, TRUTH = 'degraded input', 'ground truth'  # the methods that every other one is compared with
 MEAN, STD = 'mean', 'std'  # stand as `clip` in the rows that sum up

@@ -7,8 +7,9 @@ class Metric:
     """A measure by the name it has in option files.
 
     `level` is what it judges at once (frame or clip), `better` the direction (higher or lower), `needs` what
-    it looks at beside the restored pictures: truth, landmarks or audio. An entry `<key>: {type: <name>}` of
-    `val.metrics` gives the columns `<key><ending>`; `better` is the direction of the first.
+    it looks at beside the restored pictures: truth, landmarks, true_landmarks or audio. An entry
+    `<key>: {type: <name>}` of `val.metrics` gives the columns `<key><ending>`; `better` is the direction of
+    the first.
     """
 
     name: str
@@ -29,7 +30,8 @@ METRICS = {metric.name: metric for metric in (
     Metric('lpips', 'frame', 'lower', ('truth',)),
     Metric('calculate_niqe', 'frame', 'lower', ()),
     Metric('sync', 'clip', 'higher', ('audio',), ('_c', '_d')),
-    Metric('landmark_nme', 'frame', 'lower', ('landmarks',), ('', '_mouth')),
+    Metric('mouth_psnr', 'frame', 'higher', ('truth', 'true_landmarks')),
+    Metric('landmark_nme', 'frame', 'lower', ('landmarks', 'true_landmarks'), ('', '_mouth')),
     Metric('warping_error', 'clip', 'lower', ()),
     Metric('identity', 'frame', 'higher', ('truth',)),
 )}
@@ -49,6 +51,7 @@ COLUMNS = {
     'ssim': Column('SSIM', 'higher', 4),
     'psnr_y': Column('PSNR-Y', 'higher', 2),
     'ssim_y': Column('SSIM-Y', 'higher', 4),
+    'psnr_mouth': Column('PSNR mouth', 'higher', 2),
     'ms_ssim': Column('MS-SSIM', 'higher', 4),
     'lpips': Column('LPIPS', 'lower', 4),
     'niqe': Column('NIQE', 'lower', 3),
@@ -65,6 +68,7 @@ STANDARD = {
     'ssim': {'type': 'calculate_ssim'},
     'psnr_y': {'type': 'calculate_psnr', 'test_y_channel': True},
     'ssim_y': {'type': 'calculate_ssim', 'test_y_channel': True},
+    'psnr_mouth': {'type': 'mouth_psnr'},
     'ms_ssim': {'type': 'calculate_ms_ssim'},
     'lpips': {'type': 'lpips'},
     'niqe': {'type': 'calculate_niqe'},

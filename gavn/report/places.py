@@ -11,11 +11,9 @@ import numpy as np
 
 from gavn.data.clip_store import ClipStore, MissingEntryError, layers_of, read_meta
 from gavn.report.results import ReportError
-from gavn.utils.landmarks import EYE_CORNERS, MOUTH
+from gavn.utils.landmarks import EYE_CORNERS, MOUTH, box_around
 
-ASPECT = 2  # width of a crop over its height
 _EYES = slice(36, 48)
-_ROOM = 1.6  # width of a crop over that of its points
 _LIPS = np.array([(61, 67), (62, 66), (63, 65)])  # upper and lower, inside
 
 
@@ -36,16 +34,6 @@ class Box:
             raise ReportError(f'the box {self.left} {self.top} {self.width} {self.height} (left, top, width, '
                               f'height) is not inside a picture of {width}x{height} pixels')
         return image[self.top:self.top + self.height, self.left:self.left + self.width]
-
-
-def box_around(points: np.ndarray, width: int, height: int) -> Box:
-    """A box twice as wide as high around points (n, 2) in pixels, inside a picture of that size."""
-    low, high = points.min(0), points.max(0)
-    wide = max((high[0] - low[0]) * _ROOM, (high[1] - low[1]) * _ROOM * ASPECT, 2 * ASPECT)
-    wide = min(wide, width, height * ASPECT)
-    size = np.array([int(wide), int(wide / ASPECT)])
-    left, top = np.clip(np.rint((low + high) / 2 - (size - 1) / 2), 0, np.array([width, height]) - size)
-    return Box(int(left), int(top), *map(int, size))
 
 
 def openness(points: np.ndarray) -> np.ndarray:
@@ -78,7 +66,7 @@ class Places:
         if None in self._given:
             points = self._points(clip)
             face = self._average if points is None else points[min(index, len(points) - 1)]
-            found = (box_around(face[part], width, height) for part in (_EYES, MOUTH))
+            found = (Box(*box_around(face[part], width, height)) for part in (_EYES, MOUTH))
         else:
             found = self._given
         eyes, mouth = (given or box for given, box in zip(self._given, found, strict=True))

@@ -17,6 +17,8 @@ Points = TypeVar('Points', np.ndarray, Tensor)
 N_POINTS = 68
 MOUTH = slice(48, 68)
 EYE_CORNERS = (36, 45)
+BOX_ASPECT = 2  # width over height of a box around eyes or mouth
+_ROOM = 1.6  # width of such a box over that of its points
 
 # Chains of neighbouring points and whether the last one joins the first.
 _LINES = ((range(0, 17), False), (range(17, 22), False), (range(22, 27), False), (range(27, 31), False),
@@ -81,6 +83,19 @@ def flip(points: Points) -> Points:
     """Points (..., 68, 2) of the mirrored picture, unit square: sides swapped, x turned round."""
     mirrored = points[..., FLIP, :]
     return _stack(1 - mirrored[..., 0], mirrored[..., 1])
+
+
+def box_around(points: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """A box twice as wide as high around points (n, 2) in pixels, inside a picture of width x height.
+
+    Returns left, top, width and height in pixels.
+    """
+    low, high = points.min(0), points.max(0)
+    wide = max((high[0] - low[0]) * _ROOM, (high[1] - low[1]) * _ROOM * BOX_ASPECT, 2 * BOX_ASPECT)
+    wide = min(wide, width, height * BOX_ASPECT)
+    size = np.array([int(wide), int(wide / BOX_ASPECT)])
+    left, top = np.clip(np.rint((low + high) / 2 - (size - 1) / 2), 0, np.array([width, height]) - size)
+    return int(left), int(top), int(size[0]), int(size[1])
 
 
 def nme(pred: Points, true: Points, points: slice | Sequence[int] = slice(None)) -> Points:
