@@ -10,6 +10,7 @@ from basicsr.models import build_model
 from torch import Tensor, nn
 
 from gavn.data import AVClipDataset
+from gavn.mends.sampling import seed_step
 from gavn.models import AVVideoModel
 
 
@@ -29,6 +30,9 @@ PEERS = {
                   'hr_in': True, 'with_predeblur': True}, 5, 'center'),
     'BasicVSRPlusPlus': Peer({'mid_channels': 8, 'num_blocks': 1, 'is_low_res_input': False, 'min_side': 32,
                               'window': 5, 'context': 1}, 4, 'all'),
+    'VRT': Peer({'img_size': [4, 32, 32], 'window_size': [4, 4, 4], 'depths': [2] * 7 + [1, 1],
+                 'indep_reconsts': [8], 'embed_dims': [16] * 9, 'num_heads': [2] * 9, 'mul_attn_ratio': 0.5,
+                 'deformable_groups': 2}, 4, 'all'),
     'DAVDNet': Peer({'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': 1,
                      'deformable_groups': 2}, 5, 'center', ('lq', 'audio', 'region')),
 }
@@ -61,6 +65,7 @@ def batch_of(opt: dict[str, Any]) -> dict[str, Any]:
 
 def step(model: AVVideoModel, batch: dict[str, Any], *iterations: int) -> None:
     for iteration in iterations:
+        seed_step(0, 0, iteration)  # as the training loop does
         model.update_learning_rate(iteration)
         model.feed_data(batch)
         model.optimize_parameters(iteration)

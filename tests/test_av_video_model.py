@@ -160,7 +160,7 @@ def test_a_phase_freezes_the_flow_network_also_after_a_resume(data, tmp_path, lo
     assert not peers.changed(peers.state_of(model.net_g), resumed.net_g)
 
 
-@pytest.mark.parametrize('name', ['EDVR', 'DAVDNet', FLOW])
+@pytest.mark.parametrize('name', ['EDVR', 'DAVDNet', FLOW, 'VRT'])
 def test_deformable_layers_of_every_network_are_slowed_and_watched(name, data, tmp_path):
     opt = peers.options(name, data, tmp_path, offset_limit=5)
     model = peers.model_of(opt, tmp_path)

@@ -14,10 +14,11 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.padding import pad_to_multiple
+from gavn.archs.spynet import start_spynet
 from gavn.archs.vrt_flow import COARSEST, FlowPyramid, beside, neighbours, warp_four_nearest
 from gavn.archs.vrt_initialisation import keep_the_scale
 from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
-from gavn.utils.checkpoint import PathLike, load_state, load_strict
+from gavn.utils.checkpoint import PathLike
 from gavn.utils.windows import Layout
 
 SCALES = (1, 2, 4, 8, 4, 2, 1)  # of the full size over that of stages 1 to 7
@@ -130,8 +131,7 @@ class VRT(nn.Module):
             self.upsample = Enlarge(UPSAMPLE_DIM, upscale)
         self.conv_last = FrameConv(UPSAMPLE_DIM if upscale > 1 else dim, COLOURS)
         keep_the_scale(self)
-        if spynet_path is not None:
-            load_strict(self.spynet, load_state(spynet_path), str(spynet_path))
+        start_spynet(self.spynet, spynet_path)
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore every frame.
