@@ -8,7 +8,7 @@ then every frame and its predecessor, 2 (t - 1) in all (`neighbours`).
 import torch
 import torch.nn.functional as F
 from basicsr.archs.spynet_arch import SpyNet
-from torch import Tensor, nn
+from torch import Tensor
 
 from gavn.ops.deform_conv import without_autocast
 
@@ -19,17 +19,13 @@ SCALES = 4  # of the flow that is kept: 1, 1/2, 1/4 and 1/8 of the frame's size
 class FlowPyramid(SpyNet):
     """SpyNet (Ranjan and Black, CVPR 2017) that keeps the flow of its finer scales.
 
-    Parameters are those of basicsr's. Where no weights are loaded, it starts with no motion at all: random
-    weights would displace everything by random amounts.
+    Parameters are those of basicsr's; `gavn.archs.spynet.start_spynet` gives them their first values.
     """
 
     def __init__(self) -> None:
         super().__init__()
         for name in ('mean', 'std'):  # basicsr makes them on the CPU, whatever device is asked for
             setattr(self, name, getattr(self, name).to(torch.get_default_device()))
-        for level in self.basic_module:
-            nn.init.zeros_(level.basic_module[-1].weight)
-            nn.init.zeros_(level.basic_module[-1].bias)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Flow between all neighbours of a clip, in float32 inside autocast too.
