@@ -125,6 +125,11 @@ def test_what_is_no_base(files: dict[str, str], message: str, tmp_path: Path) ->
         read_options(tmp_path / 'a.yml')
 
 
+def test_a_base_cannot_be_forced(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match='only an option file names its base'):
+        force(*read_options(put(tmp_path, a='x: 1\n')), ['base=a.yml'])
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / 'x.yml').write_bytes(b'name: \xff\xfe\n')
     with pytest.raises(OptionError, match='is not valid YAML'):

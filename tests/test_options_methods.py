@@ -17,6 +17,7 @@ from gavn.metrics.table import COLUMNS, METRICS
 from gavn.models.schedule import Schedule
 from gavn.models.training import parameter_groups
 from gavn.ops.deform_conv import BACKEND_VARIABLE
+from gavn.pipeline.recipe import weight_files
 from gavn.utils.option_file import read_options
 
 ITERATIONS = 680_000
@@ -133,6 +134,7 @@ def test_tests_take_the_networks_that_were_trained(method: str, task: str) -> No
         assert train.get(key) == test.get(key) == levels.get(key)
     assert test['path']['pretrain_network_g'] == f'experiments/{train["name"]}/models/net_g_latest.pth'
     assert levels['path'] == test['path']
+    assert weight_files(test)['network_g'] == str(weight_files(train)['network_g'])  # for gavn bundle
     assert [section['degradation'] for section in test['datasets'].values()] == [TASKS[task]]
     if levels is not test:
         layers = [section['degradation'] for section in levels['datasets'].values()]

@@ -241,6 +241,8 @@ def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> No
         if not equals or not name.strip():
             raise OptionError(f'--force_yml {entry}: expected key=value or section:key=value')
         key = tuple(part.strip() for part in name.split(':'))
+        if key[0] == BASE:
+            raise OptionError(f'--force_yml {entry}: only an option file names its {BASE}')
         place: Any = options
         for part in key[:-1]:
             place = _descend(place, part, entry)
