@@ -338,7 +338,8 @@ def test_stock_data_sets_may_too(tmp_path: Path) -> None:
     ({'type': 'EDVR', 'num_feat': 64, 'with_tsa': True}, None),
     ({'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'is_low_res_input': False}, None),
     ({'type': 'EDVR', 'num_feats': 64}, 'the nearest valid name is num_feat'),
-    ({'type': 'EDVR', 'num_feat': 'wide'}, 'must be a number'),
+    ({'type': 'EDVR', 'num_feat': 'wide'}, 'must be a whole number'),
+    ({'type': 'BasicVSR', 'num_feat': 'wide'}, 'must be a number'),
 ])
 def test_networks_of_basicsr(network: dict, message: str | None, tmp_path: Path) -> None:
     text = changed('network_g', network)
