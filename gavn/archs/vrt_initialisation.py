@@ -5,7 +5,8 @@ in a gated fusion without a shortcut, whose result is a thousandth of its input 
 cannot bring back what is smaller than its own constant. In a small network features fall to 1e-10 by stage 3,
 and only the shortcuts around the U learn. Here every stage starts near the identity instead: its branches
 start small, alignment passes the neighbour on, fusion passes the frame on. After fifty steps on one clip of
-blurred shapes the loss stood at 0.63 of where it began, against 0.87 with the usual start.
+blurred shapes (32 pixels, one seed) the loss was 0.63 of that of the clip as it came; with the usual start it
+was 0.87, and 0.79 where the last layer started small as here.
 """
 
 from torch import nn
