@@ -59,7 +59,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         options=args.options, budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
         threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=_gpus(args.device),
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
-        pictures=args.pictures)
+        pictures=args.pictures, frames=args.frames)
     return settings.on_gpu(TIMED_ON_GPU) if settings.gpus else settings
 
 
@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--audio-controls', action='store_true',
                         help='test with silence and with other voices as well')
     parser.add_argument('--pictures', action='store_true', help='keep the frames of the tests, for figures')
+    parser.add_argument('--frames', type=_count, metavar='N',
+                        help='test with so many frames of each clip (default: all of them)')
     parser.add_argument('--fresh', nargs='*', metavar='NAME',
                         help='begin these methods anew; without a name, everything')
     return parser

@@ -58,12 +58,13 @@ def test_a_flow_network_to_start_from_must_be_there(settings, place, tmp_path):
 
 
 def test_what_the_command_line_sets_for_every_method(settings):
-    asked = settings(amp='bf16', workers=3, gpus=('1',), pictures=True)
+    asked = settings(amp='bf16', workers=3, gpus=('1',), pictures=True, frames=5)
     for token in ('gavn', 'edvr'):
         method = load_method(asked, token)
         assert method.train['train']['amp'] == 'bf16' and method.test['val']['save_img'] is True
         assert method.train['datasets']['train']['num_worker_per_gpu'] == 3
         assert method.train['num_gpu'] == method.test['num_gpu'] == 1
+        assert {section['max_frames'] for section in method.test['datasets'].values()} == {5}
 
 
 @pytest.mark.parametrize(('device', 'visible', 'gpus'), [

@@ -116,6 +116,8 @@ def load_method(settings: Settings, token: str) -> Method:
         train['train']['amp'] = settings.amp
     if settings.pictures:
         test.setdefault('val', {})['save_img'] = True
+    for section in test['datasets'].values() if settings.frames else ():
+        section['max_frames'] = settings.frames
     test.setdefault('path', {})['pretrain_network_g'] = settings.told(settings.weights(token))
     _check(train, train_source, settings, is_train=True)
     _check(test, test_source, settings, is_train=False)

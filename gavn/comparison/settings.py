@@ -26,6 +26,7 @@ class Settings:
         detectors: whether to train the landmark detector first.
         audio_controls: whether to test with silent and with shuffled sound as well.
         pictures: whether tests keep their frames.
+        frames: of each clip that tests take, None for whole clips.
         timed: iterations of each kind of phase that are timed.
     """
 
@@ -44,6 +45,7 @@ class Settings:
     detectors: bool = False
     audio_controls: bool = False
     pictures: bool = False
+    frames: int | None = None
     timed: int = 12
 
     def on_gpu(self, timed: int) -> Settings:
