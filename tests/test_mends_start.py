@@ -219,7 +219,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ('datasets:val', {'split': 'test'}, 'error: data set val: .*meta_info_test.txt does not exist'),
     ('datasets:val', {'max_frames': 0}, 'error: data set val: max_frames: 0'),
     ('datasets:train', {'num_frame': 7}, r'error: datasets\.train: num_frame is 7, but GAVN .* takes 5'),
-    ('datasets:train', {'gt_frames': 'all'}, 'all of 5 frames are 5, but GAVN returns 1: set gt_frames: valid'),
+    ('datasets:train', {'gt_frames': 'all'}, 'of 5 frames are 5, but GAVN returns 1: set gt_frames: valid'),
     ('network_g', {'radius': -1}, 'error: network_g: need radius >= 0'),
     ('network_g', {'radius': 3}, 'error: network_g: radius 3 without inject'),
     ('train:pixel_opt', {'reduction': 'maen'}, r'error: train\.pixel_opt: Unsupported reduction mode: maen'),
