@@ -87,6 +87,23 @@ class TestAgainstTheOriginal:
         expected = np.load(shared / 'vectors' / 'vrt_tiny_deblur.npz')['output']
         assert np.abs(output - expected).max() < 1e-4 * np.abs(expected).max()
 
+    def test_our_operators_give_the_same_network(self, monkeypatch):
+        """Nearly everywhere: neighbours are picked by rounding positions, which jumps where these lie between."""
+        torch.manual_seed(3)
+        network, lq = tiny().eval(), torch.rand(1, 6, 3, 32, 32)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if name.endswith('conv_offset.6.weight') or name == 'conv_last.weight':
+                    nn.init.normal_(parameter, std=0.1)
+            ours = network(lq) - lq
+            monkeypatch.setenv('GAVN_DCN_BACKEND', 'torchvision')
+            monkeypatch.setattr(FrameConv, 'forward', conv_3d)
+            monkeypatch.setattr(FlowGuidedAlignPack, 'forward', align_one_by_one)
+            theirs = network(lq) - lq
+        errors = (ours - theirs).abs() / theirs.abs().max()
+        assert errors.quantile(0.9) < 5e-6
+        assert errors.max() > 0  # the operators were swapped
+
     def test_our_convolution_is_the_originals(self):
         conv, x = FrameConv(5, 4), torch.randn(6, 5, 8, 12)
         torch.testing.assert_close(conv(x), conv_3d(conv, x))
