@@ -106,7 +106,8 @@ def evaluate(args: argparse.Namespace) -> None:
     folder, clips = gather(args.restored, args.reference, args.degraded)
     device = find_device(args.device)
     measures = choose(args.metrics, args.reference is not None, dict(args.weights), device)
-    rows = evaluate_all(clips, RunInfo(folder, '', args.method), measures, args.crop_face)
+    run = RunInfo(args.dataset or folder, args.degradation, args.method)
+    rows = evaluate_all(clips, run, measures, args.crop_face)
     print(summary(write_results(args.output, rows)))
     print(f'wrote {args.output}: {len(clips)} clip{"s" * (len(clips) != 1)}')
 
@@ -208,6 +209,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--metrics', nargs='+', choices=METRICS, metavar='NAME',
                         help='see below (default: all that apply, but id)')
     parser.add_argument('--method', default='restored', metavar='NAME', help='its name in the results')
+    parser.add_argument('--dataset', metavar='NAME', help='in the results (default: the folder of RESTORED)')
+    parser.add_argument('--degradation', default='', metavar='LAYER',
+                        help='what LQ suffered, as tables 1 to 3 name it: car_crf45, blur, sr_x8 ... '
+                             '(default: none, as of videos from the world; these stand in table 4)')
     parser.add_argument('--crop-face', action='store_true',
                         help='measure the face alone, as 224x224 pixels, followed through the first there is '
                              'of TRUTH, LQ and RESTORED')

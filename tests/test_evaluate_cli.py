@@ -17,6 +17,7 @@ from gavn.metrics import measures
 from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
 from gavn.metrics.table import METRICS, STANDARD
 from gavn.pipeline.face_tracker import NoFace, Track
+from gavn.report.make import make_tables
 from gavn.utils.faces import Box
 from gavn.utils.media import VideoWriter, read_frames
 
@@ -107,6 +108,16 @@ def test_without_a_reference_only_what_needs_none(tmp_path):
     rows = read_results(tmp_path / 'r.csv')
     assert {row.run.method for row in rows} == {'restored'}
     assert set(rows[0].values) == {'niqe', 'sync_c', 'sync_d', 'warp'}
+
+
+def test_results_are_called_as_tables_need_it(tmp_path):
+    for name in ('restored', 'gt'):
+        write_pictures(tmp_path / name / 'anna', frames(1))
+    assert run(tmp_path / 'restored', '--reference', tmp_path / 'gt', '--metrics', 'psnr', '--method', 'EDVR',
+               '--dataset', 'speakers', '--degradation', 'car_crf45', '-o', tmp_path / 'r.csv') == 0
+    assert {(row.run.dataset, row.run.degradation, row.run.method) for row in read_results(tmp_path / 'r.csv')
+            } == {('speakers', 'car_crf45', name) for name in ('EDVR', TRUTH)}
+    assert list(make_tables([tmp_path / 'r.csv'])) == [1]
 
 
 # ---- sound and time

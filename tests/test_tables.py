@@ -220,6 +220,16 @@ def test_videos_without_ground_truth(write):
     assert 'gavn evaluate restored/vrt/speakers --method VRT -o results/vrt_speakers.csv`' in text
 
 
+def test_videos_with_a_truth_are_not_those_of_table_4(write):
+    known = write(rows('EDVR', {'psnr': 30.0, 'niqe': 6.0}, '', 'known'), name='known')
+    true = write(rows('EDVR', {'niqe': 6.0}, '', 'true'), rows(TRUTH, {'niqe': 5.0}, '', 'true'), name='true')
+    wild = write(rows('EDVR', {'niqe': 6.0}, '', 'wild'), name='wild')
+    made = make_tables([known, true, wild])
+    assert list(made) == [4] and 'wild' in markdown(made[4][0]) and len(made[4]) == 2
+    with pytest.raises(ReportError, match='--reference TRUTH --dataset NAME --degradation car_crf45'):
+        make_tables([known, true])
+
+
 def test_rows_that_repeat_must_agree(write):
     first = write(references(), rows('EDVR', {'psnr': 30.0}), name='first')
     second = write(references(psnr=25.0 + 1e-8), rows('GAVN', {'psnr': 31.0}), name='second')

@@ -73,6 +73,11 @@ class Results:
         return list(dict.fromkeys(result.run.method for result in self._methods(degradations)
                                   if result.run.dataset == dataset))
 
+    def has_truth(self, dataset: str, degradation: str) -> bool:
+        """Whether something was compared with a truth there."""
+        return any(result.run.method == TRUTH or 'psnr' in result.mean for result in self
+                   if (result.run.dataset, result.run.degradation) == (dataset, degradation))
+
     def _methods(self, degradations: Iterable[str]) -> Iterator[Result]:
         wanted = set(degradations)
         return (result for result in self if result.run.degradation in wanted and not result.is_reference)
