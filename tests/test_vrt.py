@@ -88,7 +88,7 @@ class TestAgainstTheOriginal:
         assert np.abs(output - expected).max() < 1e-4 * np.abs(expected).max()
 
     def test_our_operators_give_the_same_network(self, monkeypatch):
-        """Nearly everywhere: neighbours are picked by rounding positions, which jumps where these lie between."""
+        """Nearly everywhere: neighbours are picked by rounding places, which jumps."""
         torch.manual_seed(3)
         network, lq = tiny().eval(), torch.rand(1, 6, 3, 32, 32)
         with torch.no_grad():
