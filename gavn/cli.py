@@ -208,7 +208,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--degraded', metavar='LQ', type=Path, help='the same clips as they were before')
     parser.add_argument('--metrics', nargs='+', choices=METRICS, metavar='NAME',
                         help='see below (default: all that apply, but id)')
-    parser.add_argument('--method', default='restored', metavar='NAME', help='its name in the results')
+    parser.add_argument('--method', type=_method, default='restored', metavar='NAME',
+                        help='its name in the results')
     parser.add_argument('--dataset', metavar='NAME', help='in the results (default: the folder of RESTORED)')
     parser.add_argument('--degradation', default='', metavar='LAYER',
                         help='what LQ suffered, as tables 1 to 3 name it: car_crf45, blur, sr_x8 ... '
@@ -223,6 +224,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
                         help='a row per clip, means and deviations (default results.csv)')
     parser.add_argument('--force', action='store_true', help='replace an existing output')
     parser.set_defaults(run=evaluate)
+
+
+def _method(text: str) -> str:
+    from gavn.utils.option_sections import check_method
+    try:
+        return check_method(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _named_file(text: str) -> tuple[str, str]:

@@ -291,6 +291,13 @@ def test_usage_errors(args, capsys):
     assert error.value.code == 2 and 'usage: gavn' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('name', [DEGRADED, TRUTH, ' '])
+def test_a_method_is_not_called_like_what_it_is_compared_with(name, capsys):
+    with pytest.raises(SystemExit) as error:
+        run('v.mp4', '--method', name)
+    assert error.value.code == 2 and 'cannot name a method' in capsys.readouterr().err
+
+
 def test_the_parser_knows_the_metrics_and_the_weights():
     names = tuple(key for key, metric in STANDARD.items()
                   if 'true_landmarks' not in METRICS[metric['type']].needs)

@@ -115,6 +115,8 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('place', 'value', 'message'), [
+    ('method', 'Ground truth', "method: 'Ground truth' cannot name a method"),
+    ('method', '', "method: '' cannot name a method: give a name that is neither empty nor"),
     ('manual_sed', 1, 'unknown key manual_sed; the nearest valid name is manual_seed'),
     ('datasets.train.degredation', 'x', 'unknown key datasets.train.degredation; the nearest valid name is '
                                         'degradation'),

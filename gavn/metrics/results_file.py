@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from gavn.utils.files import atomic_path
+from gavn.utils.option_sections import REFERENCES
 
 LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
 METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'psnr_mouth', 'ms_ssim', 'lpips', 'niqe', 'sync_c',
                   'sync_d', 'nme', 'nme_mouth', 'warp', 'id')  # the usual ones, in this order
 TRAILING = ('option_file', 'checkpoint', 'parameters', 'gmacs', 'fps', 'iterations', 'minutes', 'notes')
-DEGRADED, TRUTH = 'degraded input', 'ground truth'  # the methods that every other one is compared with
+DEGRADED, TRUTH = REFERENCES
 MEAN, STD = 'mean', 'std'  # stand as `clip` in the rows that sum up
 NOT_MEASURED = 'n/a'
 BETWEEN_NOTES = ' | '
@@ -44,9 +45,10 @@ class RunInfo:
         method: as tables show it, or one of `DEGRADED` and `TRUTH`.
         option_file: relative to the project's folder.
         checkpoint: first 12 hexadecimal digits of the SHA-256 of the weights.
-        parameters: of the network.
-        gmacs: multiplications with an addition, in 10^9 per output frame of 224 x 224.
-        fps: frames a second of the network alone, in this evaluation.
+        parameters: of the network, with those of the landmark detector that it needs.
+        gmacs: multiplications with an addition, in 10^9 per output frame of 224 x 224, detector
+            included.
+        fps: frames a second of network and detector, in this evaluation.
         iterations, minutes: how long the weights were trained.
     """
 

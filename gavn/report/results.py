@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gavn.metrics.results_file import DEGRADED, MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
+from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
+from gavn.utils.option_sections import REFERENCES
 
-REFERENCES = (DEGRADED, TRUTH)  # not methods: they have no rank among them
 _SAME = 1e-6  # difference between two measurements of the same pictures
 _REPEATED = 1e-3  # where a network had a part in it: devices do not agree to the last digit
 _LANDMARKS = {'nme', 'nme_mouth'}

@@ -10,6 +10,16 @@ from typing import Annotated, Any, Literal
 
 NetworkInput = Literal['lq', 'audio', 'landmarks', 'region']
 Better = Literal['higher', 'lower']
+REFERENCES = ('degraded input', 'ground truth')
+"""What results call that which every method is compared with."""
+
+
+def check_method(name: str) -> str:
+    """The name of a method. Raises ValueError where it is empty or that of one of `REFERENCES`."""
+    if not name.strip() or name.strip().lower() in REFERENCES:
+        raise ValueError(f'{name!r} cannot name a method: give a name that is neither empty nor '
+                         f'{" nor ".join(REFERENCES)}, which stand beside methods in results')
+    return name
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from gavn.utils.option_sections import (
     LoaderOptions,
     PathOptions,
     Reading,
+    check_method,
 )
 
 _LIKENESS = 0.6  # of a misspelled key to the one that was meant
@@ -97,6 +98,7 @@ class _Check:
         yield from self.section(rest, FileOptions, (), apart=special, lenient=self.reading.open)
         if model is None and 'model_type' in options:
             yield self.unknown(('model_type',), options['model_type'], self.catalogue.model, 'model')
+        yield from self.method(options.get('method'))
         yield from self.networks(networks, options.get('network_inputs'))
         yield from self.datasets(options.get('datasets'))
         yield from self.path(options.get('path') or {}, networks)
@@ -104,6 +106,13 @@ class _Check:
             yield from self.validation(options['val'])
         if self.is_train:
             yield from self.training(options, model)
+
+    def method(self, name: Any) -> _Problems:
+        try:
+            if isinstance(name, str):
+                check_method(name)
+        except ValueError as error:
+            yield _Problem(('method',), f'method: {error}')
 
     def networks(self, networks: Mapping[str, Any], inputs: Any) -> _Problems:
         if not networks:
