@@ -95,6 +95,23 @@ def test_the_mean_over_pairs(moving: Frames) -> None:
     assert error(frames, truth) == pytest.approx(1000 * (6 / 255) ** 2 / 2, rel=1e-4)
 
 
+def test_pairs_without_a_pixel_that_both_show_are_left_out(moving: Frames, monkeypatch) -> None:
+    """They have no error; to count them as none would make a clip of cuts a perfect one."""
+    class Flow:
+        @staticmethod
+        def calc(one: np.ndarray, other: np.ndarray, _: None) -> np.ndarray:
+            black = not one.any() or not other.any()
+            return np.full((*one.shape, 2), 1000 if black else 0, np.float32)  # out of the picture, or still
+
+    monkeypatch.setattr(cv2, 'DISOpticalFlow_create', lambda _: Flow)
+    dark, odd = moving[0] // 4 + 10, np.zeros_like(moving[0])
+    lighter = dark + np.uint8(6)
+    assert error([dark, lighter]) == pytest.approx(1000 * (6 / 255) ** 2, rel=1e-4)
+    assert error([dark, lighter, odd]) == error([dark, lighter])
+    with pytest.raises(NotMeasurable, match='no two frames in a row'):
+        error([dark, odd, dark])
+
+
 def test_too_little_to_measure(moving: Frames) -> None:
     assert error([]) is None and error(moving[:1]) is None
     with pytest.raises(NotMeasurable, match='16 pixels a side, got 128 x 15'):

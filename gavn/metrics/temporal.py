@@ -14,7 +14,7 @@ class WarpingError:
 
     Each restored frame is compared with the one before it, moved along the optical flow: the mean squared
     difference of the colours in [0, 1], over the pixels that both frames show, averaged over the pairs of
-    frames; **in thousandths**. Lower is better, 0 is a still.
+    frames that have such pixels; **in thousandths**. Lower is better, 0 is a still.
 
     The flow is that of the ground truth where there is one, so that all methods are judged along the same
     motion, else of the restored frames. It is OpenCV's DIS (medium), where the paper takes FlowNet2; so
@@ -30,6 +30,7 @@ class WarpingError:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._last: np.ndarray | None = None  # float32 (h, w, 3) in [0, 1]
         self._last_guide: np.ndarray | None = None  # uint8 (h, w)
+        self._pairs = 0
         self._errors: list[float] = []
 
     def update(self, restored: np.ndarray, truth: np.ndarray | None = None) -> None:
@@ -42,19 +43,28 @@ class WarpingError:
         _check(restored, guide, self._last)
         frame, guide = restored.astype(np.float32) / 255, cv2.cvtColor(guide, cv2.COLOR_BGR2GRAY)
         if self._last is not None:
-            self._errors.append(self._error(frame, guide))
+            self._pairs += 1
+            self._errors += self._error(frame, guide)
         self._last, self._last_guide = frame, guide
 
-    def _error(self, frame: np.ndarray, guide: np.ndarray) -> float:
-        """Mean squared difference of a frame and the last one, moved to it, where both show the same."""
+    def _error(self, frame: np.ndarray, guide: np.ndarray) -> list[float]:
+        """Mean squared difference of a frame and the last one, moved to it, where both show the same.
+
+        Empty where no pixel does, as across a cut: 0 would be the best of all values.
+        """
         back = self._flow.calc(guide, self._last_guide, None)  # (h, w, 2): where each pixel was
         there = self._flow.calc(self._last_guide, guide, None)
         valid = _visible(back) & _agree(_moved(there, back), back)
         difference = (frame - _moved(self._last, back))[valid]
-        return float(np.mean(np.square(difference))) if valid.any() else 0.0
+        return [float(np.mean(np.square(difference)))] if valid.any() else []
 
     def result(self) -> float | None:
-        """The mean over the pairs of frames so far, in thousandths; None for fewer than two frames."""
+        """The mean over the pairs of frames so far, in thousandths; None for fewer than two frames.
+
+        Raises NotMeasurable where no two of them show the same.
+        """
+        if self._pairs and not self._errors:
+            raise NotMeasurable('no two frames in a row have consistent optical flow anywhere')
         return SCALE * float(np.mean(self._errors)) if self._errors else None
 
 
