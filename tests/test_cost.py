@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from gavn.archs.gavn_arch import GAVN
+from gavn.archs.pfld_arch import PFLDAV
 from gavn.models import budget, cost
 from gavn.models.budget import Budget
-from gavn.models.cost import Stopwatch, giga_macs, gmacs
+from gavn.models.clip_runner import ClipRunner
+from gavn.models.cost import Stopwatch, detector_gmacs, giga_macs, gmacs, parameters
 from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.utils.checkpoint import training_budget
@@ -40,6 +42,32 @@ def test_multiplications_are_counted_by_output_frame():
     single = Convolution()
     assert gmacs(single, ['lq'], Layout(1, 0, 'frame'), CPU) == pytest.approx(224 * 224 * 81 / 1e9)
     assert single.shape == (1, 3, 224, 224) and single.inputs == {}
+
+
+def test_the_landmark_detector_counts_with_the_network_that_needs_it():
+    network, detector = GAVN(), PFLDAV().eval()
+    assert parameters(detector) == 2_009_640 and parameters(network, detector) == 9_059_179
+    assert parameters(nn.ModuleDict({'detector': detector}), detector) == 2_009_640  # once
+    assert parameters(network, None) == parameters(network) == 9_059_179 - 2_009_640
+    of_one = detector_gmacs(detector, CPU)
+    assert of_one == pytest.approx(0.39, abs=0.005)
+    small, layout = Convolution(), Layout(3, 1)
+    alone, both = (gmacs(small, ['lq', 'landmarks'], layout, CPU, told) for told in (None, detector))
+    assert both - alone == pytest.approx(of_one)  # once per frame that comes out
+
+
+def test_the_landmark_detector_is_timed_with_the_network(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cost.time, 'perf_counter', lambda: now[0])
+
+    class Slow(nn.Module):
+        def forward(self, face: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+            now[0] += 5 * len(face)
+            return torch.zeros(len(face), 68, 2)
+
+    runner = ClipRunner(Convolution(), Layout(3, 0, 'clip'), ['lq', 'landmarks'], CPU, Slow())
+    frame = {'lq': torch.rand(3, 8, 8), 'audio': torch.zeros(1, 13, 20), 'face': torch.zeros(3, 112, 112)}
+    assert len(list(runner.run([frame] * 3))) == 3 and (runner.watch.frames, runner.watch.seconds) == (3, 15)
 
 
 @pytest.mark.parametrize('backend', [None, 'reference', 'torchvision'])

@@ -17,6 +17,7 @@ from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, read_result
 from gavn.models.best import BestRecord
 from gavn.models.budget import Budget
 from gavn.models.clip_runner import ClipRunner
+from gavn.models.cost import parameters
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import training_budget
 from gavn.utils.files import sha256
@@ -155,7 +156,7 @@ def test_rows_say_what_was_measured(trained):
     early, late = (rows_of(trained / 'metrics' / f'val_{i}.csv')[0].run for i in (4, 7))
     assert (late.dataset, late.degradation, late.method) == ('data', 'blur', 'GAVN')
     assert late.option_file.endswith('options.yml') and late.checkpoint == ''
-    size = sum(value.numel() for value in build_network(tiny_run.NETWORK).parameters())
+    size = parameters(build_network(tiny_run.NETWORK), build_network(tiny_run.DETECTOR))
     assert late.parameters == early.parameters == size
     assert (early.iterations, late.iterations) == (4, 7) and 0 < early.minutes < late.minutes < 5
     assert late.fps > 0 and late.gmacs is None  # not while training

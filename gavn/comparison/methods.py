@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.archs import build_network
+from torch import nn
 
 from gavn.comparison.budget import CompareError
 from gavn.comparison.settings import Settings
 from gavn.mends.building import build_dataset
 from gavn.mends.options import catalogue, locate
 from gavn.mends.sampling import divide
+from gavn.models.cost import parameters
 from gavn.utils.option_file import OptionError, Source, building, read_options
 from gavn.utils.options import check_options
 
@@ -51,7 +53,7 @@ class Method:
         train: options of its training, all but the budget; phases have `iters`.
         test: options of its test.
         origin: the files that these were made of.
-        parameters: of the restoring network.
+        parameters: of the restoring network, with its landmark detector's.
         hears: whether its sound can be taken away in a test.
     """
 
@@ -70,8 +72,13 @@ class Method:
 
     @property
     def needs_detector(self) -> bool:
-        """Whether it is told where the landmarks are."""
+        """Whether its options name a landmark detector, whose weights must be there then."""
         return 'network_l' in self.train
+
+    @property
+    def detects(self) -> bool:
+        """Whether the landmark detector runs for every frame."""
+        return _detects(self.train)
 
     def tests(self, settings: Settings) -> Iterator[Test]:
         """Its tests: the plain one, and those with other sound."""
@@ -123,20 +130,29 @@ def load_method(settings: Settings, token: str) -> Method:
     _check(test, test_source, settings, is_train=False)
     _phases_in_iterations(train)
     return Method(token, test.get('method') or test['network_g']['type'], train, test, origin,
-                  _parameters(train['network_g'], settings, origin[0]), _hears(test))
+                  _size(train, settings, origin[0]), _hears(test))
 
 
-def _parameters(options: Mapping[str, Any], settings: Settings, file: Path) -> int:
-    """Of a network, which is built to count them; weights that it starts from must be there."""
+def _size(train: Mapping[str, Any], settings: Settings, file: Path) -> int:
+    """Parameters of all networks that restore a frame."""
+    names = ['network_g', 'network_l'] if _detects(train) else ['network_g']
+    return parameters(*(_built(train[name], name, settings, file) for name in names))
+
+
+def _detects(options: Mapping[str, Any]) -> bool:
+    return 'network_l' in options and 'landmarks' in (options.get('network_inputs') or ())
+
+
+def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path) -> nn.Module:
+    """A network, as training builds it; weights that it starts from must be there."""
     options = copy.deepcopy(dict(options))
     for key, value in options.items():
         if key.endswith('_path') and value is not None:
             if (place := locate(value, settings.root)) is None:
-                raise CompareError(f'{file}: network_g.{key}: {value} does not exist')
+                raise CompareError(f'{file}: {name}.{key}: {value} does not exist')
             options[key] = str(place)
-    with building(f'{file}: network_g'):
-        network = build_network(options)
-    return sum(parameter.numel() for parameter in network.parameters())
+    with building(f'{file}: {name}'):
+        return build_network(options)
 
 
 def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:

@@ -141,7 +141,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
         save_bundle(Path(self.opt['path']['models'], f'restore_{label}.safetensors'), networks, meta)
 
     def _gmacs(self) -> float:
-        return gmacs(self._judged_network(), self.inputs, self.layout, self.device)
+        return gmacs(self._judged_network(), self.inputs, self.layout, self.device, self.net_l)
 
     def _released(self) -> tuple[dict[str, Any], nn.Module]:
         """The restoring network as others should use it, and the options that build it."""

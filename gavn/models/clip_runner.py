@@ -39,7 +39,7 @@ class ClipRunner:
         device: of the network.
         detector: frozen landmark detector, None where the network takes no landmarks.
         switches: further keyword arguments of `forward`.
-        watch: times the network alone.
+        watch: times network and detector, without reading and measuring.
     """
 
     network: nn.Module
@@ -81,13 +81,16 @@ class ClipRunner:
     @torch.no_grad()
     def _forward(self, batch: Sample) -> tuple[Tensor, Tensor | None]:
         batch = {key: value.to(self.device) for key, value in batch.items()}
-        inputs = network_inputs(batch, self.inputs, self.detector)
-        restored = self.watch.time(lambda: self.network(batch['lq'], **inputs, **self.switches),
-                                   frames=len(batch['lq']) * self.layout.outputs)
+
+        def restore() -> tuple[Tensor, Tensor | None]:
+            inputs = network_inputs(batch, self.inputs, self.detector)
+            return self.network(batch['lq'], **inputs, **self.switches), inputs.get('landmarks')
+
+        restored, landmarks = self.watch.time(restore, frames=len(batch['lq']) * self.layout.outputs)
         if not torch.isfinite(restored).all():
             raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
                                 'its weights are broken; use an earlier checkpoint')
-        return restored, inputs.get('landmarks')
+        return restored, landmarks
 
 
 def _judged(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torchvision
@@ -14,13 +14,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
-from gavn.utils.faces import CROP_SIZE
+from gavn.utils.faces import CROP_SIZE, DETECTOR_SIZE
 from gavn.utils.landmarks import N_POINTS
 from gavn.utils.windows import Layout
 
+_Result = TypeVar('_Result')
+
 
 class Stopwatch:
-    """Frames a second of a network, waiting for its device at either end of every call.
+    """Frames a second of what restores them, waiting for its device at either end of every call.
 
     The first call also sets the device up; it counts only while there is no other.
     """
@@ -30,7 +32,7 @@ class Stopwatch:
         self.calls = self.frames = 0
         self.seconds = 0.0
 
-    def time(self, call: Callable[[], Tensor], frames: int) -> Tensor:
+    def time(self, call: Callable[[], _Result], frames: int) -> _Result:
         """What a call that restores so many frames returns."""
         self._wait()
         start = time.perf_counter()
@@ -48,12 +50,13 @@ class Stopwatch:
             torch.cuda.synchronize(self.device)
 
 
-def parameters(network: nn.Module) -> int:
-    """How many numbers a network learns."""
-    return sum(parameter.numel() for parameter in network.parameters())
+def parameters(*networks: nn.Module | None) -> int:
+    """How many numbers networks learn that work together; what two of them share counts once."""
+    return sum(parameter.numel() for parameter in nn.ModuleList(filter(None, networks)).parameters())
 
 
-def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: torch.device) -> float:
+def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: torch.device,
+          detector: nn.Module | None = None) -> float:
     """Multiplications, each with an addition, in 10^9 per output frame of 224 x 224.
 
     Counted while the network restores one window of noise: what PyTorch's counter of floating point
@@ -64,11 +67,23 @@ def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: tor
         network: in eval mode, on `device`.
         inputs: names of what it receives (`network_inputs`); whole frames have no region.
         layout: how its windows lie over a clip.
+        device: of the networks.
+        detector: tells the network the landmarks of every output frame, and counts with it.
     """
+    found = 0.0 if detector is None else detector_gmacs(detector, device)
     batch = {name: value.to(device) for name, value in _window(layout).items() if name in ('lq', *inputs)}
     lq = batch.pop('lq')
     with torch.no_grad():
-        return giga_macs(lambda: network(lq, **batch)) / layout.outputs
+        return found + giga_macs(lambda: network(lq, **batch)) / layout.outputs
+
+
+def detector_gmacs(detector: nn.Module, device: torch.device) -> float:
+    """Multiplications, each with an addition, in 10^9, of a landmark detector for the face of one frame."""
+    draw = torch.Generator().manual_seed(0)
+    face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, generator=draw).to(device)
+    audio = torch.rand(1, 1, CEPSTRA, WINDOW_COLUMNS, generator=draw).to(device)
+    with torch.no_grad():
+        return giga_macs(lambda: detector(face, audio))
 
 
 def _window(layout: Layout) -> dict[str, Tensor]:

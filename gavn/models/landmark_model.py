@@ -10,7 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
-from gavn.models.cost import giga_macs
+from gavn.models.cost import detector_gmacs
 from gavn.models.face_jitter import Jitter, move
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
@@ -172,9 +172,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
 
     def _gmacs(self) -> float:
         """Of the detector, for the face of one frame."""
-        face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, device=self.device)
-        with torch.no_grad():
-            return giga_macs(lambda: self.net_l(face, silence(np.zeros(1)).to(self.device)))
+        return detector_gmacs(self.net_l, self.device)
 
     def _switches(self) -> dict[str, Any]:
         return {}

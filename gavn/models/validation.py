@@ -29,7 +29,7 @@ _HASH = 12  # digits of a checkpoint's SHA-256 that name it in results
 
 @dataclass
 class _Measured:
-    """What processes have measured of a data set: clips by their number, and the time of the network."""
+    """What processes have measured of a data set: clips by their number, and the time of restoring."""
 
     clips: dict[int, tuple[str, ClipScores]]
     frames: int
@@ -143,8 +143,8 @@ class ClipValidation:
         return RunInfo(
             data_set.folder, data_set.options.degradation or '',
             self.opt.get('method') or self.opt[self.judged]['type'], self.opt.get('option_file', ''),
-            checkpoint='' if file is None else sha256(file)[:_HASH], parameters=parameters(network),
-            gmacs=None if self.is_train else self._gmacs(),
+            checkpoint='' if file is None else sha256(file)[:_HASH],
+            parameters=parameters(network, self.net_l), gmacs=None if self.is_train else self._gmacs(),
             fps=measured.frames / measured.seconds if measured.seconds else None,
             iterations=spent.get('iterations'), minutes=spent.get('minutes'))
 
