@@ -13,7 +13,6 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where the package is not installed
 
-from gavn.metrics.results_file import ResultsError  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
 from gavn.report.curves import levels_figure, read_curve, training_figure  # noqa: E402
 from gavn.report.drawing import check_path, save  # noqa: E402
@@ -21,7 +20,7 @@ from gavn.report.faces import Scene, faces_figure, rows  # noqa: E402
 from gavn.report.layout import LEVELS  # noqa: E402
 from gavn.report.places import Box, Places  # noqa: E402
 from gavn.report.results import ReportError, collect  # noqa: E402
-from gavn.utils.option_file import OptionError  # noqa: E402
+from gavn.report.script import finish  # noqa: E402
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -90,14 +89,13 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Parses the command line and draws; returns the exit code."""
     args = _parser().parse_args()
-    try:
+
+    def draw() -> str:
         check_path(args.out)
         args.draw(args)
-    except (ReportError, ResultsError, OptionError, OSError) as error:
-        print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
-        return 1
-    print(f'wrote {args.out}')
-    return 0
+        return f'wrote {args.out}'
+
+    return finish(draw)
 
 
 if __name__ == '__main__':

@@ -11,12 +11,11 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where the package is not installed
 
-from gavn.metrics.results_file import ResultsError  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
 from gavn.report.cells import Plan  # noqa: E402
 from gavn.report.layout import QUALITY, TASKS  # noqa: E402
 from gavn.report.make import make_tables, write_tables  # noqa: E402
-from gavn.report.results import ReportError  # noqa: E402
+from gavn.report.script import finish  # noqa: E402
 from gavn.report.tables import TABLES  # noqa: E402
 
 
@@ -37,14 +36,14 @@ def main() -> int:
     parser.add_argument('--std', action='store_true', help='show standard deviations over clips')
     args = parser.parse_args()
     plan = Plan(args.columns, [TASKS[task] for task in args.tasks], args.methods, args.std)
-    try:
+
+    def make() -> str:
         made = make_tables(args.results, plan, args.tables)
         write_tables(made, args.out)
-    except (ReportError, ResultsError, OSError) as error:
-        print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
-        return 1
-    print(f'wrote table {", ".join(map(str, made))} to {args.out} (together: {Path(args.out, "tables.md")})')
-    return 0
+        together = Path(args.out, 'tables.md')
+        return f'wrote table {", ".join(map(str, made))} to {args.out} (together: {together})'
+
+    return finish(make)
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInfo, write_results
+from gavn.report import origin
 from gavn.report.cells import Plan
 from gavn.report.grid import Cell, ranked
 from gavn.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
@@ -52,6 +53,7 @@ def write(tmp_path):
 def _elsewhere(tmp_path, monkeypatch):
     """No option file of the project is in sight."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(origin, 'ROOT', tmp_path)
 
 
 def table(files, plan=DEBLUR, number=1):
@@ -167,6 +169,15 @@ def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
     assert [window(name) for name in names] == [7, 7, None, None]
 
 
+def test_the_working_directory_has_no_say_in_that(write, tmp_path, monkeypatch):
+    (tmp_path / 'options').mkdir()
+    (tmp_path / 'options/train_gavn_deblur.yml').write_text('datasets: {train: {num_frame: 7}}')
+    file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
+    monkeypatch.chdir('/')
+    plan = Plan(('psnr',), DEBLUR.tasks, ('GAVN',))
+    assert '| GAVN | 7 | 31.0000 |' in markdown(table(file, plan))
+
+
 def levels(write):
     return write(
         *(references(layer, psnr=20.0 + place) for place, layer in enumerate(('blur_k17', 'blur_k21'))),
@@ -262,6 +273,7 @@ def test_landmark_detectors_are_no_methods(write):
 
 def test_the_option_files_that_are_named_exist_and_call_methods_as_tables_do(monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(origin, 'ROOT', ROOT)
     named = [(method, folder) for methods, folder in ((METHODS, ''), (SWEPT, 'levels'), (ABLATIONS, ''))
              for method in methods if method != 'DAVD-Net']  # the paper's own
     for method, folder in named:
@@ -308,13 +320,18 @@ def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
     assert together.index('Methods on speakers') < together.index('Methods on VoxCeleb2 and Obama')
 
 
-def test_the_script_ends_in_words(write, tmp_path, monkeypatch, capsys):
-    file = write(rows('GAVN', {'psnr': 31.0}))
-    file.write_text(file.read_text().replace('dataset,', 'set,', 1))
+@pytest.mark.parametrize(('old', 'new', 'words'), [
+    ('dataset,', 'set,', r'r\.csv lacks the columns dataset'),
+    ('options/test_', 'broken/test_', r'broken/train_gavn_deblur\.yml is not valid YAML')])
+def test_the_script_ends_in_words(old, new, words, write, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'broken').mkdir()
+    (tmp_path / 'broken/train_gavn_deblur.yml').write_text('datasets: [')
+    file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
+    file.write_text(file.read_text().replace(old, new))
     monkeypatch.setattr(sys, 'argv', ['tables.py', str(file), '-o', str(tmp_path / 'out')])
     monkeypatch.setattr(sys, 'path', list(sys.path))
     assert runpy.run_path(str(ROOT / 'scripts/tables.py'), run_name='script')['main']() == 1
-    assert re.match(r'error: .*r\.csv lacks the columns dataset', capsys.readouterr().err)
+    assert re.match(f'error: .*{words}', capsys.readouterr().err)
     assert not (tmp_path / 'out').exists()
 
 

@@ -8,6 +8,7 @@ from gavn.report.layout import ABLATIONS, GAVN, METHODS, Task
 from gavn.report.results import Results
 from gavn.utils.option_file import read_options
 
+ROOT = Path(__file__).resolve().parents[2]  # of the project, which option files in results are relative to
 _KINDS = ('ablations', 'levels')  # folders below `options` whose files are not one per method and task
 
 
@@ -49,9 +50,9 @@ def _folder_of_kin(results: Results, dataset: str, folder: str) -> str:
 
 def _other_data(option_file: str, dataset: str) -> str:
     """Changes of an option file that is there but reads another data set; '' where none is needed."""
-    if not Path(option_file).is_file():
+    if not (ROOT / option_file).is_file():
         return ''
-    options = read_options(option_file)[0]
+    options = read_options(ROOT / option_file)[0]
     sections = options.get('datasets', {})
     roots = {key: section['root'] for key, section in sections.items() if section and section.get('root')}
     if not roots or dataset in (PurePosixPath(root).name for root in roots.values()):
@@ -65,9 +66,9 @@ def window(option_file: str) -> int | None:
     """Frames at once in the training that belongs to a test's option file; None where that is not there.
 
     `options/test_gavn_car.yml` belongs to `options/train_gavn_car.yml`; files of levels, to the folder above.
-    Raises OptionError for a file that cannot be read.
+    They are read as they stand in the project now. Raises OptionError for a file that cannot be read.
     """
-    path = Path(option_file)
+    path = ROOT / option_file
     if not path.name.startswith('test_'):
         return None
     name = 'train_' + path.name.removeprefix('test_')
