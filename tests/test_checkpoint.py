@@ -1,8 +1,10 @@
 """Weights: safe to read, strict to load, whole on disk."""
 import pickle
 
+import peers
 import pytest
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from safetensors.torch import save_file
 from torch import nn
 
@@ -31,6 +33,14 @@ class PFLDAV(nn.Module):
 
 def equal(a, b) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize('maker', sorted({*checkpoint._SIGNATURES, *peers.PEERS}))
+def test_weights_of_another_class_are_recognised(maker):
+    options = peers.PEERS[maker].network if maker in peers.PEERS else {}
+    network = ARCH_REGISTRY.get(maker)(**options)
+    with pytest.raises(CheckpointError, match=f'look like weights of {maker}: give them to it, or .* Small'):
+        load_strict(Small(), network.state_dict(), 'w.pth')
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ _SIGNATURES = {
     'BasicVSRPlusPlus': ('spynet.', 'deform_align.'),
     'EDVR': ('pcd_align.', 'upconv1.'),
     'DAVDNet': ('align.', 'attend.'),
+    'DBPN': ('feat0.', 'up1.'),
+    'VRT': ('stage8.', 'conv_after_body.'),
     'SyncNet': ('netcnnaud.', 'netcnnlip.'),
 }
 
