@@ -112,6 +112,13 @@ def test_deviations_stand_behind_the_means(deblur):
     assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
 
 
+def test_landmarks_do_not_apply_to_methods_that_are_told_none(write):
+    file = write(rows('EDVR', {'psnr': 30.0}), rows('GAVN', {'psnr': 31.0, 'nme': 4.0, 'warp': 1.06}))
+    text = markdown(table(file, Plan(('nme', 'warp'), DEBLUR.tasks, ('EDVR', 'GAVN'))))
+    assert '| Landmark input error (%) ↓ | Warping error (10^-3) ↓ |' in text
+    assert '| EDVR |  | not measured |' in text and '| GAVN | 4.00 | 1.0600 |' in text
+
+
 @pytest.mark.parametrize(('better', 'values', 'marks'), [
     ('higher', (1, 3, 2), ('', 'best', 'second')),
     ('lower', (1, 3, 2), ('best', '', 'second')),

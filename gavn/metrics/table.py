@@ -57,9 +57,9 @@ COLUMNS = {
     'niqe': Column('NIQE', 'lower', 3),
     'sync_c': Column('Sync_c', 'higher', 3),
     'sync_d': Column('Sync_d', 'lower', 3),
-    'nme': Column('NME (%)', 'lower', 2),
-    'nme_mouth': Column('NME mouth (%)', 'lower', 2),
-    'warp': Column('Warp', 'lower', 3),
+    'nme': Column('Landmark input error (%)', 'lower', 2),
+    'nme_mouth': Column('Mouth landmark input error (%)', 'lower', 2),
+    'warp': Column('Warping error (10^-3)', 'lower', 4),
     'id': Column('ID', 'higher', 4),
 }
 

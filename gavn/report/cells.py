@@ -9,7 +9,7 @@ from gavn.metrics.table import COLUMNS
 from gavn.report.grid import MISSING, Cell, Column
 from gavn.report.layout import ABLATIONS, GAVN, QUALITY, TASKS, Task, decimals, in_order
 from gavn.report.origin import window
-from gavn.report.results import Result
+from gavn.report.results import LANDMARKS, Result
 
 ORIGIN = (Column('Params (M)', figures=True), Column('GMACs', figures=True), Column('Frames/s', figures=True),
           Column('Training', in_latex=False), Column('Option file', in_latex=False),
@@ -58,7 +58,8 @@ def figure(result: Result | None, measure: str, std: bool) -> Cell:
     if result is None:
         return Cell(MISSING, missing=True)
     if measure not in result.mean:
-        return Cell() if result.is_reference else Cell('not measured', missing=True)
+        exempt = result.is_reference or measure in LANDMARKS  # which not all methods are told
+        return Cell() if exempt else Cell('not measured', missing=True)
     value, deviation = result.mean[measure], result.std.get(measure)
     if value is None:
         return Cell('n/a')

@@ -11,8 +11,8 @@ from gavn.utils.option_sections import REFERENCES
 
 _SAME = 1e-6  # difference between two measurements of the same pictures
 _REPEATED = 1e-3  # where a network had a part in it: devices do not agree to the last digit
-_LANDMARKS = {'nme', 'nme_mouth'}
-_BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | _LANDMARKS
+LANDMARKS = {'nme', 'nme_mouth'}  # what a network was told; says nothing of pictures
+_BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | LANDMARKS
 
 Key = tuple[str, str, str]
 """Data set, degradation ('' where there is no ground truth), method."""
@@ -169,7 +169,7 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
 
 def _restorations(results: Sequence[Result]) -> Iterator[Result]:
     """Those of one file that are about pictures, with the references that belong to them."""
-    methods = [result for result in results if not result.is_reference and result.mean.keys() - _LANDMARKS]
+    methods = [result for result in results if not result.is_reference and result.mean.keys() - LANDMARKS]
     places = {(result.run.dataset, result.run.degradation) for result in methods}
     return (result for result in results
             if result in methods or (result.is_reference
