@@ -52,7 +52,7 @@ def train(opt: dict) -> None:
 
 def write_results(path: Path, method: str) -> None:
     """In the format of `gavn.metrics.results_file`."""
-    rows = [f'data,blur,{name},{clip},7,{0 if clip == "std" else psnr},,,1000,,,5,,'
+    rows = [f'data,blur,{name},{clip},7,{0 if clip == "std" else psnr},,,1000,,2.5,5,,'
             for name, psnr in ((method, 30.5), ('degraded input', 29.0))
             for clip in ('one', 'two', 'mean', 'std')]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -259,9 +259,10 @@ def test_sound_is_taken_away_in_tests(run, tmp_path):
     assert code == 0, said
     assert {path.stem for path in (out / 'results').iterdir()} == {
         'gavn_val', 'gavn_zeros_val', 'gavn_shuffled_val', 'edvr_val'}
-    assert all(f'| {name} ' in said for name in ('GAVN', 'GAVN silenced', 'GAVN other voice', 'EDVR'))
+    assert all(f'| {name} ' in said for name in (
+        'GAVN', 'GAVN zero audio (test only)', 'GAVN shuffled audio (test only)', 'EDVR'))
     made = yaml.safe_load((out / 'options/zeros/test_gavn_deblur.yml').read_text())
-    assert made['datasets']['val']['audio'] == 'zeros' and made['method'] == 'GAVN silenced'
+    assert made['datasets']['val']['audio'] == 'zeros' and made['method'] == 'GAVN zero audio (test only)'
     assert len(starts(out, 'gavn')) == 1
 
 

@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 import tiny_run
 import yaml
+from basicsr.archs import build_network
 from comparing import ROOT, make_place
 
 from gavn import compare as command
 from gavn.comparison.budget import Budget, CompareError
 from gavn.comparison.calibration import Timing
 from gavn.comparison.methods import load_method, option_file
+from gavn.models.cost import parameters
 
 
 @pytest.fixture(scope='module')
@@ -65,6 +67,18 @@ def test_what_the_command_line_sets_for_every_method(settings):
         assert method.train['datasets']['train']['num_worker_per_gpu'] == 3
         assert method.train['num_gpu'] == method.test['num_gpu'] == 1
         assert {section['max_frames'] for section in method.test['datasets'].values()} == {5}
+
+
+def test_clips_count_as_so_many_frames_and_networks_with_their_detector(place, settings, tmp_path):
+    options = tmp_path / 'options'
+    options.mkdir()
+    for file in (place / 'options').iterdir():
+        (options / file.name).write_text(file.read_text().replace('gt_frames: center', 'gt_frames: all'))
+    found = {token: load_method(settings(options=options), token) for token in ('gavn', 'edvr')}
+    assert {token: method.outputs for token, method in found.items()} == {'gavn': 1, 'edvr': 5}
+    gavn, edvr = found.values()
+    assert (gavn.detects, edvr.detects) == (True, False)
+    assert gavn.parameters == parameters(build_network(tiny_run.NETWORK), build_network(tiny_run.DETECTOR))
 
 
 @pytest.mark.parametrize(('device', 'visible', 'gpus'), [

@@ -45,9 +45,9 @@ def test_every_method_has_its_files() -> None:
 @pytest.mark.parametrize('path', [path for path in FILES if 'pfld' not in path.stem], ids=name_of)
 def test_files_name_their_method(path: Path) -> None:
     options, name = read_options(path)[0], path.stem
-    kinds = {'wo_if': 'GAVN w/o IF', 'wo_af': 'GAVN w/o AF', 'zero_audio': 'GAVN zero audio',
-             'shuffled_audio': 'GAVN shuffled audio', 'inject': 'GAVN inject', 'silenced': 'GAVN silenced',
-             'other_voice': 'GAVN other voice'}
+    kinds = {'wo_if': 'GAVN w/o IF', 'wo_af': 'GAVN w/o AF', 'zero_audio': 'GAVN zero audio (trained)',
+             'shuffled_audio': 'GAVN shuffled audio (trained)', 'inject': 'GAVN inject',
+             'silenced': 'GAVN zero audio (test only)', 'other_voice': 'GAVN shuffled audio (test only)'}
     method = next(token for token in sorted(METHODS, key=len, reverse=True) if f'_{token}_' in name)
     expected = next((title for kind, title in kinds.items() if name.endswith(kind)), METHODS[method])
     assert options.get('method') == expected

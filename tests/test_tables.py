@@ -212,16 +212,17 @@ def test_levels_in_latex_and_csv(write):
 
 
 def test_ablations_have_a_table_of_their_own(write):
-    file = write(references(), rows('GAVN', {'psnr': 31.0}), rows('GAVN zero audio', {'psnr': 30.5}))
+    own, deaf = rows('GAVN', {'psnr': 31.0}), rows('GAVN zero audio (trained)', {'psnr': 30.5})
+    file = write(references(), own, deaf)
     plan = Plan(('psnr',), DEBLUR.tasks)
     assert [row[1].text for row in table(file, plan, 3).blocks[0]] == [
-        'GAVN w/o IF', 'GAVN w/o AF', 'GAVN zero audio', 'GAVN shuffled audio',
-        'GAVN silenced', 'GAVN other voice', 'GAVN inject', 'GAVN']
+        'GAVN w/o IF', 'GAVN w/o AF', 'GAVN zero audio (trained)', 'GAVN shuffled audio (trained)',
+        'GAVN zero audio (test only)', 'GAVN shuffled audio (test only)', 'GAVN inject', 'GAVN']
     text = markdown(table(file, plan, 3))
-    assert '| GAVN zero audio | <ins>30.5000</ins> |' in text and '| GAVN | **31.0000** |' in text
+    assert '| GAVN zero audio (trained) | <ins>30.5000</ins> |' in text and '| GAVN | **31.0000** |' in text
     assert 'run: `python gavn/test.py -opt options/ablations/test_gavn_deblur_wo_if.yml`' in text
     assert 'audio' not in markdown(table(file, plan, 1))
-    alone = write(rows('GAVN zero audio', {'psnr': 30.5}), name='alone')
+    alone = write(deaf, name='alone')
     assert list(make_tables([alone], plan)) == [3]
 
 

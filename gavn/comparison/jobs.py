@@ -54,11 +54,15 @@ class Job:
 
 @dataclass
 class Outcome:
-    """How far a job is: its state, its seconds over all starts, why it failed or was left out."""
+    """How far a job is: its state, its seconds over all starts, why it failed or was left out.
+
+    `alone` says whether no other job of the comparison ran beside it, so that its speed means something.
+    """
 
     state: State = 'waiting'
     seconds: float = 0.0
     reason: str = ''
+    alone: bool = True
 
 
 class Process:
@@ -197,7 +201,7 @@ class Runner:
         """Starts a job if it is not done and there is room for it."""
         record, inputs = _read_record(self._record_of(job.name)), self._digests(job.inputs)
         outcome = self.outcomes[job.name]
-        outcome.seconds = record.get('seconds', 0.0)
+        outcome.seconds, outcome.alone = record.get('seconds', 0.0), record.get('alone', False)
         if record and job.resumes and record['inputs'] != inputs:
             changed = next(path for path, digest in inputs.items() if record['inputs'].get(path) != digest)
             outcome.state = 'failed'
@@ -210,6 +214,8 @@ class Runner:
             if not job.resumes:
                 outcome.seconds = 0.0
             slot = min(set(range(self.parallel)) - {slot for slot, _ in self._running.values()})
+            for other in (job.name, *self._running):
+                self.outcomes[other].alone = not self._running
             self._record(job.name, 'begun', 0.0)
             self._running[job.name] = slot, Process(
                 job.command, log_of(self.folder, job.name), self.environment(slot), self.place, self.lock)
@@ -233,8 +239,8 @@ class Runner:
         outcome.seconds += seconds
         inputs = self._digests(self.jobs[name].inputs)
         with atomic_path(self._record_of(name)) as part:
-            part.write_text(json.dumps({'state': state, 'seconds': outcome.seconds, 'inputs': inputs},
-                                       indent=2), encoding='utf-8')
+            part.write_text(json.dumps({'state': state, 'seconds': outcome.seconds, 'alone': outcome.alone,
+                                        'inputs': inputs}, indent=2), encoding='utf-8')
 
     def _digests(self, paths: Sequence[Path]) -> dict[str, str]:
         """By path, relative to the comparison's folder, which may be moved; '' for an absent file."""

@@ -20,7 +20,7 @@ from gavn.utils.option_file import OptionError, Source, building, read_options
 from gavn.utils.options import check_options
 
 DETECTOR = 'pfld'  # what option files of the landmark detector are called
-CONTROLS = {'zeros': 'silenced', 'shuffled': 'other voice'}
+CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test only)'}
 """What `audio:` of the tested data is set to, and what is added to the name of the method then."""
 
 

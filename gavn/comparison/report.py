@@ -1,15 +1,17 @@
 """What is left at the end: results gathered, tables, curves, and a page that says how it all came about."""
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gavn.comparison.detectors import describe
 from gavn.comparison.folder import PAGE
 from gavn.comparison.jobs import Outcome
-from gavn.comparison.methods import DETECTOR, Method, size_warning
+from gavn.comparison.methods import Method, size_warning
 from gavn.comparison.plan import Plan
 from gavn.comparison.settings import Settings
 from gavn.metrics.results_file import ResultsError
@@ -22,14 +24,18 @@ from gavn.report.make import make_tables, write_tables
 from gavn.report.results import ReportError
 from gavn.utils.files import atomic_path
 
-COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 's/it', 'min planned',
-           'min of training', 'min took')
+COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 'frames restored', 's/it',
+           'min planned', 'min of training', 'min took')
+SPEED = 'fps'  # the column of results that depends on what else runs
 CURVE = 'psnr'  # the metric that is drawn
 TABLE, TABLES = 'table1.md', 'tables.md'  # in the folder tables: ours, and the paper's with it
 
 
 def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> list[Path]:
-    """Copies the results of finished tests to `results/<method>_<set>.csv`; returns the copies."""
+    """Copies the results of finished tests to `results/<method>_<set>.csv`; returns the copies.
+
+    Frames a second are left out where other jobs ran beside the test.
+    """
     folder = settings.out / 'results'
     shutil.rmtree(folder, ignore_errors=True)
     copies = []
@@ -39,8 +45,18 @@ def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str,
             for file in test.results(settings) if outcome and outcome.state == 'done' else ():
                 copies.append(folder / f'{test.token}_{file.name}')
                 with atomic_path(copies[-1]) as part:
-                    shutil.copyfile(file, part)
+                    copy = shutil.copyfile if outcome.alone else _copy_without_speed
+                    copy(file, part)
     return copies
+
+
+def _copy_without_speed(file: Path, copy: Path) -> None:
+    with file.open(newline='', encoding='utf-8') as source, \
+            copy.open('w', newline='', encoding='utf-8') as target:
+        header, *rows = csv.reader(source)
+        writer = csv.DictWriter(target, header)
+        writer.writeheader()
+        writer.writerows({**dict(zip(header, row, strict=True)), SPEED: ''} for row in rows)
 
 
 def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method]) -> str:
@@ -95,10 +111,10 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
              f'{f", trained in {settings.amp}" if settings.amp else ""}', '',
              '| ' + ' | '.join(COLUMNS) + ' |', '|---|' + '--:|' * (len(COLUMNS) - 1)]
     lines += [_row(settings, plan, method, outcomes) for method in methods]
-    lines += ['', 'A clip is a sample of training: so many frames. Minutes of training: the clock without '
-                  'validations; took: all of the job.']
-    if detector := outcomes.get(f'train_{DETECTOR}'):
-        lines += ['', f'The landmark detector took {detector.seconds / 60:.1f} min, counted nowhere else.']
+    lines += ['', 'A clip is a sample of training: so many frames, of which the network restores all or '
+                  'those in the middle. Parameters include the landmark detector\'s. Minutes of training: '
+                  'the clock without validations; took: all of the job.']
+    lines += [f'\n{words}' for words in (*describe(settings, methods), _without_speed(outcomes)) if words]
     if words := size_warning(methods):
         lines += ['', f'Warning: {words}.']
     lines += ['', f'Files: results/*.csv, [tables/{TABLES}](tables/{TABLES}), [figures/{CURVE}.png]'
@@ -121,12 +137,23 @@ def _budget(plan: Plan) -> str:
             f'{beside} side by side')
 
 
+def _without_speed(outcomes: Mapping[str, Outcome]) -> str:
+    """Words about tests that did not have the machine to themselves; '' if all of them did."""
+    tests = [name for name, outcome in outcomes.items()
+             if name.startswith('test_') and outcome.state == 'done' and not outcome.alone]
+    if not tests:
+        return ''
+    return (f'Frames a second are left out for {", ".join(tests)}: other jobs ran beside. '
+            'scripts/benchmark.py measures speed.')
+
+
 def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
     """The line under `COLUMNS`; cells stay empty where nothing was planned or timed."""
     share, training = plan.shares.get(method.token), outcomes.get(f'train_{method.token}')
     data = method.train['datasets']['train']
     cells = [method.title, f'{method.parameters:,}', str(method.batch), str(data.get('num_frame', ''))]
     cells += [f'{share.iterations:,}', f'{share.clips:,}'] if share else ['', '']
+    cells += [f'{share.clips * method.outputs:,}' if share and method.outputs else '']
     minutes = share.minutes if share else None
     cells += [f'{minutes * 60 / share.iterations:.3f}', f'{minutes:.1f}'] if minutes else ['', '']
     cells += [_trained(settings, method.token)]

@@ -40,9 +40,9 @@ METHODS = {'DBPN': 'dbpn', 'EDVR': 'edvr', 'EDVR-L': 'edvr_l', 'BasicVSR++': 'ba
 """Methods in the paper's order, and what they are called in names of option files."""
 COMPARED = ('DBPN', 'EDVR', 'BasicVSR++', 'DAVD-Net (ours)', 'VRT', GAVN)  # tables 1 and 4
 SWEPT = ('EDVR', 'BasicVSR++', 'DAVD-Net (ours)', GAVN)  # table 2
-ABLATIONS = {'GAVN w/o IF': 'wo_if', 'GAVN w/o AF': 'wo_af', 'GAVN zero audio': 'zero_audio',
-             'GAVN shuffled audio': 'shuffled_audio', 'GAVN silenced': 'silenced',
-             'GAVN other voice': 'other_voice', 'GAVN inject': 'inject', GAVN: ''}
+ABLATIONS = {'GAVN w/o IF': 'wo_if', 'GAVN w/o AF': 'wo_af', 'GAVN zero audio (trained)': 'zero_audio',
+             'GAVN shuffled audio (trained)': 'shuffled_audio', 'GAVN zero audio (test only)': 'silenced',
+             'GAVN shuffled audio (test only)': 'other_voice', 'GAVN inject': 'inject', GAVN: ''}
 """Rows of table 3, and what they are called in names of option files."""
 
 
