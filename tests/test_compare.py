@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from comparing import FAKE, ROOT, make_place
 
@@ -17,6 +18,7 @@ from gavn.comparison import jobs
 from gavn.comparison.plan import read_plan
 from gavn.comparison.status import Board
 from gavn.metrics.results_file import read_results
+from gavn.models.budget import Budget
 
 
 @pytest.fixture(scope='module')
@@ -79,6 +81,38 @@ def test_from_a_data_set_to_a_table(run, tmp_path):
     assert 'GAVN' in table and 'EDVR' in table and '30.5' in table and table in said
     rows = read_results(out / 'results/gavn_val.csv')
     assert {row.run.method for row in rows} == {'GAVN', 'degraded input'}
+    assert '| 60 | 120 | 120 |' in page and '| 120 | 120 | 120 |' in page  # one frame of every clip
+
+
+def test_speed_beside_others_is_left_out(run, tmp_path):
+    out = tmp_path / 'out'
+
+    def speeds() -> list[set[float | None]]:
+        return [{row.run.fps for row in read_results(out / f'results/{name}_val.csv')}
+                for name in ('gavn', 'edvr')]
+
+    assert run()[0] == 0 and speeds() == [{2.5}, {2.5}]
+    assert 'Frames a second' not in (out / 'README.md').read_text()
+    assert run('--fresh', '--jobs', '2', budget='6it')[0] == 0 and speeds() == [{None}, {None}]
+    assert 'left out for test_gavn, test_edvr' in (out / 'README.md').read_text()
+    assert run('--jobs', '1', budget='6it')[0] == 0 and speeds() == [{None}, {None}]  # tested before
+
+
+def test_the_page_names_the_landmark_detector(place, run, tmp_path):
+    assert run(methods=['gavn'])[0] == 0
+    page = (tmp_path / 'out/README.md').read_text()
+    file = place / 'detector.pth'
+    assert f'Landmark detector of GAVN: PFLDAV, weights `{file}`, trained before' in page
+    assert 'its weights do not say' in page
+    weights = file.read_bytes()
+    spent = Budget({'minutes': 12.34, 'clips_seen': 16000})
+    torch.save({**torch.load(file), **spent.notes(4000)}, file)
+    assert run('--fresh', methods=['gavn'])[0] == 0
+    file.write_bytes(weights)
+    assert 'took 4,000 iterations, 16,000 clips seen, 12.3 min, which is in no' in (
+        tmp_path / 'out/README.md').read_text()
+    assert run('--fresh', methods=['edvr'])[0] == 0
+    assert 'Landmark detector' not in (tmp_path / 'out/README.md').read_text()
 
 
 def test_nothing_is_done_twice(run, tmp_path):
@@ -224,7 +258,7 @@ def test_minutes_are_shared_out_by_what_an_iteration_takes(run, tmp_path):
     assert gavn.beside == 2 and plan.machine['cores'] == str(os.cpu_count())
     assert not (tmp_path / 'out/calibration').exists()
     page = (tmp_path / 'out/README.md').read_text()
-    assert f'| {gavn.iterations:,} | {gavn.clips:,} | 0.0' in page
+    assert f'| {gavn.iterations:,} | {gavn.clips:,} | {gavn.clips:,} | 0.0' in page
     assert '0.05min of training here' in page and '2 side by side' in page
     before = (tmp_path / 'out/plan.json').read_text()
     assert run('--jobs', '2', budget='0.05min')[0] == 0
@@ -250,7 +284,9 @@ def test_a_detector_is_trained_first(run, tmp_path, budget):
     assert said.index('train_pfld') < said.index('gavn: ') if budget == '0.01min' else 'train_pfld' in said
     made = yaml.safe_load((out / 'options/train_gavn_deblur.yml').read_text())
     assert made['path']['pretrain_network_l'] == str(out / 'experiments/out_pfld/models/net_l_latest.pth')
-    assert len(starts(out, 'pfld')) == 1 and 'landmark detector took' in (out / 'README.md').read_text()
+    assert len(starts(out, 'pfld')) == 1
+    page = (out / 'README.md').read_text()
+    assert 'Landmark detector of GAVN: PFLDAV, weights' in page and 'trained by this comparison' in page
 
 
 def test_sound_is_taken_away_in_tests(run, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from basicsr.archs import build_network
 from torch import nn
+from torch.utils.data import Dataset
 
 from gavn.comparison.budget import CompareError
 from gavn.comparison.settings import Settings
@@ -55,6 +56,7 @@ class Method:
         origin: the files that these were made of.
         parameters: of the restoring network, with its landmark detector's.
         hears: whether its sound can be taken away in a test.
+        outputs: frames of a training clip that it restores; None where its data set does not say.
     """
 
     token: str
@@ -64,6 +66,7 @@ class Method:
     origin: tuple[Path, Path]
     parameters: int
     hears: bool
+    outputs: int | None
 
     @property
     def batch(self) -> int:
@@ -128,9 +131,9 @@ def load_method(settings: Settings, token: str) -> Method:
     test.setdefault('path', {})['pretrain_network_g'] = settings.told(settings.weights(token))
     _check(train, train_source, settings, is_train=True)
     _check(test, test_source, settings, is_train=False)
-    _phases_in_iterations(train)
+    data_set = _phases_in_iterations(train)
     return Method(token, test.get('method') or test['network_g']['type'], train, test, origin,
-                  _size(train, settings, origin[0]), _hears(test))
+                  _size(train, settings, origin[0]), _hears(test), _outputs(data_set))
 
 
 def _size(train: Mapping[str, Any], settings: Settings, file: Path) -> int:
@@ -209,13 +212,21 @@ def _check(options: dict[str, Any], source: Source, settings: Settings, is_train
         raise CompareError(f'{source.file} has no train.phases, whose lengths the budget would set')
 
 
-def _phases_in_iterations(options: dict[str, Any]) -> None:
-    """Turns epochs into iterations, as training does, so that phases can be scaled."""
+def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
+    """Turns epochs into iterations, as training does, so that phases can be scaled; returns its data."""
     data, sizes = options['datasets']['train'], {'dist': False, 'num_gpu': 1, 'world_size': 1}
-    divide(len(build_dataset({**data, 'phase': 'train'})), data, {**options, **sizes})
+    data_set = build_dataset({**data, 'phase': 'train'})
+    divide(len(data_set), data, {**options, **sizes})
     options['train'].pop('total_iter')
     for phase in options['train']['phases']:
         phase.pop('epochs', None)
+    return data_set
+
+
+def _outputs(data_set: Any) -> int | None:
+    """Frames of a sample that have a truth, of a data set of ours."""
+    outputs = getattr(data_set, 'outputs', None)
+    return None if outputs is None else len(range(data_set.options.num_frame)[outputs])
 
 
 def _hears(test: Mapping[str, Any]) -> bool:
