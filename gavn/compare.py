@@ -54,13 +54,13 @@ def _settings(args: argparse.Namespace) -> Settings:
     """Raises CompareError for a device or a budget that there is not."""
     root = PACKAGE.parent if (PACKAGE.parent / 'setup.py').is_file() else Path.cwd()
     out = args.out or root / 'experiments' / f'compare_{args.task}'
-    settings = Settings(
+    gpus = _gpus(args.device)
+    return Settings(
         data=args.data.absolute(), task=args.task, methods=tuple(dict.fromkeys(args.methods)),
         options=args.options, budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
-        threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=_gpus(args.device),
+        threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=gpus,
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
-        pictures=args.pictures, frames=args.frames)
-    return settings.on_gpu(TIMED_ON_GPU) if settings.gpus else settings
+        pictures=args.pictures, frames=args.frames, timed=TIMED_ON_GPU if gpus else Settings.timed)
 
 
 def _gpus(device: str) -> tuple[str, ...]:
@@ -97,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--threads', type=_count, metavar='N', help='of a process (default: cores / jobs)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1')
     parser.add_argument('--amp', choices=['bf16', 'none'], help='precision of training')
-    parser.add_argument('--workers', type=int, metavar='N', help='processes that load data, of each training')
+    parser.add_argument('--workers', type=_count_from_0, metavar='N',
+                        help='processes that load data, of each training')
     parser.add_argument('--detectors', action='store_true', help='train the landmark detector first')
     parser.add_argument('--audio-controls', action='store_true',
                         help='test with silence and with other voices as well')
@@ -110,8 +111,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is less than 1')
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
+    return int(text)
+
+
+def _count_from_0(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text} is no whole number from 0 on')
     return int(text)
 
 

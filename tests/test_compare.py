@@ -232,6 +232,49 @@ def test_a_folder_of_something_else(run, tmp_path):
     assert code == 2 and 'holds thesis.tex' in said and (tmp_path / 'out/thesis.tex').exists()
 
 
+def test_a_folder_with_names_like_ours_is_not_ours(run, tmp_path):
+    """Only a plan or a lock makes a folder one of ours; without them nothing is written there or removed."""
+    thesis = tmp_path / 'out/results/thesis.csv'
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text('years of work')
+    for arguments in ((), ('--fresh',), ('--fresh', 'gavn')):
+        code, said = run(*arguments)
+        assert code == 2 and 'is no comparison, it holds results' in said
+        assert [path.name for path in (tmp_path / 'out').iterdir()] == ['results'] and thesis.is_file()
+    thesis.unlink()
+    thesis.parent.rmdir()
+    assert run('--fresh', methods=['edvr'])[0] == 0  # an empty folder will do
+
+
+def test_a_place_where_nothing_can_be_written(run, tmp_path):
+    (tmp_path / 'file').touch()
+    for out in (tmp_path / 'file', tmp_path / 'file/inside', Path('/proc/comparison')):
+        code, said = run('--out', str(out))
+        assert code == 2 and f'error: {out} cannot be the folder of a comparison (' in said, said
+
+
+def test_fresh_names_methods_of_the_comparison(run, tmp_path):
+    code, said = run('--fresh', 'gvan')
+    assert code == 2 and '--fresh gvan: this comparison has gavn, edvr' in said
+    assert not (tmp_path / 'out').exists()
+
+
+def test_processes_that_load_data_may_change(run, tmp_path):
+    assert run('--workers', '0')[0] == 0 and run('--workers', '2', '--pictures')[0] == 0
+    made = yaml.safe_load((tmp_path / 'out/options/train_gavn_deblur.yml').read_text())
+    assert made['datasets']['train']['num_worker_per_gpu'] == 2
+    assert len(starts(tmp_path / 'out', 'gavn')) == 1
+
+
+@pytest.mark.parametrize(('option', 'value', 'words'), [
+    ('--workers', '-3', '-3 is no whole number from 0 on'), ('--workers', '1.5', '1.5 is no whole number'),
+    ('--jobs', 'x', 'x is no whole number above 0'), ('--frames', '0', '0 is no whole number above 0')])
+def test_numbers_that_are_none(run, capsys, option, value, words):
+    with pytest.raises(SystemExit, match='2'):
+        run(f'{option}={value}')
+    assert f'argument {option}: {words}' in capsys.readouterr().err
+
+
 def test_a_changed_detector(place, run, tmp_path):
     say(tmp_path, {'_gavn': {'fail': True}})
     assert run()[0] == 1

@@ -17,11 +17,19 @@ _FOLDERS = {'options', 'experiments', 'tested', 'results', 'tables', 'figures', 
 
 
 def open_folder(out: Path) -> None:
-    """Makes the folder of a comparison. Raises CompareError for one that holds something else."""
-    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if plan.FILE not in there and (strangers := there - _FOLDERS - {LOCK}):
-        raise CompareError(f'{out} is no comparison, it holds {min(strangers)}: give another --out')
-    out.mkdir(parents=True, exist_ok=True)
+    """Makes the folder of a comparison, with the lock that marks it as one.
+
+    Raises CompareError for a folder that holds something else, and for one that cannot be written to.
+    """
+    try:
+        there = {path.name for path in out.iterdir()} if out.exists() else set()
+        if there and not there & {plan.FILE, LOCK}:
+            raise CompareError(f'{out} is no comparison, it holds {min(there)}: give another --out')
+        out.mkdir(parents=True, exist_ok=True)
+        (out / LOCK).open('a').close()
+    except OSError as error:
+        raise CompareError(f'{out} cannot be the folder of a comparison ({error.strerror}): give another '
+                           '--out') from error
 
 
 def forget(settings: Settings, tokens: Sequence[str]) -> None:

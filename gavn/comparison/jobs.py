@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from gavn.comparison.budget import CompareError
-from gavn.utils.files import atomic_path, sha256
+from gavn.comparison.made import digest
+from gavn.utils.files import atomic_path
 
 State = Literal['waiting', 'running', 'done', 'failed', 'left out']
 Environment = Callable[[int], Mapping[str, str]]
@@ -244,7 +245,7 @@ class Runner:
 
     def _digests(self, paths: Sequence[Path]) -> dict[str, str]:
         """By path, relative to the comparison's folder, which may be moved; '' for an absent file."""
-        return {os.path.relpath(path, self.folder): sha256(path) if path.is_file() else '' for path in paths}
+        return {os.path.relpath(path, self.folder): digest(path) if path.is_file() else '' for path in paths}
 
     def _record_of(self, name: str) -> Path:
         return self.folder / 'jobs' / f'{name}.json'

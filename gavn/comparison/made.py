@@ -1,13 +1,16 @@
 """Option files that a comparison makes: written once, and watched from then on."""
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gavn.comparison.budget import CompareError
-from gavn.utils.files import atomic_path
+from gavn.utils.files import atomic_path, sha256
 from gavn.utils.option_file import dotted, read_options, write_options
+
+_LOADERS = 'num_worker_per_gpu'
 
 
 def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
@@ -20,11 +23,25 @@ def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
 
 
 def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
-    """Raises CompareError, naming the keys, where an option file is there and says something else."""
-    changed = differences(read_options(file)[0], options) if file.is_file() else []
+    """Raises CompareError, naming the keys, where an option file is there and gives other results."""
+    old = read_options(file)[0] if file.is_file() else options
+    changed = differences(_deciding(old), _deciding(options))
     if changed:
         raise CompareError(f'{origin} now gives other options than {file}, which trains already: '
                            f'{"; ".join(changed[:4])}\ngive --fresh to begin anew, or another --out')
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without how many processes load the data, which changes no result."""
+    return {**options, 'datasets': {name: {key: value for key, value in section.items() if key != _LOADERS}
+                                    for name, section in options['datasets'].items()}}
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file that decides a result; of an option file, of those options that do."""
+    if file.suffix != '.yml':
+        return sha256(file)
+    return hashlib.sha256(write_options(_deciding(read_options(file)[0])).encode()).hexdigest()
 
 
 def differences(old: Any, new: Any, key: tuple[str | int, ...] = ()) -> list[str]:

@@ -42,6 +42,9 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
     What an earlier, interrupted call has done is not done again. A method that fails stops no other. Raises
     CompareError and OptionError, before anything is trained, for what cannot be right.
     """
+    known = (*settings.methods, DETECTOR) if settings.detectors else settings.methods
+    if unknown := [token for token in fresh or () if token not in known]:
+        raise CompareError(f'--fresh {unknown[0]}: this comparison has {", ".join(known)}')
     open_folder(settings.out)
     with locked(settings.out / LOCK) as lock:
         if fresh is not None:

@@ -1,7 +1,7 @@
 """What is asked of a comparison, and where in its folder things lie."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gavn.comparison.budget import Budget
@@ -47,10 +47,6 @@ class Settings:
     pictures: bool = False
     frames: int | None = None
     timed: int = 12
-
-    def on_gpu(self, timed: int) -> Settings:
-        """The same, with so many iterations timed."""
-        return replace(self, timed=timed)
 
     def told(self, path: Path) -> str:
         """A path as option files give it: relative to the project's root where it lies below that."""
