@@ -6,6 +6,7 @@ import peers
 import pytest
 import tiny_run
 import torch
+from torch.nn.functional import interpolate
 
 from gavn.data import AVVideoDataset
 from gavn.data.clip_store import ClipStore, ClipWriter
@@ -46,6 +47,17 @@ def test_two_steps_move_every_parameter(name, layer, data, tmp_path):
     assert peers.changed(before, model.net_g) == {key for key, _ in model.net_g.named_parameters()
                                                   if not key.startswith(unreached)}
     assert 0 < model.get_current_log()['l_pix'] < 1
+
+
+def test_all_of_the_flow_network_learns_on_larger_frames(data, tmp_path):
+    """Its coarsest level needs features of 33 pixels, a quarter of a frame's side."""
+    opt = peers.options('BasicVSRPlusPlus', data, tmp_path)
+    model, batch = peers.model_of(opt, tmp_path), peers.batch_of(opt)
+    large = {key: interpolate(batch[key][0, :2], size=(132, 132))[None] for key in ('lq', 'gt')}
+    before = peers.state_of(model.net_g)
+    peers.step(model, large, 1, 2)  # in the first one, only what was zero moves
+    flow = {key for key, _ in model.net_g.named_parameters() if key.startswith('spynet.')}
+    assert flow and flow <= peers.changed(before, model.net_g)
 
 
 @pytest.fixture(scope='module', params=peers.PEERS)
