@@ -160,6 +160,20 @@ def test_data_sets_stand_side_by_side_and_gaps_name_their_own(write):
     assert r'\multicolumn{1}{c}{a} & \multicolumn{1}{c}{b}' in latex(made)
 
 
+def test_what_a_comparison_lacks_takes_another_one(write, tmp_path):
+    """Its folder holds option files of what it compared, and none for anything else."""
+    folder = tmp_path / 'experiments/compare_deblur'
+    (folder / 'options').mkdir(parents=True)
+    (folder / 'options/test_edvr_deblur.yml').write_text('name: edvr')
+    (folder / 'plan.json').write_text('{"data": "datasets/speakers", "budget": "15min"}')
+    ours = 'experiments/compare_deblur/options/test_gavn_deblur.yml'
+    results = collect([write(rows('GAVN', {'psnr': 30.0}, option_file=ours))])
+    assert what_to_run(results, 'speakers', TASKS['deblur'], 'EDVR') == (
+        'python gavn/test.py -opt experiments/compare_deblur/options/test_edvr_deblur.yml')
+    assert what_to_run(results, 'speakers', TASKS['car'], 'VRT') == (
+        'python scripts/compare.py --data datasets/speakers --task car --budget 15min --methods vrt')
+
+
 def test_what_to_run_takes_the_data_set_that_is_missing(write, tmp_path):
     (tmp_path / 'options').mkdir()
     (tmp_path / 'options/test_vrt_deblur.yml').write_text(

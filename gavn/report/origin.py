@@ -1,6 +1,7 @@
 """Where figures come from, and what to run where there are none: option files by the names that they have."""
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path, PurePosixPath
 
@@ -16,13 +17,20 @@ def test_command(results: Results, dataset: str, task: Task, method: str, folder
     """The command that measures a method or an ablation on a task, where that has yet to be done.
 
     Its option file stands where those stand that the data set's other results came from, else in
-    `options/<folder>`. If it reads another data set, the command says which one to take.
+    `options/<folder>`. If it reads another data set, the command says which one to take. What is lacking
+    beside results of a comparison takes a comparison at the same budget.
     """
     if method not in METHODS | ABLATIONS:
         return f'python gavn/test.py -opt FILE.yml, the option file of {method} on {task.layer} of {dataset}'
     kind = ABLATIONS.get(method, '')
-    name = '_'.join(filter(None, ['test', METHODS.get(method, METHODS[GAVN]), task.token, kind]))
+    token = METHODS.get(method, METHODS[GAVN])
+    name = '_'.join(filter(None, ['test', token, task.token, kind]))
     path = f'{_folder_of_kin(results, dataset, "ablations" if kind else folder)}/{name}.yml'
+    comparison = (ROOT / path).parent.parent / 'plan.json'
+    if comparison.is_file() and not (ROOT / path).is_file():
+        plan = json.loads(comparison.read_text(encoding='utf-8'))
+        return (f'python scripts/compare.py --data {plan["data"]} --task {task.token} '
+                f'--budget {plan["budget"]} --methods {"_".join(filter(None, [token, kind]))}')
     return f'python gavn/test.py -opt {path}{_other_data(path, dataset)}'
 
 
