@@ -23,7 +23,7 @@ def fakes(name: str) -> dict:
     return next((value for key, value in said.items() if name.endswith(key)), {})
 
 
-def train(opt: dict) -> None:
+def pretend_training(opt: dict) -> None:
     """Iterations that only pass the time; the weights are their number."""
     said, folder = fakes(opt['name']), ROOT / opt['path']['experiments_root'] / opt['name']
     label = 'net_l' if 'network_g' not in opt else 'net_g'
@@ -59,7 +59,7 @@ def write_results(path: Path, method: str) -> None:
     path.write_text('\n'.join([HEADER, *rows]) + '\n')
 
 
-def test(opt: dict) -> None:
+def pretend_test(opt: dict) -> None:
     """Results without any network."""
     for section in opt['datasets'].values():
         write_results(ROOT / opt['path']['results_root'] / opt['name'] / f'{section["name"]}.csv',
@@ -68,4 +68,4 @@ def test(opt: dict) -> None:
 
 if __name__ == '__main__':
     options = yaml.safe_load(Path(sys.argv[sys.argv.index('-opt') + 1]).read_text())
-    {'train': train, 'test': test}[sys.argv[1]](options)
+    {'train': pretend_training, 'test': pretend_test}[sys.argv[1]](options)

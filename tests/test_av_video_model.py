@@ -64,7 +64,7 @@ def test_windows_of_the_data_must_fit_the_network(name, section, words, data, tm
     opt = peers.options(name, data, tmp_path)
     opt['datasets']['train'].update(section)
     if words is None:
-        peers.model_of(opt, tmp_path)
+        assert peers.model_of(opt, tmp_path).layout
         return
     with pytest.raises(OptionError, match=rf'datasets\.train: .*{words}'):
         peers.model_of(opt, tmp_path)
@@ -75,7 +75,10 @@ def test_a_network_that_takes_any_length_is_trained_on_any(data, tmp_path, monke
     opt = peers.options('GAVN', data, tmp_path)
     opt['network_g']['inject'] = True
     opt['datasets']['train']['num_frame'] = 6
-    peers.step(peers.model_of(opt, tmp_path), peers.batch_of(opt), 1)
+    model = peers.model_of(opt, tmp_path)
+    before, batch = peers.state_of(model.net_g), peers.batch_of(opt)
+    peers.step(model, batch, 1)
+    assert batch['gt'].shape[1] == 2 and peers.changed(before, model.net_g)
 
 
 def test_a_new_network_that_hears_takes_the_statistics_of_its_data(data, tmp_path):

@@ -189,3 +189,5 @@ def test_the_demo_finds_the_phases_it_shortens() -> None:
         options, source = read_options(root / f'options/demo/{kind}_car.yml')
         force(options, source, SMALLEST.settings(which, 'car'))
         check_options(options, source, catalogue(), is_train=which != 'test')
+        lengths = [phase['iters'] for phase in (options.get('train') or {}).get('phases', ())]
+        assert lengths == list(SMALLEST.iters.get(which, ()))  # not one phase is left at its full length

@@ -1,20 +1,16 @@
 """A wrong option file is refused, with the key, the file, the line and the nearest valid name."""
-import inspect
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-import torch
 import yaml
 from basicsr.archs.edvr_arch import EDVR
 from stand_in import StandInNet  # noqa: F401  (makes basicsr importable and registers)
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
 from gavn.mends.options import catalogue
-from gavn.utils.annotations import arguments_of, describe, fits
-from gavn.utils.option_file import OptionError, dotted, read_options
+from gavn.utils.option_file import OptionError, read_options
 from gavn.utils.options import Catalogue, check_options
 
 TRAINING = """\
@@ -369,33 +365,3 @@ def test_a_model_may_declare_options_of_its_own(tmp_path: Path) -> None:
     options['train']['total_iter'] = 5
     with pytest.raises(OptionError, match=r'give either train\.phases'):
         check_options(options, source, mine)
-
-
-@pytest.mark.parametrize(('value', 'annotation', 'expected'), [
-    (1, int, True), (True, int, False), (1, float, True), (1.5, int, False), ('1', float, False),
-    (None, int | None, True), ('a', Literal['a', 'b'], True), ('c', Literal['a', 'b'], False),
-    (1, Literal[True], False), ([1, 2], tuple[int, ...], True), ([1, 'a'], list[int], False),
-    ([1, 'a'], tuple[int, str], True), ({}, dict, True), ({}, Mapping[str, int], True), (1, Mapping, False),
-    ([1], Sequence[float], True), ('abc', Sequence[str], False), (1, Any, True), (1, inspect.Signature, True),
-    (1.0, float | torch.Tensor, True), ('1', float | torch.Tensor, False),
-])
-def test_values_and_annotations(value: Any, annotation: Any, expected: bool) -> None:
-    assert fits(value, annotation) is expected
-
-
-def test_annotations_in_words() -> None:
-    assert describe(int | None) == 'a whole number or null'
-    assert describe(Literal['a', 'b']) == 'a or b'
-    assert describe(tuple[float, float]) == 'a list (a number, a number)'
-
-
-def test_arguments() -> None:
-    arguments = arguments_of(EDVR)
-    assert arguments['num_feat'].required is False
-    assert fits(32, arguments['num_feat'].annotation)
-    assert None not in arguments
-    assert 'self' not in arguments
-
-
-def test_places() -> None:
-    assert dotted(('train', 'phases', 0, 'lr')) == 'train.phases[0].lr'
