@@ -47,15 +47,17 @@ def test_minutes_become_iterations():
 
 def test_everything_in_a_schedule_is_scaled():
     options = {'train': {'phases': [{'name': 'a', 'iters': 30, 'lr': 1}, {'name': 'b', 'iters': 10, 'lr': 2}],
-                         'warmup_iter': 10}, 'val': {'val_freq': 20},
+                         'warmup_iter': 10, 'ema_decay': 0.8}, 'val': {'val_freq': 20},
                'logger': {'print_freq': 5, 'save_checkpoint_freq': 10}}
     new = rescaled(options, 400)
     assert [(phase['iters'], phase['lr']) for phase in new['train']['phases']] == [(300, 1), (100, 2)]
     assert new['train']['warmup_iter'] == 100 and new['val']['val_freq'] == 200
+    assert new['train']['ema_decay'] == pytest.approx(0.98)  # 5 iterations were averaged, 50 are now
     assert new['logger'] == {'print_freq': 5, 'save_checkpoint_freq': 100}
     small = rescaled(options, 4)
     assert [phase['iters'] for phase in small['train']['phases']] == [3, 1] and small['val']['val_freq'] == 2
     assert small['logger'] == {'print_freq': 1, 'save_checkpoint_freq': 1}
+    assert small['train']['ema_decay'] == 0  # half an iteration: no average
     assert options['train']['phases'][0]['iters'] == 30 and options['val']['val_freq'] == 20
 
 

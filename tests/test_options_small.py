@@ -55,6 +55,15 @@ def test_a_variant_changes_one_thing(variant: str, changes: set[str], task: str)
     assert tested['datasets']['val'].get('audio') == varied['datasets']['val'].get('audio')
 
 
+def test_two_stages_are_a_schedule() -> None:
+    one, two = load('small/train_gavn_deblur'), load('small/train_gavn_deblur_two_stage')
+    assert differences(one, two) == {'name', 'method', 'train.phases'}
+    phases = [Schedule(options['train']['phases'], -1).phases for options in (one, two)]
+    assert phases[0][-1].end == phases[1][-1].end
+    assert [phase.temporal_only for phase in phases[1]] == [True, False, False]
+    assert load('small/test_gavn_deblur_two_stage')['network_g'] == one['network_g']
+
+
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('method', ('gavn', *PEERS))
 def test_tests_take_whole_clips_and_the_networks_that_were_trained(method: str, task: str) -> None:

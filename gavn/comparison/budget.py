@@ -72,7 +72,8 @@ def divided(total: int, shares: Sequence[int]) -> list[int]:
 def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
     """Training options of `total` iterations, in which everything has the share that it had.
 
-    Phases, warm-up, validations and checkpoints keep their places in the schedule; learning rates stay.
+    Phases, warm-up, validations, checkpoints and the length of the average over weights keep their places in
+    the schedule; learning rates stay.
 
     Args:
         options: of an option file, its phases given in iterations. Not changed.
@@ -86,6 +87,8 @@ def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
     train = {**train, 'phases': phases}
     if train.get('warmup_iter', -1) > 0:
         train['warmup_iter'] = max(1, round(train['warmup_iter'] * factor))
+    if train.get('ema_decay', 0) > 0:  # averages over 1 / (1 - decay) iterations
+        train['ema_decay'] = max(0.0, 1 - (1 - train['ema_decay']) / factor)
     result = {**options, 'train': train}
     for section, key in FREQUENCIES:
         if (result.get(section) or {}).get(key):
