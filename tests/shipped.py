@@ -13,6 +13,8 @@ from gavn.utils.option_file import read_options
 OPTIONS = Path(__file__).resolve().parents[1] / 'options'
 FILES = sorted(path for path in OPTIONS.rglob('*.yml') if path.parent.name != 'base')  # those are parts
 TASKS = {'car': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
+LEVELS = {'car': ('car_crf35', 'car_crf40', 'car_crf45'), 'deblur': ('blur_k17', 'blur_k21', 'blur_k25'),
+          'sr': ('sr_x2', 'sr_x4', 'sr_x8')}
 PEERS = ('dbpn', 'edvr', 'basicvsrpp', 'davdnet', 'vrt')
 METHODS = {'gavn': None, 'dbpn': 'DBPN', 'edvr': 'EDVR', 'edvr_l': 'EDVR-L', 'basicvsrpp': 'BasicVSR++',
            'davdnet': 'DAVD-Net (ours)', 'vrt': 'VRT'}

@@ -208,7 +208,7 @@ def test_changed_options(place, run, tmp_path):
     file = options / 'train_gavn_deblur.yml'
     file.write_text(file.read_text().replace('ema_decay: 0.9', 'ema_decay: 0.95'))
     code, said = run(options=options)
-    assert code == 2 and 'train.ema_decay: 0.9 -> 0.95' in said and '--fresh' in said
+    assert code == 2 and 'train.ema_decay: 0.98833' in said and '--fresh' in said
     assert run('--fresh', 'gavn', options=options)[0] == 0
     out = tmp_path / 'out'
     assert [line.split()[0] for line in starts(out, 'gavn')] == ['0'] and len(starts(out, 'edvr')) == 1
@@ -316,6 +316,15 @@ def test_a_method_that_cannot_be_timed(run, tmp_path):
     assert '## Not done' in (tmp_path / 'out/README.md').read_text()
 
 
+@pytest.mark.parametrize('first', [['gavn'], ['gavn', 'gavn_quiet']])
+def test_other_sound_gets_as_many_iterations(run, tmp_path, first):
+    say(tmp_path, {'_gavn': {}, '_gavn_quiet': {}, 'gavn_quiet': {'fail': True}, 'gavn': {'seconds': .01}})
+    assert run(budget='0.01min', methods=first)[0] == 0
+    assert run(budget='0.01min', methods=['gavn', 'gavn_quiet'])[0] == 0
+    shares = read_plan(tmp_path / 'out').shares
+    assert shares['gavn'] == shares['gavn_quiet'] and (tmp_path / 'out/results/gavn_quiet_val.csv').exists()
+
+
 # ---- detectors, sound, sizes
 
 @pytest.mark.parametrize('budget', ['6it', '0.01min'])
@@ -360,7 +369,7 @@ def test_what_cannot_be_is_told_before_anything_is_trained(place, run, tmp_path)
         return said
 
     said = told(methods=['gavn', 'vrt'])
-    assert 'train_vrt_deblur.yml does not exist' in said and 'edvr, gavn, pfld' in said
+    assert 'train_vrt_deblur.yml does not exist' in said and 'edvr, gavn, gavn_quiet, pfld' in said
     assert 'neither minutes' in told(budget='5')
     assert "'tpu'" in told('--device', 'tpu') and 'there is no device cuda:9' in told('--device', 'cuda:9')
     said = told('--data', str(tmp_path / 'none'))

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from shipped import FILES, METHODS, OPTIONS, PEERS, TASKS, build, differences, load, name_of, parameters
+from shipped import (
+    FILES,
+    LEVELS,
+    METHODS,
+    OPTIONS,
+    PEERS,
+    TASKS,
+    build,
+    differences,
+    load,
+    name_of,
+    parameters,
+)
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of, network_inputs
@@ -22,8 +34,6 @@ from gavn.utils.option_file import read_options
 
 ITERATIONS = 680_000
 OTHERS = tuple(method for method in METHODS if method != 'gavn')
-LEVELS = {'car': ('car_crf35', 'car_crf40', 'car_crf45'), 'deblur': ('blur_k17', 'blur_k21', 'blur_k25'),
-          'sr': ('sr_x2', 'sr_x4', 'sr_x8')}
 # what the methods' own part of an option file may be
 OWN = ('name', 'method', 'model_type', 'network_g.', 'network_l.', 'network_inputs', 'path.', 'train.phases',
        'train.optim_g.', 'train.pixel_opt.', 'train.grad_clip', 'train.flow_lr_mul', 'train.dcn_lr_mul',

@@ -1,6 +1,6 @@
 """The small runs: every method of one size, on the same data, with the same schedule."""
 import pytest
-from shipped import FILES, METHODS, PEERS, TASKS, differences, load, name_of, parameters
+from shipped import FILES, LEVELS, METHODS, PEERS, TASKS, differences, load, name_of, parameters
 
 from gavn.models.schedule import Schedule
 
@@ -83,3 +83,13 @@ def test_tests_take_whole_clips_and_the_networks_that_were_trained(method: str, 
     assert test['path']['pretrain_network_g'] == f'experiments/{train["name"]}/models/net_g_latest.pth'
     assert test['path'].get('pretrain_network_l') == train.get('path', {}).get('pretrain_network_l')
     assert differences(test['datasets']['val'], train['datasets']['val']) == {'max_frames'}
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('method', ('gavn', *PEERS))
+def test_levels_differ_from_the_test_in_data_alone(method: str, task: str) -> None:
+    test, levels = load(f'small/test_{method}_{task}'), load(f'small/levels/test_{method}_{task}')
+    assert {key for key in differences(test, levels) if not key.startswith('datasets.')} == {'name'}
+    assert [section['degradation'] for section in levels['datasets'].values()] == list(LEVELS[task])
+    assert {(section['root'], section['split']) for section in levels['datasets'].values()} == {
+        ('datasets/many_speakers', 'val')}

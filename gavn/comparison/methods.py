@@ -83,6 +83,14 @@ class Method:
         """Whether the landmark detector runs for every frame."""
         return _detects(self.train)
 
+    @property
+    def work(self) -> dict[str, Any]:
+        """Training options that the cost of an iteration depends on; a variant with other sound has the same."""
+        data = {key: value for key, value in self.train['datasets']['train'].items() if key != 'audio'}
+        other = {key: value for key, value in self.train.items()
+                 if key not in ('name', 'method', 'path', 'datasets', 'val')}
+        return {**other, 'data': data}
+
     def tests(self, settings: Settings) -> Iterator[Test]:
         """Its tests: the plain one, and those with other sound."""
         yield Test(self.token, settings.file('test', self.token), self.test)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gavn.comparison import report
@@ -75,19 +75,32 @@ class _Comparison:
     def _share_out(self) -> None:
         """Gives every method that has none its share of the budget; one that cannot be timed has failed."""
         lacking = self.plan.lacking(self.methods)
-        seconds: Mapping[str, list[float]] = {}
-        if lacking and not self.plan.clips:
-            self._do(self._detector(), 1)
-            self._require_detector()
-            seconds, failed = calibrate(lacking, self.methods, self.settings, self.trainer, self.environment,
-                                        self.lock, self.say)
-            for token, reason in failed.items():
-                self.outcomes[f'train_{token}'] = Outcome('failed', reason=f'could not be timed: {reason}')
+        seconds = self._time(lacking) if lacking and not self.plan.clips else {}
         for method in lacking:
             if self.plan.clips or method.token in seconds:
                 self.plan.give(method, self.settings, seconds.get(method.token, ()))
                 self.say(f'{method.token}: {self.plan.shares[method.token].iterations:,} iterations')
         self.plan.write(self.settings.out)
+
+    def _time(self, lacking: Sequence[Method]) -> dict[str, list[float]]:
+        """Seconds of an iteration in each phase, of those that can be timed.
+
+        Methods that do the same work, as one with sound and one with silence, are timed once: what the clock
+        makes of them would give one of them more training.
+        """
+        self._do(self._detector(), 1)
+        self._require_detector()
+        patterns = {method.token: next(other for other in self.methods if other.work == method.work)
+                    for method in lacking}
+        known = {token: share.seconds for token, share in self.plan.shares.items()}
+        asked = {pattern.token: pattern for pattern in patterns.values() if pattern.token not in known}
+        timed, failed = calibrate(list(asked.values()), self.methods, self.settings, self.trainer,
+                                  self.environment, self.lock, self.say) if asked else ({}, {})
+        for token, pattern in patterns.items():
+            if reason := failed.get(pattern.token):
+                self.outcomes[f'train_{token}'] = Outcome('failed', reason=f'could not be timed: {reason}')
+        known |= timed
+        return {token: known[pattern.token] for token, pattern in patterns.items() if pattern.token in known}
 
     def _require_detector(self) -> None:
         """Raises CompareError if it could not be trained: without it some methods cannot be timed."""
