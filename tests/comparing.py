@@ -11,7 +11,7 @@ EDVR = {'type': 'EDVR', 'num_feat': 8, 'num_frame': 5, 'deformable_groups': 2, '
 
 
 def make_place(folder: Path) -> Path:
-    """Data and option files of gavn, also with silence, and of edvr, with half batches; returns the folder."""
+    """Data and option files of gavn, also with silence, and of edvr with half batches; returns the folder."""
     data, detector = tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
     gavn = tiny_run.options(data, detector, folder)
     gavn['logger']['save_checkpoint_freq'] = 1
@@ -35,8 +35,8 @@ def make_place(folder: Path) -> Path:
     quiet = {'method': 'quiet', 'datasets': {
         name: {**section, 'audio': 'zeros'} for name, section in gavn['datasets'].items()}}
     quiet_test = {**test, **quiet, 'datasets': {'val': quiet['datasets']['val']}}
-    files = {'train_gavn': gavn, 'test_gavn': test, 'train_edvr': edvr, 'test_edvr': tested, 'train_pfld': pfld,
-             'train_gavn_quiet': {**gavn, **quiet}, 'test_gavn_quiet': quiet_test}
+    files = {'train_gavn': gavn, 'test_gavn': test, 'train_edvr': edvr, 'test_edvr': tested,
+             'train_gavn_quiet': {**gavn, **quiet}, 'test_gavn_quiet': quiet_test, 'train_pfld': pfld}
     for name, options in files.items():
         tiny_run.write(options, folder / 'options' / f'{name}_deblur.yml')
     return folder

@@ -85,7 +85,7 @@ class Method:
 
     @property
     def work(self) -> dict[str, Any]:
-        """Training options that the cost of an iteration depends on; a variant with other sound has the same."""
+        """Training options that set the cost of an iteration; a variant with other sound has the same."""
         data = {key: value for key, value in self.train['datasets']['train'].items() if key != 'audio'}
         other = {key: value for key, value in self.train.items()
                  if key not in ('name', 'method', 'path', 'datasets', 'val')}
