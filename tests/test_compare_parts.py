@@ -91,6 +91,16 @@ def test_jobs_side_by_side(tmp_path, quick):
     assert {path.read_text() for path in (tmp_path / 'logs').iterdir()} == {'0\n', '1\n'}
 
 
+def test_inputs_are_not_read_again_while_jobs_wait(tmp_path, quick, monkeypatch):
+    (tmp_path / 'weights').touch()
+    read = []
+    monkeypatch.setattr(jobs, 'digest', lambda path: read.append(path) or 'digest')
+    code, inputs = 'import time; time.sleep(.3)', (tmp_path / 'weights',)
+    work = [python(code, name=f'job{i}', inputs=inputs) for i in range(3)]
+    assert {outcome.state for outcome in do(tmp_path, *work, parallel=1).values()} == {'done'}
+    assert len(read) < 20  # a look every 0.01 s would be a hundred
+
+
 def test_why_jobs_fail(tmp_path, quick):
     outcomes = do(
         tmp_path, python('print("CUDA out of memory"); exit(1)', name='memory'),

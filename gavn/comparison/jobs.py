@@ -174,10 +174,12 @@ class Runner:
         Interrupted, it stops its processes, records their time and raises KeyboardInterrupt on.
         """
         try:
-            while self._start_what_can() or self._running:
+            self._start_what_can()
+            while self._running:
                 self.show(self.outcomes)
                 time.sleep(_PAUSE)
-                self._take_in_what_ended()
+                if self._take_in_what_ended():
+                    self._start_what_can()
         finally:
             for name, (_, process) in self._running.items():
                 process.stop()
@@ -185,18 +187,17 @@ class Runner:
         self.show(self.outcomes)
         return self.outcomes
 
-    def _start_what_can(self) -> bool:
-        """Starts jobs while there is room; returns whether anything changed."""
-        before = {name: outcome.state for name, outcome in self.outcomes.items()}
-        for name, job in self.jobs.items():
-            if self.outcomes[name].state != 'waiting':
-                continue
+    def _start_what_can(self) -> None:
+        """Starts jobs while there is room, and those that wait for one which turns out to be done."""
+        waiting = [job for job in self.jobs.values() if self.outcomes[job.name].state == 'waiting']
+        for job in waiting:
             states = {need: self.outcomes[need].state for need in job.needs}
             if lost := [need for need, state in states.items() if state in ('failed', 'left out')]:
-                self.outcomes[name] = Outcome('left out', reason=f'{lost[0]} is missing')
+                self.outcomes[job.name] = Outcome('left out', reason=f'{lost[0]} is missing')
             elif all(state == 'done' for state in states.values()):
                 self._start(job)
-        return before != {name: outcome.state for name, outcome in self.outcomes.items()}
+        if any(self.outcomes[job.name].state not in ('waiting', 'running') for job in waiting):
+            self._start_what_can()
 
     def _start(self, job: Job) -> None:
         """Starts a job if it is not done and there is room for it."""
@@ -222,7 +223,9 @@ class Runner:
                 job.command, log_of(self.folder, job.name), self.environment(slot), self.place, self.lock)
             outcome.state = 'running'
 
-    def _take_in_what_ended(self) -> None:
+    def _take_in_what_ended(self) -> bool:
+        """Notes what became of processes that ended; returns whether there were any."""
+        before = len(self._running)
         for name, (_, process) in list(self._running.items()):
             status = process.poll()
             if status is None:
@@ -234,6 +237,7 @@ class Runner:
             outcome.state = 'done' if succeeded else 'failed'
             if not succeeded:
                 outcome.reason = f'{missing[0]} was not written' if status == 0 else process.last_words()
+        return len(self._running) < before
 
     def _record(self, name: str, state: str, seconds: float) -> None:
         outcome = self.outcomes[name]
