@@ -254,6 +254,8 @@ def test_methods_keep_their_colours():
     many = styles(['mine', 'EDVR', 'GAVN', 'DBPN', 'VRT', 'BasicVSR++', 'yours'])
     assert few['GAVN'] == many['GAVN'] and few['GAVN'] != few['mine']
     assert len({look['color'] for look in many.values()}) == 7
+    crowd = styles(['GAVN', 'EDVR', 'DBPN', 'VRT', 'BasicVSR++', 'DAVD-Net', 'a', 'b', 'c', 'd'])
+    assert len({tuple(look.values()) for look in crowd.values()}) == 10  # one colour is left for four of them
 
 
 @pytest.fixture

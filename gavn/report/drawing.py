@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ INPUT = {'color': '0.45', 'linestyle': '--', 'label': DEGRADED}  # the line of t
 # Colours that people with colour blindness tell apart (Okabe and Ito 2008).
 _COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 _MARKERS = 'osD^vPX'
+_DASHES = ('-', '--', ':', '-.')  # solid for the paper's methods
 _OF_METHODS = {'GAVN': 0, 'EDVR': 1, 'BasicVSR++': 2, 'DAVD-Net': 3, 'DAVD-Net (ours)': 3, 'VRT': 4,
                'DBPN': 5}
 
@@ -55,14 +55,18 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 
 def styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Colour and marker of each method's line, in the order of tables; those of the paper's never change."""
+    """Colour, marker and dashes of each method's line, in the order of tables; the paper's never change.
+
+    Others share what colours are left; those that share one have other dashes.
+    """
     names = in_order(methods)
-    free = cycle(place for place in range(len(_COLOURS) - 1, -1, -1)
-                 if place not in {_OF_METHODS.get(name) for name in names})
-    places = {name: _OF_METHODS[name] if name in _OF_METHODS else next(free, 0) for name in names}
-    return {name: {'color': _COLOURS[place], 'marker': _MARKERS[place]} for name, place in places.items()}
-
-
+    taken = {_OF_METHODS.get(name) for name in names}
+    free = [place for place in range(len(_COLOURS) - 1, -1, -1) if place not in taken] or [0]
+    others = [name for name in names if name not in _OF_METHODS]
+    looks = {name: (_OF_METHODS[name], 0) for name in names if name in _OF_METHODS}
+    looks |= {name: (free[i % len(free)], 1 + i // len(free)) for i, name in enumerate(others)}
+    return {name: {'color': _COLOURS[looks[name][0]], 'marker': _MARKERS[looks[name][0]],
+                   'linestyle': _DASHES[looks[name][1] % len(_DASHES)]} for name in names}
 
 
 def plain_axes(axes: Axes) -> None:
