@@ -90,9 +90,10 @@ class _Comparison:
         """
         self._do(self._detector(), 1)
         self._require_detector()
-        patterns = {method.token: next(other for other in self.methods if other.work == method.work)
-                    for method in lacking}
         known = {token: share.seconds for token, share in self.plan.shares.items()}
+        known_first = sorted(self.methods, key=lambda method: method.token not in known)
+        patterns = {method.token: next(other for other in known_first if other.work == method.work)
+                    for method in lacking}
         asked = {pattern.token: pattern for pattern in patterns.values() if pattern.token not in known}
         timed, failed = calibrate(list(asked.values()), self.methods, self.settings, self.trainer,
                                   self.environment, self.lock, self.say) if asked else ({}, {})
