@@ -61,7 +61,7 @@ def styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
     """
     names = in_order(methods)
     taken = {_OF_METHODS.get(name) for name in names}
-    free = [place for place in range(len(_COLOURS) - 1, -1, -1) if place not in taken] or [0]
+    free = [place for place in range(len(_COLOURS) - 1, -1, -1) if place not in taken]
     others = [name for name in names if name not in _OF_METHODS]
     looks = {name: (_OF_METHODS[name], 0) for name in names if name in _OF_METHODS}
     looks |= {name: (free[i % len(free)], 1 + i // len(free)) for i, name in enumerate(others)}
