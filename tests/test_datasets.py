@@ -85,6 +85,21 @@ def test_a_sample_holds_what_the_folder_does(root, gt_frames, first, count, back
     assert sample['region'].tolist() == [0, 0, 1, 1]
 
 
+def test_every_window_draws_one_of_several_layers(root):
+    data = training(root, degradation=['blur', 'gt'], use_hflip=False, gt_frames='all', manual_seed=1)
+    drawn = []
+    for n in range(40):
+        clip, start = place(data[n])
+        frames = {layer: to_tensor([picture(clip, start + i, layer) for i in range(7)])
+                  for layer in ('blur', 'gt')}
+        drawn += [layer for layer, window in frames.items() if torch.equal(data[n]['lq'], window)]
+    assert len(drawn) == 40 and 10 < drawn.count('gt') < 30
+    alone = training(root, use_hflip=False, gt_frames='all', manual_seed=1)
+    assert [data[n]['key'] for n in range(9)] == [alone[n]['key'] for n in range(9)]
+    with pytest.raises(ValueError, match='degradation names no layer'):
+        training(root, degradation=[])
+
+
 def test_windows_fill_each_clip_side_by_side_from_a_drawn_start(root, caplog):
     data = training(root)
     assert len(data) == 16 // 7 + 7 // 7

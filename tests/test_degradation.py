@@ -1,6 +1,7 @@
 """Compression, blur and low resolution: golden values, the references, one parameter per clip."""
 import json
 from collections import Counter
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from basicsr.utils.matlab_functions import imresize
 from skimage import data
 
 from gavn.data import degradation as D
+from gavn.data.mixture import Mixture
 from gavn.metrics import psnr, ssim
 
 
@@ -26,6 +28,12 @@ def pan(astronaut: np.ndarray) -> list[np.ndarray]:
     """A camera that moves smoothly over the photograph."""
     steps = [round(40 + 40 * np.sin(t / 8)) for t in range(40)]
     return [np.ascontiguousarray(astronaut[s:s + 224, 80 + s:304 + s]) for s in steps]
+
+
+def drawn(name: str, clip: str) -> int:
+    """The one parameter of a clip."""
+    value, = D.degradation(name).draw(clip).values()
+    return value
 
 
 @pytest.mark.parametrize(('kernel', 'decibels', 'similarity'), [
@@ -74,7 +82,7 @@ def test_antialiasing_removes_what_the_small_picture_cannot_hold() -> None:
     assert smooth[8:-8, 8:-8].std() < 10 < aliased[8:-8, 8:-8].std()
 
 
-@pytest.mark.parametrize('name', D.NAMES)
+@pytest.mark.parametrize('name', [*D.NAMES, 'mixed_v3'])
 @pytest.mark.parametrize('size', [(32, 48), (33, 47)])
 def test_every_damage_keeps_count_size_and_input(
     pan: list[np.ndarray], name: str, size: tuple[int, int],
@@ -88,30 +96,29 @@ def test_every_damage_keeps_count_size_and_input(
     assert json.loads(json.dumps(done))['layer'] == name
 
 
-@pytest.mark.parametrize('name', ['car', 'blur', 'sr'])
+@pytest.mark.parametrize('name', ['car', 'blur', 'sr', 'mixed'])
 def test_damage_is_repeatable(pan: list[np.ndarray], name: str) -> None:
     first, second = (D.degrade(pan[:6], name, 'a')[0] for _ in range(2))
     assert np.array_equal(first, second)
 
 
 def test_parameters_come_from_the_clip_name_for_good() -> None:
-    drawn = [D.degradation('blur').value(f'id{i:05d}/clip') for i in range(600)]
-    counts = Counter(drawn)
+    found = [drawn('blur', f'id{i:05d}/clip') for i in range(600)]
+    counts = Counter(found)
     assert sorted(counts) == [15, 17, 19, 21, 23, 25] and min(counts.values()) > 60
-    assert sorted({D.degradation('sr').value(str(i)) for i in range(100)}) == [2, 3, 4, 5, 6, 7, 8]
+    assert sorted({drawn('sr', str(i)) for i in range(100)}) == [2, 3, 4, 5, 6, 7, 8]
     # fixed once: another value here would silently make other data sets than the published ones
-    assert [D.degradation(name).value('id00012/abc') for name in ('blur', 'sr', 'car')] == [19, 2, 45]
+    assert [drawn(name, 'id00012/abc') for name in ('blur', 'sr', 'car')] == [19, 2, 45]
 
 
 def test_levels_and_aliases() -> None:
     assert D.degradation('car').layer == 'car_crf45' and D.degradation('deblur').layer == 'blur'
-    assert D.degradation('car_crf38').value('any') == 38
-    assert D.degradation('blur_k21').value('any') == 21 and D.degradation('sr_x8').value('any') == 8
+    assert drawn('car_crf38', 'any') == 38
+    assert drawn('blur_k21', 'any') == 21 and drawn('sr_x8', 'any') == 8
 
 
 def test_reducing_with_opencv_is_another_layer_with_the_same_factors(pan: list[np.ndarray]) -> None:
-    assert [D.degradation('sr_cv2').value(str(i)) for i in range(50)] == [
-        D.degradation('sr').value(str(i)) for i in range(50)]
+    assert [drawn('sr_cv2', str(i)) for i in range(50)] == [drawn('sr', str(i)) for i in range(50)]
     reduced = [D.degrade(pan[:1], name, 'a')[0][0] for name in ('sr_x4', 'sr_cv2_x4')]
     assert not np.array_equal(*reduced)
     assert np.array_equal(reduced[1], D.downscale(pan[:1], 4, 'cv2')[0])
@@ -120,9 +127,12 @@ def test_reducing_with_opencv_is_another_layer_with_the_same_factors(pan: list[n
 def test_records_say_what_made_them(clean: np.ndarray) -> None:
     assert D.degrade([clean], 'car', 'a')[1].keys() == {'layer', 'task', 'crf', 'av', 'libavcodec', 'x264'}
     assert D.degrade([clean], 'blur', 'a')[1].keys() == {'layer', 'task', 'kernel', 'opencv'}
+    done = D.degrade([clean], 'mixed', 'a')[1]
+    assert done.keys() == {'layer', 'task', 'opencv', 'av', 'libavcodec', 'x264'} | asdict(Mixture()).keys()
+    assert json.loads(json.dumps(done))['task'] == 'mixed'
 
 
-@pytest.mark.parametrize('name', ['cat', 'blur_k20', 'car_crf52', 'sr_x0', 'blur21'])
+@pytest.mark.parametrize('name', ['cat', 'blur_k20', 'car_crf52', 'sr_x0', 'blur21', 'mixed_4'])
 def test_unknown_names_are_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name}.*did you mean'):
         D.degradation(name)

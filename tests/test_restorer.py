@@ -202,3 +202,9 @@ def test_devices_and_dtypes():
         make(dtype='float8')
     frames = faces(2)
     assert np.array_equal(list(make(dtype='bfloat16').restore(frames)), frames)
+
+
+@pytest.mark.parametrize(('layers', 'task'), [('blur', 'blur'), (['mixed', 'mixed_v1', 'gt'], 'mixed')])
+def test_the_first_layer_of_the_training_data_names_the_task(layers, task):
+    options = {**FULL, 'datasets': {'train': {'degradation': layers}}}
+    assert Recipe.parse(options, 'o.yml').task == task

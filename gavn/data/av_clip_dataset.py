@@ -20,7 +20,7 @@ from gavn.utils.tensors import to_tensor
 from gavn.utils.windows import CONTEXT
 
 _logger = logging.getLogger('basicsr')  # asking basicsr for it would set it up too early
-_STARTS = 1  # marks the generator of a clip's first frame, apart from those of its windows
+_STARTS, _LAYER = 1, 2  # mark the generators of a clip's first frame and of a window's layer
 
 
 @DATASET_REGISTRY.register()
@@ -47,14 +47,15 @@ class AVClipDataset(Dataset):
     class Options:
         """Its section of the option file.
 
-        root: data set folder. split: train, val or test. degradation: layer of the input frames.
+        root: data set folder. split: train, val or test. degradation: layer of the input frames, or several
+        of which each window draws one; the first names the task, and gt among them means untouched.
         io_backend: {type: disk | lmdb | auto}. num_frame: t. gt_frames: all, valid (t - 4) or center (1).
         crop_size: side of a square crop in pixels, null for full frames. use_hflip: mirror half the samples.
         audio: true, zeros (digital silence) or shuffled (another clip's). manual_seed: of every draw.
         """
 
         root: str
-        degradation: str
+        degradation: str | list[str]
         split: Split = 'train'
         io_backend: Backend = field(default_factory=Backend)
         num_frame: int = 7
@@ -63,6 +64,12 @@ class AVClipDataset(Dataset):
         use_hflip: bool = True
         audio: Audio = True
         manual_seed: int = 0
+
+        def layers(self) -> list[str]:
+            """Where the input frames may come from."""
+            if not self.degradation:
+                raise ValueError('degradation names no layer')
+            return [self.degradation] if isinstance(self.degradation, str) else self.degradation
 
         def outputs(self) -> slice:
             """Which of the window's frames have ground truth."""
@@ -81,7 +88,7 @@ class AVClipDataset(Dataset):
         root, backend = self.options.root, self.options.io_backend.type
         self.entries = self._long_enough(read_meta(root, self.options.split))
         self._check_crop()
-        self.lq = ClipStore(root, self.options.degradation, backend)
+        self.lq = [ClipStore(root, layer, backend) for layer in self.options.layers()]
         self.gt = ClipStore(root, 'gt', backend)
         self.landmarks = ClipStore(root, 'landmarks', backend)
         self.sound = Sound.open(root, backend, self.entries, self.options.audio)
@@ -104,7 +111,8 @@ class AVClipDataset(Dataset):
         outputs = frames[self.outputs]
         mirrored = self.options.use_hflip and draw.random() < 0.5
         step = -1 if mirrored else 1
-        lq = [self.lq.frame(entry.clip, n)[:, ::step] for n in frames]
+        degraded = self._layer(epoch, i)
+        lq = [degraded.frame(entry.clip, n)[:, ::step] for n in frames]
         gt = [self.gt.frame(entry.clip, n)[:, ::step] for n in outputs]
         points = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]
         points = torch.from_numpy(landmarks.to_unit(points, width=entry.shape[1], height=entry.shape[0]))
@@ -125,6 +133,11 @@ class AVClipDataset(Dataset):
         entry, first, length = self.entries[number], int(self.first[number]), self.options.num_frame
         draw = np.random.default_rng([self.options.manual_seed, epoch, first, _STARTS])
         return entry, int(draw.integers(entry.n_frames % length + 1)) + (i - first) * length
+
+    def _layer(self, epoch: int, i: int) -> ClipStore:
+        """Where window i takes its input from."""
+        draw = np.random.default_rng([self.options.manual_seed, epoch, i, _LAYER])
+        return self.lq[draw.integers(len(self.lq))]
 
     def _crop(self, shape: tuple[int, int, int], draw: np.random.Generator
               ) -> tuple[tuple[slice, slice], Tensor]:

@@ -1,19 +1,21 @@
-"""The three kinds of damage that GAVN undoes: compression artefacts, blur and low resolution.
+"""The damage that GAVN undoes: compression artefacts, blur, low resolution, and mixtures of them.
 
 Pure functions of uint8 BGR pictures (h, w, 3); what comes out has the size of what went in. A clip is
-damaged with one parameter throughout, drawn from its name, so that the same data set is made everywhere
+damaged in one way throughout, drawn from its name, so that the same data set is made everywhere
 and a network cannot compare a strongly damaged frame with its weakly damaged neighbour.
 """
 import difflib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import cv2
 import numpy as np
 
+from gavn.data.mixture import Mixture
 from gavn.utils.media import compress, encoder_versions
 
 Frames = Sequence[np.ndarray]
@@ -89,21 +91,32 @@ def _matlab_8bit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Degradation:
-    """A kind of damage: its task, the layer of the data set it makes, and the values of its one parameter.
+    """A kind of damage: its task, the layer of the data set it makes, and how clips are damaged.
 
-    `layer` is the canonical name. Where there are several values, each clip gets one of them, for good.
+    Attributes:
+        layer: the canonical name.
+        task: car, deblur, sr or mixed.
+        draw: a clip's parameters by name, a function of the clip's name alone, the same on every machine.
+        damage: takes a clip and these parameters.
     """
 
     layer: str
     task: str
-    parameter: str
-    values: tuple[int, ...]
-    damage: Callable[[Frames, int], list[np.ndarray]]
+    draw: Callable[[str], dict[str, Any]]
+    damage: Callable[..., list[np.ndarray]]
 
-    def value(self, clip_id: str) -> int:
-        """The clip's parameter: the same on every machine, a function of its name and the task alone."""
-        digest = hashlib.sha256(f'{clip_id}\n{self.task}'.encode()).digest()
-        return self.values[int.from_bytes(digest[:8], 'big') % len(self.values)]
+
+def _one_of(clip_id: str, task: str, parameter: str, values: Sequence[int]) -> dict[str, int]:
+    digest = hashlib.sha256(f'{clip_id}\n{task}'.encode()).digest()
+    return {parameter: values[int.from_bytes(digest[:8], 'big') % len(values)]}
+
+
+def _mixture(clip_id: str, layer: str) -> dict[str, Any]:
+    return asdict(Mixture.drawn(f'{clip_id}\n{layer}'))
+
+
+def _mixed(frames: Frames, **mixture: Any) -> list[np.ndarray]:
+    return Mixture(**mixture).apply(frames)
 
 
 # What a layer's name begins with: task, parameter, damage, allowed levels.
@@ -122,6 +135,7 @@ _DRAWN = {
     'sr_cv2': ('sr_cv2_x', _FACTORS),
 }
 _LEVEL = re.compile(rf'({"|".join(_KINDS)})(\d+)')
+_MIXED = re.compile(r'mixed(_v\d+)?')
 
 # What the paper's tables need: the mixed layers and the fixed levels of its table 2.
 NAMES = (
@@ -130,31 +144,36 @@ NAMES = (
 
 
 def degradation(name: str) -> Degradation:
-    """The damage called `car` (CRF 45), `blur` (kernel 15..25) or `sr` (factor 2..8), or one level.
+    """The damage called `car` (CRF 45), `blur` (kernel 15..25), `sr` (factor 2..8) or `mixed`, or one level.
 
     A level is named as `car_crf35`, `blur_k21` or `sr_x4`, any that the parameter allows. `sr_cv2` and
-    `sr_cv2_x4` are reduced by OpenCV, which aliases (see `downscale`).
+    `sr_cv2_x4` are reduced by OpenCV, which aliases (see `downscale`). `mixed_v1`, `mixed_v2` ... are as
+    `mixed`, each drawn anew (see `gavn.data.mixture`).
 
     Raises ValueError for any other name, with the nearest that exists.
     """
     layer = _ALIASES.get(name, name)
+    if _MIXED.fullmatch(layer):
+        return Degradation(layer, 'mixed', partial(_mixture, layer=layer), _mixed)
     level = _LEVEL.fullmatch(layer)
     kind, values = _DRAWN.get(layer) or ((level[1], (int(level[2]),)) if level else (None, ()))
     if kind is None or not set(values) <= set(_KINDS[kind][3]):
-        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES], 1, 0)[0]
+        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, 'mixed'], 1, 0)[0]
         raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
     task, parameter, damage, _ = _KINDS[kind]
-    return Degradation(layer, task, parameter, values, damage)
+    draw = partial(_one_of, task=task, parameter=parameter, values=values)
+    return Degradation(layer, task, draw, damage)
 
 
-def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], dict[str, int | str]]:
-    """Damages a whole clip (T pictures uint8 BGR (h, w, 3)) as `name` says, with the clip's own parameter.
+def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Damages a whole clip (T pictures uint8 BGR (h, w, 3)) as `name` says, with the clip's own parameters.
 
     Returns the damaged pictures and what was done, ready for JSON: layer, task, parameter, versions of
     the tools.
     """
     chosen = degradation(name)
-    value = chosen.value(clip_id)
-    tools = encoder_versions() if chosen.task == 'car' else {'opencv': cv2.__version__}
-    done = {'layer': chosen.layer, 'task': chosen.task, chosen.parameter: value, **tools}
-    return chosen.damage(frames, value), done
+    drawn = chosen.draw(clip_id)
+    tools = {} if chosen.task == 'car' else {'opencv': cv2.__version__}
+    if chosen.task in ('car', 'mixed'):
+        tools |= encoder_versions()
+    return chosen.damage(frames, **drawn), {'layer': chosen.layer, 'task': chosen.task, **drawn, **tools}

@@ -17,6 +17,7 @@ from gavn.models.training import check_windows, warn_of_untrained_flow
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
 from gavn.utils.option_file import OptionError, building
+from gavn.utils.option_sections import task_of
 
 
 @MODEL_REGISTRY.register()
@@ -134,7 +135,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
         networks = {'network_g': self._released()}
         if self.net_l is not None:
             networks['network_l'] = self.opt['network_l'], self.net_l
-        meta = {'task': self.opt['datasets']['train'].get('degradation'),
+        meta = {'task': task_of(self.opt['datasets']['train']),
                 'network_inputs': list(self.inputs), 'window': self.opt.get('window'),
                 'sources': {self.opt['name']: f'iteration {self.iteration}'},
                 **self.budget.notes(self.iteration)}

@@ -13,6 +13,7 @@ from torch import nn
 
 import gavn.archs  # noqa: F401  (registers the networks)
 from gavn.archs.inputs import NAMES
+from gavn.utils.option_sections import task_of
 
 GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in option files and bundles
 
@@ -59,7 +60,7 @@ class Recipe:
                 raise RestoreError(f'{where}: {name} names no type of network\n'
                                    'give the option file that trained the weights')
         training = (options.get('datasets') or {}).get('train') or {}
-        task = options.get('task', training.get('degradation'))
+        task = options.get('task', task_of(training))
         return cls(networks, inputs, options.get('window'), task)
 
     def build(self) -> dict[str, nn.Module]:

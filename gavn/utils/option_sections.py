@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,12 @@ def check_method(name: str) -> str:
         raise ValueError(f'{name!r} cannot name a method: give a name that is neither empty nor '
                          f'{" nor ".join(REFERENCES)}, which stand beside methods in results')
     return name
+
+
+def task_of(training: Mapping[str, Any]) -> str | None:
+    """The task of networks, by the section of their training data: its layer, or the first of its layers."""
+    layers = training.get('degradation')
+    return layers[0] if isinstance(layers, list) else layers
 
 
 @dataclass(frozen=True)
