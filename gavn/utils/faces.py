@@ -50,11 +50,15 @@ class Box:
         """Its middle (x, y)."""
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
-    def iou(self, other: Box) -> float:
-        """Intersection over union, in [0, 1]."""
+    def shared(self, other: Box) -> float:
+        """The area of the intersection, in square pixels."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
-        shared = max(width, 0) * max(height, 0)
+        return max(width, 0) * max(height, 0)
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, in [0, 1]."""
+        shared = self.shared(other)
         return shared / (self.area + other.area - shared)
 
     def scaled(self, factor: float) -> Box:

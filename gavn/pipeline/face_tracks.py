@@ -1,0 +1,192 @@
+"""What following faces through a video yields: where each is, which of them to take, all of it as text."""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where the main face is, frame by frame.
+
+    Attributes:
+        boxes: smoothed; None where there is no face.
+        segments: runs of frames in which one face is seen without a cut, in order.
+        size: (width, height) of the frames; regions are kept inside, None = they may reach beyond.
+    """
+
+    boxes: tuple[Box | None, ...]
+    segments: tuple[range, ...]
+    size: tuple[int, int] | None = None
+
+    @property
+    def longest(self) -> range:
+        """The longest segment."""
+        return max(self.segments, key=len)
+
+    @property
+    def coverage(self) -> float:
+        """The part of the frames that show the face, in [0, 1]."""
+        return sum(map(len, self.segments)) / len(self.boxes)
+
+    def region(self, index: int, margin: float = CROP_MARGIN) -> Box | None:
+        """The square to crop from frame `index`, None where there is no face."""
+        box = self.boxes[index]
+        return None if box is None else _region(box, self.size, margin)
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face from where it comes into sight to where it is lost, at the latest at a cut.
+
+    Attributes:
+        id: 0 for the face that fills most of the film (mean area times length), 1 for the next.
+        span: the frames that show it, without gaps.
+        boxes: smoothed, one for each frame of `span`.
+        score: the detector's, at the moment it was surest, in [0, 1].
+    """
+
+    id: int
+    span: range
+    boxes: tuple[Box, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Every face of a video, or those that were chosen of them.
+
+    Attributes:
+        faces: by id, lowest first.
+        count: frames of the video.
+        size: (width, height) of the frames.
+        cuts: the frames with which a new scene begins, the first of the video left out.
+    """
+
+    faces: tuple[Face, ...]
+    count: int
+    size: tuple[int, int]
+    cuts: tuple[int, ...] = ()
+
+    @cached_property
+    def _present(self) -> list[list[Face]]:
+        """The faces of each frame, by id."""
+        present: list[list[Face]] = [[] for _ in range(self.count)]
+        for face in self.faces:
+            for index in face.span:
+                present[index].append(face)
+        return present
+
+    @property
+    def coverage(self) -> float:
+        """The part of the frames that show a face, in [0, 1]."""
+        return sum(map(bool, self._present)) / self.count
+
+    def regions(self, index: int, margin: float = CROP_MARGIN) -> list[tuple[int, Box]]:
+        """The ids of the faces in frame `index` with the square to crop for each, inside the picture.
+
+        Squares of faces that stand close overlap. IndexError beyond the last frame.
+        """
+        return [(face.id, _region(face.boxes[index - face.span.start], self.size, margin))
+                for face in self._present[index]]
+
+    def to_json(self) -> str:
+        """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
+        faces = [{'id': face.id, 'start': face.span.start, 'score': face.score,
+                  'boxes': [(box.x0, box.y0, box.x1, box.y1) for box in face.boxes]} for face in self.faces]
+        return json.dumps({'count': self.count, 'size': self.size, 'cuts': self.cuts, 'faces': faces})
+
+    @classmethod
+    def from_json(cls, text: str) -> Faces:
+        """What `to_json` wrote. ValueError for any other text."""
+        try:
+            values = json.loads(text)
+            return cls(tuple(map(_face, values['faces'])), values['count'], tuple(values['size']),
+                       tuple(values['cuts']))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'these are no faces as they are written to JSON ({error!r})') from error
+
+
+def main_track(faces: Faces) -> Track:
+    """The main face as one track: that of most weight, and those that take over where it is absent."""
+    chosen = _main(faces)
+    boxes: list[Box | None] = [None] * faces.count
+    for face in chosen:
+        boxes[face.span.start:face.span.stop] = face.boxes
+    return Track(tuple(boxes), tuple(face.span for face in chosen), faces.size)
+
+
+def choose(faces: Faces, which: str) -> Faces:
+    """Those faces that `which` names, with the ids they have.
+
+    Args:
+        faces: what was found.
+        which: 'all', 'largest' (one at any time, those that `main_track` follows) or ids as in '0,2'.
+
+    Raises ValueError for anything else, and for an id that is not there.
+    """
+    if which == 'all':
+        return faces
+    ids = {face.id for face in _main(faces)} if which == 'largest' else _ids(which)
+    there = {face.id for face in faces.faces}
+    if missing := sorted(ids - there):
+        raise ValueError(f'no face {", ".join(map(str, missing))}; there is {_listed(sorted(there))}')
+    return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
+
+
+def fixed_box(box: Box, count: int, size: tuple[int, int]) -> Faces:
+    """One face that is said to be in the same place of every frame.
+
+    Args:
+        box: around the face, without margin, in pixels of the upright picture.
+        count: frames of the video, at least one.
+        size: (width, height) of the frames.
+
+    Raises ValueError for a box that is empty or not inside the picture.
+    """
+    width, height = size
+    if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
+        raise ValueError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is not '
+                         f'inside a picture of {width} x {height}')
+    return Faces((Face(0, range(count), (box,) * count, 1.),), count, size)
+
+
+def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
+    square = crop_box(box, margin)
+    return square if size is None else inside(square, *size)
+
+
+def _face(values: dict) -> Face:
+    boxes = tuple(Box(*corners) for corners in values['boxes'])
+    start = values['start']
+    return Face(values['id'], range(start, start + len(boxes)), boxes, values['score'])
+
+
+def _main(faces: Faces) -> list[Face]:
+    """Face by face from the heaviest, those that show where none before does; in order of time."""
+    free = [True] * faces.count
+    chosen = []
+    for face in faces.faces:
+        within = slice(face.span.start, face.span.stop)
+        if all(free[within]):
+            free[within] = [False] * len(face.span)
+            chosen.append(face)
+    return sorted(chosen, key=lambda face: face.span.start)
+
+
+def _ids(which: str) -> set[int]:
+    try:
+        return {int(part) for part in which.split(',')}
+    except ValueError:
+        raise ValueError(f"faces are 'all', 'largest' or ids such as '0,2', not {which!r}") from None
+
+
+def _listed(ids: Sequence[int]) -> str:
+    """Ids in words; many that follow each other as a range."""
+    if len(ids) > 1 and ids[-1] - ids[0] == len(ids) - 1:
+        return f'{ids[0]} to {ids[-1]}'
+    return ', '.join(map(str, ids)) or 'none'
