@@ -14,7 +14,8 @@ from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import Device, Instrument, instrument, instruments
 from gavn.metrics.results_file import BETWEEN_NOTES, MEAN, STD, Row, RunInfo, check_names
 from gavn.metrics.table import COLUMNS, METRICS, STANDARD, Column
-from gavn.pipeline.face_tracker import NoFace, Track, track_faces
+from gavn.pipeline.face_tracker import NoFace, track_faces
+from gavn.pipeline.face_tracks import Track
 from gavn.utils.audio import SAMPLE_RATE
 from gavn.utils.faces import crop
 from gavn.utils.media import Frame

@@ -30,7 +30,8 @@ from gavn.data.clip_store import pack
 from gavn.data.preparation import Preparation, Rejected
 from gavn.data.sources import Source, from_csv, voxceleb_splits
 from gavn.data.teacher import TEACHERS, FaceUnclear, TeacherError
-from gavn.pipeline.face_tracker import NoFace, RetinaFace, track_faces
+from gavn.pipeline.face_detector import RetinaFace
+from gavn.pipeline.face_tracker import NoFace, track_faces
 from gavn.utils.faces import CROP_SIZE
 from gavn.utils.media import MediaError
 

@@ -3,35 +3,12 @@ import weakref
 import cv2
 import numpy as np
 import pytest
+from drawn_faces import Detector, H, W, at, frame, near
 
-from gavn.pipeline.face_tracker import MAX_GAP, NoFace, RetinaFace, Track, smooth, track_faces
+from gavn.pipeline.face_detector import RetinaFace
+from gavn.pipeline.face_tracker import MAX_GAP, NoFace, smooth, track_faces
+from gavn.pipeline.face_tracks import Track
 from gavn.utils.faces import Box, crop_box
-
-H, W = 120, 160
-
-
-def frame(*faces: Box, grey: int = 60) -> np.ndarray:
-    """A dark picture with a bright rectangle per face."""
-    image = np.full((H, W, 3), grey, np.uint8)
-    for box in faces:
-        image[int(box.y0):int(box.y1), int(box.x0):int(box.x1)] = 254
-    return image
-
-
-class Detector:
-    """Finds the rectangles; counts what it was asked."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, image: np.ndarray) -> list[tuple[Box, float]]:
-        self.calls += 1
-        _, _, stats, _ = cv2.connectedComponentsWithStats((image[..., 0] > 200).astype(np.uint8))
-        return [(Box(x, y, x + w, y + h), 0.9999) for x, y, w, h, _ in stats[1:].tolist()]
-
-
-def at(x: float, y: float = 30, side: float = 40) -> Box:
-    return Box(x, y, x + side, y + side * 1.25)
 
 
 def test_a_still_face_costs_one_detection_in_five():
@@ -47,11 +24,6 @@ def test_regions_stay_inside_the_picture():
     assert near(track.region(3), Box(0, 50, 70, 120), 0.01)  # 1.4 * 50 pixels, moved up and to the right
     beyond = Track(track.boxes, track.segments)
     assert beyond.region(3) == crop_box(track.boxes[3]) and beyond.region(3).x0 < 0
-
-
-def near(box: Box, other: Box, tolerance: float) -> bool:
-    sides = ('x0', 'y0', 'x1', 'y1')
-    return max(abs(getattr(box, side) - getattr(other, side)) for side in sides) <= tolerance
 
 
 def test_a_moving_face_is_followed_between_detections():

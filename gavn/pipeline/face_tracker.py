@@ -24,7 +24,7 @@ from gavn.pipeline.face_tracks import Face, Faces, Track, main_track
 from gavn.utils.faces import Box
 
 MAX_GAP = 5  # frames without a detection that a path outlives
-ENOUGH = 3  # detections of a face to believe in, unless its scene has fewer
+SHORTEST = 10  # frames that a face must be followed for, unless its scene is shorter
 _SAME_FACE = 0.3  # overlap of a face with itself a few frames later
 _SAME_PLACE = 0.5  # overlap that leaves nothing to look for in between
 _ONE_IN_OTHER = 0.6  # part of the smaller box; two heads that touch share less
@@ -83,8 +83,8 @@ def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, e
 
     Faces are looked for on every `every`-th frame, and on all in between where the two do not agree. A gap of
     up to MAX_GAP frames is bridged by interpolation; after a longer one, and at a cut, what comes is another
-    face. A face counts if the detector is SURE of it once and finds it ENOUGH times, or each time it looks in
-    a scene that is shorter. Where it finds two in one place, the one of less weight is left out.
+    face. A face counts if the detector is SURE of it once and it is followed for SHORTEST frames, or all of a
+    scene that is shorter. Of two that are found in one place the one of less weight is left out.
 
     Args:
         frames: uint8 BGR pictures (h, w, 3) of one size; read once, a handful is kept.
@@ -143,7 +143,7 @@ def smooth(corners: np.ndarray) -> list[Box]:
 class _Scene:
     """What is seen from one cut to the next."""
 
-    looks: int = 0  # frames that the detector saw
+    length: int = 0  # frames
     paths: list[_Path] = field(default_factory=list)
 
     def sure(self) -> list[_Path]:
@@ -151,8 +151,8 @@ class _Scene:
 
     def believable(self, min_face: float) -> list[_Path]:
         """Paths of faces without chance finds, nor any face twice."""
-        enough = min(ENOUGH, self.looks)
-        paths = [path for path in self.sure() if len(path.frames) >= enough and path.height >= min_face]
+        enough = min(SHORTEST, self.length)
+        paths = [path for path in self.sure() if len(path.span) >= enough and path.height >= min_face]
         kept: list[_Path] = []
         for path in sorted(paths, key=lambda path: path.weight, reverse=True):
             if not any(path.doubles(other) for other in kept):
@@ -192,6 +192,7 @@ class _Walk:
         self.size = image.shape[1], image.shape[0]
         self.waiting.append((self.count, image))
         self.count += 1
+        self.scenes[-1].length += 1
         if self.seen is None or len(self.waiting) == self.every:
             self._look()
 
@@ -212,7 +213,6 @@ class _Walk:
         self.seen, self.waiting = now, []
 
     def _faces(self, image: np.ndarray) -> list[Detection]:
-        self.scenes[-1].looks += 1
         return [(box, score) for box, score in self.detect(image) if box.height >= self.min_face]
 
     def _follow(self, index: int, faces: Sequence[Detection]) -> None:

@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+from drawn_faces import near
+
+from gavn.pipeline.face_tracks import Face, Faces, choose, fixed_box, main_track
+from gavn.utils.faces import Box, crop_box, inside
+
+SIZE = (640, 360)
+
+
+def face(id: int, start: int, stop: int, x: float = 100) -> Face:
+    boxes = tuple(Box(x + i / 3, 100, x + 60 + i / 3, 180.1) for i in range(start, stop))
+    return Face(id, range(start, stop), boxes, 0.999)
+
+
+FOUND = Faces((face(0, 0, 30), face(1, 10, 40, x=150), face(2, 34, 40), face(4, 45, 50)), 60, SIZE, (34,))
+
+
+def ids(faces: Faces) -> list[int]:
+    return [face.id for face in faces.faces]
+
+
+def test_regions_of_a_frame():
+    [(id, square)] = FOUND.regions(5)
+    assert id == 0 and near(square, crop_box(FOUND.faces[0].boxes[5]), 1e-9)
+    assert [id for id, _ in FOUND.regions(10)] == [0, 1] and [id for id, _ in FOUND.regions(34)] == [1, 2]
+    [(id, square)] = FOUND.regions(30)
+    assert id == 1 and near(square, crop_box(FOUND.faces[1].boxes[20]), 1e-9)
+    assert FOUND.regions(42) == [] and FOUND.regions(59) == []
+    assert FOUND.coverage == pytest.approx(45 / 60)
+    with pytest.raises(IndexError):
+        FOUND.regions(60)
+    edge = fixed_box(Box(600, 300, 640, 360), 3, SIZE)
+    assert edge.regions(2) == [(0, inside(crop_box(Box(600, 300, 640, 360)), *SIZE))]
+    [(_, narrow)] = edge.regions(2, margin=0)
+    assert narrow.width == pytest.approx(60)
+
+
+def test_the_main_track_is_one_face_at_any_time():
+    track = main_track(FOUND)
+    assert track.segments == (range(30), range(34, 40), range(45, 50)) and track.size == SIZE
+    assert track.boxes[34] == FOUND.faces[2].boxes[0] and track.boxes[30:34] == (None,) * 4
+    assert all((0, track.region(index)) in FOUND.regions(index) for index in range(30))
+
+
+def test_choosing():
+    assert choose(FOUND, 'all') is FOUND
+    assert ids(choose(FOUND, 'largest')) == [0, 2, 4]
+    assert main_track(choose(FOUND, 'largest')) == main_track(FOUND)
+    chosen = choose(FOUND, '4, 1')
+    assert ids(chosen) == [1, 4] and (chosen.count, chosen.cuts, chosen.size) == (60, (34,), SIZE)
+    assert chosen.regions(5) == [] and [id for id, _ in chosen.regions(12)] == [1]
+
+
+@pytest.mark.parametrize(('which', 'words'), [
+    ('3', 'no face 3; there is 0, 1, 2, 4'), ('0,-1,9', 'no face -1, 9'),
+    ('both', "'all', 'largest' or ids such as '0,2', not 'both'"), ('', "not ''"), ('1,', "not '1,'")])
+def test_what_is_not_there_cannot_be_chosen(which, words):
+    with pytest.raises(ValueError, match=words):
+        choose(FOUND, which)
+
+
+def test_many_ids_are_told_as_a_range():
+    many = Faces(tuple(face(i, 0, 2) for i in range(9)), 2, SIZE)
+    with pytest.raises(ValueError, match='there is 0 to 8'):
+        choose(many, '9')
+
+
+def test_a_fixed_box_is_in_every_frame():
+    box = Box(100, 100, 160, 190)
+    faces = fixed_box(box, 7, SIZE)
+    assert all(near(faces.regions(i)[0][1], crop_box(box), 1e-9) for i in range(7)) and faces.coverage == 1
+    assert main_track(faces).segments == (range(7),)
+
+
+@pytest.mark.parametrize('box', [Box(-1, 0, 50, 50), Box(600, 10, 641, 50), Box(10, 300, 60, 361),
+                                 Box(50, 10, 50, 40), Box(10, 40, 50, 30)])
+def test_a_fixed_box_lies_in_the_picture(box):
+    with pytest.raises(ValueError, match='not inside a picture of 640 x 360'):
+        fixed_box(box, 7, SIZE)
+
+
+def test_to_json_and_back_is_exact():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 300, (25, 2))
+    boxes = tuple(Box(x, y, x + 1 / 3, y + 1e-9) for x, y in corners.tolist())
+    faces = Faces((Face(0, range(3, 28), boxes, 0.1 + 0.2), face(2, 0, 5)), 30, SIZE, (3, 28))
+    again = Faces.from_json(faces.to_json())
+    assert again == faces and again.to_json() == faces.to_json() and again.regions(4) == faces.regions(4)
+    json.loads(faces.to_json(), parse_constant=pytest.fail)  # no NaN or Infinity, which are not JSON
+
+
+@pytest.mark.parametrize('text', ['', '{}', '[]', '{"count": 3, "size": null, "cuts": [], "faces": []}',
+                                  '{"count": 3, "size": [4, 4], "cuts": [], "faces": [[]]}'])
+def test_other_json_is_no_faces(text):
+    with pytest.raises(ValueError):
+        Faces.from_json(text)

@@ -1,0 +1,102 @@
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+from drawn_faces import Detector, H, W, at, frame, near
+
+from gavn.pipeline.face_detector import Detection, RetinaFace, detector_side, smallest_face
+from gavn.pipeline.face_tracker import SHORTEST, NoFace, follow_faces, track_faces
+from gavn.pipeline.face_tracks import main_track
+from gavn.utils.faces import Box
+
+LEFT, RIGHT = at(10, side=36), at(100, side=44)
+
+
+def spans(frames: Sequence[np.ndarray]) -> list[range]:
+    return [face.span for face in follow_faces(frames, Detector()).faces]
+
+
+def test_all_faces_are_followed_the_largest_comes_first():
+    faces = follow_faces([frame(LEFT, RIGHT)] * 30, Detector())
+    assert [face.id for face in faces.faces] == [0, 1] and (faces.count, faces.size) == (30, (W, H))
+    assert all(len(face.boxes) == 30 and face.score == 0.9999 for face in faces.faces)
+    assert near(faces.faces[0].boxes[12], RIGHT, 0.01) and near(faces.faces[1].boxes[12], LEFT, 0.01)
+    assert spans([frame(LEFT, RIGHT)] * 10 + [frame(LEFT)] * 20) == [range(30), range(10)]
+
+
+def test_faces_of_a_later_scene_are_others():
+    frames = [frame(LEFT, RIGHT)] * 20 + [frame(LEFT, grey=150)] * 25
+    faces = follow_faces(frames, Detector())
+    assert faces.cuts == (20,)
+    assert [face.span for face in faces.faces] == [range(20), range(20, 45), range(20)]
+
+
+def test_the_main_track_is_picked_from_the_same_walk():
+    frames = ([frame(LEFT, RIGHT)] * 20 + [frame(LEFT)] * 30 + [frame()] * 9 + [frame(RIGHT)] * 12
+              + [frame(at(60), grey=150)] * 15)
+    track = track_faces(frames, Detector())
+    assert track == main_track(follow_faces(frames, Detector()))
+    assert track.segments == (range(50), range(59, 71), range(71, 86)) and None in track.boxes
+
+
+@pytest.mark.parametrize('length', [1, SHORTEST - 1, SHORTEST])
+def test_a_chance_find_is_no_face(length):
+    frames = [frame(LEFT)] * 10 + [frame(LEFT, RIGHT)] * length + [frame(LEFT)] * 12
+    believed = [range(10, 10 + length)] if length >= SHORTEST else []
+    assert spans(frames) == [range(22 + length), *believed]
+    alone = [frame()] * 10 + [frame(RIGHT)] * length + [frame()] * 9
+    assert track_faces(alone, Detector()).segments == (range(10, 10 + length),)
+
+
+def test_a_scene_may_be_shorter():
+    frames = [frame(RIGHT)] * 20 + [frame(LEFT, grey=150)] * 2 + [frame(RIGHT)] * 20
+    assert sorted(spans(frames), key=min) == [range(20), range(20, 22), range(22, 42)]
+
+
+def test_a_face_is_not_taken_twice():
+    def twice(image: np.ndarray) -> list[Detection]:
+        found = Detector()(image)
+        return found + [(Box(box.x0, box.y0, box.x1, box.y1 - 12), 0.98) for box, _ in found]
+
+    faces = follow_faces([frame(LEFT, RIGHT)] * 20, twice)
+    assert len(faces.faces) == 2 and near(faces.faces[0].boxes[5], RIGHT, 0.01)
+    touching = follow_faces([frame(at(40))] * 20, lambda _: [(at(40), 0.99), (at(62, 40), 0.98)])
+    assert len(touching.faces) == 2
+
+
+def test_heights_may_fall_below_the_smallest_for_a_while():
+    wavering = [frame(Box(40, 30, 70, 30 + (34 if i % 7 else 28))) for i in range(40)]
+    assert spans(wavering) == [range(40)]
+    with pytest.raises(NoFace, match='32 pixels'):
+        follow_faces([frame(Box(40, 30, 70, 61))] * 40, Detector())
+    assert follow_faces([frame(Box(40, 30, 70, 61))] * 40, Detector(), min_face=30).faces
+
+
+def test_no_face_in_no_frames():
+    with pytest.raises(NoFace, match='no frame'):
+        follow_faces([], Detector())
+
+
+@pytest.mark.parametrize(('size', 'smallest'), [
+    ((224, 224), 32), ((1280, 720), 32), ((1920, 1080), 48), ((1080, 1920), 48), ((3840, 2160), 96)])
+def test_large_pictures_have_large_faces(size, smallest):
+    assert smallest_face(size) == smallest
+    assert detector_side(size, smallest) == (480 if max(size) < 1000 else 1280)
+
+
+def test_pictures_are_reduced_as_far_as_the_smallest_face_allows():
+    assert detector_side((1920, 1080), 64) == 960 and detector_side((1920, 1080), 500) == 480
+    assert detector_side((3840, 2160), 10) == 1920
+
+
+def test_a_small_face_in_a_large_picture_is_found():
+    data = pytest.importorskip('skimage.data')
+    pytest.importorskip('retinaface')
+    photo = cv2.resize(data.astronaut()[..., ::-1], (200, 200), interpolation=cv2.INTER_AREA)
+    large = np.full((1080, 1920, 3), 90, np.uint8)
+    large[500:700, 900:1100] = photo
+    faces = follow_faces([large], min_face=40)
+    assert [face.span for face in faces.faces] == [range(1)]
+    assert faces.faces[0].boxes[0].iou(Box(968, 524, 1008, 575)) > 0.6
+    assert not RetinaFace(threads=1)(large)
