@@ -65,6 +65,13 @@ def test_a_face_is_not_taken_twice():
     assert len(touching.faces) == 2
 
 
+def test_a_face_that_goes_on_from_a_double_is_kept():
+    small, large = at(40, side=24), at(40, side=60)
+    seen = iter([[large]] * 10 + [[large, small]] * 2 + [[small]] * 30)
+    faces = follow_faces([frame()] * 42, lambda _: [(box, 0.99) for box in next(seen)], every=1, min_face=20)
+    assert sorted((face.span for face in faces.faces), key=min) == [range(12), range(10, 42)]
+
+
 def test_heights_may_fall_below_the_smallest_for_a_while():
     wavering = [frame(Box(40, 30, 70, 30 + (34 if i % 7 else 28))) for i in range(40)]
     assert spans(wavering) == [range(40)]

@@ -65,11 +65,11 @@ class _Path:
         return float(np.mean([box.area for box in self.boxes])) * len(self.span)
 
     def doubles(self, other: _Path) -> bool:
-        """Whether it is the same face once more: where both are seen, one box nearly holds the other."""
+        """Whether it is the same face once more: mostly seen with the other, one box nearly in the other."""
         there = dict(zip(other.frames, other.boxes, strict=True))
         held = [box.shared(there[index]) / min(box.area, there[index].area)
                 for index, box in zip(self.frames, self.boxes, strict=True) if index in there]
-        return bool(held) and float(np.mean(held)) >= _ONE_IN_OTHER
+        return 2 * len(held) > len(self.frames) and float(np.mean(held)) >= _ONE_IN_OTHER
 
     def filled(self) -> np.ndarray:
         """Corners (len(span), 4), interpolated between detections."""
