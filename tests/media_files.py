@@ -1,12 +1,14 @@
 """Small video files with known pictures, time stamps and sound, and what the tests of media read of them."""
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
 
-from gavn.utils.media import RemuxWriter, probe, read_frames
+from gavn.utils.media import PieceWriter, join, probe, read_frames
 
 VARIABLE = (0, 1001, 2002, 4100, 4101, 9000, 9500, 12012, 13013, 20000)  # time stamps in 1 / 30000 s
 BASE = Fraction(1, 30000)
@@ -58,10 +60,16 @@ def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
                 for packet in container.demux(stream) if packet.size]
 
 
-def remux(source: Path, target: Path, **options: object) -> Path:
-    with RemuxWriter(target, source, **({'crf': 10, 'preset': 'ultrafast'} | options)) as writer:
-        for frame in read_frames(source):
-            writer.write(frame.image, frame.pts)
+def remux(source: Path, target: Path, cuts: Sequence[int] = (), **options: object) -> Path:
+    """The source encoded anew, in pieces that begin at frame 0 and at `cuts`, and joined."""
+    pieces, info, frames = [], probe(source), list(read_frames(source))
+    with TemporaryDirectory() as folder:
+        for begin, end in pairwise([0, *cuts, len(frames)]):
+            pieces.append(Path(folder) / f'{begin}.nut')
+            with PieceWriter(pieces[-1], info, **({'crf': 10, 'preset': 'ultrafast'} | options)) as writer:
+                for frame in frames[begin:end]:
+                    writer.write(frame.picture, frame.pts)
+        join(target, pieces, source)
     return target
 
 

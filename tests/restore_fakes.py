@@ -14,6 +14,7 @@ from gavn.pipeline.recipe import Recipe
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.faces import Box
 from gavn.utils.media import VideoWriter
+from gavn.utils.media_picture import ToBGR
 from gavn.utils.windows import Layout
 
 
@@ -123,7 +124,7 @@ def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Resto
 
 
 class Recorder:
-    """Stands in for the writer: keeps the pictures before they are encoded."""
+    """Stands in for the writer: keeps the pictures, as they look, before they are encoded."""
 
     def __init__(self, *_) -> None:
         self.images, self.stamps = [], []
@@ -134,6 +135,6 @@ class Recorder:
     def __exit__(self, *_) -> None:
         pass
 
-    def write(self, image, pts) -> None:
-        self.images.append(image)
+    def write(self, picture, pts) -> None:
+        self.images.append(ToBGR()(picture))
         self.stamps.append(pts)

@@ -9,9 +9,10 @@ from gavn.utils.media import (
     EmptyVideo,
     MediaError,
     NoVideo,
-    RemuxWriter,
+    PieceWriter,
     UnreadableMedia,
     VideoWriter,
+    join,
     probe,
     read_audio,
     read_frames,
@@ -29,7 +30,7 @@ def test_unreadable_files_say_so(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         path.write_bytes(content)
     for read in (probe, lambda path: next(read_frames(path)), read_audio,
-                 lambda path: RemuxWriter(tmp_path / 'out.mp4', path).__enter__()):
+                 lambda path: join(tmp_path / 'out.mp4', [path], path)):
         with pytest.raises(UnreadableMedia, match=r'broken\.mp4'):
             read(path)
     assert left(tmp_path) == ([] if content is None else ['broken.mp4'])
@@ -62,9 +63,9 @@ def test_zero_frames_say_so(tmp_path: Path) -> None:
             read(path)
 
 
-def interrupted(writer: VideoWriter | RemuxWriter, *stamp: int) -> None:
+def interrupted(writer: VideoWriter | PieceWriter, *picture: object) -> None:
     with writer:
-        writer.write(pictures(1)[0], *stamp)
+        writer.write(*picture)
         raise KeyboardInterrupt
 
 
@@ -77,20 +78,24 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
         target.write_bytes(before)
     names = left(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        interrupted(VideoWriter(target, 64, 48, 25, audio=tone(1)))
+        interrupted(VideoWriter(target, 64, 48, 25, audio=tone(1)), pictures(1)[0])
     with pytest.raises(KeyboardInterrupt):
-        interrupted(RemuxWriter(target, source), 0)
-    with pytest.raises(EmptyVideo, match='no frame was written'), RemuxWriter(target, source):
+        interrupted(PieceWriter(target, probe(source)), next(read_frames(source)).picture, 0)
+    with pytest.raises(EmptyVideo, match='no frame was written'), PieceWriter(target, probe(source)):
         pass
     assert left(tmp_path) == names
     assert not before or target.read_bytes() == before
 
 
 def test_wrong_sizes_and_orders_are_refused(source: Path, tmp_path: Path) -> None:
-    target = tmp_path / 'a.mp4'
-    with pytest.raises(ValueError, match='time stamps must rise'), RemuxWriter(target, source) as writer:
-        writer.write(pictures(1)[0], 5)
-        writer.write(pictures(1)[0], 5)
+    target, like, picture = tmp_path / 'a.mp4', probe(source), next(read_frames(source)).picture
+    with pytest.raises(ValueError, match='time stamps must rise'), PieceWriter(target, like) as writer:
+        writer.write(picture, 5)
+        writer.write(picture, 5)
+    other = av.VideoFrame(32, 48, 'yuv420p')
+    with pytest.raises(ValueError, match='expected a picture'), PieceWriter(target, like) as writer:
+        writer.write(picture, 5)
+        writer.write(other, 6)
     with pytest.raises(ValueError, match='expected a uint8'), VideoWriter(target, 64, 48, 25) as writer:
         writer.write(pictures(1, 32, 48)[0])
     assert left(tmp_path) == ['source.mp4']

@@ -44,7 +44,7 @@ class Footage:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is None:
                 raise UnreadableMedia(f'{path} is not a readable picture; make it again or remove it')
-            yield Frame(image, index, index / FRAME_RATE, index)
+            yield Frame.of_image(image, index, index / FRAME_RATE, index)
 
     def sound(self) -> np.ndarray | None:
         """Int16 samples at 16 kHz from the first frame on; None for pictures and silent files."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, tee
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +19,17 @@ from gavn.pipeline.face_tracker import NoFace, Track, track_faces
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_of_blocks, mfcc_windows
 from gavn.utils.faces import Box, crop, feather_mask, paste, sides_on_edge
-from gavn.utils.media import Frame, RemuxWriter, VideoInfo, iter_audio, probe, read_frames, silent_blocks
+from gavn.utils.media import (
+    Frame,
+    PieceWriter,
+    VideoInfo,
+    changed,
+    iter_audio,
+    join,
+    probe,
+    read_frames,
+    silent_blocks,
+)
 
 PathLike = str | os.PathLike[str]
 
@@ -92,12 +103,16 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer, streng
     info = probe(source)
     track = _find_face(source, info, progress)
     story = _Story(restorer, _listen(source, info, report), strength)
-    with (RemuxWriter(target, source, crf, preset, codec) as writer,
-          _counted(read_frames(source), 'restoring', len(track.boxes), progress) as frames):
-        for frame, image, restored in story.frames(frames, track):
-            writer.write(image, frame.pts)
-            report.frames_out += 1
-            report.restored += restored
+    with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
+        piece = Path(folder) / 'piece.nut'
+        with (PieceWriter(piece, info, crf, preset, codec) as writer,
+              _counted(read_frames(source), 'restoring', len(track.boxes), progress) as frames):
+            for frame, image, restored in story.frames(frames, track):
+                difference = np.subtract(image, frame.image, dtype=np.float32)
+                writer.write(changed(frame, 0, 0, difference) if restored else frame.picture, frame.pts)
+                report.frames_out += 1
+                report.restored += restored
+        join(target, [piece], source)
     report.frames_in = len(track.boxes)
     report.passed_through = report.frames_out - report.restored
     report.seconds = time.monotonic() - started

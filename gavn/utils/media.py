@@ -1,12 +1,11 @@
 """The one door to video and sound files: everything that goes through PyAV is imported from here."""
+from gavn.utils.media_decode import EmptyVideo, MediaError, NoVideo, UnreadableMedia
+from gavn.utils.media_join import join
+from gavn.utils.media_picture import Frame, changed
+from gavn.utils.media_pieces import PieceWriter
 from gavn.utils.media_read import (
-    EmptyVideo,
-    Frame,
     FrameReader,
-    MediaError,
-    NoVideo,
     Ticks,
-    UnreadableMedia,
     VideoInfo,
     probe,
     read_frames,
@@ -14,10 +13,10 @@ from gavn.utils.media_read import (
     upright,
 )
 from gavn.utils.media_sound import iter_audio, read_audio, silent_blocks
-from gavn.utils.media_write import RemuxWriter, VideoWriter, compress, encoder_versions
+from gavn.utils.media_write import VideoWriter, compress, encoder_versions
 
 __all__ = [
-    'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'RemuxWriter', 'Ticks',
-    'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'compress', 'encoder_versions', 'iter_audio', 'probe',
+    'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'PieceWriter', 'Ticks', 'UnreadableMedia',
+    'VideoInfo', 'VideoWriter', 'changed', 'compress', 'encoder_versions', 'iter_audio', 'join', 'probe',
     'read_audio', 'read_frames', 'resample_frames', 'silent_blocks', 'upright',
 ]

@@ -1,44 +1,20 @@
 """Reading video files through PyAV: what they are, and their frames, upright and with their time stamps."""
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import repeat
-from numbers import Rational
-from os import PathLike
 from pathlib import Path
 
 import av
 import numpy as np
-from av import AudioFrame, VideoFrame
 from av.container import InputContainer
-from av.stream import Disposition, Stream
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-StrPath = str | PathLike[str]
+from gavn.utils.media_decode import EmptyVideo, StrPath, exact, open_media, shown, video_stream
+from gavn.utils.media_picture import Frame, ToBGR, Upright, depth, quarters
 
-# swscale flags: bicubic, accurate rounding, full chroma interpolation (PyAV 17 has no names for two of them).
-# Without them a conversion to RGB and back darkens a picture by one to two levels.
-TO_BGR = 4 | 0x40000 | 0x2000
-_THREADS = 4
-
-
-class MediaError(Exception):
-    """A file that cannot be used as asked; the message says what, where and what to do next."""
-
-
-class UnreadableMedia(MediaError):  # noqa: N818
-    """The file is missing, or no demuxer or decoder understands it."""
-
-
-class NoVideo(MediaError):  # noqa: N818
-    """The file holds no video stream."""
-
-
-class EmptyVideo(MediaError):  # noqa: N818
-    """The file has a video stream of which no frame can be decoded."""
+_HDR_TRANSFERS = {16, 18}  # tags of PQ and HLG
 
 
 @dataclass(frozen=True)
@@ -48,7 +24,8 @@ class VideoInfo:
     `frame_rate` is the average in frames a second (the true intervals may vary), `start` the time of the
     first frame on the container's clock and `duration` the length in seconds; `rotation` says how many
     degrees counter-clockwise the stored picture was turned to stand upright (0, 90, 180 or 270); `frames`
-    is None where the container does not tell.
+    is None where the container does not tell. `pixel_shape` is the width of an upright picture's pixel by
+    its height, `depth` the bits of a sample; `hdr` says that the transfer is PQ or HLG.
     """
 
     path: Path
@@ -60,44 +37,18 @@ class VideoInfo:
     duration: float
     start: Fraction
     rotation: int
+    pixel_shape: Fraction
     pix_fmt: str
+    depth: int
+    hdr: bool
     codec: str
-    has_audio: bool
+    audio_tracks: int
+    subtitle_tracks: int
 
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame: `image` uint8 BGR (h, w, 3), upright; `time` in seconds since the first frame of the video.
-
-    `pts` is the time stamp in the stream's own time base, strictly increasing.
-    """
-
-    image: np.ndarray
-    pts: int
-    time: float
-    index: int
-
-
-@contextmanager
-def open_media(path: StrPath) -> Iterator[InputContainer]:
-    """The opened container, closed at the end; UnreadableMedia if there is none to open."""
-    path = Path(path)
-    if not path.is_file():
-        raise UnreadableMedia(f'{path}: no such file; check the path')
-    try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        raise UnreadableMedia(f'{path}: no readable media file ({error.strerror}); does it play?') from error
-    with container:
-        yield container
-
-
-def video_stream(container: InputContainer, path: StrPath) -> VideoStream:
-    """The container's main video stream (cover pictures do not count); NoVideo if there is none."""
-    stream = container.streams.best('video')
-    if stream is None or stream.disposition & Disposition.attached_pic:
-        raise NoVideo(f'{path}: no video stream; give a file that has one')
-    return stream
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is a sound track."""
+        return self.audio_tracks > 0
 
 
 def upright(image: np.ndarray, rotation: int) -> np.ndarray:
@@ -105,46 +56,17 @@ def upright(image: np.ndarray, rotation: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, round(rotation / 90) % 4))
 
 
-def exact(ratio: Rational) -> Fraction:
-    """PyAV's ratios as fractions; from version 19 on they are of a type of its own."""
-    return Fraction(ratio.numerator, ratio.denominator)
-
-
 def _average_rate(stream: VideoStream) -> Fraction:
     return exact(stream.average_rate or stream.guessed_rate or Fraction(25))
 
 
-def decoded(
-    container: InputContainer, stream: Stream, failed: Callable[[], None],
-) -> Iterator[VideoFrame | AudioFrame]:
-    """Every frame of a stream that can be decoded; calls `failed` once for each packet that cannot.
-
-    A container that breaks off counts as one more, and ends the stream.
-    """
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            failed()
-            return
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            failed()
-            continue
-        yield from frames
-
-
 class FrameReader(Iterator[Frame]):
-    """The frames of a video; see `read_frames`. `undecodable` counts the packets skipped so far."""
+    """The frames of a video; see `read_frames`. `undecodable` counts the packets that failed so far."""
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(self, path: StrPath, start: int = 0) -> None:
         self.path = Path(path)
         self.undecodable = 0
-        self._frames = self._read()
+        self._frames = self._read(start)
 
     def __next__(self) -> Frame:
         return next(self._frames)
@@ -156,28 +78,33 @@ class FrameReader(Iterator[Frame]):
     def _count_failure(self) -> None:
         self.undecodable += 1
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self, start: int) -> Iterator[Frame]:
+        time_base, step = self._clock()
+        picture_of, to_bgr, first, last, repeated = Upright(), ToBGR(), None, None, 0
+        for index, item in enumerate(shown(self.path, self._count_failure)):
+            last = _next_pts(item.pts, last, step)
+            first = last if first is None else first
+            repeated += item.repeated
+            if index == 0 or index >= start:  # the first sets the format of all
+                picture = picture_of(item.frame)
+            if index >= start:
+                yield Frame(picture, last, float((last - first) * time_base), index, item.repeated, to_bgr)
+        self._report(first is None, repeated)
+
+    def _clock(self) -> tuple[Fraction, int]:
+        """The stream's time base in seconds, and how many of them lie between two frames on average."""
         with open_media(self.path) as container:
             stream = video_stream(container, self.path)
-            stream.thread_type = 'AUTO'
             time_base = exact(stream.time_base)
-            step = max(1, round(1 / (_average_rate(stream) * time_base)))
-            to_bgr, size, first, last = VideoReformatter(), {}, None, None
-            for index, frame in enumerate(decoded(container, stream, self._count_failure)):
-                size = size or {'width': frame.width, 'height': frame.height}
-                bgr = to_bgr.reformat(frame, **size, format='bgr24', interpolation=TO_BGR, threads=_THREADS)
-                last = _next_pts(frame.pts, last, step)
-                first = last if first is None else first
-                image = upright(bgr.to_ndarray(), frame.rotation)
-                yield Frame(image, last, float((last - first) * time_base), index)
-        self._report(empty=first is None)
+            return time_base, max(1, round(1 / (_average_rate(stream) * time_base)))
 
-    def _report(self, empty: bool) -> None:
-        skipped = f'{self.undecodable} packets could not be decoded'
+    def _report(self, empty: bool, repeated: int) -> None:
+        failed = f'{self.undecodable} packets could not be decoded'
         if empty:
-            raise EmptyVideo(f'{self.path}: its video stream yields no frame ({skipped}); give another file')
+            raise EmptyVideo(f'{self.path}: its video stream yields no frame ({failed}); give another file')
         if self.undecodable:
-            logging.getLogger(__name__).warning('%s: %s and were skipped', self.path, skipped)
+            logging.getLogger(__name__).warning(
+                '%s: %s; %d frames are repeats of the one before', self.path, failed, repeated)
 
 
 def _next_pts(pts: int | None, last: int | None, step: int) -> int:
@@ -187,32 +114,41 @@ def _next_pts(pts: int | None, last: int | None, step: int) -> int:
     return pts if last is None else max(pts, last + 1)
 
 
-def read_frames(path: StrPath) -> FrameReader:
+def read_frames(path: StrPath, start: int = 0) -> FrameReader:
     """Iterates over the frames of a video file in the order they are shown, a few in memory at a time.
 
-    Rotation from the container's metadata is applied. A packet that cannot be decoded is skipped and
-    counted in the iterator's `undecodable`; all other frames keep their own time stamps, so that nothing
-    shifts against the sound. Raises UnreadableMedia, NoVideo or EmptyVideo when the first frame is asked
-    for.
+    Rotation from the container's metadata is applied. Frames that are lost because packets cannot be
+    decoded (counted in the iterator's `undecodable`) are stood in for by the one before, so that nothing
+    shifts against the sound; a file that breaks off ends with the last frame it holds. Frames before index
+    `start` are decoded, but not yielded. Raises UnreadableMedia, NoVideo or EmptyVideo when the first frame
+    is asked for.
     """
-    return FrameReader(path)
+    return FrameReader(path, start)
 
 
 def probe(path: StrPath) -> VideoInfo:
     """Reads what the header and the first frame tell about a video file; raises as `read_frames` does."""
     path = Path(path)
+    first = next(shown(path), None)
+    if first is None:
+        raise EmptyVideo(f'{path}: its video stream yields no frame; give another file')
+    frame = first.frame
+    turns = quarters(frame)
+    width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
     with open_media(path) as container:
         stream = video_stream(container, path)
-        frame = next(decoded(container, stream, lambda: None), None)
-        if frame is None:
-            raise EmptyVideo(f'{path}: its video stream yields no frame; give another file')
-        rotation = round(frame.rotation / 90) % 4 * 90
-        width, height = (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
         rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
+        shape = _pixel_shape(stream)
         return VideoInfo(
             path, width, height, rate, time_base, stream.frames or round(seconds * rate) or None,
-            seconds, (frame.pts or 0) * time_base, rotation, frame.format.name,
-            stream.codec_context.name, bool(container.streams.audio))
+            seconds, (first.pts or 0) * time_base, turns * 90, 1 / shape if turns % 2 else shape,
+            frame.format.name, depth(frame.format), frame.color_trc in _HDR_TRANSFERS,
+            stream.codec_context.name, len(container.streams.audio), len(container.streams.subtitles))
+
+
+def _pixel_shape(stream: VideoStream) -> Fraction:
+    shape = stream.sample_aspect_ratio
+    return exact(shape) if shape else Fraction(1)
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:

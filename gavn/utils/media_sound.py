@@ -7,7 +7,7 @@ import numpy as np
 from av import AudioFrame
 from av.container import InputContainer
 
-from gavn.utils.media_read import StrPath, decoded, exact, open_media
+from gavn.utils.media_decode import NoVideo, StrPath, decoded, exact, open_media, shown, video_stream
 
 # Time stamps that miss the end of the last samples by less than this are rounding, not a gap.
 _TOLERANCE = 0.05  # seconds
@@ -25,7 +25,7 @@ def iter_audio(path: StrPath, sample_rate: int = 16000) -> Iterator[np.ndarray] 
     with open_media(path) as container:
         if not container.streams.audio:
             return None
-        start = _first_frame_time(container)
+        start = _first_frame_time(path, container)
     return _placed(_resampled(path, sample_rate), float(start), sample_rate)
 
 
@@ -41,11 +41,13 @@ def silent_blocks(samples: int) -> Iterator[np.ndarray]:
         yield np.zeros(min(_SILENT_BLOCK, samples - at), np.int16)
 
 
-def _first_frame_time(container: InputContainer) -> Fraction:
+def _first_frame_time(path: StrPath, container: InputContainer) -> Fraction:
     """Seconds on the container's clock at which the first video frame is shown; 0 without video."""
-    stream = container.streams.best('video')
-    frame = stream and next(decoded(container, stream, lambda: None), None)
-    return (frame.pts or 0) * exact(stream.time_base) if frame else Fraction(0)
+    try:
+        first = next(shown(path), None)
+        return (first.pts or 0) * exact(video_stream(container, path).time_base) if first else Fraction(0)
+    except NoVideo:
+        return Fraction(0)
 
 
 def _resampled(path: StrPath, rate: int) -> Iterator[AudioFrame]:

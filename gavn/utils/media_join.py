@@ -1,0 +1,198 @@
+"""The pieces of a restored video put together with everything else that its source holds."""
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from math import inf, lcm
+from pathlib import Path
+
+import av
+from av import Packet
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition, Stream
+
+from gavn.utils.files import atomic_path
+from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_output import added_stream, opened_output
+from gavn.utils.media_pieces import Pieces
+from gavn.utils.media_read import VideoInfo, probe
+from gavn.utils.media_subtitles import TextConverter, converted_to
+
+_CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # not about the content
+_LARGEST = 2 ** 31 - 1
+
+_log = logging.getLogger(__name__)
+
+_Convert = Callable[[Packet], Packet | None]
+
+
+def join(target: StrPath, pieces: Sequence[StrPath], source: StrPath, until: Fraction | None = None) -> None:
+    """Makes one video of encoded pieces and of the sound, subtitles, chapters and tags of their source.
+
+    Nothing is encoded again: packets of video, sound and subtitles are copied bit for bit with their own time
+    stamps (exactly in .mp4 and .mov; .mkv rounds to milliseconds and moves all streams together where the
+    sound has a lead-in before zero; so does any container where the video itself starts below zero, which
+    none can tell). Text subtitles of a kind that the container does not know are written
+    in one that it does; other streams for which it has no place are left out, with a warning. Pictures are
+    upright, so no rotation is written. The file has its name only when it is complete.
+
+    Args:
+        target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
+        pieces: what PieceWriter wrote, in the order of time.
+        source: the video they are of.
+        until: seconds on the source's clock; of the source, packets from then on are left out.
+
+    Raises MediaError if the pieces do not fit together or the container cannot hold the video or the sound,
+    and what `probe` raises for the source.
+    """
+    target, source = Path(target), Path(source)
+    info = probe(source)
+    parts = Pieces.of(pieces, info)
+    with ExitStack() as stack:
+        part = stack.enter_context(atomic_path(target))
+        given = stack.enter_context(open_media(source))
+        output = stack.enter_context(opened_output(
+            part, target, movflags='+faststart', movie_timescale=str(_timescale(info, given))))
+        video = _add_video(output, target, stack.enter_context(open_media(parts.paths[0])), info)
+        _copy_tags(video_stream(given, source), video)
+        others = _Others(given, output, target, until, parts.moved * info.time_base)
+        _copy_container(given, output, until)
+        _start(output, target)
+        for packet in parts.packets():
+            others.copy_until(packet.dts * info.time_base)
+            packet.stream = video
+            output.mux(packet)
+        others.copy_until(None)
+
+
+def _timescale(info: VideoInfo, source: InputContainer) -> int:
+    """Ticks a second for the clock of an .mp4 file, on which streams start: as fine as its streams'."""
+    ticks = info.time_base.denominator
+    for stream in source.streams.audio:
+        finer = lcm(ticks, exact(stream.time_base).denominator)
+        ticks = finer if finer <= _LARGEST else ticks
+    return ticks if ticks <= _LARGEST else 1000
+
+
+def _add_video(output: OutputContainer, target: Path, piece: InputContainer, info: VideoInfo) -> Stream:
+    template = video_stream(piece, target)
+    name = template.codec_context.name
+    video = added_stream(
+        target, lambda: output.add_stream_from_template(template, opaque=True), f'{name} video')
+    video.time_base = info.time_base
+    if name == 'hevc' and output.format.name in ('mp4', 'mov'):
+        video.codec_context.codec_tag = 'hvc1'  # some players know no other
+    return video
+
+
+def _start(output: OutputContainer, target: Path) -> None:
+    try:
+        output.start_encoding()
+    except av.FFmpegError as error:
+        raise MediaError(
+            f'{target}: cannot hold these streams together ({error.strerror}); write to .mkv') from error
+
+
+def _copy_tags(stream: Stream, copy: Stream) -> None:
+    copy.metadata.update(stream.metadata)
+    copy.disposition = stream.disposition
+
+
+def _copy_container(source: InputContainer, output: OutputContainer, until: Fraction | None) -> None:
+    output.metadata.update({k: v for k, v in source.metadata.items() if k not in _CONTAINER_TAGS})
+    end = inf if until is None else until
+    chapters = []
+    for chapter in source.chapters():
+        base = exact(chapter['time_base'])
+        if chapter['start'] * base < end:
+            last = chapter['end'] if chapter['end'] * base <= end else int(end / base)
+            chapters.append({**chapter, 'end': last})
+    output.set_chapters(chapters)
+
+
+class _Others:
+    """The streams of a source beside its video, on their way into an output."""
+
+    def __init__(
+        self, source: InputContainer, output: OutputContainer, target: Path, until: Fraction | None,
+        moved: Fraction,
+    ) -> None:
+        self._source, self._output, self._target = source, output, target
+        self._until, self._moved = inf if until is None else until, moved
+        self._copies: dict[Stream, tuple[Stream, _Convert]] = {}
+        main = video_stream(source, target)
+        for stream in source.streams:
+            if stream != main:
+                self._add(stream)
+        self._packets = self._content()
+        self._pending = next(self._packets, None)
+
+    def copy_until(self, seconds: Fraction | None) -> None:
+        """Passes on packets up to a time, or all of them."""
+        while self._pending is not None:
+            packet = self._pending
+            due = None if packet.dts is None else packet.dts * exact(packet.time_base)
+            if None not in (seconds, due) and due > seconds:
+                return
+            copy, convert = self._copies[packet.stream]
+            packet = convert(packet)
+            if packet is not None:
+                packet.stream = copy
+                self._output.mux(packet)
+            self._pending = next(self._packets, None)
+
+    def _content(self) -> Iterator[Packet]:
+        """Packets of the streams that are copied, without the empty ones that end each."""
+        if self._copies:
+            for packet in self._source.demux(*self._copies):
+                late = packet.pts is not None and packet.pts * exact(packet.time_base) >= self._until
+                if packet.size and not late:
+                    yield self._later(packet)
+
+    def _later(self, packet: Packet) -> Packet:
+        ticks = round(self._moved / exact(packet.time_base))
+        if ticks:
+            packet.pts, packet.dts = (None if at is None else at + ticks for at in (packet.pts, packet.dts))
+        return packet
+
+    def _add(self, stream: Stream) -> None:
+        what = f'stream {stream.index} ({stream.type})'
+        if stream.type == 'attachment':
+            self._attach(stream, what)
+        elif stream.type == 'video' and not stream.disposition & Disposition.attached_pic:
+            _log.warning('%s: %s is a second video and is not copied', self._source.name, what)
+        elif stream.type not in ('audio', 'subtitle', 'video'):
+            _log.warning('%s: %s is not copied: only sound, text and pictures are', self._source.name, what)
+        elif stream.codec_context is None:
+            _log.warning('%s: %s has an unknown codec and is not copied', self._source.name, what)
+        else:
+            self._copy(stream, what)
+
+    def _copy(self, stream: Stream, what: str) -> None:
+        name, convert = stream.codec_context.name, _unchanged
+        try:
+            if text := converted_to(stream, self._output):
+                converter = TextConverter(stream, self._output, text)
+                copy, convert = converter.stream, converter
+                _log.info('%s: %s is written as %s', self._source.name, what, text)
+            else:
+                copy = added_stream(
+                    self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
+                    f'{name} {stream.type}')
+        except MediaError as error:
+            if stream.type == 'audio':
+                raise
+            _log.warning('%s: %s is not copied: %s', self._source.name, what, error)
+            return
+        _copy_tags(stream, copy)
+        self._copies[stream] = copy, convert
+
+    def _attach(self, stream: Stream, what: str) -> None:
+        if self._output.format.name != 'matroska':
+            _log.warning('%s: %s is not copied: only .mkv holds attachments', self._source.name, what)
+            return
+        self._output.add_attachment(stream.name or 'attachment', stream.mimetype or '', stream.data)
+
+
+def _unchanged(packet: Packet) -> Packet:
+    return packet

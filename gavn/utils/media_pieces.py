@@ -1,0 +1,177 @@
+"""A video encoded in pieces, so that a run that was interrupted can go on, and the joining of them."""
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import ClassVar
+
+from av import Packet, VideoFrame
+from av.container import InputContainer
+
+from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_output import REPEATABLE, Writer, added_stream
+from gavn.utils.media_read import VideoInfo
+
+_FIRST = 'first_pts'  # name of the tag that holds what was taken from all time stamps of a piece
+# What an encoder writes depends on its number of threads, which is therefore not left to the machine.
+_OPTIONS = {
+    'libx264': {'threads': '4', 'x264-params': REPEATABLE},
+    'libx265': {'threads': '4', 'x265-params': 'log-level=error'},
+}
+
+
+def average_step(like: VideoInfo) -> int:
+    """Ticks of the video's time base from frame to frame, on average."""
+    return max(1, round(1 / (like.frame_rate * like.time_base)))
+
+
+class PieceWriter(Writer):
+    """Encodes consecutive pictures of a video into a file of its own, for `join`; a context manager.
+
+    The container is NUT, whatever the name, which keeps time stamps in any time base. Two runs over the same
+    pictures write the same bytes. Size, pixel format and colour tags are those of the first picture, pixel
+    shape and time base those of the video. The file has its name only when the block ends without an
+    error. Raises MediaError for an unknown codec, EmptyVideo if nothing was written.
+
+    Args:
+        path: of the piece.
+        like: the video whose pictures these are.
+        crf: the encoder's quality (x264: 0 lossless, 51 worst).
+        preset: the encoder's speed by name.
+        codec: of the encoder: libx264 or libx265 are repeatable.
+    """
+
+    form = 'nut'
+    container_options: ClassVar[dict[str, str]] = {'avoid_negative_ts': 'disabled'}
+
+    def __init__(
+        self, path: StrPath, like: VideoInfo, crf: float = 18, preset: str = 'medium', codec: str = 'libx264',
+    ) -> None:
+        super().__init__(path)
+        self._like, self._codec = like, codec
+        self._options = {'crf': str(crf), 'preset': preset} | _OPTIONS.get(codec, {})
+        self._stamps: list[int] = []  # of the frames so far, the first one's taken off
+        self._first = 0
+        self._step = average_step(like)
+
+    def _prepare(self) -> None:
+        self._stream = added_stream(
+            self.path, lambda: self._output.add_stream(
+                self._codec, rate=self._like.frame_rate, options=self._options), f'{self._codec} video')
+        encoder = self._stream.codec_context
+        # The encoder counts frames. Were it told the true times, the stream would announce the time base as
+        # its frame rate, and what reads it from a container without rates would believe that.
+        encoder.time_base, encoder.sample_aspect_ratio = 1 / self._like.frame_rate, self._like.pixel_shape
+        self._stream.time_base = self._like.time_base
+
+    def write(self, picture: VideoFrame, pts: int) -> None:
+        """Appends a picture as `Frame.picture` or `changed` give it, shown at `pts` as in `Frame.pts`.
+
+        Raises ValueError for a time stamp out of order, or a picture of another size or format.
+        """
+        if not self._stamps:
+            self._start(picture, pts)
+        elif pts - self._first <= self._stamps[-1]:
+            raise ValueError(f'time stamps must rise: {pts} after {self._first + self._stamps[-1]}')
+        encoder = self._stream.codec_context
+        found = picture.width, picture.height, picture.format.name
+        if found != (encoder.width, encoder.height, encoder.pix_fmt):
+            raise ValueError(f'expected a picture {encoder.width} x {encoder.height} {encoder.pix_fmt}, '
+                             f'got {found}')
+        picture.pts, picture.time_base = self.frames, 1 / self._like.frame_rate
+        self._stamps.append(pts - self._first)
+        self.frames += 1
+        self._mux(self._stream.encode(picture))
+
+    def _mux(self, packets: Iterable[Packet]) -> None:
+        for packet in packets:
+            packet.pts, packet.dts = self._stamp(packet.pts), self._stamp(packet.dts)
+            packet.time_base = self._like.time_base
+            self._output.mux(packet)
+
+    def _stamp(self, count: int) -> int:
+        return self._stamps[count] if count >= 0 else self._step * count
+
+    def _start(self, picture: VideoFrame, pts: int) -> None:
+        encoder = self._stream.codec_context
+        encoder.width, encoder.height = picture.width, picture.height
+        encoder.pix_fmt = picture.format.name
+        encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
+        encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc
+        self._first = pts
+        self._output.metadata[_FIRST] = str(pts)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces one after the other, whose packets fit together.
+
+    Attributes:
+        paths: in the order of time.
+        time_base: of the video that they are of, in seconds.
+        step: average ticks from frame to frame.
+        moved: ticks by which all times are later than the source's, so that none is below zero.
+    """
+
+    paths: tuple[Path, ...]
+    time_base: Fraction
+    step: int
+    moved: int = 0
+
+    @classmethod
+    def of(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Pieces':
+        """Raises MediaError if there are none, or they were encoded in different ways or overlap."""
+        if not paths:
+            raise MediaError('there are no pieces to join; encode the video first')
+        pieces = cls(tuple(map(Path, paths)), like.time_base, average_step(like))
+        pieces._check()
+        return replace(pieces, moved=max(0, -next(pieces._stamps(pieces.paths[0]))))
+
+    def _check(self) -> None:
+        heads, last = set(), None
+        for path in self.paths:
+            with open_media(path) as piece:
+                stream = video_stream(piece, path)
+                heads.add((bytes(stream.codec_context.extradata or b''), stream.width, stream.height))
+            stamps = list(self._stamps(path))
+            if len(heads) > 1 or (last is not None and min(stamps) <= last):
+                raise MediaError(f'{path} does not go on where the piece before it ends; encode all anew')
+            last = max(stamps)
+
+    def packets(self) -> Iterator[Packet]:
+        """All packets in the order of decoding, with presentation and decoding times in `time_base`."""
+        shown = list(chain.from_iterable(map(self._stamps, self.paths)))
+        decoding = iter(_decoding_times(shown, self.step))
+        for path in self.paths:
+            for packet, stamp in self._stamped(path):
+                packet.time_base = self.time_base
+                packet.pts, packet.dts, packet.duration = stamp, next(decoding), self.step
+                yield packet
+
+    def _stamps(self, path: Path) -> Iterator[int]:
+        return (stamp for _, stamp in self._stamped(path))
+
+    def _stamped(self, path: Path) -> Iterator[tuple[Packet, int]]:
+        with open_media(path) as piece:
+            stream = video_stream(piece, path)
+            first, ratio = _first_pts(piece, path), exact(stream.time_base) / self.time_base
+            for packet in piece.demux(stream):
+                if packet.size:
+                    yield packet, self.moved + first + round(packet.pts * ratio)
+
+
+def _first_pts(piece: InputContainer, path: Path) -> int:
+    tags = {name.lower(): value for name, value in piece.metadata.items()}
+    if _FIRST not in tags:
+        raise MediaError(f'{path} is no piece of a video; give files that PieceWriter wrote')
+    return int(tags[_FIRST])
+
+
+def _decoding_times(shown: Sequence[int], step: int) -> list[int]:
+    """Rising times at which to decode packets that are shown at the times given, none after it is shown."""
+    rising = sorted(shown)
+    place = {stamp: number for number, stamp in enumerate(rising)}
+    delay = max(number - place[stamp] for number, stamp in enumerate(shown))
+    lead = [rising[0] - step * number for number in range(delay, 0, -1)]
+    return (lead + rising)[:len(shown)]
