@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
+from gavn.exit_codes import OK, USAGE, guarded
+
 METRICS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync', 'warp', 'id')
 WEIGHT_FILES = ('syncnet', 'alexnet')
 EVALUATE = """\
@@ -37,51 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.argv = [f'gavn {args.verb}', *rest]
         return args.run() or OK
     logging.basicConfig(format='notice: %(message)s', level=logging.WARNING)
-    return _guarded(args.run, args)
-
-
-def _guarded(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Runs a job; what the user can mend is told on stderr in words and becomes the exit code."""
-    from gavn.data.footage import MismatchError
-    from gavn.demo import DemoError
-    from gavn.evaluate import EvaluationError
-    from gavn.metrics.missing import WeightsMissing
-    from gavn.pipeline.face_tracker import NoFace
-    from gavn.pipeline.recipe import DeviceError, RestoreError
-    from gavn.pipeline.video import TargetError
-    from gavn.utils.checkpoint import CheckpointError
-    from gavn.utils.media import MediaError
-    from gavn.utils.model_store import ModelError
-    from gavn.utils.option_file import OptionError
-    codes = {  # the first that fits counts
-        NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
-        RestoreError: WEIGHTS, ModelError: WEIGHTS, WeightsMissing: WEIGHTS, TargetError: USAGE,
-        OptionError: USAGE, MismatchError: USAGE, EvaluationError: USAGE, DemoError: FAILED, OSError: FAILED}
-    try:
-        job(args)
-    except tuple(codes) as error:
-        print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
-        return next(code for kind, code in codes.items() if isinstance(error, kind))
-    except KeyboardInterrupt as stop:
-        print(f'\n{stop}' if stop.args else '\ninterrupted: no unfinished output is left behind',
-              file=sys.stderr)
-        return INTERRUPTED
-    return OK
-
-
-def restore(args: argparse.Namespace) -> None:
-    """`gavn restore`: a video in, the same video with a better face out."""
-    from gavn.pipeline.restorer import Restorer
-    from gavn.pipeline.video import check_target, restore_video
-    check_target(args.input, args.output, args.force)
-    restorer = Restorer.load(args.weights, device=args.device, dtype=args.dtype, batch=args.batch)
-    print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
-    report = restore_video(args.input, args.output, restorer, strength=args.strength, crf=args.crf,
-                           preset=args.preset, overwrite=args.force)
-    rate = report.frames_out / report.seconds
-    print(f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, '
-          f'{report.restored} restored, {report.passed_through} without a face, {report.seconds:.1f} s '
-          f'({rate:.1f} frames a second)')
+    return guarded(partial(args.run, args))
 
 
 def bundle(args: argparse.Namespace) -> None:
@@ -154,10 +111,12 @@ def models(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from gavn.demo import add_arguments
+    from gavn.doctor import add_arguments as add_doctor
+    from gavn.restore import add_arguments as add_restore
     parser = argparse.ArgumentParser(
         prog='gavn', description='Restores talking faces in video with the help of their sound.')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-    _add_restore(verbs.add_parser('restore', help='restore the face in a video'))
+    add_restore(verbs.add_parser('restore', help='restore the faces in videos'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))
     _add_evaluate(verbs.add_parser(
         'evaluate', help='measure restored videos', formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -167,28 +126,11 @@ def _parser() -> argparse.ArgumentParser:
                              ('test', test, 'test a network: -opt FILE.yml ...'),
                              ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
+    add_doctor(verbs.add_parser('doctor', help='what is installed, what works, what to install'))
     whole = verbs.add_parser('demo', help='the whole job on talking faces made from nothing')
     add_arguments(whole)
     whole.set_defaults(run=demo)
     return parser
-
-
-def _add_restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('input', help='a video file')
-    parser.add_argument('-o', '--output', required=True, help='the file to write (.mp4, .mkv, .mov)')
-    parser.add_argument('--weights', required=True, metavar='FILE',
-                        help='a bundle: restore_*.safetensors of a training, or made by `gavn bundle`')
-    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
-    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
-    parser.add_argument('--batch', type=_whole, default=1, metavar='N', help='windows at once (default 1)')
-    parser.add_argument('--strength', type=_fraction, default=1., metavar='X',
-                        help='how much of the change to apply, from 0 to 1 (default)')
-    parser.add_argument('--crf', type=int, default=18, choices=range(52), metavar='0..51',
-                        help='quality of the encoder, lower is better (default 18)')
-    parser.add_argument('--preset', default='medium', choices=PRESETS, metavar='NAME',
-                        help=f'speed of the encoder: {", ".join(PRESETS)}')
-    parser.add_argument('--force', action='store_true', help='replace an existing output')
-    parser.set_defaults(run=restore)
 
 
 def _add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -252,20 +194,6 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     verify = jobs.add_parser('verify', help='hold what was fetched to its SHA-256')
     verify.add_argument('name', nargs='?', help='one of the list (default: all that were fetched)')
     parser.set_defaults(run=models)
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text} is not between 0 and 1')
-    return value
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} is less than 1')
-    return value
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from gavn.pipeline.face_tracker import Track
+from gavn.pipeline.face_tracks import Face, Faces
 from gavn.pipeline.recipe import Recipe
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.faces import Box
@@ -105,16 +105,18 @@ def sound_packets(path: Path) -> list[tuple[Fraction, bytes]]:
                 for packet in container.demux(audio=0) if packet.pts is not None]
 
 
-def fixed_face(absent: tuple[int, ...] = (), cuts: tuple[int, ...] = ()
-               ) -> Callable[[Iterable[np.ndarray]], Track]:
-    """A tracker that finds FACE in every frame but those `absent`, with a cut before those of `cuts`."""
-    def track(frames: Iterable[np.ndarray]) -> Track:
+def fixed_face(absent: tuple[int, ...] = (), cuts: tuple[int, ...] = (), box: Box = FACE
+               ) -> Callable[..., Faces]:
+    """A tracker that finds a face in every frame but those `absent`, another one from each of `cuts` on."""
+    def follow(frames: Iterable[np.ndarray], **_: object) -> Faces:
         count = sum(1 for _ in frames)
-        boxes = [None if i in absent else FACE for i in range(count)]
-        starts = [i for i in range(count) if boxes[i] and (i == 0 or not boxes[i - 1] or i in cuts)]
-        ends = [next((j for j in range(i + 1, count) if not boxes[j] or j in cuts), count) for i in starts]
-        return Track(tuple(boxes), tuple(map(range, starts, ends)))
-    return track
+        seen = [i not in absent for i in range(count)]
+        starts = [i for i in range(count) if seen[i] and (i == 0 or not seen[i - 1] or i in cuts)]
+        ends = [next((j for j in range(i + 1, count) if not seen[j] or j in cuts), count) for i in starts]
+        spans = map(range, starts, ends)
+        faces = (Face(id, span, (box,) * len(span), 1.) for id, span in enumerate(spans))
+        return Faces(tuple(faces), count, (WIDTH, HEIGHT), cuts)
+    return follow
 
 
 def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Restorer:
@@ -124,10 +126,13 @@ def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Resto
 
 
 class Recorder:
-    """Stands in for the writer: keeps the pictures, as they look, before they are encoded."""
+    """Stands in for the writer of pieces: keeps the pictures before they are encoded."""
 
-    def __init__(self, *_) -> None:
-        self.images, self.stamps = [], []
+    def __init__(self) -> None:
+        self.pictures, self.stamps = [], []
+
+    def __call__(self, *_):
+        return self
 
     def __enter__(self):
         return self
@@ -136,5 +141,22 @@ class Recorder:
         pass
 
     def write(self, picture, pts) -> None:
-        self.images.append(ToBGR()(picture))
+        self.pictures.append(picture)
         self.stamps.append(pts)
+
+    @property
+    def images(self) -> list[np.ndarray]:
+        """As BGR."""
+        to_bgr = ToBGR()
+        return [to_bgr(picture) for picture in self.pictures]
+
+
+def planes(picture: av.VideoFrame) -> list[np.ndarray]:
+    """The samples of an 8-bit picture, plane by plane (h, w)."""
+    return [np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, :plane.width]
+            for plane in picture.planes]
+
+
+def same_bits(one: av.VideoFrame, other: av.VideoFrame) -> bool:
+    """Whether two pictures are equal sample by sample."""
+    return all(map(np.array_equal, planes(one), planes(other)))

@@ -14,7 +14,7 @@ from restore_fakes import fixed_face, make_restorer, sound_packets, write_variab
 
 import gavn
 from gavn import cli, demo
-from gavn.pipeline import video
+from gavn.pipeline import journal, video
 from gavn.pipeline.face_tracker import NoFace
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.checkpoint import save_bundle
@@ -23,7 +23,7 @@ from gavn.utils.media import probe, read_frames
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(video, 'track_faces', fixed_face())
+    monkeypatch.setattr(video, 'follow_faces', fixed_face())
 
 
 @pytest.fixture(scope='module')
@@ -52,8 +52,8 @@ def leftovers(folder: Path, *expected: Path) -> bool:
 def test_restores_a_file(tmp_path, talking, weights, capsys):
     out = tmp_path / 'out.mp4'
     code, said = run('restore', talking, '-o', out, '--weights', weights, capsys=capsys)
-    assert code == 0 and '12 of 12 frames, 12 restored, 0 without a face' in said.out
-    assert not leftovers(tmp_path, out)
+    assert code == 0 and '12 of 12 frames, 1 face, 12 restored, 0 without a face' in said.out
+    assert not leftovers(tmp_path, out, tmp_path / 'out.json')
     before, after = probe(talking), probe(out)
     assert (after.width, after.height, after.frames) == (before.width, before.height, 12)
     old, new = list(read_frames(talking)), list(read_frames(out))
@@ -125,10 +125,10 @@ def test_unreadable_input(tmp_path, weights, capsys, content):
 
 
 def test_no_face(tmp_path, talking, weights, capsys, monkeypatch):
-    def none(frames):
+    def none(frames, **_):
         raise NoFace(f'no face in {sum(1 for _ in frames)} frames')
 
-    monkeypatch.setattr(video, 'track_faces', none)
+    monkeypatch.setattr(video, 'follow_faces', none)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
     code, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
@@ -179,8 +179,6 @@ def test_input_is_never_overwritten(tmp_path, talking, weights, capsys):
 def test_target_folder(tmp_path, talking, weights, capsys, monkeypatch):
     code, said = run('restore', talking, '-o', tmp_path / 'none/out.mp4', '--weights', weights, capsys=capsys)
     assert code == 2 and 'does not exist' in said.err and not leftovers(tmp_path)
-    code, said = run('restore', talking, '-o', tmp_path, '--weights', weights, capsys=capsys)
-    assert code == 2 and 'is a folder' in said.err
     monkeypatch.setattr(video.os, 'access', lambda *_: False)  # root may write anywhere
     code, said = run('restore', talking, '-o', tmp_path / 'out.mp4', '--weights', weights, capsys=capsys)
     assert code == 2 and 'read-only' in said.err and not leftovers(tmp_path)
@@ -192,30 +190,34 @@ def test_unknown_container(tmp_path, talking, weights, capsys):
 
 
 @pytest.mark.parametrize(('failure', 'code', 'words'), [
-    (KeyboardInterrupt(), 130, 'interrupted'), (OSError(28, 'No space left on device'), 1, 'No space left')])
+    (KeyboardInterrupt(), 130, 'the same command goes on'),
+    (OSError(28, 'No space left on device'), 1, 'No space left')])
 def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, code, words):
-    """Ctrl-C or a full disk half-way: the old output stays, no part is left."""
+    """Ctrl-C or a full disk half-way: the old output stays, and the same command goes on."""
+    monkeypatch.setattr(journal, 'PIECE', 5)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
-    real = video.paste
-    done = []
+    real, done = video.changed, []
 
-    def paste(*args):
+    def changed(*args):
         done.append(1)
         if len(done) == 7:
             raise failure
         return real(*args)
 
-    monkeypatch.setattr(video, 'paste', paste)
+    monkeypatch.setattr(video, 'changed', changed)
     got, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
     assert got == code and words in said.err and 'Traceback' not in said.err
-    assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out)
+    assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out, tmp_path / 'out.mp4.gavn')
+    assert run('restore', talking, '-o', out, '--weights', weights, '--force') == 0
+    assert probe(out).frames == 12 and not leftovers(tmp_path, out, tmp_path / 'out.json')
+    assert len(done) == 7 + 7
 
 
 # ---- the parser and the other verbs
 
 @pytest.mark.parametrize('args', [
-    [], ['repair'], ['restore', 'a.mp4'], ['restore', 'a.mp4', '-o', 'b.mp4'],
+    [], ['repair'], ['restore'], ['restore', 'a.mp4', '-o', 'b.mp4'],
     ['restore', 'a.mp4', '-o', 'b.mp4', '--weights', 'w', '--strength', '1.5'],
     ['restore', 'a.mp4', '-o', 'b.mp4', '--weights', 'w', '--crf', '52'],
     ['restore', 'a.mp4', '-o', 'b.mp4', '--weights', 'w', '--batch', '0'],

@@ -18,23 +18,27 @@ def face(id: int, start: int, stop: int, x: float = 100) -> Face:
 FOUND = Faces((face(0, 0, 30), face(1, 10, 40, x=150), face(2, 34, 40), face(4, 45, 50)), 60, SIZE, (34,))
 
 
+def regions(faces: Faces, index: int, **options: float) -> list[tuple[int, Box]]:
+    return [(face.id, faces.region(face, index, **options)) for face in faces.present(index)]
+
+
 def ids(faces: Faces) -> list[int]:
     return [face.id for face in faces.faces]
 
 
 def test_regions_of_a_frame():
-    [(id, square)] = FOUND.regions(5)
+    [(id, square)] = regions(FOUND, 5)
     assert id == 0 and near(square, crop_box(FOUND.faces[0].boxes[5]), 1e-9)
-    assert [id for id, _ in FOUND.regions(10)] == [0, 1] and [id for id, _ in FOUND.regions(34)] == [1, 2]
-    [(id, square)] = FOUND.regions(30)
+    assert [id for id, _ in regions(FOUND, 10)] == [0, 1] and [id for id, _ in regions(FOUND, 34)] == [1, 2]
+    [(id, square)] = regions(FOUND, 30)
     assert id == 1 and near(square, crop_box(FOUND.faces[1].boxes[20]), 1e-9)
-    assert FOUND.regions(42) == [] and FOUND.regions(59) == []
+    assert regions(FOUND, 42) == [] and regions(FOUND, 59) == []
     assert FOUND.coverage == pytest.approx(45 / 60)
     with pytest.raises(IndexError):
-        FOUND.regions(60)
+        regions(FOUND, 60)
     edge = fixed_box(Box(600, 300, 640, 360), 3, SIZE)
-    assert edge.regions(2) == [(0, inside(crop_box(Box(600, 300, 640, 360)), *SIZE))]
-    [(_, narrow)] = edge.regions(2, margin=0)
+    assert regions(edge, 2) == [(0, inside(crop_box(Box(600, 300, 640, 360)), *SIZE))]
+    [(_, narrow)] = regions(edge, 2, margin=0)
     assert narrow.width == pytest.approx(60)
 
 
@@ -42,7 +46,7 @@ def test_the_main_track_is_one_face_at_any_time():
     track = main_track(FOUND)
     assert track.segments == (range(30), range(34, 40), range(45, 50)) and track.size == SIZE
     assert track.boxes[34] == FOUND.faces[2].boxes[0] and track.boxes[30:34] == (None,) * 4
-    assert all((0, track.region(index)) in FOUND.regions(index) for index in range(30))
+    assert all((0, track.region(index)) in regions(FOUND, index) for index in range(30))
 
 
 def test_choosing():
@@ -51,7 +55,7 @@ def test_choosing():
     assert main_track(choose(FOUND, 'largest')) == main_track(FOUND)
     chosen = choose(FOUND, '4, 1')
     assert ids(chosen) == [1, 4] and (chosen.count, chosen.cuts, chosen.size) == (60, (34,), SIZE)
-    assert chosen.regions(5) == [] and [id for id, _ in chosen.regions(12)] == [1]
+    assert regions(chosen, 5) == [] and [id for id, _ in regions(chosen, 12)] == [1]
 
 
 @pytest.mark.parametrize(('which', 'words'), [
@@ -71,7 +75,7 @@ def test_many_ids_are_told_as_a_range():
 def test_a_fixed_box_is_in_every_frame():
     box = Box(100, 100, 160, 190)
     faces = fixed_box(box, 7, SIZE)
-    assert all(near(faces.regions(i)[0][1], crop_box(box), 1e-9) for i in range(7)) and faces.coverage == 1
+    assert all(near(regions(faces, i)[0][1], crop_box(box), 1e-9) for i in range(7)) and faces.coverage == 1
     assert main_track(faces).segments == (range(7),)
 
 
@@ -88,7 +92,7 @@ def test_to_json_and_back_is_exact():
     boxes = tuple(Box(x, y, x + 1 / 3, y + 1e-9) for x, y in corners.tolist())
     faces = Faces((Face(0, range(3, 28), boxes, 0.1 + 0.2), face(2, 0, 5)), 30, SIZE, (3, 28))
     again = Faces.from_json(faces.to_json())
-    assert again == faces and again.to_json() == faces.to_json() and again.regions(4) == faces.regions(4)
+    assert again == faces and again.to_json() == faces.to_json() and regions(again, 4) == regions(faces, 4)
     json.loads(faces.to_json(), parse_constant=pytest.fail)  # no NaN or Infinity, which are not JSON
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gavn.utils.faces import Box, crop, crop_box, feather_mask, inside, paste, sides_on_edge
+from gavn.utils.faces import Box, Patch, crop, crop_box, feather_mask, inside, paste, shared, sides_on_edge
 
 
 def smooth(h: int, w: int) -> np.ndarray:
@@ -77,6 +77,10 @@ def test_feather_mask():
     assert np.array_equal(mask, mask.T) and np.array_equal(mask, mask[::-1])
 
 
+def pasted(image: np.ndarray, region: Box, residual: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return paste(image, [Patch.spread(region, residual, mask, image.shape[1], image.shape[0])])
+
+
 @pytest.mark.parametrize('region', [
     Box(30.3, 20.7, 94.3, 84.7), Box(20, 10, 150, 140), Box(40.5, 30.5, 80.5, 70.5),
     Box(-20.2, -10.1, 99.8, 109.9), Box(100, 60, 200, 160),
@@ -86,7 +90,7 @@ def test_paste_undoes_crop(region):
     image, target = smooth(160, 180), smooth(160, 180)[:, ::-1] // 2 + 40
     size = 64
     residual = crop(target, region, size).astype(np.float32) - crop(image, region, size)
-    result = paste(image, region, residual, np.ones((size, size), np.float32))
+    result = pasted(image, region, residual, np.ones((size, size), np.float32))
     x0, y0 = max(int(np.ceil(region.x0)), 0) + 3, max(int(np.ceil(region.y0)), 0) + 3
     x1, y1 = min(int(region.x1), 180) - 3, min(int(region.y1), 160) - 3
     error = result[y0:y1, x0:x1].astype(float) - target[y0:y1, x0:x1]
@@ -95,7 +99,7 @@ def test_paste_undoes_crop(region):
 
 def test_paste_is_exact_where_pixels_meet():
     image, residual = noise(40, 50), noise(32, 32, seed=1).astype(np.float32) - 128
-    result = paste(image, Box(5, 4, 37, 36), residual, np.ones((32, 32), np.float32))
+    result = pasted(image, Box(5, 4, 37, 36), residual, np.ones((32, 32), np.float32))
     expected = np.clip(image[4:36, 5:37] + residual, 0, 255).astype(np.uint8)
     assert np.array_equal(result[4:36, 5:37], expected)
 
@@ -107,7 +111,7 @@ def test_pixels_outside_the_region_keep_their_bits(x, y, side):
     residual = np.full((32, 32, 3), 200, np.float32)
     region = Box(x, y, x + side, y + side)
     before = image.copy()
-    result = paste(image, region, residual, feather_mask(32))
+    result = pasted(image, region, residual, feather_mask(32))
     rows, columns = np.mgrid[:80, :90]
     outside = (columns + 1 <= region.x0) | (columns >= region.x1)
     outside |= (rows + 1 <= region.y0) | (rows >= region.y1)
@@ -117,13 +121,13 @@ def test_pixels_outside_the_region_keep_their_bits(x, y, side):
 
 def test_a_residual_of_zero_changes_nothing():
     image = noise(80, 90)
-    result = paste(image, Box(10.3, 12.1, 60.9, 62.7), np.zeros((224, 224, 3), np.float32), feather_mask())
+    result = pasted(image, Box(10.3, 12.1, 60.9, 62.7), np.zeros((224, 224, 3), np.float32), feather_mask())
     assert np.array_equal(result, image) and result is not image
 
 
 def test_the_seam_is_soft():
     image = np.full((100, 100, 3), 100, np.uint8)
-    result = paste(image, Box(20, 20, 80, 80), np.full((64, 64, 3), 50, np.float32), feather_mask(64))
+    result = pasted(image, Box(20, 20, 80, 80), np.full((64, 64, 3), 50, np.float32), feather_mask(64))
     row = result[50, :, 0].astype(int)
     assert row[50] == 150 and row[19] == row[80] == 100 and np.abs(np.diff(row)).max() <= 16
 
@@ -132,7 +136,7 @@ def test_a_crop_that_is_the_whole_picture_is_changed_up_to_its_edge():
     image = np.full((64, 64, 3), 100, np.uint8)
     region = Box(0, 0, 64, 64)
     mask = feather_mask(64, free=sides_on_edge(region, 64, 64))
-    result = paste(image, region, np.full((64, 64, 3), 30, np.float32), mask)
+    result = pasted(image, region, np.full((64, 64, 3), 30, np.float32), mask)
     assert (result == 130).all()
 
 
@@ -142,3 +146,22 @@ def test_only_the_side_on_the_edge_is_free():
     assert mask[112, 0] == 1
     assert mask[112, -1] < 0.01
     assert mask[0, 112] < 0.01
+
+
+def test_patches_that_overlap_share_the_change():
+    image = np.full((60, 90, 3), 100, np.uint8)
+    bright = np.full((32, 32, 3), 40, np.float32)
+    patches = [Patch.spread(Box(x, 10, x + 40, 50), bright, feather_mask(32), 90, 60) for x in (5, 25)]
+    row = paste(image, patches)[30, :, 0].astype(int) - 100
+    assert row[25] == row[35] == row[45] == 40 and row.max() <= 41 and row[:5].max() == row[65:].max() == 0
+    assert np.array_equal(shared(patches[:1])[0].change, patches[0].change)
+    twice = image.astype(np.float32)
+    for patch in shared(patches):
+        twice[patch.place] += patch.change
+    assert np.array_equal(twice.round().astype(np.uint8), paste(image, patches))
+
+
+def test_a_patch_beside_the_picture_is_empty():
+    patch = Patch.spread(Box(-50, 0, -10, 40), np.ones((8, 8, 3), np.float32), feather_mask(8), 90, 60)
+    assert patch.change.size == 0
+    assert not paste(np.zeros((60, 90, 3), np.uint8), [patch]).any()

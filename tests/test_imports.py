@@ -19,7 +19,8 @@ ROOMS = {
     'mends': {'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
-ENTRANCES = {'__init__', 'train', 'test', 'cli', 'demo', 'prepare', 'compare', 'evaluate'}
+ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore',
+             'compare', 'evaluate'}
 """Modules that stand above all rooms."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')

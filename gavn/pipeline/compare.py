@@ -1,15 +1,28 @@
-"""Videos of the same scene side by side, as one video with sound and as one picture."""
+"""Videos of the same scene in one: side by side with their names, or before and after with all else kept."""
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media import VideoWriter, probe, read_audio, read_frames
+from gavn.utils.media import (
+    PieceWriter,
+    VideoWriter,
+    join,
+    picture_of,
+    probe,
+    read_audio,
+    read_frames,
+)
+
+Form = Literal['side', 'split']
 
 _BAND = 24  # pixels, for the names above the pictures
 _ROWS = 3  # moments that the picture shows
@@ -42,6 +55,43 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], picture: str | os.Path
             if index in moments:
                 kept.append(sheet)
     _write_png(Path(picture), np.vstack(kept or [sheet]))
+
+
+def before_and_after(source: str | os.PathLike[str], restored: str | os.PathLike[str],
+                     target: str | os.PathLike[str], form: Form) -> None:
+    """A video of another two, frame by frame at the times of the first, with its sound.
+
+    Args:
+        source: as it was.
+        restored: what was made of it: the same frames, or the first of them.
+        target: the file to write; it is whole or absent.
+        form: `side` lays one beside the other; `split` shows the left half of the one and the right half of
+            the other, with a line between them.
+
+    Raises MediaError for a video that cannot be read, or a container that cannot hold its sound.
+    """
+    info, target = probe(source), Path(target)
+    lay = {'side': _side, 'split': _split}[form]
+    last = None
+    with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
+        piece = Path(folder, 'piece.nut')
+        with PieceWriter(piece, info) as writer:
+            for before, after in zip(read_frames(source), read_frames(restored), strict=False):
+                writer.write(picture_of(lay(before.image, after.image)), before.pts)
+                last = before.time
+        shown = info.start + Fraction(last).limit_denominator(10 ** 6) + 1 / info.frame_rate
+        join(target, [piece], source, until=shown)
+
+
+def _side(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return np.hstack([before, after])
+
+
+def _split(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    middle = before.shape[1] // 2
+    result = np.hstack([before[:, :middle], after[:, middle:]])
+    result[:, middle - 1:middle + 1] = 255
+    return result
 
 
 def _sheets(videos: Mapping[str, str | os.PathLike[str]]) -> Iterator[np.ndarray]:

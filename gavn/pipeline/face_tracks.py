@@ -9,6 +9,10 @@ from functools import cached_property
 from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
 
 
+class ChoiceError(ValueError):
+    """Faces, or a place for one, that a video does not have."""
+
+
 @dataclass(frozen=True)
 class Track:
     """Where the main face is, frame by frame.
@@ -86,13 +90,16 @@ class Faces:
         """The part of the frames that show a face, in [0, 1]."""
         return sum(map(bool, self._present)) / self.count
 
-    def regions(self, index: int, margin: float = CROP_MARGIN) -> list[tuple[int, Box]]:
-        """The ids of the faces in frame `index` with the square to crop for each, inside the picture.
+    def present(self, index: int) -> Sequence[Face]:
+        """The faces of frame `index`, by id. IndexError beyond the last frame."""
+        return self._present[index]
 
-        Squares of faces that stand close overlap. IndexError beyond the last frame.
+    def region(self, face: Face, index: int, margin: float = CROP_MARGIN) -> Box:
+        """The square to crop for a face of frame `index`, inside the picture.
+
+        Squares of faces that stand close overlap.
         """
-        return [(face.id, _region(face.boxes[index - face.span.start], self.size, margin))
-                for face in self._present[index]]
+        return _region(face.boxes[index - face.span.start], self.size, margin)
 
     def to_json(self) -> str:
         """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
@@ -127,14 +134,14 @@ def choose(faces: Faces, which: str) -> Faces:
         faces: what was found.
         which: 'all', 'largest' (one at any time, those that `main_track` follows) or ids as in '0,2'.
 
-    Raises ValueError for anything else, and for an id that is not there.
+    Raises ChoiceError for anything else, and for an id that is not there.
     """
     if which == 'all':
         return faces
     ids = {face.id for face in _main(faces)} if which == 'largest' else _ids(which)
     there = {face.id for face in faces.faces}
     if missing := sorted(ids - there):
-        raise ValueError(f'no face {", ".join(map(str, missing))}; there is {_listed(sorted(there))}')
+        raise ChoiceError(f'no face {", ".join(map(str, missing))}; there is {_listed(sorted(there))}')
     return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
 
 
@@ -146,12 +153,12 @@ def fixed_box(box: Box, count: int, size: tuple[int, int]) -> Faces:
         count: frames of the video, at least one.
         size: (width, height) of the frames.
 
-    Raises ValueError for a box that is empty or not inside the picture.
+    Raises ChoiceError for a box that is empty or not inside the picture.
     """
     width, height = size
     if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
-        raise ValueError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is not '
-                         f'inside a picture of {width} x {height}')
+        raise ChoiceError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is '
+                          f'not inside a picture of {width} x {height}')
     return Faces((Face(0, range(count), (box,) * count, 1.),), count, size)
 
 
@@ -182,7 +189,7 @@ def _ids(which: str) -> set[int]:
     try:
         return {int(part) for part in which.split(',')}
     except ValueError:
-        raise ValueError(f"faces are 'all', 'largest' or ids such as '0,2', not {which!r}") from None
+        raise ChoiceError(f"faces are 'all', 'largest' or ids such as '0,2', not {which!r}") from None
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """Face crops and sound in, restored face crops out: networks and windows, no video files."""
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from gavn.utils.tensors import to_tensor
 from gavn.utils.windows import run
 
 PathLike = str | os.PathLike[str]
+_log = logging.getLogger(__name__)
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
 
@@ -46,8 +48,9 @@ class Restorer:
         networks: `network_g` and, where it takes landmarks, `network_l`; moved to `device`, in eval mode.
         device: see `find_device`.
         dtype: `float32`, or `bfloat16` for autocast.
-        batch: windows per call of the network.
+        batch: windows per call of the network; halved, with a notice, when the memory is too small.
         weights: where the weights came from, with their SHA-256.
+        notices: what had to be done otherwise than asked, in words.
     """
 
     recipe: Recipe
@@ -56,6 +59,7 @@ class Restorer:
     dtype: str = 'float32'
     batch: int = 1
     weights: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -162,15 +166,42 @@ class Restorer:
         return sample
 
     def _forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """The network's output for windows, as many at a time as the memory takes."""
+        results: list[Tensor] = []
+        while (done := sum(map(len, results))) < len(batch['lq']):
+            try:
+                few = {key: value[done:done + self.batch] for key, value in batch.items()}
+                results.append(self._call(few))
+            except torch.OutOfMemoryError as error:
+                if self.batch == 1:
+                    raise RestoreError(f'the memory of {self.device} is too small for one window\n'
+                                       'close what else uses it, or give --device cpu') from error
+                self.batch //= 2
+                self._notice(f'the memory of {self.device} is too small: going on with {self.batch} windows '
+                             'at once')
+        return torch.cat(results)
+
+    def _call(self, batch: dict[str, Tensor]) -> Tensor:
+        result = self._computed(batch)
+        if not torch.isfinite(result).all() and self.dtype != 'float32':
+            self._notice(f'{self.dtype} is not precise enough for these weights: going on with float32')
+            self.dtype = 'float32'
+            result = self._computed(batch)
+        if not torch.isfinite(result).all():
+            raise RestoreError('the network returned values that are not finite\n'
+                               'use other weights: these may come from a run that diverged')
+        return result.cpu()
+
+    def _notice(self, words: str) -> None:
+        self.notices.append(words)
+        _log.warning(words)
+
+    def _computed(self, batch: dict[str, Tensor]) -> Tensor:
         device, dtype = torch.device(self.device), DTYPES[self.dtype]
         batch = {key: value.to(device) for key, value in batch.items()}
         with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
-            result = self.networks[GENERATOR](batch['lq'], **inputs).float()
-        if not torch.isfinite(result).all():
-            raise RestoreError('the network returned values that are not finite\n'
-                               'use dtype float32, or other weights: these may come from a run that diverged')
-        return result.cpu()
+            return self.networks[GENERATOR](batch['lq'], **inputs).float()
 
 
 def _paired(frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None

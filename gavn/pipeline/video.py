@@ -1,24 +1,32 @@
-"""A talking-face video in, the same video with a better face out; nothing else about it changes."""
+"""A talking-face video in, the same video with better faces out; nothing else about it changes."""
 from __future__ import annotations
 
-import logging
 import os
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import groupby, tee
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from av import VideoFrame
 from torch import Tensor
 from tqdm import tqdm
 
-from gavn.pipeline.face_tracker import NoFace, Track, track_faces
+from gavn.pipeline.face_tracker import NoFace, follow_faces
+from gavn.pipeline.face_tracks import Faces, choose, fixed_box
+from gavn.pipeline.journal import Journal, JournalError, parts
+from gavn.pipeline.report import Looks, Report, faces_in_words, versions
 from gavn.pipeline.restorer import Restorer
-from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_of_blocks, mfcc_windows
-from gavn.utils.faces import Box, crop, feather_mask, paste, sides_on_edge
+from gavn.pipeline.story import Reel, Story
+from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_of_blocks
+from gavn.utils.faces import Box, Patch, shared
+from gavn.utils.files import sha256
 from gavn.utils.media import (
     Frame,
     PieceWriter,
@@ -28,6 +36,7 @@ from gavn.utils.media import (
     join,
     probe,
     read_frames,
+    silenced,
     silent_blocks,
 )
 
@@ -35,86 +44,78 @@ PathLike = str | os.PathLike[str]
 
 NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a word about it
 
-_log = logging.getLogger(__name__)
-
 
 class TargetError(Exception):
     """The place to write to cannot be used; nothing was written."""
 
 
-@dataclass
-class Report:
-    """What became of a video.
+@dataclass(frozen=True)
+class Settings:
+    """How a video is restored.
 
     Attributes:
-        source, target: the files.
-        frames_in, frames_out: frames read and written; equal.
-        restored: frames with a restored face.
-        passed_through: frames without one, copied as they are.
-        seconds: wall-clock time.
-        weights: SHA-256 by file.
-        notices: what the user should know, in words.
+        strength: how much of the change to apply, 0 (nothing) to 1.
+        faces: 'all', 'largest' (one at a time) or numbers as in '0,2' (see `choose`).
+        min_face: height in pixels; smaller faces pass through. None = what the detector can find.
+        box: where the one face is in every frame, in place of looking for faces.
+        preview: seconds from the beginning to restore; None = all.
+        crf, preset, codec: of the encoder.
+
+    Raises ValueError for a strength or a length that is none.
     """
 
-    source: str
-    target: str
-    frames_in: int = 0
-    frames_out: int = 0
-    restored: int = 0
-    passed_through: int = 0
-    seconds: float = 0.
-    weights: dict[str, str] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
+    strength: float = 1.
+    faces: str = 'all'
+    min_face: float | None = None
+    box: Box | None = None
+    preview: float | None = None
+    crf: float = 18
+    preset: str = 'medium'
+    codec: str = 'libx264'
 
-    def notice(self, words: str) -> None:
-        """Notes `words` and logs them at once, as a warning."""
-        self.notices.append(words)
-        _log.warning(words)
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f'strength is between 0 and 1, not {self.strength}')
+        if self.preview is not None and self.preview <= 0:
+            raise ValueError(f'a preview is longer than {self.preview} seconds')
 
 
-def restore_video(source: PathLike, target: PathLike, restorer: Restorer, strength: float = 1.,
-                  crf: int = 18, preset: str = 'medium', codec: str = 'libx264', overwrite: bool = False,
-                  progress: bool = True) -> Report:
-    """Restores the face in a video file; frames and decoded sound pass through memory a few at a time.
+def restore_video(source: PathLike, target: PathLike, restorer: Restorer, settings: Settings = Settings(),
+                  overwrite: bool = False, resume: bool = True, progress: bool = True) -> Report:
+    """Restores the faces in a video file, in memory that does not grow with its length.
 
-    What is kept of the whole length is the face's place in every frame and the cepstra of the sound (5 kB a
-    second). Every frame is written once, at its own time stamp and size; sound is copied packet by packet.
-    The face is cropped, restored and its change added back through a soft mask: pixels outside go to the
-    encoder as they were. Frames without a face pass through. The target appears when it is complete, or not
-    at all.
+    What is kept of the whole length are the places of the faces and the cepstra of the sound (5 kB a second).
+    Every frame is written once, at its own time stamp and size; sound and subtitles are copied packet by
+    packet. Each face is cropped, restored, and its change added back through a soft mask: all that lies
+    outside, and frames without a face, go to the encoder as they were decoded. The target appears when it is
+    complete, or not at all.
+
+    A run that was interrupted leaves a folder `<target>.gavn` with its finished pieces; the same call goes on
+    from there, and ends with the same file as a run that was not.
 
     Args:
         source: a video file.
         target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
         restorer: networks with their weights.
-        strength: how much of the change to apply, 0 (nothing) to 1.
-        crf, preset, codec: of the encoder.
+        settings: what to restore, how much, and how to encode.
         overwrite: whether an existing target may be replaced; never the source.
+        resume: whether to go on from what an interrupted run left.
         progress: whether to show progress bars.
 
     Raises TargetError before any work if the target cannot be used, MediaError for a source that cannot be
-    read, NoFace if none is found, RestoreError if the network fails.
+    read, NoFace if none is found, RestoreError if the network fails, ChoiceError for faces that
+    are not there.
     """
     source, target, started = Path(source), Path(target), time.monotonic()
-    if not 0 <= strength <= 1:
-        raise ValueError(f'strength is between 0 and 1, not {strength}')
     check_target(source, target, overwrite)
-    report = Report(str(source), str(target), weights=dict(restorer.weights))
+    report = Report(str(source), str(target), settings=_plain(settings), weights=dict(restorer.weights),
+                    versions=versions())
     info = probe(source)
-    track = _find_face(source, info, progress)
-    story = _Story(restorer, _listen(source, info, report), strength)
-    with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
-        piece = Path(folder) / 'piece.nut'
-        with (PieceWriter(piece, info, crf, preset, codec) as writer,
-              _counted(read_frames(source), 'restoring', len(track.boxes), progress) as frames):
-            for frame, image, restored in story.frames(frames, track):
-                difference = np.subtract(image, frame.image, dtype=np.float32)
-                writer.write(changed(frame, 0, 0, difference) if restored else frame.picture, frame.pts)
-                report.frames_out += 1
-                report.restored += restored
-        join(target, [piece], source)
-    report.frames_in = len(track.boxes)
-    report.passed_through = report.frames_out - report.restored
+    try:
+        with Journal.opened(target, _job(source, restorer, settings), resume) as journal:
+            _Run(source, info, restorer, settings, journal, report, progress).go(target)
+    except JournalError as error:
+        raise TargetError(str(error)) from error
     report.seconds = time.monotonic() - started
     return report
 
@@ -135,24 +136,161 @@ def check_target(source: PathLike, target: PathLike, overwrite: bool = False) ->
         raise TargetError(f'the folder {folder} is read-only\nchange its permissions, or choose another')
 
 
+def _plain(settings: Settings) -> dict[str, Any]:
+    return {key: value for key, value in asdict(settings).items() if value is not None}
+
+
+def _job(source: Path, restorer: Restorer, settings: Settings) -> dict[str, Any]:
+    """What the pieces of a journal depend on."""
+    return {'source': sha256(source), 'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
+            'settings': _plain(settings), 'versions': versions()}
+
+
+@dataclass
+class _Run:
+    """One restoration: faces, sound, then the video piece by piece, then all of it together."""
+
+    source: Path
+    info: VideoInfo
+    restorer: Restorer
+    settings: Settings
+    journal: Journal
+    report: Report
+    progress: bool
+    noticed: int = field(init=False)  # of the restorer's notices, those that were there before
+
+    def __post_init__(self) -> None:
+        self.noticed = len(self.restorer.notices)
+
+    def go(self, target: Path) -> None:
+        self._rehearse(target)
+        found = self.journal.faces
+        if found is None:
+            self.journal.faces = found = self._find()
+        faces = self._chosen(found)
+        story = Story(self.restorer, _listen(self.source, self.info, self.report), faces,
+                      self.settings.strength)
+        todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
+        self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
+        if todo:
+            self._restore(story, todo, faces.count)
+        pieces = [self.journal.piece(part) for part in parts(faces.count)]
+        join(target, pieces, self.source, until=self._end())
+        self._tell(faces)
+
+    def _rehearse(self, target: Path) -> None:
+        """Makes a video of the first frame, so that what does not fit together is told before the work."""
+        with TemporaryDirectory(dir=self.journal.folder) as folder:
+            piece = Path(folder, 'first.nut')
+            with self._writer(piece) as writer, closing(read_frames(self.source)) as frames:
+                first = next(frames)
+                writer.write(first.picture, first.pts)
+            with silenced():
+                join(Path(folder, target.name), [piece], self.source, until=self.info.start)
+
+    def _writer(self, piece: Path) -> PieceWriter:
+        settings = self.settings
+        return PieceWriter(piece, self.info, settings.crf, settings.preset, settings.codec)
+
+    def _find(self) -> Faces:
+        frames = self._read()
+        with _counted(frames, 'finding faces', self._expected(), self.progress) as counted:
+            if self.settings.box is not None:
+                count = sum(1 for _ in counted)
+                return fixed_box(self.settings.box, count, (self.info.width, self.info.height))
+            try:
+                return follow_faces((frame.image for frame in counted), min_face=self.settings.min_face)
+            except NoFace as error:
+                raise NoFace(f'{self.source}: {error}\nnothing was written') from error
+
+    def _chosen(self, found: Faces) -> Faces:
+        return choose(found, self.settings.faces) if self.settings.box is None else found
+
+    def _read(self, start: int = 0) -> Iterator[Frame]:
+        """The frames to restore."""
+        frames = read_frames(self.source, start)
+        if self.settings.preview is None:
+            return frames
+        return takewhile(lambda frame: frame.time < self.settings.preview, frames)
+
+    def _expected(self) -> int | None:
+        """About how many frames there will be."""
+        if self.settings.preview is None or self.info.frames is None:
+            return self.info.frames
+        return min(self.info.frames, round(self.settings.preview * self.info.frame_rate))
+
+    def _end(self) -> Fraction | None:
+        preview = self.settings.preview
+        return None if preview is None else self.info.start + Fraction(preview).limit_denominator(1000)
+
+    def _say_where_it_goes_on(self, count: int, left: int) -> None:
+        self.report.frames_in, self.report.resumed = count, count - left
+        if left < count:
+            self.report.notice(f'going on where an interrupted run stopped: {count - left} of {count} frames '
+                               'are done')
+
+    def _restore(self, story: Story, todo: list[range], count: int) -> None:
+        reel = Reel(self._read(story.first_needed(todo[0])))
+        with _bar('restoring', count, self.progress) as bar:
+            bar.update(count - sum(map(len, todo)))
+            for part in todo:
+                self.journal.finish(part, self._encode(story, reel, part, bar))
+
+    def _encode(self, story: Story, reel: Reel, part: range, bar: tqdm) -> dict[str, Any]:
+        """Writes one piece and returns what to note about it."""
+        looks: defaultdict[int, tuple[Looks, Looks]] = defaultdict(lambda: (Looks(), Looks()))
+
+        def seen(face: int, before: np.ndarray, after: np.ndarray) -> None:
+            for look, image in zip(looks[face], (before, after), strict=True):
+                look.add(image)
+
+        counts = Counter(restored=0, repeated=0)
+        with self._writer(self.journal.piece(part)) as writer:
+            for frame, patches in replace(story, seen=seen).patches(reel, part):
+                writer.write(_restored(frame, patches), frame.pts)
+                counts.update(restored=int(bool(patches)), repeated=int(frame.repeated))
+                bar.update()
+        return {**counts, 'looks': {face: {'before': before.notes(), 'after': after.notes()}
+                                    for face, (before, after) in looks.items()}}
+
+    def _tell(self, faces: Faces) -> None:
+        report, looks = self.report, defaultdict(list)
+        for part in parts(faces.count):
+            notes = self.journal.notes(part)
+            report.frames_out += len(part)
+            report.restored += notes['restored']
+            report.repeated += notes['repeated']
+            for face, look in notes['looks'].items():
+                looks[face].append(look)
+        report.passed_through = report.frames_out - report.restored
+        report.faces = faces_in_words(faces, looks)
+        report.notices += self.restorer.notices[self.noticed:]
+        if report.repeated:
+            report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
+                          'their place')
+
+
+def _restored(frame: Frame, patches: Sequence[Patch]) -> VideoFrame:
+    """The frame's picture with the patches added."""
+    for patch in shared(patches):
+        frame = replace(frame, picture=changed(frame, patch.x0, patch.y0, patch.change))
+    return frame.picture
+
+
+def _bar(what: str, total: int | None, progress: bool) -> tqdm:
+    return tqdm(desc=what, total=total, unit='frame', disable=not progress)
+
+
 def _counted(frames: Iterable[Frame], what: str, total: int | None, progress: bool) -> tqdm:
     """The frames with a bar, to be used as a context, so that the bar ends before an error is told."""
     return tqdm(frames, desc=what, total=total, unit='frame', disable=not progress)
-
-
-def _find_face(source: Path, info: VideoInfo, progress: bool) -> Track:
-    try:
-        with _counted(read_frames(source), 'finding the face', info.frames, progress) as frames:
-            return track_faces(frame.image for frame in frames)
-    except NoFace as error:
-        raise NoFace(f'{source}: {error}\nnothing was written') from error
 
 
 def _listen(source: Path, info: VideoInfo, report: Report) -> Tensor:
     """Cepstra (f, 13) of the sound, with silence where it is missing or ends before the picture."""
     blocks = iter_audio(source, SAMPLE_RATE)
     if blocks is None:
-        report.notice(f'{source} has no sound track: its face is restored as if it were silent')
+        report.notice(f'{source} has no sound track: its faces are restored as if they were silent')
         return mfcc(np.zeros(0))
     return mfcc_of_blocks(_to_the_end(blocks, source, info, report))
 
@@ -168,39 +306,3 @@ def _to_the_end(blocks: Iterable[np.ndarray], source: Path, info: VideoInfo, rep
     if missing > NOTABLE_GAP:
         report.notice(f'the sound of {source} ends {missing:.1f} s before its picture; silence follows')
     yield from silent_blocks(round(missing * SAMPLE_RATE))
-
-
-@dataclass
-class _Story:
-    """Frames and face regions in, frames with restored faces out."""
-
-    restorer: Restorer
-    cepstra: Tensor  # (f, 13), from the first frame's time on
-    strength: float
-
-    def frames(self, frames: Iterable[Frame], track: Track) -> Iterator[tuple[Frame, np.ndarray, bool]]:
-        """Per frame, in order: itself, the picture to write, and whether its face was restored."""
-        segments = {index: number for number, segment in enumerate(track.segments) for index in segment}
-        for number, group in groupby(frames, key=lambda frame: segments.get(frame.index)):
-            if number is None:
-                yield from ((frame, frame.image, False) for frame in group)
-            else:
-                yield from ((frame, image, True) for frame, image in self._segment(group, track))
-
-    def _segment(self, frames: Iterable[Frame], track: Track) -> Iterator[tuple[Frame, np.ndarray]]:
-        """Consecutive frames of one face, restored as a clip; each hears the sound of its own time."""
-        seen, heard = tee(frames)
-        waiting: deque[tuple[Frame, Box]] = deque()
-
-        def crops() -> Iterator[np.ndarray]:
-            for frame in seen:
-                region = track.region(frame.index)
-                waiting.append((frame, region))
-                yield crop(frame.image, region)
-
-        sounds = (mfcc_windows(self.cepstra, [frame.time])[0] for frame in heard)
-        for residual in self.restorer.residuals(crops(), sounds):
-            frame, region = waiting.popleft()
-            height, width = frame.image.shape[:2]
-            mask = feather_mask(free=sides_on_edge(region, width, height))
-            yield frame, paste(frame.image, region, residual * self.strength, mask)

@@ -6,7 +6,8 @@ Coordinates are continuous, in pixels, from the picture's outer edge: 0 is the l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -119,29 +120,68 @@ def sides_on_edge(region: Box, width: int, height: int) -> tuple[bool, bool, boo
     return region.x0 <= 0, region.y0 <= 0, region.x1 >= width, region.y1 >= height
 
 
-def paste(image: np.ndarray, region: Box, residual: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Adds a crop's residual to the picture it was cropped from; returns a new picture.
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What to add to a picture in one place.
 
-    Args:
-        image: uint8 (h, w, 3).
-        region: where the crop was taken; may reach beyond the picture.
-        residual: float (s, s, 3), restored minus cropped, in units of the picture (0-255).
-        mask: float (s, s) in [0, 1], its weight.
-
-    Pixels outside the region, and those where mask or residual vanish, keep their values bit by bit.
+    Attributes:
+        x0, y0: the pixel of its corner; all of it lies inside the picture.
+        change: float32 (h, w, 3) in units of the picture (0-255), already weighted; maybe empty.
+        weight: float32 (h, w) in [0, 1], the share of the restored face in each pixel.
     """
-    result = image.copy()
-    height, width = image.shape[:2]
-    x0, y0 = max(math.floor(region.x0), 0), max(math.floor(region.y0), 0)
-    x1, y1 = min(math.ceil(region.x1), width), min(math.ceil(region.y1), height)
-    if x0 >= x1 or y0 >= y1:
-        return result
-    inside = _Map.between(region, residual.shape[0]).inverse(x0, y0)
-    weighted = (residual * mask[..., None]).astype(np.float32)
-    change = _resample(weighted, inside, (x1 - x0, y1 - y0), cv2.BORDER_REPLICATE)
-    patch = image[y0:y1, x0:x1].astype(np.float32) + change
-    result[y0:y1, x0:x1] = np.clip(np.rint(patch), 0, 255).astype(np.uint8)
-    return result
+
+    x0: int
+    y0: int
+    change: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def spread(cls, region: Box, residual: np.ndarray, mask: np.ndarray, width: int, height: int) -> Patch:
+        """A crop's residual on its way back into the picture.
+
+        Args:
+            region: where the crop was taken; may reach beyond the picture.
+            residual: float (s, s, 3), restored minus cropped, in units of the picture.
+            mask: float (s, s) in [0, 1], its weight.
+            width, height: of the picture in pixels.
+        """
+        x0, y0 = max(math.floor(region.x0), 0), max(math.floor(region.y0), 0)
+        size = max(min(math.ceil(region.x1), width) - x0, 0), max(min(math.ceil(region.y1), height) - y0, 0)
+        if not all(size):
+            return cls(0, 0, np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32))
+        weighted = np.concatenate([residual * mask[..., None], mask[..., None]], axis=2, dtype=np.float32)
+        inverse = _Map.between(region, residual.shape[0]).inverse(x0, y0)
+        spread = _resample(weighted, inverse, size, cv2.BORDER_REPLICATE)
+        return cls(x0, y0, spread[..., :3], spread[..., 3].clip(0, 1))
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Its rows and columns of the picture."""
+        height, width = self.weight.shape
+        return slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width)
+
+
+def shared(patches: Sequence[Patch]) -> list[Patch]:
+    """Patches that may be added one after the other: where some overlap, each has its share of the change."""
+    if len(patches) < 2:
+        return list(patches)
+    width = max(patch.place[1].stop for patch in patches)
+    total = np.zeros((max(patch.place[0].stop for patch in patches), width), np.float32)
+    for patch in patches:
+        total[patch.place] += patch.weight
+    return [replace(patch, change=patch.change / np.maximum(total[patch.place], 1)[..., None])
+            for patch in patches]
+
+
+def paste(image: np.ndarray, patches: Sequence[Patch]) -> np.ndarray:
+    """Adds patches to a picture uint8 (h, w, 3); returns a new one.
+
+    Pixels outside of them, and those where they change nothing, keep their values bit by bit.
+    """
+    result = image.astype(np.float32)
+    for patch in shared(patches):
+        result[patch.place] += patch.change
+    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The pieces of a restored video put together with everything else that its source holds."""
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from math import inf, lcm
 from pathlib import Path
@@ -22,6 +22,17 @@ _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder
 _LARGEST = 2 ** 31 - 1
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Without warnings about what is not copied, for a join that is only tried."""
+    _log.disabled = True
+    try:
+        yield
+    finally:
+        _log.disabled = False
+
 
 _Convert = Callable[[Packet], Packet | None]
 

@@ -128,6 +128,17 @@ def compress(
     return [np.ascontiguousarray(frame.to_ndarray()[:height, :width]) for frame in bgr]
 
 
+def picture_of(image: np.ndarray) -> VideoFrame:
+    """A uint8 BGR picture (h, w, 3) as PieceWriter takes it, and any player shows it: 4:2:0, BT.601.
+
+    Odd sides are continued by a repeated row or column.
+    """
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(_even(image)[..., ::-1]), format='rgb24')
+    picture = rgb.reformat(format='yuv420p', interpolation=_TO_YUV, dst_colorspace=5, dst_color_range=1)
+    picture.colorspace, picture.color_range = 5, 1
+    return picture
+
+
 def _even(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')

@@ -1,0 +1,120 @@
+"""What an interrupted restoration leaves beside its target, so that the same command goes on."""
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gavn.pipeline.face_tracks import Faces
+from gavn.utils.files import atomic_path
+
+PIECE = 250  # frames that are encoded together; what an interruption can cost
+_KEY, _FACES, _LOCK = 'job.json', 'faces.json', 'lock'
+
+
+class JournalError(Exception):
+    """A folder that is in the way, or a restoration that another process is at."""
+
+
+class Journal:
+    """The folder `<target>.gavn`: the faces that were found, and the pieces that are encoded.
+
+    Each file is whole or absent. They count only for the same job, the dictionary that `opened` is given: the
+    contents of the source, the weights and all settings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    @contextmanager
+    def opened(cls, target: Path, job: Mapping[str, Any], resume: bool = True) -> Iterator[Journal]:
+        """The journal of a job, emptied where it belongs to another job.
+
+        The folder is gone when the block is left, unless it is left by an error or an interruption and holds
+        finished pieces. Raises JournalError if it is not a journal, or in use; KeyboardInterrupt says what is
+        kept.
+        """
+        journal = cls(target.with_name(f'{target.name}.gavn'))
+        journal._refuse_strangers()
+        with journal._locked(target):
+            journal._take(json.loads(json.dumps(job)), resume)
+            try:
+                yield journal
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(journal._left()) from stop
+            except BaseException:
+                journal._left()
+                raise
+            journal.remove()
+
+    @contextmanager
+    def _locked(self, target: Path) -> Iterator[None]:
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / _LOCK).open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise JournalError(f'{target} is being made by another process\n'
+                                   'wait for it, or choose another output') from error
+            yield
+
+    def _left(self) -> str:
+        """Removes a journal that holds nothing worth going on from; in words, what is left."""
+        if not list(self.folder.glob('*.nut')):
+            self.remove()
+            return 'interrupted: nothing is left behind'
+        return f'interrupted: what is done is kept in {self.folder}, the same command goes on from there'
+
+    def _refuse_strangers(self) -> None:
+        if self.folder.exists() and not (self.folder / _LOCK).is_file():
+            raise JournalError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
+                               'rename it, or choose another output')
+
+    def _take(self, job: Mapping[str, Any], resume: bool) -> None:
+        key = self.folder / _KEY
+        if key.is_file() and resume and json.loads(key.read_text(encoding='utf-8')) == job:
+            return
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with atomic_path(key) as part:
+            part.write_text(json.dumps(job, indent=1) + '\n', encoding='utf-8')
+
+    @property
+    def faces(self) -> Faces | None:
+        """The faces that were found, None where they are yet to be looked for."""
+        path = self.folder / _FACES
+        return Faces.from_json(path.read_text(encoding='utf-8')) if path.is_file() else None
+
+    @faces.setter
+    def faces(self, found: Faces) -> None:
+        with atomic_path(self.folder / _FACES) as part:
+            part.write_text(found.to_json(), encoding='utf-8')
+
+    def piece(self, part: range) -> Path:
+        """Where the frames of `part` are, or will be, encoded."""
+        return self.folder / f'{part.start:09d}.nut'
+
+    def notes(self, part: range) -> dict[str, Any] | None:
+        """What was noted about a finished piece; None if it is not finished."""
+        path = self.piece(part).with_suffix('.json')
+        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+
+    def finish(self, part: range, notes: Mapping[str, Any]) -> None:
+        """Marks a piece, which must be written, as finished."""
+        with atomic_path(self.piece(part).with_suffix('.json')) as path:
+            path.write_text(json.dumps(notes), encoding='utf-8')
+
+    def remove(self) -> None:
+        """Takes the folder away, when the target is complete."""
+        shutil.rmtree(self.folder)
+
+
+def parts(count: int) -> list[range]:
+    """The frames of a video, piece by piece."""
+    return [range(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]

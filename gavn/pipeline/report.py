@@ -1,0 +1,126 @@
+"""What became of a video, in numbers and words."""
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import gavn
+from gavn.pipeline.face_tracks import Faces
+from gavn.utils.files import atomic_path
+from gavn.utils.media import encoder_versions
+
+ESTIMATES = 'Restored pixels are estimates, not evidence: the networks paint what is likely.'
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Looks:
+    """How sharp a face is and how much it flickers, over the frames that were added; sums that can be joined.
+
+    Sharpness is the standard deviation of the Laplacian of the crop's brightness. Flicker is what remains of
+    a frame's brightness after the mean of the frames before and after it, on average over the crop; both in
+    grey levels of 255. Movement counts as flicker: compare before and after, not two videos.
+    """
+
+    frames: int = 0
+    sharpness: float = 0.
+    triples: int = 0
+    flicker: float = 0.
+    _last: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def add(self, image: np.ndarray) -> None:
+        """The next crop, uint8 BGR (h, w, 3)."""
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+        self.frames += 1
+        self.sharpness += float(cv2.Laplacian(grey, cv2.CV_32F).std())
+        self._last = [*self._last[-2:], grey]
+        if len(self._last) == 3:
+            before, now, after = self._last
+            self.triples += 1
+            self.flicker += float(np.abs(now - (before + after) / 2).mean())
+
+    def notes(self) -> dict[str, float]:
+        """The sums, for JSON."""
+        return {'frames': self.frames, 'sharpness': self.sharpness, 'triples': self.triples,
+                'flicker': self.flicker}
+
+    @staticmethod
+    def joined(notes: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+        """The means of several sums; None for what too few frames were there."""
+        frames, triples = (sum(part[key] for part in notes) for key in ('frames', 'triples'))
+        return {'sharpness': round(sum(part['sharpness'] for part in notes) / frames, 3) if frames else None,
+                'flicker': round(sum(part['flicker'] for part in notes) / triples, 3) if triples else None}
+
+
+@dataclass
+class Report:
+    """What became of a video.
+
+    Attributes:
+        source, target: the files.
+        frames_in, frames_out: frames read and written; equal, unless a preview or another rate was asked for.
+        restored: frames with a restored face.
+        passed_through: frames without one, as they were.
+        repeated: frames that could not be decoded, in whose place the one before stands.
+        resumed: frames that an interrupted run had finished.
+        faces: each with its number, frames, height in pixels, sharpness and flicker before and after.
+        seconds: wall-clock time of this run.
+        settings, weights, versions: how it was made; weights as SHA-256 by file.
+        notices: what the user should know, in words.
+    """
+
+    source: str
+    target: str
+    frames_in: int = 0
+    frames_out: int = 0
+    restored: int = 0
+    passed_through: int = 0
+    repeated: int = 0
+    resumed: int = 0
+    faces: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.
+    settings: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def notice(self, words: str) -> None:
+        """Notes `words` and logs them at once, as a warning."""
+        self.notices.append(words)
+        _log.warning(words)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        content = {**asdict(self), 'note': ESTIMATES}
+        with atomic_path(path) as part:
+            part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def versions() -> dict[str, str]:
+    """What the pixels depend on."""
+    import torch
+    return {'gavn': gavn.__version__, 'python': platform.python_version(), 'torch': torch.__version__,
+            **encoder_versions()}
+
+
+def faces_in_words(faces: Faces, looks: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The report's entries of faces: where they are, and how they look before and after."""
+    entries = []
+    for face in faces.faces:
+        parts = looks.get(str(face.id), [])
+        height = float(np.mean([box.height for box in face.boxes]))
+        entries.append({
+            'face': face.id, 'first_frame': face.span.start, 'last_frame': face.span.stop - 1,
+            'height': round(height, 1), 'score': round(face.score, 4),
+            'before': Looks.joined([part['before'] for part in parts]),
+            'after': Looks.joined([part['after'] for part in parts])})
+    return entries

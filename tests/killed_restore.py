@@ -1,0 +1,25 @@
+"""Restores a video slowly, to be killed: `python killed_restore.py SOURCE TARGET PIECE`."""
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gavn.pipeline import journal, video  # first: it makes basicsr importable
+
+# isort: split
+from restore_fakes import fixed_face, make_restorer
+
+if __name__ == '__main__':
+    source, target, piece = sys.argv[1:]
+    journal.PIECE = int(piece)
+    video.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
+    finish = journal.Journal.finish
+
+    def slow(*args):
+        finish(*args)
+        time.sleep(0.5)
+
+    journal.Journal.finish = slow
+    restorer = make_restorer(inputs=('lq', 'audio'))
+    video.restore_video(source, target, restorer, video.Settings(), progress=False)

@@ -1,0 +1,137 @@
+"""`gavn restore` with several inputs, names it makes up, and the choices it offers."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, write_video
+
+from gavn import cli, restore
+from gavn.pipeline import video
+from gavn.utils.media import probe, read_frames
+
+
+@pytest.fixture(autouse=True)
+def tracker(monkeypatch):
+    monkeypatch.setattr(video, 'follow_faces', fixed_face(absent=(2,)))
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
+    make_restorer(inputs=('lq', 'audio')).save(path)
+    return path
+
+
+@pytest.fixture
+def talks(tmp_path) -> Path:
+    folder = tmp_path / 'talks'
+    folder.mkdir()
+    for name in ('a.mp4', 'b.mov', 'c.avi'):
+        write_video(folder / name, 4, sound=None)
+    (folder / 'notes.txt').write_text('not a video')
+    return folder
+
+
+def run(weights: Path, *args: object) -> int:
+    return cli.main(['restore', *map(str, args), '--weights', str(weights)])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_outputs_stand_beside_their_inputs(weights, talks):
+    assert run(weights, talks, '--no-report') == 0
+    assert set(names(talks)) == {
+        'a.mp4', 'b.mov', 'c.avi', 'notes.txt', 'a_gavn.mp4', 'b_gavn.mov', 'c_gavn.mkv'}
+    assert probe(talks / 'c_gavn.mkv').codec == 'h264'
+
+
+def test_outputs_go_into_a_folder(weights, talks, tmp_path):
+    out = tmp_path / 'new/out'
+    assert run(weights, talks / 'a.mp4', str(talks / '[bc].*'), '-o', f'{out}/', '--suffix', 'better',
+               '--ext', 'mkv', '--codec', 'libx265', '--preset', 'ultrafast') == 0
+    assert names(out) == [f'{letter}_better.{ending}' for letter in 'abc' for ending in ('json', 'mkv')]
+    assert probe(out / 'a_better.mkv').codec == 'hevc'
+
+
+def test_one_that_fails_does_not_stop_the_others(weights, talks, tmp_path, capsys):
+    (talks / 'a.mp4').write_text('not a video')
+    assert run(weights, talks / 'a.mp4', talks / 'b.mov', talks / 'none.mp4', '-o', tmp_path / 'out') == 4
+    said = capsys.readouterr().err
+    assert 'a.mp4: no readable media file' in said and 'none.mp4: no such file' in said
+    assert names(tmp_path / 'out') == ['b_gavn.json', 'b_gavn.mov']
+
+
+@pytest.mark.parametrize(('args', 'words'), [
+    (['{talks}/*.mkv'], 'no videos there'),
+    (['{talks}/a.mp4', '{talks}/b.mov', '-o', '{talks}/notes.txt'], 'is a file, but there are 2 inputs'),
+    (['{talks}/a.mp4', '{talks}/sub/a.mp4', '-o', '{talks}'], 'several inputs would be written to'),
+])
+def test_inputs_and_outputs_that_do_not_fit(weights, talks, capsys, args, words):
+    (talks / 'sub').mkdir()
+    write_video(talks / 'sub/a.mp4', 2, sound=None)
+    assert run(weights, *(arg.format(talks=talks) for arg in args)) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('args', 'code', 'words'), [
+    (['--faces', '3'], 2, 'no face 3; there is 0 to 1'), (['--faces', 'best'], 2, "'all', 'largest' or ids"),
+    (['--box', '10,10,500,20'], 2, 'not inside a picture'), (['--faces', '1'], 0, ''),
+    (['--box', '30,20,30,30'], 0, ''), (['--min-face', '20'], 0, '')])
+def test_choices(weights, talks, capsys, args, code, words):
+    assert run(weights, talks / 'a.mp4', *args) == code
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args', [['--box', '1,2,3'], ['--box', '1,2,3,0'], ['--preview', '0s'],
+                                  ['--preview', 'soon'], ['--min-face', '-3'], ['--ext', 'webm'],
+                                  ['--codec', 'vp9']])
+def test_choices_that_are_none(weights, talks, capsys, args):
+    with pytest.raises(SystemExit) as stop:
+        run(weights, talks / 'a.mp4', *args)
+    assert stop.value.code == 2 and args[0] in capsys.readouterr().err
+
+
+def test_the_report(weights, talks):
+    assert run(weights, talks / 'a.mp4', '--strength', '0.5') == 0
+    report = json.loads((talks / 'a_gavn.json').read_text())
+    assert (report['frames_in'], report['frames_out'], report['restored'], report['passed_through']) == (
+        4, 4, 3, 1)
+    first, second = report['faces']
+    assert (first['first_frame'], first['last_frame'], second['first_frame']) == (0, 1, 3)
+    assert first['height'] == FACE.height and first['before']['sharpness'] > 0
+    assert first['before']['flicker'] is None  # two frames do not show any
+    assert report['settings'] == {'strength': 0.5, 'faces': 'all', 'crf': 18, 'preset': 'medium',
+                                  'codec': 'libx264'}
+    assert next(iter(report['weights'].values())) and 'estimates' in report['note']
+    assert any('no sound track' in notice for notice in report['notices'])
+    assert {'gavn', 'torch', 'av', 'x264'} <= report['versions'].keys()
+
+
+@pytest.mark.parametrize('form', ['side', 'split'])
+def test_before_and_after_in_one_video(weights, tmp_path, form):
+    source = write_video(tmp_path / 'a.mp4', 8, sound=0.32)
+    assert run(weights, source, '--compare', form, '--preview', '0.2s') == 0
+    both = list(read_frames(tmp_path / 'a_gavn_compare.mp4'))
+    before, after = (list(read_frames(tmp_path / name)) for name in ('a.mp4', 'a_gavn.mp4'))
+    assert [frame.time for frame in both] == [frame.time for frame in before[:5]]
+    assert both[0].image.shape == (HEIGHT, WIDTH * (2 if form == 'side' else 1), 3)
+    left, right = (np.abs(both[3].image[:, part].astype(int) - whole[3].image[:, shown]).mean()
+                   for part, whole, shown in ((slice(0, 46), before, slice(0, 46)),
+                                              (slice(-46, None), after, slice(-46, None))))
+    assert max(left, right) < 3
+    info = probe(tmp_path / 'a_gavn_compare.mp4')
+    assert info.has_audio and info.duration < 0.3
+
+
+def test_a_report_is_not_overwritten(weights, talks, capsys):
+    (talks / 'a_gavn.json').write_text('precious')
+    assert run(weights, talks / 'a.mp4') == 2
+    assert 'a_gavn.json exists already' in capsys.readouterr().err and 'a_gavn.mp4' not in names(talks)
+
+
+def test_a_box_is_where_it_was_said(weights, talks):
+    box = restore._box(f'0,0,{WIDTH},20')
+    assert (box.x0, box.y0, box.x1, box.y1) == (0, 0, WIDTH, 20)

@@ -1,0 +1,149 @@
+"""A restoration that is killed goes on where it was, and ends with the file of one that was not."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from restore_fakes import FACE, fixed_face, make_restorer, write_video
+
+from gavn.pipeline import journal, video
+from gavn.pipeline.face_tracks import Face
+from gavn.pipeline.story import Reel, Story, lead
+from gavn.utils.audio import mfcc
+from gavn.utils.media import probe, read_frames
+from gavn.utils.windows import Layout
+
+FRAMES, PIECE = 30, 7
+KILLED = Path(__file__).with_name('killed_restore.py')
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(journal, 'PIECE', PIECE)
+    monkeypatch.setattr(video, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory) -> Path:
+    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', FRAMES, sound=1.2)
+
+
+def restore(source: Path, target: Path, **options) -> video.Report:
+    settings = video.Settings(**options.pop('settings', {}))
+    return video.restore_video(source, target, make_restorer(inputs=('lq', 'audio')), settings,
+                               progress=False, **options)
+
+
+def test_pieces_do_not_show(source, tmp_path, monkeypatch):
+    """What is added to a frame does not depend on how the video is divided, down to one frame a piece."""
+    restorer = make_restorer(inputs=('lq', 'audio'))
+    network = restorer.networks['network_g']
+    monkeypatch.setattr(network, 'forward', lambda lq, audio: sum(
+        lq[:, i:i + 3] * weight for i, weight in enumerate((0.1, 0.2, 0.4, 0.1, 0.2))))
+    faces = fixed_face(absent=(3, 20), cuts=(12,))(frame.image for frame in read_frames(source))
+    faces = replace(faces, faces=(*faces.faces, Face(9, range(5, 27), (FACE,) * 22, 1.)))
+    changes = []
+    for length in (FRAMES, 7, 1):
+        reel, story, added = Reel(read_frames(source)), Story(restorer, mfcc(np.zeros(0)), faces), []
+        for start in range(0, FRAMES, length):
+            part = range(start, min(start + length, FRAMES))
+            added += [[patch.change for patch in patches] for _, patches in story.patches(reel, part)]
+            assert len(reel) <= lead(restorer.layout) + 2 * 5 + 1
+        changes.append(added)
+    assert max(np.abs(patch).max() for patches in changes[0] for patch in patches) > 5
+    for divided in changes[1:]:
+        assert all(np.array_equal(a, b) for one, other in zip(changes[0], divided, strict=True)
+                   for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize('layout', [Layout(1, 2), Layout(3, 2), Layout(3, 7), Layout(6, 0)])
+def test_the_lead_holds_the_context_of_any_window(layout):
+    for first in range(40):
+        aligned = first - first % layout.outputs
+        begin = max(0, aligned - (lead(layout) - layout.outputs + 1))
+        assert begin % layout.outputs == 0 and first - begin <= lead(layout)
+        assert begin == 0 or aligned - begin >= layout.context
+
+
+def killed(source: Path, target: Path, after: int) -> None:
+    """A restoration in a process of its own, killed when so many pieces are finished."""
+    arguments = [sys.executable, str(KILLED), str(source), str(target), str(PIECE)]
+    folder = target.with_name(f'{target.name}.gavn')
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, env=environment) as job:
+        while len(list(folder.glob('*.nut'))) < after and job.poll() is None:
+            time.sleep(0.01)
+        assert job.poll() is None, job.stderr.read().decode()
+        job.send_signal(signal.SIGKILL)
+
+
+def test_a_killed_run_ends_with_the_same_file(source, tmp_path, caplog):
+    whole, resumed = tmp_path / 'whole.mp4', tmp_path / 'resumed.mp4'
+    report = restore(source, whole)
+    killed(source, resumed, after=2)
+    assert not resumed.exists()
+    again = restore(source, resumed)
+    assert PIECE <= again.resumed < FRAMES and 'going on where' in caplog.text
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['resumed.mp4', 'whole.mp4']
+    assert (again.restored, again.passed_through) == (report.restored, report.passed_through) == (28, 2)
+    assert [face['before'] for face in again.faces] == [face['before'] for face in report.faces]
+
+
+def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **options) -> Path:
+    """A restoration that is stopped when so many pieces are finished; returns its journal."""
+    real = journal.Journal.finish
+
+    def finish(self, part, notes):
+        real(self, part, notes)
+        if part.start // PIECE + 1 == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(journal.Journal, 'finish', finish)
+        restore(source, target, **options)
+    return target.with_name(f'{target.name}.gavn')
+
+
+def test_other_settings_begin_anew(source, tmp_path, monkeypatch):
+    target = tmp_path / 'out.mp4'
+    folder = interrupted(source, target, monkeypatch)
+    assert json.loads((folder / 'job.json').read_text())['settings']['strength'] == 1
+    assert restore(source, target, settings={'strength': 0.5}).resumed == 0
+
+
+def test_resuming_can_be_declined(source, tmp_path, monkeypatch):
+    target = tmp_path / 'out.mp4'
+    interrupted(source, target, monkeypatch)
+    assert restore(source, target, resume=False).resumed == 0
+
+
+def test_a_folder_that_is_no_journal_is_left_alone(source, tmp_path):
+    precious = tmp_path / 'out.mp4.gavn' / 'diary.txt'
+    precious.parent.mkdir()
+    precious.write_text('dear diary')
+    with pytest.raises(video.TargetError, match='is in the way'):
+        restore(source, tmp_path / 'out.mp4')
+    assert precious.read_text() == 'dear diary'
+
+
+def test_two_processes_do_not_make_one_file(source, tmp_path, monkeypatch):
+    target = tmp_path / 'out.mp4'
+    interrupted(source, target, monkeypatch)
+    job = json.loads((tmp_path / 'out.mp4.gavn/job.json').read_text())
+    with journal.Journal.opened(target, job), pytest.raises(video.TargetError, match='another process'):
+        restore(source, target)
+
+
+def test_a_preview_is_the_beginning(source, tmp_path):
+    report = restore(source, tmp_path / 'out.mp4', settings={'preview': 0.4})
+    assert report.frames_in == report.frames_out == 10
+    frames = list(read_frames(tmp_path / 'out.mp4'))
+    assert [frame.time for frame in frames] == [frame.time for frame in list(read_frames(source))[:10]]
+    assert probe(tmp_path / 'out.mp4').has_audio and probe(tmp_path / 'out.mp4').duration < 0.5
