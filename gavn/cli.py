@@ -47,7 +47,7 @@ def bundle(args: argparse.Namespace) -> None:
     from gavn.pipeline.video import check_target
     check_target(args.opt, args.output, args.force)
     restorer = Restorer.from_options(args.opt, args.weights, args.landmark_weights, device='cpu')
-    restorer.save(args.output)
+    restorer.save(args.output, args.half)
     for path, digest in restorer.weights.items():
         print(f'from {path} (sha256 {digest[:12]})')
     print(f'wrote {args.output}')
@@ -139,6 +139,7 @@ def _add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', metavar='FILE', help='of network_g (default: what training wrote last)')
     parser.add_argument('--landmark-weights', metavar='FILE',
                         help='of network_l (default: what the option file names)')
+    parser.add_argument('--half', action='store_true', help='store 16 bits a number: half the size')
     parser.add_argument('--force', action='store_true', help='replace an existing output')
     parser.set_defaults(run=bundle)
 

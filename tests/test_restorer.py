@@ -9,7 +9,7 @@ from torch import nn
 from gavn.pipeline.recipe import Recipe, RestoreError
 from gavn.pipeline.restorer import Restorer, find_device
 from gavn.utils.audio import silence
-from gavn.utils.checkpoint import CheckpointError, save_bundle
+from gavn.utils.checkpoint import CheckpointError, load_bundle, save_bundle
 from gavn.utils.faces import detector_view
 from gavn.utils.option_file import OptionError
 from gavn.utils.tensors import to_tensor
@@ -116,6 +116,19 @@ def test_bundle_round_trip(tmp_path):
     assert [network.training for network in got.networks.values()] == [False, False]
     frames = faces(5, 224)
     assert np.array_equal(list(got.restore(frames)), list(made.restore(frames)))
+
+
+def test_a_bundle_of_half_the_size_restores_nearly_the_same(tmp_path):
+    restorer = make(gain=3.3)
+    whole, half = tmp_path / 'whole.safetensors', tmp_path / 'half.safetensors'
+    restorer.save(whole)
+    restorer.save(half, half=True)
+    stored = load_bundle(half)[1]['network_g']['gain']
+    assert stored.dtype == torch.float16 and load_bundle(whole)[1]['network_g']['gain'].dtype == torch.float32
+    loaded = Restorer.load(half, 'cpu').networks['network_g'].gain
+    assert loaded.dtype == torch.float32 and float(loaded) == pytest.approx(3.3 / 255, rel=1e-3)
+    with pytest.raises(CheckpointError, match='too large for 16 bits'):
+        make(gain=1e8).save(half, half=True)
 
 
 def test_bundle_with_weights_of_another_size(tmp_path):

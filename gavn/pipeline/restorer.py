@@ -117,13 +117,13 @@ class Restorer:
             load_strict(network, *loaded[name])
         return cls(recipe, networks, device, dtype, batch, sums)
 
-    def save(self, path: PathLike) -> None:
-        """Writes networks and options as a bundle for `load`."""
+    def save(self, path: PathLike, half: bool = False) -> None:
+        """Writes networks and options as a bundle for `load`; `half` with 16 bits a number."""
         recipe = self.recipe
         meta = {'task': recipe.task, 'network_inputs': list(recipe.inputs), 'window': recipe.window,
                 'sources': self.weights}
         networks = {name: (recipe.networks[name], network) for name, network in self.networks.items()}
-        save_bundle(path, networks, meta)
+        save_bundle(path, networks, meta, half)
 
     def restore(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                 ) -> Iterator[np.ndarray]:

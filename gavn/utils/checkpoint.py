@@ -129,7 +129,7 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> N
 
 
 def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], nn.Module]],
-                meta: Mapping[str, Any]) -> None:
+                meta: Mapping[str, Any], half: bool = False) -> None:
     """Writes networks and the options that build them again to one safetensors file, atomically.
 
     Args:
@@ -138,20 +138,31 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
             network with its weights. Options that only name weights to start from are left out.
         meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `sources` ...; versions
             of the tools are added.
+        half: whether to store 16 bits a number in place of 32; networks compute in 32 all the same.
 
-    Raises ValueError for a name with a slash in it, TypeError for options that JSON cannot hold.
+    Raises ValueError for a name with a slash in it, TypeError for options that JSON cannot hold,
+    CheckpointError for weights that 16 bits cannot hold.
     """
     tensors = {}
     for name, (_, network) in networks.items():
         if '/' in name or not name:
             raise ValueError(f'{name!r} cannot name a network in a bundle')
         for key, value in network.state_dict().items():
-            tensors[f'{name}/{key}'] = value.detach().cpu().contiguous().clone()
+            tensors[f'{name}/{key}'] = _stored(value.detach().cpu().contiguous().clone(), half)
     options = {**meta, 'versions': _versions(), 'format': BUNDLE_FORMAT,
                'networks': {name: _as_trained(option) for name, (option, _) in networks.items()}}
     header = {_HEADER: json.dumps(options, sort_keys=True)}
     with atomic_path(path) as part:
         save_file(tensors, part, metadata=header)
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    if not half or not value.is_floating_point():
+        return value
+    short = value.half()
+    if short.isfinite().ne(value.isfinite()).any():
+        raise CheckpointError('the weights are too large for 16 bits\nstore them in 32')
+    return short
 
 
 def _versions() -> dict[str, str]:
