@@ -34,10 +34,10 @@ def guarded(job: Callable[[], int | None]) -> int:
     """Runs a job; what the user can mend is told on stderr in words and becomes the exit code."""
     try:
         return job() or OK
-    except tuple(codes()) as error:
-        print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
-        return next(code for kind, code in codes().items() if isinstance(error, kind))
     except KeyboardInterrupt as stop:
         print(f'\n{stop}' if stop.args else '\ninterrupted: no unfinished output is left behind',
               file=sys.stderr)
         return INTERRUPTED
+    except tuple(codes()) as error:
+        print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
+        return next(code for kind, code in codes().items() if isinstance(error, kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import glob
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,11 +22,13 @@ PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'sl
 CODECS = ('libx264', 'libx265')
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
-KEPT = ('.mp4', '.mkv', '.mov', '.m4v')  # by `--ext auto`; all else becomes .mkv, which holds anything
+KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
+_BOTH = '_compare'  # what the name of a video of before and after ends with
 EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov')
 EPILOG = """\
 Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4. A report of what was found and
-done stands beside that, talk_gavn.json. The same command goes on where an interrupted one stopped.
+done stands beside that, talk_gavn.mp4.json. The same command goes on where an interrupted one stopped; of
+several inputs it leaves out what it made itself, and what is restored already.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 no face, 4 unreadable input, 5 unusable weights, 130 interrupted; of
 several inputs that fail the first one's.
@@ -87,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
     from gavn.pipeline.restorer import Restorer
     from gavn.pipeline.video import Settings, check_target
     jobs = plan(args)
-    for source, target in jobs if len(jobs) == 1 else ():
-        check_target(source, target, args.force)  # before weights are read
+    if len(jobs) == 1:
+        check_target(*jobs[0], args.force)  # before weights are read
+    elif not args.force:
+        jobs = _left_to_do(jobs)
     restorer = Restorer.load(args.weights, device=args.device, dtype=args.dtype, batch=args.batch)
     print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
     settings = Settings(
@@ -107,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _stopped_alike() -> Iterator[None]:
     """SIGTERM does as Ctrl-C: what is done is kept."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may listen to signals
+        yield
+        return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -117,7 +125,7 @@ def _stopped_alike() -> Iterator[None]:
 def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Inputs and outputs. Raises TargetError where outputs would meet, or inputs are none."""
     from gavn.pipeline.video import TargetError
-    found = sources(args.input)
+    found = _without_own(sources(args.input), args.suffix)
     folder = _folder(args.output, len(found))
     if args.output is not None and folder is None:
         return [(found[0], Path(args.output))]
@@ -126,6 +134,24 @@ def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
         raise TargetError(f'several inputs would be written to {twice[0]}\n'
                           'restore them into folders of their own')
     return list(zip(found, targets, strict=True))
+
+
+def _without_own(found: Sequence[Path], suffix: str) -> list[Path]:
+    """Leaves out what an earlier run made of others of them."""
+    stems = {(path.parent, path.stem) for path in found}
+
+    def own(path: Path) -> bool:
+        stem = path.stem.removesuffix(_BOTH).removesuffix(f'_{suffix}')
+        return stem != path.stem.removesuffix(_BOTH) and (path.parent, stem) in stems
+
+    return [path for path in found if not own(path)]
+
+
+def _left_to_do(jobs: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    for _, target in jobs:
+        if target.exists():
+            print(f'{target} is there already')
+    return [(source, target) for source, target in jobs if not target.exists()]
 
 
 def _folder(output: str | None, count: int) -> Path | None:
@@ -155,7 +181,8 @@ def sources(inputs: Sequence[str]) -> list[Path]:
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            videos = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEOS)
+            videos = sorted(file for file in path.iterdir()
+                            if file.suffix.lower() in VIDEOS and not file.name.startswith('.'))
         elif not path.exists() and glob.has_magic(name):
             videos = sorted(map(Path, glob.glob(name, recursive=True)))
         else:
@@ -170,7 +197,7 @@ def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings,
              ) -> None:
     from gavn.pipeline.compare import before_and_after
     from gavn.pipeline.video import check_target, restore_video
-    notes, both = target.with_suffix('.json'), target.with_stem(f'{target.stem}_compare')
+    notes, both = target.with_name(f'{target.name}.json'), target.with_stem(f'{target.stem}{_BOTH}')
     for wanted, path in ((not args.no_report, notes), (args.compare, both)):
         if wanted:
             check_target(source, path, args.force)

@@ -145,6 +145,11 @@ class Recorder:
         self.stamps.append(pts)
 
     @property
+    def frames(self) -> int:
+        """How many pictures were written."""
+        return len(self.pictures)
+
+    @property
     def images(self) -> list[np.ndarray]:
         """As BGR."""
         to_bgr = ToBGR()

@@ -53,7 +53,7 @@ def test_restores_a_file(tmp_path, talking, weights, capsys):
     out = tmp_path / 'out.mp4'
     code, said = run('restore', talking, '-o', out, '--weights', weights, capsys=capsys)
     assert code == 0 and '12 of 12 frames, 1 face, 12 restored, 0 without a face' in said.out
-    assert not leftovers(tmp_path, out, tmp_path / 'out.json')
+    assert not leftovers(tmp_path, out, tmp_path / 'out.mp4.json')
     before, after = probe(talking), probe(out)
     assert (after.width, after.height, after.frames) == (before.width, before.height, 12)
     old, new = list(read_frames(talking)), list(read_frames(out))
@@ -210,7 +210,7 @@ def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, co
     assert got == code and words in said.err and 'Traceback' not in said.err
     assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out, tmp_path / 'out.mp4.gavn')
     assert run('restore', talking, '-o', out, '--weights', weights, '--force') == 0
-    assert probe(out).frames == 12 and not leftovers(tmp_path, out, tmp_path / 'out.json')
+    assert probe(out).frames == 12 and not leftovers(tmp_path, out, tmp_path / 'out.mp4.json')
     assert len(done) == 7 + 7
 
 

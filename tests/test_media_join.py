@@ -190,3 +190,17 @@ def test_pieces_that_do_not_fit_are_refused(source: Path, tmp_path: Path) -> Non
     with pytest.raises(MediaError, match='is no piece'):
         join(tmp_path / 'out.mp4', [source], source)
     assert left(tmp_path) == before
+
+
+@pytest.mark.parametrize('ending', ['mkv', 'mp4'])
+def test_sound_that_overlaps_itself_is_left_out_where_it_does(tmp_path: Path, caplog, ending: str) -> None:
+    """Segments of a recorder, each of which repeats the end of the one before."""
+    first = make_file(tmp_path / 'a.ts', range(0, 90000, 3600), Fraction(1, 90000), sound=tone(1))
+    second = make_file(tmp_path / 'b.ts', range(81000, 171000, 3600), Fraction(1, 90000), sound=tone(1),
+                       sound_start=0.9)
+    both = tmp_path / 'both.ts'
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    copy = remux(both, tmp_path / f'copy.{ending}')
+    times = [time for time, _ in packets(copy, 'audio')]
+    assert times == sorted(set(times)) and times[-1] - times[0] > 1.5
+    assert caplog.text.count('runs back in time') == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, make_file, pictures, remux, tone
 
-from gavn.utils.media import VideoWriter, probe, read_frames, resample_frames, upright
+from gavn.utils.media import MediaError, VideoWriter, probe, read_frames, resample_frames, upright
 
 
 @pytest.fixture
@@ -24,6 +24,15 @@ def test_probe_and_frames_agree(source: Path) -> None:
     for frame, image in zip(frames, pictures(len(VARIABLE)), strict=True):
         assert frame.image.dtype == np.uint8
         assert np.abs(frame.image.astype(int) - image).mean() < 2
+
+
+def test_time_stamps_that_jump_back_are_refused(tmp_path: Path) -> None:
+    """Two recordings strung together as a transport stream."""
+    one = make_file(tmp_path / 'one.ts', stamps=range(0, 90000, 3600), base=Fraction(1, 90000))
+    both = tmp_path / 'both.ts'
+    both.write_bytes(2 * one.read_bytes())
+    with pytest.raises(MediaError, match=r'both\.ts: time stamps jump back'):
+        list(read_frames(both))
 
 
 def test_frame_times_count_from_the_first_frame(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_outputs_go_into_a_folder(weights, talks, tmp_path):
     out = tmp_path / 'new/out'
     assert run(weights, talks / 'a.mp4', str(talks / '[bc].*'), '-o', f'{out}/', '--suffix', 'better',
                '--ext', 'mkv', '--codec', 'libx265', '--preset', 'ultrafast') == 0
-    assert names(out) == [f'{letter}_better.{ending}' for letter in 'abc' for ending in ('json', 'mkv')]
+    assert names(out) == [f'{letter}_better.{ending}' for letter in 'abc' for ending in ('mkv', 'mkv.json')]
     assert probe(out / 'a_better.mkv').codec == 'hevc'
 
 
@@ -61,7 +61,7 @@ def test_one_that_fails_does_not_stop_the_others(weights, talks, tmp_path, capsy
     assert run(weights, talks / 'a.mp4', talks / 'b.mov', talks / 'none.mp4', '-o', tmp_path / 'out') == 4
     said = capsys.readouterr().err
     assert 'a.mp4: no readable media file' in said and 'none.mp4: no such file' in said
-    assert names(tmp_path / 'out') == ['b_gavn.json', 'b_gavn.mov']
+    assert names(tmp_path / 'out') == ['b_gavn.mov', 'b_gavn.mov.json']
 
 
 @pytest.mark.parametrize(('args', 'words'), [
@@ -96,7 +96,7 @@ def test_choices_that_are_none(weights, talks, capsys, args):
 
 def test_the_report(weights, talks):
     assert run(weights, talks / 'a.mp4', '--strength', '0.5') == 0
-    report = json.loads((talks / 'a_gavn.json').read_text())
+    report = json.loads((talks / 'a_gavn.mp4.json').read_text())
     assert (report['frames_in'], report['frames_out'], report['restored'], report['passed_through']) == (
         4, 4, 3, 1)
     first, second = report['faces']
@@ -108,6 +108,19 @@ def test_the_report(weights, talks):
     assert next(iter(report['weights'].values())) and 'estimates' in report['note']
     assert any('no sound track' in notice for notice in report['notices'])
     assert {'gavn', 'torch', 'av', 'x264'} <= report['versions'].keys()
+
+
+def test_the_same_command_on_a_folder_does_what_is_left(weights, talks, capsys):
+    assert run(weights, talks, '--compare', 'side') == 0
+    made = names(talks)
+    (talks / '.hidden.mp4').write_text('of some other program')
+    (talks / 'b_gavn.mov').unlink()
+    (talks / 'b_gavn.mov.json').unlink()
+    (talks / 'b_gavn_compare.mov').unlink()
+    capsys.readouterr()
+    assert run(weights, talks, '--compare', 'side') == 0
+    assert names(talks) == sorted([*made, '.hidden.mp4'])
+    assert 'a_gavn.mp4 is there already' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('form', ['side', 'split'])
@@ -127,9 +140,9 @@ def test_before_and_after_in_one_video(weights, tmp_path, form):
 
 
 def test_a_report_is_not_overwritten(weights, talks, capsys):
-    (talks / 'a_gavn.json').write_text('precious')
+    (talks / 'a_gavn.mp4.json').write_text('precious')
     assert run(weights, talks / 'a.mp4') == 2
-    assert 'a_gavn.json exists already' in capsys.readouterr().err and 'a_gavn.mp4' not in names(talks)
+    assert 'a_gavn.mp4.json exists already' in capsys.readouterr().err and 'a_gavn.mp4' not in names(talks)
 
 
 def test_a_box_is_where_it_was_said(weights, talks):

@@ -77,7 +77,7 @@ def killed(source: Path, target: Path, after: int) -> None:
     folder = target.with_name(f'{target.name}.gavn')
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, env=environment) as job:
-        while len(list(folder.glob('*.nut'))) < after and job.poll() is None:
+        while len(list(folder.glob('[0-9]*.json'))) < after and job.poll() is None:
             time.sleep(0.01)
         assert job.poll() is None, job.stderr.read().decode()
         job.send_signal(signal.SIGKILL)

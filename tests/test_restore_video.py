@@ -35,7 +35,8 @@ from gavn.utils.windows import Layout
 class Silent:
     """What a restoration asks of a restorer but for its residuals."""
 
-    weights, notices, layout, dtype = {}, [], Layout(1, 2), 'float32'
+    weights, notices, layout = {}, [], Layout(1, 2)
+    device, dtype, batch = 'cpu', 'float32', 1
 
 
 def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> video.Report:
@@ -57,7 +58,8 @@ def talking(tmp_path_factory) -> Path:
 def recorder(monkeypatch) -> Recorder:
     kept = Recorder()
     monkeypatch.setattr(video, 'PieceWriter', kept)
-    monkeypatch.setattr(video, 'join', lambda *_, **__: None)
+    monkeypatch.setattr(video._Run, '_rehearse', lambda *_: None)
+    monkeypatch.setattr(video._Run, '_join', lambda *_: None)
     return kept
 
 

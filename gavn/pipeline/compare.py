@@ -79,8 +79,9 @@ def before_and_after(source: str | os.PathLike[str], restored: str | os.PathLike
             for before, after in zip(read_frames(source), read_frames(restored), strict=False):
                 writer.write(picture_of(lay(before.image, after.image)), before.pts)
                 last = before.time
-        shown = info.start + Fraction(last).limit_denominator(10 ** 6) + 1 / info.frame_rate
-        join(target, [piece], source, until=shown)
+        end = info.start + Fraction(last).limit_denominator(10 ** 6) + 1 / info.frame_rate
+        whole = last + 2 / info.frame_rate > info.duration
+        join(target, [piece], source, until=None if whole else end)
 
 
 def _side(before: np.ndarray, after: np.ndarray) -> np.ndarray:

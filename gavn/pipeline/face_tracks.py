@@ -145,6 +145,12 @@ def choose(faces: Faces, which: str) -> Faces:
     return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
 
 
+def check_choice(which: str) -> None:
+    """Raises ChoiceError for what `choose` cannot understand, whatever faces there are."""
+    if which not in ('all', 'largest'):
+        _ids(which)
+
+
 def fixed_box(box: Box, count: int, size: tuple[int, int]) -> Faces:
     """One face that is said to be in the same place of every frame.
 

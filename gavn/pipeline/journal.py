@@ -1,8 +1,8 @@
 """What an interrupted restoration leaves beside its target, so that the same command goes on."""
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ from typing import Any
 
 from gavn.pipeline.face_tracks import Faces
 from gavn.utils.files import atomic_path
+
+_log = logging.getLogger(__name__)
 
 PIECE = 250  # frames that are encoded together; what an interruption can cost
 _KEY, _FACES, _LOCK = 'job.json', 'faces.json', 'lock'
@@ -46,7 +48,7 @@ class Journal:
             try:
                 yield journal
             except KeyboardInterrupt as stop:
-                raise KeyboardInterrupt(journal._left()) from stop
+                raise KeyboardInterrupt(journal._left(faces_too=True)) from stop
             except BaseException:
                 journal._left()
                 raise
@@ -54,6 +56,7 @@ class Journal:
 
     @contextmanager
     def _locked(self, target: Path) -> Iterator[None]:
+        import fcntl  # not on Windows
         self.folder.mkdir(exist_ok=True)
         with (self.folder / _LOCK).open('w') as lock:
             try:
@@ -63,25 +66,29 @@ class Journal:
                                    'wait for it, or choose another output') from error
             yield
 
-    def _left(self) -> str:
-        """Removes a journal that holds nothing worth going on from; in words, what is left."""
-        if not list(self.folder.glob('*.nut')):
+    def _left(self, faces_too: bool = False) -> str:
+        """Removes a journal without finished pieces (or faces, if these count); in words, what is left."""
+        finished = any(self.folder.glob('[0-9]*.json')) or (faces_too and (self.folder / _FACES).is_file())
+        if not finished:
             self.remove()
             return 'interrupted: nothing is left behind'
         return f'interrupted: what is done is kept in {self.folder}, the same command goes on from there'
 
     def _refuse_strangers(self) -> None:
-        if self.folder.exists() and not (self.folder / _LOCK).is_file():
+        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / _LOCK).is_file():
             raise JournalError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
                                'rename it, or choose another output')
 
     def _take(self, job: Mapping[str, Any], resume: bool) -> None:
         key = self.folder / _KEY
-        if key.is_file() and resume and json.loads(key.read_text(encoding='utf-8')) == job:
-            return
-        for path in self.folder.iterdir():
-            if path.name != _LOCK:
+        same = key.is_file() and resume and json.loads(key.read_text(encoding='utf-8')) == job
+        if any(self.folder.glob('[0-9]*.json')) and not same:
+            _log.warning('%s is of another job, with other settings or contents: it begins anew', self.folder)
+        for path in list(self.folder.iterdir()):
+            if path.name != _LOCK and (not same or path.is_dir() or path.name.startswith('.')):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if same:
+            return
         with atomic_path(key) as part:
             part.write_text(json.dumps(job, indent=1) + '\n', encoding='utf-8')
 
@@ -112,6 +119,9 @@ class Journal:
 
     def remove(self) -> None:
         """Takes the folder away, when the target is complete."""
+        for path in list(self.folder.iterdir()):
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.folder)
 
 

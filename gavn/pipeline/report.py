@@ -67,7 +67,7 @@ class Report:
 
     Attributes:
         source, target: the files.
-        frames_in, frames_out: frames read and written; equal, unless a preview or another rate was asked for.
+        frames_in, frames_out: frames found and written; equal.
         restored: frames with a restored face.
         passed_through: frames without one, as they were.
         repeated: frames that could not be decoded, in whose place the one before stands.

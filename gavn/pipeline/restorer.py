@@ -182,22 +182,22 @@ class Restorer:
         return torch.cat(results)
 
     def _call(self, batch: dict[str, Tensor]) -> Tensor:
-        result = self._computed(batch)
+        result = self._computed(batch, self.dtype)
         if not torch.isfinite(result).all() and self.dtype != 'float32':
-            self._notice(f'{self.dtype} is not precise enough for these weights: going on with float32')
-            self.dtype = 'float32'
-            result = self._computed(batch)
+            self._notice(f'{self.dtype} overflows in places: these are computed in float32')
+            result = self._computed(batch, 'float32')
         if not torch.isfinite(result).all():
             raise RestoreError('the network returned values that are not finite\n'
                                'use other weights: these may come from a run that diverged')
         return result.cpu()
 
     def _notice(self, words: str) -> None:
-        self.notices.append(words)
-        _log.warning(words)
+        if words not in self.notices:
+            self.notices.append(words)
+            _log.warning(words)
 
-    def _computed(self, batch: dict[str, Tensor]) -> Tensor:
-        device, dtype = torch.device(self.device), DTYPES[self.dtype]
+    def _computed(self, batch: dict[str, Tensor], dtype_name: str) -> Tensor:
+        device, dtype = torch.device(self.device), DTYPES[dtype_name]
         batch = {key: value.to(device) for key, value in batch.items()}
         with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))

@@ -12,7 +12,7 @@ from gavn.pipeline.face_tracks import Face, Faces
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.audio import mfcc_windows
 from gavn.utils.faces import Patch, crop, feather_mask, sides_on_edge
-from gavn.utils.media import Frame
+from gavn.utils.media import Frame, MediaError
 from gavn.utils.windows import Layout
 
 
@@ -24,11 +24,11 @@ class Reel:
         self._kept: dict[int, Frame] = {}
 
     def __getitem__(self, index: int) -> Frame:
-        """Raises IndexError for a frame that was let go, or beyond the end."""
+        """Raises MediaError for a frame that was let go, or beyond the end."""
         while index not in self._kept:
             frame = next(self._frames, None)
             if frame is None or frame.index > index:
-                raise IndexError(f'frame {index} is not to be had any more')
+                raise MediaError(f'frame {index} cannot be read any more: did the video change meanwhile?')
             self._kept[frame.index] = frame
         return self._kept[index]
 

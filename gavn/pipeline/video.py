@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gavn.pipeline.face_tracker import NoFace, follow_faces
-from gavn.pipeline.face_tracks import Faces, choose, fixed_box
+from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
 from gavn.pipeline.journal import Journal, JournalError, parts
 from gavn.pipeline.report import Looks, Report, faces_in_words, versions
 from gavn.pipeline.restorer import Restorer
@@ -29,6 +29,7 @@ from gavn.utils.faces import Box, Patch, shared
 from gavn.utils.files import sha256
 from gavn.utils.media import (
     Frame,
+    MediaError,
     PieceWriter,
     VideoInfo,
     changed,
@@ -143,6 +144,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
 def _job(source: Path, restorer: Restorer, settings: Settings) -> dict[str, Any]:
     """What the pieces of a journal depend on."""
     return {'source': sha256(source), 'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
+            'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,
             'settings': _plain(settings), 'versions': versions()}
 
 
@@ -157,12 +159,12 @@ class _Run:
     journal: Journal
     report: Report
     progress: bool
-    noticed: int = field(init=False)  # of the restorer's notices, those that were there before
 
     def __post_init__(self) -> None:
-        self.noticed = len(self.restorer.notices)
+        self.restorer.notices.clear()
 
     def go(self, target: Path) -> None:
+        self._check_choices()
         self._rehearse(target)
         found = self.journal.faces
         if found is None:
@@ -174,9 +176,19 @@ class _Run:
         self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
         if todo:
             self._restore(story, todo, faces.count)
-        pieces = [self.journal.piece(part) for part in parts(faces.count)]
-        join(target, pieces, self.source, until=self._end())
+        self._join(target, parts(faces.count))
         self._tell(faces)
+
+    def _join(self, target: Path, done: Sequence[range]) -> None:
+        joined = self.journal.folder / f'joined{target.suffix}'
+        join(joined, [self.journal.piece(part) for part in done], self.source, until=self._end())
+        os.replace(joined, target)
+
+    def _check_choices(self) -> None:
+        """Raises ChoiceError for what can be known to be wrong before the video is read."""
+        if self.settings.box is not None:
+            fixed_box(self.settings.box, 1, (self.info.width, self.info.height))
+        check_choice(self.settings.faces)
 
     def _rehearse(self, target: Path) -> None:
         """Makes a video of the first frame, so that what does not fit together is told before the work."""
@@ -185,8 +197,12 @@ class _Run:
             with self._writer(piece) as writer, closing(read_frames(self.source)) as frames:
                 first = next(frames)
                 writer.write(first.picture, first.pts)
-            with silenced():
-                join(Path(folder, target.name), [piece], self.source, until=self.info.start)
+            trial = Path(folder, target.name)
+            try:
+                with silenced():
+                    join(trial, [piece], self.source, until=self.info.start)
+            except MediaError as error:
+                raise type(error)(str(error).replace(str(trial), str(target))) from error
 
     def _writer(self, piece: Path) -> PieceWriter:
         settings = self.settings
@@ -250,21 +266,22 @@ class _Run:
                 writer.write(_restored(frame, patches), frame.pts)
                 counts.update(restored=int(bool(patches)), repeated=int(frame.repeated))
                 bar.update()
-        return {**counts, 'looks': {face: {'before': before.notes(), 'after': after.notes()}
-                                    for face, (before, after) in looks.items()}}
+        return {**counts, 'frames': writer.frames,
+                'looks': {face: {'before': before.notes(), 'after': after.notes()}
+                          for face, (before, after) in looks.items()}}
 
     def _tell(self, faces: Faces) -> None:
         report, looks = self.report, defaultdict(list)
         for part in parts(faces.count):
             notes = self.journal.notes(part)
-            report.frames_out += len(part)
+            report.frames_out += notes['frames']
             report.restored += notes['restored']
             report.repeated += notes['repeated']
             for face, look in notes['looks'].items():
                 looks[face].append(look)
         report.passed_through = report.frames_out - report.restored
         report.faces = faces_in_words(faces, looks)
-        report.notices += self.restorer.notices[self.noticed:]
+        report.notices += self.restorer.notices
         if report.repeated:
             report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
                           'their place')

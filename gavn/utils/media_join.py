@@ -131,6 +131,8 @@ class _Others:
         self._source, self._output, self._target = source, output, target
         self._until, self._moved = inf if until is None else until, moved
         self._copies: dict[Stream, tuple[Stream, _Convert]] = {}
+        self._last: dict[int, int] = {}  # decoding times, by stream of the output
+        self._disordered: set[int] = set()
         main = video_stream(source, target)
         for stream in source.streams:
             if stream != main:
@@ -147,10 +149,24 @@ class _Others:
                 return
             copy, convert = self._copies[packet.stream]
             packet = convert(packet)
-            if packet is not None:
+            if packet is not None and self._in_order(copy, packet):
                 packet.stream = copy
                 self._output.mux(packet)
             self._pending = next(self._packets, None)
+
+    def _in_order(self, copy: Stream, packet: Packet) -> bool:
+        """Whether a packet comes after the one before; no container takes one that does not."""
+        if packet.dts is None:
+            return True
+        last = self._last.get(copy.index)
+        if last is not None and packet.dts <= last:
+            if copy.index not in self._disordered:
+                _log.warning('%s: a %s stream runs back in time; what overlaps is left out',
+                             self._source.name, copy.type)
+                self._disordered.add(copy.index)
+            return False
+        self._last[copy.index] = packet.dts
+        return True
 
     def _content(self) -> Iterator[Packet]:
         """Packets of the streams that are copied, without the empty ones that end each."""

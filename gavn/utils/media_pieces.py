@@ -13,6 +13,7 @@ from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, vide
 from gavn.utils.media_output import REPEATABLE, Writer, added_stream
 from gavn.utils.media_read import VideoInfo
 
+_DEEPEST = 64  # frames that an encoder may hold back
 _FIRST = 'first_pts'  # name of the tag that holds what was taken from all time stamps of a piece
 # What an encoder writes depends on its number of threads, which is therefore not left to the machine.
 _OPTIONS = {
@@ -86,7 +87,10 @@ class PieceWriter(Writer):
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         for packet in packets:
-            packet.pts, packet.dts = self._stamp(packet.pts), self._stamp(packet.dts)
+            # of a single frame x265 gives a decoding time that is no number of ours
+            sane = packet.dts is not None and packet.pts - _DEEPEST <= packet.dts <= packet.pts
+            packet.pts, packet.dts = (self._stamp(packet.pts),
+                                      self._stamp(packet.dts if sane else packet.pts))
             packet.time_base = self._like.time_base
             self._output.mux(packet)
 

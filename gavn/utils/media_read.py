@@ -11,9 +11,10 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from gavn.utils.media_decode import EmptyVideo, StrPath, exact, open_media, shown, video_stream
+from gavn.utils.media_decode import EmptyVideo, MediaError, StrPath, exact, open_media, shown, video_stream
 from gavn.utils.media_picture import Frame, ToBGR, Upright, depth, quarters
 
+_FAR = 5  # frames that a time stamp may lie before the last one; more is another recording
 _HDR_TRANSFERS = {16, 18}  # tags of PQ and HLG
 
 
@@ -82,6 +83,7 @@ class FrameReader(Iterator[Frame]):
         time_base, step = self._clock()
         picture_of, to_bgr, first, last, repeated = Upright(), ToBGR(), None, None, 0
         for index, item in enumerate(shown(self.path, self._count_failure)):
+            self._refuse_jump(item.pts, last, step)
             last = _next_pts(item.pts, last, step)
             first = last if first is None else first
             repeated += item.repeated
@@ -98,6 +100,11 @@ class FrameReader(Iterator[Frame]):
             time_base = exact(stream.time_base)
             return time_base, max(1, round(1 / (_average_rate(stream) * time_base)))
 
+    def _refuse_jump(self, pts: int | None, last: int | None, step: int) -> None:
+        if None not in (pts, last) and pts < last - _FAR * step:
+            raise MediaError(f'{self.path}: time stamps jump back midway, as in recordings strung together\n'
+                             'split it there, or write it anew: ffmpeg -i IN -c copy OUT.mkv')
+
     def _report(self, empty: bool, repeated: int) -> None:
         failed = f'{self.undecodable} packets could not be decoded'
         if empty:
@@ -108,7 +115,7 @@ class FrameReader(Iterator[Frame]):
 
 
 def _next_pts(pts: int | None, last: int | None, step: int) -> int:
-    """The frame's own time stamp, or the nearest in order where it is missing or runs backwards."""
+    """The frame's own time stamp, or the nearest in order where it is missing or runs backwards a little."""
     if pts is None:
         return 0 if last is None else last + step
     return pts if last is None else max(pts, last + 1)
