@@ -58,15 +58,16 @@ class Mixture:
             return round(float(np.exp(draw.uniform(np.log(low), np.log(high)))), 3)
 
         blurred, reduced, noisy, compressed, again = draw.random(5) < (0.5, 0.6, 0.5, 0.9, 0.4)
+        factor = between(1.2, 5) if reduced else None
         mixture = cls(
             sigma=(between(0.5, 4), between(0.5, 4)) if blurred else None,
             angle=round(float(draw.uniform(0, 180)), 1),
-            factor=between(1.2, 5) if reduced else None,
+            factor=factor,
             noise=between(1, 12) if noisy else None,
             coloured=bool(draw.random() < 0.5),
-            crf=int(draw.integers(18, 43)) if compressed else None,
+            crf=int(draw.integers(18, _worst_crf(factor) + 1)) if compressed else None,
             up=str(draw.choice(sorted(_UP))),
-            crf_again=int(draw.integers(20, 39)) if again else None,
+            crf_again=int(draw.integers(20, 37)) if again else None,
             seed=seed)
         mild = draw.random() < 0.25
         return cls(crf=int(draw.integers(16, 27)), seed=seed) if mild else mixture
@@ -97,6 +98,11 @@ class Mixture:
         grain = (draw.normal(0, self.noise, (*frame.shape[:2], channels)) for frame in frames)
         return [(frame + more).round().clip(0, 255).astype(np.uint8)
                 for frame, more in zip(frames, grain, strict=True)]
+
+
+def _worst_crf(factor: float | None) -> int:
+    """42, and less for a small picture, of which that would leave nothing: a face must stay one."""
+    return 42 - round(4 * ((factor or 1) - 1))
 
 
 def _gaussian(sigma_x: float, sigma_y: float, angle: float) -> np.ndarray:
