@@ -14,7 +14,7 @@ from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import journal, video
 from gavn.pipeline.face_tracks import Face
-from gavn.pipeline.story import Reel, Story, lead
+from gavn.pipeline.story import Reel, Story, _window_before, lead
 from gavn.utils.audio import mfcc
 from gavn.utils.media import probe, read_frames
 from gavn.utils.windows import Layout
@@ -66,7 +66,7 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
 def test_the_lead_holds_the_context_of_any_window(layout):
     for first in range(40):
         aligned = first - first % layout.outputs
-        begin = max(0, aligned - (lead(layout) - layout.outputs + 1))
+        begin = _window_before(first, layout)
         assert begin % layout.outputs == 0 and first - begin <= lead(layout)
         assert begin == 0 or aligned - begin >= layout.context
 

@@ -15,10 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gavn.data.mixture import Mixture
+from gavn.data.mixture import Frames, Mixture
 from gavn.utils.media import compress, encoder_versions
-
-Frames = Sequence[np.ndarray]
 
 
 def compress_crf(frames: Frames, crf: int) -> list[np.ndarray]:

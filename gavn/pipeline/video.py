@@ -210,7 +210,7 @@ class _Run:
 
     def _find(self) -> Faces:
         frames = self._read()
-        with _counted(frames, 'finding faces', self._expected(), self.progress) as counted:
+        with _bar('finding faces', self._expected(), self.progress, frames) as counted:
             if self.settings.box is not None:
                 count = sum(1 for _ in counted)
                 return fixed_box(self.settings.box, count, (self.info.width, self.info.height))
@@ -294,12 +294,8 @@ def _restored(frame: Frame, patches: Sequence[Patch]) -> VideoFrame:
     return frame.picture
 
 
-def _bar(what: str, total: int | None, progress: bool) -> tqdm:
-    return tqdm(desc=what, total=total, unit='frame', disable=not progress)
-
-
-def _counted(frames: Iterable[Frame], what: str, total: int | None, progress: bool) -> tqdm:
-    """The frames with a bar, to be used as a context, so that the bar ends before an error is told."""
+def _bar(what: str, total: int | None, progress: bool, frames: Iterable[Frame] | None = None) -> tqdm:
+    """A bar, over frames or by hand; to be used as a context, so that it ends before an error is told."""
     return tqdm(frames, desc=what, total=total, unit='frame', disable=not progress)
 
 

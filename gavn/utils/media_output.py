@@ -1,5 +1,6 @@
 """Files in the making: containers, streams and encoders, and what to say when they do not fit together."""
 import platform
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,7 +38,7 @@ def added_stream(path: Path, add: Callable[[], Stream], what: str) -> Stream:
         raise MediaError(f'{path}: cannot hold {what} ({error}); write to .mkv') from error
 
 
-class Writer:
+class Writer(ABC):
     """One encoded video stream in a file that appears, under its name, only when it is complete."""
 
     form: str | None = None  # of the container; None goes by the ending
@@ -62,15 +63,12 @@ class Writer:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Adds the streams; `_stream` is the video."""
-        raise NotImplementedError
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         self._output.mux(list(packets))
-
-    def _rest(self) -> None:
-        """Writes what is left beside the pictures when the last of them is in."""
 
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
@@ -78,4 +76,3 @@ class Writer:
         if not self.frames:
             raise EmptyVideo(f'{self.path}: no frame was written to it; nothing is left behind')
         self._mux(self._stream.encode(None))
-        self._rest()

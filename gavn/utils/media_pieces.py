@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
 from gavn.utils.media_output import REPEATABLE, Writer, added_stream
-from gavn.utils.media_read import VideoInfo
+from gavn.utils.media_read import VideoInfo, average_step
 
 _DEEPEST = 64  # frames that an encoder may hold back
 _FIRST = 'first_pts'  # name of the tag that holds what was taken from all time stamps of a piece
@@ -20,11 +20,6 @@ _OPTIONS = {
     'libx264': {'threads': '4', 'x264-params': REPEATABLE},
     'libx265': {'threads': '4', 'x265-params': 'log-level=error'},
 }
-
-
-def average_step(like: VideoInfo) -> int:
-    """Ticks of the video's time base from frame to frame, on average."""
-    return max(1, round(1 / (like.frame_rate * like.time_base)))
 
 
 class PieceWriter(Writer):
@@ -54,7 +49,7 @@ class PieceWriter(Writer):
         self._options = {'crf': str(crf), 'preset': preset} | _OPTIONS.get(codec, {})
         self._stamps: list[int] = []  # of the frames so far, the first one's taken off
         self._first = 0
-        self._step = average_step(like)
+        self._step = average_step(like.frame_rate, like.time_base)
 
     def _prepare(self) -> None:
         self._stream = added_stream(
@@ -128,7 +123,8 @@ class Pieces:
         """Raises MediaError if there are none, or they were encoded in different ways or overlap."""
         if not paths:
             raise MediaError('there are no pieces to join; encode the video first')
-        pieces = cls(tuple(map(Path, paths)), like.time_base, average_step(like))
+        pieces = cls(tuple(map(Path, paths)), like.time_base,
+                     average_step(like.frame_rate, like.time_base))
         pieces._check()
         return replace(pieces, moved=max(0, -next(pieces._stamps(pieces.paths[0]))))
 

@@ -61,6 +61,11 @@ def _average_rate(stream: VideoStream) -> Fraction:
     return exact(stream.average_rate or stream.guessed_rate or Fraction(25))
 
 
+def average_step(frame_rate: Fraction, time_base: Fraction) -> int:
+    """Ticks of a time base (in seconds) from frame to frame, on average."""
+    return max(1, round(1 / (frame_rate * time_base)))
+
+
 class FrameReader(Iterator[Frame]):
     """The frames of a video; see `read_frames`. `undecodable` counts the packets that failed so far."""
 
@@ -98,7 +103,7 @@ class FrameReader(Iterator[Frame]):
         with open_media(self.path) as container:
             stream = video_stream(container, self.path)
             time_base = exact(stream.time_base)
-            return time_base, max(1, round(1 / (_average_rate(stream) * time_base)))
+            return time_base, average_step(_average_rate(stream), time_base)
 
     def _refuse_jump(self, pts: int | None, last: int | None, step: int) -> None:
         if None not in (pts, last) and pts < last - _FAR * step:

@@ -97,8 +97,9 @@ class VideoWriter(Writer):
             self._output.mux(self._sound.encode(frame))
             self._sounded += len(block)
 
-    def _rest(self) -> None:
-        if self._audio is not None:
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        super()._finish(kind)
+        if kind is None and self._audio is not None:
             self._sound_until(Fraction(len(self._audio)))
             self._output.mux(self._sound.encode(None))
 
