@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def bundle(args: argparse.Namespace) -> None:
     """`gavn bundle`: option file and checkpoints to one file for `gavn restore --weights`."""
     from gavn.pipeline.restorer import Restorer
-    from gavn.pipeline.video import check_target
+    from gavn.pipeline.target import check_target
     check_target(args.opt, args.output, args.force)
     restorer = Restorer.from_options(args.opt, args.weights, args.landmark_weights, device='cpu')
     restorer.save(args.output, args.half)
@@ -58,7 +58,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from gavn.evaluate import choose, evaluate_all, gather, summary
     from gavn.metrics.results_file import RunInfo, write_results
     from gavn.pipeline.restorer import find_device
-    from gavn.pipeline.video import check_target
+    from gavn.pipeline.target import check_target
     check_target(args.restored, args.output, args.force)
     folder, clips = gather(args.restored, args.reference, args.degraded)
     device = find_device(args.device)

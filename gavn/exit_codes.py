@@ -18,7 +18,7 @@ def codes() -> dict[type[Exception], int]:
     from gavn.pipeline.face_tracker import NoFace
     from gavn.pipeline.face_tracks import ChoiceError
     from gavn.pipeline.recipe import DeviceError, RestoreError
-    from gavn.pipeline.video import TargetError
+    from gavn.pipeline.target import TargetError
     from gavn.utils.checkpoint import CheckpointError
     from gavn.utils.media import MediaError
     from gavn.utils.model_store import ModelError

@@ -16,7 +16,7 @@ from gavn.exit_codes import INTERRUPTED, guarded
 if TYPE_CHECKING:
     from gavn.pipeline.report import Report
     from gavn.pipeline.restorer import Restorer
-    from gavn.pipeline.video import Settings
+    from gavn.pipeline.settings import Settings
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
 CODECS = ('libx264', 'libx265')
@@ -88,7 +88,8 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restores every input; one that fails is told, the others go on. Returns the first failure's code."""
     from gavn.pipeline.restorer import Restorer
-    from gavn.pipeline.video import Settings, check_target
+    from gavn.pipeline.settings import Settings
+    from gavn.pipeline.target import check_target
     jobs = plan(args)
     if len(jobs) == 1:
         check_target(*jobs[0], args.force)  # before weights are read
@@ -124,7 +125,7 @@ def _stopped_alike() -> Iterator[None]:
 
 def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Inputs and outputs. Raises TargetError where outputs would meet, or inputs are none."""
-    from gavn.pipeline.video import TargetError
+    from gavn.pipeline.target import TargetError
     found = _without_own(sources(args.input), args.suffix)
     folder = _folder(args.output, len(found))
     if args.output is not None and folder is None:
@@ -156,7 +157,7 @@ def _left_to_do(jobs: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
 
 def _folder(output: str | None, count: int) -> Path | None:
     """The folder that is to hold the outputs, made where several are asked for; None for a file's name."""
-    from gavn.pipeline.video import TargetError
+    from gavn.pipeline.target import TargetError
     if output is None:
         return None
     path = Path(output)
@@ -176,7 +177,7 @@ def _named_after(source: Path, folder: Path | None, suffix: str, extension: str)
 
 def sources(inputs: Sequence[str]) -> list[Path]:
     """The videos that are named: files as they are, those in folders, those that patterns fit, each once."""
-    from gavn.pipeline.video import TargetError
+    from gavn.pipeline.target import TargetError
     found: dict[Path, None] = {}
     for name in inputs:
         path = Path(name)
@@ -196,13 +197,15 @@ def sources(inputs: Sequence[str]) -> list[Path]:
 def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings, args: argparse.Namespace
              ) -> None:
     from gavn.pipeline.compare import before_and_after
-    from gavn.pipeline.video import check_target, restore_video
+    from gavn.pipeline.progress import Bars
+    from gavn.pipeline.target import check_target
+    from gavn.pipeline.video import restore_video
     notes, both = target.with_name(f'{target.name}.json'), target.with_stem(f'{target.stem}{_BOTH}')
     for wanted, path in ((not args.no_report, notes), (args.compare, both)):
         if wanted:
             check_target(source, path, args.force)
-    report = restore_video(source, target, restorer, settings, overwrite=args.force,
-                           resume=not args.no_resume)
+    with Bars() as bars:
+        report = restore_video(source, target, restorer, settings, args.force, not args.no_resume, bars)
     if not args.no_report:
         report.write(notes)
     if args.compare:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gavn.pipeline import journal, video  # first: it makes basicsr importable
+from gavn.pipeline import journal, restoration, video  # first: it makes basicsr importable
 
 # isort: split
 from restore_fakes import fixed_face, make_restorer
@@ -13,7 +13,7 @@ from restore_fakes import fixed_face, make_restorer
 if __name__ == '__main__':
     source, target, piece = sys.argv[1:]
     journal.PIECE = int(piece)
-    video.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
+    restoration.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
     finish = journal.Journal.finish
 
     def slow(*args):
@@ -22,4 +22,4 @@ if __name__ == '__main__':
 
     journal.Journal.finish = slow
     restorer = make_restorer(inputs=('lq', 'audio'))
-    video.restore_video(source, target, restorer, video.Settings(), progress=False)
+    video.restore_video(source, target, restorer)

@@ -14,7 +14,7 @@ from restore_fakes import fixed_face, make_restorer, sound_packets, write_variab
 
 import gavn
 from gavn import cli, demo
-from gavn.pipeline import journal, video
+from gavn.pipeline import journal, restoration, video
 from gavn.pipeline.face_tracker import NoFace
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.checkpoint import save_bundle
@@ -23,7 +23,7 @@ from gavn.utils.media import probe, read_frames
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(video, 'follow_faces', fixed_face())
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
 
 
 @pytest.fixture(scope='module')
@@ -128,7 +128,7 @@ def test_no_face(tmp_path, talking, weights, capsys, monkeypatch):
     def none(frames, **_):
         raise NoFace(f'no face in {sum(1 for _ in frames)} frames')
 
-    monkeypatch.setattr(video, 'follow_faces', none)
+    monkeypatch.setattr(restoration, 'follow_faces', none)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
     code, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
@@ -179,7 +179,7 @@ def test_input_is_never_overwritten(tmp_path, talking, weights, capsys):
 def test_target_folder(tmp_path, talking, weights, capsys, monkeypatch):
     code, said = run('restore', talking, '-o', tmp_path / 'none/out.mp4', '--weights', weights, capsys=capsys)
     assert code == 2 and 'does not exist' in said.err and not leftovers(tmp_path)
-    monkeypatch.setattr(video.os, 'access', lambda *_: False)  # root may write anywhere
+    monkeypatch.setattr('os.access', lambda *_: False)  # root may write anywhere
     code, said = run('restore', talking, '-o', tmp_path / 'out.mp4', '--weights', weights, capsys=capsys)
     assert code == 2 and 'read-only' in said.err and not leftovers(tmp_path)
 
@@ -197,7 +197,7 @@ def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, co
     monkeypatch.setattr(journal, 'PIECE', 5)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
-    real, done = video.changed, []
+    real, done = restoration.changed, []
 
     def changed(*args):
         done.append(1)
@@ -205,7 +205,7 @@ def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, co
             raise failure
         return real(*args)
 
-    monkeypatch.setattr(video, 'changed', changed)
+    monkeypatch.setattr(restoration, 'changed', changed)
     got, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
     assert got == code and words in said.err and 'Traceback' not in said.err
     assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out, tmp_path / 'out.mp4.gavn')

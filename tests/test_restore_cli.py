@@ -7,13 +7,13 @@ import pytest
 from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, write_video
 
 from gavn import cli, restore
-from gavn.pipeline import video
+from gavn.pipeline import restoration
 from gavn.utils.media import probe, read_frames
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(video, 'follow_faces', fixed_face(absent=(2,)))
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
 
 
 @pytest.fixture(scope='module')

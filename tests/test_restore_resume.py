@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
-from gavn.pipeline import journal, video
+from gavn.pipeline import journal, restoration, video
 from gavn.pipeline.face_tracks import Face
+from gavn.pipeline.report import Report
+from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Reel, Story, _window_before, lead
+from gavn.pipeline.target import TargetError
 from gavn.utils.audio import mfcc
 from gavn.utils.media import probe, read_frames
 from gavn.utils.windows import Layout
@@ -26,7 +29,7 @@ KILLED = Path(__file__).with_name('killed_restore.py')
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr(journal, 'PIECE', PIECE)
-    monkeypatch.setattr(video, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
 
 
 @pytest.fixture(scope='module')
@@ -34,10 +37,10 @@ def source(tmp_path_factory) -> Path:
     return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', FRAMES, sound=1.2)
 
 
-def restore(source: Path, target: Path, **options) -> video.Report:
-    settings = video.Settings(**options.pop('settings', {}))
+def restore(source: Path, target: Path, **options) -> Report:
+    settings = Settings(**options.pop('settings', {}))
     return video.restore_video(source, target, make_restorer(inputs=('lq', 'audio')), settings,
-                               progress=False, **options)
+                               **options)
 
 
 def test_pieces_do_not_show(source, tmp_path, monkeypatch):
@@ -128,7 +131,7 @@ def test_a_folder_that_is_no_journal_is_left_alone(source, tmp_path):
     precious = tmp_path / 'out.mp4.gavn' / 'diary.txt'
     precious.parent.mkdir()
     precious.write_text('dear diary')
-    with pytest.raises(video.TargetError, match='is in the way'):
+    with pytest.raises(TargetError, match='is in the way'):
         restore(source, tmp_path / 'out.mp4')
     assert precious.read_text() == 'dear diary'
 
@@ -137,7 +140,7 @@ def test_two_processes_do_not_make_one_file(source, tmp_path, monkeypatch):
     target = tmp_path / 'out.mp4'
     interrupted(source, target, monkeypatch)
     job = json.loads((tmp_path / 'out.mp4.gavn/job.json').read_text())
-    with journal.Journal.opened(target, job), pytest.raises(video.TargetError, match='another process'):
+    with journal.Journal.opened(target, job), pytest.raises(TargetError, match='another process'):
         restore(source, target)
 
 

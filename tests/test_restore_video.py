@@ -22,10 +22,12 @@ from restore_fakes import (
 )
 from sound_blocks import Passing
 
-from gavn.pipeline import video
+from gavn.pipeline import hearing, restoration, video
 from gavn.pipeline.face_tracks import ChoiceError, Face
 from gavn.pipeline.recipe import Recipe
+from gavn.pipeline.report import Report
 from gavn.pipeline.restorer import Restorer
+from gavn.pipeline.settings import Settings
 from gavn.utils.audio import mfcc, mfcc_windows
 from gavn.utils.faces import Box, crop_box, feather_mask
 from gavn.utils.media import VideoWriter, read_audio, read_frames
@@ -39,14 +41,14 @@ class Silent:
     device, dtype, batch = 'cpu', 'float32', 1
 
 
-def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> video.Report:
+def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> Report:
     target.unlink(missing_ok=True)
-    return video.restore_video(source, target, restorer, video.Settings(**settings), progress=False)
+    return video.restore_video(source, target, restorer, Settings(**settings))
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(video, 'follow_faces', fixed_face())
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
 
 
 @pytest.fixture(scope='module')
@@ -57,9 +59,9 @@ def talking(tmp_path_factory) -> Path:
 @pytest.fixture
 def recorder(monkeypatch) -> Recorder:
     kept = Recorder()
-    monkeypatch.setattr(video, 'PieceWriter', kept)
-    monkeypatch.setattr(video._Run, '_rehearse', lambda *_: None)
-    monkeypatch.setattr(video._Run, '_join', lambda *_: None)
+    monkeypatch.setattr(restoration, 'PieceWriter', kept)
+    monkeypatch.setattr(restoration.Restoration, '_rehearse', lambda *_: None)
+    monkeypatch.setattr(restoration.Restoration, '_join', lambda *_: None)
     return kept
 
 
@@ -103,7 +105,7 @@ def test_half_strength_is_half_the_change(talking, out, recorder):
 
 
 def test_frames_without_a_face_pass_untouched(talking, out, recorder, monkeypatch):
-    monkeypatch.setattr(video, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
     report = restore(talking, out, make_restorer(30.))
     assert (report.frames_in, report.frames_out, report.restored, report.passed_through) == (12, 12, 8, 4)
     same = [same_bits(a.picture, b) for a, b in zip(read_frames(talking), recorder.pictures, strict=True)]
@@ -119,7 +121,7 @@ def test_a_cut_ends_a_clip(talking, out, recorder, monkeypatch):
             lengths.append(len(kept))
             return iter(kept)
 
-    monkeypatch.setattr(video, 'follow_faces', fixed_face(absent=(2,), cuts=(7,)))
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,), cuts=(7,)))
     restore(talking, out, Counting())
     assert lengths == [2, 4, 5] and len(recorder.pictures) == 12
 
@@ -132,7 +134,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
         second = Face(1, range(3, 9), (other,) * 6, 1.)
         return replace(found, faces=(*found.faces, second))
 
-    monkeypatch.setattr(video, 'follow_faces', two)
+    monkeypatch.setattr(restoration, 'follow_faces', two)
     for faces, wanted in (('all', {3, 8}), ('0', set()), ('largest', set())):
         recorder.__init__()
         report = restore(talking, out, make_restorer(30.), faces=faces)
@@ -146,7 +148,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
 
 
 def test_a_box_stands_for_a_search(talking, out, recorder, monkeypatch):
-    monkeypatch.setattr(video, 'follow_faces', None)
+    monkeypatch.setattr(restoration, 'follow_faces', None)
     assert restore(talking, out, make_restorer(30.), box=FACE).restored == 12
     with pytest.raises(ChoiceError, match='not inside a picture'):
         restore(talking, out, make_restorer(30.), box=Box(0, 0, 500, 10))
@@ -183,9 +185,9 @@ def test_sound_is_heard_block_by_block(monkeypatch, seconds):
     """Cepstra of the whole, silence up to the picture's end included; most blocks are gone by then."""
     sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
     blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
-    monkeypatch.setattr(video, 'iter_audio', lambda *_: iter(blocks))
-    report = video.Report('in.mp4', 'out.mp4')
-    cepstra = video._listen(Path('in.mp4'), SimpleNamespace(duration=25.), report)
+    monkeypatch.setattr(hearing, 'iter_audio', lambda *_: iter(blocks))
+    report = Report('in.mp4', 'out.mp4')
+    cepstra = hearing.listen(Path('in.mp4'), SimpleNamespace(duration=25.), report)
     assert torch.equal(cepstra, mfcc(np.pad(sound, (0, max(0, 25 - seconds) * 16000))))
     assert [notice.partition(';')[0] for notice in report.notices] == (
         ['the sound of in.mp4 ends 5.0 s before its picture'] if seconds < 25 else [])
@@ -229,7 +231,7 @@ def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     networks = recipe.build()
     networks['network_g'].reconstruction.last.weight.data.mul_(0.01)
     Restorer(recipe, networks, 'cpu').save(bundle)
-    report = video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2), progress=False)
+    report = video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2))
     assert (report.frames_in, report.frames_out, report.restored) == (10, 10, 10)
     assert sound_packets(out) == sound_packets(source)
     old, new = list(read_frames(source)), list(read_frames(out))

@@ -1,0 +1,174 @@
+"""The steps of restoring a video: its faces, its sound, the picture piece by piece, then all together."""
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import takewhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from av import VideoFrame
+
+from gavn.pipeline.face_tracker import NoFace, follow_faces
+from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
+from gavn.pipeline.hearing import listen
+from gavn.pipeline.journal import Journal, parts
+from gavn.pipeline.progress import Progress, counted
+from gavn.pipeline.report import Looks, Report, faces_in_words
+from gavn.pipeline.restorer import Restorer
+from gavn.pipeline.settings import Settings
+from gavn.pipeline.story import Reel, Story
+from gavn.utils.faces import Patch, shared
+from gavn.utils.media import Frame, MediaError, PieceWriter, VideoInfo, changed, join, read_frames, silenced
+
+
+@dataclass
+class Restoration:
+    """One restoration: faces, sound, then the video piece by piece, then all of it together."""
+
+    source: Path
+    info: VideoInfo
+    restorer: Restorer
+    settings: Settings
+    journal: Journal
+    report: Report
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.restorer.notices.clear()
+
+    def go(self, target: Path) -> None:
+        """Writes the target."""
+        self._check_choices()
+        self._rehearse(target)
+        found = self.journal.faces
+        if found is None:
+            self.journal.faces = found = self._find()
+        faces = self._chosen(found)
+        story = Story(self.restorer, listen(self.source, self.info, self.report), faces,
+                      self.settings.strength)
+        todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
+        self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
+        if todo:
+            self._restore(story, todo, faces.count)
+        self._join(target, parts(faces.count))
+        self._tell(faces)
+
+    def _join(self, target: Path, done: Sequence[range]) -> None:
+        joined = self.journal.folder / f'joined{target.suffix}'
+        join(joined, [self.journal.piece(part) for part in done], self.source, until=self._end())
+        os.replace(joined, target)
+
+    def _check_choices(self) -> None:
+        """Raises ChoiceError for what can be known to be wrong before the video is read."""
+        if self.settings.box is not None:
+            fixed_box(self.settings.box, 1, (self.info.width, self.info.height))
+        check_choice(self.settings.faces)
+
+    def _rehearse(self, target: Path) -> None:
+        """Makes a video of the first frame, so that what does not fit together is told before the work."""
+        with TemporaryDirectory(dir=self.journal.folder) as folder:
+            piece = Path(folder, 'first.nut')
+            with self._writer(piece) as writer, closing(read_frames(self.source)) as frames:
+                first = next(frames)
+                writer.write(first.picture, first.pts)
+            trial = Path(folder, target.name)
+            try:
+                with silenced():
+                    join(trial, [piece], self.source, until=self.info.start)
+            except MediaError as error:
+                raise type(error)(str(error).replace(str(trial), str(target))) from error
+
+    def _writer(self, piece: Path) -> PieceWriter:
+        settings = self.settings
+        return PieceWriter(piece, self.info, settings.crf, settings.preset, settings.codec)
+
+    def _find(self) -> Faces:
+        frames = counted(self._read(), 'finding faces', self._expected(), self.progress)
+        if self.settings.box is not None:
+            count = sum(1 for _ in frames)
+            return fixed_box(self.settings.box, count, (self.info.width, self.info.height))
+        try:
+            return follow_faces((frame.image for frame in frames), min_face=self.settings.min_face)
+        except NoFace as error:
+            raise NoFace(f'{self.source}: {error}\nnothing was written') from error
+
+    def _chosen(self, found: Faces) -> Faces:
+        return choose(found, self.settings.faces) if self.settings.box is None else found
+
+    def _read(self, start: int = 0) -> Iterator[Frame]:
+        """The frames to restore."""
+        frames = read_frames(self.source, start)
+        if self.settings.preview is None:
+            return frames
+        return takewhile(lambda frame: frame.time < self.settings.preview, frames)
+
+    def _expected(self) -> int | None:
+        """About how many frames there will be."""
+        if self.settings.preview is None or self.info.frames is None:
+            return self.info.frames
+        return min(self.info.frames, round(self.settings.preview * self.info.frame_rate))
+
+    def _end(self) -> Fraction | None:
+        preview = self.settings.preview
+        return None if preview is None else self.info.start + Fraction(preview).limit_denominator(1000)
+
+    def _say_where_it_goes_on(self, count: int, left: int) -> None:
+        self.report.frames_in, self.report.resumed = count, count - left
+        if left < count:
+            self.report.notice(f'going on where an interrupted run stopped: {count - left} of {count} frames '
+                               'are done')
+
+    def _restore(self, story: Story, todo: list[range], count: int) -> None:
+        reel = Reel(self._read(story.first_needed(todo[0])))
+        for part in todo:
+            self.journal.finish(part, self._encode(story, reel, part, count))
+
+    def _encode(self, story: Story, reel: Reel, part: range, count: int) -> dict[str, Any]:
+        """Writes one piece and returns what to note about it."""
+        looks: defaultdict[int, tuple[Looks, Looks]] = defaultdict(lambda: (Looks(), Looks()))
+
+        def seen(face: int, before: np.ndarray, after: np.ndarray) -> None:
+            for look, image in zip(looks[face], (before, after), strict=True):
+                look.add(image)
+
+        counts = Counter(restored=0, repeated=0)
+        with self._writer(self.journal.piece(part)) as writer:
+            for frame, patches in replace(story, seen=seen).patches(reel, part):
+                writer.write(_restored(frame, patches), frame.pts)
+                counts.update(restored=int(bool(patches)), repeated=int(frame.repeated))
+                self.progress.step('restoring', frame.index + 1, count)
+        return {**counts, 'frames': writer.frames,
+                'looks': {face: {'before': before.notes(), 'after': after.notes()}
+                          for face, (before, after) in looks.items()}}
+
+    def _tell(self, faces: Faces) -> None:
+        report, looks = self.report, defaultdict(list)
+        for part in parts(faces.count):
+            notes = self.journal.notes(part)
+            report.frames_out += notes['frames']
+            report.restored += notes['restored']
+            report.repeated += notes['repeated']
+            for face, look in notes['looks'].items():
+                looks[face].append(look)
+        report.passed_through = report.frames_out - report.restored
+        report.faces = faces_in_words(faces, looks)
+        report.notices += self.restorer.notices
+        if report.repeated:
+            report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
+                          'their place')
+
+
+def _restored(frame: Frame, patches: Sequence[Patch]) -> VideoFrame:
+    """The frame's picture with the patches added."""
+    for patch in shared(patches):
+        frame = replace(frame, picture=changed(frame, patch.x0, patch.y0, patch.change))
+    return frame.picture
+
+

@@ -1,0 +1,42 @@
+"""What a user can choose about the restoration of a video."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gavn.utils.faces import Box
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a video is restored.
+
+    Attributes:
+        strength: how much of the change to apply, 0 (nothing) to 1.
+        faces: 'all', 'largest' (one at a time) or numbers as in '0,2' (see `choose`).
+        min_face: height in pixels; smaller faces pass through. None = what the detector can find.
+        box: where the one face is in every frame, in place of looking for faces.
+        preview: seconds from the beginning to restore; None = all.
+        crf, preset, codec: of the encoder.
+
+    Raises ValueError for a strength or a length that is none.
+    """
+
+    strength: float = 1.
+    faces: str = 'all'
+    min_face: float | None = None
+    box: Box | None = None
+    preview: float | None = None
+    crf: float = 18
+    preset: str = 'medium'
+    codec: str = 'libx264'
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f'strength is between 0 and 1, not {self.strength}')
+        if self.preview is not None and self.preview <= 0:
+            raise ValueError(f'a preview is longer than {self.preview} seconds')
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON takes it, without what was left open."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
