@@ -1,0 +1,107 @@
+"""Fits what `gavn restore --task auto` judges videos by, from a prepared data set (see --help).
+
+    python scripts/fit_damage.py --data datasets/shipped --out gavn/pipeline/damage.json
+
+Trains on the training split, chooses thresholds on speakers held out of it, prints what the result says about
+the validation split. The same data give the same numbers.
+"""
+import argparse
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gavn.data.clip_store import ClipEntry, read_meta
+from gavn.data.damage_samples import made, stored
+from gavn.pipeline.damage import KINDS, NUMBERS, Model, described
+from gavn.pipeline.damage_fit import fit, held_out, thresholds
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Features of a sample, with what is known about it."""
+
+    clip: str
+    name: str
+    kind: str | None
+    features: np.ndarray
+
+
+def main() -> None:
+    """Reads the arguments, fits, prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data', type=Path, required=True, help='a prepared data set with mixed layers')
+    parser.add_argument('--out', type=Path, default=NUMBERS, help='the numbers to write (%(default)s)')
+    parser.add_argument('--precision', type=float, default=0.95,
+                        help='share of right verdicts asked of a specialist\'s kind (%(default)s)')
+    parser.add_argument('--precision-clean', type=float, default=0.9,
+                        help='likewise of `clean`, which does no harm (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the damage that is made (%(default)s)')
+    parser.add_argument('--workers', type=int, default=1, help='processes (%(default)s)')
+    args = parser.parse_args()
+    rows = {split: collected(args.data, split, count, args.seed, args.workers)
+            for split, count in (('train', 4), ('val', 8))}
+    precision = dict.fromkeys(KINDS[:-1], args.precision) | {'clean': args.precision_clean}
+    model = fitted(rows['train'], speakers(args.data), precision)
+    model.write(args.out)
+    for split, title in (('val', 'speakers that were not trained on'), ('train', 'speakers trained on')):
+        print(f'\n{title}\n' + table(rows[split], Model.read(args.out)))
+
+
+def collected(root: Path, split: str, count: int, seed: int, workers: int) -> list[Row]:
+    """Samples of every clip of a split, stored (of `count` crops) and made."""
+    entries = read_meta(root, split)
+    with ProcessPoolExecutor(workers) as pool:
+        clips = pool.map(partial(of_clip, root, count, seed), entries)
+        return [row for clip in clips for row in clip]
+
+
+def of_clip(root: Path, count: int, seed: int, entry: ClipEntry) -> list[Row]:
+    """What `collected` is made of."""
+    cv2.setNumThreads(1)
+    samples = [*stored(root, entry, count), *made(root, entry, seed)]
+    return [Row(entry.clip, sample.name, sample.kind, np.mean(
+        [described(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)) for crop in sample.crops], axis=0))
+        for sample in samples]
+
+
+def speakers(root: Path) -> dict[str, str]:
+    """Who speaks in a clip."""
+    with open(root / 'report.csv', encoding='utf-8', newline='') as file:
+        return {line['clip']: line['speaker'] for line in csv.DictReader(file)}
+
+
+def fitted(rows: Sequence[Row], speaker: dict[str, str], precision: dict[str, float]) -> Model:
+    """The model, with thresholds chosen on speakers that were held out; prints how those are judged."""
+    rows = [row for row in rows if row.kind]
+    features, kinds = np.stack([row.features for row in rows]), [row.kind for row in rows]
+    shares = held_out(features, kinds, [speaker[row.clip] for row in rows])
+    model = replace(fit(features, kinds), enough=thresholds(shares, kinds, precision))
+    print(f'{len(rows)} samples; believed from {model.enough} on; in turn held out of the fit:')
+    print(confusion(kinds, [model.decide(share) for share in shares]))
+    return model
+
+
+def table(rows: Sequence[Row], model: Model) -> str:
+    """What the model decides, by layer or recipe and true kind."""
+    decided = [model.decide(share) for share in model.shares(np.stack([row.features for row in rows]))]
+    return confusion([f'{row.name} ({row.kind or "between"})' for row in rows], decided)
+
+
+def confusion(truth: Sequence[str], decided: Sequence[str]) -> str:
+    """Rows of truths, columns of decisions."""
+    counts = Counter(zip(truth, decided, strict=True))
+    lines = [f'{"":28}' + ''.join(f'{kind:>13}' for kind in KINDS)]
+    lines += [f'{name:28}' + ''.join(f'{counts[name, kind] or ".":>13}' for kind in KINDS)
+              for name in dict.fromkeys(truth)]
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    main()

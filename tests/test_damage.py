@@ -1,0 +1,145 @@
+"""What is wrong with the crops of a video: drawn faces, real ones where there are any, and the fit."""
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from gavn.data.clip_store import ClipEntry, ClipWriter
+from gavn.data.damage_samples import RECIPES, kind_of, made
+from gavn.data.degradation import compress_crf, downscale, gaussian_blur
+from gavn.data.mixture import Mixture
+from gavn.data.talking_head import make_clip
+from gavn.pipeline.damage import KINDS, Damage, Model, estimate
+from gavn.pipeline.damage_fit import fit, held_out, thresholds
+from gavn.utils.media import read_frames
+
+DAMAGE = {
+    'clean': lambda frames: frames,
+    'compression': lambda frames: compress_crf(frames, 45),
+    'deblur': lambda frames: gaussian_blur(frames, 21),
+    'sr': lambda frames: downscale(frames, 4),
+}
+
+
+@pytest.fixture(scope='module')
+def frames():
+    pytest.importorskip('skimage')
+    return list(make_clip('ada', 0, 12 / 25).frames)
+
+
+def noisy(frames, sigma):
+    return Mixture(noise=sigma, coloured=True).apply(frames)
+
+
+@pytest.mark.parametrize('kind', DAMAGE)
+def test_drawn_faces_are_told_apart(frames, kind):
+    found = estimate(DAMAGE[kind](frames)[2::3])
+    assert found.kind == kind == max(found.shares, key=found.shares.get)
+    assert found.frames == 4 and sum(found.shares.values()) == pytest.approx(1)
+    assert found.in_words().endswith(f'({100 * found.shares[kind]:.0f} %)')
+
+
+def test_what_no_specialist_is_made_for_is_mixed(frames):
+    both = noisy(compress_crf(downscale(frames, 3), 35), 8)
+    assert estimate(both[2::3]).kind == 'mixed'
+
+
+def test_a_good_code_and_a_larger_picture_change_nothing(frames):
+    assert estimate(compress_crf(frames, 18)[2::3]).kind == 'clean'
+
+
+def test_measures_follow_the_damage(frames):
+    def measured(name, versions):
+        return [getattr(estimate(version[2:4]), name) for version in versions]
+
+    detail = measured('detail', [frames, *(gaussian_blur(frames, kernel) for kernel in (7, 15, 25))])
+    noise = measured('noise', [noisy(frames, sigma) for sigma in (2, 5, 10)])
+    blocks = measured('blocks', [frames, compress_crf(frames, 35), compress_crf(frames, 45)])
+    assert detail == sorted(detail, reverse=True) and detail[0] > 0.9 and detail[-1] < 0.4
+    assert noise == pytest.approx([2, 5, 10], rel=0.3)  # the quietest tenth
+    assert blocks == sorted(blocks) and blocks[-1] > 2 * blocks[0]
+
+
+def test_the_same_crops_give_the_same_answer_in_any_order(frames):
+    assert estimate(frames[:3]) == estimate(iter(frames[:3]))
+    swapped = estimate(frames[2::-1])
+    assert swapped.shares == pytest.approx(estimate(frames[:3]).shares, abs=1e-9)
+
+
+@pytest.mark.parametrize(('crops', 'words'), [
+    ([], 'no face crops'), ([np.zeros((224, 224), np.uint8)], r'uint8 \(h, w, 3\), not uint8 \(224, 224\)'),
+    ([np.zeros((224, 224, 3), np.float32)], 'float32'), ([np.zeros((32, 224, 3), np.uint8)], '64 pixels')])
+def test_what_is_no_crop(crops, words):
+    with pytest.raises(ValueError, match=words):
+        estimate(crops)
+
+
+def test_a_flat_picture_has_neither_detail_nor_noise():
+    found = estimate([np.full((224, 224, 3), 90, np.uint8)])
+    assert found.detail == found.noise == found.blocks == 0 and np.isfinite(list(found.shares.values())).all()
+
+
+@pytest.mark.parametrize('kind', DAMAGE)
+def test_a_real_face(shared, kind):
+    clip = shared / 'clips/many_speakers/hdtf_radio2.mp4'
+    frames = [frame.image[100:324, 144:368] for frame in islice(read_frames(clip), 12)]
+    assert estimate(DAMAGE[kind](frames)[2::3]).kind == kind
+
+
+def test_below_its_threshold_a_kind_is_not_believed():
+    model = Model(*[np.zeros(1)] * 4, {'sr': 0.8, 'clean': 0.5})
+    assert model.decide(np.array([.1, 0, 0, .8, .1])) == 'sr'
+    assert model.decide(np.array([.2, 0, 0, .75, .05])) == 'mixed'
+    assert model.decide(np.array([.6, 0, 0, .4, 0])) == 'clean'
+    unsure = Damage('mixed', dict(zip(KINDS, (.2, 0, 0, .75, .05), strict=True)), 4, 1., 0., 0.)
+    assert unsure.in_words() == 'unclear: low resolution (75 %) or clean (20 %)'
+
+
+def test_a_fit_finds_its_kinds_again(tmp_path):
+    draw = np.random.default_rng(0)
+    kinds = [KINDS[index % 5] for index in range(200)]
+    features = np.array([[KINDS.index(kind), (KINDS.index(kind) - 2) ** 2] for kind in kinds])
+    features = features + draw.normal(0, 0.1, features.shape)
+    model = fit(features, kinds)
+    assert [KINDS[index] for index in model.shares(features).argmax(1)] == kinds
+    shares = held_out(features, kinds, [str(index // 10) for index in range(200)])
+    assert (shares.argmax(1) == [KINDS.index(kind) for kind in kinds]).mean() > 0.95
+    replace(model, enough={'sr': 0.5}).write(tmp_path / 'numbers.json')
+    again = Model.read(tmp_path / 'numbers.json')
+    assert again.enough == {'sr': 0.5}
+    assert again.shares(features) == pytest.approx(model.shares(features), abs=1e-3)
+    with pytest.raises(ValueError, match='no samples of clean, mixed'):
+        fit(features[:3], KINDS[1:4])
+
+
+def test_thresholds_by_hand():
+    shares = np.array([[0, .45, 0, 0, .4], [0, .62, 0, 0, .3], [0, .9, 0, 0, .1]])
+
+    def threshold(kinds, precision):
+        return thresholds(shares, kinds, {'compression': precision})['compression']
+
+    assert threshold(['mixed', 'compression', 'compression'], 0.9) == 0.5
+    assert threshold(['mixed', 'mixed', 'compression'], 0.9) == 0.65
+    assert threshold(['mixed', 'mixed', 'compression'], 0.3) == 0.4
+    assert threshold(['mixed'] * 3, 0.9) > 1
+
+
+@pytest.mark.parametrize(('mixture', 'kind'), [
+    (Mixture(), 'clean'), (Mixture(crf=20, noise=2.), 'clean'), (Mixture(crf=26), None),
+    (Mixture(crf=20, crf_again=34), 'compression'), (Mixture(crf=35, noise=3.), 'mixed'),
+    (Mixture(noise=9.), 'mixed'), (Mixture(factor=2., crf=40), 'mixed'), (Mixture(sigma=(1, 2)), 'mixed')])
+def test_what_a_mixture_counts_as(mixture, kind):
+    assert kind_of(mixture) == kind
+
+
+def test_samples_are_a_function_of_clip_and_seed(tmp_path):
+    draw = np.random.default_rng(0)
+    smooth = gaussian_blur(list(draw.integers(0, 255, (14, 96, 96, 3), np.uint8)), 5)
+    ClipWriter(tmp_path).frames('gt', 'a', smooth)
+    first, again, other = (list(made(tmp_path, ClipEntry('a', 14, (96, 96, 3)), seed)) for seed in (0, 0, 1))
+    assert len(first) == sum(RECIPES.values()) and {sample.kind for sample in first} >= set(KINDS)
+    assert all(np.array_equal(a.crops, b.crops) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a.crops, b.crops) for a, b in zip(first, other, strict=True))
+    with pytest.raises(ValueError, match='11 frames'):
+        next(made(tmp_path, ClipEntry('a', 11, (96, 96, 3)), 0))
