@@ -20,7 +20,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['gavn', 'gavn.*']),
-    package_data={'gavn.report': ['*.csv'], 'gavn.pipeline': ['*.json']},
+    package_data={'gavn': ['pipeline/damage.json', 'weights/*'], 'gavn.report': ['*.csv']},
     install_requires=[
         'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
         'tqdm',

@@ -99,13 +99,20 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def models(args: argparse.Namespace) -> None:
-    """`gavn models`: weights that are downloads of other projects."""
-    from gavn.utils import model_store
+    """`gavn models`: the weights that come with gavn, and those that are downloads of other projects."""
+    from gavn.utils import model_store, shipped
     if args.job == 'list':
-        print(model_store.listing())
+        print(f'{shipped.listing()}\n{model_store.listing()}')
     elif args.job == 'fetch':
-        model_store.fetch(args.name, args.source, args.sha256)
+        if args.name in shipped.names():
+            print(f'{args.name} comes with gavn: {shipped.weights_of(args.name)}')
+        else:
+            model_store.fetch(args.name, args.source, args.sha256)
+    elif args.name in shipped.names():
+        shipped.verify(args.name)
     else:
+        if args.name is None:
+            shipped.verify()
         model_store.verify(args.name)
 
 
@@ -121,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(verbs.add_parser(
         'evaluate', help='measure restored videos', formatter_class=argparse.RawDescriptionHelpFormatter,
         description=EVALUATE, epilog=f'metrics: {", ".join(METRICS)} (sync: Sync_c and Sync_d)'))
-    _add_models(verbs.add_parser('models', help='weights of other projects: list, fetch, verify'))
+    _add_models(verbs.add_parser('models', help='weights: list, fetch, verify'))
     for name, run, words in (('train', train, 'train a network: -opt FILE.yml [--auto_resume] ...'),
                              ('test', test, 'test a network: -opt FILE.yml ...'),
                              ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):

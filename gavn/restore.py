@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gavn.exit_codes import INTERRUPTED, guarded
 
 if TYPE_CHECKING:
+    from gavn.pipeline.automatic import Automatic
     from gavn.pipeline.report import Report
     from gavn.pipeline.restorer import Restorer
     from gavn.pipeline.settings import Settings
@@ -23,6 +24,7 @@ CODECS = ('libx264', 'libx265')
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
 KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
+TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 _BOTH = '_compare'  # what the name of a video of before and after ends with
 EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov')
 EPILOG = """\
@@ -46,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='of outputs that are named after their inputs')
     parser.add_argument('--ext', default='auto', choices=EXTENSIONS,
                         help='container of such outputs (auto: that of the input, or mkv)')
-    parser.add_argument('--weights', required=True, metavar='FILE',
-                        help='a bundle: restore_*.safetensors of a training, or made by `gavn bundle`')
+    _add_networks(parser)
     _add_choices(parser)
     _add_means(parser)
     parser.add_argument('--compare', choices=['side', 'split'],
@@ -57,6 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='begin anew where an interrupted run left something')
     parser.add_argument('--no-report', action='store_true', help='write no report')
     parser.set_defaults(run=run)
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    """Which networks restore."""
+    networks = parser.add_mutually_exclusive_group()
+    networks.add_argument('--task', default='auto', choices=TASKS,
+                          help='what is wrong with the faces (auto, the default: found out, and said)')
+    networks.add_argument('--weights', metavar='FILE',
+                          help='weights of your own, in place of those that come with gavn: '
+                               'restore_*.safetensors of a training, or made by `gavn bundle`')
 
 
 def _add_choices(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +98,6 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restores every input; one that fails is told, the others go on. Returns the first failure's code."""
-    from gavn.pipeline.restorer import Restorer
     from gavn.pipeline.settings import Settings
     from gavn.pipeline.target import check_target
     jobs = plan(args)
@@ -95,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
         check_target(*jobs[0], args.force)  # before weights are read
     elif not args.force:
         jobs = _left_to_do(jobs)
-    restorer = Restorer.load(args.weights, device=args.device, dtype=args.dtype, batch=args.batch)
-    print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
+    restorer = _networks(args)
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
         crf=args.crf, preset=args.preset, codec=args.codec)
@@ -108,6 +117,19 @@ def run(args: argparse.Namespace) -> int:
             if code == INTERRUPTED:
                 return code
     return failure
+
+
+def _networks(args: argparse.Namespace) -> Restorer | Automatic:
+    from gavn.pipeline.automatic import Automatic
+    from gavn.pipeline.restorer import Restorer
+    means = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
+    if args.weights:
+        restorer = Restorer.load(args.weights, **means)
+        print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
+        return restorer
+    restorer = Automatic(**means) if args.task == 'auto' else Restorer.from_pretrained(args.task, **means)
+    print(f'task {args.task}, device {restorer.device}')
+    return restorer
 
 
 @contextmanager

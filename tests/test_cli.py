@@ -217,7 +217,7 @@ def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, co
 # ---- the parser and the other verbs
 
 @pytest.mark.parametrize('args', [
-    [], ['repair'], ['restore'], ['restore', 'a.mp4', '-o', 'b.mp4'],
+    [], ['repair'], ['restore'], ['restore', 'a.mp4', '--task', 'mixed', '--weights', 'w'],
     ['restore', 'a.mp4', '-o', 'b.mp4', '--weights', 'w', '--strength', '1.5'],
     ['restore', 'a.mp4', '-o', 'b.mp4', '--weights', 'w', '--crf', '52'],
     ['restore', 'a.mp4', '-o', 'b.mp4', '--weights', 'w', '--batch', '0'],

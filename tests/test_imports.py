@@ -16,6 +16,7 @@ ROOMS = {
     'models': {'metrics', 'archs', 'data', 'ops', 'utils'},
     'report': {'metrics', 'data', 'utils'},
     'pipeline': {'archs', 'utils'},
+    'shipping': {'pipeline', 'metrics', 'data', 'utils'},
     'mends': {'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }

@@ -72,6 +72,7 @@ class Report:
         passed_through: frames without one, as they were.
         repeated: frames that could not be decoded, in whose place the one before stands.
         resumed: frames that an interrupted run had finished.
+        damage: what was found to be wrong with the faces, where the weights were chosen by that.
         faces: each with its number, frames, height in pixels, sharpness and flicker before and after.
         seconds: wall-clock time of this run.
         settings, weights, versions: how it was made; weights as SHA-256 by file.
@@ -86,6 +87,7 @@ class Report:
     passed_through: int = 0
     repeated: int = 0
     resumed: int = 0
+    damage: dict[str, Any] | None = None
     faces: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.
     settings: dict[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
+from gavn.pipeline.automatic import Automatic, look_at, name_for
 from gavn.pipeline.face_tracker import NoFace, follow_faces
 from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
 from gavn.pipeline.hearing import listen
@@ -34,14 +35,11 @@ class Restoration:
 
     source: Path
     info: VideoInfo
-    restorer: Restorer
+    restorer: Restorer | Automatic
     settings: Settings
     journal: Journal
     report: Report
     progress: Progress
-
-    def __post_init__(self) -> None:
-        self.restorer.notices.clear()
 
     def go(self, target: Path) -> None:
         """Writes the target."""
@@ -51,7 +49,9 @@ class Restoration:
         if found is None:
             self.journal.faces = found = self._find()
         faces = self._chosen(found)
-        story = Story(self.restorer, listen(self.source, self.info, self.report), faces,
+        restorer, faces = self._suited(faces)
+        restorer.notices.clear()
+        story = Story(restorer, listen(self.source, self.info, self.report), faces,
                       self.settings.strength)
         todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
         self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
@@ -59,6 +59,24 @@ class Restoration:
             self._restore(story, todo, faces.count)
         self._join(target, parts(faces.count))
         self._tell(faces)
+        self.report.notices += restorer.notices
+
+    def _suited(self, faces: Faces) -> tuple[Restorer, Faces]:
+        """The networks for the faces, and those of the faces that need them."""
+        if isinstance(self.restorer, Restorer):
+            return self.restorer, faces
+        frames = counted(self._read(), 'looking at faces', faces.count, self.progress)
+        damage = look_at(frames, faces)
+        name, report = name_for(damage), self.report
+        restorer, report.damage = self.restorer.named(name), asdict(damage)
+        if damage.kind != 'clean':
+            report.weights = dict(restorer.weights)
+            report.notice(f'the faces show {damage.in_words()}: restored with the weights {name}')
+            return restorer, faces
+        report.weights = {}
+        report.notice('the faces show no damage: they stay as they are\n'
+                      '(--task mixed restores them all the same)')
+        return restorer, replace(faces, faces=())
 
     def _join(self, target: Path, done: Sequence[range]) -> None:
         joined = self.journal.folder / f'joined{target.suffix}'
@@ -159,7 +177,6 @@ class Restoration:
                 looks[face].append(look)
         report.passed_through = report.frames_out - report.restored
         report.faces = faces_in_words(faces, looks)
-        report.notices += self.restorer.notices
         if report.repeated:
             report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
                           'their place')

@@ -13,8 +13,17 @@ from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
+from gavn.utils import shipped
 from gavn.utils.audio import silence
-from gavn.utils.checkpoint import CheckpointError, load_bundle, load_strict, load_trained, save_bundle
+from gavn.utils.checkpoint import (
+    BUDGET,
+    CheckpointError,
+    load_bundle,
+    load_strict,
+    load_trained,
+    save_bundle,
+    training_budget,
+)
 from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
 from gavn.utils.option_file import read_options
@@ -41,7 +50,7 @@ def find_device(name: str = 'auto') -> torch.device:
 
 @dataclass
 class Restorer:
-    """Networks with their weights, ready to restore face crops; made by `load` or `from_options`.
+    """Networks with their weights, ready to restore face crops; made by one of its class methods.
 
     Attributes:
         recipe: the options the networks were built from.
@@ -50,6 +59,7 @@ class Restorer:
         dtype: `float32`, or `bfloat16` for autocast.
         batch: windows per call of the network; halved, with a notice, when the memory is too small.
         weights: where the weights came from, with their SHA-256.
+        budget: what training took: iterations, minutes; {} where that is not known.
         notices: what had to be done otherwise than asked, in words.
     """
 
@@ -59,6 +69,7 @@ class Restorer:
     dtype: str = 'float32'
     batch: int = 1
     weights: dict[str, str] = field(default_factory=dict)
+    budget: dict[str, float | None] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -84,7 +95,17 @@ class Restorer:
         networks = recipe.build()
         for name, network in networks.items():
             load_strict(network, states[name], f'{weights} ({name})')
-        return cls(recipe, networks, device, dtype, batch, {str(weights): sha256(weights)})
+        return cls(recipe, networks, device, dtype, batch, {str(weights): sha256(weights)},
+                   training_budget(weights))
+
+    @classmethod
+    def from_pretrained(cls, name: str = 'mixed', device: str = 'auto', dtype: str = 'float32',
+                        batch: int = 1) -> Restorer:
+        """With weights that come with the package (`gavn models list` names them).
+
+        Raises ModelError for a name that is not known, or a file that is not what its SHA-256 says.
+        """
+        return cls.load(shipped.weights_of(name), device, dtype, batch)
 
     @classmethod
     def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,
@@ -115,13 +136,14 @@ class Restorer:
         networks = recipe.build()
         for name, network in networks.items():
             load_strict(network, *loaded[name])
-        return cls(recipe, networks, device, dtype, batch, sums)
+        return cls(recipe, networks, device, dtype, batch, sums,
+                   training_budget(weights or files[GENERATOR]))
 
     def save(self, path: PathLike, half: bool = False) -> None:
         """Writes networks and options as a bundle for `load`; `half` with 16 bits a number."""
         recipe = self.recipe
         meta = {'task': recipe.task, 'network_inputs': list(recipe.inputs), 'window': recipe.window,
-                'sources': self.weights}
+                'sources': self.weights, BUDGET: self.budget}
         networks = {name: (recipe.networks[name], network) for name, network in self.networks.items()}
         save_bundle(path, networks, meta, half)
 

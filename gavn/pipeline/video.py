@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gavn.pipeline.automatic import Automatic
 from gavn.pipeline.journal import Journal, JournalError
 from gavn.pipeline.progress import Progress, Silence
 from gavn.pipeline.report import Report, versions
@@ -19,8 +20,9 @@ from gavn.utils.media import probe
 PathLike = str | os.PathLike[str]
 
 
-def restore_video(source: PathLike, target: PathLike, restorer: Restorer, settings: Settings | None = None,
-                  overwrite: bool = False, resume: bool = True, progress: Progress | None = None) -> Report:
+def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Automatic | None = None,
+                  settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
+                  progress: Progress | None = None) -> Report:
     """Restores the faces in a video file, in memory that does not grow with its length.
 
     What is kept of the whole length are the places of the faces and the cepstra of the sound (5 kB a second).
@@ -35,7 +37,8 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer, settin
     Args:
         source: a video file.
         target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
-        restorer: networks with their weights.
+        restorer: networks with their weights; by default those that come with gavn, chosen by the damage of
+            the faces.
         settings: what to restore, how much, and how to encode.
         overwrite: whether an existing target may be replaced; never the source.
         resume: whether to go on from what an interrupted run left.
@@ -45,7 +48,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer, settin
     read, NoFace if none is found, RestoreError if the network fails, ChoiceError for faces that
     are not there.
     """
-    settings = settings or Settings()
+    settings, restorer = settings or Settings(), restorer or Automatic()
     source, target, started = Path(source), Path(target), time.monotonic()
     check_target(source, target, overwrite)
     report = Report(str(source), str(target), settings=settings.plain(), weights=dict(restorer.weights),
@@ -60,7 +63,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer, settin
     return report
 
 
-def _job(source: Path, restorer: Restorer, settings: Settings) -> dict[str, Any]:
+def _job(source: Path, restorer: Restorer | Automatic, settings: Settings) -> dict[str, Any]:
     """What the pieces of a journal depend on."""
     return {'source': sha256(source), 'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,

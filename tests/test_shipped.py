@@ -1,0 +1,131 @@
+"""The weights that come with the package, and the choice among them."""
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from restore_fakes import Recorder, fixed_face, make_restorer, same_bits, write_video
+
+from gavn import cli
+from gavn.metrics.results_file import DEGRADED, MEAN, read_results
+from gavn.pipeline import automatic, restoration, video
+from gavn.pipeline.automatic import SAMPLES, Automatic, samples
+from gavn.pipeline.damage import KINDS, Damage
+from gavn.pipeline.restorer import Restorer
+from gavn.shipping.make import RESULTS
+from gavn.utils import shipped
+from gavn.utils.files import sha256
+from gavn.utils.media import read_frames
+from gavn.utils.model_store import ModelError
+from gavn.utils.option_file import read_options
+
+LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
+
+
+@pytest.fixture(scope='module')
+def gains() -> dict[tuple[str, str], float]:
+    """PSNR by layer and method, means over the clips."""
+    rows = read_results(shipped.FOLDER / RESULTS, ['psnr'])
+    return {(row.run.degradation, row.run.method): row.values['psnr'] for row in rows if row.clip == MEAN}
+
+
+@pytest.mark.parametrize('name', shipped.names())
+def test_shipped(name, gains):
+    """Small, whole, described, loadable, with its options; and better than its input."""
+    path = shipped.weights_of(name)
+    assert path.stat().st_size <= 12e6
+    restorer = Restorer.from_pretrained(name, device='cpu')
+    options, _ = read_options(path.with_suffix('.yml'))
+    assert options['network_g'] == restorer.recipe.networks['network_g']
+    assert options['network_l'].items() >= restorer.recipe.networks['network_l'].items()
+    assert path.name.removesuffix('.safetensors') in path.with_suffix('.md').read_text(encoding='utf-8')
+    layer = LAYERS[name]
+    assert gains[layer, name] > gains[layer, DEGRADED] + 0.1
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    result = list(restorer.restore([image] * 3))
+    assert len(result) == 3 and result[0].shape == image.shape
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A folder of weights that add 20 levels (mixed) and 40 (deblur)."""
+    folder = tmp_path / 'weights'
+    folder.mkdir()
+    for name, gain in (('mixed', 20.), ('deblur', 40.)):
+        make_restorer(gain).save(folder / f'{name}.safetensors')
+    sums = [f'{sha256(path)}  {path.name}\n' for path in folder.glob('*.safetensors')]
+    (folder / shipped.SUMS).write_text(''.join(sums), encoding='utf-8')
+    monkeypatch.setattr(shipped, 'FOLDER', folder)
+    return folder
+
+
+def test_damaged_weights_are_refused(home, capsys):
+    assert cli.main(['models', 'verify', 'mixed']) == 0
+    assert 'mixed: right' in capsys.readouterr().out
+    content = bytearray((home / 'mixed.safetensors').read_bytes())
+    content[-1] ^= 1
+    (home / 'mixed.safetensors').write_bytes(content)
+    with pytest.raises(ModelError, match='damaged'):
+        Restorer.from_pretrained('mixed')
+    assert cli.main(['models', 'verify', 'mixed']) == 5
+    assert cli.main(['models', 'fetch', 'deblur']) == 0
+    assert 'deblur comes with gavn' in capsys.readouterr().out
+    with pytest.raises(ModelError, match='no weights called car come with gavn; there are mixed, deblur'):
+        Restorer.from_pretrained('car')
+
+
+def _found(kind: str) -> Damage:
+    return Damage(kind, {one: float(one == kind) for one in KINDS}, 7, detail=0.5, noise=1., blocks=0.1)
+
+
+@pytest.mark.parametrize(('kind', 'gain', 'weights'), [
+    ('deblur', 40, 'deblur'), ('mixed', 20, 'mixed'), ('sr', 20, 'mixed'), ('clean', 0, None)])
+def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weights):
+    """The weights of the damage, or those for all kinds; clean faces are left alone; the report tells."""
+    source, looked = write_video(tmp_path / 'in.mp4', 8, sound=None), []
+
+    def estimate(crops):
+        looked.extend(crops)
+        return _found(kind)
+
+    recorder = Recorder()
+    monkeypatch.setattr(automatic, 'estimate', estimate)
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(1,)))
+    monkeypatch.setattr(restoration, 'PieceWriter', recorder)
+    monkeypatch.setattr(restoration.Restoration, '_rehearse', lambda *_: None)
+    monkeypatch.setattr(restoration.Restoration, '_join', lambda *_: None)
+    report = video.restore_video(source, tmp_path / 'out.mp4')
+    before = list(read_frames(source))
+    assert len(looked) == 7 and {crop.shape for crop in looked} == {(224, 224, 3)}
+    change = recorder.images[4].astype(int) - before[4].image
+    assert abs(change.max() - gain) <= 2
+    assert report.damage['kind'] == kind
+    assert [Path(path).stem for path in report.weights] == ([weights] if weights else [])
+    if not weights:
+        assert all(map(same_bits, (frame.picture for frame in before), recorder.pictures))
+        assert report.restored == 0 and 'no damage' in report.notices[0]
+    else:
+        assert f'restored with the weights {weights}' in ' '.join(report.notices)
+
+
+def test_samples_are_spread(tmp_path):
+    """`SAMPLES` of all frames that show a face, the first and the last among them, and no frame beyond."""
+    source = write_video(tmp_path / 'in.mp4', 60, sound=None)
+    faces = fixed_face(absent=(0, 1, 58, 59))([None] * 60)
+    read = []
+
+    def frames():
+        for frame in read_frames(source):
+            read.append(frame.index)
+            yield frame
+
+    assert len(list(samples(frames(), faces))) == SAMPLES
+    assert read[-1] == 57
+
+
+def test_networks_are_loaded_once(home):
+    chooser = Automatic('cpu', batch=3)
+    assert chooser.named('mixed') is chooser.named('mixed')
+    assert chooser.named('mixed').batch == 3
+    shutil.rmtree(home)
+    assert chooser.named('mixed').device.type == 'cpu'
