@@ -30,7 +30,7 @@ _SECTORS = np.array([.05, .1, .15, .2, .25, .3, .35, .4, .45, .5])
 _STEPS = np.array([0, 1, 2, 4, 8, 16, 32])  # grey levels
 _QUANTILES = np.array([.1, .25, .5, .75, .9, .98])
 _FLOOR = 0.02  # grey levels squared; rounding to 8 bits alone leaves 0.08
-_VISIBLE = 1.  # grey levels squared: power of the weakest detail that counts
+_VISIBLE = 9.  # grey levels squared: power from which structure counts; traces of a good code are fainter
 _BLOCK = 8  # pixels
 _ARRAYS = ('mean', 'scale', 'hidden', 'output')
 
@@ -43,7 +43,8 @@ class Damage:
         kind: one of KINDS, the decision: a kind other than `mixed` only where its probability suffices.
         shares: probability of each kind; they add up to 1.
         frames: crops that were looked at.
-        detail: the finest visible detail, as a share of what the crop's pixels could hold, in [0, 1].
+        detail: the finest structure that shows, as a share of the finest that the crop's pixels could hold;
+            for good crops 0.6 to 0.8, after reduction by two 0.5, when blurred 0.2.
         noise: standard deviation of noise in the quietest tenth of the picture, in grey levels of 255.
         blocks: by how much edges on a grid of 8 pixels exceed those beside it, as a share of all edges.
     """
@@ -62,7 +63,7 @@ class Damage:
         return words[0] if likely[0] == self.kind else f'unclear: {words[0]} or {words[1]}'
 
     def measured_in_words(self) -> str:
-        """As in `detail 71 %, noise 0.4, blocks 0.12`."""
+        """As in `detail 54 %, noise 0.2, blocks 0.24`."""
         return f'detail {100 * self.detail:.0f} %, noise {self.noise:.1f}, blocks {self.blocks:.2f}'
 
 

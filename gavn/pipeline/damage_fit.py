@@ -13,7 +13,7 @@ from gavn.pipeline.damage import KINDS, Model, with_ones
 HIDDEN = 24
 RIDGE = 3.  # half the penalty on the squares of the weights, in samples' log-likelihood
 FOLDS = 5
-THRESHOLDS = tuple(np.arange(0.4, 0.96, 0.05).round(2).tolist())
+THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
 
 
 def fit(features: np.ndarray, kinds: Sequence[str], seed: int = 0) -> Model:
