@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from gavn.data.clip_store import ClipEntry, read_meta
-from gavn.data.damage_samples import made, stored
 from gavn.pipeline.damage import KINDS, NUMBERS, Model, described
-from gavn.pipeline.damage_fit import fit, held_out, thresholds
+from gavn.shipping.damage_fit import fit, held_out, thresholds
+from gavn.shipping.damage_samples import made, stored
 
 
 @dataclass(frozen=True, eq=False)

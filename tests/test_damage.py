@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from gavn.data.clip_store import ClipEntry, ClipWriter
-from gavn.data.damage_samples import RECIPES, kind_of, made
 from gavn.data.degradation import compress_crf, downscale, gaussian_blur
 from gavn.data.mixture import Mixture
 from gavn.data.talking_head import make_clip
 from gavn.pipeline.damage import KINDS, Damage, Model, estimate
-from gavn.pipeline.damage_fit import fit, held_out, thresholds
+from gavn.shipping.damage_fit import fit, held_out, thresholds
+from gavn.shipping.damage_samples import RECIPES, kind_of, made
 from gavn.utils.media import read_frames
 
 DAMAGE = {

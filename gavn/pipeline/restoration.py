@@ -71,10 +71,10 @@ class Restoration:
         restorer, report.damage = self.restorer.named(name), asdict(damage)
         if damage.kind != 'clean':
             report.weights = dict(restorer.weights)
-            report.notice(f'the faces show {damage.in_words()}: restored with the weights {name}')
+            report.notice(f'found in the faces: {damage.in_words()}; restored with the weights {name}')
             return restorer, faces
         report.weights = {}
-        report.notice('the faces show no damage: they stay as they are\n'
+        report.notice(f'found in the faces: {damage.in_words()}; they stay as they are\n'
                       '(--task mixed restores them all the same)')
         return restorer, replace(faces, faces=())
 

@@ -1,1 +1,1 @@
-"""How the weights that come with the package are bundled, measured and described."""
+"""What is made before a release: weights, their figures and cards, and the numbers that choose among them."""
