@@ -1,4 +1,4 @@
-"""`gavn restore`: videos in, the same videos with better faces out."""
+"""`gavn restore`: videos, or folders of their frames, in; the same with better faces out."""
 from __future__ import annotations
 
 import argparse
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from gavn.exit_codes import INTERRUPTED, guarded
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from gavn.pipeline.automatic import Automatic
     from gavn.pipeline.report import Report
     from gavn.pipeline.restorer import Restorer
@@ -26,11 +28,16 @@ VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts
 KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 _BOTH = '_compare'  # what the name of a video of before and after ends with
-EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov')
+_PICTURES = 'png'
+EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', _PICTURES)
 EPILOG = """\
-Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4. A report of what was found and
-done stands beside that, talk_gavn.mp4.json. The same command goes on where an interrupted one stopped; of
-several inputs it leaves out what it made itself, and what is restored already.
+Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4, a folder of pictures frames
+becomes frames_gavn.mp4, or with --ext png the folder frames_gavn. A report of what was found and done stands
+beside that, talk_gavn.mp4.json. The same command goes on where an interrupted one stopped; of several inputs
+it leaves out what it made itself, and what is restored already.
+
+A folder that holds videos is a folder of videos, whatever pictures lie beside them. One with pictures alone
+is a film: its frames in the order of their numbers.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 no face, 4 unreadable input, 5 unusable weights, 130 interrupted; of
 several inputs that fail the first one's.
@@ -41,13 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EPILOG
     parser.add_argument('input', nargs='+',
-                        help='videos, folders of videos, or patterns such as "talks/*.mp4"')
+                        help='videos, folders of videos or of one video\'s frames, or patterns such as '
+                             '"talks/*.mp4"')
     parser.add_argument('-o', '--output', metavar='FILE_OR_FOLDER',
-                        help='where to write; a folder where there are several inputs')
+                        help='where to write; a folder where there are several inputs, or with --ext png')
     parser.add_argument('--suffix', default='gavn', metavar='WORD',
                         help='of outputs that are named after their inputs')
     parser.add_argument('--ext', default='auto', choices=EXTENSIONS,
-                        help='container of such outputs (auto: that of the input, or mkv)')
+                        help='container of such outputs (auto: that of the input, or mkv; for frames mp4); '
+                             'png makes a folder of PNGs of a folder of frames')
+    parser.add_argument('--fps', type=_rate, metavar='N',
+                        help='frames a second, as 25, 23.976 or 30000/1001: of a folder of frames (default '
+                             '25); of a video, to repeat or leave out some (default: all at their own times)')
+    parser.add_argument('--audio', metavar='FILE', type=Path,
+                        help='hear, and copy, the sound of this file in place of the video\'s own')
     _add_networks(parser)
     _add_choices(parser)
     _add_means(parser)
@@ -102,12 +116,13 @@ def run(args: argparse.Namespace) -> int:
     from gavn.pipeline.target import check_target
     jobs = plan(args)
     if len(jobs) == 1:
-        check_target(*jobs[0], args.force)  # before weights are read
+        check_target(*jobs[0], args.force, args.ext == _PICTURES)  # before weights are read
     elif not args.force:
         jobs = _left_to_do(jobs)
     restorer = _networks(args)
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
+        fps=args.fps, audio=args.audio, pictures=args.ext == _PICTURES,
         crf=args.crf, preset=args.preset, codec=args.codec)
     failure = 0
     with _stopped_alike():
@@ -149,8 +164,13 @@ def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Inputs and outputs. Raises TargetError where outputs would meet, or inputs are none."""
     from gavn.pipeline.target import TargetError
     found = _without_own(sources(args.input), args.suffix)
+    if args.audio is not None and len(found) > 1:
+        raise TargetError(f'one sound, {args.audio}, for {len(found)} inputs\nrestore them one by one')
+    alone = args.output is not None and len(found) == 1
+    if alone and args.ext == _PICTURES:
+        return [(found[0], _folder_of_pictures(args.output))]
     folder = _folder(args.output, len(found))
-    if args.output is not None and folder is None:
+    if alone and folder is None:
         return [(found[0], Path(args.output))]
     targets = [_named_after(source, folder, args.suffix, args.ext) for source in found]
     if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):
@@ -159,13 +179,22 @@ def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     return list(zip(found, targets, strict=True))
 
 
+def _folder_of_pictures(output: str) -> Path:
+    from gavn.pipeline.target import TargetError
+    if output.lower().endswith(KEPT):
+        raise TargetError(f"{output} is a video's name, but --ext png asks for a folder of pictures\n"
+                          'leave one of them out')
+    return Path(output)
+
+
 def _without_own(found: Sequence[Path], suffix: str) -> list[Path]:
     """Leaves out what an earlier run made of others of them."""
-    stems = {(path.parent, path.stem) for path in found}
+    stems = {(path.parent, _stem(path)) for path in found}
 
     def own(path: Path) -> bool:
-        stem = path.stem.removesuffix(_BOTH).removesuffix(f'_{suffix}')
-        return stem != path.stem.removesuffix(_BOTH) and (path.parent, stem) in stems
+        made = _stem(path).removesuffix(_BOTH)
+        stem = made.removesuffix(f'_{suffix}')
+        return stem != made and (path.parent, stem) in stems
 
     return [path for path in found if not own(path)]
 
@@ -191,38 +220,63 @@ def _folder(output: str | None, count: int) -> Path | None:
     return None
 
 
+def _stem(path: Path) -> str:
+    """The name without ending; a folder's has none."""
+    return path.name if path.is_dir() else path.stem
+
+
 def _named_after(source: Path, folder: Path | None, suffix: str, extension: str) -> Path:
-    kept = source.suffix.lower() in KEPT
-    ending = f'.{extension}' if extension != 'auto' else source.suffix if kept else '.mkv'
-    return (folder or source.parent) / f'{source.stem}_{suffix}{ending}'
+    usual = '.mp4' if source.is_dir() else source.suffix if source.suffix.lower() in KEPT else '.mkv'
+    ending = {'auto': usual, _PICTURES: ''}.get(extension, f'.{extension}')
+    return (folder or source.parent) / f'{_stem(source)}_{suffix}{ending}'
 
 
 def sources(inputs: Sequence[str]) -> list[Path]:
-    """The videos that are named: files as they are, those in folders, those that patterns fit, each once."""
+    """The videos and folders of pictures that are named, each once.
+
+    Files are taken as they are, the videos in folders, what patterns fit. Raises TargetError for what is not
+    there, and for single pictures.
+    """
     from gavn.pipeline.target import TargetError
+    from gavn.utils.media import is_picture
     found: dict[Path, None] = {}
     for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            videos = sorted(file for file in path.iterdir()
-                            if file.suffix.lower() in VIDEOS and not file.name.startswith('.'))
-        elif not path.exists() and glob.has_magic(name):
-            videos = sorted(map(Path, glob.glob(name, recursive=True)))
-        else:
-            videos = [path]
-        if not videos:
-            raise TargetError(f'{name}: no videos there')
-        found |= dict.fromkeys(videos)
+        pattern = not Path(name).exists() and glob.has_magic(name)
+        named = sorted(map(Path, glob.glob(name, recursive=True))) if pattern else [Path(name)]
+        films = [film for path in named for film in (_in_folder(path) if path.is_dir() else [path])]
+        if not films:
+            raise TargetError(f'{name}: no videos there, and no pictures')
+        if picture := next(filter(is_picture, films), None):
+            raise TargetError(f'{picture} is a picture, not a video\n'
+                              f'to restore the frames of a video give their folder, {picture.parent}')
+        found |= dict.fromkeys(films)
     return list(found)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The videos of a folder; where there are none but pictures, the folder itself."""
+    from gavn.utils.media import pictures_in
+    videos = sorted(file for file in folder.iterdir()
+                    if file.suffix.lower() in VIDEOS and not file.name.startswith('.'))
+    pictures = pictures_in(folder)
+    if videos and pictures:
+        print(f'{folder} holds videos beside pictures: the videos are restored; frames need a folder of '
+              'their own')
+    if videos or not pictures:
+        return videos
+    return [folder.resolve() if folder.name in ('', '..') else folder]  # outputs are called after it
 
 
 def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings, args: argparse.Namespace
              ) -> None:
     from gavn.pipeline.compare import before_and_after
+    from gavn.pipeline.film import Film
     from gavn.pipeline.progress import Bars
     from gavn.pipeline.target import check_target
     from gavn.pipeline.video import restore_video
-    notes, both = target.with_name(f'{target.name}.json'), target.with_stem(f'{target.stem}{_BOTH}')
+    notes = target.with_name(f'{target.name}.json')
+    both = (target.with_name(f'{target.name}{_BOTH}.mp4') if settings.pictures
+            else target.with_stem(f'{target.stem}{_BOTH}'))
     for wanted, path in ((not args.no_report, notes), (args.compare, both)):
         if wanted:
             check_target(source, path, args.force)
@@ -231,7 +285,8 @@ def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings,
     if not args.no_report:
         report.write(notes)
     if args.compare:
-        before_and_after(source, target, both, args.compare)
+        before = Film.of(source, settings.fps, settings.audio)
+        before_and_after(before, Film.of(target, settings.fps), both, args.compare)
     print(in_words(report))
 
 
@@ -240,7 +295,10 @@ def in_words(report: Report) -> str:
     faces = f'{len(report.faces)} face{"s" * (len(report.faces) != 1)}'
     computed = report.frames_out - report.resumed
     rate = f', {computed / report.seconds:.1f} frames a second' if computed else ''
-    return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {faces}, '
+    again = f'{report.shown_again} shown again, ' if report.shown_again else ''
+    without = f'{report.left_out} left out, ' if report.left_out else ''
+    return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {again}{without}'
+            f'{faces}, '
             f'{report.restored} restored, {report.passed_through} without a face, '
             f'{report.seconds:.1f} s{rate}')
 
@@ -264,6 +322,14 @@ def _positive(text: str) -> float:
     if not 0 < value < float('inf'):
         raise argparse.ArgumentTypeError(f'{text} is not above 0')
     return value
+
+
+def _rate(text: str) -> Fraction:
+    from gavn.utils.media import parse_rate
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _seconds(text: str) -> float:

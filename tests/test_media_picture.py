@@ -1,4 +1,5 @@
 """Pictures keep their decoded planes; only where something is added do they differ."""
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -147,5 +148,6 @@ def test_a_frame_of_an_image_shows_it(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
     frame = Frame.of_image(image, 3, 0.1, 2)
     assert np.array_equal(frame.image, image) and frame.image is frame.image
-    with pytest.raises(ValueError, match='bgr24'):
-        changed(frame, 0, 0, np.zeros((2, 2, 3), np.float32))
+    strange = replace(frame, picture=av.VideoFrame(48, 34, 'nv12'))
+    with pytest.raises(ValueError, match='nv12'):
+        changed(strange, 0, 0, np.zeros((2, 2, 3), np.float32))

@@ -187,7 +187,8 @@ def test_sound_is_heard_block_by_block(monkeypatch, seconds):
     blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
     monkeypatch.setattr(hearing, 'iter_audio', lambda *_: iter(blocks))
     report = Report('in.mp4', 'out.mp4')
-    cepstra = hearing.listen(Path('in.mp4'), SimpleNamespace(duration=25.), report)
+    film = SimpleNamespace(heard=Path('in.mp4'), sound=None, info=SimpleNamespace(duration=25.))
+    cepstra = hearing.listen(film, report)
     assert torch.equal(cepstra, mfcc(np.pad(sound, (0, max(0, 25 - seconds) * 16000))))
     assert [notice.partition(';')[0] for notice in report.notices] == (
         ['the sound of in.mp4 ends 5.0 s before its picture'] if seconds < 25 else [])

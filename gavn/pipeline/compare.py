@@ -11,11 +11,11 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from gavn.pipeline.film import Film
 from gavn.utils.files import atomic_path
 from gavn.utils.media import (
     PieceWriter,
     VideoWriter,
-    join,
     picture_of,
     probe,
     read_audio,
@@ -57,31 +57,30 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], picture: str | os.Path
     _write_png(Path(picture), np.vstack(kept or [sheet]))
 
 
-def before_and_after(source: str | os.PathLike[str], restored: str | os.PathLike[str],
-                     target: str | os.PathLike[str], form: Form) -> None:
+def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], form: Form) -> None:
     """A video of another two, frame by frame at the times of the first, with its sound.
 
     Args:
-        source: as it was.
-        restored: what was made of it: the same frames, or the first of them.
+        before: as it was.
+        after: what was made of it: the same frames, or the first of them.
         target: the file to write; it is whole or absent.
         form: `side` lays one beside the other; `split` shows the left half of the one and the right half of
             the other, with a line between them.
 
     Raises MediaError for a video that cannot be read, or a container that cannot hold its sound.
     """
-    info, target = probe(source), Path(target)
+    info, target = before.info, Path(target)
     lay = {'side': _side, 'split': _split}[form]
     last = None
     with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
         piece = Path(folder, 'piece.nut')
         with PieceWriter(piece, info) as writer:
-            for before, after in zip(read_frames(source), read_frames(restored), strict=False):
-                writer.write(picture_of(lay(before.image, after.image)), before.pts)
-                last = before.time
+            for old, new in zip(before.read(), after.read(), strict=False):
+                writer.write(picture_of(lay(old.image, new.image)), old.pts)
+                last = old.time
         end = info.start + Fraction(last).limit_denominator(10 ** 6) + 1 / info.frame_rate
         whole = last + 2 / info.frame_rate > info.duration
-        join(target, [piece], source, until=None if whole else end)
+        before.join(target, [piece], until=None if whole else end)
 
 
 def _side(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -2,35 +2,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from gavn.pipeline.film import Film
 from gavn.pipeline.report import Report
 from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_of_blocks
-from gavn.utils.media import VideoInfo, iter_audio, silent_blocks
+from gavn.utils.media import iter_audio, silent_blocks
 
 NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a word about it
 
 
-def listen(source: Path, info: VideoInfo, report: Report) -> Tensor:
+def listen(film: Film, report: Report) -> Tensor:
     """Cepstra (f, 13) of the sound, with silence where it is missing or ends before the picture."""
-    blocks = iter_audio(source, SAMPLE_RATE)
+    blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE)
     if blocks is None:
-        report.notice(f'{source} has no sound track: its faces are restored as if they were silent')
+        report.notice(f'{film.path} has no sound track: its faces are restored as if they were silent')
         return mfcc(np.zeros(0))
-    return mfcc_of_blocks(_to_the_end(blocks, source, info, report))
+    return mfcc_of_blocks(_to_the_end(blocks, film, report))
 
 
-def _to_the_end(blocks: Iterable[np.ndarray], source: Path, info: VideoInfo, report: Report
-                ) -> Iterator[np.ndarray]:
+def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Iterator[np.ndarray]:
     """The blocks of sound, and zeros after them up to the end of the picture."""
     samples = 0
     for block in blocks:
         samples += len(block)
         yield block
-    missing = info.duration - samples / SAMPLE_RATE
+    missing = film.info.duration - samples / SAMPLE_RATE
     if missing > NOTABLE_GAP:
-        report.notice(f'the sound of {source} ends {missing:.1f} s before its picture; silence follows')
+        report.notice(f'the sound of {film.heard} ends {missing:.1f} s before its picture; silence follows')
+    elif film.sound is not None and -missing > NOTABLE_GAP:
+        report.notice(f'the sound of {film.heard} goes on for {-missing:.1f} s after the picture; it is '
+                      'copied whole')
     yield from silent_blocks(round(missing * SAMPLE_RATE))

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gavn.pipeline.face_tracks import Faces
+from gavn.pipeline.face_tracks import ChoiceError, Faces
 from gavn.utils.files import atomic_path
 
 _log = logging.getLogger(__name__)
 
 PIECE = 250  # frames that are encoded together; what an interruption can cost
-_KEY, _FACES, _LOCK = 'job.json', 'faces.json', 'lock'
+_KEY, _FACES, _LOCK, _PICTURES = 'job.json', 'faces.json', 'lock', 'pictures'
 
 
 class JournalError(Exception):
@@ -26,7 +26,8 @@ class Journal:
     """The folder `<target>.gavn`: the faces that were found, and the pieces that are encoded.
 
     Each file is whole or absent. They count only for the same job, the dictionary that `opened` is given: the
-    contents of the source, the weights and all settings.
+    contents of the source, the weights and all settings. What decides which faces are found stands under
+    'search' in it: these count as long as that stays the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,8 +39,8 @@ class Journal:
         """The journal of a job, emptied where it belongs to another job.
 
         The folder is gone when the block is left, unless it is left by an error or an interruption and holds
-        finished pieces. Raises JournalError if it is not a journal, or in use; KeyboardInterrupt says what is
-        kept.
+        finished pieces, or by a ChoiceError and holds faces to choose from. Raises JournalError if it is not
+        a journal, or in use; KeyboardInterrupt says what is kept.
         """
         journal = cls(target.with_name(f'{target.name}.gavn'))
         journal._refuse_strangers()
@@ -49,6 +50,9 @@ class Journal:
                 yield journal
             except KeyboardInterrupt as stop:
                 raise KeyboardInterrupt(journal._left(faces_too=True)) from stop
+            except ChoiceError as error:
+                journal._left(faces_too=True)
+                raise type(error)(f'{error}{journal._search_kept()}') from error
             except BaseException:
                 journal._left()
                 raise
@@ -74,6 +78,10 @@ class Journal:
             return 'interrupted: nothing is left behind'
         return f'interrupted: what is done is kept in {self.folder}, the same command goes on from there'
 
+    def _search_kept(self) -> str:
+        there = (self.folder / _FACES).is_file()
+        return f'\nthe search is kept in {self.folder}: the next choice is quick' if there else ''
+
     def _refuse_strangers(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / _LOCK).is_file():
             raise JournalError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
@@ -81,11 +89,15 @@ class Journal:
 
     def _take(self, job: Mapping[str, Any], resume: bool) -> None:
         key = self.folder / _KEY
-        same = key.is_file() and resume and json.loads(key.read_text(encoding='utf-8')) == job
-        if any(self.folder.glob('[0-9]*.json')) and not same:
+        before = json.loads(key.read_text(encoding='utf-8')) if key.is_file() and resume else {}
+        pieces = any(self.folder.glob('[0-9]*.nut')) or self.pictures.is_dir()
+        same, searched = before == job and pieces, before.get('search') == job.get('search')
+        if pieces and not same:
             _log.warning('%s is of another job, with other settings or contents: it begins anew', self.folder)
+        kept = {_LOCK, *([_FACES] if before and searched else [])}
         for path in list(self.folder.iterdir()):
-            if path.name != _LOCK and (not same or path.is_dir() or path.name.startswith('.')):
+            finished = path == self.pictures or (path.is_file() and not path.name.startswith('.'))
+            if path.name not in kept and not (same and finished):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if same:
             return
@@ -106,6 +118,11 @@ class Journal:
     def piece(self, part: range) -> Path:
         """Where the frames of `part` are, or will be, encoded."""
         return self.folder / f'{part.start:09d}.nut'
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of the pictures that are finished, where these are to be written in place of a video."""
+        return self.folder / _PICTURES
 
     def notes(self, part: range) -> dict[str, Any] | None:
         """What was noted about a finished piece; None if it is not finished."""

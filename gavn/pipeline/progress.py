@@ -39,7 +39,7 @@ class Bars:
 
     def step(self, what: str, done: int, total: int | None) -> None:
         """Moves the bar on; another `what` begins another bar."""
-        if self._bar is None or self._bar.desc != f'{what}: ':
+        if self._bar is None or self._bar.desc != what:
             self.__exit__()
             self._bar = tqdm(desc=what, total=total, unit='frame', initial=done - 1)
         self._bar.update(done - self._bar.n)

@@ -15,7 +15,7 @@ import numpy as np
 import gavn
 from gavn.pipeline.face_tracks import Faces
 from gavn.utils.files import atomic_path
-from gavn.utils.media import encoder_versions
+from gavn.utils.media import VideoInfo, encoder_versions
 
 ESTIMATES = 'Restored pixels are estimates, not evidence: the networks paint what is likely.'
 
@@ -67,12 +67,16 @@ class Report:
 
     Attributes:
         source, target: the files.
-        frames_in, frames_out: frames found and written; equal.
+        input: what the source is: size, frame rate and so on.
+        frames_in, frames_out: frames found and written; equal, unless another frame rate was asked for.
+        shown_again, left_out: frames that this rate repeats, and leaves out.
         restored: frames with a restored face.
         passed_through: frames without one, as they were.
         repeated: frames that could not be decoded, in whose place the one before stands.
         resumed: frames that an interrupted run had finished.
         damage: what was found to be wrong with the faces, where the weights were chosen by that.
+        cuts: the frames with which a new scene begins, the first left out.
+        coverage: the part of the frames that show a face, in [0, 1], whichever were chosen.
         faces: each with its number, frames, height in pixels, sharpness and flicker before and after.
         seconds: wall-clock time of this run.
         settings, weights, versions: how it was made; weights as SHA-256 by file.
@@ -81,13 +85,18 @@ class Report:
 
     source: str
     target: str
+    input: dict[str, Any] = field(default_factory=dict)
     frames_in: int = 0
     frames_out: int = 0
+    shown_again: int = 0
+    left_out: int = 0
     restored: int = 0
     passed_through: int = 0
     repeated: int = 0
     resumed: int = 0
     damage: dict[str, Any] | None = None
+    cuts: list[int] = field(default_factory=list)
+    coverage: float = 0.
     faces: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.
     settings: dict[str, Any] = field(default_factory=dict)
@@ -109,9 +118,18 @@ class Report:
 
 def versions() -> dict[str, str]:
     """What the pixels depend on."""
+    import onnxruntime
     import torch
     return {'gavn': gavn.__version__, 'python': platform.python_version(), 'torch': torch.__version__,
+            'numpy': np.__version__, 'opencv': cv2.__version__, 'onnxruntime': onnxruntime.__version__,
             **encoder_versions()}
+
+
+def film_in_words(info: VideoInfo) -> dict[str, Any]:
+    """The report's entry of the source; the frame rate is the average, as an exact ratio."""
+    return {'width': info.width, 'height': info.height, 'frame_rate': str(info.frame_rate),
+            'codec': info.codec, 'depth': info.depth, 'hdr': info.hdr, 'rotation': info.rotation,
+            'audio_tracks': info.audio_tracks, 'subtitle_tracks': info.subtitle_tracks}
 
 
 def faces_in_words(faces: Faces, looks: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -18,23 +18,32 @@ from av import VideoFrame
 from gavn.pipeline.automatic import Automatic, look_at, name_for
 from gavn.pipeline.face_tracker import NoFace, follow_faces
 from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
+from gavn.pipeline.film import Film
 from gavn.pipeline.hearing import listen
 from gavn.pipeline.journal import Journal, parts
 from gavn.pipeline.progress import Progress, counted
-from gavn.pipeline.report import Looks, Report, faces_in_words
+from gavn.pipeline.report import Looks, Report, faces_in_words, film_in_words
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Reel, Story
 from gavn.utils.faces import Patch, shared
-from gavn.utils.media import Frame, MediaError, PieceWriter, VideoInfo, changed, join, read_frames, silenced
+from gavn.utils.media import (
+    Frame,
+    MediaError,
+    PictureWriter,
+    PieceWriter,
+    changed,
+    encodable,
+    missing_numbers,
+    silenced,
+)
 
 
 @dataclass
 class Restoration:
     """One restoration: faces, sound, then the video piece by piece, then all of it together."""
 
-    source: Path
-    info: VideoInfo
+    film: Film
     restorer: Restorer | Automatic
     settings: Settings
     journal: Journal
@@ -45,14 +54,15 @@ class Restoration:
         """Writes the target."""
         self._check_choices()
         self._rehearse(target)
+        self._describe()
         found = self.journal.faces
         if found is None:
             self.journal.faces = found = self._find()
+        self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
         restorer, faces = self._suited(faces)
         restorer.notices.clear()
-        story = Story(restorer, listen(self.source, self.info, self.report), faces,
-                      self.settings.strength)
+        story = Story(restorer, listen(self.film, self.report), faces, self.settings.strength)
         todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
         self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
         if todo:
@@ -79,66 +89,94 @@ class Restoration:
         return restorer, replace(faces, faces=())
 
     def _join(self, target: Path, done: Sequence[range]) -> None:
+        if self.settings.pictures:
+            if target.is_dir():
+                os.replace(target, self.journal.folder / 'replaced')
+            os.replace(self.journal.pictures, target)
+            return
         joined = self.journal.folder / f'joined{target.suffix}'
-        join(joined, [self.journal.piece(part) for part in done], self.source, until=self._end())
+        self.film.join(joined, [self.journal.piece(part) for part in done], self._end())
         os.replace(joined, target)
+
+    def _describe(self) -> None:
+        """Tells the report of the film, and the user of what is unusual about it."""
+        film, report = self.film, self.report
+        report.input = film_in_words(film.stored)
+        if film.stored.hdr:
+            report.notice(f'{film.path} is HDR, but the networks know SDR alone: look at a --preview first')
+        if film.pictures and self.settings.fps is None and (film.sound or not self.settings.pictures):
+            report.notice(f'{film.path}: {film.info.frame_rate} frames a second, unless --fps says otherwise')
+        if missing := missing_numbers(film.pictures):
+            report.notice(f'{film.path}: {missing} numbers have no picture; nothing is put in their place')
 
     def _check_choices(self) -> None:
         """Raises ChoiceError for what can be known to be wrong before the video is read."""
         if self.settings.box is not None:
-            fixed_box(self.settings.box, 1, (self.info.width, self.info.height))
+            fixed_box(self.settings.box, 1, self._size)
         check_choice(self.settings.faces)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.film.info.width, self.film.info.height
 
     def _rehearse(self, target: Path) -> None:
         """Makes a video of the first frame, so that what does not fit together is told before the work."""
+        if self.settings.pictures:
+            return
         with TemporaryDirectory(dir=self.journal.folder) as folder:
             piece = Path(folder, 'first.nut')
-            with self._writer(piece) as writer, closing(read_frames(self.source)) as frames:
+            with self._writer(piece) as writer, closing(self.film.read()) as frames:
                 first = next(frames)
-                writer.write(first.picture, first.pts)
+                writer.write(self._storable(first.picture), first.pts)
             trial = Path(folder, target.name)
             try:
                 with silenced():
-                    join(trial, [piece], self.source, until=self.info.start)
+                    self.film.join(trial, [piece], self.film.info.start)
             except MediaError as error:
                 raise type(error)(str(error).replace(str(trial), str(target))) from error
 
-    def _writer(self, piece: Path) -> PieceWriter:
+    def _writer(self, piece: Path) -> PieceWriter | PictureWriter:
         settings = self.settings
-        return PieceWriter(piece, self.info, settings.crf, settings.preset, settings.codec)
+        if settings.pictures:
+            return PictureWriter(self.journal.pictures, [path.stem for path in self.film.pictures])
+        return PieceWriter(piece, self.film.info, settings.crf, settings.preset, settings.codec)
+
+    def _storable(self, picture: VideoFrame) -> VideoFrame:
+        """The picture as the writer takes it."""
+        return picture if self.settings.pictures else encodable(picture, self.film.info.depth)
 
     def _find(self) -> Faces:
         frames = counted(self._read(), 'finding faces', self._expected(), self.progress)
         if self.settings.box is not None:
             count = sum(1 for _ in frames)
-            return fixed_box(self.settings.box, count, (self.info.width, self.info.height))
+            return fixed_box(self.settings.box, count, self._size)
         try:
             return follow_faces((frame.image for frame in frames), min_face=self.settings.min_face)
         except NoFace as error:
-            raise NoFace(f'{self.source}: {error}\nnothing was written') from error
+            raise NoFace(f'{self.film.path}: {error}\nnothing was written') from error
 
     def _chosen(self, found: Faces) -> Faces:
         return choose(found, self.settings.faces) if self.settings.box is None else found
 
     def _read(self, start: int = 0) -> Iterator[Frame]:
         """The frames to restore."""
-        frames = read_frames(self.source, start)
+        frames = self.film.read(start)
         if self.settings.preview is None:
             return frames
         return takewhile(lambda frame: frame.time < self.settings.preview, frames)
 
     def _expected(self) -> int | None:
         """About how many frames there will be."""
-        if self.settings.preview is None or self.info.frames is None:
-            return self.info.frames
-        return min(self.info.frames, round(self.settings.preview * self.info.frame_rate))
+        info, preview = self.film.info, self.settings.preview
+        return info.frames if None in (preview, info.frames) else min(
+            info.frames, round(preview * info.frame_rate))
 
     def _end(self) -> Fraction | None:
         preview = self.settings.preview
-        return None if preview is None else self.info.start + Fraction(preview).limit_denominator(1000)
+        return None if preview is None else self.film.info.start + Fraction(preview).limit_denominator(1000)
 
     def _say_where_it_goes_on(self, count: int, left: int) -> None:
-        self.report.frames_in, self.report.resumed = count, count - left
+        self.report.resumed = count - left
         if left < count:
             self.report.notice(f'going on where an interrupted run stopped: {count - left} of {count} frames '
                                'are done')
@@ -156,11 +194,12 @@ class Restoration:
             for look, image in zip(looks[face], (before, after), strict=True):
                 look.add(image)
 
-        counts = Counter(restored=0, repeated=0)
+        counts = Counter(restored=0, repeated=0, shown_again=0, left_out=0)
         with self._writer(self.journal.piece(part)) as writer:
             for frame, patches in replace(story, seen=seen).patches(reel, part):
-                writer.write(_restored(frame, patches), frame.pts)
-                counts.update(restored=int(bool(patches)), repeated=int(frame.repeated))
+                writer.write(self._storable(_restored(frame, patches)), frame.pts)
+                counts.update(restored=int(bool(patches)), repeated=int(frame.repeated),
+                              shown_again=int(frame.again), left_out=frame.left_out)
                 self.progress.step('restoring', frame.index + 1, count)
         return {**counts, 'frames': writer.frames,
                 'looks': {face: {'before': before.notes(), 'after': after.notes()}
@@ -173,8 +212,11 @@ class Restoration:
             report.frames_out += notes['frames']
             report.restored += notes['restored']
             report.repeated += notes['repeated']
+            report.shown_again += notes['shown_again']
+            report.left_out += notes['left_out']
             for face, look in notes['looks'].items():
                 looks[face].append(look)
+        report.frames_in = report.frames_out - report.shown_again + report.left_out
         report.passed_through = report.frames_out - report.restored
         report.faces = faces_in_words(faces, looks)
         if report.repeated:

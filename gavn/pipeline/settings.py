@@ -2,9 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from gavn.utils.faces import Box
+
+_OF_SEARCH = ('min_face', 'box', 'preview', 'fps')
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,10 @@ class Settings:
         min_face: height in pixels; smaller faces pass through. None = what the detector can find.
         box: where the one face is in every frame, in place of looking for faces.
         preview: seconds from the beginning to restore; None = all.
+        fps: frames a second: of a video those on the screen at that rate (None = its own frames), of a folder
+            of pictures its rate (None = 25).
+        audio: a file to hear, and to copy the sound from, in place of the video's own.
+        pictures: whether to write PNGs into a folder, in place of a video; for folders of pictures.
         crf, preset, codec: of the encoder.
 
     Raises ValueError for a strength or a length that is none.
@@ -27,6 +35,9 @@ class Settings:
     min_face: float | None = None
     box: Box | None = None
     preview: float | None = None
+    fps: Fraction | None = None
+    audio: Path | None = None
+    pictures: bool = False
     crf: float = 18
     preset: str = 'medium'
     codec: str = 'libx264'
@@ -39,4 +50,9 @@ class Settings:
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it, without what was left open."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: str(value) if isinstance(value, (Fraction, Path)) else value
+                for key, value in asdict(self).items() if value not in (None, False)}
+
+    def of_search(self) -> dict[str, Any]:
+        """Those of `plain` that decide which faces are found."""
+        return {key: value for key, value in self.plain().items() if key in _OF_SEARCH}

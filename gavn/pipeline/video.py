@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.pipeline.automatic import Automatic
+from gavn.pipeline.film import Film
 from gavn.pipeline.journal import Journal, JournalError
 from gavn.pipeline.progress import Progress, Silence
 from gavn.pipeline.report import Report, versions
@@ -15,7 +16,6 @@ from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.target import TargetError, check_target
 from gavn.utils.files import sha256
-from gavn.utils.media import probe
 
 PathLike = str | os.PathLike[str]
 
@@ -23,7 +23,7 @@ PathLike = str | os.PathLike[str]
 def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Automatic | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None) -> Report:
-    """Restores the faces in a video file, in memory that does not grow with its length.
+    """Restores the faces in a video, in memory that does not grow with its length.
 
     What is kept of the whole length are the places of the faces and the cepstra of the sound (5 kB a second).
     Every frame is written once, at its own time stamp and size; sound and subtitles are copied packet by
@@ -35,8 +35,10 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
     from there, and ends with the same file as a run that was not.
 
     Args:
-        source: a video file.
-        target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
+        source: a video file, or a folder of pictures of one size, in the order of their numbers.
+        target: the file to write; its ending chooses the container (.mp4, .mkv, .mov). With the setting
+            `pictures` a folder, which then holds a PNG of each picture, of as many bits and channels; pixels
+            that are not restored are equal bit by bit.
         restorer: networks with their weights; by default those that come with gavn, chosen by the damage of
             the faces.
         settings: what to restore, how much, and how to encode.
@@ -50,23 +52,37 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
     """
     settings, restorer = settings or Settings(), restorer or Automatic()
     source, target, started = Path(source), Path(target), time.monotonic()
-    check_target(source, target, overwrite)
+    check_target(source, target, overwrite, settings.pictures)
     report = Report(str(source), str(target), settings=settings.plain(), weights=dict(restorer.weights),
                     versions=versions())
-    info = probe(source)
+    film = Film.of(source, settings.fps, settings.audio)
+    if settings.pictures:
+        _check_names(film)
     try:
-        with Journal.opened(target, _job(source, restorer, settings), resume) as journal:
-            Restoration(source, info, restorer, settings, journal, report, progress or Silence()).go(target)
+        with Journal.opened(target, _job(film, restorer, settings), resume) as journal:
+            Restoration(film, restorer, settings, journal, report, progress or Silence()).go(target)
     except JournalError as error:
         raise TargetError(str(error)) from error
     report.seconds = time.monotonic() - started
     return report
 
 
-def _job(source: Path, restorer: Restorer | Automatic, settings: Settings) -> dict[str, Any]:
-    """What the pieces of a journal depend on."""
-    return {'source': sha256(source), 'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
+def _check_names(film: Film) -> None:
+    """Raises TargetError where no PNG can have the name of its picture."""
+    if not film.pictures:
+        raise TargetError(f'{film.path} is a video, but pictures are to be written\n'
+                          'write a video, or give a folder of pictures')
+    once: dict[str, Path] = {}
+    for path in film.pictures:
+        if once.setdefault(path.stem, path) != path:
+            raise TargetError(f'{once[path.stem]} and {path.name} would both become {path.stem}.png\n'
+                              'rename one of them')
+
+
+def _job(film: Film, restorer: Restorer | Automatic, settings: Settings) -> dict[str, Any]:
+    """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
+    return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions()},
+            'sound': film.sound and sha256(film.sound),
+            'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,
-            'settings': settings.plain(), 'versions': versions()}
-
-
+            'settings': settings.plain()}

@@ -1,8 +1,18 @@
 """The one door to video and sound files: everything that goes through PyAV is imported from here."""
 from gavn.utils.media_decode import EmptyVideo, MediaError, NoVideo, UnreadableMedia
+from gavn.utils.media_folder import (
+    PICTURES,
+    PictureWriter,
+    is_picture,
+    missing_numbers,
+    pictures_in,
+    probe_pictures,
+    read_pictures,
+)
 from gavn.utils.media_join import join, silenced
 from gavn.utils.media_picture import Frame, changed
 from gavn.utils.media_pieces import PieceWriter
+from gavn.utils.media_rate import at_rate, info_at_rate, parse_rate
 from gavn.utils.media_read import (
     FrameReader,
     Ticks,
@@ -12,11 +22,14 @@ from gavn.utils.media_read import (
     resample_frames,
     upright,
 )
+from gavn.utils.media_rgb import encodable
 from gavn.utils.media_sound import iter_audio, read_audio, silent_blocks
 from gavn.utils.media_write import VideoWriter, compress, encoder_versions, picture_of
 
 __all__ = [
-    'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'PieceWriter', 'Ticks', 'UnreadableMedia',
-    'VideoInfo', 'VideoWriter', 'changed', 'compress', 'encoder_versions', 'iter_audio', 'join', 'picture_of',
-    'probe', 'read_audio', 'read_frames', 'resample_frames', 'silenced', 'silent_blocks', 'upright',
+    'PICTURES', 'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'PictureWriter', 'PieceWriter',
+    'Ticks', 'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'at_rate', 'changed', 'compress', 'encodable',
+    'encoder_versions', 'info_at_rate', 'is_picture', 'iter_audio', 'join', 'missing_numbers', 'parse_rate',
+    'picture_of', 'pictures_in', 'probe', 'probe_pictures', 'read_audio', 'read_frames', 'read_pictures',
+    'resample_frames', 'silenced', 'silent_blocks', 'upright',
 ]

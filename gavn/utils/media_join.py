@@ -1,8 +1,9 @@
 """The pieces of a restored video put together with everything else that its source holds."""
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from itertools import chain
 from math import inf, lcm
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, vide
 from gavn.utils.media_output import added_stream, opened_output
 from gavn.utils.media_pieces import Pieces
 from gavn.utils.media_read import VideoInfo, probe
+from gavn.utils.media_sound import clock_zero
 from gavn.utils.media_subtitles import TextConverter, converted_to
 
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # not about the content
@@ -37,7 +39,10 @@ def silenced() -> Iterator[None]:
 _Convert = Callable[[Packet], Packet | None]
 
 
-def join(target: StrPath, pieces: Sequence[StrPath], source: StrPath, until: Fraction | None = None) -> None:
+def join(
+    target: StrPath, pieces: Sequence[StrPath], source: StrPath | None, until: Fraction | None = None,
+    like: VideoInfo | None = None, sound: StrPath | None = None,
+) -> None:
     """Makes one video of encoded pieces and of the sound, subtitles, chapters and tags of their source.
 
     Nothing is encoded again: packets of video, sound and subtitles are copied bit for bit with their own time
@@ -50,36 +55,57 @@ def join(target: StrPath, pieces: Sequence[StrPath], source: StrPath, until: Fra
     Args:
         target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
         pieces: what PieceWriter wrote, in the order of time.
-        source: the video they are of.
-        until: seconds on the source's clock; of the source, packets from then on are left out.
+        source: the video they are of; None where they are of no video.
+        until: seconds on the source's clock; packets from then on are left out.
+        like: the video as the pieces were told of it; None = what the source is.
+        sound: a file whose sound tracks take the place of the source's; its beginning (see `clock_zero`) is
+            heard with the first frame.
 
     Raises MediaError if the pieces do not fit together or the container cannot hold the video or the sound,
     and what `probe` raises for the source.
     """
-    target, source = Path(target), Path(source)
-    info = probe(source)
+    target = Path(target)
+    info = probe(source) if like is None else like
     parts = Pieces.of(pieces, info)
+    moved = parts.moved * info.time_base
     with ExitStack() as stack:
         part = stack.enter_context(atomic_path(target))
-        given = stack.enter_context(open_media(source))
+        given, heard = (path and stack.enter_context(open_media(path)) for path in (source, sound))
         output = stack.enter_context(opened_output(
-            part, target, movflags='+faststart', movie_timescale=str(_timescale(info, given))))
+            part, target, movflags='+faststart', movie_timescale=str(_timescale(info, given, heard))))
         video = _add_video(output, target, stack.enter_context(open_media(parts.paths[0])), info)
-        _copy_tags(video_stream(given, source), video)
-        others = _Others(given, output, target, until, parts.moved * info.time_base)
-        _copy_container(given, output, until)
+        others = []
+        if given:
+            main = video_stream(given, source)
+            _copy_tags(main, video)
+            kept = [stream for stream in given.streams
+                    if stream != main and not (heard and stream.type == 'audio')]
+            others.append(_Others(given, output, target, kept, until, moved))
+            _copy_container(given, output, until)
+        if heard:
+            ahead = info.start - clock_zero(sound)
+            end = None if until is None else until - ahead
+            others.append(_Others(heard, output, target, heard.streams.audio, end, moved + ahead))
         _start(output, target)
-        for packet in parts.packets():
-            others.copy_until(packet.dts * info.time_base)
-            packet.stream = video
-            output.mux(packet)
-        others.copy_until(None)
+        _copy_all(parts, info, video, output, others)
 
 
-def _timescale(info: VideoInfo, source: InputContainer) -> int:
+def _copy_all(
+    parts: Pieces, info: VideoInfo, video: Stream, output: OutputContainer, others: Sequence['_Others'],
+) -> None:
+    for packet in parts.packets():
+        for other in others:
+            other.copy_until(packet.dts * info.time_base)
+        packet.stream = video
+        output.mux(packet)
+    for other in others:
+        other.copy_until(None)
+
+
+def _timescale(info: VideoInfo, *sources: InputContainer | None) -> int:
     """Ticks a second for the clock of an .mp4 file, on which streams start: as fine as its streams'."""
     ticks = info.time_base.denominator
-    for stream in source.streams.audio:
+    for stream in chain.from_iterable(source.streams.audio for source in sources if source):
         finer = lcm(ticks, exact(stream.time_base).denominator)
         ticks = finer if finer <= _LARGEST else ticks
     return ticks if ticks <= _LARGEST else 1000
@@ -122,21 +148,19 @@ def _copy_container(source: InputContainer, output: OutputContainer, until: Frac
 
 
 class _Others:
-    """The streams of a source beside its video, on their way into an output."""
+    """Streams of a file that are copied, on their way into an output."""
 
     def __init__(
-        self, source: InputContainer, output: OutputContainer, target: Path, until: Fraction | None,
-        moved: Fraction,
+        self, source: InputContainer, output: OutputContainer, target: Path, streams: Iterable[Stream],
+        until: Fraction | None, moved: Fraction,
     ) -> None:
         self._source, self._output, self._target = source, output, target
         self._until, self._moved = inf if until is None else until, moved
         self._copies: dict[Stream, tuple[Stream, _Convert]] = {}
         self._last: dict[int, int] = {}  # decoding times, by stream of the output
         self._disordered: set[int] = set()
-        main = video_stream(source, target)
-        for stream in source.streams:
-            if stream != main:
-                self._add(stream)
+        for stream in streams:
+            self._add(stream)
         self._packets = self._content()
         self._pending = next(self._packets, None)
 

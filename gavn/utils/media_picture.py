@@ -1,6 +1,7 @@
 """Pictures as they were decoded: made upright and fit for an encoder, seen as BGR, changed only in places."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -11,6 +12,8 @@ from av import VideoFrame
 from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
+
+from gavn.utils.media_rgb import added, is_plain
 
 # swscale flags: bicubic, accurate rounding, full chroma interpolation (PyAV 17 has no names for two of them).
 # Without them a conversion to RGB and back darkens a picture by one to two levels.
@@ -48,6 +51,8 @@ class Frame:
         time: seconds since the first frame of the video.
         index: counts the frames of the video from 0.
         repeated: whether the frame stands in for one that could not be decoded.
+        again: whether it is the frame before once more, for the sake of a constant rate (see `at_rate`).
+        left_out: frames of the file that follow it and are not shown, for that reason too.
     """
 
     picture: VideoFrame
@@ -55,7 +60,9 @@ class Frame:
     time: float
     index: int
     repeated: bool = False
-    to_bgr: ToBGR = field(default_factory=ToBGR, repr=False)
+    again: bool = False
+    left_out: int = 0
+    to_bgr: Callable[[VideoFrame], np.ndarray] = field(default_factory=ToBGR, repr=False)
 
     @classmethod
     def of_image(cls, image: np.ndarray, pts: int, time: float, index: int) -> Frame:
@@ -208,7 +215,7 @@ def changed(frame: Frame, x0: int, y0: int, change: np.ndarray) -> VideoFrame:
 
     The conversion between RGB and YCbCr is linear, so that the change alone is converted, in floating point,
     and added to the planes: samples where it is zero keep every bit. A chroma sample takes the mean of the
-    change over the pixels that share it.
+    change over the pixels that share it. To pictures that are RGB or grey already it is added as it is.
 
     Args:
         frame: as a reader yields it; it stays as it is.
@@ -219,12 +226,15 @@ def changed(frame: Frame, x0: int, y0: int, change: np.ndarray) -> VideoFrame:
     """
     picture = frame.picture
     height, width = change.shape[:2]
-    if change.ndim != 3 or change.shape[2] != 3 or picture.format.name not in _NATIVE:
-        raise ValueError(f'a change (h, w, 3) to a YCbCr picture is expected, got {change.shape} to '
+    known = is_plain(picture) or picture.format.name in _NATIVE
+    if change.ndim != 3 or change.shape[2] != 3 or not known:
+        raise ValueError(f'a change (h, w, 3) to an encodable picture is expected, got {change.shape} to '
                          f'{picture.format.name}')
     if min(x0, y0) < 0 or x0 + width > picture.width or y0 + height > picture.height:
         raise ValueError(f'a change of {width} x {height} at ({x0}, {y0}) leaves the picture of '
                          f'{picture.width} x {picture.height}')
+    if is_plain(picture):
+        return added(picture, x0, y0, change)
     result = _twin(picture)
     across, down = (64 // picture.format.chroma_width(64), 64 // picture.format.chroma_height(64))
     for number, (plane, part) in enumerate(zip(_planes(result), _in_ycbcr(change, picture), strict=True)):

@@ -95,7 +95,8 @@ class FrameReader(Iterator[Frame]):
             if index == 0 or index >= start:  # the first sets the format of all
                 picture = picture_of(item.frame)
             if index >= start:
-                yield Frame(picture, last, float((last - first) * time_base), index, item.repeated, to_bgr)
+                yield Frame(picture, last, float((last - first) * time_base), index, item.repeated,
+                            to_bgr=to_bgr)
         self._report(first is None, repeated)
 
     def _clock(self) -> tuple[Fraction, int]:
@@ -172,17 +173,19 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float:
 class Ticks:
     """A clock that ticks at k / rate seconds, k = 0, 1 ...: what shows a frame takes the one that is on then.
 
-    A frame is on from its own time to that of the next; a tenth of an interval is allowed for rounded times.
+    A frame is on from its own time to that of the next; `slack` seconds are allowed for rounded times (None:
+    a tenth of an interval).
     """
 
-    def __init__(self, rate: float | Fraction) -> None:
+    def __init__(self, rate: float | Fraction, slack: Fraction | None = None) -> None:
         self._interval = 1 / Fraction(rate)
+        self._slack = self._interval / 10 if slack is None else slack
         self._count = 0
 
     def before(self, time: float) -> int:
         """How many ticks lie before `time` (in seconds) that were not counted yet."""
         counted = self._count
-        while self._count * self._interval + self._interval / 10 < time:
+        while self._count * self._interval + self._slack < time:
             self._count += 1
         return self._count - counted
 

@@ -5,7 +5,6 @@ from fractions import Fraction
 import av
 import numpy as np
 from av import AudioFrame
-from av.container import InputContainer
 
 from gavn.utils.media_decode import NoVideo, StrPath, decoded, exact, open_media, shown, video_stream
 
@@ -25,7 +24,7 @@ def iter_audio(path: StrPath, sample_rate: int = 16000) -> Iterator[np.ndarray] 
     with open_media(path) as container:
         if not container.streams.audio:
             return None
-        start = _first_frame_time(path, container)
+    start = clock_zero(path)
     return _placed(_resampled(path, sample_rate), float(start), sample_rate)
 
 
@@ -41,11 +40,14 @@ def silent_blocks(samples: int) -> Iterator[np.ndarray]:
         yield np.zeros(min(_SILENT_BLOCK, samples - at), np.int16)
 
 
-def _first_frame_time(path: StrPath, container: InputContainer) -> Fraction:
-    """Seconds on the container's clock at which the first video frame is shown; 0 without video."""
+def clock_zero(path: StrPath) -> Fraction:
+    """Seconds on a file's own clock that count as its beginning: its first video frame's, 0 without video."""
     try:
         first = next(shown(path), None)
-        return (first.pts or 0) * exact(video_stream(container, path).time_base) if first else Fraction(0)
+        if first is None:
+            return Fraction(0)
+        with open_media(path) as container:
+            return (first.pts or 0) * exact(video_stream(container, path).time_base)
     except NoVideo:
         return Fraction(0)
 

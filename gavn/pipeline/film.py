@@ -1,0 +1,102 @@
+"""What is restored: a video or a folder of pictures, at its own times or at a rate, and its sound."""
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from gavn.utils.audio import FRAME_RATE
+from gavn.utils.files import sha256
+from gavn.utils.media import (
+    PICTURES,
+    Frame,
+    MediaError,
+    NoVideo,
+    UnreadableMedia,
+    VideoInfo,
+    at_rate,
+    info_at_rate,
+    is_picture,
+    iter_audio,
+    join,
+    pictures_in,
+    probe,
+    probe_pictures,
+    read_frames,
+    read_pictures,
+)
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames, and the sound that goes with them.
+
+    Attributes:
+        path: of the video, or of the folder.
+        stored: what the file is.
+        info: what the frames are as `read` yields them; as stored, but for the rate where one was asked for.
+        pictures: files of a folder, in order; empty for a video.
+        sound: a file that is heard in place of the video's own sound.
+    """
+
+    path: Path
+    stored: VideoInfo
+    info: VideoInfo
+    pictures: tuple[Path, ...] = ()
+    sound: Path | None = None
+
+    @classmethod
+    def of(cls, path: PathLike, rate: Fraction | None = None, sound: Path | None = None) -> Film:
+        """Looks at a file or a folder.
+
+        Args:
+            path: a video, or a folder of pictures.
+            rate: frames a second; None = as stored, of pictures FRAME_RATE.
+            sound: see the attribute.
+
+        Raises MediaError for what cannot be read, or is a single picture, or a `sound` without any.
+        """
+        path = Path(path)
+        if sound is not None and iter_audio(sound) is None:
+            raise MediaError(f'{sound} has no sound track\ngive a file that has one')
+        if path.is_dir():
+            pictures = pictures_in(path)
+            if not pictures:
+                raise UnreadableMedia(f'{path} holds no pictures ({", ".join(PICTURES)})')
+            info = probe_pictures(pictures, rate or Fraction(FRAME_RATE))
+            return cls(path, info, info, pictures, sound)
+        if is_picture(path):
+            raise NoVideo(f'{path} is a picture, not a video\ngive a video, or the '
+                          'folder that holds its frames')
+        stored = probe(path)
+        return cls(path, stored, stored if rate is None else info_at_rate(stored, rate), (), sound)
+
+    def read(self, start: int = 0) -> Iterator[Frame]:
+        """The frames from index `start` on; raises as `read_frames` and `read_pictures` do."""
+        if self.pictures:
+            return read_pictures(self.pictures, self.info.frame_rate, start)
+        if self.info is self.stored:
+            return read_frames(self.path, start)
+        frames = at_rate(read_frames(self.path), self.stored, self.info.frame_rate)
+        return (frame for frame in frames if frame.index >= start)
+
+    @property
+    def heard(self) -> Path | None:
+        """The file whose sound is heard; None for pictures that were given none."""
+        return self.sound or (None if self.pictures else self.path)
+
+    def join(self, target: Path, pieces: Sequence[Path], until: Fraction | None = None) -> None:
+        """Makes a video of encoded pieces of this film, and of all that goes with it; see `media.join`."""
+        join(target, pieces, None if self.pictures else self.path, until, like=self.info, sound=self.sound)
+
+    def digest(self) -> str:
+        """SHA-256 of what the frames are made of: the video, or all pictures and their names."""
+        if not self.pictures:
+            return sha256(self.path)
+        listed = '\n'.join(f'{sha256(path)} {path.name}' for path in self.pictures)
+        return hashlib.sha256(listed.encode()).hexdigest()

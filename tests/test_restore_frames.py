@@ -1,0 +1,223 @@
+"""Folders of pictures restored: as a video, as PNGs that keep every other pixel, with sound from elsewhere."""
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, pictures, sound_packets, write_video
+
+from gavn import cli
+from gavn.pipeline import journal, restoration, video
+from gavn.pipeline.settings import Settings
+from gavn.pipeline.target import TargetError
+from gavn.utils.faces import crop_box
+from gavn.utils.media import MediaError, PictureWriter, missing_numbers, pictures_in, probe, read_frames
+from gavn.utils.media_folder import read_picture
+from gavn.utils.media_rgb import samples_of
+
+GAIN = 20
+
+
+@pytest.fixture(autouse=True)
+def tracker(monkeypatch):
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
+    make_restorer(gain=GAIN).save(path)
+    return path
+
+
+def as_stored(image: np.ndarray, form: str) -> np.ndarray:
+    """The picture in other samples, all of whose bits are used."""
+    wide = image.astype(np.uint16) * 257 + 3
+    alpha = np.full((*image.shape[:2], 1), 77, np.uint8)
+    return {'bgr': image, 'bgra': np.dstack([image, alpha]), 'grey': image[..., 1], 'grey16': wide[..., 1],
+            'bgr16': wide, 'bgra16': np.dstack([wide, alpha * np.uint16(201)])}[form]
+
+
+def write_folder(folder: Path, count: int = 11, form: str = 'bgr', ending: str = 'png') -> Path:
+    """Pictures 8.png, 9.png, 10.png ..., in that order."""
+    folder.mkdir()
+    for index, image in enumerate(pictures(count)):
+        assert cv2.imwrite(str(folder / f'{8 + index}.{ending}'), as_stored(image, form))
+    return folder
+
+
+def run(weights: Path, *args: object) -> int:
+    return cli.main(['restore', *map(str, args), '--weights', str(weights)])
+
+
+def stored(path: Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_frames_become_a_video(weights, tmp_path):
+    frames = write_folder(tmp_path / 'take.2')
+    assert run(weights, frames, '--crf', '0', '--preset', 'ultrafast') == 0
+    assert names(tmp_path) == ['take.2', 'take.2_gavn.mp4', 'take.2_gavn.mp4.json']
+    info, shown = probe(tmp_path / 'take.2_gavn.mp4'), list(read_frames(tmp_path / 'take.2_gavn.mp4'))
+    assert (info.frame_rate, info.pix_fmt, info.width, info.height) == (25, 'yuv420p', WIDTH, HEIGHT)
+    assert [frame.time for frame in shown] == [index / 25 for index in range(11)]
+    gains = [(frame.image[35, 45].astype(int) - image[35, 45]).mean()
+             for frame, image in zip(shown, pictures(11), strict=True)]
+    assert abs(gains[2]) < 3 and all(abs(gain - GAIN) < 4 for gain in gains[:2] + gains[3:])
+    report = json.loads((tmp_path / 'take.2_gavn.mp4.json').read_text())
+    assert report['input'] == {'width': WIDTH, 'height': HEIGHT, 'frame_rate': '25', 'codec': 'png', 'depth': 8,
+                               'hdr': False, 'rotation': 0, 'audio_tracks': 0, 'subtitle_tracks': 0}
+    assert report['coverage'] == round(10 / 11, 4) and report['restored'] == 10
+    assert any('25 frames a second, unless --fps' in notice for notice in report['notices'])
+
+
+@pytest.mark.parametrize(('form', 'ending'), [
+    ('bgr', 'png'), ('bgra', 'png'), ('grey', 'bmp'), ('bgr', 'jpg'), ('bgr16', 'tif'), ('grey16', 'png'),
+    ('bgra16', 'png')])
+def test_frames_become_pictures_that_keep_every_other_pixel(weights, tmp_path, form, ending):
+    frames = write_folder(tmp_path / 'frames', 4, form, ending)
+    assert run(weights, frames, '--ext', 'png', '--no-report') == 0
+    assert names(tmp_path) == ['frames', 'frames_gavn']
+    assert names(tmp_path / 'frames_gavn') == ['10.png', '11.png', '8.png', '9.png']
+    region = crop_box(FACE)
+    for number in (8, 9, 10, 11):
+        before, after = stored(frames / f'{number}.{ending}'), stored(tmp_path / f'frames_gavn/{number}.png')
+        assert (before.dtype, before.shape) == (after.dtype, after.shape)
+        change = after.astype(int) - before
+        if number == 10:  # shows no face
+            assert not change.any()
+        else:
+            gain = GAIN * (257 if after.dtype == np.uint16 else 1)
+            assert np.allclose(np.atleast_1d(change[35, 45])[:3], gain, atol=gain / 10)
+            change[int(region.y0):int(region.y1) + 1, int(region.x0):int(region.x1) + 1] = 0
+            assert not change.any()
+        assert after.shape[2:] != (4,) or np.array_equal(after[..., 3], before[..., 3])
+
+
+def test_sixteen_bits_become_a_video_of_ten(weights, tmp_path):
+    write_folder(tmp_path / 'frames', 3, 'bgr16')
+    assert run(weights, tmp_path / 'frames', '-o', tmp_path / 'a.mkv', '--fps', '29.97') == 0
+    info = probe(tmp_path / 'a.mkv')
+    assert (info.pix_fmt, info.frame_rate.limit_denominator(1001)) == ('yuv420p10le', 30000 / 1001) or (
+        info.pix_fmt == 'yuv420p10le' and abs(info.frame_rate - 30000 / 1001) < 0.01)
+
+
+@pytest.mark.parametrize('name', ['voice.mkv', 'other.mp4'])
+def test_sound_comes_from_elsewhere(weights, tmp_path, name):
+    """In place of none and of its own: packets bit by bit, at their own times."""
+    voice = write_video(tmp_path / name, 12, sound=0.6)
+    write_folder(tmp_path / 'frames', 5)
+    talk = write_video(tmp_path / 'talk.mp4', 12, sound=0.48)
+    for source, out in ((tmp_path / 'frames', 'a.mp4'), (talk, 'b.mp4')):
+        assert run(weights, source, '--audio', voice, '-o', tmp_path / out) == 0
+        assert probe(tmp_path / out).audio_tracks == 1
+        heard, given = sound_packets(tmp_path / out), sound_packets(voice)
+        assert [content for _, content in heard] == [content for _, content in given]
+        assert all(abs(a - b) < 0.001 for (a, _), (b, _) in zip(heard, given, strict=True))
+    report = json.loads((tmp_path / 'a.mp4.json').read_text())
+    assert any('goes on for 0.4 s after the picture' in notice for notice in report['notices'])
+
+
+def test_the_given_sound_is_heard(tmp_path, monkeypatch):
+    """By the network, in place of the video's own."""
+    heard = []
+
+    def listen(film, report):
+        heard.append(film.heard)
+        raise MediaError('enough')
+
+    monkeypatch.setattr(restoration, 'listen', listen)
+    talk, voice = (write_video(tmp_path / name, 4, sound=0.2) for name in ('talk.mp4', 'voice.mp4'))
+    for audio in (None, voice):
+        with pytest.raises(MediaError, match='enough'):
+            video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(), Settings(audio=audio))
+    assert heard == [talk, voice]
+
+
+@pytest.mark.parametrize(('args', 'code', 'words'), [
+    (['{0}/frames/8.png'], 2, '8.png is a picture, not a video'),
+    (['{0}/frames/*.png'], 2, 'give their folder'),
+    (['{0}/empty'], 2, 'no videos there, and no pictures'),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/a.mp4'], 2, "is a video's name"),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/full'], 2, 'full is not empty'),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/full', '--force'], 2, 'holds more than PNGs, such as diary.txt'),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/frames', '--force'], 2, 'never overwritten'),
+    (['{0}/talk.mp4', '--ext', 'png'], 2, 'is a video, but pictures are to be written'),
+    (['{0}/frames', '--audio', '{0}/none.wav'], 4, 'no such file'),
+    (['{0}/frames', '--audio', '{0}/talk.mp4'], 4, 'has no sound track'),
+    (['{0}/frames', '{0}/talk.mp4', '--audio', '{0}/talk.mp4'], 2, 'for 2 inputs')])
+def test_what_does_not_fit_is_told(weights, tmp_path, capsys, args, code, words):
+    write_folder(tmp_path / 'frames', 3)
+    write_video(tmp_path / 'talk.mp4', 3, sound=None)
+    for folder in ('empty', 'full'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'full/diary.txt').write_text('dear diary')
+    assert run(weights, *(arg.format(tmp_path) for arg in args)) == code
+    assert words in capsys.readouterr().err
+    assert names(tmp_path) == ['empty', 'frames', 'full', 'talk.mp4'] and names(tmp_path / 'full') == ['diary.txt']
+
+
+def test_pictures_that_are_no_film(weights, tmp_path, capsys):
+    frames = write_folder(tmp_path / 'frames', 4)
+    for name, content, words in (
+            ('9.png', cv2.imencode('.png', np.zeros((8, 9, 3), np.uint8))[1], '9 x 8 pixels, but'),
+            ('9.png', b'no picture', '9.png is not a readable picture'),
+            ('9.png', (frames / '8.png').read_bytes()[:-3000], '9.png is not a readable picture')):
+        (frames / name).write_bytes(bytes(content))
+        assert run(weights, frames) == 4 and words in capsys.readouterr().err
+    (frames / '9.png').unlink()
+    jpeg = cv2.imencode('.jpg', pictures(1)[0])[1].tobytes()
+    (frames / '10.jpg').write_bytes(jpeg)
+    assert run(weights, frames, '--ext', 'png') == 2 and 'both become 10.png' in capsys.readouterr().err
+    (frames / '10.jpg').write_bytes(jpeg[:-50])
+    with pytest.raises(MediaError, match='not a whole one'):
+        read_picture(frames / '10.jpg')
+
+
+def test_videos_beside_pictures(weights, tmp_path, capsys):
+    """A poster does not make a folder of videos a film."""
+    folder = write_folder(tmp_path / 'talks', 1)
+    write_video(folder / 'a.mp4', 3, sound=None)
+    assert run(weights, folder, '--no-report') == 0
+    assert names(folder) == ['8.png', 'a.mp4', 'a_gavn.mp4']
+    assert 'holds videos beside pictures' in capsys.readouterr().out
+
+
+def test_order_and_gaps(tmp_path):
+    for name in ('f10.png', 'f9.png', 'f012.png', '.f1.png', 'notes.txt'):
+        (tmp_path / name).touch()
+    found = pictures_in(tmp_path)
+    assert [path.name for path in found] == ['f9.png', 'f10.png', 'f012.png'] and missing_numbers(found) == 1
+
+
+def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
+    """PNGs that are finished are not made again; with --force a folder of PNGs is replaced, not mixed."""
+    monkeypatch.setattr(journal, 'PIECE', 4)
+    frames, target = write_folder(tmp_path / 'frames'), tmp_path / 'out'
+    target.mkdir()
+    (target / 'old.png').touch()
+    written = []
+    write = PictureWriter.write
+
+    def stopping(self, picture, pts):
+        write(self, picture, pts)
+        written.append(pts)
+        if len(written) == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PictureWriter, 'write', stopping)
+    with pytest.raises(TargetError, match='not empty'):
+        video.restore_video(frames, target, make_restorer(), Settings(pictures=True))
+    with pytest.raises(KeyboardInterrupt, match='goes on from there'):
+        video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
+    assert names(target) == ['old.png']
+    report = video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
+    assert report.resumed == 4 and written == [0, 1, 2, 3, 4, 5, *range(4, 11)]
+    assert names(tmp_path) == ['frames', 'out'] and sorted(names(target)) == sorted(names(frames))
+    first = samples_of(read_picture(target / '8.png')).astype(int)[35, 45] - pictures(1)[0][35, 45]
+    assert np.abs(first - GAIN).max() <= 2
