@@ -24,7 +24,7 @@ $(VENV)/.demo: $(VENV)/.base
 	touch $@
 
 $(VENV)/.test: $(VENV)/.base
-	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,test]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,web,test]'
 	touch $@
 
 $(VENV)/.base: setup.py constraints.txt requirements-nodeps.txt

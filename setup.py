@@ -20,7 +20,8 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['gavn', 'gavn.*']),
-    package_data={'gavn': ['pipeline/damage.json', 'weights/*'], 'gavn.report': ['*.csv']},
+    package_data={'gavn': ['pipeline/damage.json', 'weights/*'], 'gavn.report': ['*.csv'],
+                  'gavn.web': ['*.css']},
     install_requires=[
         'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
         'tqdm',
@@ -34,8 +35,9 @@ setup(
         'prepare': ['datatrove', 'numba'],  # numba: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'mmcv': ['mmcv-full==1.7.2'],
+        'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
-                 'datatrove'],
+                 'datatrove', 'selenium'],
     },
     entry_points={'console_scripts': ['gavn = gavn.cli:main']},
 )

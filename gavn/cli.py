@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     from gavn.demo import add_arguments
     from gavn.doctor import add_arguments as add_doctor
     from gavn.restore import add_arguments as add_restore
+    from gavn.web.command import add_arguments as add_web
     parser = argparse.ArgumentParser(
         prog='gavn', description='Restores talking faces in video with the help of their sound.')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
                              ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
     add_doctor(verbs.add_parser('doctor', help='what is installed, what works, what to install'))
+    add_web(verbs.add_parser('web', help='a page in the browser, on this machine: drop a video'))
     whole = verbs.add_parser('demo', help='the whole job on talking faces made from nothing')
     add_arguments(whole)
     whole.set_defaults(run=demo)

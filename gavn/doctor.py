@@ -45,6 +45,7 @@ EXTRAS = (
     Extra('evaluate', 'MS-SSIM, LPIPS, curves', {
         'pytorch_msssim': 'pytorch-msssim', 'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
     Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba'}),
+    Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
     Extra('dlib', 'gavn prepare --teacher dlib', {'dlib': 'dlib-bin'}),
     Extra('mmcv', 'the backend mmcv of deformable convolution', {'mmcv': 'mmcv-full'}),
 )

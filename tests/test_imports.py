@@ -18,6 +18,7 @@ ROOMS = {
     'pipeline': {'archs', 'utils'},
     'shipping': {'pipeline', 'metrics', 'data', 'utils'},
     'mends': {'utils'},
+    'web': {'pipeline', 'data', 'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
 ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore',

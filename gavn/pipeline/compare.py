@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from gavn.pipeline.film import Film
+from gavn.pipeline.progress import Progress, Silence, counted
 from gavn.utils.files import atomic_path
 from gavn.utils.media import (
     PieceWriter,
@@ -57,7 +58,8 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], picture: str | os.Path
     _write_png(Path(picture), np.vstack(kept or [sheet]))
 
 
-def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], form: Form) -> None:
+def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], form: Form,
+                     progress: Progress | None = None) -> None:
     """A video of another two, frame by frame at the times of the first, with its sound.
 
     Args:
@@ -66,6 +68,7 @@ def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], 
         target: the file to write; it is whole or absent.
         form: `side` lays one beside the other; `split` shows the left half of the one and the right half of
             the other, with a line between them.
+        progress: is told of every frame; what it raises ends the work.
 
     Raises MediaError for a video that cannot be read, or a container that cannot hold its sound.
     """
@@ -75,7 +78,8 @@ def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], 
     with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
         piece = Path(folder, 'piece.nut')
         with PieceWriter(piece, info) as writer:
-            for old, new in zip(before.read(), after.read(), strict=False):
+            frames = counted(after.read(), 'laying side by side', after.info.frames, progress or Silence())
+            for old, new in zip(before.read(), frames, strict=False):
                 writer.write(picture_of(lay(old.image, new.image)), old.pts)
                 last = old.time
         end = info.start + Fraction(last).limit_denominator(10 ** 6) + 1 / info.frame_rate

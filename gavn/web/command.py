@@ -1,0 +1,65 @@
+"""`gavn web`: the arguments, and the server until it is stopped."""
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+USAGE = 2
+NEEDED = ('gradio', 'skimage')  # the second draws the examples
+EPILOG = """\
+The page listens on this machine alone (127.0.0.1) and asks nothing of any other. Videos lie in a temporary
+folder while their page is open; it is removed when the server stops (Ctrl-C).
+Restored pixels are estimates, not evidence."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EPILOG
+    parser.add_argument('--weights', type=Path, metavar='FILE',
+                        help='weights of your own for every task, as of `gavn restore`')
+    parser.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
+                        help='where to listen (default 127.0.0.1: this machine alone)')
+    parser.add_argument('--port', type=int, default=7860, metavar='N', help='default 7860')
+    parser.add_argument('--max-mb', type=float, default=500, metavar='MB', help='largest video (default 500)')
+    parser.add_argument('--max-seconds', type=float, default=600, metavar='S',
+                        help='longest video (default 600)')
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
+    parser.add_argument('--batch', type=int, default=1, metavar='N', help='windows at once (default 1)')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until Ctrl-C or SIGTERM; 2 where the extra is missing."""
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        print(f"error: the page needs {missing[0]}: pip install -c constraints.txt -e '.[web]'",
+              file=sys.stderr)
+        return USAGE
+    from gavn.web.limits import Limits
+    from gavn.web.networks import Networks
+    from gavn.web.server import Address, serving
+    try:
+        limits = Limits(args.max_mb, args.max_seconds)
+    except ValueError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return USAGE
+    networks = Networks(args.weights, args.device, args.dtype, args.batch)
+    if args.weights:
+        networks.restorer()  # so that unusable ones are told at once
+    address = Address(args.host, args.port)
+    if address.is_open:
+        print(f'notice: at {args.host} every machine that reaches this one can use the page, without a '
+              'password', file=sys.stderr)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with serving(networks, address, limits) as url:
+            print(f'the page is at {url} (Ctrl-C stops it)', flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print('stopped; its files are removed')
+    return 0

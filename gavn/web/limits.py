@@ -1,0 +1,67 @@
+"""What the page takes: videos up to a size and a length; all else is refused in words, before any work."""
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from gavn.utils.media import VideoInfo, probe, read_frames
+
+
+class RefusalError(Exception):
+    """What was asked for is not done; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large (megabytes of a million bytes) and how long (seconds) a video may be.
+
+    Raises ValueError for limits that let nothing through.
+    """
+
+    megabytes: float = 500
+    seconds: float = 600
+
+    def __post_init__(self) -> None:
+        if not (self.megabytes > 0 and self.seconds > 0):
+            raise ValueError('the largest size and length of a video are above 0')
+
+    @property
+    def bytes(self) -> int:
+        """The largest file."""
+        return round(self.megabytes * 1e6)
+
+    def in_words(self) -> str:
+        """As the page says it."""
+        return f'up to {self.megabytes:g} MB and {length(self.seconds)}'
+
+    def check(self, path: Path) -> VideoInfo:
+        """What the video is.
+
+        Raises RefusalError for one beyond a limit, or a picture; MediaError as `probe`.
+        """
+        size = path.stat().st_size
+        if size > self.bytes:
+            raise RefusalError(f'This file is too large: {size / 1e6:.1f} MB. '
+                               f'This page takes {self.in_words()}.')
+        info = probe(path)
+        with closing(read_frames(path)) as frames:
+            next(frames)
+            if next(frames, None) is None:
+                raise RefusalError('This is a single picture, not a video. Give a video of a talking person.')
+        if info.duration > self.seconds:
+            raise RefusalError(f'This video is too long: {length(info.duration)}. '
+                          f'This page takes {self.in_words()}.')
+        return info
+
+    def most_frames(self, info: VideoInfo) -> int:
+        """How many frames a video may turn out to have whose header says that it is short enough."""
+        return round(2 * self.seconds * max(info.frame_rate, 25))
+
+
+def length(seconds: float) -> str:
+    """`40 s`, `2 min`, `2 min 5 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f'{rest} s' if rest else f'{seconds:.1f} s'
+    return f'{minutes} min {rest} s' if rest else f'{minutes} min'

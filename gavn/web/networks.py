@@ -1,0 +1,59 @@
+"""The networks of each task, read when they are first needed, and kept."""
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gavn.pipeline.automatic import Automatic
+    from gavn.pipeline.restorer import Restorer
+
+TASKS = {
+    'auto': 'find out what is wrong',
+    'compression': 'compressed: blocks and smear',
+    'deblur': 'blurred',
+    'sr': 'small: too few pixels',
+    'mixed': 'several of these at once',
+}
+
+
+@dataclass
+class Networks:
+    """What restores.
+
+    Attributes:
+        weights: a bundle of one's own that does every task; None = those that come with gavn.
+        device, dtype, batch: see `Restorer`.
+    """
+
+    weights: Path | None = None
+    device: str = 'auto'
+    dtype: str = 'float32'
+    batch: int = 1
+    _loaded: dict[str, Restorer | Automatic] = field(default_factory=dict, repr=False)
+    _reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """What can be chosen, with words for it; nothing where the weights are given."""
+        return {} if self.weights else TASKS
+
+    def restorer(self, task: str = 'auto') -> Restorer | Automatic:
+        """The networks of a task. Raises as `Restorer.load` and `Restorer.from_pretrained` do."""
+        key = 'own' if self.weights else task
+        with self._reading:
+            if key not in self._loaded:
+                self._loaded[key] = self._load(key)
+            return self._loaded[key]
+
+    def _load(self, key: str) -> Restorer | Automatic:
+        from gavn.pipeline.restorer import Restorer
+        means = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
+        if self.weights:
+            return Restorer.load(self.weights, **means)
+        if key == 'auto':
+            from gavn.pipeline.automatic import Automatic
+            return Automatic(**means)
+        return Restorer.from_pretrained(key, **means)

@@ -1,0 +1,160 @@
+"""The page in a real browser: a video goes in, is previewed, restored, looked at and downloaded."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from restore_fakes import sound_packets, write_video
+from web_browser import WAIT, Browser, browsing
+
+from gavn.utils.media import read_frames
+
+pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
+FRAMES = 100  # at 25 a second: longer than the preview
+
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    with browsing(tmp_path_factory.mktemp('browser')) as browser:
+        yield browser
+
+
+@pytest.fixture(scope='module')
+def server(browser, tmp_path_factory):
+    """The server's address; its temporary folder must be gone when it has been stopped."""
+    folder = tmp_path_factory.mktemp('server')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, Path(__file__).with_name('web_server.py'), folder, '--port', str(port),
+               '--max-mb', '5', '--max-seconds', '10']
+    places = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parent)])
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, 'TMPDIR': str(folder), 'PYTHONPATH': places})
+    try:
+        assert 'the page is at' in process.stdout.readline()
+        assert list(folder.glob('gavn_web_*'))
+        yield f'http://127.0.0.1:{port}/'
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(WAIT)
+    assert process.returncode == 0
+    assert not list(folder.glob('gavn_web_*'))
+
+
+@pytest.fixture
+def page(browser, server) -> Browser:
+    browser.open(server)
+    return browser
+
+
+@pytest.fixture(scope='module')
+def talk(tmp_path_factory) -> Path:
+    return write_video(tmp_path_factory.mktemp('talk') / 'a talk (1).mp4', FRAMES, sound=4.)
+
+
+def seen_progress(page: Browser) -> set[str]:
+    """What the status says until the job ends."""
+    seen, end = set(), time.monotonic() + WAIT
+    while 'Done' not in page.text('status'):
+        seen.add(page.text('status'))
+        assert time.monotonic() < end, seen
+        time.sleep(0.05)
+    return seen
+
+
+def duration(page: Browser, name: str) -> float:
+    """Of a player, when it has something to show, sound included."""
+    player = f'document.querySelector("#{name} video")'
+    page.wait(lambda: page.js(f'return {player}?.readyState >= 2'), f'a picture in #{name}')
+    return page.js(f'return {player}.duration')
+
+
+def test_a_video_is_previewed_restored_and_downloaded(page, talk):
+    page.upload(talk)
+    page.wait_for('Ready')
+    assert duration(page, 'video') == pytest.approx(4, abs=0.1)
+    page.click('#preview')
+    page.wait_for('Done')
+    assert 'Preview of the first 3 s' in page.text('results')
+    assert duration(page, 'side') == pytest.approx(3, abs=0.1)
+    page.click('#restore')
+    page.wait(lambda: not page.text('results'), 'an end of the preview')
+    seen = ' '.join(seen_progress(page))
+    for words in ('Finding faces', 'Restoring', f'of {FRAMES} frames', 'frames a second', 'left'):
+        assert words in seen
+    assert duration(page, 'side') == pytest.approx(4, abs=0.1)
+    assert page.js('return document.querySelector("#side video").videoWidth') == 2 * 96
+    sizes = page.wait(lambda: [size for size in page.js(
+        'return [...document.querySelectorAll("#slider img")].map(i => i.naturalWidth)') if size], 'images')
+    assert len(sizes) >= 2 and len(set(sizes)) == 1
+    report = page.text('report')
+    assert f'{FRAMES} of {FRAMES} written' in report and 'estimates, not evidence' in report
+    assert 'Sharpness' in report and '→' in report
+    restored = page.downloaded('#download', 'a_talk_1_gavn.mp4')
+    frames = [frame.image for frame in read_frames(restored)]
+    assert len(frames) == FRAMES
+    assert sound_packets(restored) == sound_packets(talk)
+    gain = np.mean(frames[50][30:40, 40:50]) - np.mean(list(read_frames(talk))[50].image[30:40, 40:50])
+    assert gain > 15
+    assert '"frames_out": 100' in page.downloaded('#download-report', 'a_talk_1_gavn.mp4.json').read_text()
+
+
+def test_an_example_is_restored_and_a_run_cancelled(page):
+    page.click('#example-blurred')
+    page.wait_for('Ready')
+    page.click('#restore')
+    page.wait_for('Restoring')
+    page.click('#cancel')
+    page.wait_for('Cancelled')
+    assert not page.text('results')
+    page.click('#restore')
+    page.wait_for('Done')
+    assert '25 of 25 written' in page.text('report')
+
+
+def test_troubles_are_told_on_the_page(page, tmp_path):
+    page.click('#restore')
+    page.wait_for('Drop a video first')
+    (tmp_path / 'words.mp4').write_text('no video at all')
+    page.upload(tmp_path / 'words.mp4')
+    page.wait_for('no readable media file')
+    picture = tmp_path / 'photo.png'
+    cv2.imwrite(str(picture), np.zeros((40, 40, 3), np.uint8))
+    picture.rename(tmp_path / 'photo.mp4')
+    page.upload(tmp_path / 'photo.mp4')
+    page.wait_for('single picture')
+    page.upload(write_video(tmp_path / 'long.mp4', 300, sound=None))
+    assert 'too long: 12 s' in page.wait_for('too long')
+    assert '<' not in page.text('status') and 'Traceback' not in page.js('return document.body.innerText')
+
+
+def test_narrow_screens_need_no_scrolling_sideways(page):
+    page.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', {
+        'width': 360, 'height': 800, 'deviceScaleFactor': 1, 'mobile': True})
+    try:
+        assert page.wait(lambda: page.js('return innerWidth') == 360, 'a narrow screen')
+        assert page.js('return document.documentElement.scrollWidth') <= 360
+    finally:
+        page.driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
+def test_what_can_be_chosen_has_a_label(page):
+    unnamed = page.js("""
+        return [...document.querySelectorAll('input, select, textarea, button, progress')]
+            .filter(e => e.offsetParent && !e.labels?.length && !e.ariaLabel && !e.innerText.trim()
+                         && !e.title && !e.getAttribute('aria-labelledby'))
+            .map(e => e.outerHTML.slice(0, 200))""")
+    assert unnamed == []
+
+
+def test_nothing_was_asked_of_other_machines_and_nothing_complained(page):
+    page.look_at_logs()
+    assert len(page.requests) > 20 and page.hosts() == {'127.0.0.1'}
+    assert page.complaints == []

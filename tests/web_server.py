@@ -1,0 +1,40 @@
+"""`gavn web` with a network that brightens, for tests that drive it from another process.
+
+Arguments: a folder for its weights, then those of `gavn web`. The face is where `write_video` has it, the
+examples are such videos, and frames take their time, so that a test can watch and cancel.
+"""
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from restore_fakes import FACE, fixed_face, make_restorer, write_video
+
+from gavn import cli
+from gavn.pipeline import restoration
+from gavn.web import desk, server
+from gavn.web.examples import EXAMPLES, Examples
+from gavn.web.watch import Watch
+
+PAUSE = 0.02  # seconds a frame
+
+
+class Unhurried(Watch):
+    def step(self, what: str, done: int, total: int | None) -> None:
+        time.sleep(PAUSE)
+        super().step(what, done, total)
+
+
+def draw(folder: Path) -> list[Path]:
+    """In place of the drawn person, which takes seconds."""
+    folder.mkdir()
+    return [write_video(folder / f'{example.name}.mp4', 25, sound=1.) for example in EXAMPLES]
+
+
+if __name__ == '__main__':
+    weights = Path(sys.argv[1], 'w.safetensors')
+    make_restorer(gain=40.).save(weights)
+    restoration.follow_faces = fixed_face(box=FACE)
+    desk.Watch = Unhurried
+    server.Examples = partial(Examples, draw=draw)
+    sys.exit(cli.main(['web', '--weights', str(weights), *sys.argv[2:]]))
