@@ -47,7 +47,7 @@ def desk(tmp_path, networks, monkeypatch):
     yield desk
     networks.gate.set()
     desk.close()
-    assert not list((folder / 'sessions').glob('*'))
+    assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
 def upload(desk: Desk, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24) -> Path:
@@ -66,7 +66,7 @@ def finished(desk: Desk, order: Order, session: str = 'me'):
 def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
     given = upload(desk, 'my <b>talk; rm -rf.MP4')
     source = desk.take('me', given)
-    assert not given.exists() and source.name == 'my_b_talk_rm_-rf.mp4'
+    assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(desk.folder / 'sessions')
     job = finished(desk, Order('sr', 'largest', 0.5))
     assert job.trouble is None and networks.asked == ['sr']
     made = job.result
@@ -86,13 +86,16 @@ def test_a_preview_takes_the_first_seconds(desk):
     assert finished(desk, Order(preview=0.2)).result.report.frames_out == 5
 
 
-def test_a_new_job_or_video_removes_what_was_made_before(desk):
+def test_a_new_job_or_video_removes_what_was_made_before(desk, tmp_path):
     first = desk.take('me', upload(desk))
     one = finished(desk, Order())
     two = finished(desk, Order())
     assert not one.folder.exists() and two.result.video.exists() and first.exists()
-    desk.take_example('me', upload(desk))
+    example = write_video(tmp_path / 'example.mp4', 6, sound=None)
+    desk.take_example('me', example)
     assert not two.folder.exists() and not first.exists()
+    desk.drop('me')
+    assert example.exists()
 
 
 @pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single picture')])
@@ -120,11 +123,14 @@ def test_only_uploads_are_taken(desk, tmp_path):
     link = desk.folder / 'f' / 'link.mp4'
     link.parent.mkdir()
     link.symlink_to(outside)
+    mine = upload(desk)
     other = desk.take('other', upload(desk))
-    for path in (outside, link, desk.folder / 'f/../../secret.mp4', desk.folder, other):
+    for path in (outside, link, desk.folder / 'f/../../secret.mp4', desk.folder, other, mine.parent):
         with pytest.raises(RefusalError, match='not uploaded'):
             desk.take('me', path)
     assert outside.exists() and other.exists()
+    link.unlink()
+    desk.take('me', mine)
 
 
 @pytest.mark.parametrize(('name', 'safe'), [

@@ -13,7 +13,7 @@ FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '-
          '--disable-background-networking', '--disable-component-update', '--disable-sync',
          '--no-proxy-server', '--window-size=1280,1000')
 BROWSERS, DRIVERS = ('chromium', 'chromium-browser', 'google-chrome'), ('chromedriver',)
-WAIT = 90  # seconds
+WAIT = 240  # seconds, for machines that are busy
 
 
 class Browser:

@@ -8,9 +8,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+from gavn import cli  # isort: skip  (makes basicsr importable)
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
-from gavn import cli
 from gavn.pipeline import restoration
 from gavn.web import desk, server
 from gavn.web.examples import EXAMPLES, Examples

@@ -1,6 +1,7 @@
 """The videos and jobs of all who have the page open: one video each, one restoration at a time."""
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -22,9 +23,10 @@ _POLL = 0.1  # seconds
 
 @dataclass
 class Session:
-    """One open page: its folder, its video, its latest job."""
+    """One open page: its folder, its video as it came and under its own name, its latest job."""
 
     folder: Path
+    upload: Path | None = None
     source: Path | None = None
     job: Job | None = None
 
@@ -44,31 +46,35 @@ class Desk:
         self._turn, self._guard = threading.Lock(), threading.Lock()
 
     def take(self, session: str, upload: Path) -> Path:
-        """Moves an uploaded file into the session's folder, under a name that is safe, and looks at it.
+        """Links an uploaded file into the session's folder, under a name that is safe, and looks at it.
 
-        Raises RefusalError for one that is no video or beyond the limits; it is removed. So is the session's
-        video before, and what was made of it.
+        The upload itself goes with the session's video: the browser may be about to show it. The video before
+        is removed, and what was made of it. Raises RefusalError for one that is no video or beyond the
+        limits; it is removed.
         """
         upload = upload.absolute()
         if upload.parent.parent != self.folder or upload.is_symlink() or not upload.is_file():
             raise RefusalError('This file was not uploaded to this page.')
-        return self._admit(session, upload, move=True)
+        self.drop(session)
+        self._session(session).upload = upload
+        return self._admit(session, upload)
 
     def take_example(self, session: str, example: Path) -> Path:
-        """As `take`, of a copy."""
-        return self._admit(session, example, move=False)
-
-    def _admit(self, session: str, file: Path, move: bool) -> Path:
+        """As `take`; the example stays."""
         self.drop(session)
+        return self._admit(session, example)
+
+    def _admit(self, session: str, file: Path) -> Path:
         own = self._session(session)
         folder = own.folder / token_hex(4)
         folder.mkdir(parents=True)
         source = folder / safe_name(file.name)
-        shutil.move(file, source) if move else shutil.copyfile(file, source)
+        os.link(file, source)
         try:
             self.limits.check(source)
         except (RefusalError, MediaError, OSError) as error:
             shutil.rmtree(folder)
+            self.drop(session)
             raise RefusalError(without_paths(str(error), source)) from error
         own.source = source
         return source
@@ -108,6 +114,9 @@ class Desk:
         if own.source is not None:
             shutil.rmtree(own.source.parent, ignore_errors=True)
             own.source = None
+        if own.upload is not None:
+            own.upload.unlink(missing_ok=True)
+            own.upload = None
 
     def leave(self, session: str) -> None:
         """The page was closed: all of it goes."""

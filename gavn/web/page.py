@@ -191,7 +191,8 @@ async def _followed(start: Callable[[], Job], parts: Parts) -> AsyncIterator[Upd
     except RefusalError as error:
         yield {parts.status: words.trouble(str(error))}
         return
-    yield {**_busy(parts, True), parts.results: gr.update(visible=False)}
+    yield {**_busy(parts, True), parts.results: gr.update(visible=False),
+           parts.status: words.progress(job.watch.state)}
     while job.running:
         yield {parts.status: words.progress(job.watch.state, job.watch.cancelled)}
         await asyncio.sleep(POLL)
