@@ -158,6 +158,19 @@ def test_without_gradio_the_command_says_what_to_install(monkeypatch, capsys):
         "error: the page needs gradio: pip install -c constraints.txt -e '.[web]'\n")
 
 
+def test_without_any_weights_it_does_not_start(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr('gavn.utils.shipped.names', lambda: [])
+    assert cli.main(['web']) == 5
+    assert '--weights FILE' in capsys.readouterr().err
+    assert cli.main(['web', '--weights', str(tmp_path / 'none.safetensors')]) == 5
+
+
+def test_tasks_are_those_whose_weights_are_there(monkeypatch):
+    monkeypatch.setattr('gavn.utils.shipped.names', lambda: ['sr', 'mixed'])
+    assert list(Networks().tasks) == ['auto', 'sr', 'mixed']
+    assert Networks(Path('own.safetensors')).tasks == {}
+
+
 def test_limits_and_hosts_are_checked_by_the_command(monkeypatch, capsys):
     assert cli.main(['web', '--max-mb', '0']) == 2
     assert 'above 0' in capsys.readouterr().err
@@ -166,6 +179,7 @@ def test_limits_and_hosts_are_checked_by_the_command(monkeypatch, capsys):
         assert (address, limits) == (Address('0.0.0.0', 80), Limits(7, 8))
         raise KeyboardInterrupt
     monkeypatch.setattr(server, 'serving', stopped)
+    monkeypatch.setattr(Networks, 'check', lambda _: None)
     assert cli.main(['web', '--host', '0.0.0.0', '--port', '80', '--max-mb', '7', '--max-seconds', '8']) == 0
     said = capsys.readouterr()
     assert 'without a password' in said.err and 'removed' in said.out

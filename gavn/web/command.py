@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'error: {error}', file=sys.stderr)
         return USAGE
     networks = Networks(args.weights, args.device, args.dtype, args.batch)
-    if args.weights:
-        networks.restorer()  # so that unusable ones are told at once
+    networks.check()
     address = Address(args.host, args.port)
     if address.is_open:
         print(f'notice: at {args.host} every machine that reaches this one can use the page, without a '

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gavn.utils import shipped
+from gavn.utils.model_store import ModelError
+
 if TYPE_CHECKING:
     from gavn.pipeline.automatic import Automatic
     from gavn.pipeline.restorer import Restorer
@@ -38,7 +41,16 @@ class Networks:
     @property
     def tasks(self) -> dict[str, str]:
         """What can be chosen, with words for it; nothing where the weights are given."""
-        return {} if self.weights else TASKS
+        if self.weights:
+            return {}
+        there = ('auto', *shipped.names())
+        return {name: text for name, text in TASKS.items() if name in there}
+
+    def check(self) -> None:
+        """Raises at once what the first job would: weights of one's own that are unusable, or none at all."""
+        if not self.weights and not shipped.names():
+            raise ModelError('no weights come with this gavn\ngive --weights FILE')
+        self.restorer()
 
     def restorer(self, task: str = 'auto') -> Restorer | Automatic:
         """The networks of a task. Raises as `Restorer.load` and `Restorer.from_pretrained` do."""
@@ -49,11 +61,11 @@ class Networks:
             return self._loaded[key]
 
     def _load(self, key: str) -> Restorer | Automatic:
+        from gavn.pipeline.automatic import Automatic
         from gavn.pipeline.restorer import Restorer
         means = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
         if self.weights:
             return Restorer.load(self.weights, **means)
         if key == 'auto':
-            from gavn.pipeline.automatic import Automatic
             return Automatic(**means)
         return Restorer.from_pretrained(key, **means)
