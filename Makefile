@@ -1,12 +1,19 @@
-# Two commands: `make demo` does the whole job on data made here; `make test` runs the suite.
-# Both set up .venv first and reuse it afterwards.
+# `make restore VIDEO=talk.mp4` restores a video, `make web` opens the page; `make demo` does the whole job on data
+# made here, `make test` runs the suite. All set up .venv first and reuse it afterwards.
 PYTHON ?= python3
 TASK ?= car
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: restore web demo test lint clean
 .DELETE_ON_ERROR:
+
+restore: $(VENV)/.core
+	@test -n "$(VIDEO)" || { echo 'give a video: make restore VIDEO=talk.mp4'; exit 2; }
+	$(BIN)/gavn restore "$(VIDEO)"
+
+web: $(VENV)/.web
+	$(BIN)/gavn web
 
 demo: $(VENV)/.demo
 	$(BIN)/gavn demo --task $(TASK)
@@ -19,6 +26,14 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 
 # One stamp per set of extras, so that changing a requirement installs again and nothing else does.
+$(VENV)/.core: $(VENV)/.base
+	$(BIN)/pip install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.web: $(VENV)/.base
+	$(BIN)/pip install -c constraints.txt -e '.[web]'
+	touch $@
+
 $(VENV)/.demo: $(VENV)/.base
 	$(BIN)/pip install -c constraints.txt -e '.[demo]'
 	touch $@

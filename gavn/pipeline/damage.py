@@ -20,8 +20,8 @@ from scipy.special import softmax
 KINDS = ('clean', 'compression', 'deblur', 'sr', 'mixed')
 """Nothing to mend; what the weights for one kind of damage were trained on; anything else."""
 
-WORDS = {'clean': 'no damage', 'compression': 'compression artifacts', 'deblur': 'blur', 'sr': 'low resolution',
-         'mixed': 'several kinds of damage'}
+WORDS = {'clean': 'no damage', 'compression': 'compression artifacts', 'deblur': 'blur',
+         'sr': 'low resolution', 'mixed': 'several kinds of damage'}
 NUMBERS = Path(__file__).with_name('damage.json')
 SMALLEST = 64  # pixels: below, the bands of the spectrum hold too few frequencies
 

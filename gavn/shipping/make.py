@@ -9,11 +9,11 @@ import yaml
 
 from gavn.data.av_video_dataset import AVVideoDataset, Clip
 from gavn.data.degradation import compress_crf
-from gavn.metrics.evaluate import EvaluatedFrame, evaluate_clip
+from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import instruments
-from gavn.metrics.results_file import Row, RunInfo, write_results
+from gavn.metrics.results_file import RunInfo, write_results
 from gavn.metrics.table import STANDARD
-from gavn.pipeline.automatic import Automatic, name_for
+from gavn.pipeline.automatic import name_for
 from gavn.pipeline.damage import estimate
 from gavn.pipeline.restorer import Restorer
 from gavn.utils import shipped
@@ -59,12 +59,16 @@ def measure(root: str | Path, frames: int, device: str = 'auto') -> Path:
 
     Returns the file of results beside the weights: a row for each clip, layer and name of weights.
     """
-    chooser, rows = Automatic(device), {}
+    restorers: dict[str, Restorer | None] = {
+        name: Restorer.from_pretrained(name, device) for name in shipped.names()}
+    rows = {}
     for layer in (*LAYERS, CLEAN_LAYER):
         for clip in _clips(root, layer, frames):
-            for method in (*shipped.names(), AUTO):
-                run = RunInfo(Path(root).name, layer, method)
-                for row in _rows(clip, _restorer(clip, method, chooser), run):
+            scores = {name: _scores(clip, restorer) for name, restorer in restorers.items()}
+            chosen = _chosen(clip)
+            scores[AUTO] = scores[chosen] if chosen else _scores(clip, None)
+            for method, found in scores.items():
+                for row in found.rows(RunInfo(Path(root).name, layer, method), clip.key):
                     rows[layer, row.run.method, clip.key] = row  # inputs are the same for all methods
     write_results(shipped.FOLDER / RESULTS, rows.values())
     return shipped.FOLDER / RESULTS
@@ -81,18 +85,15 @@ def _clips(root: str | Path, layer: str, frames: int) -> Iterator[Clip]:
         yield clip
 
 
-def _restorer(clip: Clip, method: str, chooser: Automatic) -> Restorer | None:
-    """None leaves the clip as it is."""
-    if method != AUTO:
-        return chooser.named(method)
+def _chosen(clip: Clip) -> str | None:
+    """The weights that `auto` takes; None leaves the clip as it is."""
     damage = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _LOOKS)))
-    return None if damage.kind == 'clean' else chooser.named(name_for(damage))
+    return None if damage.kind == 'clean' else name_for(damage)
 
 
-def _rows(clip: Clip, restorer: Restorer | None, run: RunInfo) -> list[Row]:
+def _scores(clip: Clip, restorer: Restorer | None) -> ClipScores:
     gauges = instruments({key: STANDARD[key] for key in FIGURES}, 'cpu')
-    scores = evaluate_clip(_judged(clip, restorer), gauges, subjects=('restored', 'degraded'))
-    return scores.rows(run, clip.key)
+    return evaluate_clip(_judged(clip, restorer), gauges, subjects=('restored', 'degraded'))
 
 
 def _judged(clip: Clip, restorer: Restorer | None) -> Iterator[EvaluatedFrame]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gavn.pipeline.compare import before_and_after
-from gavn.pipeline.film import Film
 from gavn.pipeline.face_tracker import NoFace
 from gavn.pipeline.face_tracks import ChoiceError
+from gavn.pipeline.film import Film
 from gavn.pipeline.recipe import DeviceError, RestoreError
 from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
