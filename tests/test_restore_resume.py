@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from media_files import make_file
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import journal, restoration, video
-from gavn.pipeline.face_tracks import Face
+from gavn.pipeline.face_tracks import ChoiceError, Face
 from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Reel, Story, _window_before, lead
@@ -150,3 +151,32 @@ def test_a_preview_is_the_beginning(source, tmp_path):
     frames = list(read_frames(tmp_path / 'out.mp4'))
     assert [frame.time for frame in frames] == [frame.time for frame in list(read_frames(source))[:10]]
     assert probe(tmp_path / 'out.mp4').has_audio and probe(tmp_path / 'out.mp4').duration < 0.5
+
+
+def test_an_unknown_face_does_not_cost_the_search(tmp_path, monkeypatch):
+    searches = []
+
+    def follow(frames, **options):
+        searches.append(options)
+        return fixed_face(cuts=(4,))(frames)
+
+    monkeypatch.setattr(restoration, 'follow_faces', follow)
+    source, target = write_video(tmp_path / 'in.mp4', 8, sound=None), tmp_path / 'out.mp4'
+    for wrong in ('7', '0,2', 'best'):
+        with pytest.raises(ChoiceError, match=r'\nthe search is kept in .*out.mp4.gavn'):
+            restore(source, target, settings={'faces': wrong})
+    report = restore(source, target, settings={'faces': '1', 'strength': 0.5})
+    assert len(searches) == 1 and report.restored == 4 and report.cuts == [4] and report.coverage == 1
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ['in.mp4', 'out.mp4']
+    with pytest.raises(ChoiceError):
+        restore(source, tmp_path / 'b.mp4', settings={'faces': '7'})
+    restore(source, tmp_path / 'b.mp4', settings={'min_face': 20.})
+    assert len(searches) == 3  # what is searched for has changed
+
+
+def test_the_report_tells_of_the_source(tmp_path):
+    source = make_file(tmp_path / 'in.mp4', range(0, 12000, 1200), size=(96, 80), color_trc=16)
+    report = restore(source, tmp_path / 'out.mp4')
+    assert (report.input['width'], report.input['height'], report.input['hdr']) == (96, 80, True)
+    assert any('is HDR' in notice for notice in report.notices)
+    assert {'numpy', 'opencv', 'onnxruntime'} <= report.versions.keys()

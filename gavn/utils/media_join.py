@@ -22,6 +22,7 @@ from gavn.utils.media_subtitles import TextConverter, converted_to
 
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # not about the content
 _LARGEST = 2 ** 31 - 1
+_LAYOUTS = {1: 'mono', 2: 'stereo'}  # by channels
 
 _log = logging.getLogger(__name__)
 
@@ -236,6 +237,8 @@ class _Others:
             _log.warning('%s: %s is not copied: %s', self._source.name, what, error)
             return
         _copy_tags(stream, copy)
+        if stream.type == 'audio':
+            _name_layout(copy)
         self._copies[stream] = copy, convert
 
     def _attach(self, stream: Stream, what: str) -> None:
@@ -243,6 +246,13 @@ class _Others:
             _log.warning('%s: %s is not copied: only .mkv holds attachments', self._source.name, what)
             return
         self._output.add_attachment(stream.name or 'attachment', stream.mimetype or '', stream.data)
+
+
+def _name_layout(sound: Stream) -> None:
+    """Says which channels one or two are where a file does not, as plain .wav: .mp4 holds no PCM without."""
+    layout = sound.codec_context.layout
+    if layout.name == f'{layout.nb_channels} channels' and layout.nb_channels in _LAYOUTS:
+        sound.codec_context.layout = _LAYOUTS[layout.nb_channels]
 
 
 def _unchanged(packet: Packet) -> Packet:
