@@ -106,6 +106,8 @@ class PictureWriter:
 
     def __enter__(self) -> PictureWriter:
         self._folder.mkdir(exist_ok=True)
+        for part in self._folder.glob('.*'):  # of a file that a killed run was at
+            part.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
