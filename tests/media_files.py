@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
+from av.codec.context import Flags
 
 from gavn.utils.media import PieceWriter, join, probe, read_frames
 
@@ -26,13 +27,19 @@ def tone(seconds: float, rate: int = 16000) -> np.ndarray:
 
 def make_file(
     path: Path, stamps: Sequence[int] = VARIABLE, base: Fraction = BASE, size: tuple[int, int] = (64, 48),
-    sound: np.ndarray | None = None, sound_start: float = 0, rotation: int = 0, **tags: int,
+    sound: np.ndarray | None = None, sound_start: float = 0, rotation: int = 0, last: int = 0,
+    fields: bool = False, **tags: int,
 ) -> Path:
-    """A file made with PyAV alone: pictures at the time stamps given, sound as AAC from a given second on."""
+    """A file made with PyAV alone: pictures at the time stamps given, sound as AAC from a given second on.
+
+    The last picture is shown for `last` ticks, where these are given; pictures are made of two `fields`.
+    """
     with av.open(str(path), 'w') as output:
         video = output.add_stream('libx264', rate=30, options={'crf': '5', 'preset': 'ultrafast'})
         video.width, video.height, video.pix_fmt = *size, 'yuv420p'
         video.codec_context.time_base = base
+        if fields:
+            video.codec_context.flags |= Flags.interlaced_dct
         for name, value in tags.items():
             setattr(video.codec_context, name, value)
         if rotation:
@@ -41,8 +48,8 @@ def make_file(
         for stamp, image in zip(stamps, pictures(len(stamps), *size), strict=True):
             frame = av.VideoFrame.from_ndarray(image, format='bgr24')
             frame.pts, frame.time_base = stamp, base
-            output.mux(video.encode(frame))
-        output.mux(video.encode(None))
+            output.mux(_lasting(video.encode(frame), stamps, last))
+        output.mux(_lasting(video.encode(None), stamps, last))
         for at in range(0, 0 if sound is None else len(sound), 1024):
             block = av.AudioFrame.from_ndarray(sound[None, at:at + 1024], format='s16', layout='mono')
             block.sample_rate, block.pts = 16000, at + round(sound_start * 16000)
@@ -50,6 +57,14 @@ def make_file(
         if audio is not None:
             output.mux(audio.encode(None))
     return path
+
+
+def _lasting(encoded: list[av.Packet], stamps: Sequence[int], last: int) -> list[av.Packet]:
+    """The packets with durations up to the next frame, where the last one's is known."""
+    lasting = {stamp: after - stamp for stamp, after in pairwise([*stamps, stamps[-1] + last])}
+    for packet in encoded:
+        packet.duration = lasting[packet.pts] if last else packet.duration
+    return encoded
 
 
 def packets(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
@@ -80,3 +95,18 @@ def left(folder: Path) -> list[str]:
 def stamps_of(path: Path) -> list[Fraction]:
     base = probe(path).time_base
     return [frame.pts * base for frame in read_frames(path)]
+
+
+def spans(path: Path) -> list[tuple[int, int, int]]:
+    """Place, size and time stamp of every packet of video, in the order of the file."""
+    content = path.read_bytes()  # Matroska tells where a packet's block begins, not its content
+    with av.open(str(path)) as container:
+        return [(max(packet.pos, content.find(bytes(packet), packet.pos)), packet.size, packet.pts)
+                for packet in container.demux(video=0) if packet.size]
+
+
+def zero(path: Path, *places: tuple[int, int]) -> None:
+    content = bytearray(path.read_bytes())
+    for start, size in places:
+        content[start:start + size] = bytes(size)
+    path.write_bytes(content)

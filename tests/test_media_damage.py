@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from media_files import spans, zero
 
 from gavn.utils.media import Frame, probe, read_frames
 
@@ -24,21 +25,6 @@ def noise(path: Path) -> Path:
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
     return path
-
-
-def spans(path: Path) -> list[tuple[int, int, int]]:
-    """Place, size and time stamp of every packet of video, in the order of the file."""
-    content = path.read_bytes()  # Matroska tells where a packet's block begins, not its content
-    with av.open(str(path)) as container:
-        return [(max(packet.pos, content.find(bytes(packet), packet.pos)), packet.size, packet.pts)
-                for packet in container.demux(video=0) if packet.size]
-
-
-def zero(path: Path, *places: tuple[int, int]) -> None:
-    content = bytearray(path.read_bytes())
-    for start, size in places:
-        content[start:start + size] = bytes(size)
-    path.write_bytes(content)
 
 
 def same(frame: Frame, other: Frame) -> bool:

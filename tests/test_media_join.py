@@ -1,6 +1,9 @@
 """Pieces: repeatable, and joined with what else the source holds."""
 import shutil
+import struct
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, left, make_file, packets, remux, stamps_of, tone
 
+from gavn.utils import media_join
 from gavn.utils.media import MediaError, PieceWriter, join, probe, read_frames
 
 
@@ -204,3 +208,79 @@ def test_sound_that_overlaps_itself_is_left_out_where_it_does(tmp_path: Path, ca
     times = [time for time, _ in packets(copy, 'audio')]
     assert times == sorted(set(times)) and times[-1] - times[0] > 1.5
     assert caplog.text.count('runs back in time') == 1
+
+
+def shown_for(path: Path) -> Fraction:
+    """Seconds for which the first track of an .mp4 file is shown, read from its boxes."""
+    content = path.read_bytes()
+    scale, = struct.unpack_from('>I', content, content.index(b'mvhd') + 16)
+    length, = struct.unpack_from('>I', content, content.index(b'tkhd') + 24)
+    return Fraction(length, scale)
+
+
+@pytest.mark.parametrize('ending', ['.mp4', '.mov'])
+@pytest.mark.parametrize('last', [40, 1500])
+def test_the_last_frame_lasts_as_long_as_it_did(tmp_path: Path, ending: str, last: int) -> None:
+    """Frames at odd times, the last of which is shown for long: a slide at the end of a talk."""
+    source = make_file(tmp_path / 'source.mp4', (0, 100, 130, 300), Fraction(1, 1000), last=last)
+    assert shown_for(source) == Fraction(300 + last, 1000)
+    assert shown_for(remux(source, tmp_path / f'copy{ending}', cuts=(2,))) == shown_for(source)
+
+
+def test_the_last_frame_of_a_beginning_lasts_until_the_next(tmp_path: Path) -> None:
+    source = make_file(tmp_path / 'source.mp4', (0, 100, 130, 300, 340), Fraction(1, 1000), last=40)
+    join(tmp_path / 'short.mp4', [piece(tmp_path / '0.nut', source, slice(0, 3))], source,
+         until=Fraction(3, 10))
+    assert shown_for(tmp_path / 'short.mp4') == Fraction(3, 10)
+
+
+def test_chapters_move_with_a_video_that_starts_below_zero(tmp_path: Path) -> None:
+    source = rich_file(tmp_path / 'rich.mkv')
+    like, (first, *_) = probe(source), read_frames(source)
+    with PieceWriter(tmp_path / '0.nut', like) as writer:
+        writer.write(first.picture, -250)
+    join(tmp_path / 'out.mkv', [tmp_path / '0.nut'], source)
+    with av.open(str(tmp_path / 'out.mkv')) as copy:
+        marks = [tuple(chapter[end] * Fraction(chapter['time_base']) for end in ('start', 'end'))
+                 for chapter in copy.chapters()]
+    quarter = like.time_base * 250
+    assert marks == [(at + quarter, at + quarter + Fraction(1, 5)) for at in (Fraction(0), Fraction(3, 10))]
+
+
+class Counted:
+    """A container that counts the packets it gives."""
+
+    def __init__(self, container: av.container.InputContainer) -> None:
+        self.container, self.given = container, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.container, name)
+
+    def demux(self, *streams: object) -> Iterator[av.Packet]:
+        for packet in self.container.demux(*streams):
+            self.given += 1
+            yield packet
+
+
+@pytest.mark.parametrize('ending', ['.mp4', '.mkv'])
+def test_a_beginning_does_not_read_the_rest(tmp_path: Path, monkeypatch, ending: str) -> None:
+    source = make_file(tmp_path / f'source{ending}', [40 * i for i in range(250)], Fraction(1, 1000),
+                       sound=tone(10))
+    one, opened, real = piece(tmp_path / '0.nut', source, slice(0, 5)), [], media_join.open_media
+
+    @contextmanager
+    def counting(path: Path) -> Iterator[Counted]:
+        with real(path) as container:
+            opened.append(Counted(container))
+            yield opened[-1]
+
+    monkeypatch.setattr(media_join, 'open_media', counting)
+    join(tmp_path / 'short.mp4', [one], source, until=Fraction(1, 5))
+    assert 0.1 < packets(tmp_path / 'short.mp4', 'audio')[-1][0] < 0.2
+    assert 50 < sum(container.given for container in opened) < 120  # of 407
+
+
+def test_fields_stay_fields(tmp_path: Path) -> None:
+    source = make_file(tmp_path / 'source.mp4', range(0, 400, 40), Fraction(1, 1000), fields=True)
+    assert probe(source).interlaced and not probe(make_file(tmp_path / 'whole.mp4')).interlaced
+    assert all(frame.picture.interlaced_frame for frame in read_frames(remux(source, tmp_path / 'copy.mp4')))

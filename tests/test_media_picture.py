@@ -46,7 +46,7 @@ def bump(height: int, width: int) -> np.ndarray:
 def test_native_planes_are_passed_on(name: str) -> None:
     given = picture(name)
     assert Upright()(given) is given
-    still = changed(frame_of(given), 5, 7, np.zeros((20, 30, 3), np.float32))
+    still = changed(frame_of(given), [(5, 7, np.zeros((20, 30, 3), np.float32))])
     assert all(np.array_equal(a, b) for a, b in zip(samples(still), samples(given), strict=True))
 
 
@@ -102,7 +102,7 @@ def test_a_change_agrees_with_the_scaler(name: str, matrix: int, levels: int) ->
             colours, format=name[:7] + '10le', interpolation=ACCURATE, dst_color_range=levels,
             dst_colorspace=matrix if matrix in (1, 4, 7, 9) else 5)))
     scale = 1 if name.endswith('10le') else 4
-    result = changed(frame, 11, 9, change)
+    result = changed(frame, [(11, 9, change)])
     assert (result.colorspace, result.color_range) == (matrix, levels)
     found = zip(samples(result), samples(frame.picture), *planes, strict=True)
     for number, (after, before, still, moved) in enumerate(found):
@@ -117,7 +117,7 @@ def test_a_change_is_seen_where_it_is_and_nowhere_else(name: str) -> None:
     frame, change = frame_of(picture(name)), bump(21, 30)
     image, x0, y0 = frame.image.copy(), 13, 8
     before = samples(frame.picture)
-    result = changed(frame, x0, y0, change)
+    result = changed(frame, [(x0, y0, change)])
     seen = ToBGR()(result).astype(float) - image
     seen[y0:y0 + 21, x0:x0 + 30] -= change
     assert np.abs(seen).max() <= 4 and np.abs(seen).mean() < 0.4
@@ -133,7 +133,7 @@ def test_a_change_stops_at_what_can_be_stored() -> None:
     for name, highest in (('yuv420p', 255), ('yuv420p10le', 1023)):
         for sign, end in ((1, highest), (-1, 0)):
             change = np.full((48, 64, 3), sign * 900., np.float32)
-            assert (samples(changed(frame_of(picture(name)), 0, 0, change))[0] == end).all()
+            assert (samples(changed(frame_of(picture(name)), [(0, 0, change)]))[0] == end).all()
 
 
 @pytest.mark.parametrize(('x0', 'y0', 'shape'), [
@@ -141,7 +141,7 @@ def test_a_change_stops_at_what_can_be_stored() -> None:
     (0, 0, (4, 4, 1))])
 def test_a_change_that_does_not_fit_is_refused(x0: int, y0: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match='change'):
-        changed(frame_of(picture('yuv420p')), x0, y0, np.zeros(shape, np.float32))
+        changed(frame_of(picture('yuv420p')), [(x0, y0, np.zeros(shape, np.float32))])
 
 
 def test_a_frame_of_an_image_shows_it(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_a_frame_of_an_image_shows_it(tmp_path: Path) -> None:
     assert np.array_equal(frame.image, image) and frame.image is frame.image
     strange = replace(frame, picture=av.VideoFrame(48, 34, 'nv12'))
     with pytest.raises(ValueError, match='nv12'):
-        changed(strange, 0, 0, np.zeros((2, 2, 3), np.float32))
+        changed(strange, [(0, 0, np.zeros((2, 2, 3), np.float32))])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gavn.utils.files import atomic_path, sha256
+from gavn.utils.files import atomic_path, fingerprint, sha256
 from gavn.utils.tensors import to_images, to_tensor
 
 
@@ -86,3 +86,28 @@ def test_sha256(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000
     (tmp_path / 'a').write_bytes(content)
     assert sha256(tmp_path / 'a') == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize('size', [0, 10, 1 << 20, 5 << 20])
+def test_a_fingerprint_tells_a_file_from_its_changes(tmp_path: Path, size: int) -> None:
+    path = tmp_path / 'file'
+    path.write_bytes(bytes(size))
+    first, state = fingerprint(path), path.stat()
+    assert fingerprint(path) == first
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    assert fingerprint(path) != first
+    for changed in ([0, size - 1] if size else []):  # within the time of a coarse clock
+        path.write_bytes(bytes(changed) + b'x' + bytes(size - changed - 1))
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert fingerprint(path) != first
+    path.write_bytes(bytes(size + 1))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert fingerprint(path) != first
+
+
+def test_a_fingerprint_reads_little(tmp_path: Path) -> None:
+    """A terabyte of nothing, on a disk that keeps holes."""
+    path = tmp_path / 'film'
+    with path.open('wb') as file:
+        file.truncate(1 << 40)
+    assert len(fingerprint(path)) == 64

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from gavn.utils.audio import FRAME_RATE
-from gavn.utils.files import sha256
+from gavn.utils.files import fingerprint
 from gavn.utils.media import (
     PICTURES,
     Frame,
@@ -95,8 +95,8 @@ class Film:
         join(target, pieces, None if self.pictures else self.path, until, like=self.info, sound=self.sound)
 
     def digest(self) -> str:
-        """SHA-256 of what the frames are made of: the video, or all pictures and their names."""
+        """Changes with what the frames are made of: the video, or any picture or its name."""
         if not self.pictures:
-            return sha256(self.path)
-        listed = '\n'.join(f'{sha256(path)} {path.name}' for path in self.pictures)
+            return fingerprint(self.path)
+        listed = '\n'.join(f'{fingerprint(path)} {path.name}' for path in self.pictures)
         return hashlib.sha256(listed.encode()).hexdigest()

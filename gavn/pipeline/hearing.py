@@ -15,7 +15,7 @@ NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a wor
 
 
 def listen(film: Film, report: Report) -> Tensor:
-    """Cepstra (f, 13) of the sound, with silence where it is missing or ends before the picture."""
+    """Cepstra (f, 13) of the sound; silence where it is missing, unknown or ends before the picture."""
     blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE)
     if blocks is None:
         report.notice(f'{film.path} has no sound track: its faces are restored as if they were silent')
@@ -29,6 +29,11 @@ def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Ite
     for block in blocks:
         samples += len(block)
         yield block
+    if not samples:
+        report.notice(f'nothing of the sound of {film.heard} can be decoded: its faces are restored as if '
+                      'they were silent')
+        yield from silent_blocks(round(film.info.duration * SAMPLE_RATE))
+        return
     missing = film.info.duration - samples / SAMPLE_RATE
     if missing > NOTABLE_GAP:
         report.notice(f'the sound of {film.heard} ends {missing:.1f} s before its picture; silence follows')

@@ -1,13 +1,16 @@
 """What an interrupted restoration leaves beside its target, so that the same command goes on."""
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gavn.pipeline.face_tracks import ChoiceError, Faces
 from gavn.utils.files import atomic_path
@@ -20,6 +23,10 @@ _KEY, _FACES, _LOCK, _PICTURES = 'job.json', 'faces.json', 'lock', 'pictures'
 
 class JournalError(Exception):
     """A folder that is in the way, or a restoration that another process is at."""
+
+
+class Stopped(OSError):  # noqa: N818
+    """A disk that is full, or fails, in the midst of the work; says what is kept."""
 
 
 class Journal:
@@ -40,7 +47,7 @@ class Journal:
 
         The folder is gone when the block is left, unless it is left by an error or an interruption and holds
         finished pieces, or by a ChoiceError and holds faces to choose from. Raises JournalError if it is not
-        a journal, or in use; KeyboardInterrupt says what is kept.
+        a journal, or in use; KeyboardInterrupt says what is kept, and so does Stopped, for any OSError.
         """
         journal = cls(target.with_name(f'{target.name}.gavn'))
         journal._refuse_strangers()
@@ -49,41 +56,50 @@ class Journal:
             try:
                 yield journal
             except KeyboardInterrupt as stop:
-                raise KeyboardInterrupt(journal._left(faces_too=True)) from stop
+                raise KeyboardInterrupt(f'interrupted: {journal._left(faces_too=True)}') from stop
             except ChoiceError as error:
                 journal._left(faces_too=True)
                 raise type(error)(f'{error}{journal._search_kept()}') from error
+            except OSError as error:
+                raise Stopped(_in_words(error, target) + journal._left(faces_too=True)) from error
             except BaseException:
-                journal._left()
+                left = journal._left()
+                if journal.folder.exists():
+                    _log.warning(left)
                 raise
             journal.remove()
 
     @contextmanager
     def _locked(self, target: Path) -> Iterator[None]:
-        import fcntl  # not on Windows
         self.folder.mkdir(exist_ok=True)
-        with (self.folder / _LOCK).open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise JournalError(f'{target} is being made by another process\n'
-                                   'wait for it, or choose another output') from error
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise JournalError(f'{target} is being made by another process\n'
+                               'wait for it, or choose another output') from error
+        try:
             yield
+        finally:
+            lock.release()
+            with suppress(OSError):  # Windows removes nothing that is open: what `remove` had to leave
+                self.folder.rmdir()
 
     def _left(self, faces_too: bool = False) -> str:
         """Removes a journal without finished pieces (or faces, if these count); in words, what is left."""
         finished = any(self.folder.glob('[0-9]*.json')) or (faces_too and (self.folder / _FACES).is_file())
         if not finished:
             self.remove()
-            return 'interrupted: nothing is left behind'
-        return f'interrupted: what is done is kept in {self.folder}, the same command goes on from there'
+            return 'nothing is left behind'
+        return f'what is done is kept in {self.folder}, the same command goes on from there'
 
     def _search_kept(self) -> str:
         there = (self.folder / _FACES).is_file()
         return f'\nthe search is kept in {self.folder}: the next choice is quick' if there else ''
 
     def _refuse_strangers(self) -> None:
-        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / _LOCK).is_file():
+        inside = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        if inside and not inside & {_LOCK, _KEY}:  # Windows removes locks that are let go
             raise JournalError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
                                'rename it, or choose another output')
 
@@ -139,7 +155,15 @@ class Journal:
         for path in list(self.folder.iterdir()):
             if path.name != _LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.rmtree(self.folder)
+        with suppress(PermissionError):
+            (self.folder / _LOCK).unlink(missing_ok=True)
+            self.folder.rmdir()
+
+
+def _in_words(error: OSError, target: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f'no space is left on the disk of {target}\nmake room; '
+    return f'{target} cannot be made: {error}\n'
 
 
 def parts(count: int) -> list[range]:

@@ -226,8 +226,4 @@ class Restoration:
 
 def _restored(frame: Frame, patches: Sequence[Patch]) -> VideoFrame:
     """The frame's picture with the patches added."""
-    for patch in shared(patches):
-        frame = replace(frame, picture=changed(frame, patch.x0, patch.y0, patch.change))
-    return frame.picture
-
-
+    return changed(frame, ((patch.x0, patch.y0, patch.change) for patch in shared(patches)))

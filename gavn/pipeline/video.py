@@ -15,7 +15,7 @@ from gavn.pipeline.restoration import Restoration
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.target import TargetError, check_target
-from gavn.utils.files import sha256
+from gavn.utils.files import fingerprint
 
 PathLike = str | os.PathLike[str]
 
@@ -48,7 +48,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
 
     Raises TargetError before any work if the target cannot be used, MediaError for a source that cannot be
     read, NoFace if none is found, RestoreError if the network fails, ChoiceError for faces that
-    are not there.
+    are not there, Stopped (an OSError) for a disk that is full or fails.
     """
     settings, restorer = settings or Settings(), restorer or Automatic()
     source, target, started = Path(source), Path(target), time.monotonic()
@@ -82,7 +82,7 @@ def _check_names(film: Film) -> None:
 def _job(film: Film, restorer: Restorer | Automatic, settings: Settings) -> dict[str, Any]:
     """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
     return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions()},
-            'sound': film.sound and sha256(film.sound),
+            'sound': film.sound and fingerprint(film.sound),
             'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,
             'settings': settings.plain()}

@@ -1,4 +1,5 @@
 """Decoding through PyAV: every frame that a stream shows, also where some of it cannot be decoded."""
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +17,8 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 StrPath = str | PathLike[str]
+
+_NO_MOVIE = re.compile(r'_pipe$|^image2$|^tty$')  # demuxers of single pictures, and of text as moving letters
 
 
 class MediaError(Exception):
@@ -48,7 +51,7 @@ class _Damaged(Exception):  # noqa: N818
 
 @contextmanager
 def open_media(path: StrPath) -> Iterator[InputContainer]:
-    """The opened container, closed at the end; UnreadableMedia if there is none to open."""
+    """The opened container, closed at the end; UnreadableMedia if there is none, NoVideo for a picture."""
     path = Path(path)
     if not path.is_file():
         raise UnreadableMedia(f'{path}: no such file; check the path')
@@ -57,6 +60,8 @@ def open_media(path: StrPath) -> Iterator[InputContainer]:
     except av.FFmpegError as error:
         raise UnreadableMedia(f'{path}: no readable media file ({error.strerror}); does it play?') from error
     with container:
+        if _NO_MOVIE.search(container.format.name):
+            raise NoVideo(f'{path}: a picture or a text, not a video; give a video file')
         yield container
 
 

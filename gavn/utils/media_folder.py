@@ -88,7 +88,7 @@ def probe_pictures(paths: Sequence[Path], rate: Fraction) -> VideoInfo:
     samples = samples_of(first)
     return VideoInfo(
         paths[0].parent, first.width, first.height, rate, 1 / rate, len(paths), float(len(paths) / rate),
-        Fraction(0), 0, Fraction(1), first.format.name, 8 * samples.itemsize, False,
+        Fraction(0), 0, Fraction(1), first.format.name, 8 * samples.itemsize, False, False,
         paths[0].suffix.lower().removeprefix('.'), 0, 0)
 
 

@@ -23,6 +23,7 @@ from gavn.utils.media_subtitles import TextConverter, converted_to
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # not about the content
 _LARGEST = 2 ** 31 - 1
 _LAYOUTS = {1: 'mono', 2: 'stereo'}  # by channels
+_SPREAD = 2  # seconds that what belongs to one moment may lie apart in a file
 
 _log = logging.getLogger(__name__)
 
@@ -82,19 +83,21 @@ def join(
             kept = [stream for stream in given.streams
                     if stream != main and not (heard and stream.type == 'audio')]
             others.append(_Others(given, output, target, kept, until, moved))
-            _copy_container(given, output, until)
+            _copy_container(given, output, until, moved)
         if heard:
             ahead = info.start - clock_zero(sound)
             end = None if until is None else until - ahead
             others.append(_Others(heard, output, target, heard.streams.audio, end, moved + ahead))
         _start(output, target)
-        _copy_all(parts, info, video, output, others)
+        own_times = like is None or (source is not None and like == probe(source))
+        _copy_all(parts.packets(source if own_times else None), info, video, output, others)
 
 
 def _copy_all(
-    parts: Pieces, info: VideoInfo, video: Stream, output: OutputContainer, others: Sequence['_Others'],
+    packets: Iterable[Packet], info: VideoInfo, video: Stream, output: OutputContainer,
+    others: Sequence['_Others'],
 ) -> None:
-    for packet in parts.packets():
+    for packet in packets:
         for other in others:
             other.copy_until(packet.dts * info.time_base)
         packet.stream = video
@@ -126,6 +129,8 @@ def _add_video(output: OutputContainer, target: Path, piece: InputContainer, inf
 def _start(output: OutputContainer, target: Path) -> None:
     try:
         output.start_encoding()
+    except OSError:  # a full disk, say
+        raise
     except av.FFmpegError as error:
         raise MediaError(
             f'{target}: cannot hold these streams together ({error.strerror}); write to .mkv') from error
@@ -136,15 +141,17 @@ def _copy_tags(stream: Stream, copy: Stream) -> None:
     copy.disposition = stream.disposition
 
 
-def _copy_container(source: InputContainer, output: OutputContainer, until: Fraction | None) -> None:
+def _copy_container(
+    source: InputContainer, output: OutputContainer, until: Fraction | None, moved: Fraction,
+) -> None:
     output.metadata.update({k: v for k, v in source.metadata.items() if k not in _CONTAINER_TAGS})
     end = inf if until is None else until
     chapters = []
     for chapter in source.chapters():
         base = exact(chapter['time_base'])
         if chapter['start'] * base < end:
-            last = chapter['end'] if chapter['end'] * base <= end else int(end / base)
-            chapters.append({**chapter, 'end': last})
+            last, later = min(chapter['end'] * base, end), round(moved / base)
+            chapters.append({**chapter, 'start': chapter['start'] + later, 'end': int(last / base) + later})
     output.set_chapters(chapters)
 
 
@@ -195,11 +202,24 @@ class _Others:
 
     def _content(self) -> Iterator[Packet]:
         """Packets of the streams that are copied, without the empty ones that end each."""
-        if self._copies:
-            for packet in self._source.demux(*self._copies):
-                late = packet.pts is not None and packet.pts * exact(packet.time_base) >= self._until
-                if packet.size and not late:
-                    yield self._later(packet)
+        if not self._copies:
+            return
+        clocks = [] if self._until == inf else self._clocks()
+        behind = {*clocks, *(stream for stream in self._copies if stream.type == 'audio')}
+        for packet in self._source.demux(*clocks, *self._copies):
+            time = inf if packet.pts is None else packet.pts * exact(packet.time_base)
+            if packet.stream in behind and packet.size and self._until + _SPREAD <= time < inf:
+                behind.remove(packet.stream)
+                if not behind:
+                    return
+            late = packet.pts is not None and time >= self._until
+            if packet.size and not late and packet.stream in self._copies:
+                yield self._later(packet)
+
+    def _clocks(self) -> list[Stream]:
+        """The video, which is not copied, but tells how far we are."""
+        main = self._source.streams.best('video')
+        return [] if main is None or main in self._copies else [main]
 
     def _later(self, packet: Packet) -> Packet:
         ticks = round(self._moved / exact(packet.time_base))
@@ -233,7 +253,10 @@ class _Others:
                     f'{name} {stream.type}')
         except MediaError as error:
             if stream.type == 'audio':
-                raise
+                raise MediaError(
+                    f'{self._target}: its container cannot hold {name} sound ({self._source.name})\n'
+                    f'write to .mkv, or, where that cannot either, convert the sound before: '
+                    f'ffmpeg -i IN -c:v copy -c:a aac OUT.mkv') from error
             _log.warning('%s: %s is not copied: %s', self._source.name, what, error)
             return
         _copy_tags(stream, copy)

@@ -1,10 +1,10 @@
 """Pictures as they were decoded: made upright and fit for an encoder, seen as BGR, changed only in places."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache, reduce
 from threading import Lock
 
 import numpy as np
@@ -191,15 +191,22 @@ def _copied(planes: list[np.ndarray], like: VideoFrame) -> VideoFrame:
     return frame
 
 
-def _twin(picture: VideoFrame) -> VideoFrame:
-    """A copy with all that a frame carries beside its planes: captions, the place of chroma, fields."""
+@lru_cache(maxsize=2)
+def _passage(width: int, height: int, name: str) -> tuple[Graph, Lock]:
+    """A graph that passes pictures on as they are, and a lock to be held meanwhile."""
     graph = Graph()
-    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format.name,
-                              time_base=Fraction(1, 1000))
+    source = graph.add_buffer(width=width, height=height, format=name, time_base=Fraction(1, 1000))
     source.link_to(graph.add('buffersink'))
     graph.configure()
-    graph.vpush(picture)
-    twin = graph.vpull()
+    return graph, Lock()
+
+
+def _twin(picture: VideoFrame) -> VideoFrame:
+    """A copy with all that a frame carries beside its planes: captions, the place of chroma, fields."""
+    graph, lock = _passage(picture.width, picture.height, picture.format.name)
+    with lock:
+        graph.vpush(picture)
+        twin = graph.vpull()
     twin.make_writable()
     return twin
 
@@ -210,21 +217,40 @@ def _turned(picture: VideoFrame, turns: int) -> VideoFrame:
     return _copied([np.rot90(plane, turns) for plane in _planes(picture)], picture)
 
 
-def changed(frame: Frame, x0: int, y0: int, change: np.ndarray) -> VideoFrame:
-    """The frame's picture with something added to it.
+def changed(frame: Frame, changes: Iterable[tuple[int, int, np.ndarray]]) -> VideoFrame:
+    """The frame's picture with something added to it in places, one after the other.
 
-    The conversion between RGB and YCbCr is linear, so that the change alone is converted, in floating point,
+    The conversion between RGB and YCbCr is linear, so that a change alone is converted, in floating point,
     and added to the planes: samples where it is zero keep every bit. A chroma sample takes the mean of the
     change over the pixels that share it. To pictures that are RGB or grey already it is added as it is.
 
     Args:
         frame: as a reader yields it; it stays as it is.
-        x0, y0: the pixel on which the change's corner lies.
-        change: float (h, w, 3) BGR in units of 1/255; it must lie within the picture.
+        changes: x0, y0 and a change: the pixel on which its corner lies, and float (h, w, 3) BGR in units of
+            1/255; it must lie within the picture.
 
     Raises ValueError for a change of another shape, or a picture that no reader made.
     """
     picture = frame.picture
+    changes = list(changes)
+    for x0, y0, change in changes:
+        _check_place(picture, x0, y0, change)
+    if not changes:
+        return picture
+    if is_plain(picture):
+        return reduce(lambda given, one: added(given, *one), changes, picture)
+    result = _twin(picture)
+    across, down = (64 // picture.format.chroma_width(64), 64 // picture.format.chroma_height(64))
+    luma, *chroma = _planes(result)
+    for x0, y0, change in changes:
+        parts = _in_ycbcr(change, picture)
+        _add(luma, parts[0], x0, y0)
+        for plane, part in zip(chroma, parts[1:], strict=True):
+            _add(plane, _shared(part, x0, y0, across, down), x0 // across, y0 // down)
+    return result
+
+
+def _check_place(picture: VideoFrame, x0: int, y0: int, change: np.ndarray) -> None:
     height, width = change.shape[:2]
     known = is_plain(picture) or picture.format.name in _NATIVE
     if change.ndim != 3 or change.shape[2] != 3 or not known:
@@ -233,13 +259,6 @@ def changed(frame: Frame, x0: int, y0: int, change: np.ndarray) -> VideoFrame:
     if min(x0, y0) < 0 or x0 + width > picture.width or y0 + height > picture.height:
         raise ValueError(f'a change of {width} x {height} at ({x0}, {y0}) leaves the picture of '
                          f'{picture.width} x {picture.height}')
-    if is_plain(picture):
-        return added(picture, x0, y0, change)
-    result = _twin(picture)
-    across, down = (64 // picture.format.chroma_width(64), 64 // picture.format.chroma_height(64))
-    for number, (plane, part) in enumerate(zip(_planes(result), _in_ycbcr(change, picture), strict=True)):
-        _add(plane, part, x0, y0, *((across, down) if number else (1, 1)))
-    return result
 
 
 def _in_ycbcr(change: np.ndarray, picture: VideoFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -256,14 +275,21 @@ def _in_ycbcr(change: np.ndarray, picture: VideoFrame) -> tuple[np.ndarray, np.n
             (red - luma) * (chroma_steps / (2 - 2 * red_weight)))
 
 
-def _add(plane: np.ndarray, part: np.ndarray, x0: int, y0: int, across: int, down: int) -> None:
-    """Adds to a plane, in place, what stands at pixel (x0, y0); a sample covers across x down pixels."""
+def _shared(part: np.ndarray, x0: int, y0: int, across: int, down: int) -> np.ndarray:
+    """What stands at pixel (x0, y0), as samples of a plane each of which covers across x down pixels."""
     height, width = part.shape
     part = np.pad(part, ((y0 % down, -(y0 + height) % down), (x0 % across, -(x0 + width) % across)))
-    rows, columns = part.shape[0] // down, part.shape[1] // across
-    part = part.reshape(rows, down, columns, across).mean((1, 3))
-    place = plane[y0 // down:y0 // down + rows, x0 // across:x0 // across + columns]
-    place[...] = np.clip(np.rint(place + part), 0, _highest(plane))
+    rows = sum(part[:, column::across] for column in range(across))
+    return sum(rows[row::down] for row in range(down)) * np.float32(1 / (across * down))
+
+
+def _add(plane: np.ndarray, part: np.ndarray, x0: int, y0: int) -> None:
+    """Adds to a plane, in place, what stands at sample (x0, y0)."""
+    place = plane[y0:y0 + part.shape[0], x0:x0 + part.shape[1]]
+    values = place + part
+    np.rint(values, out=values)
+    np.clip(values, 0, _highest(plane), out=values)
+    np.copyto(place, values, casting='unsafe')
 
 
 def _highest(plane: np.ndarray) -> int:

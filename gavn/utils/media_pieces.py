@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from av import Packet, VideoFrame
+from av.codec.context import Flags
 from av.container import InputContainer
 
 from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
 from gavn.utils.media_output import REPEATABLE, Writer, added_stream
-from gavn.utils.media_read import VideoInfo, average_step
+from gavn.utils.media_read import VideoInfo, average_step, last_duration
 
 _DEEPEST = 64  # frames that an encoder may hold back
 _FIRST = 'first_pts'  # name of the tag that holds what was taken from all time stamps of a piece
@@ -27,8 +28,8 @@ class PieceWriter(Writer):
 
     The container is NUT, whatever the name, which keeps time stamps in any time base. Two runs over the same
     pictures write the same bytes. Size, pixel format and colour tags are those of the first picture, pixel
-    shape and time base those of the video. The file has its name only when the block ends without an
-    error. Raises MediaError for an unknown codec, EmptyVideo if nothing was written.
+    shape and time base those of the video; fields stay fields with libx264. The file has its name only when
+    the block ends without an error. Raises MediaError for an unknown codec, EmptyVideo if nothing is written.
 
     Args:
         path: of the piece.
@@ -98,6 +99,8 @@ class PieceWriter(Writer):
         encoder.pix_fmt = picture.format.name
         encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
         encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc
+        if self._like.interlaced and not self._like.rotation % 180:
+            encoder.flags |= Flags.interlaced_dct  # which of its fields is first, each picture tells
         self._first = pts
         self._output.metadata[_FIRST] = str(pts)
 
@@ -139,14 +142,21 @@ class Pieces:
                 raise MediaError(f'{path} does not go on where the piece before it ends; encode all anew')
             last = max(stamps)
 
-    def packets(self) -> Iterator[Packet]:
-        """All packets in the order of decoding, with presentation and decoding times in `time_base`."""
+    def packets(self, source: StrPath | None = None) -> Iterator[Packet]:
+        """All packets in the order of decoding, with presentation and decoding times in `time_base`.
+
+        Each lasts until the next is shown, the last one as long as in `source`, whose time stamps the pieces
+        must have; None = an average step.
+        """
         shown = list(chain.from_iterable(map(self._stamps, self.paths)))
         decoding = iter(_decoding_times(shown, self.step))
+        rising = sorted(shown)
+        lasts = source and last_duration(source, rising[-1] - self.moved, len(shown))
+        follows = dict(zip(rising, [*rising[1:], rising[-1] + (lasts or self.step)], strict=True))
         for path in self.paths:
             for packet, stamp in self._stamped(path):
                 packet.time_base = self.time_base
-                packet.pts, packet.dts, packet.duration = stamp, next(decoding), self.step
+                packet.pts, packet.dts, packet.duration = stamp, next(decoding), follows[stamp] - stamp
                 yield packet
 
     def _stamps(self, path: Path) -> Iterator[int]:

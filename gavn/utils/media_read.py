@@ -26,7 +26,8 @@ class VideoInfo:
     first frame on the container's clock and `duration` the length in seconds; `rotation` says how many
     degrees counter-clockwise the stored picture was turned to stand upright (0, 90, 180 or 270); `frames`
     is None where the container does not tell. `pixel_shape` is the width of an upright picture's pixel by
-    its height, `depth` the bits of a sample; `hdr` says that the transfer is PQ or HLG.
+    its height, `depth` the bits of a sample; `hdr` says that the transfer is PQ or HLG, `interlaced`
+    that the first frame is made of two fields.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class VideoInfo:
     pix_fmt: str
     depth: int
     hdr: bool
+    interlaced: bool
     codec: str
     audio_tracks: int
     subtitle_tracks: int
@@ -156,7 +158,29 @@ def probe(path: StrPath) -> VideoInfo:
             path, width, height, rate, time_base, stream.frames or round(seconds * rate) or None,
             seconds, (first.pts or 0) * time_base, turns * 90, 1 / shape if turns % 2 else shape,
             frame.format.name, depth(frame.format), frame.color_trc in _HDR_TRANSFERS,
+            frame.interlaced_frame,
             stream.codec_context.name, len(container.streams.audio), len(container.streams.subtitles))
+
+
+def last_duration(path: StrPath, pts: int, frames: int) -> int | None:
+    """Ticks of the stream's time base for which the frame at `pts`, the last of `frames`, is shown.
+
+    Where these are all the frames of a stream that tells its length, that counts; else what the frame's own
+    packet says. None where neither tells. In .mp4 both follow the order of decoding: of B-frames at odd times
+    they are an estimate.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        if stream.duration and stream.frames == frames:
+            left = (stream.start_time or 0) + stream.duration - pts
+            if left > 0:
+                return left
+        try:
+            container.seek(pts, stream=stream)
+            found = next((packet for packet in container.demux(stream) if packet.pts == pts), None)
+        except av.FFmpegError:  # not every file can be entered midway
+            return None
+        return found.duration or None if found else None
 
 
 def _pixel_shape(stream: VideoStream) -> Fraction:

@@ -1,0 +1,43 @@
+"""Restores videos one after the other, hoards the last one, and prints the most memory so far after each.
+
+Usage: `python memory_restore.py FOLDER VIDEO ...`
+"""
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gavn.pipeline import restoration, video  # first: it makes basicsr importable
+from gavn.pipeline.restorer import Restorer
+from gavn.pipeline.settings import Settings
+from gavn.pipeline.story import Reel
+from gavn.utils.windows import Layout
+
+# isort: split
+from restore_fakes import fixed_face
+
+
+class Still(Restorer):
+    """What a restoration asks of a restorer; it changes nothing."""
+
+    def __init__(self) -> None:
+        self.weights, self.notices, self.layout = {}, [], Layout(1, 2)
+        self.device, self.dtype, self.batch = 'cpu', 'float32', 1
+
+    def residuals(self, crops: Iterable[np.ndarray], sounds: Iterable[object]) -> Iterator[np.ndarray]:
+        for image, _ in zip(crops, sounds, strict=True):
+            yield np.zeros_like(image, np.float32)
+
+
+if __name__ == '__main__':
+    folder, *sources = map(Path, sys.argv[1:])
+    restoration.follow_faces = fixed_face()
+    for number, source in enumerate(sources):
+        if number == len(sources) - 1:
+            Reel.forget_before = lambda *_: None
+        video.restore_video(source, folder / f'{number}.mp4', Still(), Settings(preset='ultrafast'))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))

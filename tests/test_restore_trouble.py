@@ -1,0 +1,199 @@
+"""Trouble on the way to a restored video: what is told, what is kept, what nothing is left of."""
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from media_files import left, spans, zero
+from restore_fakes import fixed_face, make_restorer, pictures, sound_packets, tone, write_video
+
+from gavn import cli
+from gavn.pipeline import journal, restoration, video
+from gavn.pipeline.face_tracker import NoFace
+from gavn.utils import media_join, media_output
+from gavn.utils.media import probe, read_frames
+
+FRAMES, PIECE = 12, 5
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(journal, 'PIECE', PIECE)
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
+    make_restorer(inputs=('lq', 'audio')).save(path)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    return write_video(tmp_path / 'in.mp4', FRAMES, sound=0.48)
+
+
+@pytest.fixture
+def gavn(weights, tmp_path) -> Callable[..., int]:
+    def run(source: Path, *args: str) -> int:
+        return cli.main(['restore', str(source), '-o', str(tmp_path / 'out.mp4'), '--no-report', *args,
+                         '--weights', str(weights)])
+    return run
+
+
+def test_lost_packets_shift_nothing(source, tmp_path):
+    zero(source, *(place[:2] for place in spans(source)[6:9]))
+    report = video.restore_video(source, tmp_path / 'out.mp4', make_restorer())
+    assert report.frames_in == report.frames_out == FRAMES and report.repeated >= 2
+    assert any('could not be decoded' in notice for notice in report.notices)
+    assert [f.pts for f in read_frames(tmp_path / 'out.mp4')] == [f.pts for f in read_frames(source)]
+    assert sound_packets(tmp_path / 'out.mp4') == sound_packets(source)
+
+
+@contextmanager
+def full(path: Path) -> Iterator[Path]:
+    """In place of a file to write to: a device without room."""
+    part = path.with_name(f'.full{path.suffix}')
+    part.symlink_to('/dev/full')
+    try:
+        yield part
+    finally:
+        part.unlink()
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a device that is always full (Linux)')
+@pytest.mark.parametrize('moment', ['the second piece', 'the join'])
+def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypatch, capsys, caplog, moment):
+    assert gavn(source) == 0
+    whole = (tmp_path / 'out.mp4').read_bytes()
+    (tmp_path / 'out.mp4').unlink()
+    finish, opened = journal.Journal.finish, []
+
+    def finished(*args):
+        finish(*args)
+        opened.append(1)
+        if moment == 'the second piece':
+            broken.setattr(media_output, 'atomic_path', full)
+        elif len(opened) == 3:
+            broken.setattr(media_join, 'atomic_path', full)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal.Journal, 'finish', finished)
+        assert gavn(source) == 1
+    said = capsys.readouterr().err
+    assert 'no space is left on the disk of' in said and 'the same command goes on' in said
+    assert left(tmp_path) == ['in.mp4', 'out.mp4.gavn']
+    assert not [path for path in (tmp_path / 'out.mp4.gavn').iterdir() if 'joined' in path.name]
+    assert gavn(source) == 0
+    kept = PIECE if moment == 'the second piece' else FRAMES
+    assert f'{kept} of {FRAMES} frames are done' in caplog.text
+    assert (tmp_path / 'out.mp4').read_bytes() == whole and left(tmp_path) == ['in.mp4', 'out.mp4']
+
+
+def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, monkeypatch, capsys):
+    def no_room(*_: object) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(journal.Journal, 'faces', property(lambda _: None, no_room))
+    assert gavn(source) == 1
+    assert 'no space is left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
+
+
+def test_silence_is_sound(tmp_path, gavn, capsys):
+    source = tmp_path / 'in.mp4'
+    write_video(source, 8, sound=0.32)
+    quiet = tmp_path / 'quiet.mp4'
+    with av.open(str(source)) as given, av.open(str(quiet), 'w') as output:
+        copy = output.add_stream_from_template(given.streams.video[0], opaque=True)
+        sound = output.add_stream('aac', rate=16000, layout='mono')
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 5120), np.int16), format='s16', layout='mono')
+        block.sample_rate = 16000
+        output.mux(sound.encode(block))
+        output.mux(sound.encode(None))
+    assert gavn(quiet) == 0 and 'silent' not in capsys.readouterr().err
+    assert sound_packets(tmp_path / 'out.mp4') == sound_packets(quiet) != []
+
+
+@pytest.mark.parametrize('name', [b'A_ZZZ', b'A_AC3'], ids=['unknown', 'not what it says'])
+def test_sound_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
+    source = write_video(tmp_path / 'in.mkv', 8, sound=0.32)
+    source.write_bytes(source.read_bytes().replace(b'A_AAC', name))
+    target = tmp_path / 'out.mkv'
+    assert cli.main(['restore', str(source), '-o', str(target), '--weights', str(weights)]) == 0
+    assert 'nothing of the sound' in caplog.text
+    assert [f.time for f in read_frames(target)] == [f.time for f in read_frames(source)]
+    if name == b'A_AC3':  # what is known by name is copied all the same
+        assert sound_packets(target) == sound_packets(source) != []
+    else:
+        assert 'unknown codec and is not copied' in caplog.text and not probe(target).has_audio
+
+
+def test_sound_that_does_not_fit_is_told_before_the_work(tmp_path, gavn, capsys, monkeypatch):
+    monkeypatch.setattr(restoration, 'follow_faces', None)
+    source = tmp_path / 'in.wmv'
+    with av.open(str(source), 'w', format='asf') as output:
+        shown = output.add_stream('wmv2', rate=25)
+        shown.width, shown.height, shown.pix_fmt = 96, 80, 'yuv420p'
+        heard = output.add_stream('wmav2', rate=44100, layout='mono')
+        heard.codec_context.bit_rate = 64000
+        block = av.AudioFrame.from_ndarray(tone(0.3)[None], format='s16', layout='mono')
+        block.sample_rate = 44100
+        for image in pictures(6):
+            output.mux(shown.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
+        output.mux([*shown.encode(None), *heard.encode(block), *heard.encode(None)])
+    assert gavn(source) == 4
+    said = capsys.readouterr().err
+    assert 'cannot hold wmav2 sound' in said and 'ffmpeg -i IN -c:v copy -c:a aac OUT.mkv' in said
+    assert left(tmp_path) == ['in.wmv']
+
+
+def test_no_face_at_all(source, tmp_path, gavn, monkeypatch, capsys):
+    def none(*_: object, **__: object) -> None:
+        raise NoFace('no face in 24 frames')
+
+    monkeypatch.setattr(restoration, 'follow_faces', none)
+    assert gavn(source) == 3
+    assert 'nothing was written' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
+
+
+def picture(path: Path) -> None:
+    path.write_bytes(cv2.imencode('.png' if 'png' in path.name else '.jpg', pictures(1)[0])[1].tobytes())
+
+
+def sound_alone(path: Path) -> None:
+    with av.open(str(path), 'w') as output:
+        heard = output.add_stream('aac', rate=16000, layout='mono')
+        block = av.AudioFrame.from_ndarray(tone(0.3)[None], format='s16', layout='mono')
+        block.sample_rate = 16000
+        output.mux([*heard.encode(block), *heard.encode(None)])
+
+
+@pytest.mark.parametrize(('name', 'make', 'code', 'words'), [
+    *((name, picture, 4, 'a picture') for name in ('in.png', 'in.jpg', 'png.mp4')),
+    ('in.txt', lambda path: path.write_text('a letter\n' * 99), 4, 'a text'),
+    ('in.mp4', lambda path: path.write_text('a letter\n' * 99), 4, 'no readable media file'),
+    ('in.mp4', lambda path: path.write_bytes(b''), 4, 'no readable media file'),
+    ('in.mp4', lambda path: None, 4, 'no such file'), ('in.m4a', sound_alone, 4, 'no video stream'),
+    ('folder', lambda path: path.mkdir(), 2, 'folder')])
+def test_what_is_no_video(tmp_path, gavn, capsys, name, make, code, words):
+    make(tmp_path / name)
+    before = left(tmp_path)
+    assert gavn(tmp_path / name) == code
+    said = capsys.readouterr().err
+    assert said.startswith('error: ') and words in said and name in said
+    assert left(tmp_path) == before
+
+
+def test_one_bar_for_each_thing_that_is_done(source, gavn, capsys):
+    assert gavn(source) == 0
+    bars = [line.rpartition('\r')[2] for line in capsys.readouterr().err.split('\n')]
+    assert [bar.partition(':')[0] for bar in bars if f'/{FRAMES}' in bar] == ['finding faces', 'restoring']
