@@ -235,10 +235,10 @@ def sources(inputs: Sequence[str]) -> list[Path]:
     """The videos and folders of pictures that are named, each once.
 
     Files are taken as they are, the videos in folders, what patterns fit. Raises TargetError for what is not
-    there, and for single pictures.
+    there, NoVideo for single pictures.
     """
     from gavn.pipeline.target import TargetError
-    from gavn.utils.media import is_picture
+    from gavn.utils.media import NoVideo, is_picture
     found: dict[Path, None] = {}
     for name in inputs:
         pattern = not Path(name).exists() and glob.has_magic(name)
@@ -247,7 +247,7 @@ def sources(inputs: Sequence[str]) -> list[Path]:
         if not films:
             raise TargetError(f'{name}: no videos there, and no pictures')
         if picture := next(filter(is_picture, films), None):
-            raise TargetError(f'{picture} is a picture, not a video\n'
+            raise NoVideo(f'{picture} is a picture, not a video\n'
                               f'to restore the frames of a video give their folder, {picture.parent}')
         found |= dict.fromkeys(films)
     return list(found)

@@ -191,7 +191,7 @@ def test_unknown_container(tmp_path, talking, weights, capsys):
 
 @pytest.mark.parametrize(('failure', 'code', 'words'), [
     (KeyboardInterrupt(), 130, 'the same command goes on'),
-    (OSError(28, 'No space left on device'), 1, 'No space left')])
+    (OSError(28, 'No space left on device'), 1, 'no space is left')])
 def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, code, words):
     """Ctrl-C or a full disk half-way: the old output stays, and the same command goes on."""
     monkeypatch.setattr(journal, 'PIECE', 5)

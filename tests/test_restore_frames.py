@@ -159,8 +159,8 @@ def test_the_given_sound_is_heard(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('args', 'code', 'words'), [
-    (['{0}/frames/8.png'], 2, '8.png is a picture, not a video'),
-    (['{0}/frames/*.png'], 2, 'give their folder'),
+    (['{0}/frames/8.png'], 4, '8.png is a picture, not a video'),
+    (['{0}/frames/*.png'], 4, 'give their folder'),
     (['{0}/empty'], 2, 'no videos there, and no pictures'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/a.mp4'], 2, "is a video's name"),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/full'], 2, 'full is not empty'),

@@ -73,7 +73,7 @@ class Restoration:
 
     def _suited(self, faces: Faces) -> tuple[Restorer, Faces]:
         """The networks for the faces, and those of the faces that need them."""
-        if isinstance(self.restorer, Restorer):
+        if not isinstance(self.restorer, Automatic):
             return self.restorer, faces
         frames = counted(self._read(), 'looking at faces', faces.count, self.progress)
         damage = look_at(frames, faces)
