@@ -90,7 +90,9 @@ def browsing(folder: Path) -> Iterator[Browser]:
     options.binary_location, driver = _program(BROWSERS), _program(DRIVERS)
     for flag in (*FLAGS, f'--user-data-dir={folder / "profile"}'):
         options.add_argument(flag)
-    options.add_experimental_option('prefs', {'download.default_directory': str(downloads)})
+    options.add_experimental_option('prefs', {
+        'download.default_directory': str(downloads),
+        'profile.default_content_setting_values.automatic_downloads': 1})  # several, without being asked
     options.set_capability('goog:loggingPrefs', {'performance': 'ALL', 'browser': 'ALL'})
     service = webdriver.ChromeService(driver, env={**os.environ, 'NO_PROXY': 'localhost,127.0.0.1'})
     chrome = webdriver.Chrome(options, service)

@@ -50,7 +50,7 @@ class Desk:
 
         The upload itself goes with the session's video: the browser may be about to show it. The video before
         is removed, and what was made of it. Raises RefusalError for one that is no video or beyond the
-        limits; it is removed.
+        limits.
         """
         upload = upload.absolute()
         if upload.parent.parent != self.folder or upload.is_symlink() or not upload.is_file():
@@ -74,7 +74,6 @@ class Desk:
             self.limits.check(source)
         except (RefusalError, MediaError, OSError) as error:
             shutil.rmtree(folder)
-            self.drop(session)
             raise RefusalError(without_paths(str(error), source)) from error
         own.source = source
         return source

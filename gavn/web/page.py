@@ -74,8 +74,7 @@ def build(desk: Desk, examples: Examples) -> gr.Blocks:
                 video = gr.Video(label=f'Your video ({desk.limits.in_words()})', sources=['upload'],
                                  height=340, buttons=[], elem_id='video')
                 with gr.Group(elem_id='examples'):
-                    gr.HTML('<p>No video at hand? Three seconds of a drawn person, damaged in one of three '
-                            'ways:</p>', padding=False)
+                    gr.HTML('<p>No video at hand? A drawn person, three seconds:</p>', padding=False)
                     with gr.Row():
                         buttons = [gr.Button(example.label, size='sm', min_width=80,
                                              elem_id=f'example-{example.name}') for example in EXAMPLES]
