@@ -19,7 +19,7 @@ import numpy as np
 
 from gavn.data.clip_store import ClipEntry, read_meta
 from gavn.pipeline.damage import KINDS, NUMBERS, Model, described
-from gavn.shipping.damage_fit import fit, held_out, thresholds
+from gavn.shipping.damage_fit import cautious, fit, held_out, thresholds
 from gavn.shipping.damage_samples import made, stored
 
 
@@ -82,7 +82,7 @@ def fitted(rows: Sequence[Row], speaker: dict[str, str], precision: dict[str, fl
     rows = [row for row in rows if row.kind]
     features, kinds = np.stack([row.features for row in rows]), [row.kind for row in rows]
     shares = held_out(features, kinds, [speaker[row.clip] for row in rows])
-    model = replace(fit(features, kinds), enough=thresholds(shares, kinds, precision))
+    model = replace(fit(features, kinds), enough=cautious(thresholds(shares, kinds, precision)))
     print(f'{len(rows)} samples; believed from {model.enough} on; in turn held out of the fit:')
     print(confusion(kinds, [model.decide(share) for share in shares]))
     return model

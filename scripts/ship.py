@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from gavn.metrics.results_file import read_results
 from gavn.shipping import card, make
 from gavn.utils import shipped
 
@@ -25,9 +26,11 @@ def main() -> None:
     for one in args.made:
         name, _, options = one.partition('=')
         print(f'wrote {make.make(name, options)}')
-    print(f'wrote {make.measure(args.data, args.frames)}')
+    results = make.measure(args.data, args.frames)
+    print(f'wrote {results}')
     for name in shipped.names():
         print(f'wrote {card.write_card(name)}')
+    print(card.table(read_results(results), [*shipped.names(), make.AUTO], ['psnr']))
 
 
 if __name__ == '__main__':

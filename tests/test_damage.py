@@ -10,7 +10,7 @@ from gavn.data.degradation import compress_crf, downscale, gaussian_blur
 from gavn.data.mixture import Mixture
 from gavn.data.talking_head import make_clip
 from gavn.pipeline.damage import KINDS, Damage, Model, estimate
-from gavn.shipping.damage_fit import fit, held_out, thresholds
+from gavn.shipping.damage_fit import cautious, fit, held_out, thresholds
 from gavn.shipping.damage_samples import RECIPES, kind_of, made
 from gavn.utils.media import read_frames
 
@@ -93,7 +93,7 @@ def test_below_its_threshold_a_kind_is_not_believed():
     assert model.decide(np.array([.2, 0, 0, .75, .05])) == 'mixed'
     assert model.decide(np.array([.6, 0, 0, .4, 0])) == 'clean'
     unsure = Damage('mixed', dict(zip(KINDS, (.2, 0, 0, .75, .05), strict=True)), 4, 1., 0., 0.)
-    assert unsure.in_words() == 'unclear: low resolution (75 %) or clean (20 %)'
+    assert unsure.in_words() == 'unclear: low resolution (75 %) or no damage (20 %)'
 
 
 def test_a_fit_finds_its_kinds_again(tmp_path):
@@ -123,6 +123,7 @@ def test_thresholds_by_hand():
     assert threshold(['mixed', 'mixed', 'compression'], 0.9) == 0.65
     assert threshold(['mixed', 'mixed', 'compression'], 0.3) == 0.5
     assert threshold(['mixed'] * 3, 0.9) > 1
+    assert cautious({'clean': 0.5, 'sr': 0.6, 'deblur': 1.01}) == {'clean': 0.5, 'sr': 0.9, 'deblur': 1.01}
 
 
 @pytest.mark.parametrize(('mixture', 'kind'), [

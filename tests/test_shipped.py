@@ -46,6 +46,18 @@ def test_shipped(name, gains):
     assert len(result) == 3 and result[0].shape == image.shape
 
 
+def test_the_usual_weights_are_there():
+    assert 'mixed' in shipped.names()
+
+
+def test_auto_does_no_harm(gains):
+    """Clean faces lose at most 0.2 dB; damaged ones gain, and no less than a tenth below `mixed`."""
+    assert gains['clean', 'auto'] >= gains['clean', DEGRADED] - 0.2
+    for layer in LAYERS.values():
+        assert gains[layer, 'auto'] > gains[layer, DEGRADED]
+        assert gains[layer, 'auto'] > gains[layer, 'mixed'] - 0.1
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     """A folder of weights that add 20 levels (mixed) and 40 (deblur)."""

@@ -9,9 +9,9 @@ import yaml
 
 from gavn.data.av_video_dataset import AVVideoDataset, Clip
 from gavn.data.degradation import compress_crf
-from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
+from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import instruments
-from gavn.metrics.results_file import RunInfo, write_results
+from gavn.metrics.results_file import DEGRADED, RunInfo, write_results
 from gavn.metrics.table import STANDARD
 from gavn.pipeline.automatic import name_for
 from gavn.pipeline.damage import estimate
@@ -93,7 +93,7 @@ def _chosen(clip: Clip) -> str | None:
 
 def _scores(clip: Clip, restorer: Restorer | None) -> ClipScores:
     gauges = instruments({key: STANDARD[key] for key in FIGURES}, 'cpu')
-    return evaluate_clip(_judged(clip, restorer), gauges, subjects=('restored', 'degraded'))
+    return evaluate_clip(_judged(clip, restorer), gauges, subjects=(RESTORED, DEGRADED))
 
 
 def _judged(clip: Clip, restorer: Restorer | None) -> Iterator[EvaluatedFrame]:
