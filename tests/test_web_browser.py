@@ -54,6 +54,12 @@ def page(browser, server) -> Browser:
     return browser
 
 
+@pytest.fixture
+def hold(server, tmp_path_factory) -> Path:
+    """While this file is there, restorations stand still."""
+    return next(tmp_path_factory.getbasetemp().glob('server*')) / 'hold'
+
+
 @pytest.fixture(scope='module')
 def talk(tmp_path_factory) -> Path:
     return write_video(tmp_path_factory.mktemp('talk') / 'a talk (1).mp4', FRAMES, sound=4.)
@@ -106,13 +112,15 @@ def test_a_video_is_previewed_restored_and_downloaded(page, talk):
     assert '"frames_out": 100' in page.downloaded('#download-report', 'a_talk_1_gavn.mp4.json').read_text()
 
 
-def test_an_example_is_restored_and_a_run_cancelled(page):
+def test_an_example_is_restored_and_a_run_cancelled(page, hold):
     page.click('#example-blurred')
     page.wait_for('Ready')
+    hold.touch()
     page.click('#restore')
-    page.wait_for('Restoring')
+    page.wait_for('Finding faces')
     page.click('#cancel')
     page.wait_for('Cancelled')
+    hold.unlink()
     assert not page.text('results')
     page.click('#restore')
     page.wait_for('Done')

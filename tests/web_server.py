@@ -1,7 +1,8 @@
 """`gavn web` with a network that brightens, for tests that drive it from another process.
 
 Arguments: a folder for its weights, then those of `gavn web`. The face is where `write_video` has it, the
-examples are such videos, and frames take their time, so that a test can watch and cancel.
+examples are such videos. Frames take their time, so that a test can watch, and stand still while there is a
+file `hold` in the folder, so that it can cancel.
 """
 import sys
 import time
@@ -22,6 +23,8 @@ PAUSE = 0.02  # seconds a frame
 class Unhurried(Watch):
     def step(self, what: str, done: int, total: int | None) -> None:
         time.sleep(PAUSE)
+        while Path(sys.argv[1], 'hold').exists() and not self.cancelled:
+            time.sleep(PAUSE)
         super().step(what, done, total)
 
 
