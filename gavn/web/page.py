@@ -162,7 +162,7 @@ def _connect(page: gr.Blocks, desk: Desk, examples: Examples, parts: Parts, choi
         button.click(_numbered(show, number), None, changed, **_QUIET)
     for button, handler in ((parts.restore, work), (parts.preview, preview)):
         button.click(handler, choices, parts.all(), concurrency_limit=None, **_QUIET)
-    parts.cancel.click(cancel, None, None, queue=False, **_QUIET)
+    parts.cancel.click(cancel, None, None, concurrency_limit=None, **_QUIET)
     page.unload(leave)
 
 
