@@ -13,7 +13,7 @@ FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '-
          '--disable-background-networking', '--disable-component-update', '--disable-sync',
          '--no-proxy-server', '--window-size=1280,1000')
 BROWSERS, DRIVERS = ('chromium', 'chromium-browser', 'google-chrome'), ('chromedriver',)
-WAIT = 240  # seconds, for machines that are busy
+WAIT = 90  # seconds, for machines that are busy
 
 
 class Browser:
@@ -29,9 +29,12 @@ class Browser:
         self.wait(lambda: self.text('status'), 'the page')
 
     def wait(self, true: Callable[[], object], what: str):
+        from selenium.common.exceptions import TimeoutException
         from selenium.webdriver.support.ui import WebDriverWait
-        return WebDriverWait(self.driver, WAIT, 0.05).until(
-            lambda _: true(), f'{what} did not come; the status is: {self.text("status")}')
+        try:
+            return WebDriverWait(self.driver, WAIT, 0.05).until(lambda _: true())
+        except TimeoutException:
+            pytest.fail(f'{what} did not come in {WAIT} s; the status is: {self.text("status")}')
 
     def js(self, script: str, *arguments: object):
         return self.driver.execute_script(script, *arguments)

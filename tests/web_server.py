@@ -22,10 +22,10 @@ PAUSE = 0.02  # seconds a frame
 
 class Unhurried(Watch):
     def step(self, what: str, done: int, total: int | None) -> None:
+        super().step(what, done, total)
         time.sleep(PAUSE)
         while Path(sys.argv[1], 'hold').exists() and not self.cancelled:
             time.sleep(PAUSE)
-        super().step(what, done, total)
 
 
 def draw(folder: Path) -> list[Path]:
