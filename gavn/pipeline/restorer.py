@@ -77,7 +77,7 @@ class Restorer:
             raise DeviceError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
         self.device = find_device(str(self.device))
         for network in self.networks.values():
-            network.to(self.device).eval().requires_grad_(False)
+            network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         try:
             self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
         except ValueError as error:
