@@ -298,8 +298,7 @@ def in_words(report: Report) -> str:
     again = f'{report.shown_again} shown again, ' if report.shown_again else ''
     without = f'{report.left_out} left out, ' if report.left_out else ''
     return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {again}{without}'
-            f'{faces}, '
-            f'{report.restored} restored, {report.passed_through} without a face, '
+            f'{faces}, {report.restored} restored, {report.passed_through} as they were, '
             f'{report.seconds:.1f} s{rate}')
 
 

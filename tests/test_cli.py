@@ -52,7 +52,7 @@ def leftovers(folder: Path, *expected: Path) -> bool:
 def test_restores_a_file(tmp_path, talking, weights, capsys):
     out = tmp_path / 'out.mp4'
     code, said = run('restore', talking, '-o', out, '--weights', weights, capsys=capsys)
-    assert code == 0 and '12 of 12 frames, 1 face, 12 restored, 0 without a face' in said.out
+    assert code == 0 and '12 of 12 frames, 1 face, 12 restored, 0 as they were' in said.out
     assert not leftovers(tmp_path, out, tmp_path / 'out.mp4.json')
     before, after = probe(talking), probe(out)
     assert (after.width, after.height, after.frames) == (before.width, before.height, 12)

@@ -19,8 +19,13 @@ def listen(film: Film, report: Report) -> Tensor:
     blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE)
     if blocks is None:
         report.notice(f'{film.path} has no sound track: its faces are restored as if they were silent')
-        return mfcc(np.zeros(0))
+        return silence()
     return mfcc_of_blocks(_to_the_end(blocks, film, report))
+
+
+def silence() -> Tensor:
+    """Cepstra (1, 13) of no sound."""
+    return mfcc(np.zeros(0))
 
 
 def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Iterator[np.ndarray]:

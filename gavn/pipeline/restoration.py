@@ -19,7 +19,7 @@ from gavn.pipeline.automatic import Automatic, look_at, name_for
 from gavn.pipeline.face_tracker import NoFace, follow_faces
 from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
 from gavn.pipeline.film import Film
-from gavn.pipeline.hearing import listen
+from gavn.pipeline.hearing import listen, silence
 from gavn.pipeline.journal import Journal, parts
 from gavn.pipeline.progress import Progress, counted
 from gavn.pipeline.report import Looks, Report, faces_in_words, film_in_words
@@ -60,9 +60,10 @@ class Restoration:
             self.journal.faces = found = self._find()
         self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
-        restorer, faces = self._suited(faces)
+        restorer, damaged = self._suited(faces)
         restorer.notices.clear()
-        story = Story(restorer, listen(self.film, self.report), faces, self.settings.strength)
+        cepstra = listen(self.film, self.report) if damaged.faces else silence()
+        story = Story(restorer, cepstra, damaged, self.settings.strength)
         todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
         self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
         if todo:
