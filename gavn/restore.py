@@ -101,8 +101,9 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     """With what to compute and to encode."""
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
-    parser.add_argument('--batch', type=_whole, default=1, metavar='N',
-                        help='windows at once (default 1); halved where the memory is too small')
+    parser.add_argument('--batch', type=_whole, metavar='N',
+                        help='windows at once (default: 16 on a GPU, else 1); halved where the memory is too '
+                             'small')
     parser.add_argument('--codec', default='libx264', choices=CODECS, help='of the video (default libx264)')
     parser.add_argument('--crf', type=int, default=18, choices=range(52), metavar='0..51',
                         help='quality of the encoder, lower is better (default 18)')

@@ -94,13 +94,28 @@ def test_counting_changes_nothing():
     assert torch.equal(torch.rand(1), expected) and first == second > 0.1
 
 
-def test_the_first_call_counts_only_alone(monkeypatch):
+@pytest.fixture
+def lasting(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(cost.time, 'perf_counter', lambda: now[0])
-    watch = Stopwatch(CPU)
 
-    def lasting(seconds: float) -> None:
+    def last(seconds: float) -> None:
         now[0] += seconds
+
+    return last
+
+
+def test_what_prepares_counts_with_what_it_is_for(lasting):
+    watch = Stopwatch(CPU)
+    for seconds in (7, 1, 1):
+        watch.time(lambda seconds=seconds: lasting(seconds))
+        watch.time(lambda: lasting(2), frames=3)
+    watch.time(lambda: lasting(50))  # for frames that do not come
+    assert (watch.frames, watch.seconds) == (6, 6)
+
+
+def test_the_first_call_counts_only_alone(lasting):
+    watch = Stopwatch(CPU)
 
     watch.time(lambda: lasting(9), frames=3)
     assert (watch.frames, watch.seconds) == (3, 9)

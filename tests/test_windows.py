@@ -148,3 +148,25 @@ def test_wrong_number_of_frames_is_an_error():
         list(run(lambda b: b['lq'], make_clip(9), Layout(3, 2)))
     with pytest.raises(ValueError, match='1 windows of 7 frames'):
         list(run(lambda b: b['lq'][:, 2:5], make_clip(9), Layout(3, 2, 'clip')))
+
+
+@pytest.mark.parametrize('layout', [one for one in LAYOUTS if one.context and one.mode != 'clip'], ids=str)
+@pytest.mark.parametrize('batch', [1, 3])
+def test_features_are_found_once_for_each_frame(layout: Layout, batch: int):
+    """And arrive with the frames that they were found in, mirrored ones too."""
+    asked = []
+
+    def find(frames: Tensor) -> list[Tensor]:
+        asked.extend(frames[:, 0, 0, 0].tolist())
+        return [frames[:, 0, :1, :1], frames * 2]
+
+    def checked(batch: dict[str, Tensor]) -> Tensor:
+        small, double = batch.pop('features')
+        assert torch.equal(small, batch['lq'][:, :, 0, :1, :1]) and torch.equal(double, 2 * batch['lq'])
+        return forward_for(layout)(batch)
+
+    for length in range(41):
+        asked.clear()
+        got = list(run(checked, make_clip(length), layout, batch, find))
+        assert [float(frame[0, 0, 0]) for frame in got] == naive(length, layout)
+        assert sorted(asked) == list(range(length))

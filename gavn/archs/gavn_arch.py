@@ -1,5 +1,6 @@
 """GAVN, the general audio-assisted face video restoration network (arXiv 2508.04161, figure 2)."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -132,6 +133,7 @@ class GAVN(nn.Module):
         landmarks: Tensor | None = None,
         region: Tensor | None = None,
         temporal_only: bool = False,
+        features: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Restore all frames but two at either end.
 
@@ -142,6 +144,7 @@ class GAVN(nn.Module):
             landmarks: (n, t-4, 68, 2), x and y in [0, 1] of the full face frame. No gradient flows to them.
             region: (n, 4), x0 y0 x1 y1 in [0, 1]: which part of the full frame `lq` shows; None: all of it.
             temporal_only: training stage 1: leave out the identity module and what reads it.
+            features: what the method `features` says of the frames, (n, t, ...) each; None: found now.
 
         Returns:
             (n, t-4, 3, h, w), RGB, not clamped.
@@ -158,11 +161,18 @@ class GAVN(nn.Module):
         region = padded_region(region, lq, frames)
         restored_frames = frames[:, CONTEXT:-CONTEXT]
 
-        temporal = self.temporal(frames)  # (1)
+        temporal = self.temporal(frames, features)  # (1)
         identity = self._identity(restored_frames, audio, landmarks, region) if use_identity else None  # (2)
         residual = self.reconstruction(temporal.flatten(0, 1), identity)
         restored = residual.unflatten(0, temporal.shape[:2]) + restored_frames  # (3)
         return restored[..., :height, :width]
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """What is found in single frames (k, 3, h, w), for `forward`: a pyramid of (k, c, ...).
+
+        A clip's frames stand in several windows each; `gavn.utils.windows.run` asks once for each frame.
+        """
+        return self.temporal.extractor(pad_to_multiple(frames, MULTIPLE))
 
     def _identity(
         self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor

@@ -4,7 +4,8 @@ A pyramid is a list of features at three levels, (n, c, h, w), (n, c, h/2, w/2) 
 and w are a quarter of the frame's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -210,35 +211,50 @@ class TemporalModule(nn.Module):
         )  # fmt: skip
         self.fuse = TemporalFusion(num_feat, attention, eq9)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, levels: Sequence[Tensor] | None = None) -> Tensor:
         """Frames (n, t, 3, h, w) -> T (n, t - 4, c, h/4, w/4) for all but two frames at either end.
 
-        The paper's ranges of eqs. 4 to 7 go one alignment further than eq. 10 reads; those four are left out.
+        `levels` are what `extractor` finds in these frames, (n, t, c, ...) each, where that is known already.
         """
-        t = frames.shape[1]
-        f = self._pyramids(frames)
-        fa = self._follow('fa', f, range(1, t - 2), step=1)  # (4)
-        ba = self._follow('ba', f, range(t - 2, 1, -1), step=-1)  # (5)
-        fs = self._follow('fs', f, range(2, t - 2), step=2)  # (6)
-        bs = self._follow('bs', f, range(t - 3, 1, -1), step=-2)  # (7)
-        af = self._follow('af', f, range(2, t - 2), step=0)  # (8)
-        fused = [
-            self.fuse(af[j][0], [y[j][0] for y in (fs, fa, af, ba, bs)])  # (9), (10)
-            for j in range(CONTEXT, t - CONTEXT)
-        ]
+        if levels is None:
+            levels = [level.unflatten(0, frames.shape[:2]) for level in self.extractor(frames.flatten(0, 1))]
+        f = [list(pyramid) for pyramid in zip(*(level.unbind(1) for level in levels), strict=True)]
+        fs, fa, af, ba, bs = self._aligned(f)
+        own = range(CONTEXT, len(f) - CONTEXT)
+        fused = [self.fuse(af[j][0], [y[j][0] for y in (fs, fa, af, ba, bs)]) for j in own]  # (9), (10)
         if self.temporal_skip:
-            fused = [f[j][0] + fused[j - CONTEXT] for j in range(CONTEXT, t - CONTEXT)]
+            fused = [f[j][0] + t for j, t in zip(own, fused, strict=True)]
         return torch.stack(fused, dim=1)
 
-    def _pyramids(self, frames: Tensor) -> list[Pyramid]:
-        levels = self.extractor(frames.flatten(0, 1))
-        per_frame = [level.unflatten(0, frames.shape[:2]).unbind(1) for level in levels]
-        return [list(pyramid) for pyramid in zip(*per_frame, strict=True)]
+    def _aligned(self, f: list[Pyramid]) -> list[dict[int, Pyramid]]:
+        """FS, FA, AF, BA, BS by frame: the neighbour `step` before it, as aligned before, else as it is.
 
-    def _follow(self, name: str, f: list[Pyramid], frames: Iterable[int], step: int) -> dict[int, Pyramid]:
-        """Align each frame's neighbour `step` before it: as aligned already, else as it is."""
-        align = self.aligns[self.align_for[name]]
-        aligned: dict[int, Pyramid] = {}
-        for j in frames:
-            aligned[j] = align(f[j], aligned.get(j - step, f[j - step]))
-        return aligned
+        Alignments that do not wait for each other are computed together. The paper's ranges of eqs. 4 to 7 go
+        one alignment further than eq. 10 reads; those four are left out.
+        """
+        t = len(f)
+        chains = {  # name: step, frames
+            'fs': (2, range(2, t - 2)),  # (6)
+            'fa': (1, range(1, t - 2)),  # (4)
+            'af': (0, range(2, t - 2)),  # (8)
+            'ba': (-1, range(t - 2, 1, -1)),  # (5)
+            'bs': (-2, range(t - 3, 1, -1)),  # (7)
+        }
+        aligned: dict[str, dict[int, Pyramid]] = {name: {} for name in chains}
+        for wave in range(t - 3):
+            together = defaultdict(list)
+            for name, (step, frames) in chains.items():
+                stride = max(abs(step), 1)
+                for j in frames[wave * stride:(wave + 1) * stride]:
+                    neighbour = aligned[name].get(j - step, f[j - step])
+                    together[self.align_for[name]].append((name, j, neighbour))
+            for module, jobs in together.items():
+                results = self._align_all(module, [f[j] for _, j, _ in jobs], [nbr for _, _, nbr in jobs])
+                for (name, j, _), result in zip(jobs, results, strict=True):
+                    aligned[name][j] = result
+        return list(aligned.values())
+
+    def _align_all(self, name: str, refs: list[Pyramid], nbrs: list[Pyramid]) -> list[Pyramid]:
+        joined = [[torch.cat(level) for level in zip(*pyramids, strict=True)] for pyramids in (refs, nbrs)]
+        levels = [level.chunk(len(refs)) for level in self.aligns[name](*joined)]
+        return [list(pyramid) for pyramid in zip(*levels, strict=True)]

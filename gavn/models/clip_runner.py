@@ -17,6 +17,7 @@ from gavn.metrics.measures import Instrument
 from gavn.models.cost import Stopwatch
 from gavn.utils import windows
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
+from gavn.utils.batches import Batch, in_portions, windows_at_once
 from gavn.utils.errors import RunError
 from gavn.utils.media import VideoWriter
 from gavn.utils.tensors import to_images
@@ -39,6 +40,7 @@ class ClipRunner:
         device: of the network.
         detector: frozen landmark detector, None where the network takes no landmarks.
         switches: further keyword arguments of `forward`.
+        batch: windows per call, halved when the memory is too small; None: as suits the device.
         watch: times network and detector, without reading and measuring.
     """
 
@@ -48,12 +50,14 @@ class ClipRunner:
     device: torch.device
     detector: nn.Module | None = None
     switches: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = None
 
     def __post_init__(self) -> None:
+        self.batch = self.batch or windows_at_once(self.device)
         self.watch = Stopwatch(self.device)
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
-        """Every frame of a clip with its restoration, in order; about a window of them is alive at a time.
+        """Every frame of a clip with its restoration, in order; a batch of windows is alive at a time.
 
         Raises BrokenWeights if the network returns a value that is not finite.
         """
@@ -65,32 +69,49 @@ class ClipRunner:
                 waiting.append(sample)
                 yield {key: sample[key] for key in self._keys}
 
-        def forward(batch: Sample) -> Tensor:
+        def forward(batch: Batch) -> Tensor:
             restored, found = self._forward(batch)
             if found is not None:  # one set per output frame, so they pair with the frames as those come out
                 landmarks.extend(found.flatten(0, -3).cpu())
             return restored
 
-        for restored in windows.run(forward, taken(), self.layout):
+        features = self._features if hasattr(self.network, 'features') else None
+        for restored in windows.run(forward, taken(), self.layout, self.batch, features):
             yield _judged(waiting.popleft(), restored, landmarks.popleft() if landmarks else None)
 
     @property
     def _keys(self) -> tuple[str, ...]:
         return ('lq', 'audio', 'face') if self.detector is not None else ('lq', 'audio')
 
-    @torch.no_grad()
-    def _forward(self, batch: Sample) -> tuple[Tensor, Tensor | None]:
-        batch = {key: value.to(self.device) for key, value in batch.items()}
+    def _features(self, frames: Tensor) -> list[Tensor]:
+        """What the network finds in single frames (k, 3, h, w), on its device."""
+        def find(batch: Batch) -> Sequence[Tensor]:
+            return self.watch.time(lambda: self.network.features(batch['lq'].to(self.device)))
 
-        def restore() -> tuple[Tensor, Tensor | None]:
-            inputs = network_inputs(batch, self.inputs, self.detector)
-            return self.network(batch['lq'], **inputs, **self.switches), inputs.get('landmarks')
+        return [torch.cat(part) for part in zip(*self._in_portions(find, {'lq': frames}, self.layout.inputs),
+                                                strict=True)]
 
-        restored, landmarks = self.watch.time(restore, frames=len(batch['lq']) * self.layout.outputs)
-        if not torch.isfinite(restored).all():
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        restored, landmarks = zip(*self._in_portions(self._call, batch), strict=True)
+        if not all(torch.isfinite(frames).all() for frames in restored):
             raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
                                 'its weights are broken; use an earlier checkpoint')
-        return restored, landmarks
+        return torch.cat(restored), None if landmarks[0] is None else torch.cat(landmarks)
+
+    def _call(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        own = {key: value.to(self.device) for key, value in batch.items() if key != 'features'}
+        found = {'features': batch['features']} if 'features' in batch else {}
+
+        def restore() -> tuple[Tensor, Tensor | None]:
+            inputs = network_inputs(own, self.inputs, self.detector)
+            return self.network(own['lq'], **inputs, **found, **self.switches), inputs.get('landmarks')
+
+        return self.watch.time(restore, frames=len(own['lq']) * self.layout.outputs)
+
+    @torch.no_grad()
+    def _in_portions(self, call: Callable[[Batch], Any], batch: Batch, share: int = 1) -> list[Any]:
+        results, self.batch = in_portions(call, batch, self.batch, share)
+        return results
 
 
 def _judged(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:

@@ -24,25 +24,29 @@ _Result = TypeVar('_Result')
 class Stopwatch:
     """Frames a second of what restores them, waiting for its device at either end of every call.
 
-    The first call also sets the device up; it counts only while there is no other.
+    The calls up to the first that restores frames also set the device up; they count only while there are no
+    others.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.calls = self.frames = 0
-        self.seconds = 0.0
+        self.rounds = self.frames = 0
+        self.seconds = self._before = 0.0
 
-    def time(self, call: Callable[[], _Result], frames: int) -> _Result:
-        """What a call that restores so many frames returns."""
+    def time(self, call: Callable[[], _Result], frames: int = 0) -> _Result:
+        """What a call returns that restores so many frames; with 0 it prepares the next ones."""
         self._wait()
         start = time.perf_counter()
         result = call()
         self._wait()
-        if self.calls == 1:
-            self.frames, self.seconds = 0, 0.0
-        self.calls += 1
-        self.frames += frames
-        self.seconds += time.perf_counter() - start
+        self._before += time.perf_counter() - start
+        if frames:
+            if self.rounds == 1:
+                self.frames, self.seconds = 0, 0.0
+            self.rounds += 1
+            self.frames += frames
+            self.seconds += self._before
+            self._before = 0.0
         return result
 
     def _wait(self) -> None:

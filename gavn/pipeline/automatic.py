@@ -24,7 +24,7 @@ class Automatic:
 
     device: str = 'auto'
     dtype: str = 'float32'
-    batch: int = 1
+    batch: int | None = None
     _loaded: dict[str, Restorer] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils import shipped
 from gavn.utils.audio import silence
+from gavn.utils.batches import Batch, in_portions, windows_at_once
 from gavn.utils.checkpoint import (
     BUDGET,
     CheckpointError,
@@ -57,7 +60,8 @@ class Restorer:
         networks: `network_g` and, where it takes landmarks, `network_l`; moved to `device`, in eval mode.
         device: see `find_device`.
         dtype: `float32`, or `bfloat16` for autocast.
-        batch: windows per call of the network; halved, with a notice, when the memory is too small.
+        batch: windows per call of the network, halved with a notice when the memory is too small; None: as
+            suits the device.
         weights: where the weights came from, with their SHA-256.
         budget: what training took: iterations, minutes; {} where that is not known.
         notices: what had to be done otherwise than asked, in words.
@@ -67,7 +71,7 @@ class Restorer:
     networks: dict[str, nn.Module]
     device: str | torch.device = 'auto'
     dtype: str = 'float32'
-    batch: int = 1
+    batch: int | None = None
     weights: dict[str, str] = field(default_factory=dict)
     budget: dict[str, float | None] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
@@ -76,6 +80,7 @@ class Restorer:
         if self.dtype not in DTYPES:
             raise DeviceError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
         self.device = find_device(str(self.device))
+        self.batch = self.batch or windows_at_once(self.device)
         for network in self.networks.values():
             network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         try:
@@ -84,7 +89,7 @@ class Restorer:
             raise RestoreError(str(error)) from error
 
     @classmethod
-    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = 'float32', batch: int = 1
+    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = 'float32', batch: int | None = None
              ) -> Restorer:
         """From a bundle (see `gavn.utils.checkpoint.save_bundle`), which holds the options that trained it.
 
@@ -100,7 +105,7 @@ class Restorer:
 
     @classmethod
     def from_pretrained(cls, name: str = 'mixed', device: str = 'auto', dtype: str = 'float32',
-                        batch: int = 1) -> Restorer:
+                        batch: int | None = None) -> Restorer:
         """With weights that come with the package (`gavn models list` names them).
 
         Raises ModelError for a name that is not known, or a file that is not what its SHA-256 says.
@@ -110,7 +115,7 @@ class Restorer:
     @classmethod
     def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,
                      landmark_weights: PathLike | None = None, device: str = 'auto', dtype: str = 'float32',
-                     batch: int = 1) -> Restorer:
+                     batch: int | None = None) -> Restorer:
         """From an option file and checkpoints.
 
         Args:
@@ -177,7 +182,8 @@ class Restorer:
                 waiting.append((image, sample['lq']))
                 yield sample
 
-        for restored in run(self._forward, clip(), self.layout, self.batch):
+        features = self._features if hasattr(self.networks[GENERATOR], 'features') else None
+        for restored in run(self._forward, clip(), self.layout, self.batch, features):
             image, lq = waiting.popleft()
             yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).numpy()
 
@@ -187,27 +193,30 @@ class Restorer:
             sample['face'] = to_tensor(detector_view(image))
         return sample
 
-    def _forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The network's output for windows, as many at a time as the memory takes."""
-        results: list[Tensor] = []
-        while (done := sum(map(len, results))) < len(batch['lq']):
-            try:
-                few = {key: value[done:done + self.batch] for key, value in batch.items()}
-                results.append(self._call(few))
-            except torch.OutOfMemoryError as error:
-                if self.batch == 1:
-                    raise RestoreError(f'the memory of {self.device} is too small for one window\n'
-                                       'close what else uses it, or give --device cpu') from error
-                self.batch //= 2
-                self._notice(f'the memory of {self.device} is too small: going on with {self.batch} windows '
-                             'at once')
-        return torch.cat(results)
+    def _features(self, frames: Tensor) -> list[Tensor]:
+        """What the network finds in single frames (k, 3, h, w), on its device."""
+        parts = self._in_portions(self._found, {'lq': frames}, self.layout.inputs)
+        return [torch.cat(part) for part in zip(*parts, strict=True)]
 
-    def _call(self, batch: dict[str, Tensor]) -> Tensor:
+    def _forward(self, batch: Batch) -> Tensor:
+        return torch.cat(self._in_portions(self._call, batch))
+
+    def _in_portions(self, call: Callable[[Batch], Any], batch: Batch, share: int = 1) -> list[Any]:
+        try:
+            results, size = in_portions(call, batch, self.batch, share)
+        except torch.OutOfMemoryError as error:
+            raise RestoreError(f'the memory of {self.device} is too small for one window\n'
+                               'close what else uses it, or give --device cpu') from error
+        if size < self.batch:
+            self.batch = size
+            self._notice(f'the memory of {self.device} is too small: going on with {size} windows at once')
+        return results
+
+    def _call(self, batch: Batch) -> Tensor:
         result = self._computed(batch, self.dtype)
         if not torch.isfinite(result).all() and self.dtype != 'float32':
             self._notice(f'{self.dtype} overflows in places: these are computed in float32')
-            result = self._computed(batch, 'float32')
+            result = self._computed({key: batch[key] for key in batch if key != 'features'}, 'float32')
         if not torch.isfinite(result).all():
             raise RestoreError('the network returned values that are not finite\n'
                                'use other weights: these may come from a run that diverged')
@@ -218,12 +227,23 @@ class Restorer:
             self.notices.append(words)
             _log.warning(words)
 
-    def _computed(self, batch: dict[str, Tensor], dtype_name: str) -> Tensor:
-        device, dtype = torch.device(self.device), DTYPES[dtype_name]
-        batch = {key: value.to(device) for key, value in batch.items()}
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
-            return self.networks[GENERATOR](batch['lq'], **inputs).float()
+    def _found(self, batch: Batch) -> list[Tensor]:
+        with self._computing(self.dtype):
+            return self.networks[GENERATOR].features(batch['lq'].to(self.device))
+
+    def _computed(self, batch: Batch, dtype: str) -> Tensor:
+        own = {key: value.to(self.device) for key, value in batch.items() if key != 'features'}
+        with self._computing(dtype):
+            inputs = network_inputs(own, self.recipe.inputs, self.networks.get(DETECTOR))
+            if 'features' in batch:
+                inputs['features'] = batch['features']
+            return self.networks[GENERATOR](own['lq'], **inputs).float()
+
+    @contextmanager
+    def _computing(self, dtype: str) -> Iterator[None]:
+        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, DTYPES[dtype],
+                                                    enabled=dtype != 'float32'):
+            yield
 
 
 def _paired(frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None

@@ -4,16 +4,19 @@ One driver serves validation and restoration. The kinds of network differ by one
 turn `outputs + 2 * context` frames into the `outputs` in the middle, `clip` networks return all frames that
 they see, `centre` networks the middle one alone, and `frame` networks see one frame at a time.
 """
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
 from torch import Tensor
 
+from gavn.utils.batches import Batch
+
 MODES = ('sequence', 'clip', 'centre', 'frame')
 CONTEXT = 2  # frames at either end of GAVN's windows that are seen but not restored
 Sample = dict[str, Tensor]
+Features = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,18 @@ def reflect(index: int, length: int) -> int:
     return min(index, 2 * (length - 1) - index)
 
 
+@dataclass(eq=False)
+class _Frame:
+    """A frame of a clip, and what was found in it, once that was asked for."""
+
+    sample: Sample
+    features: Features | None = None
+
+
 @dataclass
 class _Window:
-    frames: list[Tensor]  # of `lq`, outputs + 2 * context
-    others: dict[str, list[Tensor]]  # per key, outputs
+    frames: list[_Frame]  # outputs + 2 * context
+    others: dict[str, list[Tensor]]  # per key but `lq`, outputs
     count: int  # outputs that lie inside the clip
 
 
@@ -72,36 +83,33 @@ class _Buffer:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.first = 0  # clip index of samples[0]
-        self.samples: list[Sample] = []
+        self.first = 0  # clip index of frames[0]
+        self.frames: list[_Frame] = []
 
     @property
     def end(self) -> int:
-        return self.first + len(self.samples)
+        return self.first + len(self.frames)
 
     def window(self, start: int, length: int) -> _Window:
         """The window whose outputs begin at frame `start` of a clip of `length` frames."""
-        stop = start + self.layout.outputs
-        others = [self._sample(i, length) for i in range(start, stop)]
-        around = range(start - self.layout.context, stop + self.layout.context)
-        return _Window(frames=[self._sample(i, length)['lq'] for i in around],
-                       others={key: [sample[key] for sample in others] for key in others[0] if key != 'lq'},
+        context, stop = self.layout.context, start + self.layout.outputs
+        around = range(start - context, stop + context)
+        frames = [self.frames[reflect(index, length) - self.first] for index in around]
+        own = [frame.sample for frame in frames[context:context + self.layout.outputs]]
+        return _Window(frames, others={key: [sample[key] for sample in own] for key in own[0] if key != 'lq'},
                        count=min(stop, length) - start)
 
     def forget_before(self, start: int) -> None:
         """Drops what no window from frame `start` on needs, not even mirrored at the end of the clip."""
         keep = max(start - self.layout.context - self.layout.outputs + 1, self.first)
-        del self.samples[:keep - self.first]
+        del self.frames[:keep - self.first]
         self.first = keep
-
-    def _sample(self, index: int, length: int) -> Sample:
-        return self.samples[reflect(index, length) - self.first]
 
 
 def _windows(clip: Iterable[Sample], layout: Layout) -> Iterator[_Window]:
     buffer, start = _Buffer(layout), 0
     for sample in clip:
-        buffer.samples.append(sample)
+        buffer.frames.append(_Frame(sample))
         reach = start + layout.outputs + layout.context
         if buffer.end == reach:
             yield buffer.window(start, length=reach)
@@ -112,25 +120,42 @@ def _windows(clip: Iterable[Sample], layout: Layout) -> Iterator[_Window]:
         start += layout.outputs
 
 
-def _batches(windows: Iterator[_Window], layout: Layout, size: int) -> Iterator[tuple[Sample, list[int]]]:
+def _find_features(windows: Iterable[_Window], find: Callable[[Tensor], Features]) -> None:
+    """Finds the features of those frames that have none yet, all at once."""
+    fresh = dict.fromkeys(frame for window in windows for frame in window.frames if frame.features is None)
+    if fresh:
+        found = find(torch.stack([frame.sample['lq'] for frame in fresh]))
+        for frame, *features in zip(fresh, *found, strict=True):
+            frame.features = features
+
+
+def _batches(windows: Iterator[_Window], layout: Layout, size: int, find: Callable[[Tensor], Features] | None
+             ) -> Iterator[tuple[Batch, list[int]]]:
     """Stacks `size` windows at a time; their frames are let go before the next ones are read."""
     while batch := list(islice(windows, size)):
+        if find is not None:
+            _find_features(batch, find)
         inputs, counts = _collate(batch, layout), [window.count for window in batch]
         batch.clear()
         yield inputs, counts
 
 
-def _collate(batch: list[_Window], layout: Layout) -> Sample:
-    stacked = {'lq': torch.stack([torch.stack(window.frames) for window in batch])}
+def _collate(batch: list[_Window], layout: Layout) -> Batch:
+    stacked: Batch = {
+        'lq': torch.stack([torch.stack([frame.sample['lq'] for frame in window.frames]) for window in batch])}
     for key in batch[0].others:
         stacked[key] = torch.stack([torch.stack(window.others[key]) for window in batch])
     if layout.mode == 'frame':
         stacked = {key: value.squeeze(1) for key, value in stacked.items()}
+    if batch[0].frames[0].features is not None:
+        per_frame = [frame.features for window in batch for frame in window.frames]
+        stacked['features'] = [torch.stack(feature).unflatten(0, (len(batch), layout.inputs))
+                               for feature in zip(*per_frame, strict=True)]
     return stacked
 
 
-def run(forward: Callable[[Sample], Tensor], clip: Iterable[Sample], layout: Layout, batch: int = 1
-        ) -> Iterator[Tensor]:
+def run(forward: Callable[[Batch], Tensor], clip: Iterable[Sample], layout: Layout, batch: int = 1,
+        features: Callable[[Tensor], Features] | None = None) -> Iterator[Tensor]:
     """Runs a network over a clip, window by window, in memory that does not grow with the clip.
 
     Both ends are mirrored; where the last window reaches past the end, its surplus is dropped.
@@ -143,11 +168,14 @@ def run(forward: Callable[[Sample], Tensor], clip: Iterable[Sample], layout: Lay
         clip: per frame {'lq': (3, h, w), other: (...)}, the same keys and shapes throughout; may be empty.
         layout: how windows lie over the clip.
         batch: windows per call of `forward`.
+        features: what is found in single frames (k, 3, h, w): any tensors (k, ...). Asked once for each frame
+            of the clip, however many windows it stands in; `forward` then receives the answers as `features`,
+            a list of (n, t, ...).
 
     Yields (3, h, w) per frame of the clip, in order. Raises ValueError if `forward` returns another number of
     frames.
     """
-    for inputs, counts in _batches(_windows(clip, layout), layout, batch):
+    for inputs, counts in _batches(_windows(clip, layout), layout, batch, features):
         result = forward(inputs)
         if layout.mode in ('centre', 'frame'):
             result = result.unsqueeze(1)

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='longest video (default 600)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
-    parser.add_argument('--batch', type=int, default=1, metavar='N', help='windows at once (default 1)')
+    parser.add_argument('--batch', type=int, metavar='N',
+                        help='windows at once (default: 16 on a GPU, else 1)')
     parser.set_defaults(run=run)
 
 
