@@ -100,7 +100,9 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 def _add_means(parser: argparse.ArgumentParser) -> None:
     """With what to compute and to encode."""
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
-    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
+    parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'],
+                        help='of the computation (auto: bfloat16 for the weights that come with gavn where '
+                             'the device is quick at it, else float32)')
     parser.add_argument('--batch', type=_whole, metavar='N',
                         help='windows at once (default: 16 on a GPU, else 1); halved where the memory is too '
                              'small')

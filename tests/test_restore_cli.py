@@ -104,7 +104,7 @@ def test_the_report(weights, talks):
     assert first['height'] == FACE.height and first['before']['sharpness'] > 0
     assert first['before']['flicker'] is None  # two frames do not show any
     assert report['settings'] == {'strength': 0.5, 'faces': 'all', 'crf': 18, 'preset': 'medium',
-                                  'codec': 'libx264'}
+                                  'codec': 'libx264', 'device': 'cpu', 'dtype': 'float32'}
     assert next(iter(report['weights'].values())) and 'estimates' in report['note']
     assert any('no sound track' in notice for notice in report['notices'])
     assert {'gavn', 'torch', 'av', 'x264'} <= report['versions'].keys()

@@ -6,6 +6,9 @@ import torch
 import yaml
 from torch import nn
 
+from gavn.pipeline import automatic
+from gavn.pipeline import restorer as restorer_module
+from gavn.pipeline.automatic import Automatic
 from gavn.pipeline.recipe import Recipe, RestoreError
 from gavn.pipeline.restorer import Restorer, find_device
 from gavn.utils.audio import silence
@@ -215,6 +218,42 @@ def test_devices_and_dtypes():
         make(dtype='float8')
     frames = faces(2)
     assert np.array_equal(list(make(dtype='bfloat16').restore(frames)), frames)
+
+
+def test_dtype_auto_is_quick_for_shipped_weights_alone(monkeypatch):
+    for module in (restorer_module, automatic):
+        monkeypatch.setattr(module, 'quick_dtype', lambda device: 'bfloat16')
+    assert Restorer.from_pretrained('mixed', 'cpu').dtype == 'bfloat16'
+    assert Restorer.from_pretrained('mixed', 'cpu', 'float32').dtype == 'float32'
+    assert Automatic('cpu').dtype == 'bfloat16' and Automatic('cpu', 'float32').dtype == 'float32'
+    assert make().dtype == make(dtype='auto').dtype == 'float32'
+
+
+def test_what_is_found_in_frames_is_not_rounded():
+    """In bfloat16 too: the features that deblurring lives on keep their digits."""
+    class Precise(nn.Module):
+        layout = restore_fakes.Layout(1, 0)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+            nn.init.dirac_(self.conv.weight)
+            nn.init.zeros_(self.conv.bias)
+            self.types = []
+
+        def features(self, frames):
+            found = self.conv(frames)
+            self.types.append(found.dtype)
+            return [found]
+
+        def forward(self, lq, features):
+            self.types.append(self.conv(lq[:, 0]).dtype)
+            return features[0]
+
+    recipe, network = Recipe.parse({**FULL, 'network_inputs': ['lq']}, 'here'), Precise()
+    frames = faces(2)
+    restored = list(Restorer(recipe, {'network_g': network}, 'cpu', 'bfloat16').restore(frames))
+    assert np.array_equal(restored, frames) and network.types == 2 * [torch.float32, torch.bfloat16]
 
 
 @pytest.mark.parametrize(('layers', 'task'), [('blur', 'blur'), (['mixed', 'mixed_v1', 'gt'], 'mixed')])

@@ -9,7 +9,7 @@ import numpy as np
 
 from gavn.pipeline.damage import Damage, estimate
 from gavn.pipeline.face_tracks import Faces
-from gavn.pipeline.restorer import Restorer, find_device
+from gavn.pipeline.restorer import AUTO, Restorer, find_device, quick_dtype
 from gavn.utils import shipped
 from gavn.utils.faces import crop
 from gavn.utils.files import sha256
@@ -23,12 +23,13 @@ class Automatic:
     """Stands where a `Restorer` does; see there for `device`, `dtype` and `batch`."""
 
     device: str = 'auto'
-    dtype: str = 'float32'
+    dtype: str = AUTO
     batch: int | None = None
     _loaded: dict[str, Restorer] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.device = str(find_device(self.device))
+        device = find_device(self.device)
+        self.device, self.dtype = str(device), quick_dtype(device) if self.dtype == AUTO else self.dtype
 
     @cached_property
     def weights(self) -> dict[str, str]:

@@ -36,6 +36,7 @@ from gavn.utils.windows import run
 PathLike = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+AUTO = 'auto'
 
 
 def find_device(name: str = 'auto') -> torch.device:
@@ -51,6 +52,15 @@ def find_device(name: str = 'auto') -> torch.device:
     return device
 
 
+def quick_dtype(device: torch.device) -> str:
+    """`bfloat16` where a device multiplies such numbers by itself, else `float32`."""
+    if device.type == 'cuda':
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        quick = device.type == 'cpu' and getattr(torch.cpu, '_is_avx512_bf16_supported', bool)()
+    return 'bfloat16' if quick else 'float32'
+
+
 @dataclass
 class Restorer:
     """Networks with their weights, ready to restore face crops; made by one of its class methods.
@@ -59,7 +69,8 @@ class Restorer:
         recipe: the options the networks were built from.
         networks: `network_g` and, where it takes landmarks, `network_l`; moved to `device`, in eval mode.
         device: see `find_device`.
-        dtype: `float32`, or `bfloat16` for autocast.
+        dtype: `float32` (also `auto`, but see `from_pretrained`), or `bfloat16` for autocast; what a network
+            finds in single frames (its `features`) stays in float32: deblurring lives on its digits.
         batch: windows per call of the network, halved with a notice when the memory is too small; None: as
             suits the device.
         weights: where the weights came from, with their SHA-256.
@@ -70,13 +81,14 @@ class Restorer:
     recipe: Recipe
     networks: dict[str, nn.Module]
     device: str | torch.device = 'auto'
-    dtype: str = 'float32'
+    dtype: str = AUTO
     batch: int | None = None
     weights: dict[str, str] = field(default_factory=dict)
     budget: dict[str, float | None] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.dtype = 'float32' if self.dtype == AUTO else self.dtype
         if self.dtype not in DTYPES:
             raise DeviceError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
         self.device = find_device(str(self.device))
@@ -89,7 +101,7 @@ class Restorer:
             raise RestoreError(str(error)) from error
 
     @classmethod
-    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = 'float32', batch: int | None = None
+    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = AUTO, batch: int | None = None
              ) -> Restorer:
         """From a bundle (see `gavn.utils.checkpoint.save_bundle`), which holds the options that trained it.
 
@@ -104,17 +116,19 @@ class Restorer:
                    training_budget(weights))
 
     @classmethod
-    def from_pretrained(cls, name: str = 'mixed', device: str = 'auto', dtype: str = 'float32',
+    def from_pretrained(cls, name: str = 'mixed', device: str = 'auto', dtype: str = AUTO,
                         batch: int | None = None) -> Restorer:
         """With weights that come with the package (`gavn models list` names them).
 
+        `dtype` auto is `quick_dtype`: bfloat16 changes their PSNR by less than 0.01 dB (docs/performance.md).
         Raises ModelError for a name that is not known, or a file that is not what its SHA-256 says.
         """
+        dtype = quick_dtype(find_device(device)) if dtype == AUTO else dtype
         return cls.load(shipped.weights_of(name), device, dtype, batch)
 
     @classmethod
     def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,
-                     landmark_weights: PathLike | None = None, device: str = 'auto', dtype: str = 'float32',
+                     landmark_weights: PathLike | None = None, device: str = 'auto', dtype: str = AUTO,
                      batch: int | None = None) -> Restorer:
         """From an option file and checkpoints.
 
@@ -228,7 +242,7 @@ class Restorer:
             _log.warning(words)
 
     def _found(self, batch: Batch) -> list[Tensor]:
-        with self._computing(self.dtype):
+        with self._computing('float32'):
             return self.networks[GENERATOR].features(batch['lq'].to(self.device))
 
     def _computed(self, batch: Batch, dtype: str) -> Tensor:

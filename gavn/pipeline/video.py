@@ -53,8 +53,9 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
     settings, restorer = settings or Settings(), restorer or Automatic()
     source, target, started = Path(source), Path(target), time.monotonic()
     check_target(source, target, overwrite, settings.pictures)
-    report = Report(str(source), str(target), settings=settings.plain(), weights=dict(restorer.weights),
-                    versions=versions())
+    means = {'device': str(restorer.device), 'dtype': restorer.dtype}
+    report = Report(str(source), str(target), settings={**settings.plain(), **means},
+                    weights=dict(restorer.weights), versions=versions())
     film = Film.of(source, settings.fps, settings.audio)
     if settings.pictures:
         _check_names(film)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-seconds', type=float, default=600, metavar='S',
                         help='longest video (default 600)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
-    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
+    parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'])
     parser.add_argument('--batch', type=int, metavar='N',
                         help='windows at once (default: 16 on a GPU, else 1)')
     parser.set_defaults(run=run)

@@ -33,7 +33,7 @@ class Networks:
 
     weights: Path | None = None
     device: str = 'auto'
-    dtype: str = 'float32'
+    dtype: str = 'auto'
     batch: int | None = None
     _loaded: dict[str, Restorer | Automatic] = field(default_factory=dict, repr=False)
     _reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
