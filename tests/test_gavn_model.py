@@ -184,7 +184,8 @@ def test_the_log_holds_loss_gradient_and_offsets(place, batch):
     model = model_of(place)
     run(model, batch, (1,))
     log = model.get_current_log()
-    assert set(log) == {'l_pix', 'grad_norm', 'offset'} and all(isinstance(v, float) for v in log.values())
+    assert set(log) == {'l_pix', 'grad_norm', 'offset', 'peak_gib'}
+    assert all(isinstance(value, float) for value in log.values())
 
 
 def test_gradients_are_clipped(place, batch):

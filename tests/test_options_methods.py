@@ -111,7 +111,7 @@ def test_published_settings(method: str, count: int, frames: int, rates: tuple, 
     assert parameters(options['network_g']) == count
     assert options['datasets']['train']['num_frame'] == frames
     assert (schedule.lr(2000), schedule.lr(5000), schedule.lr(ITERATIONS)) == pytest.approx(rates, rel=0.02)
-    assert train['optim_g'] == {'type': 'Adam', 'betas': betas, 'weight_decay': 0}
+    assert train['optim_g'] == {'type': 'Adam', 'betas': betas, 'weight_decay': 0, 'fused': True}
     assert loss.items() <= train['pixel_opt'].items()
     frozen = [phase for phase in schedule.phases if phase.freeze]
     assert [phase.iters for phase in frozen] == ([first_mean] if first_mean else [])

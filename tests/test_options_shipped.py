@@ -68,7 +68,8 @@ def test_the_paper_s_settings(task):
     assert [(p['epochs'], p['lr']) for p in train['phases']] == [(20, 4e-4), (5, 4e-4), (15, 2e-4)]
     assert (data_set['batch_size_per_gpu'], data_set['num_frame'], data_set['crop_size']) == (8, 7, None)
     assert data_set['degradation'] == TASKS[task]
-    assert train['optim_g'] == {'type': 'Adam', 'betas': [0.9, 0.999], 'weight_decay': 0}
+    assert train['optim_g'] == {'type': 'Adam', 'betas': [0.9, 0.999], 'weight_decay': 0,
+                                'fused': True}
     assert train['pixel_opt']['type'] == 'CharbonnierLoss' and train['pixel_opt']['eps'] == 1e-6
     assert (parameters(options['network_g']), parameters(options['network_l'])) == (7_049_539, 2_009_640)
 

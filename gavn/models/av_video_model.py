@@ -1,4 +1,5 @@
 """Training and validation on video with sound, for any registered network."""
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.models.cost import gmacs
+from gavn.models.faster import compile_in_place, recompute, split_batch
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.training import check_windows, warn_of_untrained_flow
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
 from gavn.utils.option_file import OptionError, building
-from gavn.utils.option_sections import task_of
+from gavn.utils.option_sections import RestoringTrainOptions, task_of
+from gavn.utils.tensors import channels_last
 
 
 @MODEL_REGISTRY.register()
@@ -31,6 +34,8 @@ class AVVideoModel(ClipValidation, PhasedModel):
     Raises OptionError for options that do not fit together, CheckpointError for weights that cannot be used.
     """
 
+    TrainOptions = RestoringTrainOptions
+
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         self.inputs = tuple(opt.get('network_inputs') or ('lq',))
@@ -41,8 +46,24 @@ class AVVideoModel(ClipValidation, PhasedModel):
         self._log_size()
         if self.is_train:
             check_windows(self.net_g, self.layout, opt['datasets']['train'])
+            self._check_parts()
+            if opt['train'].get('channels_last'):
+                channels_last(self.net_g)
             self.prepare_training(self.net_g)
             self.start_averaging(self.net_g, file=opt['path'].get('pretrain_network_g'))
+            self._make_faster(self.net_g)
+
+    def _check_parts(self) -> None:
+        self.parts = self.opt['train'].get('accumulate', 1)
+        batch = self.opt['datasets']['train']['batch_size_per_gpu']
+        if self.parts < 1 or batch % self.parts:
+            raise OptionError(f'train.accumulate: {self.parts} does not divide batch_size_per_gpu: {batch}')
+
+    def _make_faster(self, network: nn.Module) -> None:
+        """As `train` asks; after the averaged copy was made."""
+        recompute(network, self.opt['train'].get('recompute') or ())
+        if (mode := self.opt['train'].get('compile', 'none')) != 'none':
+            compile_in_place(network, mode)
 
     def _new_network(self) -> nn.Module:
         with building('network_g'):
@@ -108,17 +129,20 @@ class AVVideoModel(ClipValidation, PhasedModel):
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch that was fed."""
-        self.step({'l_pix': self.criterion(self._restored(), self.batch['gt'])})
+        def losses(part: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {'l_pix': self.criterion(self._restored(part), part['gt'])}
 
-    def _restored(self) -> Tensor:
-        inputs = network_inputs(self.batch, self.inputs, self.net_l)
+        self.step(*(partial(losses, part) for part in split_batch(self.batch, self.parts)))
+
+    def _restored(self, batch: dict[str, Tensor]) -> Tensor:
+        inputs = network_inputs(batch, self.inputs, self.net_l)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-            restored = self.net_g(self.batch['lq'], **inputs, **self._switches()).float()
+            restored = self.net_g(batch['lq'], **inputs, **self._switches()).float()
         if self.layout.mode == 'centre':
             restored = restored.unsqueeze(1)
-        if restored.shape != self.batch['gt'].shape:
+        if restored.shape != batch['gt'].shape:
             raise OptionError(f'the network returned {tuple(restored.shape)}, the ground truth is '
-                              f'{tuple(self.batch["gt"].shape)}: set num_frame and gt_frames of the training '
+                              f'{tuple(batch["gt"].shape)}: set num_frame and gt_frames of the training '
                               'data to what the network takes')
         return restored
 

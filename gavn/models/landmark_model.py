@@ -158,7 +158,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
             points, angles = self.net_g(self.batch['face'], self.batch['audio'])
         l_points, l_pose = self.criterion(points.float(), angles.float(), self.batch['landmarks'],
                                           self.batch['angles'])
-        self.step({'l_points': l_points, 'l_pose': l_pose})
+        self.step(lambda: {'l_points': l_points, 'l_pose': l_pose})
 
     def _save_networks(self, label: int | str) -> None:
         network = self.get_bare_model(self.net_g)

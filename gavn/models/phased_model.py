@@ -1,5 +1,7 @@
 """Training in phases: what is trained, how fast, and what the log tells, for any network and loss."""
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -9,8 +11,10 @@ from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from gavn.models.budget import Budget
+from gavn.models.faster import peak_memory
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
 from gavn.utils.checkpoint import BUDGET, load_state, load_strict
@@ -104,17 +108,30 @@ class PhasedModel(BaseModel):
         """Names of parameters that the network has but does not use in a phase."""
         return set()
 
-    def step(self, losses: dict[str, Tensor]) -> None:
-        """One step down the sum of the losses; nothing here waits for the device."""
+    def step(self, *parts: Callable[[], dict[str, Tensor]]) -> None:
+        """One step down the sum of the losses, averaged over equal parts of the batch.
+
+        Each part is asked for its losses when the one before is done with, so that one at a time takes
+        memory. Nothing here waits for the device.
+        """
         self.optimizer_g.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
-        self.log_dict = {name: loss.detach() for name, loss in losses.items()}
+        self.log_dict = {}
+        for number, losses_of in enumerate(parts, 1):
+            with self._alone() if number < len(parts) else nullcontext():
+                losses = losses_of()
+                (sum(losses.values()) / len(parts)).backward()
+            for name, loss in losses.items():
+                self.log_dict[name] = self.log_dict.get(name, 0) + loss.detach() / len(parts)
         if clip := self.opt['train'].get('grad_clip'):
             trained = [p for p in self.net_g.parameters() if p.grad is not None]
             self.log_dict['grad_norm'] = nn.utils.clip_grad_norm_(trained, clip)
         self.optimizer_g.step()
         if self.ema_decay > 0:
             self.model_ema(self.ema_decay)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Processes keep their gradients to themselves for now."""
+        return self.net_g.no_sync() if isinstance(self.net_g, DistributedDataParallel) else nullcontext()
 
     def get_current_log(self) -> dict[str, float]:
         """Values of the last step, averaged over the processes. Raises TrainingDiverged (see `check_health`).
@@ -131,6 +148,7 @@ class PhasedModel(BaseModel):
             values /= self.opt['world_size']
         log = OrderedDict(zip(named, values.tolist(), strict=True))
         check_health(log, self.iteration, self.opt['train'].get('offset_limit'))
+        log['peak_gib'] = peak_memory(self.device)  # of this process
         return log
 
     def save(self, epoch: int, current_iter: int) -> None:

@@ -30,7 +30,7 @@ from gavn.utils.checkpoint import (
 from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
 from gavn.utils.option_file import read_options
-from gavn.utils.tensors import to_tensor
+from gavn.utils.tensors import channels_last, to_tensor
 from gavn.utils.windows import run
 
 PathLike = str | os.PathLike[str]
@@ -94,7 +94,7 @@ class Restorer:
         self.device = find_device(str(self.device))
         self.batch = self.batch or windows_at_once(self.device)
         for network in self.networks.values():
-            network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+            channels_last(network.to(self.device).eval().requires_grad_(False))
         try:
             self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
         except ValueError as error:

@@ -81,6 +81,21 @@ class PhasedTrainOptions:
 
 
 @dataclass(kw_only=True)
+class RestoringTrainOptions(PhasedTrainOptions):
+    """`train` of a restoring network, whose results the first three leave as they are but for rounding.
+
+    `accumulate`: a batch is computed in so many equal parts, one after the other. `channels_last`: the order
+    of numbers in memory. `recompute`: parts of the network that compute twice instead of keeping what the way
+    back needs. `compile`: a mode of `torch.compile`; eager traces without compiling.
+    """
+
+    accumulate: int = 1
+    channels_last: bool = False
+    recompute: list[str] | None = None
+    compile: Literal['none', 'default', 'reduce-overhead', 'max-autotune', 'eager'] = 'none'
+
+
+@dataclass(kw_only=True)
 class StockTrainOptions:
     """`train` of the models that come with BasicSR, each of which reads some of it."""
 
