@@ -51,3 +51,21 @@ def test_known_features_replace_the_extractor(monkeypatch):
         known = [level.unflatten(0, (2, 5)) for level in made.features(lq.flatten(0, 1))]
         monkeypatch.setattr(made.temporal.extractor, 'forward', None)
         assert torch.equal(made(lq, audio, features=known), expected)
+
+
+def test_longer_windows_are_another_function_of_the_same_weights():
+    """With `inject`: what a frame shows reaches outputs ten frames away, at five alignments per output."""
+    short, long = network(inject=True, radius=1), network(inject=True, radius=10)
+    long.load_state_dict(short.state_dict())
+    clip = [{'lq': torch.rand(3, SIZE, SIZE), 'audio': torch.randn(1, 13, 20)} for _ in range(21)]
+    changed = [{**clip[0], 'lq': 1 - clip[0]['lq']}, *clip[1:]]
+    aligned = []
+    long.temporal.aligns['all'].register_forward_hook(lambda _, given, __: aligned.append(len(given[0][0])))
+
+    def results(made: GAVN, frames: list) -> torch.Tensor:
+        with torch.inference_mode():
+            return torch.stack(list(run(lambda given: made(**given), frames, made.layout, 1, made.features)))
+
+    assert torch.equal(results(short, clip)[10], results(short, changed)[10])
+    assert not torch.equal(results(long, clip)[10], results(long, changed)[10])
+    assert sum(aligned) / 2 / len(clip) == pytest.approx(5, abs=0.1)
