@@ -58,7 +58,7 @@ def test_files_name_their_method(path: Path) -> None:
     kinds = {'wo_if': 'GAVN w/o IF', 'wo_af': 'GAVN w/o AF', 'zero_audio': 'GAVN zero audio (trained)',
              'shuffled_audio': 'GAVN shuffled audio (trained)', 'inject': 'GAVN inject',
              'silenced': 'GAVN zero audio (test only)', 'other_voice': 'GAVN shuffled audio (test only)',
-             'two_stage': 'GAVN in two stages'}
+             'two_stage': 'GAVN in two stages', 'inject_long': 'GAVN inject, 25 at once'}
     method = next(token for token in sorted(METHODS, key=len, reverse=True) if f'_{token}_' in name)
     expected = next((title for kind, title in kinds.items() if name.endswith(kind)), METHODS[method])
     assert options.get('method') == expected
