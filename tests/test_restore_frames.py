@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from media_files import left
 from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, pictures, sound_packets, write_video
 
 from gavn import cli
@@ -132,14 +133,30 @@ def test_sound_comes_from_elsewhere(weights, tmp_path, name):
     assert any('goes on for 0.4 s after the picture' in notice for notice in report['notices'])
 
 
-def test_plain_wav_goes_into_mp4(weights, tmp_path):
-    """Its header names no channels, which .mp4 wants to know."""
-    frames, samples = write_folder(tmp_path / 'frames', 3), np.arange(3200, dtype=np.int16)
-    with wave.open(str(tmp_path / 'voice.wav'), 'wb') as file:
-        file.setparams((1, 2, 16000, 0, 'NONE', ''))
+def plain_wav(path: Path, channels: int) -> tuple[Path, np.ndarray]:
+    """A file whose header names no channels, and its samples."""
+    samples = np.arange(3200, dtype=np.int16)
+    with wave.open(str(path), 'wb') as file:
+        file.setparams((channels, 2, 16000, 0, 'NONE', ''))
         file.writeframes(samples.tobytes())
-    assert run(weights, frames, '--audio', tmp_path / 'voice.wav', '--no-report') == 0
+    return path, samples
+
+
+def test_plain_wav_goes_into_mp4(weights, tmp_path):
+    """Which wants to know what its one channel is."""
+    frames = write_folder(tmp_path / 'frames', 3)
+    voice, samples = plain_wav(tmp_path / 'voice.wav', 1)
+    assert run(weights, frames, '--audio', voice, '--no-report') == 0
     assert np.array_equal(read_audio(tmp_path / 'frames_gavn.mp4'), samples)
+
+
+def test_channels_without_names_do_not_go_into_mp4(weights, tmp_path, capsys):
+    frames, (voice, _) = write_folder(tmp_path / 'frames', 3), plain_wav(tmp_path / 'voice.wav', 4)
+    assert run(weights, frames, '--audio', voice) == 4
+    assert 'cannot hold pcm_s16le sound' in capsys.readouterr().err
+    assert not list(tmp_path.glob('frames_gavn*'))
+    assert run(weights, frames, '--audio', voice, '--no-report', '--ext', 'mkv') == 0
+    assert left(tmp_path) == ['frames', 'frames_gavn.mkv', 'voice.wav']
 
 
 def test_the_given_sound_is_heard(tmp_path, monkeypatch):

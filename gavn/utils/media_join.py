@@ -251,6 +251,8 @@ class _Others:
                 copy = added_stream(
                     self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
                     f'{name} {stream.type}')
+            if stream.type == 'audio':
+                _name_layout(copy, self._output)
         except MediaError as error:
             if stream.type == 'audio':
                 raise MediaError(
@@ -260,8 +262,6 @@ class _Others:
             _log.warning('%s: %s is not copied: %s', self._source.name, what, error)
             return
         _copy_tags(stream, copy)
-        if stream.type == 'audio':
-            _name_layout(copy)
         self._copies[stream] = copy, convert
 
     def _attach(self, stream: Stream, what: str) -> None:
@@ -271,11 +271,18 @@ class _Others:
         self._output.add_attachment(stream.name or 'attachment', stream.mimetype or '', stream.data)
 
 
-def _name_layout(sound: Stream) -> None:
-    """Says which channels one or two are where a file does not, as plain .wav: .mp4 holds no PCM without."""
-    layout = sound.codec_context.layout
-    if layout.name == f'{layout.nb_channels} channels' and layout.nb_channels in _LAYOUTS:
-        sound.codec_context.layout = _LAYOUTS[layout.nb_channels]
+def _name_layout(sound: Stream, output: OutputContainer) -> None:
+    """Says which channels one or two are where a file does not, as plain .wav: .mp4 holds no PCM without.
+
+    Raises MediaError where there are more of them.
+    """
+    codec = sound.codec_context
+    if codec.layout.name != f'{codec.layout.nb_channels} channels':
+        return
+    if codec.layout.nb_channels in _LAYOUTS:
+        codec.layout = _LAYOUTS[codec.layout.nb_channels]
+    elif output.format.name == 'mp4' and codec.name.startswith('pcm'):
+        raise MediaError('its channels have no names')
 
 
 def _unchanged(packet: Packet) -> Packet:
