@@ -2,6 +2,8 @@
 import shutil
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 from restore_fakes import Recorder, fixed_face, make_restorer, same_bits, write_video
@@ -9,8 +11,9 @@ from restore_fakes import Recorder, fixed_face, make_restorer, same_bits, write_
 from gavn import cli
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
 from gavn.pipeline import automatic, restoration, video
-from gavn.pipeline.automatic import SAMPLES, Automatic, samples
+from gavn.pipeline.automatic import SAMPLES, Automatic, name_for, samples
 from gavn.pipeline.damage import KINDS, Damage
+from gavn.pipeline.film import Film
 from gavn.pipeline.restorer import Restorer
 from gavn.shipping.make import RESULTS
 from gavn.utils import shipped
@@ -53,7 +56,7 @@ def test_the_usual_weights_are_there():
 def test_auto_does_no_harm(gains):
     """Clean faces lose at most 0.2 dB; damaged ones gain, and no less than a tenth below `mixed`."""
     assert gains['clean', 'auto'] >= gains['clean', DEGRADED] - 0.2
-    for layer in LAYERS.values():
+    for layer in (*LAYERS.values(), 'blur_stored', 'sr_stored'):
         assert gains[layer, 'auto'] > gains[layer, DEGRADED]
         assert gains[layer, 'auto'] > gains[layer, 'mixed'] - 0.1
 
@@ -102,6 +105,7 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
 
     recorder = Recorder()
     monkeypatch.setattr(automatic, 'estimate', estimate)
+    monkeypatch.setattr(Film, 'lossless', True)
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(1,)))
     monkeypatch.setattr(restoration, 'PieceWriter', recorder)
     monkeypatch.setattr(restoration.Restoration, '_rehearse', lambda *_: None)
@@ -119,6 +123,31 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
         assert len(report.notices) == 1 and 'no damage' in report.notices[0]  # none about missing sound
     else:
         assert f'restored with the weights {weights}' in ' '.join(report.notices)
+
+
+@pytest.mark.parametrize(('kind', 'lossless', 'name'), [
+    ('deblur', True, 'deblur'), ('deblur', False, 'mixed'), ('sr', False, 'sr'),
+    ('compression', False, 'compression')])
+def test_what_a_codec_blurred_further_is_not_deblurred(kind, lossless, name):
+    assert name_for(_found(kind), lossless) == name
+
+
+@pytest.mark.parametrize(('codec', 'lossless'), [('libx264', False), ('ffv1', True), ('mpeg4', False)])
+def test_what_is_stored_without_loss(tmp_path, codec, lossless):
+    path = tmp_path / 'a.mkv'
+    with av.open(str(path), 'w') as output:
+        stream = output.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    assert Film.of(path).lossless is lossless
+
+
+@pytest.mark.parametrize(('ending', 'lossless'), [('png', True), ('jpg', False)])
+def test_which_pictures_are_stored_without_loss(tmp_path, ending, lossless):
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / f'{index}.{ending}'), np.zeros((48, 64, 3), np.uint8))
+    assert Film.of(tmp_path).lossless is lossless
 
 
 def test_samples_are_spread(tmp_path):

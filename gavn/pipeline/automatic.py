@@ -16,6 +16,7 @@ from gavn.utils.files import sha256
 from gavn.utils.media import Frame
 
 SAMPLES = 16  # frames that are looked at
+NEEDS_LOSSLESS = ('deblur',)
 
 
 @dataclass
@@ -44,9 +45,14 @@ class Automatic:
         return self._loaded[name]
 
 
-def name_for(damage: Damage) -> str:
-    """Which of the shipped weights suit a damage best: its own, or those for all kinds."""
-    return damage.kind if damage.kind in shipped.names() else 'mixed'
+def name_for(damage: Damage, lossless: bool) -> str:
+    """Which of the shipped weights suit a damage best: its own, or those for all kinds.
+
+    Those in NEEDS_LOSSLESS are for videos that are stored without loss: what a codec left they take for
+    detail, and lose against `mixed` at CRF 18 and worse.
+    """
+    own = damage.kind in shipped.names() and (lossless or damage.kind not in NEEDS_LOSSLESS)
+    return damage.kind if own else 'mixed'
 
 
 def look_at(frames: Iterable[Frame], faces: Faces) -> Damage:

@@ -30,6 +30,9 @@ from gavn.utils.media import (
 )
 
 PathLike = str | os.PathLike[str]
+LOSSLESS_CODECS = frozenset({
+    'ffv1', 'huffyuv', 'ffvhuff', 'utvideo', 'magicyuv', 'png', 'qtrle', 'rawvideo', 'v210'})
+LOSSY_PICTURES = ('.jpg', '.jpeg', '.webp')
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ class Film:
     def heard(self) -> Path | None:
         """The file whose sound is heard; None for pictures that were given none."""
         return self.sound or (None if self.pictures else self.path)
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the pictures are stored as they were, as far as codec and names tell."""
+        if self.pictures:
+            return not any(path.suffix.lower() in LOSSY_PICTURES for path in self.pictures)
+        return self.stored.codec in LOSSLESS_CODECS
 
     def join(self, target: Path, pieces: Sequence[Path], until: Fraction | None = None) -> None:
         """Makes a video of encoded pieces of this film, and of all that goes with it; see `media.join`."""

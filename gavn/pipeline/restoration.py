@@ -78,7 +78,7 @@ class Restoration:
             return self.restorer, faces
         frames = counted(self._read(), 'looking at faces', faces.count, self.progress)
         damage = look_at(frames, faces)
-        name, report = name_for(damage), self.report
+        name, report = name_for(damage, self.film.lossless), self.report
         restorer, report.damage = self.restorer.named(name), asdict(damage)
         if damage.kind != 'clean':
             report.weights = dict(restorer.weights)

@@ -13,11 +13,13 @@ from gavn.utils import shipped
 DAMAGE = {
     'car_crf45': 'H.264 at CRF 45', 'blur': 'Gaussian blur of 15 to 25 pixels',
     'sr': 'two- to eightfold reduction', 'mixed': 'a mixture', 'mixed_v1': 'another mixture',
-    'clean': 'none (H.264 at CRF 18)'}
+    'clean': 'none, stored at CRF 18', 'blur_stored': 'the blur, stored at CRF 18',
+    'sr_stored': 'the reduction, stored at CRF 18'}
 FAILURES = {
     'mixed': 'It was taught all kinds of damage, and gains less on one of them than the weights for that.',
     'compression': 'Videos that are blurred or small, beside compressed, it does not sharpen: take `mixed`.',
-    'deblur': 'Edges of a sharp or compressed picture get halos. Motion blur it never saw.',
+    'deblur': 'A blurred video that went through a codec gets ripples and halos: take `mixed`, as `auto` '
+              'does. Motion blur it never saw.',
     'sr': 'Compression artifacts it takes for detail and strengthens: take `mixed`.'}
 
 def write_card(name: str) -> Path:

@@ -21,7 +21,8 @@ from gavn.utils.files import atomic_path, sha256
 from gavn.utils.option_file import read_options
 
 LAYERS = ('car_crf45', 'blur', 'sr', 'mixed', 'mixed_v1')
-CLEAN_LAYER, _CLEAN_CRF = 'clean', 18  # the true frames as a good encoder leaves them
+STORED, _STORED_CRF = {'clean': 'gt', 'blur_stored': 'blur', 'sr_stored': 'sr'}, 18
+"""Layers as a good encoder leaves them, by the name that they then have."""
 FIGURES = ('psnr', 'ssim', 'psnr_mouth')
 AUTO = 'auto'
 RESULTS = 'validation.csv'
@@ -53,7 +54,7 @@ def measure(root: str | Path, frames: int, device: str = 'auto') -> Path:
     """Measures all weights that come with gavn, and their choice by `auto`, on clips for validation.
 
     Args:
-        root: a prepared data set with the layers `LAYERS`; clean frames are measured too.
+        root: a prepared data set with the layers `LAYERS`; those of `STORED` are made of it.
         frames: of each clip, from its first.
         device: see `find_device`.
 
@@ -62,10 +63,10 @@ def measure(root: str | Path, frames: int, device: str = 'auto') -> Path:
     restorers: dict[str, Restorer | None] = {
         name: Restorer.from_pretrained(name, device) for name in shipped.names()}
     rows = {}
-    for layer in (*LAYERS, CLEAN_LAYER):
+    for layer in (*LAYERS, *STORED):
         for clip in _clips(root, layer, frames):
             scores = {name: _scores(clip, restorer) for name, restorer in restorers.items()}
-            chosen = _chosen(clip)
+            chosen = _chosen(clip, lossless=layer not in STORED)
             scores[AUTO] = scores[chosen] if chosen else _scores(clip, None)
             for method, found in scores.items():
                 for row in found.rows(RunInfo(Path(root).name, layer, method), clip.key):
@@ -75,20 +76,19 @@ def measure(root: str | Path, frames: int, device: str = 'auto') -> Path:
 
 
 def _clips(root: str | Path, layer: str, frames: int) -> Iterator[Clip]:
-    name = 'gt' if layer == CLEAN_LAYER else layer
-    data = AVVideoDataset({'root': str(root), 'degradation': name, 'max_frames': frames})
+    data = AVVideoDataset({'root': str(root), 'degradation': STORED.get(layer, layer), 'max_frames': frames})
     for index in range(len(data)):
         clip = data.clip(index)
-        if layer == CLEAN_LAYER:
-            images = compress_crf([clip.gt(i) for i in range(clip.n_frames)], _CLEAN_CRF)
+        if layer in STORED:
+            images = compress_crf([clip.lq(i) for i in range(clip.n_frames)], _STORED_CRF)
             clip = replace(clip, lq=images.__getitem__)
         yield clip
 
 
-def _chosen(clip: Clip) -> str | None:
+def _chosen(clip: Clip, lossless: bool) -> str | None:
     """The weights that `auto` takes; None leaves the clip as it is."""
     damage = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _LOOKS)))
-    return None if damage.kind == 'clean' else name_for(damage)
+    return None if damage.kind == 'clean' else name_for(damage, lossless)
 
 
 def _scores(clip: Clip, restorer: Restorer | None) -> ClipScores:
