@@ -1,0 +1,232 @@
+"""Triton kernels of modulated deformable convolution; `deform_triton` plans and launches them.
+
+All read pictures channels-last. A program takes a block of pixels of the result and walks through steps: one
+tap of the kernel and a block of channels each. The channels stand as (units, channels of a unit): a unit is what
+lies in one group of the convolution and shares offsets. Sampled values go straight into the matrix product of
+their tap, so that no buffer of columns is written. Coordinates, weights between pixels and sums are float32.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _places(block, out_height, out_width, plan: tl.constexpr):
+    """Pixels of a block of the result: their numbers, pictures, rows and columns, each (pixels,)."""
+    pixel = block * plan.block_pixels + tl.arange(0, plan.block_pixels)
+    in_picture = pixel % (out_height * out_width)
+    picture = (pixel // (out_height * out_width)).to(tl.int64)
+    return pixel.to(tl.int64), picture, in_picture // out_width, in_picture % out_width
+
+
+@triton.jit
+def _channels(step, group, plan: tl.constexpr):
+    """What a step looks at.
+
+    Returns the tap, the channels' numbers in their group (units, channels), which of them exist, which units
+    exist, and the units' deformable groups (units,).
+    """
+    chunk = step % plan.chunks
+    unit = (chunk // plan.parts) * plan.block_units + tl.arange(0, plan.block_units)
+    part = (chunk % plan.parts) * plan.block_channels + tl.arange(0, plan.block_channels)
+    known = unit < plan.units
+    channel = unit[:, None] * plan.unit + part[None, :]
+    shared = (group * plan.group_in + unit * plan.unit) // plan.shared
+    return step // plan.chunks, channel, known[:, None] & (part < plan.unit)[None, :], known, shared
+
+
+@triton.jit
+def _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c, offset_h, offset_w,
+            mask_n, mask_c, mask_h, mask_w, plan: tl.constexpr):
+    """Where a tap lies: y and x in pixels, and its mask, each (pixels, units)."""
+    at = (picture * offset_n + row * offset_h + column * offset_w)[:, None]
+    point = (shared * plan.taps + tap)[None, :]
+    dy = tl.load(offset_ptr + at + 2 * point * offset_c, mask=valid, other=0).to(tl.float32)
+    dx = tl.load(offset_ptr + at + (2 * point + 1) * offset_c, mask=valid, other=0).to(tl.float32)
+    at = (picture * mask_n + row * mask_h + column * mask_w)[:, None]
+    mask = tl.load(mask_ptr + at + point * mask_c, mask=valid, other=0).to(tl.float32)
+    if plan.sigmoid:
+        mask = tl.sigmoid(mask)
+    y = row * plan.stride_y - plan.padding_y + (tap // plan.kernel_width) * plan.dilation_y
+    x = column * plan.stride_x - plan.padding_x + (tap % plan.kernel_width) * plan.dilation_x
+    return y[:, None].to(tl.float32) + dy, x[:, None].to(tl.float32) + dx, mask
+
+
+@triton.jit
+def _cell(position, side):
+    """Pixel before a position, and the share of the one after it; far outside is far outside, NaN stays NaN."""
+    before = tl.floor(position)
+    return tl.clamp(before, -2.0, side.to(tl.float32)).to(tl.int32), position - before
+
+
+@triton.jit
+def _corner(picture, y, x, height, width, valid, plan: tl.constexpr):
+    """Where pixels (y, x) of pictures begin in memory, and which are inside; each (pixels, units)."""
+    inside = valid & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    return (picture[:, None] * height * width + y * width + x) * plan.channels, inside
+
+
+@triton.jit
+def _gather(x_ptr, at, inside, channel, exists):
+    """Values (pixels, units, channels) in float32; zero outside."""
+    pointers = x_ptr + at[:, :, None] + channel[None, :, :]
+    return tl.load(pointers, mask=inside[:, :, None] & exists[None, :, :], other=0).to(tl.float32)
+
+
+@triton.jit
+def _sample(x_ptr, picture, y, x, height, width, scale, valid, channel, exists, plan: tl.constexpr):
+    """Values between pixels, times scale -> (pixels, units, channels)."""
+    top, below = _cell(y, height)
+    left, right = _cell(x, width)
+    at, inside = _corner(picture, top, left, height, width, valid, plan)
+    value = _gather(x_ptr, at, inside, channel, exists) * (scale * (1 - below) * (1 - right))[:, :, None]
+    at, inside = _corner(picture, top, left + 1, height, width, valid, plan)
+    value += _gather(x_ptr, at, inside, channel, exists) * (scale * (1 - below) * right)[:, :, None]
+    at, inside = _corner(picture, top + 1, left, height, width, valid, plan)
+    value += _gather(x_ptr, at, inside, channel, exists) * (scale * below * (1 - right))[:, :, None]
+    at, inside = _corner(picture, top + 1, left + 1, height, width, valid, plan)
+    value += _gather(x_ptr, at, inside, channel, exists) * (scale * below * right)[:, :, None]
+    return value
+
+
+@triton.jit
+def _weights_at(weight_ptr, tap, channel, exists, group, out, plan: tl.constexpr):
+    """Pointers into weights (taps, channels of a group, out) and which exist, each (block of channels, out)."""
+    block: tl.constexpr = plan.block_units * plan.block_channels
+    row = tap * plan.group_in + tl.reshape(channel, (block,))
+    there = tl.reshape(exists, (block,))[:, None] & (out < plan.group_out)[None, :]
+    return weight_ptr + row[:, None] * plan.out_channels + (group * plan.group_out + out)[None, :], there
+
+
+@triton.jit
+def _add_product(total, a, b, plan: tl.constexpr):
+    if plan.widen:
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    return tl.dot(a, b, total, input_precision=plan.precision)
+
+
+@triton.jit
+def forward_kernel(
+        x_ptr, offset_ptr, mask_ptr, weight_ptr, bias_ptr, out_ptr, height, width, out_height, out_width, pixels,
+        offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, slope, plan: tl.constexpr):
+    """Result of a block of pixels and a block of one group's outputs. Grid: blocks of pixels, of outputs."""
+    block: tl.constexpr = plan.block_units * plan.block_channels
+    pixel, picture, row, column = _places(tl.program_id(0), out_height, out_width, plan)
+    group = tl.program_id(1) // plan.out_blocks
+    out = (tl.program_id(1) % plan.out_blocks) * plan.block_out + tl.arange(0, plan.block_out)
+    total = tl.full((plan.block_pixels, plan.block_out), 0.0, tl.float32)
+    for step in range(plan.taps * plan.chunks):
+        tap, channel, exists, known, shared = _channels(step, group, plan)
+        valid = (pixel < pixels)[:, None] & known[None, :]
+        y, x, mask = _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c,
+                             offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan)
+        value = _sample(x_ptr, picture, y, x, height, width, mask, valid, channel + group * plan.group_in, exists,
+                        plan)
+        value = tl.reshape(value, (plan.block_pixels, block)).to(x_ptr.dtype.element_ty)
+        pointers, there = _weights_at(weight_ptr, tap, channel, exists, group, out, plan)
+        weights = tl.load(pointers, mask=there, other=0)
+        total = _add_product(total, value, weights, plan)
+    written = out < plan.group_out
+    if plan.bias:
+        total += tl.load(bias_ptr + group * plan.group_out + out, mask=written, other=0).to(tl.float32)[None, :]
+    if plan.leaky:
+        total = tl.where(total > 0, total, total * slope)
+    pointers = out_ptr + pixel[:, None] * plan.out_channels + (group * plan.group_out + out)[None, :]
+    tl.store(pointers, total.to(out_ptr.dtype.element_ty), mask=(pixel < pixels)[:, None] & written[None, :])
+
+
+@triton.jit
+def _column_gradient(grad_ptr, weight_ptr, pixel, pixels, tap, channel, exists, group, plan: tl.constexpr):
+    """Gradient of sampled values, from that of the result -> (pixels, units, channels)."""
+    block: tl.constexpr = plan.block_units * plan.block_channels
+    total = tl.full((plan.block_pixels, block), 0.0, tl.float32)
+    for part in range(plan.out_blocks):
+        out = part * plan.block_out + tl.arange(0, plan.block_out)
+        pointers = grad_ptr + pixel[:, None] * plan.out_channels + (group * plan.group_out + out)[None, :]
+        grad = tl.load(pointers, mask=(pixel < pixels)[:, None] & (out < plan.group_out)[None, :], other=0)
+        pointers, there = _weights_at(weight_ptr, tap, channel, exists, group, out, plan)
+        weights = tl.load(pointers, mask=there, other=0)
+        total = _add_product(total, grad, tl.trans(weights), plan)
+    return tl.reshape(total, (plan.block_pixels, plan.block_units, plan.block_channels))
+
+
+@triton.jit
+def _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, scale, grad):
+    """Adds grad times scale to one corner's gradient; returns grad times that corner, summed over channels."""
+    where = at[:, :, None] + channel[None, :, :]
+    there = inside[:, :, None] & exists[None, :, :]
+    tl.atomic_add(grad_x_ptr + where, grad * scale[:, :, None], mask=there, sem='relaxed')
+    return tl.sum(grad * tl.load(x_ptr + where, mask=there, other=0).to(tl.float32), axis=2)
+
+
+@triton.jit
+def _put(ptr, value, valid, plan: tl.constexpr):
+    """Stores a gradient that one step has whole, adds one that several steps share."""
+    if plan.unique:
+        tl.store(ptr, value.to(ptr.dtype.element_ty), mask=valid)
+    else:
+        tl.atomic_add(ptr, value, mask=valid, sem='relaxed')
+
+
+@triton.jit
+def backward_data_kernel(
+        grad_ptr, x_ptr, offset_ptr, mask_ptr, weight_ptr, grad_x_ptr, grad_offset_ptr, grad_mask_ptr,
+        height, width, out_height, out_width, pixels, offset_n, offset_c, offset_h, offset_w,
+        mask_n, mask_c, mask_h, mask_w, plan: tl.constexpr):
+    """Gradients of input, offsets and masks (all channels-last). Grid: blocks of pixels, groups."""
+    pixel, picture, row, column = _places(tl.program_id(0), out_height, out_width, plan)
+    group = tl.program_id(1)
+    for step in range(plan.taps * plan.chunks):
+        tap, channel, exists, known, shared = _channels(step, group, plan)
+        valid = (pixel < pixels)[:, None] & known[None, :]
+        grad = _column_gradient(grad_ptr, weight_ptr, pixel, pixels, tap, channel, exists, group, plan)
+        y, x, mask = _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c,
+                             offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan)
+        top, below = _cell(y, height)
+        left, right = _cell(x, width)
+        channel += group * plan.group_in
+        at, inside = _corner(picture, top, left, height, width, valid, plan)
+        nw = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * (1 - below) * (1 - right), grad)
+        at, inside = _corner(picture, top, left + 1, height, width, valid, plan)
+        ne = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * (1 - below) * right, grad)
+        at, inside = _corner(picture, top + 1, left, height, width, valid, plan)
+        sw = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * below * (1 - right), grad)
+        at, inside = _corner(picture, top + 1, left + 1, height, width, valid, plan)
+        se = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * below * right, grad)
+        to_mask = (1 - below) * ((1 - right) * nw + right * ne) + below * ((1 - right) * sw + right * se)
+        if plan.sigmoid:
+            to_mask *= mask * (1 - mask)
+        to = pixel[:, None] * (plan.deform_groups * plan.taps) + (shared * plan.taps + tap)[None, :]
+        _put(grad_mask_ptr + to, to_mask, valid, plan)
+        _put(grad_offset_ptr + 2 * to, mask * ((1 - right) * (sw - nw) + right * (se - ne)), valid, plan)
+        _put(grad_offset_ptr + 2 * to + 1, mask * ((1 - below) * (ne - nw) + below * (se - sw)), valid, plan)
+
+
+@triton.jit
+def backward_weight_kernel(
+        grad_ptr, x_ptr, offset_ptr, mask_ptr, grad_weight_ptr, height, width, out_height, out_width, pixels,
+        offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan: tl.constexpr):
+    """Gradient of the weights (taps, channels of a group, out) in float32.
+
+    A program sums over every so many blocks of pixels. Grid: shares of the pixels, steps, blocks of outputs.
+    """
+    block: tl.constexpr = plan.block_units * plan.block_channels
+    group = tl.program_id(2) // plan.out_blocks
+    out = (tl.program_id(2) % plan.out_blocks) * plan.block_out + tl.arange(0, plan.block_out)
+    tap, channel, exists, known, shared = _channels(tl.program_id(1), group, plan)
+    total = tl.full((block, plan.block_out), 0.0, tl.float32)
+    share = tl.program_id(0)
+    while share * plan.block_pixels < pixels:
+        pixel, picture, row, column = _places(share, out_height, out_width, plan)
+        valid = (pixel < pixels)[:, None] & known[None, :]
+        y, x, mask = _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c,
+                             offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan)
+        value = _sample(x_ptr, picture, y, x, height, width, mask, valid, channel + group * plan.group_in, exists,
+                        plan)
+        value = tl.reshape(value, (plan.block_pixels, block)).to(x_ptr.dtype.element_ty)
+        pointers = grad_ptr + pixel[:, None] * plan.out_channels + (group * plan.group_out + out)[None, :]
+        grad = tl.load(pointers, mask=(pixel < pixels)[:, None] & (out < plan.group_out)[None, :], other=0)
+        total = _add_product(total, tl.trans(value), grad, plan)
+        share += tl.num_programs(0)
+    pointers, there = _weights_at(grad_weight_ptr, tap, channel, exists, group, out, plan)
+    tl.atomic_add(pointers, total, mask=there, sem='relaxed')
