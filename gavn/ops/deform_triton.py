@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -24,7 +25,10 @@ PROGRAMS_PER_PROCESSOR = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """What kernels are compiled for: the layer, without its pictures' sizes."""
+    """What kernels are compiled for: the layer, without its pictures' sizes.
+
+    Triton finds compiled kernels by the text of this object: whatever they depend on is one of its fields.
+    """
 
     stride_y: int
     stride_x: int
@@ -36,80 +40,54 @@ class Plan:
     taps: int
     channels: int
     out_channels: int
+    deform_groups: int
     group_in: int  # channels in one group
     group_out: int  # outputs of one group
-    deform_groups: int
     shared: int  # channels that share offsets
-    bias: bool
+    unit: int  # channels that lie in one group and share offsets
+    units: int  # units in a group
+    parts: int  # blocks that the channels of a unit take
+    chunks: int  # blocks that the channels of a group take
+    out_blocks: int  # blocks that the outputs of a group take
+    block_pixels: int  # what a program looks at together; powers of two, like the next three
+    block_units: int
+    block_channels: int
+    block_out: int
+    unique: bool  # the channels of a deformable group are looked at in one step, by one program
     sigmoid: bool  # masks come raw
+    bias: bool
     leaky: bool
     precision: str  # of products of float32: ieee or tf32
-    widen: bool  # products of bfloat16 in float32, for the interpreter, which has none; the numbers are the same
+    widen: bool  # products of bfloat16 in float32: for the interpreter, which has none; same numbers
 
-    @property
-    def unit(self) -> int:
-        """Channels that lie in one group and share offsets."""
-        return math.gcd(self.group_in, self.shared)
 
-    @property
-    def units(self) -> int:
-        """Units in a group."""
-        return self.group_in // self.unit
-
-    @property
-    def block_channels(self) -> int:
-        """Channels of a unit that are looked at together, a power of two."""
-        return min(_power(self.unit), BLOCK_CHANNELS)
-
-    @property
-    def block_units(self) -> int:
-        """Units that are looked at together, a power of two; a matrix product wants 16 channels or more."""
-        room = BLOCK_CHANNELS // self.block_channels
-        return max(min(_power(self.units), room), 16 // self.block_channels, 1)
-
-    @property
-    def parts(self) -> int:
-        """Blocks that a unit takes."""
-        return -(-self.unit // self.block_channels)
-
-    @property
-    def chunks(self) -> int:
-        """Blocks that a group's channels take."""
-        return -(-self.units // self.block_units) * self.parts
-
-    @property
-    def block_out(self) -> int:
-        """Outputs that are computed together, a power of two."""
-        return min(max(_power(self.group_out), 16), BLOCK_OUT)
-
-    @property
-    def out_blocks(self) -> int:
-        """Blocks that a group's outputs take."""
-        return -(-self.group_out // self.block_out)
-
-    @property
-    def block_pixels(self) -> int:
-        """Pixels that are computed together."""
-        return BLOCK_PIXELS
-
-    @property
-    def unique(self) -> bool:
-        """Whether the channels of a deformable group are looked at in one step, by one program."""
-        return self.shared == self.unit and self.parts == 1
+def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, deform_groups: int, sigmoid: bool,
+              bias: bool = False, leaky: bool = False, block_pixels: int = BLOCK_PIXELS) -> Plan:
+    """The plan of a layer; the first arguments as those of `deform_conv2d`."""
+    (out, group_in, kernel_height, kernel_width), channels = weight.shape, x.shape[1]
+    group_out, shared = out // groups, channels // deform_groups
+    unit = math.gcd(group_in, shared)
+    units = group_in // unit
+    block_channels = min(_power(unit), BLOCK_CHANNELS)
+    # a matrix product wants 16 channels or more
+    block_units = max(min(_power(units), BLOCK_CHANNELS // block_channels), 16 // block_channels)
+    block_out = min(max(_power(group_out), 16), BLOCK_OUT)
+    parts = _blocks(unit, block_channels)
+    return Plan(
+        *steps, kernel_width, kernel_height * kernel_width, channels, out, deform_groups, group_in, group_out,
+        shared, unit, units, parts, _blocks(units, block_units) * parts, _blocks(group_out, block_out),
+        block_pixels, block_units, block_channels, block_out, shared == unit and parts == 1, sigmoid, bias,
+        leaky, 'tf32' if x.is_cuda and torch.get_float32_matmul_precision() != 'highest' else 'ieee',
+        x.dtype == torch.bfloat16 and not x.is_cuda)  # fmt: skip
 
 
 def _power(value: int) -> int:
+    """The next power of two."""
     return 1 << (value - 1).bit_length()
 
 
-def make_plan(x: Tensor, offset: Tensor, weight: Tensor, bias: bool, steps: Sequence[int], groups: int,
-              deform_groups: int, sigmoid: bool, leaky: bool) -> Plan:
-    """The plan of a layer; arguments as those of `deform_conv2d`."""
-    out, group_in, kernel_height, kernel_width = weight.shape
-    tf32 = x.is_cuda and torch.get_float32_matmul_precision() != 'highest'
-    return Plan(*steps, kernel_width, kernel_height * kernel_width, x.shape[1], out, group_in, out // groups,
-                deform_groups, x.shape[1] // deform_groups, bias, sigmoid, leaky, 'tf32' if tf32 else 'ieee',
-                x.dtype == torch.bfloat16 and not x.is_cuda)
+def _blocks(whole: int, block: int) -> int:
+    return -(-whole // block)
 
 
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -142,17 +120,16 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     Returns:
         (n, out, oh, ow), channels-last, of the type of x.
     """
-    from gavn.ops.triton_kernels import forward_kernel
+    forward_kernel = _kernels().forward_kernel
     result = _empty_result(x, offset, weight)
     if result.numel():
-        plan = make_plan(x, offset, weight, bias is not None, steps, groups, deform_groups, sigmoid,
+        plan = make_plan(x, weight, steps, groups, deform_groups, sigmoid, bias is not None,
                          slope is not None)
         packed = _packed(weight, x.dtype)
-        grid = (-(-_pixels(offset) // plan.block_pixels), groups * plan.out_blocks)
+        grid = (_blocks(_pixels(offset), plan.block_pixels), groups * plan.out_blocks)
         forward_kernel[grid](
             _channels_last(x), offset, mask, packed, packed if bias is None else bias.contiguous(), result,
-            *x.shape[2:], *offset.shape[2:], _pixels(offset), *offset.stride(), *mask.stride(), slope or 0.0, plan,
-            num_warps=WARPS)
+            *_sizes(x, offset, mask), slope or 0.0, plan, num_warps=WARPS)
     return result
 
 
@@ -168,18 +145,19 @@ def backward_data(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight:
 
     The order of additions to the input's gradient differs from call to call.
     """
-    from gavn.ops.triton_kernels import backward_data_kernel
-    plan = make_plan(x, offset, weight, False, steps, groups, deform_groups, sigmoid, False)
+    backward_data_kernel = _kernels().backward_data_kernel
+    # float32 wants twice the registers
+    block_pixels = BLOCK_PIXELS // 2 if x.dtype == torch.float32 else BLOCK_PIXELS
+    plan = make_plan(x, weight, steps, groups, deform_groups, sigmoid, block_pixels=block_pixels)
     # what several programs add to starts at zero, in float32
     grad_x = _zeros(x, torch.float32)
     to_offset, to_mask = (torch.empty_like(t, memory_format=torch.channels_last) if plan.unique
                           else _zeros(t, torch.float32) for t in (offset, mask))
     if grad.numel():
-        grid = (-(-_pixels(offset) // plan.block_pixels), groups)
+        grid = (_blocks(_pixels(offset), plan.block_pixels), groups)
         backward_data_kernel[grid](
-            _channels_last(grad.to(x.dtype)), _channels_last(x), offset, mask, _packed(weight, x.dtype), grad_x,
-            to_offset, to_mask, *x.shape[2:], *offset.shape[2:], _pixels(offset), *offset.stride(),
-            *mask.stride(), plan, num_warps=WARPS)
+            _channels_last(grad.to(x.dtype)), _channels_last(x), offset, mask, _packed(weight, x.dtype),
+            grad_x, to_offset, to_mask, *_sizes(x, offset, mask), plan, num_warps=WARPS)
     return grad_x.to(x.dtype), to_offset.to(offset.dtype), to_mask.to(mask.dtype)
 
 
@@ -192,16 +170,16 @@ def _(grad, x, offset, mask, weight, steps, groups, deform_groups, sigmoid):
 def backward_weight(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor,
                     steps: Sequence[int], groups: int, deform_groups: int, sigmoid: bool) -> Tensor:
     """Gradient of the weights from that of the result before its LeakyReLU."""
-    from gavn.ops.triton_kernels import backward_weight_kernel
-    plan = make_plan(x, offset, weight, False, steps, groups, deform_groups, sigmoid, False)
+    backward_weight_kernel = _kernels().backward_weight_kernel
+    plan = make_plan(x, weight, steps, groups, deform_groups, sigmoid)
     packed = torch.zeros((plan.taps, plan.group_in, plan.out_channels), dtype=torch.float32, device=x.device)
     if grad.numel():
         steps_, outs = plan.taps * plan.chunks, groups * plan.out_blocks
-        wanted = -(-PROGRAMS_PER_PROCESSOR * _processors(x.device) // (steps_ * outs))
-        grid = (min(wanted, -(-_pixels(offset) // plan.block_pixels)), steps_, outs)
+        wanted = _blocks(PROGRAMS_PER_PROCESSOR * _processors(x.device), steps_ * outs)
+        grid = (min(wanted, _blocks(_pixels(offset), plan.block_pixels)), steps_, outs)
         backward_weight_kernel[grid](
-            _channels_last(grad.to(x.dtype)), _channels_last(x), offset, mask, packed, *x.shape[2:],
-            *offset.shape[2:], _pixels(offset), *offset.stride(), *mask.stride(), plan, num_warps=WARPS)
+            _channels_last(grad.to(x.dtype)), _channels_last(x), offset, mask, packed,
+            *_sizes(x, offset, mask), plan, num_warps=WARPS)
     unpacked = packed.view(*weight.shape[2:], plan.group_in, plan.out_channels).permute(3, 2, 0, 1)
     return torch.empty_like(weight, memory_format=torch.contiguous_format).copy_(unpacked)
 
@@ -231,6 +209,17 @@ def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[T
 deform_conv2d.register_autograd(_backward, setup_context=_remember)
 
 
+def _kernels() -> ModuleType:
+    try:
+        from gavn.ops import triton_kernels
+    except ImportError as error:
+        raise ImportError(
+            "deformable convolution backend 'triton' was chosen, but Triton cannot be imported: "
+            "pip install -c constraints.txt triton, or choose 'torchvision' or 'reference' (same results)"
+        ) from error
+    return triton_kernels
+
+
 def _empty_result(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     shape = (x.shape[0], weight.shape[0], *offset.shape[2:])
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
@@ -253,6 +242,11 @@ def _packed(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _pixels(offset: Tensor) -> int:
     return offset.shape[0] * offset.shape[2] * offset.shape[3]
+
+
+def _sizes(x: Tensor, offset: Tensor, mask: Tensor) -> tuple[int, ...]:
+    """What every kernel is told of its pictures: sides of x and the result, its pixels, then strides."""
+    return (*x.shape[2:], *offset.shape[2:], _pixels(offset), *offset.stride(), *mask.stride())
 
 
 def _processors(device: torch.device) -> int:

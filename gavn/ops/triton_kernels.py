@@ -1,9 +1,9 @@
 """Triton kernels of modulated deformable convolution; `deform_triton` plans and launches them.
 
 All read pictures channels-last. A program takes a block of pixels of the result and walks through steps: one
-tap of the kernel and a block of channels each. The channels stand as (units, channels of a unit): a unit is what
-lies in one group of the convolution and shares offsets. Sampled values go straight into the matrix product of
-their tap, so that no buffer of columns is written. Coordinates, weights between pixels and sums are float32.
+tap of the kernel and a block of channels each. The channels stand as (units, channels of a unit): a unit is
+what lies in one group of the convolution and shares offsets. Sampled values go straight into the matrix
+product of their tap, so that no buffer of columns is written. Coordinates and sums are float32.
 """
 
 import triton
@@ -12,11 +12,11 @@ import triton.language as tl
 
 @triton.jit
 def _places(block, out_height, out_width, plan: tl.constexpr):
-    """Pixels of a block of the result: their numbers, pictures, rows and columns, each (pixels,)."""
+    """Pixels of a block of the result: numbers, and pictures, rows and columns; each (pixels,)."""
     pixel = block * plan.block_pixels + tl.arange(0, plan.block_pixels)
     in_picture = pixel % (out_height * out_width)
     picture = (pixel // (out_height * out_width)).to(tl.int64)
-    return pixel.to(tl.int64), picture, in_picture // out_width, in_picture % out_width
+    return pixel.to(tl.int64), (picture, in_picture // out_width, in_picture % out_width)
 
 
 @triton.jit
@@ -36,9 +36,10 @@ def _channels(step, group, plan: tl.constexpr):
 
 
 @triton.jit
-def _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c, offset_h, offset_w,
-            mask_n, mask_c, mask_h, mask_w, plan: tl.constexpr):
+def _points(offset_ptr, mask_ptr, strides, place, valid, tap, shared, plan: tl.constexpr):
     """Where a tap lies: y and x in pixels, and its mask, each (pixels, units)."""
+    offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w = strides
+    picture, row, column = place
     at = (picture * offset_n + row * offset_h + column * offset_w)[:, None]
     point = (shared * plan.taps + tap)[None, :]
     dy = tl.load(offset_ptr + at + 2 * point * offset_c, mask=valid, other=0).to(tl.float32)
@@ -54,14 +55,16 @@ def _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offs
 
 @triton.jit
 def _cell(position, side):
-    """Pixel before a position, and the share of the one after it; far outside is far outside, NaN stays NaN."""
+    """Pixel before a position, and the share of the one after it: NaN where the position is."""
     before = tl.floor(position)
-    return tl.clamp(before, -2.0, side.to(tl.float32)).to(tl.int32), position - before
+    # beyond a pixel outside nothing changes, and any number fits an integer
+    return tl.minimum(tl.maximum(before, -2.0), side).to(tl.int32), position - before
 
 
 @triton.jit
-def _corner(picture, y, x, height, width, valid, plan: tl.constexpr):
+def _corner(picture, y, x, size, valid, plan: tl.constexpr):
     """Where pixels (y, x) of pictures begin in memory, and which are inside; each (pixels, units)."""
+    height, width = size
     inside = valid & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     return (picture[:, None] * height * width + y * width + x) * plan.channels, inside
 
@@ -74,24 +77,25 @@ def _gather(x_ptr, at, inside, channel, exists):
 
 
 @triton.jit
-def _sample(x_ptr, picture, y, x, height, width, scale, valid, channel, exists, plan: tl.constexpr):
-    """Values between pixels, times scale -> (pixels, units, channels)."""
-    top, below = _cell(y, height)
-    left, right = _cell(x, width)
-    at, inside = _corner(picture, top, left, height, width, valid, plan)
+def _sample(x_ptr, picture, y, x, size, scale, valid, channel, exists, plan: tl.constexpr):
+    """Values between pixels, times scale, in the type of x -> (pixels, units * channels)."""
+    top, below = _cell(y, size[0])
+    left, right = _cell(x, size[1])
+    at, inside = _corner(picture, top, left, size, valid, plan)
     value = _gather(x_ptr, at, inside, channel, exists) * (scale * (1 - below) * (1 - right))[:, :, None]
-    at, inside = _corner(picture, top, left + 1, height, width, valid, plan)
+    at, inside = _corner(picture, top, left + 1, size, valid, plan)
     value += _gather(x_ptr, at, inside, channel, exists) * (scale * (1 - below) * right)[:, :, None]
-    at, inside = _corner(picture, top + 1, left, height, width, valid, plan)
+    at, inside = _corner(picture, top + 1, left, size, valid, plan)
     value += _gather(x_ptr, at, inside, channel, exists) * (scale * below * (1 - right))[:, :, None]
-    at, inside = _corner(picture, top + 1, left + 1, height, width, valid, plan)
+    at, inside = _corner(picture, top + 1, left + 1, size, valid, plan)
     value += _gather(x_ptr, at, inside, channel, exists) * (scale * below * right)[:, :, None]
-    return value
+    value = tl.reshape(value, (plan.block_pixels, plan.block_units * plan.block_channels))
+    return value.to(x_ptr.dtype.element_ty)
 
 
 @triton.jit
 def _weights_at(weight_ptr, tap, channel, exists, group, out, plan: tl.constexpr):
-    """Pointers into weights (taps, channels of a group, out) and which exist, each (block of channels, out)."""
+    """Pointers into weights (taps, channels of a group, out), and which exist: (block of channels, out)."""
     block: tl.constexpr = plan.block_units * plan.block_channels
     row = tap * plan.group_in + tl.reshape(channel, (block,))
     there = tl.reshape(exists, (block,))[:, None] & (out < plan.group_out)[None, :]
@@ -100,6 +104,7 @@ def _weights_at(weight_ptr, tap, channel, exists, group, out, plan: tl.constexpr
 
 @triton.jit
 def _add_product(total, a, b, plan: tl.constexpr):
+    """Adds the matrix product of a and b."""
     if plan.widen:
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, b, total, input_precision=plan.precision)
@@ -107,28 +112,28 @@ def _add_product(total, a, b, plan: tl.constexpr):
 
 @triton.jit
 def forward_kernel(
-        x_ptr, offset_ptr, mask_ptr, weight_ptr, bias_ptr, out_ptr, height, width, out_height, out_width, pixels,
-        offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, slope, plan: tl.constexpr):
+        x_ptr, offset_ptr, mask_ptr, weight_ptr, bias_ptr, out_ptr, height, width, out_height, out_width,
+        pixels, offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, slope,
+        plan: tl.constexpr):
     """Result of a block of pixels and a block of one group's outputs. Grid: blocks of pixels, of outputs."""
-    block: tl.constexpr = plan.block_units * plan.block_channels
-    pixel, picture, row, column = _places(tl.program_id(0), out_height, out_width, plan)
+    strides = (offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w)
+    pixel, place = _places(tl.program_id(0), out_height, out_width, plan)
     group = tl.program_id(1) // plan.out_blocks
     out = (tl.program_id(1) % plan.out_blocks) * plan.block_out + tl.arange(0, plan.block_out)
     total = tl.full((plan.block_pixels, plan.block_out), 0.0, tl.float32)
     for step in range(plan.taps * plan.chunks):
         tap, channel, exists, known, shared = _channels(step, group, plan)
         valid = (pixel < pixels)[:, None] & known[None, :]
-        y, x, mask = _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c,
-                             offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan)
-        value = _sample(x_ptr, picture, y, x, height, width, mask, valid, channel + group * plan.group_in, exists,
-                        plan)
-        value = tl.reshape(value, (plan.block_pixels, block)).to(x_ptr.dtype.element_ty)
+        y, x, mask = _points(offset_ptr, mask_ptr, strides, place, valid, tap, shared, plan)
+        value = _sample(x_ptr, place[0], y, x, (height, width), mask, valid, channel + group * plan.group_in,
+                        exists, plan)
         pointers, there = _weights_at(weight_ptr, tap, channel, exists, group, out, plan)
         weights = tl.load(pointers, mask=there, other=0)
         total = _add_product(total, value, weights, plan)
     written = out < plan.group_out
     if plan.bias:
-        total += tl.load(bias_ptr + group * plan.group_out + out, mask=written, other=0).to(tl.float32)[None, :]
+        bias = tl.load(bias_ptr + group * plan.group_out + out, mask=written, other=0)
+        total += bias.to(tl.float32)[None, :]
     if plan.leaky:
         total = tl.where(total > 0, total, total * slope)
     pointers = out_ptr + pixel[:, None] * plan.out_channels + (group * plan.group_out + out)[None, :]
@@ -152,7 +157,7 @@ def _column_gradient(grad_ptr, weight_ptr, pixel, pixels, tap, channel, exists, 
 
 @triton.jit
 def _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, scale, grad):
-    """Adds grad times scale to one corner's gradient; returns grad times that corner, summed over channels."""
+    """Adds grad times scale to a corner's gradient; returns grad times that corner, summed over channels."""
     where = at[:, :, None] + channel[None, :, :]
     there = inside[:, :, None] & exists[None, :, :]
     tl.atomic_add(grad_x_ptr + where, grad * scale[:, :, None], mask=there, sem='relaxed')
@@ -174,25 +179,30 @@ def backward_data_kernel(
         height, width, out_height, out_width, pixels, offset_n, offset_c, offset_h, offset_w,
         mask_n, mask_c, mask_h, mask_w, plan: tl.constexpr):
     """Gradients of input, offsets and masks (all channels-last). Grid: blocks of pixels, groups."""
-    pixel, picture, row, column = _places(tl.program_id(0), out_height, out_width, plan)
+    strides = (offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w)
+    pixel, place = _places(tl.program_id(0), out_height, out_width, plan)
     group = tl.program_id(1)
+    size = (height, width)
     for step in range(plan.taps * plan.chunks):
         tap, channel, exists, known, shared = _channels(step, group, plan)
         valid = (pixel < pixels)[:, None] & known[None, :]
         grad = _column_gradient(grad_ptr, weight_ptr, pixel, pixels, tap, channel, exists, group, plan)
-        y, x, mask = _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c,
-                             offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan)
+        y, x, mask = _points(offset_ptr, mask_ptr, strides, place, valid, tap, shared, plan)
         top, below = _cell(y, height)
         left, right = _cell(x, width)
         channel += group * plan.group_in
-        at, inside = _corner(picture, top, left, height, width, valid, plan)
-        nw = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * (1 - below) * (1 - right), grad)
-        at, inside = _corner(picture, top, left + 1, height, width, valid, plan)
-        ne = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * (1 - below) * right, grad)
-        at, inside = _corner(picture, top + 1, left, height, width, valid, plan)
-        sw = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * below * (1 - right), grad)
-        at, inside = _corner(picture, top + 1, left + 1, height, width, valid, plan)
-        se = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, mask * below * right, grad)
+        at, inside = _corner(place[0], top, left, size, valid, plan)
+        share = mask * (1 - below) * (1 - right)
+        nw = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, share, grad)
+        at, inside = _corner(place[0], top, left + 1, size, valid, plan)
+        share = mask * (1 - below) * right
+        ne = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, share, grad)
+        at, inside = _corner(place[0], top + 1, left, size, valid, plan)
+        share = mask * below * (1 - right)
+        sw = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, share, grad)
+        at, inside = _corner(place[0], top + 1, left + 1, size, valid, plan)
+        share = mask * below * right
+        se = _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, share, grad)
         to_mask = (1 - below) * ((1 - right) * nw + right * ne) + below * ((1 - right) * sw + right * se)
         if plan.sigmoid:
             to_mask *= mask * (1 - mask)
@@ -210,6 +220,7 @@ def backward_weight_kernel(
 
     A program sums over every so many blocks of pixels. Grid: shares of the pixels, steps, blocks of outputs.
     """
+    strides = (offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w)
     block: tl.constexpr = plan.block_units * plan.block_channels
     group = tl.program_id(2) // plan.out_blocks
     out = (tl.program_id(2) % plan.out_blocks) * plan.block_out + tl.arange(0, plan.block_out)
@@ -217,13 +228,11 @@ def backward_weight_kernel(
     total = tl.full((block, plan.block_out), 0.0, tl.float32)
     share = tl.program_id(0)
     while share * plan.block_pixels < pixels:
-        pixel, picture, row, column = _places(share, out_height, out_width, plan)
+        pixel, place = _places(share, out_height, out_width, plan)
         valid = (pixel < pixels)[:, None] & known[None, :]
-        y, x, mask = _points(offset_ptr, mask_ptr, picture, row, column, valid, tap, shared, offset_n, offset_c,
-                             offset_h, offset_w, mask_n, mask_c, mask_h, mask_w, plan)
-        value = _sample(x_ptr, picture, y, x, height, width, mask, valid, channel + group * plan.group_in, exists,
-                        plan)
-        value = tl.reshape(value, (plan.block_pixels, block)).to(x_ptr.dtype.element_ty)
+        y, x, mask = _points(offset_ptr, mask_ptr, strides, place, valid, tap, shared, plan)
+        value = _sample(x_ptr, place[0], y, x, (height, width), mask, valid, channel + group * plan.group_in,
+                        exists, plan)
         pointers = grad_ptr + pixel[:, None] * plan.out_channels + (group * plan.group_out + out)[None, :]
         grad = tl.load(pointers, mask=(pixel < pixels)[:, None] & (out < plan.group_out)[None, :], other=0)
         total = _add_product(total, tl.trans(value), grad, plan)
