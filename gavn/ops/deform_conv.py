@@ -37,9 +37,9 @@ def modulated_deform_conv2d(
 
     Points between pixels are interpolated bilinearly, points outside the picture count as zero: one that is
     less than a pixel outside still sees part of the border pixel. The computation is in float32 (float64 for
-    float64 input) inside autocast too; the result has the type of `x`. The backend triton differs: its products
-    are of the type of `x` (TF32 where `torch.set_float32_matmul_precision` allows it), only sums and positions
-    of float32. It can be differentiated once.
+    float64 input) inside autocast too; the result has the type of `x`. The backend triton differs: its
+    products are of the type of `x` (TF32 where `torch.set_float32_matmul_precision` allows it), only sums and
+    positions of float32. It can be differentiated once.
 
     Args:
         x: (n, c, h, w).

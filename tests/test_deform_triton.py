@@ -1,0 +1,123 @@
+"""The fused deformable convolution: its tests in Triton's interpreter, how it compiles, when it is chosen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+from gavn.ops import DeformableAlignPack, deform_conv, modulated_deform_conv2d
+from gavn.ops.deform_conv import resolve_backend
+from gavn.ops.deform_triton import WARPS, make_plan
+
+triton = pytest.importorskip('triton', reason='Triton is for Linux')
+INTERPRETED = Path(__file__).with_name('interpreted_deform.py')
+CUDA = torch.device('cuda')
+
+
+def test_kernels_in_the_interpreter():
+    # the variable is read when Triton is imported, so in a process of its own
+    ran = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-p', 'no:cacheprovider', INTERPRETED],
+        env={**os.environ, 'TRITON_INTERPRET': '1'}, capture_output=True, text=True)  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize('kernel', ['forward_kernel', 'backward_data_kernel', 'backward_weight_kernel'])
+def test_kernels_compile_for_a_gpu_without_spilling(kernel, tmp_path, monkeypatch):
+    """bfloat16, 64 channels in 8 deformable groups, compute capability 9.0."""
+    compiler = pytest.importorskip('triton.backends.nvidia.compiler')
+    from triton.backends.compiler import GPUTarget
+
+    from gavn.ops import triton_kernels
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    function = getattr(triton_kernels, kernel)
+    x = torch.empty(1, 64, 8, 8, dtype=torch.float16)  # bfloat16 without a GPU is planned for the interpreter
+    plan = make_plan(x, torch.empty(64, 64, 3, 3), [1] * 6, 1, 8, True, True, True)
+    halves = {f'{name}_ptr': '*bf16' for name in ('x', 'grad', 'weight', 'bias', 'out')}
+    types = {**halves, 'plan': 'constexpr', 'slope': 'fp32'}
+    signature = {name: types.get(name, '*fp32' if name.endswith('_ptr') else 'i32')
+                 for name in function.arg_names}
+    aligned = {(i,): [['tt.divisibility', 16]] for i, name in enumerate(signature) if name.endswith('_ptr')}
+    source = triton.compiler.ASTSource(function, signature, {'plan': plan}, aligned)
+    target = GPUTarget('cuda', 90, 32)
+    ptx = triton.compile(source, target=target, options={'num_warps': WARPS}).asm['ptx']
+    assert 'wgmma.mma_async' in ptx  # the product runs on tensor cores
+    (tmp_path / 'kernel.ptx').write_text(ptx)
+    said = subprocess.run(
+        [compiler.get_ptxas(90).path, '-v', '--gpu-name=sm_90a', tmp_path / 'kernel.ptx', '-o', os.devnull],
+        capture_output=True, text=True, check=True).stderr  # fmt: skip
+    assert '0 bytes spill stores, 0 bytes spill loads' in said, said
+
+
+def test_a_compiled_kernel_is_found_by_all_that_it_depends_on():
+    x, weight = torch.empty(1, 6, 8, 8), torch.empty(4, 3, 3, 3)
+    plans = [make_plan(x, weight, [1] * 6, 2, 3, True, block_pixels=block) for block in (32, 64)]
+    assert repr(plans[0]) != repr(plans[1])
+    assert (plans[0].unit, plans[0].units, plans[0].unique) == (1, 3, False)
+
+
+def test_compiles_on_a_gpu_that_is_not_there():
+    """Backward too: shapes, types and layouts are known without running."""
+    with FakeTensorMode(), CUDA:
+        pack = DeformableAlignPack(24, 16, 3, 2, 1, deformable_groups=8, backend='triton', slope=0.1)
+        x, feat = (torch.randn(3, 24, 9, 8, requires_grad=True) for _ in 'ab')
+        with torch.autocast('cuda', torch.bfloat16):
+            result = torch.compile(pack, fullgraph=True, backend='aot_eager')(x.bfloat16(), feat)
+        assert (result.shape, result.dtype, result.device.type) == ((3, 16, 5, 4), torch.bfloat16, 'cuda')
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        grads = torch.autograd.grad(result.sum(), [x, feat, *pack.parameters()])
+        assert all(grad.dtype == torch.float32 for grad in grads)
+
+
+def test_an_export_knows_only_torchs_own_operators(monkeypatch):
+    pack = DeformableAlignPack(4, 4, 3, padding=1, deformable_groups=2).eval()
+    x = torch.randn(1, 4, 5, 5)
+    monkeypatch.setattr(deform_conv, 'triton_runs', lambda _: True)
+    monkeypatch.setattr(deform_conv, 'resolve_backend', lambda backend, _, dtype: resolve_backend(
+        backend, CUDA, dtype))
+    exported = torch.export.export(pack, (x, x))
+    called = {str(node.target) for node in exported.graph.nodes if node.op == 'call_function'}
+    assert 'aten.grid_sampler.default' in called and not any('gavn' in name for name in called)
+    torch.testing.assert_close(exported.module()(x, x), torch.jit.trace(pack, (x, x))(x, x))
+
+
+@pytest.mark.parametrize(('runs', 'dtype', 'chosen'), [
+    (True, torch.bfloat16, 'triton'), (True, torch.float64, 'torchvision'),
+    (False, torch.float32, 'torchvision')])
+def test_a_gpu_gets_what_serves_it(monkeypatch, runs, dtype, chosen):
+    monkeypatch.delenv(deform_conv.BACKEND_VARIABLE, raising=False)
+    monkeypatch.setattr(deform_conv, 'triton_runs', lambda _: runs)
+    assert resolve_backend(None, CUDA, dtype) == chosen
+    assert resolve_backend(None, torch.device('cpu'), dtype) == 'reference'
+    assert resolve_backend('triton', CUDA, dtype) == 'triton'
+
+
+def test_older_gpus_are_left_to_torchvision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.version, 'cuda', '13.0')
+    for capability, runs in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
+        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda _, found=capability: found)
+        assert deform_conv.triton_runs(0) is runs
+
+
+def test_what_triton_cannot_serve_is_said(monkeypatch):
+    x, mask, weight = torch.randn(1, 1, 3, 3), torch.rand(1, 1, 3, 3), torch.ones(1, 1, 1, 1)
+    monkeypatch.setenv(deform_conv.BACKEND_VARIABLE, 'triton')
+    with pytest.raises(ValueError, match="'triton' was chosen, but it needs a CUDA device, not cpu"):
+        modulated_deform_conv2d(x, torch.zeros(1, 2, 3, 3), mask, weight)
+    with pytest.raises(ValueError, match='slope of a LeakyReLU is -1, expected 0 or more'):
+        modulated_deform_conv2d(x, torch.zeros(1, 2, 3, 3), mask, weight, slope=-1)
+
+
+@pytest.mark.parametrize('backend', ['reference', 'torchvision'])
+def test_other_backends_do_afterwards_what_triton_fuses(backend):
+    x, offset, mask = torch.randn(1, 4, 5, 5), torch.randn(1, 18, 5, 5), torch.randn(1, 9, 5, 5)
+    weight = torch.randn(4, 4, 3, 3)
+    plain = modulated_deform_conv2d(x, offset, mask.sigmoid(), weight, None, 1, 1, backend=backend)
+    fused = modulated_deform_conv2d(
+        x, offset, mask, weight, None, 1, 1, backend=backend, sigmoid=True, slope=0.2)  # fmt: skip
+    assert torch.equal(fused, torch.nn.functional.leaky_relu(plain, 0.2))
