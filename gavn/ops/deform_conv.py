@@ -146,8 +146,13 @@ def _exporting() -> bool:
 
 
 def without_autocast(device_type: str) -> AbstractContextManager:
-    """Tensors without data have no autocast that could be switched off."""
-    return nullcontext() if device_type == 'meta' else torch.autocast(device_type, enabled=False)
+    """Autocast switched off; nothing where it is off, so that an export does not contain the switch.
+
+    Tensors without data have no autocast that could be switched off.
+    """
+    if device_type == 'meta' or not torch.is_autocast_enabled(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)
 
 
 def _pair(value: int | Pair) -> Pair:
