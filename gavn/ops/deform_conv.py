@@ -184,20 +184,23 @@ def _reference(x, offset, mask, weight, bias, stride, padding, dilation, groups,
     n, c, h, w = x.shape
     out, _, kh, kw = weight.shape
     oh, ow = offset.shape[2:]
-    # deformable groups move into the batch
-    dy, dx = offset.reshape(n * deform_groups, kh, kw, 2, oh, ow).unbind(3)
-    y = dy + _tap_positions(oh, kh, stride[0], padding[0], dilation[0], x)[:, None, :, None]
-    x_ = dx + _tap_positions(ow, kw, stride[1], padding[1], dilation[1], x)[:, None, :]
+    # deformable groups move into the batch; dense, because channels-last ones make every pass below slow
+    dy, dx = offset.contiguous().view(n * deform_groups, kh, kw, 2, oh, ow).unbind(3)
+    y = _tap_positions(oh, kh, stride[0], padding[0], dilation[0], x)[:, None, :, None]
+    x_ = _tap_positions(ow, kw, stride[1], padding[1], dilation[1], x)[:, None, :]
     # pixel i lies at (2 i + 1) / side - 1; the other convention would divide by zero for a side of one pixel
-    grid = torch.stack([(2 * x_ + 1) / w - 1, (2 * y + 1) / h - 1], dim=-1)
+    y = torch.add(2 * y + 1, dy, alpha=2).div_(h).sub_(1)
+    x_ = torch.add(2 * x_ + 1, dx, alpha=2).div_(w).sub_(1)
     sampled = F.grid_sample(
-        x.reshape(n * deform_groups, -1, h, w),
-        grid.reshape(n * deform_groups, -1, ow, 2),  # taps and rows in one axis
+        x.reshape(n * deform_groups, c // deform_groups, h, w),
+        # taps and rows in one axis
+        torch.stack([x_, y], dim=-1).view(n * deform_groups, kh * kw * oh, ow, 2),
         mode='bilinear',
         padding_mode='zeros',
         align_corners=False,
     )
-    sampled = sampled * mask.reshape(n * deform_groups, 1, -1, ow)
+    mask = mask.reshape(n * deform_groups, 1, kh * kw * oh, ow)
+    sampled = sampled * mask if torch.is_grad_enabled() else sampled.mul_(mask)
     columns = sampled.reshape(n, groups, c // groups * kh * kw, oh * ow)
     result = torch.matmul(weight.reshape(groups, out // groups, -1), columns).reshape(n, out, oh, ow)
     return result if bias is None else result + bias[:, None, None]
