@@ -11,7 +11,7 @@ from gavn.ops.deform_triton import backward_data, backward_weight, deform_conv2d
 
 # channels, outputs, groups, deformable groups, kernel, stride, padding, dilation, input size
 LAYERS = {
-    'width 24': (24, 24, 1, 8, (3, 1), (1, 1), (1, 0), (1, 1), (5, 4)),
+    'width 24': (24, 24, 1, 8, (1, 2), (1, 1), (0, 1), (1, 1), (5, 4)),
     'several units a deformable group': (12, 8, 4, 2, (1, 2), (1, 2), (0, 2), (1, 2), (4, 7)),
     'groups that cut across': (12, 6, 2, 3, (2, 2), (2, 1), (1, 0), (1, 1), (5, 4)),
     'many channels and outputs': (80, 130, 1, 1, (1, 1), (1, 1), (0, 0), (1, 1), (3, 2)),
@@ -50,7 +50,7 @@ def layers(pick: st.DrawFn) -> tuple:
     return channels, out, groups, deform_groups, kernel, stride, padding, dilation, size
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(layers())
 def test_equals_torchvision(layer):
     tensors, options = draw(layer)
@@ -94,7 +94,7 @@ def test_nothing_in_nothing_out():
     tensors, options = draw(LAYERS['width 24'])
     tensors[:3] = [t[:0] for t in tensors[:3]]
     result, *grads = gradients(tensors, options, 'triton', slope=0.1)
-    assert result.shape == (0, 24, 5, 4)
+    assert result.shape == (0, 24, 5, 5)
     assert [g.shape for g in grads] == [t.shape for t in tensors] and not torch.cat(grads[3].unbind()).any()
 
 
