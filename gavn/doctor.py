@@ -42,8 +42,7 @@ class Extra:
 
 EXTRAS = (
     Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
-    Extra('evaluate', 'MS-SSIM, LPIPS, curves', {
-        'pytorch_msssim': 'pytorch-msssim', 'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
+    Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
     Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba'}),
     Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
     Extra('dlib', 'gavn prepare --teacher dlib', {'dlib': 'dlib-bin'}),

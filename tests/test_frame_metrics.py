@@ -1,6 +1,4 @@
 """PSNR, SSIM, MS-SSIM and NIQE against BasicSR's and against golden values."""
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from skimage import data
 
 from gavn.metrics import METRICS, frame, frame_metric, niqe, psnr, ssim
 from gavn.metrics.frame import ms_ssim
-from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.missing import NotMeasurable
 
 GOLDEN = {  # blurred astronaut: PSNR, SSIM, PSNR of luma, SSIM of luma, MS-SSIM, NIQE
     15: (24.2669, 0.74348, 25.7550, 0.78540, 0.92779, 10.2183),
@@ -58,7 +56,7 @@ def test_equal_to_basicsr(
 
 def test_equal_pictures(clean: np.ndarray) -> None:
     assert psnr(clean, clean) == 100
-    assert ssim(clean, clean) == pytest.approx(1, abs=1e-12)
+    assert 1 - 1e-6 < ssim(clean, clean) <= 1
 
 
 def test_known_error() -> None:
@@ -103,9 +101,3 @@ def test_pictures_that_are_too_small_have_no_value(clean: np.ndarray) -> None:
     assert np.isfinite(niqe(np.ascontiguousarray(clean[:96, :192])))
     with pytest.raises(NotMeasurable, match='the picture is flat'):
         niqe(np.full((224, 224, 3), 90, np.uint8))
-
-
-def test_ms_ssim_names_the_extra_that_it_needs(clean: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, 'pytorch_msssim', None)
-    with pytest.raises(WeightsMissing, match=r'gavn\[evaluate\]'):
-        ms_ssim(clean, clean)

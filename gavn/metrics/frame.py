@@ -1,9 +1,9 @@
 """Measures of one frame: restored against true, both uint8 BGR (h, w, 3), or the restored one alone.
 
-PSNR, SSIM and NIQE are those of BasicSR's functions of the same names; SSIM filters by rows and columns.
+PSNR, SSIM and NIQE are those of BasicSR's functions of the same names.
 """
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,30 +11,28 @@ import cv2
 import numpy as np
 import torch
 from basicsr.metrics import calculate_niqe
-from basicsr.metrics.metric_util import to_y_channel
+from torch import Tensor
 
-from gavn.metrics.missing import NotMeasurable, optional_package
+from gavn.metrics import structure
+from gavn.metrics.missing import NotMeasurable
 
 FrameMetric = Callable[[np.ndarray, np.ndarray], float]
 
-_WINDOW = cv2.getGaussianKernel(11, 1.5)
-_REACH = len(_WINDOW) // 2
 EQUAL = 100.0  # dB; a single step in a single value of a 224 x 224 picture gives 99.9
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_HALVED = 160  # pixels that a window of 11 becomes on the finest of five scales
 _BLOCK = 96  # pixels a side of what NIQE takes its statistics of
+_LUMA = np.array([[24.966, 128.553, 65.481]]) / 255  # BT.601, of blue, green and red in 0..255
 
 
-def _prepared(
-    restored: np.ndarray, truth: np.ndarray, crop_border: int, test_y_channel: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both pictures without their borders as float64 (h, w, c), 0..255: all channels, or the luma alone."""
+def _checked(restored: np.ndarray, truth: np.ndarray) -> None:
     if restored.shape != truth.shape:
         raise ValueError(f'pictures of different shapes: {restored.shape} and {truth.shape}')
-    rows, columns = (slice(crop_border, side - crop_border) for side in truth.shape[:2])
-    convert = to_y_channel if test_y_channel else np.asarray
-    restored, truth = (convert(image[rows, columns]).astype(np.float64) for image in (restored, truth))
-    return restored, truth
+
+
+def _prepared(image: np.ndarray, crop_border: int, test_y_channel: bool) -> np.ndarray:
+    """A picture without its borders: uint8 (h, w, 3), or its luma alone, float64 (h, w, 1) in 16..235."""
+    height, width = image.shape[:2]
+    image = image[crop_border:height - crop_border, crop_border:width - crop_border]
+    return (cv2.transform(image.astype(np.float64), _LUMA) + 16)[..., None] if test_y_channel else image
 
 
 def psnr(
@@ -45,14 +43,39 @@ def psnr(
     Equal pictures have that, not infinity, which would swallow the mean of every clip they are part of.
     `crop_border` pixels are left out at each side; `test_y_channel` compares BT.601 luma (16..235) alone.
     """
-    restored, truth = _prepared(restored, truth, crop_border, test_y_channel)
-    error = np.mean((restored - truth) ** 2)
+    _checked(restored, truth)
+    restored, truth = (_prepared(image, crop_border, test_y_channel) for image in (restored, truth))
+    error = np.mean(np.subtract(restored, truth, dtype=np.float64) ** 2)
     return EQUAL if error == 0 else min(EQUAL, float(10 * np.log10(255**2 / error)))
 
 
-def _means(planes: np.ndarray) -> np.ndarray:
-    """Gaussian means of planes (h, w, c) around every pixel whose window lies inside the picture."""
-    return cv2.sepFilter2D(planes, cv2.CV_64F, _WINDOW, _WINDOW)[_REACH:-_REACH, _REACH:-_REACH]
+def _judged(
+    compare: Callable[[Tensor, Tensor], Tensor], restored: Sequence[np.ndarray], truth: Sequence[np.ndarray],
+    device: torch.device | str, crop_border: int, test_y_channel: bool = False,
+) -> list[float]:
+    """What `compare` says of pictures (n, c, h, w) on `device`."""
+    for pair in zip(restored, truth, strict=True):
+        _checked(*pair)
+    def tensor(images: Sequence[np.ndarray]) -> Tensor:
+        batch = np.stack([_prepared(image, crop_border, test_y_channel) for image in images])
+        return torch.from_numpy(batch).to(device).movedim(-1, 1).contiguous()
+
+    return compare(tensor(restored), tensor(truth)).tolist()
+
+
+def _too_small(name: str, needed: str, shape: Sequence[int], crop_border: int) -> NotMeasurable:
+    height, width = (side - 2 * crop_border for side in shape[:2])
+    return NotMeasurable(f'{name} needs {needed} pixels a side, got {width} x {height}')
+
+
+def ssims(
+    restored: Sequence[np.ndarray], truth: Sequence[np.ndarray], device: torch.device | str = 'cpu',
+    crop_border: int = 0, test_y_channel: bool = False,
+) -> list[float]:
+    """`ssim` of each of several pictures of one size, computed together on `device`."""
+    if min(truth[0].shape[:2]) - 2 * crop_border < structure.LEAST:
+        raise _too_small('SSIM', f'at least {structure.LEAST}', truth[0].shape, crop_border)
+    return _judged(structure.ssim, restored, truth, device, crop_border, test_y_channel)
 
 
 def ssim(
@@ -62,16 +85,7 @@ def ssim(
 
     Options as for `psnr`. Raises NotMeasurable for pictures under 11 pixels.
     """
-    x, y = _prepared(restored, truth, crop_border, test_y_channel)
-    if min(x.shape[:2]) < len(_WINDOW):
-        height, width = x.shape[:2]
-        raise NotMeasurable(f'SSIM needs at least {len(_WINDOW)} pixels a side, got {width} x {height}')
-    mean_x, mean_y = _means(x), _means(y)
-    both = mean_x * mean_y
-    squares = mean_x * mean_x + mean_y * mean_y
-    covariance, variances = _means(x * y) - both, _means(x * x + y * y) - squares
-    similarity = (2 * both + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
-    return float(similarity.mean())
+    return ssims([restored], [truth], 'cpu', crop_border, test_y_channel)[0]
 
 
 def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int = 0) -> float:
@@ -92,24 +106,30 @@ def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int
         raise NotMeasurable('NIQE needs texture: the picture is flat') from error
 
 
+def ms_ssims(
+    restored: Sequence[np.ndarray], truth: Sequence[np.ndarray], device: torch.device | str = 'cpu',
+    crop_border: int = 0,
+) -> list[float]:
+    """`ms_ssim` of each of several pictures of one size, computed together on `device`."""
+    if min(truth[0].shape[:2]) - 2 * crop_border <= structure.HALVED:
+        raise _too_small('MS-SSIM', f'more than {structure.HALVED}', truth[0].shape, crop_border)
+    return _judged(structure.ms_ssim, restored, truth, device, crop_border)
+
+
 def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
     """Structural similarity on five scales (Wang et al. 2003), at most 1; mean of the channels.
 
-    That of the package pytorch-msssim, with a data range of 255. `crop_border` as for `psnr`. Raises
-    NotMeasurable for pictures of up to 160 pixels a side, WeightsMissing where the package is absent.
+    Equal to that of the package pytorch-msssim with a data range of 255. `crop_border` as for `psnr`. Raises
+    NotMeasurable for pictures of up to 160 pixels a side.
     """
-    pictures = _prepared(restored, truth, crop_border, test_y_channel=False)
-    if min(pictures[0].shape[:2]) <= _HALVED:
-        height, width = pictures[0].shape[:2]
-        raise NotMeasurable(f'MS-SSIM needs more than {_HALVED} pixels a side, got {width} x {height}')
-    compare = optional_package('pytorch_msssim', 'evaluate').ms_ssim
-    return float(compare(*(torch.from_numpy(picture).movedim(-1, 0)[None].float() for picture in pictures),
-                         data_range=255))
+    return ms_ssims([restored], [truth], 'cpu', crop_border)[0]
 
 
 FUNCTIONS = {
     'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe, 'calculate_ms_ssim': ms_ssim,
 }
+BATCHED = {'calculate_ssim': ssims, 'calculate_ms_ssim': ms_ssims}
+"""Those that judge several pictures at once, on a device."""
 
 
 def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMetric:

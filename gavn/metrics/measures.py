@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim, psnr
+from gavn.metrics.frame import BATCHED, FrameMetric, frame_metric, ms_ssim, psnr
 from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.perceptual import LPIPS
@@ -29,6 +30,7 @@ from gavn.utils.media import Ticks
 
 Device = torch.device | str
 Sound = np.ndarray | None  # int16 at 16 kHz
+_AT_ONCE = 2**20  # pixels that a device judges at once: 20 frames of 224 x 224, in some 400 MB of memory
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,42 @@ class MeanOverFrames:
     def result(self) -> tuple[float, ...]:
         """The means."""
         return tuple(total / self.count for total in self.sums)
+
+
+class MeanOverBatches:
+    """Means of what `compare` says of many pictures at once: on a GPU one at a time would mostly wait.
+
+    Args:
+        compare: of restored and true pictures, all of one size.
+        pixels: what a batch may hold; a picture may be larger than that and is then judged alone.
+    """
+
+    def __init__(self, compare: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[float]],
+                 pixels: int) -> None:
+        self.compare, self.pixels = compare, pixels
+        self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self.total, self.count = 0.0, 0
+
+    def update(self, view: View) -> None:
+        """Takes the next picture."""
+        height, width = view.image.shape[:2]
+        if self.waiting and (view.image.shape != self.waiting[0][0].shape
+                             or (len(self.waiting) + 1) * height * width > self.pixels):
+            self._judge()
+        self.waiting.append((view.image, view.truth))
+
+    def result(self) -> tuple[float]:
+        """The mean."""
+        self._judge()
+        return (self.total / self.count,)
+
+    def _judge(self) -> None:
+        values = self.compare(*zip(*self.waiting, strict=True)) if self.waiting else []
+        for value in values:
+            if not math.isfinite(value):
+                raise NotMeasurable(f'it gives {value} for frame {self.count}')
+            self.total, self.count = self.total + value, self.count + 1
+        self.waiting = []
 
 
 class Synchrony:
@@ -217,6 +255,14 @@ def _of_pictures(compare: FrameMetric) -> Callable[[Sound], Measure]:
     return lambda _: MeanOverFrames(lambda view: (compare(view.image, view.truth),))
 
 
+def _of_frames(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Sound], Measure]:
+    compare = frame_metric(kind, options)
+    if kind not in BATCHED:
+        return _of_pictures(compare)
+    pixels = 1 if torch.device(device).type == 'cpu' else _AT_ONCE
+    return lambda _: MeanOverBatches(partial(BATCHED[kind], device=device, **options), pixels)
+
+
 def _of_landmarks(_: Sound) -> Measure:
     return MeanOverFrames(lambda view: tuple(
         landmark_nme(view.landmarks, view.true_landmarks, mouth) for mouth in (False, True)))
@@ -257,7 +303,7 @@ def instrument(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> I
     if kind in _LOADED:
         begin = _LOADED[kind](device, **options)
     else:
-        begin = _OF_POINTS.get(kind) or _of_pictures(frame_metric(kind, options))
+        begin = _OF_POINTS.get(kind) or _of_frames(kind, options, device)
     return Instrument(METRICS[kind].columns(key), METRICS[kind].needs, begin)
 
 
