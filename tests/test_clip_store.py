@@ -1,13 +1,17 @@
 import multiprocessing
 import pickle
+import shutil
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
 from basicsr.utils import FileClient, imfrombytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from gavn.data import clip_store
+from gavn.data import clip_store, storage
 from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter, MissingEntryError, pack, read_meta
 
 
@@ -45,19 +49,55 @@ def test_reads_what_was_written(root, backend):
     store = pickle.loads(pickle.dumps(ClipStore(root, 'gt', backend)))
     assert store.packed == (backend != 'disk')
     assert np.array_equal(store.frame('bob', 2), picture(12))
+    assert np.array_equal(store.frames('bob', range(1, 3)), [picture(11), picture(12)])
     mfcc = ClipStore(root, 'mfcc', backend).array('bob')
     assert mfcc.dtype == np.float32 and mfcc.shape == (11, 13) and (mfcc == 1).all()
 
 
-def test_stock_lmdb_reader_finds_the_frames(root):
-    pack(root, ['gt'])
-    packed = root / 'gt.lmdb'
+@pytest.mark.parametrize(('store', 'ending', 'level'), [
+    ('webp', 'webp', 0), ('png', 'png', 1), ('raw', 'bmp', 0)])
+def test_stock_lmdb_reader_finds_the_frames_of_any_form(root, store, ending, level):
+    packed, _ = pack(root, ['gt', 'mfcc'], store)
     assert {path.name for path in packed.iterdir()} == {'data.mdb', 'lock.mdb', 'meta_info.txt'}
     first = (packed / 'meta_info.txt').read_text().splitlines()[0]
-    assert first == 'anna/one/00000000.png (20,24,3) 1'
+    assert first == f'anna/one/00000000.{ending} (20,24,3) {level}'
     client = FileClient('lmdb', db_paths=str(packed), client_keys='gt')
-    image = imfrombytes(client.get('anna/one/00000001', 'gt'))
-    assert np.array_equal(image, picture(1))
+    stored = client.get('anna/one/00000001', 'gt')
+    assert stored.startswith(storage.STORES[store].mark)
+    assert np.array_equal(imfrombytes(stored), picture(1))
+
+
+def test_the_form_changes_only_when_asked_for(root):
+    pngs = {path: path.read_bytes() for path in (root / 'gt').rglob('*.png')}
+
+    def stored():
+        return ClipStore(root, 'gt', 'lmdb').value('bob/00000000', '')
+
+    pack(root, ['gt'], 'png')
+    assert stored() == pngs[root / 'gt/bob/00000000.png']
+    pack(root, ['gt'])
+    assert stored().startswith(b'\x89PNG')
+    shutil.rmtree(root / 'gt')  # from now on the LMDB is its own source
+    for form, mark in (('raw', b'BM'), ('webp', b'RIFF'), ('png', b'\x89PNG')):
+        pack(root, ['gt'], form)
+        assert stored().startswith(mark)
+        assert np.array_equal(ClipStore(root, 'gt').frame('bob', 2), picture(12))
+    with pytest.raises(ValueError, match="'jpeg' is none of webp, png, raw"):
+        pack(root, ['gt'], 'jpeg')
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
+def test_every_form_is_lossless(image):
+    for store in storage.STORES.values():
+        assert np.array_equal(storage.decode(store.encode(image)), image)
+
+
+def test_a_damaged_picture_is_not_packed(root):
+    (root / 'gt' / 'bob' / '00000001.png').write_bytes(b'not a picture')
+    with pytest.raises(MissingEntryError, match=r'bob/00000001.*no readable image; prepare'):
+        pack(root, ['gt'])
+    assert not (root / 'gt.lmdb').exists()
 
 
 @pytest.mark.parametrize('backend', ['disk', 'lmdb'])

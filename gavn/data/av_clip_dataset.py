@@ -112,8 +112,8 @@ class AVClipDataset(Dataset):
         mirrored = self.options.use_hflip and draw.random() < 0.5
         step = -1 if mirrored else 1
         degraded = self._layer(epoch, i)
-        lq = [degraded.frame(entry.clip, n)[:, ::step] for n in frames]
-        gt = [self.gt.frame(entry.clip, n)[:, ::step] for n in outputs]
+        lq = [image[:, ::step] for image in degraded.frames(entry.clip, frames)]
+        gt = [image[:, ::step] for image in self.gt.frames(entry.clip, outputs)]
         points = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]
         points = torch.from_numpy(landmarks.to_unit(points, width=entry.shape[1], height=entry.shape[0]))
         box, region = self._crop(entry.shape, draw)

@@ -10,7 +10,8 @@
     ROOT/audio/<clip>.npy                int16 samples at 16 kHz, sample 0 at the time of frame 0
 
 Any of the folders may instead, or as well, be packed into `<layer>.lmdb`: the same names, less the ending, as
-keys (`<clip>/<%08d>` or `<clip>`), the same bytes as values. BasicSR's `FileClient` reads it too.
+keys (`<clip>/<%08d>` or `<clip>`); arrays as they are, frames in one of the forms of `gavn.data.storage`,
+which their first bytes tell apart. BasicSR's `FileClient` reads it too.
 """
 from __future__ import annotations
 
@@ -18,9 +19,11 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,14 +31,15 @@ import cv2
 import lmdb
 import numpy as np
 
+from gavn.data import storage
+from gavn.data.storage import PNG_LEVEL, STORES, Store
 from gavn.utils.files import atomic_path
-from gavn.utils.lmdb_environment import open_lmdb
+from gavn.utils.lmdb_environment import close_lmdb, open_lmdb
 
 SPLITS = ('train', 'val', 'test')
 ARRAY_LAYERS = ('mfcc', 'landmarks', 'audio')
-PNG_LEVEL = 1  # the fastest; decoding speed, which training feels, hardly depends on it
 BACKENDS = ('auto', 'disk', 'lmdb')
-_BATCH = 1000  # LMDB writes a commit
+_BATCH = 256  # LMDB writes a commit, and frames held in memory
 
 
 class MissingEntryError(KeyError):
@@ -123,23 +127,43 @@ class ClipStore:
 
     def frame(self, clip: str, index: int) -> np.ndarray:
         """Frame `index` of a clip, uint8 BGR (h, w, 3). Raises MissingEntryError."""
-        key = frame_name(clip, index)
-        image = cv2.imdecode(np.frombuffer(self._bytes(key, '.png'), np.uint8), cv2.IMREAD_COLOR)
+        return self.frames(clip, (index,))[0]
+
+    def frames(self, clip: str, indices: Iterable[int]) -> list[np.ndarray]:
+        """Several frames of a clip, as `frame` has them; of an LMDB in one transaction, without a copy."""
+        with self._values('.png') as value:
+            return [self._decoded(key, value(key)) for key in (frame_name(clip, i) for i in indices)]
+
+    def array(self, clip: str) -> np.ndarray:
+        """The array of a clip (see the layout above for shape and type). Raises MissingEntryError."""
+        return np.load(io.BytesIO(self.value(clip, '.npy')), allow_pickle=False)
+
+    def value(self, key: str, ending: str) -> bytes:
+        """What is stored under a key, or in the file of that name and ending. Raises MissingEntryError."""
+        with self._values(ending) as value:
+            return bytes(value(key))
+
+    def _decoded(self, key: str, data: bytes | memoryview) -> np.ndarray:
+        image = storage.decode(data)
         if image is None:
             raise MissingEntryError(f'{key!r} in {self.path} is no readable image; prepare this clip again')
         return image
 
-    def array(self, clip: str) -> np.ndarray:
-        """The array of a clip (see the layout above for shape and type). Raises MissingEntryError."""
-        return np.load(io.BytesIO(self._bytes(clip, '.npy')), allow_pickle=False)
+    @contextmanager
+    def _values(self, ending: str) -> Iterator[Callable[[str], bytes | memoryview]]:
+        """Yields what finds the value of a key; it is valid until this ends."""
+        if not self.packed:
+            yield lambda key: self._file(key, ending)
+            return
+        with open_lmdb(self.path).begin(buffers=True) as transaction:
+            yield lambda key: self._entry(key, transaction.get(key.encode()))
 
-    def _bytes(self, key: str, ending: str) -> bytes:
-        if self.packed:
-            with open_lmdb(self.path).begin() as transaction:
-                value = transaction.get(key.encode())
-            if value is None:
-                raise MissingEntryError(f'no key {key!r} in {self.path}; is it packed from another data set?')
-            return value
+    def _entry(self, key: str, value: memoryview | None) -> memoryview:
+        if value is None:
+            raise MissingEntryError(f'no key {key!r} in {self.path}; is it packed from another data set?')
+        return value
+
+    def _file(self, key: str, ending: str) -> bytes:
         try:
             return (self.path / f'{key}{ending}').read_bytes()
         except FileNotFoundError:
@@ -225,23 +249,37 @@ class ClipWriter:
         return self.root / layer / (f'{clip}.npy' if layer in ARRAY_LAYERS else clip)
 
 
-def pack(root: str | os.PathLike[str], layers: Sequence[str]) -> list[Path]:
-    """Packs layers into LMDBs, all splits together; returns their paths. What is up to date is left alone."""
+def pack(root: str | os.PathLike[str], layers: Sequence[str], store: str | None = None) -> list[Path]:
+    """Packs layers into LMDBs, all splits together; returns their paths. What is up to date is left alone.
+
+    Args:
+        root: the data set folder.
+        layers: which; of one whose plain folder is gone, its LMDB is the source.
+        store: the form of frames, a name of `gavn.data.storage.STORES`. None leaves those that are packed as
+            they are and takes `storage.DEFAULT` for others.
+
+    Raises ValueError for another name, MissingEntryError where a source lacks a frame or holds none.
+    """
+    if store is not None and store not in STORES:
+        raise ValueError(f'store {store!r} is none of {", ".join(STORES)}')
     entries = [entry for split in SPLITS if (Path(root) / f'meta_info_{split}.txt').is_file()
                for entry in read_meta(root, split)]
-    return [_pack_layer(Path(root), layer, entries) for layer in layers]
+    return [_pack_layer(Path(root), layer, entries, store) for layer in layers]
 
 
-def _pack_layer(root: Path, layer: str, entries: Sequence[ClipEntry]) -> Path:
+def _pack_layer(root: Path, layer: str, entries: Sequence[ClipEntry], store: str | None) -> Path:
     target = root / f'{layer}.lmdb'
-    lines = dict(_meta_lines(layer, entries))
-    text = ''.join(f'{lines[key]}\n' for key in sorted(lines))
     ending = '.npy' if layer in ARRAY_LAYERS else '.png'
-    if _is_current(target, text, [root / layer / entry.clip for entry in entries], ending):
+    kept = STORES.values() if store is None else [STORES[store]]
+    clips = [root / layer / entry.clip for entry in entries]
+    if any(_is_current(target, _listing(layer, entries, form), clips, ending) for form in kept):
         return target
+    form = STORES[store or storage.DEFAULT]
+    source = ClipStore(root, layer, 'disk' if (root / layer).is_dir() else 'lmdb')
     with _atomic_folder(target) as part:
-        _write_lmdb(part, ((key, root / layer / f'{key}{ending}') for key in sorted(lines)))
-        (part / 'meta_info.txt').write_text(text, encoding='utf-8')
+        _write_lmdb(part, _contents(source, sorted(_keys(layer, entries)), ending, form))
+        (part / 'meta_info.txt').write_text(_listing(layer, entries, form), encoding='utf-8')
+        close_lmdb(target)  # readers of this process would go on with what is replaced
     return target
 
 
@@ -255,28 +293,45 @@ def _is_current(target: Path, text: str, clips: Iterable[Path], ending: str) -> 
     return all(source.stat().st_mtime <= packed for source in sources if source.exists())
 
 
-def _meta_lines(layer: str, entries: Iterable[ClipEntry]) -> Iterator[tuple[str, str]]:
-    """Key and line of meta_info.txt, as BasicSR writes them: name with ending, shape, compression level."""
+def _keys(layer: str, entries: Iterable[ClipEntry]) -> Iterator[str]:
     for entry in entries:
-        if layer in ARRAY_LAYERS:
-            yield entry.clip, f'{entry.clip}.npy ({entry.n_frames}) 0'
-            continue
+        yield from ([entry.clip] if layer in ARRAY_LAYERS else
+                    (frame_name(entry.clip, index) for index in range(entry.n_frames)))
+
+
+def _listing(layer: str, entries: Iterable[ClipEntry], store: Store) -> str:
+    """The text of meta_info.txt as BasicSR writes it, a line a key: name with ending, shape, level."""
+    lines = {}
+    for entry in entries:
         shape = ','.join(map(str, entry.shape))
-        for index in range(entry.n_frames):
-            key = frame_name(entry.clip, index)
-            yield key, f'{key}.png ({shape}) {PNG_LEVEL}'
+        for key in _keys(layer, [entry]):
+            lines[key] = (f'{key}.npy ({entry.n_frames}) 0' if layer in ARRAY_LAYERS else
+                          f'{key}{store.ending} ({shape}) {store.level}')
+    return ''.join(f'{lines[key]}\n' for key in sorted(lines))
 
 
-def _write_lmdb(folder: Path, items: Iterable[tuple[str, Path]]) -> None:
+def _contents(source: ClipStore, keys: Sequence[str], ending: str, store: Store
+              ) -> Iterator[tuple[str, bytes]]:
+    """Keys with their values, frames in the form `store`; all cores encode (the codecs release the GIL)."""
+    def content(key: str, data: bytes) -> bytes:
+        try:
+            return data if ending == '.npy' else storage.converted(data, store)
+        except ValueError as error:
+            raise MissingEntryError(f'{key!r} in {source.path}: {error}; prepare this clip again') from error
+
+    left = iter(keys)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while batch := list(islice(left, _BATCH)):
+            values = [source.value(key, ending) for key in batch]
+            yield from zip(batch, pool.map(content, batch, values), strict=True)
+
+
+def _write_lmdb(folder: Path, items: Iterable[tuple[str, bytes]]) -> None:
     """Commits in batches; the map starts small and grows as needed, so that no disk is claimed ahead."""
+    items = iter(items)
     with lmdb.open(str(folder), map_size=64 << 20) as environment:
-        batch: list[tuple[bytes, bytes]] = []
-        for key, path in items:
-            batch.append((key.encode(), path.read_bytes()))
-            if len(batch) == _BATCH:
-                _commit(environment, batch)
-                batch = []
-        _commit(environment, batch)
+        while batch := [(key.encode(), value) for key, value in islice(items, _BATCH)]:
+            _commit(environment, batch)
         environment.sync()
 
 

@@ -25,3 +25,9 @@ def open_lmdb(path: str | os.PathLike[str], **settings: Any) -> lmdb.Environment
         settings = {'readonly': True, 'lock': False, 'readahead': False, 'meminit': False, **settings}
         _ENVIRONMENTS[real] = lmdb.open(real, **settings)
     return _ENVIRONMENTS[real]
+
+
+def close_lmdb(path: str | os.PathLike[str]) -> None:
+    """Closes the process's environment of a path, if it has one; no transaction may be under way."""
+    if _owner == os.getpid() and (opened := _ENVIRONMENTS.pop(os.path.realpath(path), None)) is not None:
+        opened.close()
