@@ -29,6 +29,7 @@ from tqdm import tqdm
 from gavn.data.clip_store import pack
 from gavn.data.preparation import Preparation, Rejected
 from gavn.data.sources import Source, from_csv, voxceleb_splits
+from gavn.data.storage import STORE_HELP, STORES
 from gavn.data.teacher import TEACHERS, FaceUnclear, TeacherError
 from gavn.pipeline.face_detector import RetinaFace
 from gavn.pipeline.face_tracker import NoFace, track_faces
@@ -159,22 +160,23 @@ class Finish(PipelineStep):
 
     type, name = 'folder', 'finish'
 
-    def __init__(self, preparation: Preparation, sources: Sequence[Source], lmdb: bool) -> None:
+    def __init__(self, preparation: Preparation, sources: Sequence[Source], lmdb: bool, store: str | None
+                 ) -> None:
         super().__init__()
-        self.preparation, self.sources, self.lmdb = preparation, list(sources), lmdb
+        self.preparation, self.sources, self.lmdb, self.store = preparation, list(sources), lmdb, store
 
     def run(self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
             ) -> Iterator[Document]:
         """Yields nothing."""
         good = self.preparation.finish(self.sources)
         if self.lmdb and good:
-            pack(self.preparation.root, self.preparation.layers())
+            pack(self.preparation.root, self.preparation.layers(), self.store)
         yield from ()
 
 
 def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str, lmdb: bool = True,
-            executor: str = 'local', tasks: int | None = None, workers: int = 1, retry: bool = False,
-            slurm: dict[str, Any] | None = None) -> None:
+            store: str | None = None, executor: str = 'local', tasks: int | None = None, workers: int = 1,
+            retry: bool = False, slurm: dict[str, Any] | None = None) -> None:
     """Runs every step for every video, then finishes the folder.
 
     Args:
@@ -182,6 +184,7 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str
         sources: the videos.
         teacher: a name of TEACHERS.
         lmdb: also pack the layers into LMDBs.
+        store: the form of their frames, see `gavn.data.clip_store.pack`.
         executor: 'local', or 'slurm', which submits the jobs and returns.
         tasks: parts that the videos are dealt out to; None = one per video, 1000 at most.
         workers: tasks at once.
@@ -201,8 +204,8 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str
         SlurmPipelineExecutor, job_name='gavn_prepare', **(slurm or {}))
     clips = make(steps, tasks=tasks, workers=workers, logging_dir=str(logs / 'clips'),
                  skip_completed=not retry)
-    last = make([Finish(preparation, sources, lmdb)], tasks=1, workers=1, logging_dir=str(logs / 'finish'),
-                skip_completed=False, depends=clips)
+    last = make([Finish(preparation, sources, lmdb, store)], tasks=1, workers=1,
+                logging_dir=str(logs / 'finish'), skip_completed=False, depends=clips)
     with _shown(preparation, sources) if local else nullcontext():
         last.run()
 
@@ -260,6 +263,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='auto keeps videos that have the size of the crops as they are')
     add('--size', type=int, default=CROP_SIZE, help='side of the crops in pixels')
     add('--no-lmdb', action='store_true', help='leave the layers as plain files')
+    add('--store', choices=tuple(STORES), help=STORE_HELP)
     add('--retry', action='store_true', help='try again what failed before')
     add('--workers', type=int, default=1, help='tasks at once')
     add('--tasks', type=int, help='parts to deal the videos out to (default: one a video, 1000 at most)')
@@ -283,8 +287,8 @@ def run(args: argparse.Namespace) -> dict[str, int]:
     if local:
         TEACHERS[args.teacher]()
     slurm = {'time': args.slurm_time, 'partition': args.slurm_partition, 'mem_per_cpu_gb': 4}
-    prepare(preparation, sources, teacher=args.teacher, lmdb=not args.no_lmdb, executor=args.executor,
-            tasks=args.tasks, workers=args.workers, retry=args.retry, slurm=slurm)
+    prepare(preparation, sources, teacher=args.teacher, lmdb=not args.no_lmdb, store=args.store,
+            executor=args.executor, tasks=args.tasks, workers=args.workers, retry=args.retry, slurm=slurm)
     return preparation.summary(sources) if local else {}
 
 

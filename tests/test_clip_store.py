@@ -1,6 +1,9 @@
 import multiprocessing
 import pickle
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import lmdb
@@ -13,6 +16,8 @@ from hypothesis.extra.numpy import arrays
 
 from gavn.data import clip_store, storage
 from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter, MissingEntryError, pack, read_meta
+
+SCRIPT = Path(__file__).resolve().parents[1] / 'scripts' / 'prepare' / 'pack.py'
 
 
 def picture(n: int, h: int = 20, w: int = 24) -> np.ndarray:
@@ -84,6 +89,19 @@ def test_the_form_changes_only_when_asked_for(root):
         assert np.array_equal(ClipStore(root, 'gt').frame('bob', 2), picture(12))
     with pytest.raises(ValueError, match="'jpeg' is none of webp, png, raw"):
         pack(root, ['gt'], 'jpeg')
+
+
+def test_the_script_packs_what_there_is_and_names_what_is_not(root):
+    def packed(*arguments):
+        return subprocess.run([sys.executable, str(SCRIPT), str(root), *arguments], text=True,
+                              capture_output=True, check=False)
+
+    done = packed('--store', 'png')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(root / 'gt.lmdb'), str(root / 'mfcc.lmdb')]
+    assert ClipStore(root, 'gt', 'lmdb').value('bob/00000000', '').startswith(b'\x89PNG')
+    refused = packed('--layers', 'blur')
+    assert refused.returncode == 2 and 'has no layer blur, only gt, mfcc' in refused.stderr
 
 
 @settings(max_examples=40, deadline=None)

@@ -17,6 +17,7 @@ from gavn.data.clip_store import ClipStore, read_meta, read_stats
 from gavn.data.degradation import degrade
 from gavn.data.preparation import Preparation, Rejected, statistics
 from gavn.data.sources import Source, draw_splits, from_csv, from_voxceleb, sound_beside, voxceleb_splits
+from gavn.data.storage import STORES
 from gavn.data.teacher import TEACHERS, FaceAlignmentTeacher, FaceUnclear, TeacherError, label_clip
 from gavn.utils.faces import Box
 from gavn.utils.media import VideoWriter
@@ -241,7 +242,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
     names = ('good', 'wide', 'mute', 'short', 'dark', 'empty', 'broken', 'absent')
     rows = [(f'{name}.mp4', f'speaker_{name}', 'val' if name == 'mute' else 'train') for name in names]
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
-                 '--teacher', stub, '--degradations', 'blur', 'sr_x4']
+                 '--teacher', stub, '--degradations', 'blur', 'sr_x4', '--store', 'raw']
     assert prepare.main(arguments) == 0
     assert '3  ok' in capsys.readouterr().out
 
@@ -267,6 +268,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
     assert not ClipStore(out, 'audio').array('mute').any()
     expected, _ = degrade([gt.frame('good', i) for i in range(30)], 'blur', 'good')
     assert np.array_equal(ClipStore(out, 'blur', 'lmdb').frame('good', 3), expected[3])
+    assert ClipStore(out, 'blur', 'lmdb').value('good/00000003', '').startswith(STORES['raw'].mark)
     assert ClipStore(out, 'landmarks', 'lmdb').array('wide').shape == (30, 68, 2)
     stats = read_stats(out)
     assert stats['clips'] == 2 and stats['mfcc_columns'] == 2 * 119

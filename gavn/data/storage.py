@@ -52,6 +52,9 @@ STORES: Mapping[str, Store] = {
 }
 """By the name that `pack` takes."""
 
+STORE_HELP = ('how LMDBs hold frames: webp (lossless), png (larger and slower) or raw (fastest, 3 times as '
+              f'large); by default {DEFAULT}, and what is packed already stays as it is')
+
 
 def decode(data: bytes | memoryview) -> np.ndarray | None:
     """A picture of any of STORES, uint8 BGR (h, w, 3), or None for other bytes."""
