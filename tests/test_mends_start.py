@@ -108,9 +108,10 @@ def test_s_tensorboard_of_a_name_with_debug_in_it(tmp_path: Path) -> None:
     scalars = {}
     writer = progress.init_tb_loggers(opt)
     writer.add_scalar = lambda name, value, iteration: scalars.update({name: value})
-    log = progress.MessageLogger(opt, 0, writer, progress.Progress(0, 3, get_root_logger()))
+    log = progress.MessageLogger(opt, 0, writer, progress.Progress(0, 3, get_root_logger()),
+                                 progress.Waiting())
     log({'epoch': 0, 'iter': 1, 'lrs': [0.1], 'l_pix': 2.0})
-    assert scalars == {'losses/l_pix': 2.0}
+    assert scalars == {'losses/l_pix': 2.0, 'wait': 0.0}
     assert progress.init_tb_loggers({**opt, 'name': 'debug_x'}) is None
 
 
@@ -335,7 +336,8 @@ def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
 def test_the_last_line_of_the_log_has_no_time_left() -> None:
     opt = {'name': 'run', 'logger': {'print_freq': 1, 'use_tb_logger': False}, 'train': {'total_iter': 3}}
     lines: list[str] = []
-    log = progress.MessageLogger(opt, 0, None, progress.Progress(0, 3, get_root_logger()))
+    log = progress.MessageLogger(opt, 0, None, progress.Progress(0, 3, get_root_logger()),
+                                 progress.Waiting())
     log.logger = SimpleNamespace(info=lines.append)
     log({'epoch': 0, 'iter': 3, 'lrs': [1e-3], 'time': 0.1, 'data_time': 0.0, 'l_pix': 1.0})
     assert 'eta: 0:00:00' in lines[0]

@@ -10,6 +10,8 @@ import torch
 from basicsr.data import prefetch_dataloader
 from torch.utils.data import DataLoader
 
+from gavn.mends.progress import Waiting
+
 Batch = dict[str, Any]
 _END = object()
 
@@ -50,10 +52,12 @@ class Prefetcher:
     Args:
         on_batch: called before each batch is handed out.
         on_end: called after the last batch of an epoch is done.
+        waiting: told of the time that the loader is waited for.
     """
 
-    def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None]) -> None:
-        self.loader = loader
+    def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None],
+                 waiting: Waiting) -> None:
+        self.loader, self.waiting = loader, waiting
         self.on_batch, self.on_end = on_batch, on_end
         self.batches: Iterator[Batch] = iter(())
 
@@ -63,16 +67,21 @@ class Prefetcher:
 
     def next(self) -> Batch | None:
         """The next batch."""
-        batch = next(self.batches, None)
+        with self.waiting.counted():
+            batch = next(self.batches, None)
         (self.on_end if batch is None else self.on_batch)()
         return batch
 
 
 class CUDAPrefetcher(Prefetcher):
-    """Copies each batch to the GPU, on a stream of its own, while the one before it is computed with."""
+    """Copies each batch to the GPU, on a stream of its own, while the one before it is computed with.
 
-    def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None]) -> None:
-        super().__init__(loader, on_batch, on_end)
+    Time counts as waited for only if the GPU has run out of work by its end.
+    """
+
+    def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None],
+                 waiting: Waiting) -> None:
+        super().__init__(loader, on_batch, on_end, waiting)
         self.stream = torch.cuda.Stream()
         self.ahead: Batch | None = None
 
@@ -82,7 +91,9 @@ class CUDAPrefetcher(Prefetcher):
         self._load()
 
     def _load(self) -> None:
-        self.ahead = next(self.batches, None)
+        done = torch.cuda.current_stream().record_event()
+        with self.waiting.counted(busy=lambda: not done.query()):
+            self.ahead = next(self.batches, None)
         with torch.cuda.stream(self.stream):
             for key, value in (self.ahead or {}).items():
                 if torch.is_tensor(value):

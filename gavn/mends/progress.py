@@ -4,6 +4,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from basicsr.utils import logger as stock
@@ -49,21 +52,60 @@ class Progress:
         self.bar.set_postfix({k: f'{v:.3e}' for k, v in values.items() if k.startswith('l_')}, refresh=False)
 
 
+class Percent(float):
+    """A share that log lines show as `0.4 %`: the stock logger writes every value as 4.0000e-01."""
+
+    def __format__(self, form: str) -> str:
+        return f'{float(self):.1f} %'
+
+
+class Waiting:
+    """How much of the time of training goes by while the loop has no batch to work on.
+
+    The clock runs from the first call of `counted` to that of `share`, so that saving and validation after a
+    log line do not count as training.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.since: float | None = None
+        self.seconds = 0.0
+
+    @contextmanager
+    def counted(self, busy: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Counts the time that what it encloses takes, unless the device is still `busy` after it."""
+        start = self.clock()
+        self.since = start if self.since is None else self.since
+        yield
+        if not busy():
+            self.seconds += self.clock() - start
+
+    def share(self) -> Percent:
+        """Percent of the time since the last call; begins anew."""
+        passed = 0.0 if self.since is None else self.clock() - self.since
+        share = Percent(100 * self.seconds / passed if passed else 0.0)
+        self.since, self.seconds = None, 0.0
+        return share
+
+
 class MessageLogger(stock.MessageLogger):
     """The log line of every `print_freq` iterations, with the bar told of it.
 
-    Stock counts one iteration too few ahead: the last line's time left is "-1 day, 23:59:59".
+    Stock counts one iteration too few ahead: the last line's time left is "-1 day, 23:59:59". The line and
+    tensorboard also have `wait`, the percentage of `waiting`, which is the first process's.
     """
 
-    def __init__(self, opt: dict[str, Any], start_iter: int, tb_logger: Any, progress: Progress) -> None:
+    def __init__(self, opt: dict[str, Any], start_iter: int, tb_logger: Any, progress: Progress,
+                 waiting: Waiting) -> None:
         super().__init__(opt, start_iter, tb_logger)
         self.max_iters += 1
-        self.progress = progress
+        self.progress, self.waiting = progress, waiting
         if not self.exp_name.startswith(DEBUG):
             self.exp_name = self.exp_name.replace('debug', 'de_bug')  # stock keeps such names off tensorboard
 
     def __call__(self, log_vars: dict[str, Any]) -> None:
         """Logs a line; `log_vars` is emptied of what stands at its beginning."""
+        log_vars['wait'] = self.waiting.share()
         super().__call__(log_vars)
         self.progress.show(log_vars)
 

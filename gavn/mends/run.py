@@ -30,6 +30,7 @@ class TrainingRun:
         self.opt: dict[str, Any] = {}
         self.account = ''  # of the options as they were given
         self.folders = Folders()
+        self.waiting = progress.Waiting()
         self.started = 0  # iterations handed to the model, counted over all starts of the run
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
@@ -87,16 +88,16 @@ class TrainingRun:
         """The log of the training loop, and its bar."""
         total, self.tb_logger = opt['train']['total_iter'], tb_logger
         self.progress = progress.Progress(start_iter, total, logging.getLogger('basicsr'))
-        return progress.MessageLogger(opt, start_iter, tb_logger, self.progress)
+        return progress.MessageLogger(opt, start_iter, tb_logger, self.progress, self.waiting)
 
     def cpu_prefetcher(self, loader: DataLoader) -> Prefetcher:
         """Hands out batches and keeps count."""
-        return Prefetcher(loader, self._next_iteration, self._end_of_epoch)
+        return Prefetcher(loader, self._next_iteration, self._end_of_epoch, self.waiting)
 
     def cuda_prefetcher(self, loader: DataLoader, opt: dict[str, Any]) -> Prefetcher:
         """Hands out batches on the GPU, if there is one, and keeps count."""
         kind = CUDAPrefetcher if opt['num_gpu'] else Prefetcher
-        return kind(loader, self._next_iteration, self._end_of_epoch)
+        return kind(loader, self._next_iteration, self._end_of_epoch, self.waiting)
 
     def _next_iteration(self) -> None:
         self.progress.reach(self.started)
