@@ -141,8 +141,7 @@ class Degrade(ClipStep):
 
     def apply(self, source: Source) -> None:
         """See Preparation.damage."""
-        for name in self.preparation.degradations:
-            self.preparation.damage(source.clip, name)
+        self.preparation.damage(source.clip, *self.preparation.degradations)
 
 
 class Done(ClipStep):

@@ -6,11 +6,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from basicsr.utils.matlab_functions import imresize
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage import data
 
 from gavn.data import degradation as D
 from gavn.data.mixture import Mixture
 from gavn.metrics import psnr, ssim
+
+SEEDS = st.integers(0, 9)
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +68,27 @@ def test_resize_equals_basicsr(astronaut: np.ndarray, height: int, width: int, s
     expected = imresize(image.astype(np.float32) / 255, scale) * 255
     found = D.matlab_resize(image, expected.shape[1::-1])
     assert np.abs(found - expected).max() < 255 * 1e-4 / 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(24, 61), width=st.integers(24, 61), scale=st.floats(0.2, 4), seed=SEEDS)
+def test_resize_equals_basicsr_at_any_scale(height: int, width: int, scale: float, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = imresize(image.astype(np.float32) / 255, scale) * 255
+    found = D.matlab_resize(image, expected.shape[1::-1], scale)
+    assert np.abs(found - expected).max() < 0.05  # its places of the samples are float32
+
+
+@pytest.mark.parametrize('factor', [2, 3, 4, 7, 8])
+def test_in_8_bits_basicsr_differs_at_ties_alone(clean: np.ndarray, factor: int) -> None:
+    def as_8_bits(values: np.ndarray) -> np.ndarray:
+        return values.clip(0, 255).round().astype(int)
+
+    stock = imresize(clean.astype(np.float32) / 255, 1 / factor) * 255
+    found = D.matlab_resize(clean, stock.shape[1::-1], 1 / factor)
+    differ = as_8_bits(found) != as_8_bits(stock)
+    assert differ.mean() < 1e-4 and np.abs(found % 1 - 0.5)[differ].max(initial=0) < 1e-3
+    assert np.abs(as_8_bits(found) - as_8_bits(stock)).max() <= 1
 
 
 @pytest.mark.parametrize('factor', range(2, 9))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -110,10 +111,9 @@ class AVClipDataset(Dataset):
         frames = range(start, start + self.options.num_frame)
         outputs = frames[self.outputs]
         mirrored = self.options.use_hflip and draw.random() < 0.5
-        step = -1 if mirrored else 1
-        degraded = self._layer(epoch, i)
-        lq = [image[:, ::step] for image in degraded.frames(entry.clip, frames)]
-        gt = [image[:, ::step] for image in self.gt.frames(entry.clip, outputs)]
+        lq, gt = self._layer(epoch, i).frames(entry.clip, frames), self.gt.frames(entry.clip, outputs)
+        if mirrored:  # by OpenCV: views that run backwards take long to stack
+            lq, gt = ([cv2.flip(image, 1) for image in images] for images in (lq, gt))
         points = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]
         points = torch.from_numpy(landmarks.to_unit(points, width=entry.shape[1], height=entry.shape[0]))
         box, region = self._crop(entry.shape, draw)
@@ -122,7 +122,7 @@ class AVClipDataset(Dataset):
             'gt': to_tensor([image[box] for image in gt]),
             'audio': self.sound.windows(entry, outputs, draw),
             'landmarks': landmarks.flip(points) if mirrored else points,
-            'face': to_tensor([detector_view(np.ascontiguousarray(image)) for image in lq[self.outputs]]),
+            'face': to_tensor([detector_view(image) for image in lq[self.outputs]]),
             'region': region,
             'key': f'{entry.clip}/{start:08d}',
         }

@@ -140,18 +140,19 @@ class Preparation:
         if not self.writer.has('mfcc', clip):
             self.writer.array('mfcc', clip, mfcc(ClipStore(self.root, 'audio', 'disk').array(clip)).numpy())
 
-    def damage(self, clip: str, name: str) -> None:
-        """Writes one degraded layer."""
-        layer = degradation(name).layer
-        if not self.writer.has(layer, clip):
-            images, done = degrade(self.clean(clip), name, clip)
-            self.records.update(clip, **{layer: done})
-            self.writer.frames(layer, clip, images)
+    def damage(self, clip: str, *names: str) -> None:
+        """Writes degraded layers; the clean frames are read once."""
+        lacking = [name for name in names if not self.writer.has(degradation(name).layer, clip)]
+        clean = self.clean(clip) if lacking else []
+        for name in lacking:
+            images, done = degrade(clean, name, clip)
+            self.records.update(clip, **{done['layer']: done})
+            self.writer.frames(done['layer'], clip, images)
 
     def clean(self, clip: str) -> list[np.ndarray]:
         """The clean frames."""
         store = ClipStore(self.root, 'gt', 'disk')
-        return [store.frame(clip, i) for i in range(self.length(clip))]
+        return store.frames(clip, range(self.length(clip)))
 
     def length(self, clip: str) -> int:
         """Frames written."""
