@@ -65,11 +65,13 @@ def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Each is written as one less what the difference u = x - y takes away (2 cov(x, y) is var(x) + var(y) -
     var(u)), which is small where rounding would show: in flat parts.
     """
-    x, y = x.to(_type(x)), y.to(_type(y))
-    middle_x, middle_y = x.mean((2, 3), keepdim=True), y.mean((2, 3), keepdim=True)
-    x, y = x - middle_x, y - middle_y  # float32 keeps more digits of what is left
-    means = _means(torch.cat([x, y, (x - y).square(), x.square() + y.square()], dim=1))
-    mean_x, mean_y, differences, squares = means.split(x.shape[1], dim=1)
+    middle_x, middle_y = (pictures.mean((2, 3), keepdim=True, dtype=_type(x)) for pictures in (x, y))
+    planes = torch.empty((4, *x.shape), dtype=_type(x), device=x.device)  # memory costs most here
+    torch.sub(x, middle_x, out=planes[0])  # float32 keeps more digits of what is left
+    torch.sub(y, middle_y, out=planes[1])
+    torch.sub(planes[0], planes[1], out=planes[2]).square_()
+    torch.square(planes[0], out=planes[3]).addcmul_(planes[1], planes[1])
+    mean_x, mean_y, differences, squares = _means(planes.flatten(0, 1)).unflatten(0, (4, -1))
     changes = differences - (mean_x - mean_y).square()  # var(u)
     variances = squares - mean_x.square() - mean_y.square()
     mean_x, mean_y = mean_x + middle_x, mean_y + middle_y
