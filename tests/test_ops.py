@@ -270,3 +270,12 @@ class TestBasicsrNetworks:
         still = torch.zeros(1, 2, 7, 7)
         pack(torch.randn(1, 8, 7, 7), torch.randn(1, 12, 7, 7), still, still)
         assert offset_magnitudes(pack)[''].item() == pytest.approx(5)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_offsets_are_predicted_in_full_while_a_layer_learns(training):
+    pack, seen = DeformableAlignPack(4, 4, 3, padding=1).train(training), []
+    pack.conv_offset.register_forward_hook(lambda _, __, result: seen.append(result.dtype))
+    with torch.autocast('cpu', torch.bfloat16):
+        pack(*torch.rand(2, 1, 4, 5, 5))
+    assert seen == [torch.float32 if training else torch.bfloat16]

@@ -31,9 +31,12 @@ SHARING: dict[Sharing, dict[str, str]] = {
 }
 
 
+SLOPE = 0.1  # of every activation of the network but those in residual blocks and attention
+
+
 def lrelu(x: Tensor) -> Tensor:
-    """Every activation of the network but those in residual blocks and attention: slope 0.1."""
-    return F.leaky_relu(x, 0.1, inplace=True)
+    """The usual activation, in place."""
+    return F.leaky_relu(x, SLOPE, inplace=True)
 
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -88,27 +91,28 @@ class Align(nn.Module):
                 {level: nn.Conv2d(in_channels, num_feat, kernel, 1, kernel // 2) for level in levels}
             )
 
-        def dcn() -> DeformableAlignPack:
+        def dcn(slope: float | None = None) -> DeformableAlignPack:
             return DeformableAlignPack(
-                num_feat, num_feat, 3, padding=1, deformable_groups=deformable_groups, backend=dcn_backend
-            )
+                num_feat, num_feat, 3, padding=1, deformable_groups=deformable_groups, backend=dcn_backend,
+                slope=slope,
+            )  # fmt: skip
 
         levels = ('l3', 'l2', 'l1')
         self.offset_conv1 = convs(2 * num_feat, levels)
         self.offset_conv2 = convs(2 * num_feat, levels[1:])
         self.offset_conv2['l3'] = conv3(num_feat, num_feat)
         self.offset_conv3 = convs(num_feat, levels[1:])
-        self.dcn_pack = nn.ModuleDict({level: dcn() for level in levels})
+        self.dcn_pack = nn.ModuleDict({'l3': dcn(SLOPE), 'l2': dcn(), 'l1': dcn()})
         self.feat_conv = convs(2 * num_feat, levels[1:])
         self.cas_offset_conv1 = conv3(2 * num_feat, num_feat)
         self.cas_offset_conv2 = conv3(num_feat, num_feat)
-        self.cas_dcnpack = dcn()
+        self.cas_dcnpack = dcn(SLOPE)
         self.inject = convs(2 * num_feat, levels, kernel=1) if inject else None
 
     def forward(self, ref: Pyramid, nbr: Pyramid) -> Pyramid:
         """Align(ref, nbr): the neighbour as seen from the reference's positions."""
         offset3 = self._coarsest_offset(ref[2], nbr[2])
-        l3 = lrelu(self.dcn_pack['l3'](nbr[2], offset3))
+        l3 = self.dcn_pack['l3'](nbr[2], offset3)
         offset2 = self._finer_offset('l2', ref[1], nbr[1], offset3)
         l2 = lrelu(self._finer_features('l2', nbr[1], offset2, l3))
         offset1 = self._finer_offset('l1', ref[0], nbr[0], offset2)
@@ -132,7 +136,7 @@ class Align(nn.Module):
 
     def _cascade(self, ref: Tensor, aligned: Tensor) -> Tensor:
         offset = lrelu(self.cas_offset_conv1(torch.cat([aligned, ref], dim=1)))
-        return lrelu(self.cas_dcnpack(aligned, lrelu(self.cas_offset_conv2(offset))))
+        return self.cas_dcnpack(aligned, lrelu(self.cas_offset_conv2(offset)))
 
     def _inject(self, aligned: Pyramid, ref: Pyramid) -> Pyramid:
         return [

@@ -17,7 +17,8 @@ class DeformableAlignPack(nn.Module):
     In training mode the layer remembers the largest mean offset of its calls as a tensor, without waiting for
     the device; `offset_magnitudes` reads it.
 
-    Offsets are predicted without autocast: bfloat16 would round one of 10 pixels by up to 0.03.
+    While it learns, offsets are predicted without autocast: bfloat16 rounds one of 10 pixels by up to 0.03.
+    Restoring with rounded ones cost no PSNR (docs/performance.md), and they are a tenth of the time.
 
     Args:
         in_channels: channels of the features that are sampled, and of those that predict the offsets.
@@ -65,7 +66,13 @@ class DeformableAlignPack(nn.Module):
 
     def forward(self, x: Tensor, feat: Tensor) -> Tensor:
         """Sample x (n, c, h, w) where feat (n, c, h, w) says -> (n, out, oh, ow)."""
-        return self.sample(x, *split_offset(in_full(self.conv_offset, feat)))
+        return self.sample(x, *split_offset(self._predict(self.conv_offset, feat)))
+
+    def _predict(self, conv: nn.Conv2d, feat: Tensor) -> Tensor:
+        if not self.training:
+            return conv(feat)
+        with without_autocast(feat.device.type):
+            return conv(feat.to(conv.weight.dtype))
 
     def sample(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolve with given offsets in pixels and masks before their sigmoid, then the LeakyReLU if any."""
@@ -128,18 +135,12 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         feat = torch.cat([extra_feat, *flows], dim=1)
         for layer in layers:
             feat = layer(feat)
-        residue, mask = split_offset(in_full(last, feat))
+        residue, mask = split_offset(self._predict(last, feat))
         residue = self.max_residue_magnitude * torch.tanh(residue)
         # an equal share of the groups samples each frame; offsets have y before x
         points = residue.shape[1] // (2 * len(flows))
         moved = torch.cat([flow.flip(1).repeat(1, points, 1, 1) for flow in flows], dim=1)
         return self.sample(x, residue + moved, mask)
-
-
-def in_full(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution in the type of its weights, whatever autocast wants."""
-    with without_autocast(x.device.type):
-        return conv(x.to(conv.weight.dtype))
 
 
 def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
