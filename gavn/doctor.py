@@ -44,6 +44,7 @@ EXTRAS = (
     Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
     Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
     Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba'}),
+    Extra('export', 'gavn export onnx', {'onnx': 'onnx', 'onnxscript': 'onnxscript'}),
     Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
     Extra('dlib', 'gavn prepare --teacher dlib', {'dlib': 'dlib-bin'}),
     Extra('mmcv', 'the backend mmcv of deformable convolution', {'mmcv': 'mmcv-full'}),

@@ -15,6 +15,7 @@ def codes() -> dict[type[Exception], int]:
     from gavn.demo import DemoError
     from gavn.evaluate import EvaluationError
     from gavn.metrics.missing import WeightsMissing
+    from gavn.pipeline.export import ExportError
     from gavn.pipeline.face_tracker import NoFace
     from gavn.pipeline.face_tracks import ChoiceError
     from gavn.pipeline.recipe import DeviceError, RestoreError
@@ -27,7 +28,7 @@ def codes() -> dict[type[Exception], int]:
         NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
         RestoreError: WEIGHTS, ModelError: WEIGHTS, WeightsMissing: WEIGHTS, TargetError: USAGE,
         ChoiceError: USAGE, OptionError: USAGE, MismatchError: USAGE, EvaluationError: USAGE,
-        DemoError: FAILED, OSError: FAILED}
+        DemoError: FAILED, ExportError: FAILED, OSError: FAILED}
 
 
 def guarded(job: Callable[[], int | None]) -> int:

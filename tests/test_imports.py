@@ -15,14 +15,15 @@ ROOMS = {
     'metrics': {'archs', 'utils'},
     'models': {'metrics', 'archs', 'data', 'ops', 'utils'},
     'report': {'metrics', 'data', 'utils'},
-    'pipeline': {'archs', 'utils'},
+    'pipeline': {'archs', 'ops', 'utils'},
     'shipping': {'pipeline', 'metrics', 'data', 'utils'},
     'mends': {'utils'},
     'web': {'pipeline', 'data', 'utils'},
+    'benchmark': {'pipeline', 'models', 'archs', 'data', 'ops', 'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
 ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore',
-             'compare', 'evaluate'}
+             'compare', 'evaluate', 'export', 'bench'}
 """Modules that stand above all rooms."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')

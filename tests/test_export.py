@@ -1,0 +1,104 @@
+"""Networks as files for other runtimes: the same numbers, any number of windows, facts inside."""
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from gavn.archs.gavn_arch import GAVN
+from gavn.archs.pfld_arch import PFLDAV
+from gavn.cli import main
+from gavn.ops import DeformableAlignPack
+from gavn.pipeline import export as module
+from gavn.pipeline.export import FACTS, TOLERANCE, ExportError, example, export
+from gavn.pipeline.recipe import Recipe
+from gavn.pipeline.restorer import Restorer
+from gavn.utils.windows import Layout
+
+SIZE = 32
+INPUTS = ('lq', 'audio', 'landmarks')
+needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, module.NEEDS)),
+                                reason='needs the extra [export]')
+
+
+class Bent(nn.Module):
+    """A little of what GAVN is: frames, points and a deformable layer, few enough for an exporter in tests."""
+
+    layout = Layout(1, 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.align = DeformableAlignPack(8, 8, 3, padding=1, deformable_groups=2)
+        nn.init.normal_(self.align.conv_offset.weight, std=0.3)
+
+    def forward(self, lq, audio, landmarks):
+        before, now, _ = self.first(lq.flatten(0, 1)).unflatten(0, lq.shape[:2]).unbind(1)
+        bent = self.last(self.align(before, now)) + landmarks.mean((1, 2, 3))[:, None, None, None]
+        return (bent + audio.mean((1, 2, 3, 4))[:, None, None, None]).unsqueeze(1)
+
+
+def restorer(network: nn.Module) -> Restorer:
+    torch.manual_seed(0)
+    networks = {'network_g': network, 'network_l': PFLDAV(width=0.125)}
+    return Restorer(Recipe({}, INPUTS, task='blur'), networks, 'cpu', weights={'/a/b.safetensors': 'abc'})
+
+
+def moved(network: nn.Module) -> nn.Module:
+    """Taps that stay where they are would not test deformable convolution."""
+    for layer in network.modules():
+        if isinstance(layer, DeformableAlignPack):
+            nn.init.normal_(layer.conv_offset.weight, std=0.05)
+    return network
+
+
+def test_torchscript_gives_what_gavn_gives(tmp_path: Path):
+    torch.manual_seed(0)
+    network = moved(GAVN(num_feat=8, radius=0, num_extract_block=1, num_reconstruct_block=(1, 1)))
+    path, made = tmp_path / 'a.pt', restorer(network)
+    assert export(made, path, 'torchscript', SIZE) < 1e-5
+    extra = {FACTS: ''}
+    loaded = torch.jit.load(str(path), _extra_files=extra)
+    assert loaded(*example(made, 4, SIZE)).shape == (4, 1, 3, SIZE, SIZE)
+    found = json.loads(extra[FACTS])
+    assert found['inputs']['lq'] == ['n', 5, 3, SIZE, SIZE] and list(found['inputs']) == ['lq', 'face', 'audio']
+    assert found['layout'] == {'mode': 'sequence', 'outputs': 1, 'context': 2}
+    assert found['task'] == 'blur' and found['weights'] == {'b.safetensors': 'abc'}
+
+
+@needs_onnx
+def test_onnx_gives_the_same_with_detector_and_deformable_layers(tmp_path: Path):
+    import onnxruntime
+    path = tmp_path / 'a.onnx'
+    assert export(restorer(Bent()), path, 'onnx', SIZE) < 1e-5
+    session = onnxruntime.InferenceSession(str(path))
+    assert [(one.name, one.shape[0]) for one in session.get_inputs()] == [('lq', 'n'), ('face', 'n'), ('audio', 'n')]
+    found = json.loads(session.get_modelmeta().custom_metadata_map['gavn'])
+    assert found['layout']['outputs'] == 1 and found['output'] == 'restored'
+
+
+@pytest.mark.parametrize('wrong', [lambda network: lambda tensors: network(*tensors) + 2 * TOLERANCE,
+                                   lambda network: lambda tensors: network(*tensors)[:1],
+                                   lambda network: lambda tensors: network(tensors)])
+def test_a_file_that_gives_something_else_is_not_written(tmp_path: Path, monkeypatch, wrong):
+    write, _ = module._WRITERS['torchscript']
+    monkeypatch.setitem(module._WRITERS, 'torchscript', (write, lambda path: wrong(torch.jit.load(str(path)))))
+    with pytest.raises(ExportError):
+        export(restorer(Bent()), tmp_path / 'a.pt', 'torchscript', SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ExportError, match=r'onnx, onnxscript\n.*\[export\]'):
+        export(restorer(Bent()), tmp_path / 'a.onnx', 'onnx', SIZE)
+
+
+def test_the_verb_refuses_what_exists_and_what_is_unknown(tmp_path: Path, capsys):
+    there = tmp_path / 'a.pt'
+    there.write_text('mine')
+    assert main(['export', 'torchscript', '--task', 'mixed', '-o', str(there)]) == 2
+    assert there.read_text() == 'mine' and 'exists already' in capsys.readouterr().err
+    assert main(['export', 'torchscript', '--task', 'rain', '-o', str(tmp_path / 'b.pt')]) == 5
