@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='weights that come with gavn (default mixed; see `gavn models list`)')
     which.add_argument('--weights', metavar='BUNDLE', help='a bundle of your own, see `gavn bundle`')
     parser.add_argument('--size', type=int, default=224, metavar='PIXELS',
-                        help='height and width of the face crops (default 224); the number of windows is free')
+                        help='height and width of the face crops (default 224); any number of windows')
     parser.add_argument('-o', '--output', type=Path, metavar='FILE',
                         help='default: gavn_TASK.onnx or .pt in this folder')
     parser.add_argument('--force', action='store_true', help='replace an existing output')

@@ -24,7 +24,7 @@ needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, module.NEE
 
 
 class Bent(nn.Module):
-    """A little of what GAVN is: frames, points and a deformable layer, few enough for an exporter in tests."""
+    """A little of what GAVN is: frames, points, a deformable layer; few enough for an exporter in tests."""
 
     layout = Layout(1, 1)
 
@@ -63,7 +63,8 @@ def test_torchscript_gives_what_gavn_gives(tmp_path: Path):
     loaded = torch.jit.load(str(path), _extra_files=extra)
     assert loaded(*example(made, 4, SIZE)).shape == (4, 1, 3, SIZE, SIZE)
     found = json.loads(extra[FACTS])
-    assert found['inputs']['lq'] == ['n', 5, 3, SIZE, SIZE] and list(found['inputs']) == ['lq', 'face', 'audio']
+    assert found['inputs']['lq'] == ['n', 5, 3, SIZE, SIZE]
+    assert list(found['inputs']) == ['lq', 'face', 'audio']
     assert found['layout'] == {'mode': 'sequence', 'outputs': 1, 'context': 2}
     assert found['task'] == 'blur' and found['weights'] == {'b.safetensors': 'abc'}
 
@@ -74,7 +75,8 @@ def test_onnx_gives_the_same_with_detector_and_deformable_layers(tmp_path: Path)
     path = tmp_path / 'a.onnx'
     assert export(restorer(Bent()), path, 'onnx', SIZE) < 1e-5
     session = onnxruntime.InferenceSession(str(path))
-    assert [(one.name, one.shape[0]) for one in session.get_inputs()] == [('lq', 'n'), ('face', 'n'), ('audio', 'n')]
+    inputs = [(one.name, one.shape[0]) for one in session.get_inputs()]
+    assert inputs == [('lq', 'n'), ('face', 'n'), ('audio', 'n')]
     found = json.loads(session.get_modelmeta().custom_metadata_map['gavn'])
     assert found['layout']['outputs'] == 1 and found['output'] == 'restored'
 
@@ -84,7 +86,11 @@ def test_onnx_gives_the_same_with_detector_and_deformable_layers(tmp_path: Path)
                                    lambda network: lambda tensors: network(tensors)])
 def test_a_file_that_gives_something_else_is_not_written(tmp_path: Path, monkeypatch, wrong):
     write, _ = module._WRITERS['torchscript']
-    monkeypatch.setitem(module._WRITERS, 'torchscript', (write, lambda path: wrong(torch.jit.load(str(path)))))
+
+    def load(path: Path):
+        return wrong(torch.jit.load(str(path)))
+
+    monkeypatch.setitem(module._WRITERS, 'torchscript', (write, load))
     with pytest.raises(ExportError):
         export(restorer(Bent()), tmp_path / 'a.pt', 'torchscript', SIZE)
     assert not list(tmp_path.iterdir())

@@ -33,7 +33,7 @@ def padded_region(region: Tensor | None, frames: Tensor, padded: Tensor) -> Tens
     Returns (n, 4), which may reach beyond 1.
     """
     if region is None:
-        region = frames.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(frames.shape[0], 4)  # len() would fix a trace's n
+        region = frames.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(frames.shape[0], 4)
     if padded.shape == frames.shape:
         return region
     x0, y0, x1, y1 = region.unbind(1)

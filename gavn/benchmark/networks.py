@@ -1,0 +1,187 @@
+"""The networks, the ways to run them, and what a frame takes."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gavn.archs.inputs import layout_of, network_inputs
+from gavn.benchmark.rows import BASICVSRPP, EDVR_M, Row
+from gavn.benchmark.timing import measure, peak_mib, traffic
+from gavn.models.cost import giga_macs, parameters
+from gavn.ops.deform_conv import BACKEND_VARIABLE
+from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe
+from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
+from gavn.utils.faces import DETECTOR_SIZE
+from gavn.utils.landmarks import N_POINTS
+from gavn.utils.tensors import channels_last
+from gavn.utils.windows import Layout, run
+
+ALL = ('lq', 'audio', 'landmarks')
+SHIPPED = 'GAVN-24 as shipped, with its detector'
+GAVN_64 = 'GAVN-64'
+_VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
+        'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
+        'num_heads': [6] * 11, 'deformable_groups': 16}
+
+
+def _recipe(*inputs: str, window: str | None = None, detector: dict | None = None, **network: object
+            ) -> Recipe:
+    networks = {GENERATOR: network, **({DETECTOR: detector} if detector else {})}
+    return Recipe(networks, inputs or ('lq',), window)
+
+
+RECIPES = {
+    EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
+    BASICVSRPP: Recipe({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
+                                    'is_low_res_input': False, 'window': 15}}),
+    SHIPPED: _recipe(*ALL, type='GAVN', num_feat=24, radius=0, detector={'type': 'PFLDAV', 'width': 0.5}),
+    GAVN_64: _recipe(*ALL, type='GAVN'),
+    'GAVN-64, stage 1': _recipe(type='GAVN', use_identity=False),
+    'GAVN-32': _recipe(*ALL, type='GAVN', num_feat=32),
+    'GAVN-16': _recipe(*ALL, type='GAVN', num_feat=16),
+    'EDVR-L': _recipe(type='EDVR', num_feat=128, num_reconstruct_block=40, hr_in=True, with_predeblur=True,
+                      window='centre'),
+    'D-DBPN': _recipe(type='DBPN', num_stages=7, scale_factor=4, same_size=True, window='frame'),
+    'DAVD-Net (ours)': _recipe('lq', 'audio', type='DAVDNet'),
+    'VRT': _recipe(**_VRT),
+}
+SLOW = ('EDVR-L', 'D-DBPN', 'VRT')  # not on a CPU unless asked for by name
+QUICK = (EDVR_M, BASICVSRPP, SHIPPED, GAVN_64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a network is run: see `rows.Row`."""
+
+    form: str
+    precision: str
+    schedule: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is ready to run: on its device, in eval mode."""
+
+    name: str
+    network: nn.Module
+    detector: nn.Module | None
+    inputs: tuple[str, ...]
+    layout: Layout
+    device: torch.device
+    size: int
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Windows to restored frames, with landmarks found where a detector is there."""
+        batch = dict(batch)
+        lq, features = batch.pop('lq'), batch.pop('features', None)
+        found = {} if self.detector is None else network_inputs(batch, self.inputs, self.detector)
+        given = {name: batch[name] for name in ('audio', 'landmarks') if name in batch}
+        known = {} if features is None else {'features': features}
+        return self.network(lq, **{**given, **found, **known})
+
+    def clip(self, frames: int) -> list[dict[str, Tensor]]:
+        """Noise for so many frames, on the device."""
+        draw = torch.Generator().manual_seed(0)
+        shapes = {'lq': (3, self.size, self.size), 'audio': (1, CEPSTRA, WINDOW_COLUMNS),
+                  'landmarks': (N_POINTS, 2), 'face': (3, DETECTOR_SIZE, DETECTOR_SIZE)}
+        taken = {*self.inputs, *(() if self.detector is None else ('face',))}
+        if self.detector is not None:
+            taken.discard('landmarks')
+        return [{name: torch.rand(shape, generator=draw).to(self.device) for name, shape in shapes.items()
+                 if name in taken} for _ in range(frames)]
+
+
+def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: str) -> Subject:
+    """Builds a network with fresh weights, in the form that is asked for."""
+    torch.manual_seed(0)
+    networks = {key: network.to(device).eval().requires_grad_(False)
+                for key, network in recipe.build().items()}
+    for network in networks.values() if form == 'gavn' else ():
+        channels_last(network)
+    network = networks[GENERATOR]
+    return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
+                   device, size)
+
+
+def one_window(subject: Subject, clip: list, batch: int) -> None:
+    """A window at a time, everything found anew in each: the plain sliding window."""
+    _consume(run(subject.forward, clip, subject.layout))
+
+
+def batched(subject: Subject, clip: list, batch: int) -> None:
+    """Several windows at once."""
+    _consume(run(subject.forward, clip, subject.layout, batch))
+
+
+def features_once(subject: Subject, clip: list, batch: int) -> None:
+    """Several windows at once, and what is found in single frames found once, in float32."""
+    def find(frames: Tensor) -> object:
+        with torch.autocast(subject.device.type, enabled=False):
+            return subject.network.features(frames)
+
+    _consume(run(subject.forward, clip, subject.layout, batch, find))
+
+
+SCHEDULES: dict[str, Callable[[Subject, list, int], None]] = {
+    'one window': one_window, 'windows batched': batched, 'features once': features_once}
+
+
+@contextmanager
+def computing(device: torch.device, case: Case) -> Iterator[None]:
+    """Numbers and operators of a case, within."""
+    before, allowed = os.environ.get(BACKEND_VARIABLE), torch.backends.cuda.matmul.allow_tf32
+    with ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=case.precision == 'bf16'))
+        if case.form == 'stock':
+            os.environ[BACKEND_VARIABLE] = 'torchvision'
+        _allow_tf32(case.precision == 'tf32')
+        try:
+            yield
+        finally:
+            _allow_tf32(allowed)
+            os.environ.pop(BACKEND_VARIABLE, None)
+            if before is not None:
+                os.environ[BACKEND_VARIABLE] = before
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
+def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, costs: tuple) -> Row:
+    """A row: the network over a clip of noise, `batch` windows at once where the schedule says so.
+
+    The clip has at least `frames` frames, and no window that reaches past its end.
+    """
+    frames = -(-frames // subject.layout.outputs) * subject.layout.outputs
+    clip = subject.clip(frames)
+    schedule = SCHEDULES[case.schedule]
+    with computing(subject.device, case), torch.inference_mode():
+        memory = peak_mib(lambda: schedule(subject, clip, batch), subject.device)
+        timing = measure(lambda: schedule(subject, clip, batch), subject.device, seconds)
+    return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
+               timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
+               parameters(subject.network, subject.detector), *costs)
+
+
+def costs(subject: Subject) -> tuple[float, float]:
+    """GMACs and bytes in 10^9 for a frame that comes out of one window of the plain sliding window."""
+    layout = subject.layout
+    batch = torch.utils.data.default_collate(subject.clip(layout.inputs))
+    context = layout.context
+    inputs = {name: value if layout.mode == 'frame' else
+              (value if name == 'lq' else value[context:context + layout.outputs])[None]
+              for name, value in batch.items()}
+    with torch.no_grad():
+        return (giga_macs(lambda: subject.forward(inputs)) / layout.outputs,
+                traffic(lambda: subject.forward(inputs)) / layout.outputs)
+
+
+def _consume(frames: Iterator[Tensor]) -> None:
+    for _ in frames:
+        pass

@@ -1,0 +1,98 @@
+"""What is measured on a device, row by row."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from gavn.benchmark import loader, networks, operators, training
+from gavn.benchmark.networks import Case, Subject
+from gavn.benchmark.rows import Row
+from gavn.pipeline.recipe import GENERATOR, Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        frames: of the clip that networks run over.
+        batch: windows at once, where a schedule says so.
+        size: side of frames in pixels.
+        seconds: for a measurement.
+        cases: how each network is run.
+        deformable: batches of deformable convolution.
+        step: windows of a training step, and the side of their frames; None: no training step.
+        workers: of the loader.
+    """
+
+    frames: int
+    batch: int
+    size: int
+    seconds: float
+    cases: tuple[Case, ...]
+    deformable: tuple[int, ...]
+    step: tuple[int, int] | None
+    workers: tuple[int, ...]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that are needed, each once."""
+        return tuple(dict.fromkeys(case.precision for case in self.cases))
+
+
+PLAIN = Case('stock', 'fp32', 'one window')
+
+
+def plan_for(device: str, quick: bool = False) -> Plan:
+    """The plan of a device: minutes of a GPU or a CPU; `quick` has fewer cases and no loader."""
+    schedules = tuple(networks.SCHEDULES)
+    if device == 'cuda':
+        own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
+               for schedule in schedules]
+        cases = (PLAIN, *(own if not quick else [Case('gavn', 'bf16', schedules[-1])]))
+        seconds, workers = (0.2, ()) if quick else (1., (0, 2, 4, 8))
+        return Plan(48, 16, 224, seconds, cases, (1, 48), (8, 224), workers)
+    own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
+                                                 for precision in ('fp32', 'bf16'))]
+    if quick:
+        return Plan(3, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
+    return Plan(6, 2, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2))
+
+
+def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
+             say: Callable[[str], None] = print) -> Iterator[Row]:
+    """The rows of a plan, each as soon as it is known: ceilings, networks, operator, training, loader."""
+    yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
+    for name, recipe in recipes.items():
+        yield from _network_rows(plan, name, recipe, device, say)
+    yield from operators.deformable(device, plan.deformable, plan.seconds)
+    if plan.step:
+        yield from training.steps(device, *plan.step, plan.seconds)
+    if plan.workers:
+        yield from loader.loading(plan.size, plan.workers, plan.seconds)
+
+
+def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, say: Callable[[str], None]
+                  ) -> Iterator[Row]:
+    subjects: dict[str, Subject] = {}
+    costs: tuple[float, float] | None = None
+    for case in _cases(plan, name, recipe):
+        if case.form not in subjects:
+            subjects = {case.form: networks.prepare(name, recipe, device, plan.size, case.form)}
+        subject = subjects[case.form]
+        costs = costs or networks.costs(subject)
+        try:
+            yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
+        except torch.OutOfMemoryError:
+            say(f'{name}, {case.precision}, {case.schedule}: the memory is too small')
+
+
+def _cases(plan: Plan, name: str, recipe: Recipe) -> list[Case]:
+    """What a network of the plan can do: features once is GAVN's alone; slow ones have first and last."""
+    cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
+    if recipe.networks[GENERATOR]['type'] != 'GAVN':
+        cases = [replace(case, schedule='windows batched') if case.schedule == 'features once' else case
+                 for case in cases]
+    return list(dict.fromkeys(cases))

@@ -1,0 +1,90 @@
+"""A row of the benchmark, and what follows from a measurement."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+RATE = 25  # frames a second of a stream
+EDVR_M, BASICVSRPP = 'EDVR-M', 'BasicVSR++'
+STOCK = ('stock', 'fp32', 'one window')  # form, precision, schedule of what others are compared with
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured; a cell without a measurement is None.
+
+    Attributes:
+        kind: `network`, `ceiling`, `deformable`, `training` or `loader`.
+        name: of what was measured.
+        device: `cpu` or `cuda`.
+        form: `stock` (planes, torchvision's deformable convolution) or `gavn` (channels-last, our choice).
+        precision: `fp32`, `tf32` or `bf16`.
+        schedule: how a clip is cut for the network, or what was done.
+        ms: median milliseconds: of networks for one frame that comes out, else of one call.
+        spread: half the distance of the quartiles, in percent of the median.
+        calls: how many were timed.
+        per_second: output frames, steps or samples (of ceilings 10^9 bytes or operations) in a second.
+        memory_mib: at the peak, see `timing.peak_mib`.
+        parameters: numbers that the network learns.
+        gmacs: multiplications with an addition for a frame that comes out of one window, in 10^9.
+        traffic_gb: bytes in 10^9 for such a frame, see `timing.traffic`.
+        streams: streams of 25 frames a second that the device serves.
+        to_edvr_m, to_basicvsrpp: how many times less time a frame takes than in the stock form of these.
+        of_matrix_rate, of_copy_rate: share of the ceilings in percent that operations and traffic come to.
+    """
+
+    kind: str
+    name: str
+    device: str
+    form: str
+    precision: str
+    schedule: str
+    ms: float
+    spread: float
+    calls: int
+    per_second: float | None = None
+    memory_mib: float | None = None
+    parameters: int | None = None
+    gmacs: float | None = None
+    traffic_gb: float | None = None
+    streams: float | None = None
+    to_edvr_m: float | None = None
+    to_basicvsrpp: float | None = None
+    of_matrix_rate: float | None = None
+    of_copy_rate: float | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+
+def find(rows: Sequence[Row], kind: str, name: str, *case: str) -> Row | None:
+    """The row of a name whose form, precision and schedule begin with `case`."""
+    for row in rows:
+        same = (row.form, row.precision, row.schedule)[:len(case)] == case
+        if same and (row.kind, row.name) == (kind, name):
+            return row
+    return None
+
+
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """The rows with what follows from all of them: streams, ratios to peers and shares of the ceilings."""
+    return [_complete(row, rows) if row.kind == 'network' else row for row in rows]
+
+
+def _complete(row: Row, rows: Sequence[Row]) -> Row:
+    matrix, copy = (find(rows, 'ceiling', name, '', precision)
+                    for name, precision in (('matrix product', row.precision), ('copy', 'fp32')))
+    return replace(
+        row, streams=1000 / row.ms / RATE,
+        to_edvr_m=_times(find(rows, 'network', EDVR_M, *STOCK), row),
+        to_basicvsrpp=_times(find(rows, 'network', BASICVSRPP, *STOCK), row),
+        of_matrix_rate=_share(row.gmacs and 2 * row.gmacs, row.ms, matrix),
+        of_copy_rate=_share(row.traffic_gb, row.ms, copy))
+
+
+def _times(peer: Row | None, row: Row) -> float | None:
+    return None if peer is None else peer.ms / row.ms
+
+
+def _share(amount: float | None, ms: float, ceiling: Row | None) -> float | None:
+    return None if amount is None or ceiling is None else 100 * amount / (ms / 1000) / ceiling.per_second
