@@ -39,7 +39,7 @@ $(VENV)/.demo: $(VENV)/.base
 	touch $@
 
 $(VENV)/.test: $(VENV)/.base
-	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,web,test]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,export,web,test]'
 	touch $@
 
 $(VENV)/.base: setup.py constraints.txt requirements-nodeps.txt
