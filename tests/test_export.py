@@ -12,7 +12,7 @@ from gavn.archs.pfld_arch import PFLDAV
 from gavn.cli import main
 from gavn.ops import DeformableAlignPack
 from gavn.pipeline import export as module
-from gavn.pipeline.export import FACTS, TOLERANCE, ExportError, example, export
+from gavn.pipeline.export import FACTS, TOLERANCE, ExportError, Whole, example, export
 from gavn.pipeline.recipe import Recipe
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.windows import Layout
@@ -67,6 +67,16 @@ def test_torchscript_gives_what_gavn_gives(tmp_path: Path):
     assert list(found['inputs']) == ['lq', 'face', 'audio']
     assert found['layout'] == {'mode': 'sequence', 'outputs': 1, 'context': 2}
     assert found['task'] == 'blur' and found['weights'] == {'b.safetensors': 'abc'}
+
+
+def test_nothing_in_gavn_fixes_the_number_of_windows():
+    """What the ONNX exporter begins with; all of it takes too long for a test of the whole network."""
+    made = restorer(GAVN(num_feat=8, radius=0, num_extract_block=1, num_reconstruct_block=(1, 1)))
+    windows = torch.export.Dim('n')
+    free = (tuple({0: windows} for _ in INPUTS),)
+    tensors = example(made, 2, SIZE)
+    program = torch.export.export(Whole(made).eval(), tensors, dynamic_shapes=free, strict=False)
+    assert program.range_constraints
 
 
 @needs_onnx

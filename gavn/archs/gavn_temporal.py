@@ -260,5 +260,5 @@ class TemporalModule(nn.Module):
 
     def _align_all(self, name: str, refs: list[Pyramid], nbrs: list[Pyramid]) -> list[Pyramid]:
         joined = [[torch.cat(level) for level in zip(*pyramids, strict=True)] for pyramids in (refs, nbrs)]
-        levels = [level.chunk(len(refs)) for level in self.aligns[name](*joined)]
+        levels = [level.unflatten(0, (len(refs), -1)).unbind() for level in self.aligns[name](*joined)]
         return [list(pyramid) for pyramid in zip(*levels, strict=True)]

@@ -126,7 +126,7 @@ def _difference(restorer: Restorer, run: Callable[[Sequence[Tensor]], Tensor], w
         found = run(tensors)
     except Exception as error:  # whatever the runtime raises
         raise ExportError(f'the exported network fails with {windows} windows\n'
-                          f'{str(error).strip().splitlines()[-1]}') from error
+                          f'{" ".join(str(error).split())[:300]}') from error
     if found.shape != expected.shape:
         raise ExportError(f'the exported network gives {tuple(found.shape)} for {windows} windows, not '
                           f'{tuple(expected.shape)}')
