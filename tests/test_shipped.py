@@ -150,6 +150,14 @@ def test_which_pictures_are_stored_without_loss(tmp_path, ending, lossless):
     assert Film.of(tmp_path).lossless is lossless
 
 
+def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
+    source = write_video(tmp_path / 'in.mp4', 3, sound=None)
+    monkeypatch.setattr(automatic, 'estimate', lambda crops: _found('deblur'))
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    report = video.restore_video(source, tmp_path / 'out.mp4')
+    assert 'blur (100 %), in what a codec left; restored with the weights mixed' in report.notices[0]
+
+
 def test_samples_are_spread(tmp_path):
     """`SAMPLES` of all frames that show a face, the first and the last among them, and no frame beyond."""
     source = write_video(tmp_path / 'in.mp4', 60, sound=None)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from gavn.pipeline.automatic import Automatic, look_at, name_for
+from gavn.pipeline.automatic import NEEDS_LOSSLESS, Automatic, look_at, name_for
 from gavn.pipeline.face_tracker import NoFace, follow_faces
 from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
 from gavn.pipeline.film import Film
@@ -82,7 +82,8 @@ class Restoration:
         restorer, report.damage = self.restorer.named(name), asdict(damage)
         if damage.kind != 'clean':
             report.weights = dict(restorer.weights)
-            report.notice(f'found in the faces: {damage.in_words()}; restored with the weights {name}')
+            codec = ', in what a codec left' if damage.kind in NEEDS_LOSSLESS and name != damage.kind else ''
+            report.notice(f'found in the faces: {damage.in_words()}{codec}; restored with the weights {name}')
             return restorer, faces
         report.weights = {}
         report.notice(f'found in the faces: {damage.in_words()}; they stay as they are\n'
