@@ -22,7 +22,7 @@ def detector_view(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (DETECTOR_SIZE, DETECTOR_SIZE), interpolation=cv2.INTER_AREA)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long film has many
 class Box:
     """An upright rectangle, x0 < x1 and y0 < y1; it may reach beyond the picture."""
 
