@@ -32,7 +32,6 @@ from gavn.utils.media import (
 PathLike = str | os.PathLike[str]
 LOSSLESS_CODECS = frozenset({
     'ffv1', 'huffyuv', 'ffvhuff', 'utvideo', 'magicyuv', 'png', 'qtrle', 'rawvideo', 'v210'})
-LOSSY_PICTURES = ('.jpg', '.jpeg', '.webp')
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,8 @@ class Film:
 
     @property
     def lossless(self) -> bool:
-        """Whether the pictures are stored as they were, as far as codec and names tell."""
-        if self.pictures:
-            return not any(path.suffix.lower() in LOSSY_PICTURES for path in self.pictures)
-        return self.stored.codec in LOSSLESS_CODECS
+        """Whether a video is stored as it was, as its codec tells; of folders nobody knows."""
+        return not self.pictures and self.stored.codec in LOSSLESS_CODECS
 
     def join(self, target: Path, pieces: Sequence[Path], until: Fraction | None = None) -> None:
         """Makes a video of encoded pieces of this film, and of all that goes with it; see `media.join`."""
