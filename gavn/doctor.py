@@ -78,6 +78,7 @@ def findings() -> Iterator[Finding]:
              'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
             ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
             ('networks', _networks, 'give the message to the authors'),
+            ('weights', _own_weights, 'install gavn again'),
             ('disk', _disk, 'set TMPDIR and GAVN_HOME to folders that can be written')):
         yield tried(what, look, remedy)
     yield from map(extra, EXTRAS)
@@ -163,6 +164,15 @@ def _deformable() -> str:
     devices = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
     chosen = [f'{name} {resolve_backend(None, torch.device(name))}' for name in [*devices, 'cpu']]
     return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed_backends())}'
+
+
+def _own_weights() -> str:
+    """Holds what comes with gavn to its sums."""
+    from gavn.utils import shipped
+    names = shipped.names()
+    for name in names:
+        shipped.weights_of(name)
+    return f'{", ".join(names)}: come with gavn, as their SHA-256 says'
 
 
 def _networks() -> str:

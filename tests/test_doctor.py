@@ -10,8 +10,10 @@ from gavn.doctor import ABSENT, BROKEN, OK, Extra, Finding
 def test_what_is_installed_for_the_tests_is_well(capsys):
     assert cli.main(['doctor']) == 0
     said = capsys.readouterr().out
-    for what in ('gavn', 'torch', 'basicsr', 'video', 'face detector', 'deformable', 'networks', 'disk'):
+    for what in ('gavn', 'torch', 'basicsr', 'video', 'face detector', 'deformable', 'networks', 'weights',
+                 'disk'):
         assert re.search(rf'^ *{what} +ok +\S', said, re.MULTILINE), said
+    assert 'mixed, compression, deblur, sr: come with gavn' in said
     assert 'deformable convolution: ' in said and 'cpu reference; installed: reference, torchvision' in said
     assert 'libx265' in said and said.endswith('gavn works here\n')
     assert 'gavn models fetch syncnet' in said or 'syncnet  ok' in said
