@@ -1,4 +1,6 @@
 """Cepstra against the reference package, and their place in time."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -80,28 +82,34 @@ def test_batches_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 @settings(max_examples=150, deadline=None)
 @given(sizes=st.lists(st.integers(0, 3) | st.integers(0, 2500), max_size=12),
        chunk=st.sampled_from([1, 2, 7, 1024]), seed=st.integers(0, 99))
-def test_blocks_of_any_size_change_nothing(sizes: list[int], chunk: int, seed: int) -> None:
+def test_blocks_of_any_size_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], chunk: int, seed: int,
+) -> None:
     rng = np.random.default_rng(seed)
     blocks = [rng.integers(-32768, 32768, size).astype(np.int16) for size in sizes]
     whole = np.concatenate([np.zeros(0, np.int16), *blocks])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audio, '_CHUNK', chunk)
-        assert torch.equal(audio.mfcc_of_blocks(iter(blocks)), audio.mfcc(whole))
+        stored, joined = audio.StoredCepstra(iter(blocks), tmp_path_factory.getbasetemp()), audio.mfcc(whole)
+        assert torch.equal(stored.columns(0, stored.count), joined)
+        for time in (0, 0.0349, len(whole) / 32000, 9.):
+            assert torch.equal(stored.window(time), audio.mfcc_windows(joined, [time])[0])
+        stored.close()
         features = audio.mfcc(whole, torch.float64)
     expected = reference_mfcc(whole if whole.size else np.zeros(400), audio.SAMPLE_RATE)
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize('size', [150, 1024, 50000])
-def test_blocks_are_not_kept(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_blocks_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int) -> None:
     """A minute of sound: what is alive at once is what 100 columns are computed from, and a block."""
     widest, cepstra = [], audio._cepstra
     monkeypatch.setattr(audio, '_CHUNK', 100)
     monkeypatch.setattr(audio, '_cepstra', lambda spans: widest.append(len(spans)) or cepstra(spans))
     signal = np.random.default_rng(size).integers(-9999, 9999, 60 * audio.SAMPLE_RATE).astype(np.int16)
     blocks = Passing(np.split(signal, range(size, len(signal), size)))
-    features = audio.mfcc_of_blocks(blocks)
-    assert torch.equal(features, audio.mfcc(signal)) and max(widest) == 100
+    stored = audio.StoredCepstra(blocks, tmp_path)
+    assert torch.equal(stored.columns(0, stored.count), audio.mfcc(signal)) and max(widest) == 100
     assert blocks.most <= 100 * audio.HOP // size + 4 and blocks.alive == 0
 
 

@@ -163,7 +163,7 @@ def test_the_given_sound_is_heard(tmp_path, monkeypatch):
     """By the network, in place of the video's own."""
     heard = []
 
-    def listen(film, report):
+    def listen(film, report, folder):
         heard.append(film.heard)
         raise MediaError('enough')
 

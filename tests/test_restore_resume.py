@@ -15,11 +15,11 @@ from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import journal, restoration, video
 from gavn.pipeline.face_tracks import ChoiceError, Face
+from gavn.pipeline.hearing import silence
 from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Reel, Story, _window_before, lead
 from gavn.pipeline.target import TargetError
-from gavn.utils.audio import mfcc
 from gavn.utils.media import probe, read_frames
 from gavn.utils.windows import Layout
 
@@ -54,7 +54,7 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
     faces = replace(faces, faces=(*faces.faces, Face(9, range(5, 27), (FACE,) * 22, 1.)))
     changes = []
     for length in (FRAMES, 7, 1):
-        reel, story, added = Reel(read_frames(source)), Story(restorer, mfcc(np.zeros(0)), faces), []
+        reel, story, added = Reel(read_frames(source)), Story(restorer, silence(tmp_path), faces), []
         for start in range(0, FRAMES, length):
             part = range(start, min(start + length, FRAMES))
             added += [[patch.change for patch in patches] for _, patches in story.patches(reel, part)]

@@ -2,30 +2,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from gavn.pipeline.film import Film
 from gavn.pipeline.report import Report
-from gavn.utils.audio import SAMPLE_RATE, mfcc, mfcc_of_blocks
+from gavn.utils.audio import SAMPLE_RATE, StoredCepstra
 from gavn.utils.media import iter_audio, silent_blocks
 
 NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a word about it
 
 
-def listen(film: Film, report: Report) -> Tensor:
-    """Cepstra (f, 13) of the sound; silence where it is missing, unknown or ends before the picture."""
+def listen(film: Film, report: Report, folder: Path) -> StoredCepstra:
+    """Cepstra of the sound, in a file of `folder`; silence where it is missing or ends before the picture."""
     blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE)
     if blocks is None:
         report.notice(f'{film.path} has no sound track: its faces are restored as if they were silent')
-        return silence()
-    return mfcc_of_blocks(_to_the_end(blocks, film, report))
+        return silence(folder)
+    return StoredCepstra(_to_the_end(blocks, film, report), folder)
 
 
-def silence() -> Tensor:
-    """Cepstra (1, 13) of no sound."""
-    return mfcc(np.zeros(0))
+def silence(folder: Path) -> StoredCepstra:
+    """Cepstra of no sound."""
+    return StoredCepstra([], folder)
 
 
 def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Iterator[np.ndarray]:

@@ -62,12 +62,13 @@ class Restoration:
         faces = self._chosen(found)
         restorer, damaged = self._suited(faces)
         restorer.notices.clear()
-        cepstra = listen(self.film, self.report) if damaged.faces else silence()
-        story = Story(restorer, cepstra, damaged, self.settings.strength)
-        todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
-        self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
-        if todo:
-            self._restore(story, todo, faces.count)
+        folder = self.journal.folder
+        with closing(listen(self.film, self.report, folder) if damaged.faces else silence(folder)) as cepstra:
+            story = Story(restorer, cepstra, damaged, self.settings.strength)
+            todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
+            self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
+            if todo:
+                self._restore(story, todo, faces.count)
         self._join(target, parts(faces.count))
         self._tell(faces)
         self.report.notices += restorer.notices

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from gavn.pipeline.face_tracks import Face, Faces
 from gavn.pipeline.restorer import Restorer
-from gavn.utils.audio import mfcc_windows
+from gavn.utils.audio import StoredCepstra
 from gavn.utils.faces import Patch, crop, feather_mask, sides_on_edge
 from gavn.utils.media import Frame, MediaError
 from gavn.utils.windows import Layout
@@ -57,14 +56,14 @@ class Story:
 
     Attributes:
         restorer: the networks.
-        cepstra: of the sound, (f, 13), from the first frame's time on.
+        cepstra: of the sound, from the first frame's time on.
         faces: those to restore.
         strength: how much of the change to apply, 0 to 1.
         seen: is shown each crop before and after: number of the face, two uint8 BGR pictures.
     """
 
     restorer: Restorer
-    cepstra: Tensor
+    cepstra: StoredCepstra
     faces: Faces
     strength: float = 1.
     seen: Callable[[int, np.ndarray, np.ndarray], None] = lambda *_: None
@@ -107,7 +106,7 @@ class Story:
                 waiting.append(crop(reel[index].image, self.faces.region(face, index)))
                 yield waiting[-1]
 
-        sounds = (mfcc_windows(self.cepstra, [reel[index].time])[0] for index in frames)
+        sounds = (self.cepstra.window(reel[index].time) for index in frames)
         for index, residual in enumerate(self.restorer.residuals(crops(), sounds), start):
             before = waiting.popleft()
             if index >= first:

@@ -5,9 +5,11 @@ use: 25 ms rectangular windows every 10 ms, pre-emphasis 0.97, 512-point power s
 to 8 kHz, orthonormal DCT, lifter 22, first coefficient replaced by the log energy.
 """
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -113,15 +115,39 @@ def mfcc(signal: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Ten
     return torch.cat([columns.to(dtype) for columns in _columns([signal])], dim=-2)
 
 
-def mfcc_of_blocks(blocks: Iterable[np.ndarray]) -> Tensor:
-    """Cepstra (f, 13) float32 of sound that comes in blocks (n,) of any sizes, some or none.
+class StoredCepstra:
+    """Cepstra in a nameless file, read as frames ask for them: however long the sound, they take no memory.
 
-    Equal, bit by bit, to `mfcc` of the blocks joined; the memory it takes is that of ten seconds of sound, of
-    one block and of the cepstra.
+    Args:
+        blocks: sound at 16 kHz in blocks (n,) of any sizes, some or none; the memory taken is that of ten
+            seconds of sound and one block. Their cepstra equal `mfcc` of the blocks joined, bit by bit.
+        folder: on the disk that is to hold the file, 5 kB a second.
     """
-    rows = chain.from_iterable(columns.float().numpy() for columns in _columns(blocks))
-    # One array that grows: small ones kept between large ones that go would leave holes in the heap.
-    return torch.from_numpy(np.fromiter(rows, np.dtype((np.float32, CEPSTRA))))
+
+    def __init__(self, blocks: Iterable[np.ndarray], folder: str | os.PathLike[str]) -> None:
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 (`close` closes it)
+        self.count = 0
+        for columns in _columns(blocks):
+            self.count += len(columns)
+            self._file.write(columns.float().numpy().tobytes())
+        self._file.flush()
+
+    def window(self, time: float) -> Tensor:
+        """What `mfcc_windows` gives for a frame at `time` seconds: (1, 13, 20)."""
+        index = _window_columns([time], self.count)[0]
+        first, last = int(index[0]), int(index[-1])
+        return self.columns(first, last + 1)[index - first].T[None]
+
+    def close(self) -> None:
+        """Removes the file."""
+        self._file.close()
+
+    def columns(self, start: int, end: int) -> Tensor:
+        """Some of the columns: (end - start, 13) float32."""
+        size = CEPSTRA * torch.float32.itemsize
+        self._file.seek(start * size)
+        read = bytearray(self._file.read((end - start) * size))
+        return torch.frombuffer(read, dtype=torch.float32).view(-1, CEPSTRA)
 
 
 def mfcc_windows(features: Tensor | np.ndarray, times: Tensor | np.ndarray | Sequence[float]) -> Tensor:
@@ -135,10 +161,14 @@ def mfcc_windows(features: Tensor | np.ndarray, times: Tensor | np.ndarray | Seq
     features = torch.as_tensor(features)
     if features.dim() != 2 or features.shape[0] < 1 or features.shape[1] != CEPSTRA:
         raise ValueError(f'expected cepstra (f >= 1, {CEPSTRA}), got {tuple(features.shape)}')
-    centres = (torch.as_tensor(times, dtype=torch.float64) * COLUMN_RATE).round().long().to(features.device)
-    columns = torch.arange(-COLUMNS_BEFORE, WINDOW_COLUMNS - COLUMNS_BEFORE, device=features.device)
-    index = (centres[:, None] + columns).clamp(0, features.shape[0] - 1)
-    return features[index].transpose(1, 2).unsqueeze(1)
+    return features[_window_columns(times, len(features)).to(features.device)].transpose(1, 2).unsqueeze(1)
+
+
+def _window_columns(times: Tensor | np.ndarray | Sequence[float], count: int) -> Tensor:
+    """Which of `count` columns the frames at `times` (t,) take: (t, 20)."""
+    centres = (torch.as_tensor(times, dtype=torch.float64).cpu() * COLUMN_RATE).round().long()
+    columns = torch.arange(-COLUMNS_BEFORE, WINDOW_COLUMNS - COLUMNS_BEFORE)
+    return (centres[:, None] + columns).clamp(0, count - 1)
 
 
 def silence(times: Tensor | np.ndarray | Sequence[float]) -> Tensor:
