@@ -115,11 +115,13 @@ def test_operators_keep_torchs_rules():
     tensors, (stride, padding, dilation, *groups) = draw(LAYERS['one pixel'])
     layer = [*stride, *padding, *dilation], *groups
     leaves = [t.requires_grad_() for t in tensors]
-    torch.library.opcheck(deform_conv2d, (*leaves, *layer, True, 0.1))
+    told = [torch.library.opcheck(deform_conv2d, (*leaves, *layer, True, 0.1))]
     plain, grad = [t.detach() for t in tensors[:4]], torch.randn(2, 4, 1, 1)
     for operator in (backward_data, backward_weight):
         rules = ('test_schema', 'test_faketensor')  # nobody differentiates these
-        torch.library.opcheck(operator, (grad, *plain, *layer, True), test_utils=rules)
+        told.append(torch.library.opcheck(operator, (grad, *plain, *layer, True), test_utils=rules))
+    assert [len(kept) for kept in told] == [4, 2, 2]
+    assert all(found == 'SUCCESS' for kept in told for found in kept.values())
 
 
 def test_layer_compiles_as_one_graph_and_keeps_offsets_in_full():

@@ -77,9 +77,7 @@ def test_shapes_types_and_layouts_are_known_without_a_gpu():
 def test_an_export_knows_only_torchs_own_operators(monkeypatch):
     pack = DeformableAlignPack(4, 4, 3, padding=1, deformable_groups=2).eval()
     x = torch.randn(1, 4, 5, 5)
-    monkeypatch.setattr(deform_conv, 'triton_runs', lambda _: True)
-    monkeypatch.setattr(deform_conv, 'resolve_backend', lambda backend, _, dtype: resolve_backend(
-        backend, CUDA, dtype))
+    monkeypatch.setattr(deform_conv, 'resolve_backend', lambda backend, _: resolve_backend(backend, CUDA))
     exported = torch.export.export(pack, (x, x))
     called = {str(node.target) for node in exported.graph.nodes if node.op == 'call_function'}
     assert 'aten.grid_sampler.default' in called and not any('gavn' in name for name in called)
@@ -87,23 +85,13 @@ def test_an_export_knows_only_torchs_own_operators(monkeypatch):
     torch.testing.assert_close(exported.module()(x, x), pack(x, x))
 
 
-@pytest.mark.parametrize(('runs', 'dtype', 'chosen'), [
-    (True, torch.bfloat16, 'triton'), (True, torch.float64, 'torchvision'),
-    (False, torch.float32, 'torchvision')])
-def test_a_gpu_gets_what_serves_it(monkeypatch, runs, dtype, chosen):
+def test_kernels_that_no_gpu_has_run_must_be_asked_for(monkeypatch):
     monkeypatch.delenv(deform_conv.BACKEND_VARIABLE, raising=False)
-    monkeypatch.setattr(deform_conv, 'triton_runs', lambda _: runs)
-    assert resolve_backend(None, CUDA, dtype) == chosen
-    assert resolve_backend(None, torch.device('cpu'), dtype) == 'reference'
-    assert resolve_backend('triton', CUDA, dtype) == 'triton'
-
-
-def test_older_gpus_are_left_to_torchvision(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.version, 'cuda', '13.0')
-    for capability, runs in (((7, 5), False), ((8, 0), True), ((9, 0), True)):
-        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda _, found=capability: found)
-        assert deform_conv.triton_runs(0) is runs
+    assert resolve_backend(None, CUDA) == 'torchvision'
+    assert resolve_backend(None, torch.device('cpu')) == 'reference'
+    assert resolve_backend('triton', CUDA) == 'triton'
+    monkeypatch.setenv(deform_conv.BACKEND_VARIABLE, 'triton')
+    assert resolve_backend(None, CUDA) == 'triton'
 
 
 def test_what_triton_cannot_serve_is_said(monkeypatch):

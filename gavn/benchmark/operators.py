@@ -46,8 +46,8 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
             try:
                 yield from _both_ways(backend, device, batch, side, seconds)
             except (ImportError, NotImplementedError, ValueError, RuntimeError) as error:
-                why = str(error).splitlines()[0]
-                print(f'deformable convolution by {backend}: not here ({why})', flush=True)
+                why = f'{type(error).__name__}: {error}'.splitlines()[0]
+                print(f'deformable convolution by {backend}: no figure ({why})', flush=True)
 
 
 def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float) -> Iterator[Row]:

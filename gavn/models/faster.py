@@ -1,7 +1,6 @@
 """What trains a network faster, or in less memory, and leaves it what it is."""
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -57,9 +56,12 @@ def split_batch(batch: dict[str, Tensor], parts: int) -> Iterator[dict[str, Tens
         yield {key: values[index] for key, values in chunks.items()}
 
 
-def peak_memory(device: torch.device) -> float:
-    """GiB that tensors took on a GPU at most, so far; for the CPU what the process did."""
+def peak_memory(device: torch.device) -> float | None:
+    """GiB that tensors took on a GPU at most, so far; for the CPU what the process did (Windows: None)."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / _GIB
+    if sys.platform == 'win32':
+        return None
+    import resource
     unit = 1 if sys.platform == 'darwin' else 1024  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _GIB

@@ -148,7 +148,8 @@ class PhasedModel(BaseModel):
             values /= self.opt['world_size']
         log = OrderedDict(zip(named, values.tolist(), strict=True))
         check_health(log, self.iteration, self.opt['train'].get('offset_limit'))
-        log['peak_gib'] = peak_memory(self.device)  # of this process
+        if (peak := peak_memory(self.device)) is not None:
+            log['peak_gib'] = peak  # of this process
         return log
 
     def save(self, epoch: int, current_iter: int) -> None:

@@ -61,59 +61,44 @@ def modulated_deform_conv2d(
         (n, out, oh, ow).
 
     Raises:
-        ValueError: an unknown backend, shapes that do not fit together, a negative slope, or the backend
-            'triton' for a device or type that it does not serve.
+        ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton' for
+            a device or type that it does not serve.
         ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, or 'triton' where
             Triton is not.
     """
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    chosen = resolve_backend(backend, x.device, x.dtype)
-    _check(x, offset, mask, weight, (stride, padding, dilation), groups, deform_groups)
-    if slope is not None and slope < 0:
-        raise ValueError(f'the slope of a LeakyReLU is {slope}, expected 0 or more')
+    chosen = resolve_backend(backend, x.device)
     layer = (stride, padding, dilation, groups, deform_groups)
+    _check(x, offset, mask, weight, layer, slope)
     if chosen == 'triton':
         return _triton(x, offset, mask, weight, bias, *layer, sigmoid, slope)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with without_autocast(x.device.type):
-        x_, offset, mask, weight, bias = (
-            None if t is None else t.to(dtype) for t in (x, offset, mask, weight, bias)
-        )
+        tensors = (None if t is None else t.to(dtype) for t in (x, offset, mask, weight, bias))
+        x_, offset, mask, weight, bias = tensors
         mask = torch.sigmoid(mask) if sigmoid else mask
         result = _BACKENDS[chosen](x_, offset, mask, weight, bias, *layer)
         return (result if slope is None else F.leaky_relu(result, slope)).to(x.dtype)
 
 
-def resolve_backend(
-    backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32
-) -> Backend:
+def resolve_backend(backend: str | None, device: torch.device) -> Backend:
     """The backend that a call would use: the argument, else the environment, else the automatic choice.
 
-    Automatic is on CUDA triton where it can serve, else torchvision; elsewhere, and while a network is being
-    exported, reference.
+    Automatic is torchvision on CUDA; elsewhere, and while a network is being exported, reference. The kernels
+    of triton have to be asked for until a GPU has shown what they are worth.
 
     Raises:
         ValueError: an unknown backend.
     """
     chosen = backend or os.environ.get(BACKEND_VARIABLE)
     if not chosen:
-        if device.type != 'cuda' or _exporting():
-            return 'reference'
-        return 'triton' if dtype in deform_triton.DTYPES and triton_runs(device.index) else 'torchvision'
+        return 'torchvision' if device.type == 'cuda' and not _exporting() else 'reference'
     if chosen not in BACKENDS:
         raise ValueError(
             f'unknown deformable convolution backend {chosen!r}: choose one of {", ".join(BACKENDS)} '
             f'by the argument `backend` or the environment variable {BACKEND_VARIABLE}'
         )
     return chosen
-
-
-@torch.compiler.assume_constant_result
-def triton_runs(index: int | None = None) -> bool:
-    """Whether a CUDA device (None: the current one) runs our kernels: NVIDIA's, from compute capability 8."""
-    if torch.version.cuda is None or not torch.cuda.is_available():
-        return False
-    return torch.cuda.get_device_capability(index) >= (8, 0) and triton_imports()
 
 
 @functools.cache
@@ -160,8 +145,11 @@ def _pair(value: int | Pair) -> Pair:
 
 
 def _check(
-    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, steps: tuple, groups: int, deform_groups: int
+    x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, layer: tuple, slope: float | None
 ) -> None:
+    if slope is not None and slope < 0:
+        raise ValueError(f'the slope of a LeakyReLU is {slope}, expected 0 or more')
+    *steps, groups, deform_groups = layer
     channels, (out, per_group, *kernel) = x.shape[1], weight.shape
     if channels != per_group * groups or out % groups or channels % deform_groups:
         raise ValueError(
