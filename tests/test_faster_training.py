@@ -1,11 +1,8 @@
 """What makes training faster leaves its results as they are."""
 import pytest
-import tiny_run
 import torch
-from test_gavn_model import FINETUNE, STARTS, model_of, run, state_of
+from tiny_model import FINETUNE, STARTS, make_batch, make_place, model_of, run, state_of
 
-from gavn.data import AVClipDataset
-from gavn.mends import install
 from gavn.utils.option_file import OptionError
 
 AT = STARTS[FINETUNE]
@@ -13,15 +10,12 @@ AT = STARTS[FINETUNE]
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    install()
-    folder = tmp_path_factory.mktemp('faster')
-    return folder, tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
+    return make_place(tmp_path_factory.mktemp('faster'))
 
 
 @pytest.fixture(scope='module')
 def batch(place):
-    data = AVClipDataset({'root': str(place[1]), 'degradation': 'blur', 'num_frame': 5})
-    return torch.utils.data.default_collate([data[0], data[1]])
+    return make_batch(place)
 
 
 @pytest.fixture(scope='module')

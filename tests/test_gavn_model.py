@@ -5,55 +5,21 @@ import logging
 import pytest
 import tiny_run
 import torch
-from basicsr.models import build_model
+from tiny_model import STARTS, WARMUP, make_batch, make_place, model_of, run, state_of
 
-from gavn.data import AVClipDataset
-from gavn.mends import install
 from gavn.models.training import TrainingDiverged
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.checkpoint import CheckpointError, load_bundle
 
-TEMPORAL, WARMUP, FINETUNE = range(3)
-STARTS = {TEMPORAL: 1, WARMUP: 3, FINETUNE: 5}
-
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    install()
-    folder = tmp_path_factory.mktemp('model')
-    return folder, tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
+    return make_place(tmp_path_factory.mktemp('model'))
 
 
 @pytest.fixture(scope='module')
 def batch(place):
-    data = AVClipDataset({'root': str(place[1]), 'degradation': 'blur', 'num_frame': 5})
-    return torch.utils.data.default_collate([data[0], data[1]])
-
-
-def model_of(place, **changes):
-    folder, data, detector = place
-    opt = tiny_run.options(data, detector, folder)
-    for phase in opt['train']['phases']:
-        phase['iters'] = phase.get('iters', 2)
-    opt.update(is_train=True, dist=False, rank=0, world_size=1)
-    for name in ('models', 'training_states', 'visualization'):
-        opt['path'][name] = str(folder / 'run' / name)
-    opt['path']['experiments_root'] = str(folder / 'run')
-    for section, values in changes.items():
-        opt[section] = {**opt[section], **values} if isinstance(values, dict) else values
-    torch.manual_seed(1)
-    return build_model(opt)
-
-
-def run(model, batch, iterations):
-    for iteration in iterations:
-        model.update_learning_rate(iteration)
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
-
-
-def state_of(network):
-    return {name: value.clone() for name, value in network.state_dict().items()}
+    return make_batch(place)
 
 
 def changed(before, network):
