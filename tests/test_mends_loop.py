@@ -1,7 +1,6 @@
 """How many iterations a run has, which samples each sees, and that a resumed run is the unbroken one."""
 import pickle
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from stand_in import StandInData, run, run_here, stock, weights, write_options
 
-from gavn.mends.prefetching import PrefetchGenerator
 from gavn.mends.sampling import Epochs, EpochSampler, SeededSamples, divide
 
 
@@ -147,37 +145,6 @@ def test_z_a_kill_while_writing_loses_nothing(finished: Path, tmp_path: Path) ->
     run_here('train', '-opt', str(file), '--auto_resume')
     assert_equal(weights(tmp_path), weights(finished))
     assert not list(models.glob('.*'))
-
-
-class Restarting:
-    """An iterator that begins again when told, as a loader with persistent workers has it."""
-
-    def __init__(self) -> None:
-        self.left = [1, 2]
-
-    def __iter__(self) -> 'Restarting':
-        return self
-
-    def __next__(self) -> int:
-        time.sleep(0.01)
-        if not self.left:
-            raise StopIteration
-        return self.left.pop(0)
-
-
-def test_reading_ahead_takes_nothing_from_the_next_epoch() -> None:
-    items = Restarting()
-    assert list(PrefetchGenerator(items, size=3)) == [1, 2]
-    items.left = [3, 4]
-    time.sleep(0.1)
-    assert list(PrefetchGenerator(items, size=3)) == [3, 4]
-
-
-def test_g_an_error_while_reading_ahead_is_raised() -> None:
-    ahead = PrefetchGenerator(map(int, ['1', 'x', '3']), size=1)
-    assert next(ahead) == 1
-    with pytest.raises(ValueError, match='invalid literal'):
-        next(ahead)
 
 
 def test_g_a_bad_sample_ends_the_run(tmp_path: Path) -> None:

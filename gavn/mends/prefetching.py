@@ -1,9 +1,7 @@
 """Batches on their way from the loader to the training loop."""
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -11,37 +9,9 @@ from basicsr.data import prefetch_dataloader
 from torch.utils.data import DataLoader
 
 from gavn.mends.progress import Waiting
+from gavn.utils.overlap import Ahead
 
 Batch = dict[str, Any]
-_END = object()
-
-
-class PrefetchGenerator:
-    """Reads ahead in a thread; an error in it is raised where its item is asked for.
-
-    The stock thread dies of a bad sample without a word, and the training loop waits for ever.
-    """
-
-    def __init__(self, items: Iterator[Any], size: int) -> None:
-        self.items, self.thread = items, ThreadPoolExecutor(1)
-        self.ahead = deque(self._read() for _ in range(size))
-
-    def _read(self) -> Future:
-        return self.thread.submit(next, self.items, _END)
-
-    def __iter__(self) -> PrefetchGenerator:
-        return self
-
-    def __next__(self) -> Any:
-        item = self.ahead.popleft().result() if self.ahead else _END
-        if item is _END:
-            # Persistent workers begin the next epoch with the same iterator: a read still under way would
-            # take a batch of it away.
-            self.thread.shutdown(cancel_futures=True)
-            self.ahead.clear()
-            raise StopIteration
-        self.ahead.append(self._read())
-        return item
 
 
 class Prefetcher:
@@ -113,5 +83,9 @@ class CUDAPrefetcher(Prefetcher):
 
 
 def install() -> None:
-    """Puts the generator of this file in the place of the stock one."""
-    prefetch_dataloader.PrefetchGenerator = PrefetchGenerator
+    """Has loaders read ahead with `Ahead`.
+
+    The stock thread dies of a bad sample without a word, and the training loop waits for ever. It also reads
+    on when the next epoch begins with the same iterator (persistent workers), and takes a batch of it away.
+    """
+    prefetch_dataloader.PrefetchGenerator = Ahead

@@ -37,11 +37,17 @@ from gavn.utils.media import (
     missing_numbers,
     silenced,
 )
+from gavn.utils.overlap import Ahead, Behind
+
+_LEAST_AHEAD = 4  # frames that are decoded before, and encoded after, those that are being restored
 
 
 @dataclass
 class Restoration:
-    """One restoration: faces, sound, then the video piece by piece, then all of it together."""
+    """One restoration: faces, sound, then the video piece by piece, then all of it together.
+
+    Decoding, the networks and encoding each have a thread.
+    """
 
     film: Film
     restorer: Restorer | Automatic
@@ -77,8 +83,8 @@ class Restoration:
         """The networks for the faces, and those of the faces that need them."""
         if not isinstance(self.restorer, Automatic):
             return self.restorer, faces
-        frames = counted(self._read(), 'looking at faces', faces.count, self.progress)
-        damage = look_at(frames, faces)
+        with closing(Ahead(self._read(), _LEAST_AHEAD)) as read:
+            damage = look_at(counted(read, 'looking at faces', faces.count, self.progress), faces)
         name, report = name_for(damage, self.film.lossless), self.report
         restorer, report.damage = self.restorer.named(name), asdict(damage)
         if damage.kind != 'clean':
@@ -149,14 +155,16 @@ class Restoration:
         return picture if self.settings.pictures else encodable(picture, self.film.info.depth)
 
     def _find(self) -> Faces:
-        frames = counted(self._read(), 'finding faces', self._expected(), self.progress)
-        if self.settings.box is not None:
-            count = sum(1 for _ in frames)
-            return fixed_box(self.settings.box, count, self._size)
-        try:
-            return follow_faces((frame.image for frame in frames), min_face=self.settings.min_face)
-        except NoFace as error:
-            raise NoFace(f'{self.film.path}: {error}\nnothing was written') from error
+        box = self.settings.box
+        read = map(_seen, self._read()) if box is None else self._read()
+        with closing(Ahead(read, _LEAST_AHEAD)) as ahead:
+            frames = counted(ahead, 'finding faces', self._expected(), self.progress)
+            if box is not None:
+                return fixed_box(box, sum(1 for _ in frames), self._size)
+            try:
+                return follow_faces((frame.image for frame in frames), min_face=self.settings.min_face)
+            except NoFace as error:
+                raise NoFace(f'{self.film.path}: {error}\nnothing was written') from error
 
     def _chosen(self, found: Faces) -> Faces:
         return choose(found, self.settings.faces) if self.settings.box is None else found
@@ -185,12 +193,16 @@ class Restoration:
                                'are done')
 
     def _restore(self, story: Story, todo: list[range], count: int) -> None:
-        reel = Reel(self._read(story.first_needed(todo[0])))
-        for part in todo:
-            self.journal.finish(part, self._encode(story, reel, part, count))
+        ahead = max(_LEAST_AHEAD, story.restorer.batch * story.restorer.layout.outputs)
+        read = (_seen(frame) if story.faces.present(frame.index) else frame
+                for frame in self._read(story.first_needed(todo[0])))
+        with closing(Ahead(read, ahead)) as frames:
+            reel = Reel(frames)
+            for part in todo:
+                self.journal.finish(part, self._encode(story, reel, part, count, ahead))
 
-    def _encode(self, story: Story, reel: Reel, part: range, count: int) -> dict[str, Any]:
-        """Writes one piece and returns what to note about it."""
+    def _encode(self, story: Story, reel: Reel, part: range, count: int, behind: int) -> dict[str, Any]:
+        """Writes one piece, up to so many frames behind, and returns what to note about it."""
         looks: defaultdict[int, tuple[Looks, Looks]] = defaultdict(lambda: (Looks(), Looks()))
 
         def seen(face: int, before: np.ndarray, after: np.ndarray) -> None:
@@ -198,15 +210,18 @@ class Restoration:
                 look.add(image)
 
         counts = Counter(restored=0, repeated=0, shown_again=0, left_out=0)
-        with self._writer(self.journal.piece(part)) as writer:
+        with self._writer(self.journal.piece(part)) as writer, Behind(behind) as writing:
             for frame, patches in replace(story, seen=seen).patches(reel, part):
-                writer.write(self._storable(_restored(frame, patches)), frame.pts)
+                writing.do(self._write, writer, frame, patches)
                 counts.update(restored=int(bool(patches)), repeated=int(frame.repeated),
                               shown_again=int(frame.again), left_out=frame.left_out)
                 self.progress.step('restoring', frame.index + 1, count)
         return {**counts, 'frames': writer.frames,
                 'looks': {face: {'before': before.notes(), 'after': after.notes()}
                           for face, (before, after) in looks.items()}}
+
+    def _write(self, writer: PieceWriter | PictureWriter, frame: Frame, patches: Sequence[Patch]) -> None:
+        writer.write(self._storable(_restored(frame, patches)), frame.pts)
 
     def _tell(self, faces: Faces) -> None:
         report, looks = self.report, defaultdict(list)
@@ -230,3 +245,9 @@ class Restoration:
 def _restored(frame: Frame, patches: Sequence[Patch]) -> VideoFrame:
     """The frame's picture with the patches added."""
     return changed(frame, ((patch.x0, patch.y0, patch.change) for patch in shared(patches)))
+
+
+def _seen(frame: Frame) -> Frame:
+    """The same, with its image made: work that is better done in the thread that decodes."""
+    _ = frame.image
+    return frame
