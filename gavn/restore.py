@@ -106,6 +106,9 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch', type=_whole, metavar='N',
                         help='windows at once (default: 16 on a GPU, else 1); halved where the memory is too '
                              'small')
+    parser.add_argument('--compile', action='store_true',
+                        help='compile the networks first (torch.compile; on a GPU with CUDA graphs): takes '
+                             'minutes, for long films; a CPU is not quicker for it')
     parser.add_argument('--codec', default='libx264', choices=CODECS, help='of the video (default libx264)')
     parser.add_argument('--crf', type=int, default=18, choices=range(52), metavar='0..51',
                         help='quality of the encoder, lower is better (default 18)')
@@ -139,8 +142,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _networks(args: argparse.Namespace) -> Restorer | Automatic:
     from gavn.pipeline.automatic import Automatic
-    from gavn.pipeline.restorer import Restorer
+    from gavn.pipeline.restorer import Restorer, find_device
+    from gavn.utils.compiling import quick_mode
     means = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
+    if args.compile:
+        means['compile'] = quick_mode(find_device(args.device))
     if args.weights:
         restorer = Restorer.load(args.weights, **means)
         print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')

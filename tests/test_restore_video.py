@@ -38,7 +38,7 @@ class Silent:
     """What a restoration asks of a restorer but for its residuals."""
 
     weights, notices, layout = {}, [], Layout(1, 2)
-    device, dtype, batch = 'cpu', 'float32', 1
+    device, dtype, batch, compile = 'cpu', 'float32', 1, None
 
 
 def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> Report:

@@ -1,7 +1,7 @@
 """GAVN, the general audio-assisted face video restoration network (arXiv 2508.04161, figure 2)."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
@@ -173,6 +173,11 @@ class GAVN(nn.Module):
         A clip's frames stand in several windows each; `gavn.utils.windows.run` asks once for each frame.
         """
         return self.temporal.extractor(pad_to_multiple(frames, MULTIPLE))
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As `torch.nn.Module.compile`, with what `features` calls beside `forward`."""
+        super().compile(*args, **kwargs)
+        self.temporal.extractor.compile(*args, **kwargs)
 
     def _identity(
         self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor

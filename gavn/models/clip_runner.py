@@ -1,7 +1,7 @@
 """Whole clips through a network and into numbers, pictures and videos, frame by frame in bounded memory."""
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from gavn.models.cost import Stopwatch
 from gavn.utils import windows
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
 from gavn.utils.batches import Batch, in_portions, windows_at_once
+from gavn.utils.compiling import is_compiled
 from gavn.utils.errors import RunError
 from gavn.utils.media import VideoWriter
+from gavn.utils.overlap import Ahead
 from gavn.utils.tensors import to_images
 
 Sample = dict[str, Tensor]
@@ -67,12 +69,12 @@ class ClipRunner:
         def taken() -> Iterator[Sample]:
             for sample in frames:
                 waiting.append(sample)
-                yield {key: sample[key] for key in self._keys}
+                yield {key: sample[key].to(self.device) for key in self._keys}
 
         def forward(batch: Batch) -> Tensor:
-            restored, found = self._forward(batch)
-            if found is not None:  # one set per output frame, so they pair with the frames as those come out
-                landmarks.extend(found.flatten(0, -3).cpu())
+            restored, *found = self._forward(batch)
+            for points in found:  # one set per output frame, so they pair with the frames as those come out
+                landmarks.extend(points.flatten(0, -3).cpu())
             return restored
 
         features = self._features if hasattr(self.network, 'features') else None
@@ -85,32 +87,34 @@ class ClipRunner:
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), on its device."""
-        def find(batch: Batch) -> Sequence[Tensor]:
-            return self.watch.time(lambda: self.network.features(batch['lq'].to(self.device)))
+        def find(batch: Batch) -> list[Tensor]:
+            return self.watch.time(lambda: self.network.features(batch['lq']))
 
-        return [torch.cat(part) for part in zip(*self._in_portions(find, {'lq': frames}, self.layout.inputs),
-                                                strict=True)]
+        return self._in_portions(find, {'lq': frames}, self.layout.outputs)
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        restored, landmarks = zip(*self._in_portions(self._call, batch), strict=True)
-        if not all(torch.isfinite(frames).all() for frames in restored):
+    def _forward(self, batch: Batch) -> list[Tensor]:
+        """Restored frames, and the landmarks where these are found."""
+        restored, *landmarks = self._in_portions(self._call, batch)
+        if not torch.isfinite(restored).all():
             raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
                                 'its weights are broken; use an earlier checkpoint')
-        return torch.cat(restored), None if landmarks[0] is None else torch.cat(landmarks)
+        return [restored, *landmarks]
 
-    def _call(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        own = {key: value.to(self.device) for key, value in batch.items() if key != 'features'}
-        found = {'features': batch['features']} if 'features' in batch else {}
+    def _call(self, batch: Batch) -> list[Tensor]:
+        batch = dict(batch)
+        found = {'features': batch.pop('features')} if 'features' in batch else {}
 
-        def restore() -> tuple[Tensor, Tensor | None]:
-            inputs = network_inputs(own, self.inputs, self.detector)
-            return self.network(own['lq'], **inputs, **found, **self.switches), inputs.get('landmarks')
+        def restore() -> list[Tensor]:
+            inputs = network_inputs(batch, self.inputs, self.detector)
+            restored = self.network(batch['lq'], **inputs, **found, **self.switches)
+            return [restored, *([inputs['landmarks']] if 'landmarks' in inputs else [])]
 
-        return self.watch.time(restore, frames=len(own['lq']) * self.layout.outputs)
+        return self.watch.time(restore, frames=len(batch['lq']) * self.layout.outputs)
 
     @torch.no_grad()
-    def _in_portions(self, call: Callable[[Batch], Any], batch: Batch, share: int = 1) -> list[Any]:
-        results, self.batch = in_portions(call, batch, self.batch, share)
+    def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
+                     ) -> list[Tensor]:
+        results, self.batch = in_portions(call, batch, self.batch, share, is_compiled(self.network))
         return results
 
 
@@ -165,5 +169,6 @@ def validate_clip(runner: ClipRunner, clip: Any, instruments: Sequence[Instrumen
             yield frame
             tick()
 
-    frames = keeping.keep(runner.run(clip.frames()), clip.key, clip.sound() if keeping.video else None)
-    return evaluate_clip(counted(frames), instruments, clip.sound, subjects)
+    with closing(Ahead(clip.frames(), runner.batch * runner.layout.outputs)) as read:
+        frames = keeping.keep(runner.run(read), clip.key, clip.sound() if keeping.video else None)
+        return evaluate_clip(counted(frames), instruments, clip.sound, subjects)

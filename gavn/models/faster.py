@@ -12,7 +12,6 @@ from torch.utils.checkpoint import checkpoint
 
 from gavn.utils.option_file import OptionError
 
-TRACED = 'eager'  # traced like the others, but run as written: tells whether a network can be compiled
 _GIB = 2**30
 
 
@@ -36,17 +35,6 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
             raise OptionError(f'train.recompute: {type(network).__name__} has no part {name!r}; it has {own}'
                               ) from error
         part.forward = partial(checkpoint, part.forward, use_reentrant=False)
-
-
-def compile_in_place(network: nn.Module, mode: str) -> None:
-    """Has a network traced, and compiled unless `mode` is TRACED, when it is first called; names stay.
-
-    `mode` is one of `torch.compile`: default, reduce-overhead or max-autotune. Compiling takes minutes.
-    """
-    if mode == TRACED:
-        network.compile(backend=mode)
-    else:
-        network.compile(mode=mode)
 
 
 def split_batch(batch: dict[str, Tensor], parts: int) -> Iterator[dict[str, Tensor]]:

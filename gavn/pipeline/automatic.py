@@ -21,11 +21,12 @@ NEEDS_LOSSLESS = ('deblur',)
 
 @dataclass
 class Automatic:
-    """Stands where a `Restorer` does; see there for `device`, `dtype` and `batch`."""
+    """Stands where a `Restorer` does; see there for `device`, `dtype`, `batch` and `compile`."""
 
     device: str = 'auto'
     dtype: str = AUTO
     batch: int | None = None
+    compile: str | None = None
     _loaded: dict[str, Restorer] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +42,8 @@ class Automatic:
     def named(self, name: str) -> Restorer:
         """The networks of a name, which are loaded once."""
         if name not in self._loaded:
-            self._loaded[name] = Restorer.from_pretrained(name, self.device, self.dtype, self.batch)
+            self._loaded[name] = Restorer.from_pretrained(
+                name, self.device, self.dtype, self.batch, self.compile)
         return self._loaded[name]
 
 

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from gavn.utils.checkpoint import (
     save_bundle,
     training_budget,
 )
+from gavn.utils.compiling import compile_in_place
 from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
 from gavn.utils.option_file import read_options
@@ -73,6 +73,8 @@ class Restorer:
             finds in single frames (its `features`) stays in float32: deblurring lives on its digits.
         batch: windows per call of the network, halved with a notice when the memory is too small; None: as
             suits the device.
+        compile: a mode of `torch.compile`, see `compile_in_place`; None: run as written. For long films on a
+            GPU: the first window takes minutes then.
         weights: where the weights came from, with their SHA-256.
         budget: what training took: iterations, minutes; {} where that is not known.
         notices: what had to be done otherwise than asked, in words.
@@ -83,6 +85,7 @@ class Restorer:
     device: str | torch.device = 'auto'
     dtype: str = AUTO
     batch: int | None = None
+    compile: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     budget: dict[str, float | None] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
@@ -95,14 +98,16 @@ class Restorer:
         self.batch = self.batch or windows_at_once(self.device)
         for network in self.networks.values():
             channels_last(network.to(self.device).eval().requires_grad_(False))
+            if self.compile:
+                compile_in_place(network, self.compile)
         try:
             self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
         except ValueError as error:
             raise RestoreError(str(error)) from error
 
     @classmethod
-    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = AUTO, batch: int | None = None
-             ) -> Restorer:
+    def load(cls, weights: PathLike, device: str = 'auto', dtype: str = AUTO, batch: int | None = None,
+             compile: str | None = None) -> Restorer:
         """From a bundle (see `gavn.utils.checkpoint.save_bundle`), which holds the options that trained it.
 
         Raises CheckpointError for weights unreadable or not fitting, RestoreError for unusable options.
@@ -112,31 +117,31 @@ class Restorer:
         networks = recipe.build()
         for name, network in networks.items():
             load_strict(network, states[name], f'{weights} ({name})')
-        return cls(recipe, networks, device, dtype, batch, {str(weights): sha256(weights)},
+        return cls(recipe, networks, device, dtype, batch, compile, {str(weights): sha256(weights)},
                    training_budget(weights))
 
     @classmethod
     def from_pretrained(cls, name: str = 'mixed', device: str = 'auto', dtype: str = AUTO,
-                        batch: int | None = None) -> Restorer:
+                        batch: int | None = None, compile: str | None = None) -> Restorer:
         """With weights that come with the package (`gavn models list` names them).
 
         `dtype` auto is `quick_dtype`: bfloat16 changes their PSNR by less than 0.01 dB (docs/performance.md).
         Raises ModelError for a name that is not known, or a file that is not what its SHA-256 says.
         """
         dtype = quick_dtype(find_device(device)) if dtype == AUTO else dtype
-        return cls.load(shipped.weights_of(name), device, dtype, batch)
+        return cls.load(shipped.weights_of(name), device, dtype, batch, compile)
 
     @classmethod
     def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,
                      landmark_weights: PathLike | None = None, device: str = 'auto', dtype: str = AUTO,
-                     batch: int | None = None) -> Restorer:
+                     batch: int | None = None, compile: str | None = None) -> Restorer:
         """From an option file and checkpoints.
 
         Args:
             opt_path: the option file that trained (or tests) the network.
             weights: of `network_g`; by default those of `gavn.pipeline.recipe.weight_files`.
             landmark_weights: of `network_l`; by default `path.pretrain_network_l`.
-            device, dtype, batch: see the class.
+            device, dtype, batch, compile: see the class.
 
         Raises CheckpointError for weights absent, unreadable or not fitting, RestoreError and OptionError for
         unusable options.
@@ -155,7 +160,7 @@ class Restorer:
         networks = recipe.build()
         for name, network in networks.items():
             load_strict(network, *loaded[name])
-        return cls(recipe, networks, device, dtype, batch, sums,
+        return cls(recipe, networks, device, dtype, batch, compile, sums,
                    training_budget(weights or files[GENERATOR]))
 
     def save(self, path: PathLike, half: bool = False) -> None:
@@ -192,14 +197,14 @@ class Restorer:
 
         def clip() -> Iterator[dict[str, Tensor]]:
             for image, sound in _paired(frames, audio):
-                sample = self._sample(image, sound)
+                sample = {key: value.to(self.device) for key, value in self._sample(image, sound).items()}
                 waiting.append((image, sample['lq']))
                 yield sample
 
         features = self._features if hasattr(self.networks[GENERATOR], 'features') else None
         for restored in run(self._forward, clip(), self.layout, self.batch, features):
             image, lq = waiting.popleft()
-            yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).numpy()
+            yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).cpu().numpy()
 
     def _sample(self, image: np.ndarray, sound: Tensor) -> dict[str, Tensor]:
         sample = {'lq': to_tensor(image), 'audio': sound}
@@ -209,15 +214,15 @@ class Restorer:
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), on its device."""
-        parts = self._in_portions(self._found, {'lq': frames}, self.layout.inputs)
-        return [torch.cat(part) for part in zip(*parts, strict=True)]
+        return self._in_portions(self._found, {'lq': frames}, self.layout.outputs)
 
     def _forward(self, batch: Batch) -> Tensor:
-        return torch.cat(self._in_portions(self._call, batch))
+        return self._in_portions(self._call, batch)[0]
 
-    def _in_portions(self, call: Callable[[Batch], Any], batch: Batch, share: int = 1) -> list[Any]:
+    def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
+                     ) -> list[Tensor]:
         try:
-            results, size = in_portions(call, batch, self.batch, share)
+            results, size = in_portions(call, batch, self.batch, share, whole=self.compile is not None)
         except torch.OutOfMemoryError as error:
             raise RestoreError(f'the memory of {self.device} is too small for one window\n'
                                'close what else uses it, or give --device cpu') from error
@@ -226,7 +231,7 @@ class Restorer:
             self._notice(f'the memory of {self.device} is too small: going on with {size} windows at once')
         return results
 
-    def _call(self, batch: Batch) -> Tensor:
+    def _call(self, batch: Batch) -> list[Tensor]:
         result = self._computed(batch, self.dtype)
         if not torch.isfinite(result).all() and self.dtype != 'float32':
             self._notice(f'{self.dtype} overflows in places: these are computed in float32')
@@ -234,7 +239,7 @@ class Restorer:
         if not torch.isfinite(result).all():
             raise RestoreError('the network returned values that are not finite\n'
                                'use other weights: these may come from a run that diverged')
-        return result.cpu()
+        return [result]
 
     def _notice(self, words: str) -> None:
         if words not in self.notices:
@@ -243,15 +248,14 @@ class Restorer:
 
     def _found(self, batch: Batch) -> list[Tensor]:
         with self._computing('float32'):
-            return self.networks[GENERATOR].features(batch['lq'].to(self.device))
+            return self.networks[GENERATOR].features(batch['lq'])
 
     def _computed(self, batch: Batch, dtype: str) -> Tensor:
-        own = {key: value.to(self.device) for key, value in batch.items() if key != 'features'}
+        batch = dict(batch)
+        found = {'features': batch.pop('features')} if 'features' in batch else {}
         with self._computing(dtype):
-            inputs = network_inputs(own, self.recipe.inputs, self.networks.get(DETECTOR))
-            if 'features' in batch:
-                inputs['features'] = batch['features']
-            return self.networks[GENERATOR](own['lq'], **inputs).float()
+            inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
+            return self.networks[GENERATOR](batch['lq'], **inputs, **found).float()
 
     @contextmanager
     def _computing(self, dtype: str) -> Iterator[None]:

@@ -86,4 +86,4 @@ def _job(film: Film, restorer: Restorer | Automatic, settings: Settings) -> dict
             'sound': film.sound and fingerprint(film.sound),
             'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,
-            'settings': settings.plain()}
+            'compile': restorer.compile, 'settings': settings.plain()}
