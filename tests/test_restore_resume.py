@@ -57,7 +57,8 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
         reel, story, added = Reel(read_frames(source)), Story(restorer, silence(tmp_path), faces), []
         for start in range(0, FRAMES, length):
             part = range(start, min(start + length, FRAMES))
-            added += [[patch.change for patch in patches] for _, patches in story.patches(reel, part)]
+            added += [[story.patch(frame, *change).change for change in changes]
+                      for frame, changes in story.changes(reel, part)]
             assert len(reel) <= lead(restorer.layout) + 2 * 5 + 1
         changes.append(added)
     assert max(np.abs(patch).max() for patches in changes[0] for patch in patches) > 5

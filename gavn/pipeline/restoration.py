@@ -25,8 +25,8 @@ from gavn.pipeline.progress import Progress, counted
 from gavn.pipeline.report import Looks, Report, faces_in_words, film_in_words
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
-from gavn.pipeline.story import Reel, Story
-from gavn.utils.faces import Patch, shared
+from gavn.pipeline.story import Change, Reel, Story
+from gavn.utils.faces import shared
 from gavn.utils.media import (
     Frame,
     MediaError,
@@ -211,17 +211,20 @@ class Restoration:
 
         counts = Counter(restored=0, repeated=0, shown_again=0, left_out=0)
         with self._writer(self.journal.piece(part)) as writer, Behind(behind) as writing:
-            for frame, patches in replace(story, seen=seen).patches(reel, part):
-                writing.do(self._write, writer, frame, patches)
-                counts.update(restored=int(bool(patches)), repeated=int(frame.repeated),
+            for frame, changes in replace(story, seen=seen).changes(reel, part):
+                writing.do(self._write, writer, story, frame, changes)
+                counts.update(restored=int(bool(changes)), repeated=int(frame.repeated),
                               shown_again=int(frame.again), left_out=frame.left_out)
                 self.progress.step('restoring', frame.index + 1, count)
         return {**counts, 'frames': writer.frames,
                 'looks': {face: {'before': before.notes(), 'after': after.notes()}
                           for face, (before, after) in looks.items()}}
 
-    def _write(self, writer: PieceWriter | PictureWriter, frame: Frame, patches: Sequence[Patch]) -> None:
-        writer.write(self._storable(_restored(frame, patches)), frame.pts)
+    def _write(self, writer: PieceWriter | PictureWriter, story: Story, frame: Frame,
+               changes: Sequence[Change]) -> None:
+        patches = shared([story.patch(frame, *change) for change in changes])
+        restored = changed(frame, ((patch.x0, patch.y0, patch.change) for patch in patches))
+        writer.write(self._storable(restored), frame.pts)
 
     def _tell(self, faces: Faces) -> None:
         report, looks = self.report, defaultdict(list)
@@ -240,11 +243,6 @@ class Restoration:
         if report.repeated:
             report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
                           'their place')
-
-
-def _restored(frame: Frame, patches: Sequence[Patch]) -> VideoFrame:
-    """The frame's picture with the patches added."""
-    return changed(frame, ((patch.x0, patch.y0, patch.change) for patch in shared(patches)))
 
 
 def _seen(frame: Frame) -> Frame:

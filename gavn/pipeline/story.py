@@ -14,6 +14,8 @@ from gavn.utils.faces import Patch, crop, feather_mask, sides_on_edge
 from gavn.utils.media import Frame, MediaError
 from gavn.utils.windows import Layout
 
+Change = tuple[Face, np.ndarray]  # what to add to the crop of a face: float32 BGR (h, w, 3), units of 1/255
+
 
 class Reel:
     """The frames of a video by index: read in order as they are asked for, kept until they are let go."""
@@ -68,27 +70,28 @@ class Story:
     strength: float = 1.
     seen: Callable[[int, np.ndarray, np.ndarray], None] = lambda *_: None
 
-    def patches(self, reel: Reel, part: range) -> Iterator[tuple[Frame, list[Patch]]]:
-        """Per frame of `part`: itself, and what to add to it, a patch for each face.
+    def changes(self, reel: Reel, part: range) -> Iterator[tuple[Frame, list[Change]]]:
+        """Per frame of `part`: itself, and what to add to the crop of each face.
 
         The same whatever parts a video is divided into. The reel must hold, or come to, the frames from
         `first_needed(part)` on.
         """
         running: dict[int, Iterator[np.ndarray]] = {}
         for index in part:
-            frame, patches = reel[index], []
+            frame, changes = reel[index], []
             for face in self.faces.present(index):
                 if face.id not in running:
                     running[face.id] = self._residuals(face, reel, part)
-                patches.append(self._patch(frame, face, next(running[face.id])))
-            yield frame, patches
+                changes.append((face, next(running[face.id])))
+            yield frame, changes
             reel.forget_before(index + 1 - lead(self.restorer.layout))
 
     def first_needed(self, part: range) -> int:
         """The first frame that restoring a part looks at."""
         return max(0, part.start - lead(self.restorer.layout))
 
-    def _patch(self, frame: Frame, face: Face, change: np.ndarray) -> Patch:
+    def patch(self, frame: Frame, face: Face, change: np.ndarray) -> Patch:
+        """What to add to the frame itself where that is to be added to its crop of a face."""
         region = self.faces.region(face, frame.index)
         height, width = frame.picture.height, frame.picture.width
         mask = feather_mask(free=sides_on_edge(region, width, height))
