@@ -13,6 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--networks', nargs='+', metavar='NAME',
                         help='only those whose names contain one of these (default: all; on a CPU without '
                              'EDVR-L, D-DBPN and VRT; with --quick four)')
+    parser.add_argument('--compile', action='store_true',
+                        help='also compile every network (minutes for each); on a GPU two of them are anyway')
     parser.add_argument('--opt', nargs='+', default=[], metavar='FILE.yml',
                         help='also the network_g of option files')
     parser.add_argument('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's choice)")
@@ -35,8 +37,12 @@ def run(args: argparse.Namespace) -> int | None:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = find_device(args.device)
-    plan = replace(plan_for(device.type, args.quick), size=args.size)
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
     recipes = _chosen(args, device.type)
+    plan = replace(plan_for(device.type, args.quick), size=args.size)
+    if args.compile:
+        plan = replace(plan, compiled=tuple(recipes))
     heading, rows, files = _heading(device), [], []
     print(f'{heading}: {len(recipes)} networks', flush=True)
     for row in measured(plan, recipes, device):

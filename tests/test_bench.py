@@ -1,6 +1,7 @@
 """The benchmark: every row was measured, every ratio follows from rows, and no figure stands without one."""
 import csv
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 import torch
 
 from gavn.bench import _chosen
-from gavn.benchmark import loader, networks, operators, plan, report, rows, timing, training
+from gavn.benchmark import loader, memory, networks, operators, plan, report, rows, timing, training
 from gavn.benchmark.goals import GOALS, judged
 from gavn.benchmark.networks import GAVN_64, RECIPES, SHIPPED, Case, _recipe
 from gavn.benchmark.plan import Plan
 from gavn.benchmark.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
+from gavn.utils import windows
 
 CPU = torch.device('cpu')
 ALL = networks.ALL
@@ -78,8 +80,84 @@ def test_deformable_convolution_training_and_loader_have_rows(capsys):
     assert 'mmcv: no figure (ImportError: ' in capsys.readouterr().out
     stepped = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
     assert [(row.form, row.precision) for row in stepped] == [('stock', 'fp32'), ('gavn', 'bf16')]
+    fed = training.fed(CPU, 1, 32, 0.001, 1, 'tiny', TINY[GAVN_64])
+    assert fed.calls >= 10 and 0 <= fed.waited < 100
     loaded = list(loader.loading(32, (0,), 0.001))
     assert loaded[0].per_second > 0
+
+
+def test_a_slow_loader_is_waited_for():
+    class Slow(torch.utils.data.Dataset):
+        def __getitem__(self, _):
+            time.sleep(0.01)
+            return {'lq': torch.zeros(1)}
+
+    given = []
+    data = torch.utils.data.DataLoader(Slow(), 1, sampler=range(1000))
+    timed, waited = training._train(given.append, data, CPU, 0.001)
+    assert timed.calls == 10 and len(given) > 10 and timed.ms >= 10 and waited > 80
+
+
+def test_stock_aligns_one_after_the_other_with_the_same_results():
+    together, results = {}, []
+    for form in ('stock', 'gavn'):
+        subject = networks.prepare('tiny', TINY[GAVN_64], CPU, 32, form)
+        calls = together[form] = []
+        (align,) = subject.network.temporal.aligns.values()
+        align.register_forward_hook(lambda _, given, __, calls=calls: calls.append(len(given[0][0])))
+        with torch.no_grad():
+            results.append(torch.stack(list(
+                windows.run(subject.forward, subject.clip(2), subject.layout, 2))))
+    assert together['stock'] == [2] * 7 and together['gavn'] == [10, 4]
+    torch.testing.assert_close(*results, atol=1e-5, rtol=0)
+
+
+def test_what_is_compiled_sees_one_shape_and_gives_the_same(monkeypatch, capsys):
+    compiled = []
+    monkeypatch.setattr(networks, 'compile_in_place', lambda *given: compiled.append(given))
+    case, shapes = Case(networks.COMPILED, 'fp32', 'features once'), set()
+    subject = networks.prepare('tiny', TINY[GAVN_64], CPU, 32, case.form)
+    assert compiled == [(part, 'default') for part in (subject.network, subject.network.temporal.extractor)]
+    features = subject.network.features
+    monkeypatch.setattr(subject.network, 'features',
+                        lambda frames: shapes.add(frames.shape) or features(frames))
+    row = networks.time_network(subject, case, 5, 2, 0.001, ())
+    assert row.form == 'compiled' and 'tiny: compiled in ' in capsys.readouterr().out
+    with torch.no_grad():
+        clip = subject.clip(5)
+        found = subject.features(frames := torch.stack([sample['lq'] for sample in clip]), 2)
+        torch.testing.assert_close(found, features(frames))
+    assert shapes == {(2, 3, 32, 32)}
+
+
+def test_numbers_of_a_case_are_as_a_user_has_them():
+    cuda = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [place.allow_tf32 for place in cuda]
+    for precision, expected in (('fp32', [False] * 2), ('tf32', [True] * 2), ('bf16', before)):
+        with networks.computing(CPU, Case('gavn', precision, '')):
+            assert [place.allow_tf32 for place in cuda] == expected
+            assert torch.is_autocast_enabled('cpu') == (precision == 'bf16')
+    assert [place.allow_tf32 for place in cuda] == before
+
+
+@pytest.mark.skipif(not timing.STATUS.exists(), reason='needs the peak of resident memory')
+def test_films_are_restored_each_in_a_process_of_its_own():
+    short, = memory.films((0.02,))
+    assert short.calls == 30 and short.memory_mib > 100  # torch alone is more
+    for growth, verdict in ((1.04, 'reached'), (1.06, 'not reached')):
+        long = replace(short, calls=300, memory_mib=growth * short.memory_mib)
+        assert judged([long, short], 'cpu')[-1][2:] == (f'{growth} times', verdict)
+
+
+def test_plans_compile_and_feed_what_the_goals_ask_for():
+    full, quick = plan.plan_for('cuda'), plan.plan_for('cuda', quick=True)
+    for name in (SHIPPED, GAVN_64):
+        last = plan._cases(full, name, RECIPES[name])[-1]
+        assert last == Case('compiled', 'bf16', 'features once')
+        assert all(case.form != 'compiled' for case in plan._cases(quick, name, RECIPES[name]))
+    assert full.fed_by == 8 and full.minutes and not quick.minutes
+    asked = replace(SMALL, compiled=(EDVR_M,))
+    assert plan._cases(asked, EDVR_M, TINY[EDVR_M])[-1] == Case('compiled', 'fp32', 'windows batched')
 
 
 def test_timing_counts_and_traffic_is_that_of_the_operators():

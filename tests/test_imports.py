@@ -19,7 +19,7 @@ ROOMS = {
     'shipping': {'pipeline', 'metrics', 'data', 'utils'},
     'mends': {'utils'},
     'web': {'pipeline', 'data', 'utils'},
-    'benchmark': {'pipeline', 'models', 'archs', 'data', 'ops', 'utils'},
+    'benchmark': {'pipeline', 'models', 'mends', 'archs', 'data', 'ops', 'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
 ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore',

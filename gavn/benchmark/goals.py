@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gavn.benchmark.networks import GAVN_64, SHIPPED
+from gavn.benchmark.networks import COMPILED, GAVN_64, SHIPPED
 from gavn.benchmark.rows import BASICVSRPP, EDVR_M, STOCK, Row, find
 
 
@@ -26,7 +26,7 @@ class Goal:
 
 def _best(rows: Sequence[Row], name: str, *precision: str) -> Row | None:
     """The fastest of our own forms of a network."""
-    own = [row for row in rows if row.kind == 'network' and row.name == name and row.form == 'gavn'
+    own = [row for row in rows if (row.kind, row.name) == ('network', name) and row.form in ('gavn', COMPILED)
            and (not precision or row.precision in precision)]
     return min(own, key=lambda row: row.ms, default=None)
 
@@ -50,8 +50,18 @@ def _deformable(what: str, batch: int) -> Callable[[Sequence[Row]], float | None
 
 
 def _training(rows: Sequence[Row]) -> float | None:
-    kinds = {row.form: row for row in rows if row.kind == 'training'}
-    return _ratio(kinds.get('stock'), kinds.get('gavn'))
+    steps = {row.form: row for row in rows if row.kind == 'training' and row.waited is None}
+    return _ratio(steps.get('stock'), steps.get('gavn'))
+
+
+def _waited(rows: Sequence[Row]) -> float | None:
+    return next((row.waited for row in rows if row.waited is not None), None)
+
+
+def _growth(rows: Sequence[Row]) -> float | None:
+    """Memory of the longest film over that of the shortest."""
+    films = sorted((row.calls, row.memory_mib) for row in rows if row.kind == 'memory')
+    return films[-1][1] / films[0][1] if len(films) > 1 else None
 
 
 def _cell(name: str, column: str, *precision: str) -> Callable[[Sequence[Row]], float | None]:
@@ -72,9 +82,12 @@ GOALS = (
     Goal('cuda', 'GAVN-64 against stock EDVR-M (eager fp32)', 5, 'times', _against(EDVR_M)),
     Goal('cuda', 'GAVN-64 against stock BasicVSR++ (eager fp32)', 1, 'times', _against(BASICVSRPP)),
     Goal('cuda', 'training step of stage 2 against plain fp32 eager', 2, 'times', _training),
+    Goal('cuda', 'training of stage 2: time that goes by without a batch', 5, '%', _waited, at_most=True),
     Goal('cpu', "GAVN-64 against eager with torchvision's operator", 2.5, 'times', _against(GAVN_64)),
     Goal('cpu', 'the network that the package ships: frames a second', 25, 'fps',
          _cell(SHIPPED, 'per_second')),
+    *(Goal(device, 'memory of restoring the long film against the short one', 1.05, 'times', _growth,
+           at_most=True) for device in ('cpu', 'cuda')),
 )
 
 

@@ -37,13 +37,18 @@ def make_set(root: Path, size: int) -> None:
     pack(root, ['gt', 'blur', 'mfcc', 'landmarks'])
 
 
+def windows_of(root: Path, frames: int = WINDOW) -> AVClipDataset:
+    """The set that was made there, in windows of so many frames."""
+    return AVClipDataset({'root': str(root), 'degradation': 'blur', 'num_frame': frames,
+                          'io_backend': {'type': 'lmdb'}})
+
+
 def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[Row]:
     """Windows of seven degraded frames with their truth a second, by the number of workers."""
     with tempfile.TemporaryDirectory() as folder:
         make_set(Path(folder), size)
         for count in workers:
-            data = AVClipDataset({'root': folder, 'degradation': 'blur', 'num_frame': WINDOW,
-                                  'io_backend': {'type': 'lmdb'}})
+            data = windows_of(Path(folder))
             loader = DataLoader(data, batch_size=4, num_workers=count, persistent_workers=count > 0)
             timing = measure(lambda loader=loader: sum(1 for _ in loader), torch.device('cpu'), seconds)
             yield Row('loader', f'LMDB, {count} workers', 'cpu', '', '', 'pass over the set', timing.ms,

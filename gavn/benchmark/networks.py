@@ -2,17 +2,21 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from gavn.archs.gavn_arch import GAVN
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.benchmark.rows import BASICVSRPP, EDVR_M, Row
 from gavn.benchmark.timing import measure, peak_mib, traffic
 from gavn.models.cost import giga_macs, parameters
+from gavn.models.faster import compile_in_place
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe
 from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
@@ -24,6 +28,7 @@ from gavn.utils.windows import Layout, run
 ALL = ('lq', 'audio', 'landmarks')
 SHIPPED = 'GAVN-24 as shipped, with its detector'
 GAVN_64 = 'GAVN-64'
+COMPILED = 'compiled'  # the form
 _VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
         'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
         'num_heads': [6] * 11, 'deformable_groups': 16}
@@ -74,6 +79,7 @@ class Subject:
     layout: Layout
     device: torch.device
     size: int
+    compiled: bool = False
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Windows to restored frames, with landmarks found where a detector is there."""
@@ -82,7 +88,23 @@ class Subject:
         found = {} if self.detector is None else network_inputs(batch, self.inputs, self.detector)
         given = {name: batch[name] for name in ('audio', 'landmarks') if name in batch}
         known = {} if features is None else {'features': features}
-        return self.network(lq, **{**given, **found, **known})
+        restored = self.network(lq, **{**given, **found, **known})
+        return restored.clone() if self.compiled else restored
+
+    def features(self, frames: Tensor, few: int) -> list[Tensor]:
+        """What the network finds in single frames (k, 3, h, w).
+
+        What is compiled gets `few` at a time, the last ones filled up, so that shapes never change, and its
+        results are copied: CUDA graphs write the next ones into the same place.
+        """
+        if not self.compiled:
+            return self.network.features(frames)
+        parts = []
+        for part in frames.split(few):
+            rest = part[-1:].expand(few - len(part), -1, -1, -1)
+            found = self.network.features(torch.cat([part, rest]))
+            parts.append([level[:len(part)].clone() for level in found])
+        return [torch.cat(level) for level in zip(*parts, strict=True)]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for so many frames, on the device."""
@@ -101,11 +123,31 @@ def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: st
     torch.manual_seed(0)
     networks = {key: network.to(device).eval().requires_grad_(False)
                 for key, network in recipe.build().items()}
-    for network in networks.values() if form == 'gavn' else ():
-        channels_last(network)
     network = networks[GENERATOR]
+    if form == 'stock':
+        _align_one_by_one(network)
+    else:
+        for part in networks.values():
+            channels_last(part)
+    if form == COMPILED:
+        _compile(network, device)
     return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
-                   device, size)
+                   device, size, form == COMPILED)
+
+
+def _compile(network: nn.Module, device: torch.device) -> None:
+    """Both ways into the network; it happens when they are first called."""
+    mode = 'reduce-overhead' if device.type == 'cuda' else 'default'
+    for part in (network, *([network.temporal.extractor] if isinstance(network, GAVN) else [])):
+        compile_in_place(part, mode)
+
+
+def _align_one_by_one(network: nn.Module) -> None:
+    """As equations and code of others are written: GAVN computes alignments together that do not wait."""
+    if isinstance(network, GAVN):
+        aligns = network.temporal.aligns
+        network.temporal._align_all = lambda name, refs, neighbours: list(
+            map(aligns[name], refs, neighbours))
 
 
 def one_window(subject: Subject, clip: list, batch: int) -> None:
@@ -122,7 +164,7 @@ def features_once(subject: Subject, clip: list, batch: int) -> None:
     """Several windows at once, and what is found in single frames found once, in float32."""
     def find(frames: Tensor) -> object:
         with torch.autocast(subject.device.type, enabled=False):
-            return subject.network.features(frames)
+            return subject.features(frames, batch * subject.layout.outputs)
 
     _consume(run(subject.forward, clip, subject.layout, batch, find))
 
@@ -134,36 +176,52 @@ SCHEDULES: dict[str, Callable[[Subject, list, int], None]] = {
 @contextmanager
 def computing(device: torch.device, case: Case) -> Iterator[None]:
     """Numbers and operators of a case, within."""
-    before, allowed = os.environ.get(BACKEND_VARIABLE), torch.backends.cuda.matmul.allow_tf32
-    with ExitStack() as stack:
-        stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=case.precision == 'bf16'))
-        if case.form == 'stock':
-            os.environ[BACKEND_VARIABLE] = 'torchvision'
-        _allow_tf32(case.precision == 'tf32')
-        try:
-            yield
-        finally:
-            _allow_tf32(allowed)
-            os.environ.pop(BACKEND_VARIABLE, None)
-            if before is not None:
-                os.environ[BACKEND_VARIABLE] = before
+    bf16 = case.precision == 'bf16'
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), operators(case):
+        yield
 
 
-def _allow_tf32(allowed: bool) -> None:
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+@contextmanager
+def operators(case: Case) -> Iterator[None]:
+    """As `computing`, but without autocast.
+
+    What bf16 leaves in float32 has tf32 where PyTorch allows it by itself, in convolutions: so do users.
+    """
+    before = os.environ.get(BACKEND_VARIABLE)
+    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    if case.form == 'stock':
+        os.environ[BACKEND_VARIABLE] = 'torchvision'
+    if case.precision != 'bf16':
+        _allow_tf32(*2 * (case.precision == 'tf32',))
+    try:
+        yield
+    finally:
+        _allow_tf32(*allowed)
+        os.environ.pop(BACKEND_VARIABLE, None)
+        if before is not None:
+            os.environ[BACKEND_VARIABLE] = before
+
+
+def _allow_tf32(products: bool, convolutions: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
 def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, costs: tuple) -> Row:
     """A row: the network over a clip of noise, `batch` windows at once where the schedule says so.
 
-    The clip has at least `frames` frames, and no window that reaches past its end.
+    The clip has at least `frames` frames, and neither a window that reaches past its end nor, where it takes
+    several, a batch that is not full. What it takes to compile is said and does not count.
     """
-    frames = -(-frames // subject.layout.outputs) * subject.layout.outputs
-    clip = subject.clip(frames)
-    schedule = SCHEDULES[case.schedule]
+    windows = -(-frames // subject.layout.outputs)
+    windows = windows if windows < batch else -(-windows // batch) * batch
+    frames = windows * subject.layout.outputs
+    once = partial(SCHEDULES[case.schedule], subject, subject.clip(frames), batch)
     with computing(subject.device, case), torch.inference_mode():
-        memory = peak_mib(lambda: schedule(subject, clip, batch), subject.device)
-        timing = measure(lambda: schedule(subject, clip, batch), subject.device, seconds)
+        if subject.compiled:
+            start = time.perf_counter()
+            once()
+            print(f'{subject.name}: compiled in {time.perf_counter() - start:.0f} s', flush=True)
+        memory, timing = peak_mib(once, subject.device), measure(once, subject.device, seconds)
     return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
                timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
                parameters(subject.network, subject.detector), *costs)

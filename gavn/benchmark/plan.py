@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gavn.benchmark import loader, networks, operators, training
+from gavn.benchmark import loader, memory, networks, operators, training
 from gavn.benchmark.networks import Case, Subject
 from gavn.benchmark.rows import Row
 from gavn.pipeline.recipe import GENERATOR, Recipe
@@ -25,6 +25,9 @@ class Plan:
         deformable: batches of deformable convolution.
         step: windows of a training step, and the side of their frames; None: no training step.
         workers: of the loader.
+        fed_by: workers beside training steps; None: no such steps.
+        minutes: lengths of films that are restored; () for none.
+        compiled: names of networks that are compiled, too.
     """
 
     frames: int
@@ -35,6 +38,9 @@ class Plan:
     deformable: tuple[int, ...]
     step: tuple[int, int] | None
     workers: tuple[int, ...]
+    fed_by: int | None = None
+    minutes: tuple[float, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -43,35 +49,41 @@ class Plan:
 
 
 PLAIN = Case('stock', 'fp32', 'one window')
+WORKERS = 8  # as options/train_gavn_car.yml
+FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; what a GPU is rented for is something else
 
 
 def plan_for(device: str, quick: bool = False) -> Plan:
-    """The plan of a device: minutes of a GPU or a CPU; `quick` has fewer cases and no loader."""
+    """The plan of a device: minutes of a GPU or a CPU; `quick` has fewer cases, no loader and no films."""
     schedules = tuple(networks.SCHEDULES)
     if device == 'cuda':
         own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
                for schedule in schedules]
-        cases = (PLAIN, *(own if not quick else [Case('gavn', 'bf16', schedules[-1])]))
-        seconds, workers = (0.2, ()) if quick else (1., (0, 2, 4, 8))
-        return Plan(48, 16, 224, seconds, cases, (1, 48), (8, 224), workers)
+        if quick:
+            return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), ())
+        return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
+                    FILMS[device], (networks.SHIPPED, networks.GAVN_64))
     own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
         return Plan(3, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
-    return Plan(6, 2, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2))
+    return Plan(6, 2, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
 
 
 def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
              say: Callable[[str], None] = print) -> Iterator[Row]:
-    """The rows of a plan, each as soon as it is known: ceilings, networks, operator, training, loader."""
+    """The rows of a plan, each as soon as it is known; ceilings first, since others are held to them."""
     yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
     for name, recipe in recipes.items():
         yield from _network_rows(plan, name, recipe, device, say)
     yield from operators.deformable(device, plan.deformable, plan.seconds)
     if plan.step:
         yield from training.steps(device, *plan.step, plan.seconds)
+    if plan.step and plan.fed_by is not None:
+        yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
     if plan.workers:
         yield from loader.loading(plan.size, plan.workers, plan.seconds)
+    yield from memory.films(plan.minutes)
 
 
 def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, say: Callable[[str], None]
@@ -85,13 +97,16 @@ def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, s
         costs = costs or networks.costs(subject)
         try:
             yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
-        except torch.OutOfMemoryError:
-            say(f'{name}, {case.precision}, {case.schedule}: the memory is too small')
+        except RuntimeError as error:  # too little memory, or no compiler: the other rows are worth having
+            why = f'{type(error).__name__}: {error}'.splitlines()[0]
+            say(f'{name}, {case.form}, {case.precision}, {case.schedule}: no figure ({why})')
 
 
 def _cases(plan: Plan, name: str, recipe: Recipe) -> list[Case]:
     """What a network of the plan can do: features once is GAVN's alone; slow ones have first and last."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
+    if name in plan.compiled:
+        cases = [*cases, replace(cases[-1], form=networks.COMPILED)]
     if recipe.networks[GENERATOR]['type'] != 'GAVN':
         cases = [replace(case, schedule='windows batched') if case.schedule == 'features once' else case
                  for case in cases]

@@ -23,11 +23,13 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
                  'of_copy_rate': '% of copy rate'}),
     'deformable': ('Deformable convolution, 64 channels, 8 groups (ms per call)',
                    {'name': 'backend', 'schedule': 'what', **_TIME}),
-    'training': ('Training step of stage 2 (ms per step)',
-                 {'name': 'what', 'form': 'form', 'precision': 'precision', **_TIME,
-                  'per_second': 'steps a second', 'memory_mib': 'MiB'}),
+    'training': ('Training of stage 2 (ms per step)',
+                 {'name': 'what', 'form': 'form', 'precision': 'precision', 'schedule': 'batches', **_TIME,
+                  'per_second': 'steps a second', 'memory_mib': 'MiB', 'waited': '% waited'}),
     'loader': ('Loader (windows of seven frames a second)',
                {'name': 'what', **_TIME, 'per_second': 'windows'}),
+    'memory': ('Restoring a film (ms per frame)',
+               {'name': 'what', 'ms': 'ms', 'calls': 'frames', 'memory_mib': 'MiB at the peak'}),
 }
 
 

@@ -14,23 +14,25 @@ class Row:
     """What was measured; a cell without a measurement is None.
 
     Attributes:
-        kind: `network`, `ceiling`, `deformable`, `training` or `loader`.
+        kind: `network`, `ceiling`, `deformable`, `training`, `loader` or `memory`.
         name: of what was measured.
         device: `cpu` or `cuda`.
-        form: `stock` (planes, torchvision's deformable convolution) or `gavn` (channels-last, our choice).
+        form: `stock` (planes, torchvision's deformable convolution, one alignment after the other), `gavn`
+            (channels-last, our choice) or `compiled` (that, through torch.compile).
         precision: `fp32`, `tf32` or `bf16`.
         schedule: how a clip is cut for the network, or what was done.
         ms: median milliseconds: of networks for one frame that comes out, else of one call.
         spread: half the distance of the quartiles, in percent of the median.
         calls: how many were timed.
         per_second: output frames, steps or samples (of ceilings 10^9 bytes or operations) in a second.
-        memory_mib: at the peak, see `timing.peak_mib`.
+        memory_mib: at the peak, see `timing.peak_mib`; of films all of a process.
         parameters: numbers that the network learns.
         gmacs: multiplications with an addition for a frame that comes out of one window, in 10^9.
         traffic_gb: bytes in 10^9 for such a frame, see `timing.traffic`.
         streams: streams of 25 frames a second that the device serves.
         to_edvr_m, to_basicvsrpp: how many times less time a frame takes than in the stock form of these.
         of_matrix_rate, of_copy_rate: share of the ceilings in percent that operations and traffic come to.
+        waited: percentage of the time of training that goes by while there is no batch.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class Row:
     to_basicvsrpp: float | None = None
     of_matrix_rate: float | None = None
     of_copy_rate: float | None = None
+    waited: float | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

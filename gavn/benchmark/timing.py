@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _MIB = 2**20
+STATUS = Path('/proc/self/status')  # on Linux alone
 _LEAST, _MOST = 3, 200  # calls
 
 
@@ -34,22 +36,48 @@ def measure(call: Callable[[], Any], device: torch.device, seconds: float) -> Ti
     wait(device)
     times: list[float] = []
     while len(times) < _LEAST or (sum(times) < 1000 * seconds and len(times) < _MOST):
-        times.append(_once(call, device))
+        laps = Laps(device)
+        call()
+        laps.mark()
+        times += laps.times()
+    return _timing(times)
+
+
+def _timing(times: list[float]) -> Timing:
     low, median, high = statistics.quantiles(times, n=4)
     return Timing(median, 100 * (high - low) / (2 * median), len(times))
 
 
-def _once(call: Callable[[], Any], device: torch.device) -> float:
-    if device.type != 'cuda':
-        start = time.perf_counter()
-        call()
-        return 1000 * (time.perf_counter() - start)
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    first.record()
-    call()
-    last.record()
-    last.synchronize()
-    return first.elapsed_time(last)
+class Laps:
+    """Times from its making to the first `mark`, and from mark to mark; a GPU's, which is not waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.marks: list[Any] = []
+        self.mark()
+
+    def __len__(self) -> int:
+        """How many have ended."""
+        return len(self.marks) - 1
+
+    def mark(self) -> None:
+        """Ends one and begins the next."""
+        if self.device.type != 'cuda':
+            self.marks.append(time.perf_counter())
+            return
+        self.marks.append(torch.cuda.Event(enable_timing=True))
+        self.marks[-1].record()
+
+    def times(self) -> list[float]:
+        """Milliseconds of each; now the device is waited for."""
+        wait(self.device)
+        if self.device.type == 'cuda':
+            return [first.elapsed_time(last) for first, last in pairwise(self.marks)]
+        return [1000 * (last - first) for first, last in pairwise(self.marks)]
+
+    def timing(self) -> Timing:
+        """What is typical of them."""
+        return _timing(self.times())
 
 
 def wait(device: torch.device) -> None:
@@ -70,14 +98,15 @@ def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
         return torch.cuda.max_memory_allocated(device) / _MIB
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
-        before = _status('VmRSS')
+        before = status_mib('VmRSS')
         call()
-        return max(0., _status('VmHWM') - before)
+        return max(0., status_mib('VmHWM') - before)
     return None
 
 
-def _status(name: str) -> float:
-    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
+def status_mib(name: str) -> float:
+    """MiB that Linux tells of this process: `VmRSS` now, `VmHWM` at its peak."""
+    lines = STATUS.read_text(encoding='utf-8').splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) / 1024
 
 

@@ -1,18 +1,30 @@
-"""What a step of stage 2 takes, as written plainly and as the option files ask for it."""
+"""What a step of stage 2 takes, as written plainly and as the option files ask for it, and what feeds it."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
 
-from gavn.benchmark.networks import GAVN_64, RECIPES, Case, computing, prepare
+from gavn.benchmark.loader import make_set, windows_of
+from gavn.benchmark.networks import GAVN_64, RECIPES, Case, Subject, operators, prepare
 from gavn.benchmark.rows import Row
-from gavn.benchmark.timing import measure, peak_mib
+from gavn.benchmark.timing import Laps, Timing, measure, peak_mib, wait
+from gavn.mends.prefetching import CUDAPrefetcher, Prefetcher
+from gavn.mends.progress import Waiting
 from gavn.models.cost import parameters
 from gavn.pipeline.recipe import Recipe
 
-PLAIN, OURS = Case('stock', 'fp32', 'step'), Case('gavn', 'bf16', 'step')
+PLAIN, OURS = Case('stock', 'fp32', 'one, again and again'), Case('gavn', 'bf16', 'one, again and again')
 _EPS = 1e-6  # of the Charbonnier loss
+_ENDLESS = 10**6  # samples: indices of our data sets go on in the next epoch
+_WARM_UP, _LEAST = 3, 10  # steps that are fed
+Step = Callable[[dict[str, Tensor]], None]
 
 
 def steps(device: torch.device, batch: int, size: int, seconds: float, name: str = GAVN_64,
@@ -22,29 +34,76 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
     Ours also takes the fused Adam. Landmarks are given; noise stands in for faces.
     """
     for case in (PLAIN, OURS):
-        yield _time_step(case, name, recipe or RECIPES[name], device, batch, size, seconds)
+        subject, step = _student(case, name, recipe or RECIPES[name], device, size)
+        once = partial(step, _noise(subject, batch))
+        with operators(case):
+            memory, timing = peak_mib(once, device), measure(once, device, seconds)
+        yield _row(subject, case, case.schedule, batch, timing, memory)
 
 
-def _time_step(case: Case, name: str, recipe: Recipe, device: torch.device, batch: int, size: int,
-               seconds: float) -> Row:
+def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
+        recipe: Recipe | None = None) -> Row:
+    """Our step with the loader beside it: the workers, the prefetcher and the clock of training.
+
+    Batches come out of LMDBs of noise. On a GPU they are copied ahead (`prefetch_mode: cuda`), and waiting
+    counts only when it has run out of work.
+    """
+    subject, step = _student(OURS, name, recipe or RECIPES[name], device, size)
+    with tempfile.TemporaryDirectory() as folder, operators(OURS):
+        make_set(Path(folder), size)
+        loader = DataLoader(windows_of(Path(folder), subject.layout.inputs), batch, sampler=range(_ENDLESS),
+                            num_workers=workers, pin_memory=device.type == 'cuda')
+        timing, waited = _train(step, loader, device, seconds)
+    return _row(subject, OURS, f'LMDB, {workers} workers', batch, timing, waited=waited)
+
+
+def _student(case: Case, name: str, recipe: Recipe, device: torch.device, size: int) -> tuple[Subject, Step]:
+    """A network in training mode, and a step on a batch."""
     subject = prepare(name, recipe, device, size, case.form)
-    network, layout = subject.network.train().requires_grad_(), subject.layout
+    network = subject.network.train().requires_grad_()
     adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=case.form == 'gavn')
-    clips = [torch.utils.data.default_collate(subject.clip(layout.inputs)) for _ in range(batch)]
-    windows = torch.utils.data.default_collate(clips)
-    inside = slice(layout.context, layout.context + layout.outputs)
-    given = {key: value if key == 'lq' else value[:, inside] for key, value in windows.items()}
-    truth = torch.rand_like(windows['lq'][:, inside])
 
-    def step() -> None:
+    def step(batch: dict[str, Tensor]) -> None:
         adam.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == 'bf16'):
-            restored = subject.forward(given)
-        ((restored.float() - truth).square() + _EPS).sqrt().mean().backward()
+            restored = subject.forward(batch)
+        ((restored.float() - batch['gt']).square() + _EPS).sqrt().mean().backward()
         adam.step()
 
-    with computing(device, Case(case.form, 'fp32', '')):
-        memory, timing = peak_mib(step, device), measure(step, device, seconds)
-    return Row('training', f'{name}, {batch} x {layout.inputs} x {size}', device.type, case.form,
-               case.precision, case.schedule, timing.ms, timing.spread, timing.calls, 1000 / timing.ms,
-               memory, parameters(network))
+    return subject, step
+
+
+def _noise(subject: Subject, batch: int) -> dict[str, Tensor]:
+    layout = subject.layout
+    windows = default_collate([default_collate(subject.clip(layout.inputs)) for _ in range(batch)])
+    inside = slice(layout.context, layout.context + layout.outputs)
+    given = {key: value if key == 'lq' else value[:, inside] for key, value in windows.items()}
+    return {**given, 'gt': torch.rand_like(windows['lq'][:, inside])}
+
+
+def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float) -> tuple[Timing, float]:
+    """Steps for about so many seconds, after some to start; percent of the time without a batch."""
+    waiting, kind = Waiting(), CUDAPrefetcher if device.type == 'cuda' else Prefetcher
+    prefetcher = kind(loader, _nothing, _nothing, waiting)
+    prefetcher.reset()
+    for _ in range(_WARM_UP):
+        step(prefetcher.next())
+    wait(device)
+    waiting.share()  # begins anew
+    laps, end = Laps(device), time.perf_counter() + seconds
+    while len(laps) < _LEAST or time.perf_counter() < end:
+        step(prefetcher.next())
+        laps.mark()
+    return laps.timing(), float(waiting.share())
+
+
+def _nothing() -> None:
+    """What training tells itself of at every batch."""
+
+
+def _row(subject: Subject, case: Case, batches: str, batch: int, timing: Timing, memory: float | None = None,
+         waited: float | None = None) -> Row:
+    name = f'{subject.name}, {batch} x {subject.layout.inputs} x {subject.size}'
+    return Row('training', name, subject.device.type, case.form, case.precision, batches, timing.ms,
+               timing.spread, timing.calls, 1000 / timing.ms, memory, parameters(subject.network),
+               waited=waited)
