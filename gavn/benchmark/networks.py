@@ -221,7 +221,8 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
             start = time.perf_counter()
             once()
             print(f'{subject.name}: compiled in {time.perf_counter() - start:.0f} s', flush=True)
-        memory, timing = peak_mib(once, subject.device), measure(once, subject.device, seconds)
+        memory = peak_mib(once, subject.device)
+        timing = measure(once, subject.device, seconds, warm=memory is not None and not subject.compiled)
     return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
                timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
                parameters(subject.network, subject.detector), *costs)

@@ -30,9 +30,10 @@ class Timing:
     calls: int
 
 
-def measure(call: Callable[[], Any], device: torch.device, seconds: float) -> Timing:
-    """Times calls for about so many seconds, three at least, after one to warm up; on a GPU by events."""
-    call()
+def measure(call: Callable[[], Any], device: torch.device, seconds: float, warm: bool = False) -> Timing:
+    """Times calls for about so many seconds, three at least, after one unless `warm`; on a GPU by events."""
+    if not warm:
+        call()
     wait(device)
     times: list[float] = []
     while len(times) < _LEAST or (sum(times) < 1000 * seconds and len(times) < _MOST):

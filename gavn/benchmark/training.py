@@ -37,7 +37,8 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
         subject, step = _student(case, name, recipe or RECIPES[name], device, size)
         once = partial(step, _noise(subject, batch))
         with operators(case):
-            memory, timing = peak_mib(once, device), measure(once, device, seconds)
+            memory = peak_mib(once, device)
+            timing = measure(once, device, seconds)
         yield _row(subject, case, case.schedule, batch, timing, memory)
 
 
