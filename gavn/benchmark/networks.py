@@ -16,10 +16,11 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.benchmark.rows import BASICVSRPP, EDVR_M, Row
 from gavn.benchmark.timing import measure, peak_mib, traffic
 from gavn.models.cost import giga_macs, parameters
-from gavn.models.faster import compile_in_place
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe
 from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
+from gavn.utils.batches import in_portions
+from gavn.utils.compiling import compile_in_place, is_compiled, quick_mode
 from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import N_POINTS
 from gavn.utils.tensors import channels_last
@@ -79,7 +80,6 @@ class Subject:
     layout: Layout
     device: torch.device
     size: int
-    compiled: bool = False
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Windows to restored frames, with landmarks found where a detector is there."""
@@ -89,22 +89,12 @@ class Subject:
         given = {name: batch[name] for name in ('audio', 'landmarks') if name in batch}
         known = {} if features is None else {'features': features}
         restored = self.network(lq, **{**given, **found, **known})
-        return restored.clone() if self.compiled else restored
+        return restored.clone() if is_compiled(self.network) else restored  # CUDA graphs write over it
 
-    def features(self, frames: Tensor, few: int) -> list[Tensor]:
-        """What the network finds in single frames (k, 3, h, w).
-
-        What is compiled gets `few` at a time, the last ones filled up, so that shapes never change, and its
-        results are copied: CUDA graphs write the next ones into the same place.
-        """
-        if not self.compiled:
-            return self.network.features(frames)
-        parts = []
-        for part in frames.split(few):
-            rest = part[-1:].expand(few - len(part), -1, -1, -1)
-            found = self.network.features(torch.cat([part, rest]))
-            parts.append([level[:len(part)].clone() for level in found])
-        return [torch.cat(level) for level in zip(*parts, strict=True)]
+    def features(self, frames: Tensor, batch: int) -> list[Tensor]:
+        """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
+        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
+                           self.layout.outputs, is_compiled(self.network))[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for so many frames, on the device."""
@@ -126,20 +116,12 @@ def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: st
     network = networks[GENERATOR]
     if form == 'stock':
         _align_one_by_one(network)
-    else:
-        for part in networks.values():
-            channels_last(part)
-    if form == COMPILED:
-        _compile(network, device)
+    for part in networks.values() if form != 'stock' else ():
+        channels_last(part)
+        if form == COMPILED:
+            compile_in_place(part, quick_mode(device))
     return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
-                   device, size, form == COMPILED)
-
-
-def _compile(network: nn.Module, device: torch.device) -> None:
-    """Both ways into the network; it happens when they are first called."""
-    mode = 'reduce-overhead' if device.type == 'cuda' else 'default'
-    for part in (network, *([network.temporal.extractor] if isinstance(network, GAVN) else [])):
-        compile_in_place(part, mode)
+                   device, size)
 
 
 def _align_one_by_one(network: nn.Module) -> None:
@@ -164,7 +146,7 @@ def features_once(subject: Subject, clip: list, batch: int) -> None:
     """Several windows at once, and what is found in single frames found once, in float32."""
     def find(frames: Tensor) -> object:
         with torch.autocast(subject.device.type, enabled=False):
-            return subject.features(frames, batch * subject.layout.outputs)
+            return subject.features(frames, batch)
 
     _consume(run(subject.forward, clip, subject.layout, batch, find))
 
@@ -215,14 +197,15 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
     windows = -(-frames // subject.layout.outputs)
     windows = windows if windows < batch else -(-windows // batch) * batch
     frames = windows * subject.layout.outputs
+    compiled = is_compiled(subject.network)
     once = partial(SCHEDULES[case.schedule], subject, subject.clip(frames), batch)
     with computing(subject.device, case), torch.inference_mode():
-        if subject.compiled:
+        if compiled:
             start = time.perf_counter()
             once()
             print(f'{subject.name}: compiled in {time.perf_counter() - start:.0f} s', flush=True)
         memory = peak_mib(once, subject.device)
-        timing = measure(once, subject.device, seconds, warm=memory is not None and not subject.compiled)
+        timing = measure(once, subject.device, seconds, warm=memory is not None and not compiled)
     return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
                timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
                parameters(subject.network, subject.detector), *costs)
