@@ -4,6 +4,10 @@ from __future__ import annotations
 import argparse
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gavn.benchmark.rows import Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int | None:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = find_device(args.device)
-    if device.type == 'cuda':
+    if device.type == 'cuda' and device.index is not None:
         torch.cuda.set_device(device)
     recipes = _chosen(args, device.type)
     plan = replace(plan_for(device.type, args.quick), size=args.size)
@@ -47,8 +51,7 @@ def run(args: argparse.Namespace) -> int | None:
     print(f'{heading}: {len(recipes)} networks', flush=True)
     for row in measured(plan, recipes, device):
         rows.append(row)
-        case = ', '.join(filter(None, (row.name, row.form, row.precision, row.schedule)))
-        print(f'{row.kind:>10}  {case}: {row.ms:.3g} ms ± {row.spread:.0f} % ({row.calls} calls)', flush=True)
+        print(_in_words(row), flush=True)
         files = write(args.output, complete(rows), heading, device.type)
     print(f'wrote {", ".join(map(str, files))}')
 
@@ -72,6 +75,16 @@ def _chosen(args: argparse.Namespace, device: str) -> dict:
         alone = {GENERATOR: recipe.networks[GENERATOR]}
         recipes[Path(path).stem] = Recipe(alone, recipe.inputs, recipe.window)
     return recipes
+
+
+def _in_words(row: Row) -> str:
+    case = ', '.join(filter(None, (row.name, row.form, row.precision, row.schedule)))
+    figure = f'{row.ms:.3g} ms ± {row.spread:.0f} % ({row.calls} calls)'
+    if row.kind == 'memory':
+        figure = f'{row.memory_mib:.0f} MiB at the peak, {row.ms:.3g} ms a frame'
+    if row.waited is not None:
+        figure += f', {row.waited:.1f} % of the time without a batch'
+    return f'{row.kind:>10}  {case}: {figure}'
 
 
 def _heading(device: object) -> str:

@@ -100,6 +100,8 @@ def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, s
         except RuntimeError as error:  # too little memory, or no compiler: the other rows are worth having
             why = f'{type(error).__name__}: {error}'.splitlines()[0]
             say(f'{name}, {case.form}, {case.precision}, {case.schedule}: no figure ({why})')
+        if case.form == networks.COMPILED:
+            torch.compiler.reset()  # graphs keep their memory, and only so many are compiled
 
 
 def _cases(plan: Plan, name: str, recipe: Recipe) -> list[Case]:
