@@ -174,7 +174,8 @@ def operators(case: Case) -> Iterator[None]:
     if case.form == 'stock':
         os.environ[BACKEND_VARIABLE] = 'torchvision'
     if case.precision != 'bf16':
-        _allow_tf32(*2 * (case.precision == 'tf32',))
+        tf32 = case.precision == 'tf32'
+        _allow_tf32(tf32, tf32)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from gavn.mends.progress import Waiting
 from gavn.models.cost import parameters
 from gavn.pipeline.recipe import Recipe
 
-PLAIN, OURS = Case('stock', 'fp32', 'one, again and again'), Case('gavn', 'bf16', 'one, again and again')
+PLAIN, OURS = Case('stock', 'fp32', 'one batch'), Case('gavn', 'bf16', 'one batch')
 _EPS = 1e-6  # of the Charbonnier loss
 _ENDLESS = 10**6  # samples: indices of our data sets go on in the next epoch
 _WARM_UP, _LEAST = 3, 10  # steps that are fed
