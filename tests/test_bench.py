@@ -1,6 +1,7 @@
 """The benchmark: every row was measured, every ratio follows from rows, and no figure stands without one."""
 import csv
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,29 @@ def test_what_is_compiled_sees_one_shape_and_gives_the_same(monkeypatch, capsys)
     assert shapes == {(2, 3, 32, 32)}
 
 
+@pytest.mark.parametrize(('form', 'backend'), [
+    ('stock', 'torchvision'), ('gavn', None), ('triton', 'triton'), ('triton, compiled', 'triton')])
+def test_forms_choose_the_operator(form, backend, monkeypatch):
+    monkeypatch.delenv(networks.BACKEND_VARIABLE, raising=False)
+    with networks.operators(Case(form, 'bf16', '')):
+        assert os.environ.get(networks.BACKEND_VARIABLE) == backend
+    assert networks.BACKEND_VARIABLE not in os.environ
+
+
+def test_a_step_that_cannot_be_made_is_told_and_the_others_go_on(monkeypatch):
+    told, student = [], training._student
+
+    def fails(case, *options):
+        if case.form == 'gavn':
+            raise RuntimeError('no kernel')
+        return student(case, *options)
+
+    monkeypatch.setattr(training, '_student', fails)
+    rows_ = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64], told.append))
+    assert [row.form for row in rows_] == ['stock']
+    assert told == ['training step, gavn: no figure (RuntimeError: no kernel)']
+
+
 def test_numbers_of_a_case_are_as_a_user_has_them():
     cuda = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [place.allow_tf32 for place in cuda]
@@ -157,12 +181,13 @@ def test_films_are_restored_each_in_a_process_of_its_own():
 
 def test_plans_compile_and_feed_what_the_goals_ask_for():
     full, quick = plan.plan_for('cuda'), plan.plan_for('cuda', quick=True)
-    for name in (SHIPPED, GAVN_64):
-        last = plan._cases(full, name, RECIPES[name])[-1]
-        assert last == Case('compiled', 'bf16', 'features once')
-        assert all(case.form != 'compiled' for case in plan._cases(quick, name, RECIPES[name]))
+    for a_plan, name, forms in ((full, SHIPPED, ['triton']), (quick, GAVN_64, ['triton']),
+                                (full, GAVN_64, ['triton', 'compiled', 'triton, compiled'])):
+        cases = plan._cases(a_plan, name, RECIPES[name])
+        assert cases[-len(forms):] == [Case(form, 'bf16', 'features once') for form in forms]
+        assert {case.form for case in cases[:-len(forms)]} == {'stock', 'gavn'}
     assert full.fed_by == 8 and full.minutes and not quick.minutes
-    asked = replace(SMALL, compiled=(EDVR_M,))
+    asked = replace(SMALL, further={EDVR_M: ('compiled',)})
     assert plan._cases(asked, EDVR_M, TINY[EDVR_M])[-1] == Case('compiled', 'fp32', 'windows batched')
 
 

@@ -1,10 +1,10 @@
 """The figures that were asked for, beside those that were measured."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gavn.benchmark.networks import COMPILED, GAVN_64, SHIPPED
+from gavn.benchmark.networks import GAVN_64, SHIPPED
 from gavn.benchmark.rows import BASICVSRPP, EDVR_M, STOCK, Row, find
 
 
@@ -26,9 +26,12 @@ class Goal:
 
 def _best(rows: Sequence[Row], name: str, *precision: str) -> Row | None:
     """The fastest of our own forms of a network."""
-    own = [row for row in rows if (row.kind, row.name) == ('network', name) and row.form in ('gavn', COMPILED)
-           and (not precision or row.precision in precision)]
-    return min(own, key=lambda row: row.ms, default=None)
+    return _fastest(row for row in rows if (row.kind, row.name) == ('network', name)
+                    and (not precision or row.precision in precision))
+
+
+def _fastest(rows: Iterable[Row]) -> Row | None:
+    return min((row for row in rows if row.form != 'stock'), key=lambda row: row.ms, default=None)
 
 
 def _ratio(slow: Row | None, fast: Row | None) -> float | None:
@@ -50,8 +53,8 @@ def _deformable(what: str, batch: int) -> Callable[[Sequence[Row]], float | None
 
 
 def _training(rows: Sequence[Row]) -> float | None:
-    steps = {row.form: row for row in rows if row.kind == 'training' and row.waited is None}
-    return _ratio(steps.get('stock'), steps.get('gavn'))
+    steps = [row for row in rows if row.kind == 'training' and row.waited is None]
+    return _ratio(next((row for row in steps if row.form == 'stock'), None), _fastest(steps))
 
 
 def _waited(rows: Sequence[Row]) -> float | None:

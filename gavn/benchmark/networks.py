@@ -29,7 +29,7 @@ from gavn.utils.windows import Layout, run
 ALL = ('lq', 'audio', 'landmarks')
 SHIPPED = 'GAVN-24 as shipped, with its detector'
 GAVN_64 = 'GAVN-64'
-COMPILED = 'compiled'  # the form
+COMPILED, TRITON = 'compiled', 'triton'  # forms; one may be both
 _VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
         'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
         'num_heads': [6] * 11, 'deformable_groups': 16}
@@ -118,7 +118,7 @@ def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: st
         _align_one_by_one(network)
     for part in networks.values() if form != 'stock' else ():
         channels_last(part)
-        if form == COMPILED:
+        if COMPILED in form:
             compile_in_place(part, quick_mode(device))
     return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
                    device, size)
@@ -171,8 +171,8 @@ def operators(case: Case) -> Iterator[None]:
     """
     before = os.environ.get(BACKEND_VARIABLE)
     allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    if case.form == 'stock':
-        os.environ[BACKEND_VARIABLE] = 'torchvision'
+    if backend := 'torchvision' if case.form == 'stock' else TRITON if TRITON in case.form else None:
+        os.environ[BACKEND_VARIABLE] = backend
     if case.precision != 'bf16':
         tf32 = case.precision == 'tf32'
         _allow_tf32(tf32, tf32)

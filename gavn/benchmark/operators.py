@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gavn.benchmark.networks import Case, computing
-from gavn.benchmark.rows import Row
+from gavn.benchmark.rows import Row, no_figure
 from gavn.benchmark.timing import Timing, measure
 from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import Backend
@@ -46,8 +46,7 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
             try:
                 yield from _both_ways(backend, device, batch, side, seconds)
             except (ImportError, NotImplementedError, ValueError, RuntimeError) as error:
-                why = f'{type(error).__name__}: {error}'.splitlines()[0]
-                print(f'deformable convolution by {backend}: no figure ({why})', flush=True)
+                print(no_figure(f'deformable convolution by {backend}', error), flush=True)
 
 
 def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float) -> Iterator[Row]:

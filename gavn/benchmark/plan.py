@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from gavn.benchmark import loader, memory, networks, operators, training
 from gavn.benchmark.networks import Case, Subject
-from gavn.benchmark.rows import Row
+from gavn.benchmark.rows import Row, no_figure
 from gavn.pipeline.recipe import GENERATOR, Recipe
 
 
@@ -27,7 +27,7 @@ class Plan:
         workers: of the loader.
         fed_by: workers beside training steps; None: no such steps.
         minutes: lengths of films that are restored; () for none.
-        compiled: names of networks that are compiled, too.
+        further: more forms, by network, of the last of the cases.
     """
 
     frames: int
@@ -40,7 +40,7 @@ class Plan:
     workers: tuple[int, ...]
     fed_by: int | None = None
     minutes: tuple[float, ...] = ()
-    compiled: tuple[str, ...] = ()
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -50,6 +50,10 @@ class Plan:
 
 PLAIN = Case('stock', 'fp32', 'one window')
 WORKERS = 8  # as options/train_gavn_car.yml
+FORMS = {  # on a GPU
+    networks.SHIPPED: (networks.TRITON,),
+    networks.GAVN_64: (networks.TRITON, networks.COMPILED, f'{networks.TRITON}, {networks.COMPILED}'),
+}
 FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; what a GPU is rented for is something else
 
 
@@ -60,9 +64,10 @@ def plan_for(device: str, quick: bool = False) -> Plan:
         own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
                for schedule in schedules]
         if quick:
-            return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), ())
+            return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
+                        further={networks.GAVN_64: (networks.TRITON,)})
         return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
-                    FILMS[device], (networks.SHIPPED, networks.GAVN_64))
+                    FILMS[device], FORMS)
     own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
@@ -78,7 +83,7 @@ def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
         yield from _network_rows(plan, name, recipe, device, say)
     yield from operators.deformable(device, plan.deformable, plan.seconds)
     if plan.step:
-        yield from training.steps(device, *plan.step, plan.seconds)
+        yield from training.steps(device, *plan.step, plan.seconds, say=say)
     if plan.step and plan.fed_by is not None:
         yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
     if plan.workers:
@@ -98,17 +103,15 @@ def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, s
         try:
             yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
         except RuntimeError as error:  # too little memory, or no compiler: the other rows are worth having
-            why = f'{type(error).__name__}: {error}'.splitlines()[0]
-            say(f'{name}, {case.form}, {case.precision}, {case.schedule}: no figure ({why})')
-        if case.form == networks.COMPILED:
+            say(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error))
+        if networks.COMPILED in case.form:
             torch.compiler.reset()  # graphs keep their memory, and only so many are compiled
 
 
 def _cases(plan: Plan, name: str, recipe: Recipe) -> list[Case]:
     """What a network of the plan can do: features once is GAVN's alone; slow ones have first and last."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
-    if name in plan.compiled:
-        cases = [*cases, replace(cases[-1], form=networks.COMPILED)]
+    cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]
     if recipe.networks[GENERATOR]['type'] != 'GAVN':
         cases = [replace(case, schedule='windows batched') if case.schedule == 'features once' else case
                  for case in cases]

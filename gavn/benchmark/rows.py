@@ -60,6 +60,11 @@ class Row:
 COLUMNS = tuple(field.name for field in fields(Row))
 
 
+def no_figure(what: str, error: Exception) -> str:
+    """Why there is no row, in a line."""
+    return f'{what}: no figure ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""})'
+
+
 def find(rows: Sequence[Row], kind: str, name: str, *case: str) -> Row | None:
     """The row of a name whose form, precision and schedule begin with `case`."""
     for row in rows:
