@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gavn.pipeline.face_tracks import Face, Faces
 from gavn.pipeline.recipe import Recipe
 from gavn.pipeline.restorer import Restorer
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box
 from gavn.utils.media import VideoWriter
 from gavn.utils.media_picture import ToBGR
@@ -114,7 +115,7 @@ def fixed_face(absent: tuple[int, ...] = (), cuts: tuple[int, ...] = (), box: Bo
         starts = [i for i in range(count) if seen[i] and (i == 0 or not seen[i - 1] or i in cuts)]
         ends = [next((j for j in range(i + 1, count) if not seen[j] or j in cuts), count) for i in starts]
         spans = map(range, starts, ends)
-        faces = (Face(id, span, (box,) * len(span), 1.) for id, span in enumerate(spans))
+        faces = (Face(id, span, Boxes.repeated(box, len(span)), 1.) for id, span in enumerate(spans))
         return Faces(tuple(faces), count, (WIDTH, HEIGHT), cuts)
     return follow
 

@@ -5,13 +5,14 @@ import pytest
 from drawn_faces import near
 
 from gavn.pipeline.face_tracks import Face, Faces, choose, fixed_box, main_track
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box, crop_box, inside
 
 SIZE = (640, 360)
 
 
 def face(id: int, start: int, stop: int, x: float = 100) -> Face:
-    boxes = tuple(Box(x + i / 3, 100, x + 60 + i / 3, 180.1) for i in range(start, stop))
+    boxes = Boxes(np.array([(x + i / 3, 100, x + 60 + i / 3, 180.1) for i in range(start, stop)]))
     return Face(id, range(start, stop), boxes, 0.999)
 
 
@@ -89,7 +90,7 @@ def test_a_fixed_box_lies_in_the_picture(box):
 def test_to_json_and_back_is_exact():
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 300, (25, 2))
-    boxes = tuple(Box(x, y, x + 1 / 3, y + 1e-9) for x, y in corners.tolist())
+    boxes = Boxes(np.hstack([corners, corners + np.array([1 / 3, 1e-9])]))
     faces = Faces((Face(0, range(3, 28), boxes, 0.1 + 0.2), face(2, 0, 5)), 30, SIZE, (3, 28))
     again = Faces.from_json(faces.to_json())
     assert again == faces and again.to_json() == faces.to_json() and regions(again, 4) == regions(faces, 4)

@@ -20,6 +20,7 @@ from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Reel, Story, _window_before, lead
 from gavn.pipeline.target import TargetError
+from gavn.utils.boxes import Boxes
 from gavn.utils.media import probe, read_frames
 from gavn.utils.windows import Layout
 
@@ -51,7 +52,7 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
     monkeypatch.setattr(network, 'forward', lambda lq, audio: sum(
         lq[:, i:i + 3] * weight for i, weight in enumerate((0.1, 0.2, 0.4, 0.1, 0.2))))
     faces = fixed_face(absent=(3, 20), cuts=(12,))(frame.image for frame in read_frames(source))
-    faces = replace(faces, faces=(*faces.faces, Face(9, range(5, 27), (FACE,) * 22, 1.)))
+    faces = replace(faces, faces=(*faces.faces, Face(9, range(5, 27), Boxes.repeated(FACE, 22), 1.)))
     changes = []
     for length in (FRAMES, 7, 1):
         reel, story, added = Reel(read_frames(source)), Story(restorer, silence(tmp_path), faces), []

@@ -29,6 +29,7 @@ from gavn.pipeline.report import Report
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.utils.audio import mfcc, mfcc_windows
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box, crop_box, feather_mask
 from gavn.utils.media import VideoWriter, read_audio, read_frames
 from gavn.utils.windows import Layout
@@ -131,7 +132,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
 
     def two(frames, **_):
         found = fixed_face()(frames)
-        second = Face(1, range(3, 9), (other,) * 6, 1.)
+        second = Face(1, range(3, 9), Boxes.repeated(other, 6), 1.)
         return replace(found, faces=(*found.faces, second))
 
     monkeypatch.setattr(restoration, 'follow_faces', two)

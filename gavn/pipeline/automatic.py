@@ -64,8 +64,9 @@ def look_at(frames: Iterable[Frame], faces: Faces) -> Damage:
 
 def samples(frames: Iterable[Frame], faces: Faces) -> Iterator[np.ndarray]:
     """Crops of the largest face in `SAMPLES` frames, or all that show one: uint8 BGR."""
-    shown = [index for index in range(faces.count) if faces.present(index)]
-    wanted = {shown[i] for i in np.linspace(0, len(shown) - 1, min(SAMPLES, len(shown))).round().astype(int)}
+    shown = faces.shown
+    some = np.linspace(0, len(shown) - 1, min(SAMPLES, len(shown))).round().astype(int)
+    wanted = set(shown[some].tolist())
     for frame in frames:
         if frame.index in wanted:
             face = max(faces.present(frame.index), key=lambda face: faces.region(face, frame.index).area)

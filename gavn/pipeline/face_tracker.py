@@ -4,8 +4,10 @@ The first of two passes over a video: it keeps boxes, not frames, so its memory 
 """
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 import cv2
@@ -21,6 +23,7 @@ from gavn.pipeline.face_detector import (
     smallest_face,
 )
 from gavn.pipeline.face_tracks import Face, Faces, Track, main_track
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box
 
 MAX_GAP = 5  # frames without a detection that a path outlives
@@ -41,14 +44,22 @@ class NoFace(Exception):  # noqa: N818  (says what is the matter)
 class _Path:
     """One face while it is being followed."""
 
-    frames: list[int] = field(default_factory=list)
-    boxes: list[Box] = field(default_factory=list)
+    frames: array[int] = field(default_factory=partial(array, 'q'))
+    corners: array[float] = field(default_factory=partial(array, 'd'))  # four of each box
     best: float = 0
 
     def add(self, frame: int, box: Box, score: float) -> None:
         self.frames.append(frame)
-        self.boxes.append(box)
+        self.corners.extend((box.x0, box.y0, box.x1, box.y1))
         self.best = max(self.best, score)
+
+    @property
+    def boxes(self) -> Boxes:
+        return Boxes(np.array(self.corners).reshape(-1, 4))
+
+    @property
+    def last(self) -> Box:
+        return Box(*self.corners[-4:])
 
     @property
     def span(self) -> range:
@@ -57,24 +68,25 @@ class _Path:
     @property
     def height(self) -> float:
         """Mean height in pixels."""
-        return float(np.mean([box.height for box in self.boxes]))
+        return float(self.boxes.heights.mean())
 
     @property
     def weight(self) -> float:
         """How much of the film it fills: mean area by length."""
-        return float(np.mean([box.area for box in self.boxes])) * len(self.span)
+        return float(self.boxes.areas.mean()) * len(self.span)
 
     def doubles(self, other: _Path) -> bool:
         """Whether it is the same face once more: mostly seen with the other, one box nearly in the other."""
-        there = dict(zip(other.frames, other.boxes, strict=True))
-        held = [box.shared(there[index]) / min(box.area, there[index].area)
-                for index, box in zip(self.frames, self.boxes, strict=True) if index in there]
-        return 2 * len(held) > len(self.frames) and float(np.mean(held)) >= _ONE_IN_OTHER
+        _, mine, others = np.intersect1d(self.frames, other.frames, assume_unique=True, return_indices=True)
+        if 2 * len(mine) <= len(self.frames):
+            return False
+        one, two = Boxes(self.boxes.corners[mine]), Boxes(other.boxes.corners[others])
+        return float((one.shared(two) / np.minimum(one.areas, two.areas)).mean()) >= _ONE_IN_OTHER
 
     def filled(self) -> np.ndarray:
         """Corners (len(span), 4), interpolated between detections."""
-        corners = np.array([(b.x0, b.y0, b.x1, b.y1) for b in self.boxes])
-        return np.stack([np.interp(self.span, self.frames, column) for column in corners.T], axis=1)
+        frames = np.arange(self.span.start, self.span.stop)
+        return np.stack([np.interp(frames, self.frames, column) for column in self.boxes.corners.T], axis=1)
 
 
 def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, every: int = 5,
@@ -125,18 +137,18 @@ def _faces(paths: Sequence[_Path], walk: _Walk, min_face: float) -> Faces:
         raise NoFace(f'no face in {walk.count} frames; a face must be upright, turned at most half away, and '
                      f'{min_face:g} pixels high')
     ordered = sorted(paths, key=lambda path: path.weight, reverse=True)
-    faces = (Face(id, path.span, tuple(smooth(path.filled())), path.best) for id, path in enumerate(ordered))
+    faces = (Face(id, path.span, Boxes(smooth(path.filled())), path.best) for id, path in enumerate(ordered))
     return Faces(tuple(faces), walk.count, walk.size, tuple(walk.cuts))
 
 
-def smooth(corners: np.ndarray) -> list[Box]:
-    """Boxes of a segment (n, 4) without outliers (running median) and jitter (Gaussian, wider for size)."""
+def smooth(corners: np.ndarray) -> np.ndarray:
+    """Corners of a segment (n, 4) without outliers (running median) and jitter (Gaussian, wider for size)."""
     size = corners[:, 2:] - corners[:, :2]
     place = (corners[:, 2:] + corners[:, :2]) / 2
     place, size = (median_filter(values, (_MEDIAN, 1), mode='nearest') for values in (place, size))
     place = gaussian_filter1d(place, _SIGMA_PLACE, axis=0, mode='nearest')
     size = gaussian_filter1d(size, _SIGMA_SIZE, axis=0, mode='nearest')
-    return [Box(*map(float, row)) for row in np.concatenate([place - size / 2, place + size / 2], axis=1)]
+    return np.concatenate([place - size / 2, place + size / 2], axis=1)
 
 
 @dataclass(eq=False)
@@ -219,7 +231,7 @@ class _Walk:
         """Gives each face to the live path it overlaps most, or a path of its own."""
         paths = self.scenes[-1].paths
         live = [path for path in paths if index - path.frames[-1] <= MAX_GAP + 1]
-        overlaps = sorted(((path.boxes[-1].iou(face[0]), p, f) for p, path in enumerate(live)
+        overlaps = sorted(((path.last.iou(face[0]), p, f) for p, path in enumerate(live)
                            for f, face in enumerate(faces)), reverse=True)
         matched: dict[int, _Path] = {}
         for overlap, p, f in overlaps:

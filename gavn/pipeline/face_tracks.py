@@ -2,11 +2,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
+
+_STORED = '<f8'  # how numbers of boxes are written
 
 
 class ChoiceError(ValueError):
@@ -56,7 +62,7 @@ class Face:
 
     id: int
     span: range
-    boxes: tuple[Box, ...]
+    boxes: Boxes
     score: float
 
 
@@ -77,22 +83,29 @@ class Faces:
     cuts: tuple[int, ...] = ()
 
     @cached_property
-    def _present(self) -> list[list[Face]]:
-        """The faces of each frame, by id."""
-        present: list[list[Face]] = [[] for _ in range(self.count)]
-        for face in self.faces:
-            for index in face.span:
-                present[index].append(face)
-        return present
+    def _spans(self) -> np.ndarray:
+        """First frame of each face and the one after its last: (2, faces)."""
+        return np.array([(face.span.start, face.span.stop) for face in self.faces], int).reshape(-1, 2).T
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The frames that show a face, in order: (n,)."""
+        shows = np.zeros(self.count, bool)
+        for start, stop in self._spans.T:
+            shows[start:stop] = True
+        return np.flatnonzero(shows)
 
     @property
     def coverage(self) -> float:
         """The part of the frames that show a face, in [0, 1]."""
-        return sum(map(bool, self._present)) / self.count
+        return len(self.shown) / self.count
 
     def present(self, index: int) -> Sequence[Face]:
-        """The faces of frame `index`, by id. IndexError beyond the last frame."""
-        return self._present[index]
+        """The faces of frame `index`, by id. IndexError for a frame that is not there."""
+        if not 0 <= index < self.count:
+            raise IndexError(f'frame {index} of {self.count}')
+        starts, stops = self._spans
+        return [self.faces[number] for number in np.flatnonzero((starts <= index) & (index < stops))]
 
     def region(self, face: Face, index: int, margin: float = CROP_MARGIN) -> Box:
         """The square to crop for a face of frame `index`, inside the picture.
@@ -104,7 +117,7 @@ class Faces:
     def to_json(self) -> str:
         """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
         faces = [{'id': face.id, 'start': face.span.start, 'score': face.score,
-                  'boxes': [(box.x0, box.y0, box.x1, box.y1) for box in face.boxes]} for face in self.faces]
+                  'boxes': _as_text(face.boxes)} for face in self.faces]
         return json.dumps({'count': self.count, 'size': self.size, 'cuts': self.cuts, 'faces': faces})
 
     @classmethod
@@ -165,7 +178,7 @@ def fixed_box(box: Box, count: int, size: tuple[int, int]) -> Faces:
     if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
         raise ChoiceError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is '
                           f'not inside a picture of {width} x {height}')
-    return Faces((Face(0, range(count), (box,) * count, 1.),), count, size)
+    return Faces((Face(0, range(count), Boxes.repeated(box, count), 1.),), count, size)
 
 
 def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
@@ -174,19 +187,28 @@ def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
 
 
 def _face(values: dict) -> Face:
-    boxes = tuple(Box(*corners) for corners in values['boxes'])
+    boxes = _from_text(values['boxes'])
     start = values['start']
     return Face(values['id'], range(start, start + len(boxes)), boxes, values['score'])
 
 
+def _as_text(boxes: Boxes) -> str:
+    """The bytes of the numbers in base64: decimals would be numerous, and objects when they are read."""
+    return b64encode(np.ascontiguousarray(boxes.corners, _STORED)).decode()
+
+
+def _from_text(text: str) -> Boxes:
+    return Boxes(np.frombuffer(b64decode(text), _STORED).reshape(-1, 4))
+
+
 def _main(faces: Faces) -> list[Face]:
     """Face by face from the heaviest, those that show where none before does; in order of time."""
-    free = [True] * faces.count
+    free = np.ones(faces.count, bool)
     chosen = []
     for face in faces.faces:
         within = slice(face.span.start, face.span.stop)
-        if all(free[within]):
-            free[within] = [False] * len(face.span)
+        if free[within].all():
+            free[within] = False
             chosen.append(face)
     return sorted(chosen, key=lambda face: face.span.start)
 

@@ -137,7 +137,7 @@ def faces_in_words(faces: Faces, looks: Mapping[str, Sequence[Mapping[str, Any]]
     entries = []
     for face in faces.faces:
         parts = looks.get(str(face.id), [])
-        height = float(np.mean([box.height for box in face.boxes]))
+        height = float(face.boxes.heights.mean())
         entries.append({
             'face': face.id, 'first_frame': face.span.start, 'last_frame': face.span.stop - 1,
             'height': round(height, 1), 'score': round(face.score, 4),

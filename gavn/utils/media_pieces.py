@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from av import Packet, VideoFrame
 from av.codec.context import Flags
 from av.container import InputContainer
@@ -148,16 +149,15 @@ class Pieces:
         Each lasts until the next is shown, the last one as long as in `source`, whose time stamps the pieces
         must have; None = an average step.
         """
-        shown = list(chain.from_iterable(map(self._stamps, self.paths)))
-        decoding = iter(_decoding_times(shown, self.step))
-        rising = sorted(shown)
-        lasts = source and last_duration(source, rising[-1] - self.moved, len(shown))
-        follows = dict(zip(rising, [*rising[1:], rising[-1] + (lasts or self.step)], strict=True))
-        for path in self.paths:
-            for packet, stamp in self._stamped(path):
-                packet.time_base = self.time_base
-                packet.pts, packet.dts, packet.duration = stamp, next(decoding), follows[stamp] - stamp
-                yield packet
+        shown = np.fromiter(chain.from_iterable(map(self._stamps, self.paths)), np.int64)
+        end = int(shown.max())
+        lasts = source and last_duration(source, end - self.moved, len(shown))
+        times = _packet_times(shown, self.step, lasts or self.step)
+        stamped = chain.from_iterable(map(self._stamped, self.paths))
+        for (packet, stamp), decoding, duration in zip(stamped, *times, strict=True):
+            packet.time_base = self.time_base
+            packet.pts, packet.dts, packet.duration = stamp, int(decoding), int(duration)
+            yield packet
 
     def _stamps(self, path: Path) -> Iterator[int]:
         return (stamp for _, stamp in self._stamped(path))
@@ -178,10 +178,19 @@ def _first_pts(piece: InputContainer, path: Path) -> int:
     return int(tags[_FIRST])
 
 
-def _decoding_times(shown: Sequence[int], step: int) -> list[int]:
-    """Rising times at which to decode packets that are shown at the times given, none after it is shown."""
-    rising = sorted(shown)
-    place = {stamp: number for number, stamp in enumerate(rising)}
-    delay = max(number - place[stamp] for number, stamp in enumerate(shown))
-    lead = [rising[0] - step * number for number in range(delay, 0, -1)]
-    return (lead + rising)[:len(shown)]
+def _packet_times(shown: np.ndarray, step: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """When to decode packets, and how long each is shown.
+
+    Args:
+        shown: int64 (n,), when, all different, in the order of decoding.
+        step: average ticks from frame to frame.
+        last: ticks that the last one is shown for.
+
+    Returns int64 (n,) each: rising times, none after its packet is shown, and the times to the next shown.
+    """
+    order = np.argsort(shown)
+    rising, place = shown[order], np.empty_like(order)
+    place[order] = np.arange(len(order))
+    delay = int((np.arange(len(place)) - place).max())
+    lead = rising[0] - step * np.arange(delay, 0, -1)
+    return np.concatenate([lead, rising])[:len(shown)], np.diff(rising, append=rising[-1] + last)[place]
