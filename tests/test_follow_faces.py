@@ -1,4 +1,7 @@
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count, repeat
 
 import cv2
 import numpy as np
@@ -7,7 +10,7 @@ from drawn_faces import Detector, H, W, at, frame, near
 
 from gavn.pipeline.face_detector import Detection, RetinaFace, detector_side, smallest_face
 from gavn.pipeline.face_tracker import SHORTEST, NoFace, follow_faces, track_faces
-from gavn.pipeline.face_tracks import main_track
+from gavn.pipeline.face_tracks import Faces, main_track
 from gavn.utils.faces import Box
 
 LEFT, RIGHT = at(10, side=36), at(100, side=44)
@@ -23,6 +26,34 @@ def test_all_faces_are_followed_the_largest_comes_first():
     assert all(len(face.boxes) == 30 and face.score == 0.9999 for face in faces.faces)
     assert near(faces.faces[0].boxes[12], RIGHT, 0.01) and near(faces.faces[1].boxes[12], LEFT, 0.01)
     assert spans([frame(LEFT, RIGHT)] * 10 + [frame(LEFT)] * 20) == [range(30), range(10)]
+
+
+@contextmanager
+def most_bytes(ceiling: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < ceiling
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_film_takes_little_more_than_the_numbers_of_its_boxes():
+    length, places = 20000, count()
+
+    def drifting(_: np.ndarray) -> list[Detection]:
+        x = next(places) / 7
+        return [(Box(x, 10., x + 36, 55.), 0.9999)]
+
+    frames = repeat(np.zeros((32, 32, 3), np.uint8), length)
+    numbers = 32 * length  # a tuple of `Box` takes five times that, as do numbers in lists
+    with most_bytes(6 * numbers):
+        faces = follow_faces(frames, drifting, min_face=8)
+        assert tracemalloc.get_traced_memory()[0] < 1.3 * numbers
+    with most_bytes(numbers):
+        assert faces.coverage == 1 and all(len(faces.present(index)) == 1 for index in range(length))
+    with most_bytes(6 * numbers):
+        assert Faces.from_json(faces.to_json()) == faces
 
 
 def test_faces_of_a_later_scene_are_others():

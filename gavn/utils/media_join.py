@@ -70,6 +70,8 @@ def join(
     info = probe(source) if like is None else like
     parts = Pieces.of(pieces, info)
     moved = parts.moved * info.time_base
+    own_times = like is None or (source is not None and like == probe(source))
+    last = parts.last_duration(source) if own_times else None  # before: of .mp4 every reader holds an index
     with ExitStack() as stack:
         part = stack.enter_context(atomic_path(target))
         given, heard = (path and stack.enter_context(open_media(path)) for path in (source, sound))
@@ -89,8 +91,7 @@ def join(
             end = None if until is None else until - ahead
             others.append(_Others(heard, output, target, heard.streams.audio, end, moved + ahead))
         _start(output, target)
-        own_times = like is None or (source is not None and like == probe(source))
-        _copy_all(parts.packets(source if own_times else None), info, video, output, others)
+        _copy_all(parts.packets(last), info, video, output, others)
 
 
 def _copy_all(

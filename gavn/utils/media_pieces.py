@@ -1,6 +1,6 @@
 """A video encoded in pieces, so that a run that was interrupted can go on, and the joining of them."""
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -106,7 +106,7 @@ class PieceWriter(Writer):
         self._output.metadata[_FIRST] = str(pts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pieces:
     """Pieces one after the other, whose packets fit together.
 
@@ -114,61 +114,60 @@ class Pieces:
         paths: in the order of time.
         time_base: of the video that they are of, in seconds.
         step: average ticks from frame to frame.
+        shown: when each packet is shown, in ticks: int64 (n,), in the order of decoding.
         moved: ticks by which all times are later than the source's, so that none is below zero.
     """
 
     paths: tuple[Path, ...]
     time_base: Fraction
     step: int
-    moved: int = 0
+    shown: np.ndarray
+    moved: int
 
     @classmethod
     def of(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Pieces':
         """Raises MediaError if there are none, or they were encoded in different ways or overlap."""
         if not paths:
             raise MediaError('there are no pieces to join; encode the video first')
-        pieces = cls(tuple(map(Path, paths)), like.time_base,
-                     average_step(like.frame_rate, like.time_base))
-        pieces._check()
-        return replace(pieces, moved=max(0, -next(pieces._stamps(pieces.paths[0]))))
+        paths = tuple(map(Path, paths))
+        shown = _checked_stamps(paths, like.time_base)
+        moved = max(0, -int(shown[0]))
+        return cls(paths, like.time_base, average_step(like.frame_rate, like.time_base), shown + moved, moved)
 
-    def _check(self) -> None:
-        heads, last = set(), None
-        for path in self.paths:
-            with open_media(path) as piece:
-                stream = video_stream(piece, path)
-                heads.add((bytes(stream.codec_context.extradata or b''), stream.width, stream.height))
-            stamps = list(self._stamps(path))
-            if len(heads) > 1 or (last is not None and min(stamps) <= last):
-                raise MediaError(f'{path} does not go on where the piece before it ends; encode all anew')
-            last = max(stamps)
+    def last_duration(self, source: StrPath) -> int | None:
+        """Ticks for which a video shows the last frame of these, whose time stamps it has; None = unknown."""
+        return last_duration(source, int(self.shown.max()) - self.moved, len(self.shown))
 
-    def packets(self, source: StrPath | None = None) -> Iterator[Packet]:
+    def packets(self, last: int | None = None) -> Iterator[Packet]:
         """All packets in the order of decoding, with presentation and decoding times in `time_base`.
 
-        Each lasts until the next is shown, the last one as long as in `source`, whose time stamps the pieces
-        must have; None = an average step.
+        Each lasts until the next is shown, the last one `last` ticks; None = an average step.
         """
-        shown = np.fromiter(chain.from_iterable(map(self._stamps, self.paths)), np.int64)
-        end = int(shown.max())
-        lasts = source and last_duration(source, end - self.moved, len(shown))
-        times = _packet_times(shown, self.step, lasts or self.step)
-        stamped = chain.from_iterable(map(self._stamped, self.paths))
-        for (packet, stamp), decoding, duration in zip(stamped, *times, strict=True):
+        times = _packet_times(self.shown, self.step, last or self.step)
+        packets = chain.from_iterable(map(_packets, self.paths))
+        for packet, shown, decoding, duration in zip(packets, self.shown, *times, strict=True):
             packet.time_base = self.time_base
-            packet.pts, packet.dts, packet.duration = stamp, int(decoding), int(duration)
+            packet.pts, packet.dts, packet.duration = int(shown), int(decoding), int(duration)
             yield packet
 
-    def _stamps(self, path: Path) -> Iterator[int]:
-        return (stamp for _, stamp in self._stamped(path))
 
-    def _stamped(self, path: Path) -> Iterator[tuple[Packet, int]]:
+def _packets(path: Path) -> Iterator[Packet]:
+    with open_media(path) as piece:
+        yield from (packet for packet in piece.demux(video_stream(piece, path)) if packet.size)
+
+
+def _checked_stamps(paths: Sequence[Path], time_base: Fraction) -> np.ndarray:
+    """When the packets of pieces are shown in the source's ticks, (n,); MediaError if they do not fit."""
+    heads, stamps = set(), []
+    for path in paths:
         with open_media(path) as piece:
             stream = video_stream(piece, path)
-            first, ratio = _first_pts(piece, path), exact(stream.time_base) / self.time_base
-            for packet in piece.demux(stream):
-                if packet.size:
-                    yield packet, self.moved + first + round(packet.pts * ratio)
+            heads.add((bytes(stream.codec_context.extradata or b''), stream.width, stream.height))
+            first, ratio = _first_pts(piece, path), exact(stream.time_base) / time_base
+        stamps.append(np.array([first + round(packet.pts * ratio) for packet in _packets(path)], np.int64))
+        if len(heads) > 1 or (len(stamps) > 1 and stamps[-1].min() <= stamps[-2].max()):
+            raise MediaError(f'{path} does not go on where the piece before it ends; encode all anew')
+    return np.concatenate(stamps)
 
 
 def _first_pts(piece: InputContainer, path: Path) -> int:
@@ -192,5 +191,5 @@ def _packet_times(shown: np.ndarray, step: int, last: int) -> tuple[np.ndarray, 
     rising, place = shown[order], np.empty_like(order)
     place[order] = np.arange(len(order))
     delay = int((np.arange(len(place)) - place).max())
-    lead = rising[0] - step * np.arange(delay, 0, -1)
+    lead = rising[0] - step * np.arange(delay, 0, -1, dtype=np.int64)
     return np.concatenate([lead, rising])[:len(shown)], np.diff(rising, append=rising[-1] + last)[place]
