@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box, Patch, crop, crop_box, feather_mask, inside, paste, shared, sides_on_edge
 
 
@@ -23,6 +24,26 @@ def test_boxes():
     assert box.iou(box) == 1 and box.iou(Box(40, 20, 50, 60)) == 0
     assert box.iou(Box(25, 20, 55, 60)) == pytest.approx(600 / 1800)
     assert box.scaled(2) == Box(20, 40, 80, 120)
+
+
+def test_many_boxes_are_as_one_by_one():
+    rng = np.random.default_rng(0)
+    corners, others = (np.sort(rng.uniform(0, 50, (9, 2, 2)), axis=1).reshape(9, 4) for _ in range(2))
+    boxes, more = Boxes(corners), Boxes(others)
+    plain = [Box(*row) for row in corners.tolist()]
+    assert list(boxes) == plain and boxes[-1] == plain[-1] and len(boxes) == 9
+    assert boxes.heights.tolist() == [box.height for box in plain]
+    assert boxes.areas.tolist() == [box.area for box in plain]
+    together = boxes.shared(more)
+    assert together.tolist() == [box.shared(other) for box, other in zip(plain, more, strict=True)]
+    assert together.min() == 0 < together.max()
+    assert boxes == Boxes(corners.copy()) and boxes != more and boxes != plain
+    assert Boxes.repeated(plain[0], 3) == Boxes(corners[[0, 0, 0]])
+    for number, error in ((9, IndexError), (slice(2), TypeError)):
+        with pytest.raises(error):
+            boxes[number]
+    with pytest.raises(ValueError, match='read-only'):
+        boxes.corners[0] = 0
 
 
 def test_crop_box_by_hand():

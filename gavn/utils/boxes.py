@@ -34,8 +34,6 @@ class Boxes(Sequence[Box]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Boxes) and np.array_equal(self.corners, other.corners)
 
-    __hash__ = None
-
     @property
     def heights(self) -> np.ndarray:
         """From top to bottom, in pixels: (n,)."""
