@@ -25,7 +25,8 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
                   progress: Progress | None = None) -> Report:
     """Restores the faces in a video, in memory that does not grow with its length.
 
-    What is kept of the whole length are the places of the faces; the sound waits in a file, 5 kB a second.
+    What is kept of the whole length are the places of the faces, 32 bytes each, and libavformat's index of an
+    .mp4 file; what the networks hear waits in a file, 5 kB a second.
     Every frame is written once, at its own time stamp and size; sound and subtitles are copied packet by
     packet. Each face is cropped, restored, and its change added back through a soft mask: all that lies
     outside, and frames without a face, go to the encoder as they were decoded. The target appears when it is
