@@ -83,7 +83,7 @@ def test_calls_are_done_in_order_beside_the_one_who_asks() -> None:
         assert go.wait(SOON)
         done.append((number, threading.current_thread() is me))
 
-    with Behind(2) as behind:
+    with closing(Behind(2)) as thread, thread as behind:
         behind.do(call, 0)
         behind.do(call, 1)
         assert not done  # both wait for what comes now
@@ -95,10 +95,14 @@ def test_calls_are_done_in_order_beside_the_one_who_asks() -> None:
 
 def test_an_error_of_a_call_is_raised_later_and_ends_the_calls() -> None:
     done: list[str] = []
-    with pytest.raises(ValueError, match='invalid literal'), Behind(3) as behind:
-        for text in ('1', 'x', '3'):
-            behind.do(lambda text: done.append(int(text)), text)
-    assert done == [1]
+    with closing(Behind(3)) as thread:
+        with pytest.raises(ValueError, match='invalid literal'), thread as behind:
+            for text in ('1', 'x', '3'):
+                behind.do(lambda text: done.append(int(text)), text)
+        assert done == [1]
+        with thread as behind:
+            behind.do(done.append, 4)
+        assert done == [1, 4]
 
 
 def test_calls_that_wait_are_dropped_when_the_block_fails() -> None:
@@ -110,7 +114,7 @@ def test_calls_that_wait_are_dropped_when_the_block_fails() -> None:
         assert go.wait(SOON)
         done.append(0)
 
-    with pytest.raises(KeyboardInterrupt), Behind(3) as behind:
+    with closing(Behind(3)) as thread, pytest.raises(KeyboardInterrupt), thread as behind:
         behind.do(first)
         behind.do(done.append, 1)
         assert began.wait(SOON)

@@ -196,13 +196,13 @@ class Restoration:
         ahead = max(_LEAST_AHEAD, story.restorer.batch * story.restorer.layout.outputs)
         read = (_seen(frame) if story.faces.present(frame.index) else frame
                 for frame in self._read(story.first_needed(todo[0])))
-        with closing(Ahead(read, ahead)) as frames:
+        with closing(Ahead(read, ahead)) as frames, closing(Behind(ahead)) as writing:
             reel = Reel(frames)
             for part in todo:
-                self.journal.finish(part, self._encode(story, reel, part, count, ahead))
+                self.journal.finish(part, self._encode(story, reel, part, count, writing))
 
-    def _encode(self, story: Story, reel: Reel, part: range, count: int, behind: int) -> dict[str, Any]:
-        """Writes one piece, up to so many frames behind, and returns what to note about it."""
+    def _encode(self, story: Story, reel: Reel, part: range, count: int, writing: Behind) -> dict[str, Any]:
+        """Writes one piece and returns what to note about it."""
         looks: defaultdict[int, tuple[Looks, Looks]] = defaultdict(lambda: (Looks(), Looks()))
 
         def seen(face: int, before: np.ndarray, after: np.ndarray) -> None:
@@ -210,7 +210,7 @@ class Restoration:
                 look.add(image)
 
         counts = Counter(restored=0, repeated=0, shown_again=0, left_out=0)
-        with self._writer(self.journal.piece(part)) as writer, Behind(behind) as writing:
+        with self._writer(self.journal.piece(part)) as writer, writing:
             for frame, changes in replace(story, seen=seen).changes(reel, part):
                 writing.do(self._write, writer, story, frame, changes)
                 counts.update(restored=int(bool(changes)), repeated=int(frame.repeated),

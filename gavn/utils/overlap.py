@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, TypeVar
 
 _Item = TypeVar('_Item')
@@ -44,10 +44,11 @@ class Ahead(Iterator[_Item], Generic[_Item]):
 
 
 class Behind:
-    """Calls done in a thread, one after the other, up to `size` of them behind; a context.
+    """Calls done in a thread, one after the other, up to `size` of them behind.
 
-    The block ends when all are done; if it is left by an error, those that wait are dropped. What a call
-    raises is raised by a later `do` or at the end of the block, and no call after it is done.
+    It is a context as often as one likes. The block ends when all that was asked for in it is done; if it is
+    left by an error, what waits is dropped. What a call raises is raised by a later `do` or at the end of the
+    block, and no call after it is done. To be closed in the end.
     """
 
     def __init__(self, size: int) -> None:
@@ -56,6 +57,7 @@ class Behind:
         self._failed = False
 
     def __enter__(self) -> Behind:
+        self._failed = False
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -63,7 +65,12 @@ class Behind:
             while self._waiting and kind is None:
                 self._waiting.popleft().result()
         finally:
-            self._thread.shutdown(cancel_futures=True)
+            wait([call for call in self._waiting if not call.cancel()])
+            self._waiting.clear()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown(cancel_futures=True)
 
     def do(self, call: Callable[..., object], *arguments: object) -> None:
         """Has `call(*arguments)` done after all that was asked for before."""
