@@ -4,12 +4,20 @@ basicsr 1.4.2 itself is not listed: its own build asks for a second torch and fo
 tensorboard. Install it with `pip install --no-build-isolation --no-deps -r requirements-nodeps.txt`.
 """
 import re
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'gavn/__init__.py').read_text(encoding='utf-8'))[1]
+# without a compiler the package is installed all the same, and its operator is pure PyTorch; no -march: what
+# is built here may be carried to another machine, and no -ffast-math: offsets may be no numbers
+OPERATOR = Extension(
+    'gavn.ops._native', ['gavn/ops/native.c'], depends=['gavn/ops/native_kernel.h'],
+    define_macros=[('Py_LIMITED_API', '0x030a0000')], py_limited_api=True, optional=True,
+    extra_compile_args=[] if sys.platform == 'win32' else ['-O3', '-fno-math-errno', '-fno-trapping-math'],
+)
 
 setup(
     name='gavn',
@@ -40,5 +48,7 @@ setup(
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
                  'datatrove', 'selenium', 'pytorch-msssim'],
     },
+    ext_modules=[OPERATOR],
+    options={'bdist_wheel': {'py_limited_api': 'cp310'}},
     entry_points={'console_scripts': ['gavn = gavn.cli:main']},
 )

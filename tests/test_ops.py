@@ -15,7 +15,7 @@ from torch import Tensor
 import gavn.archs  # noqa: F401  (puts basicsr's networks on our operator)
 from gavn.ops import DeformableAlignPack, modulated_deform_conv2d, offset_magnitudes
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
-from gavn.ops.deform_conv import resolve_backend
+from gavn.ops.deform_conv import installed_backends, resolve_backend
 
 # stride, padding, dilation, groups, deform groups, kernel (h, w), input size (h, w)
 CONFIGURATIONS = [
@@ -25,13 +25,7 @@ CONFIGURATIONS = [
     ((1, 2), (0, 2), 2, 4, 8, (1, 3), (1, 9)),
     (1, 1, 1, 1, 2, (3, 3), (1, 1)),
 ]
-BACKENDS = ['reference', 'torchvision']
-try:
-    import mmcv.ops  # noqa: F401
-
-    BACKENDS.append('mmcv')
-except ImportError:
-    pass
+BACKENDS = [name for name in installed_backends() if name != 'triton']
 
 
 def draw(configuration: tuple, dtype: torch.dtype = torch.float32, spread: float = 2.0) -> list[Tensor]:
@@ -130,12 +124,12 @@ def test_autocast_computes_in_single_precision():
 def test_argument_beats_environment_beats_default(monkeypatch):
     cpu, cuda = torch.device('cpu'), torch.device('cuda')
     monkeypatch.delenv('GAVN_DCN_BACKEND', raising=False)
-    assert resolve_backend(None, cpu) == 'reference'
+    assert resolve_backend(None, cpu) in ('native', 'reference')
     monkeypatch.setenv('GAVN_DCN_BACKEND', 'torchvision')
     assert resolve_backend(None, cpu) == 'torchvision'
     assert resolve_backend('reference', cuda) == 'reference'
     monkeypatch.setenv('GAVN_DCN_BACKEND', 'cudnn')
-    with pytest.raises(ValueError, match=r"'cudnn'.*reference, torchvision, mmcv, triton.*GAVN_DCN_BACKEND"):
+    with pytest.raises(ValueError, match=r"'cudnn'.*reference, torchvision, mmcv, triton, native.*GAVN_DCN_BACKEND"):
         modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5])
 
 

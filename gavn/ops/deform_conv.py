@@ -1,8 +1,8 @@
-"""Modulated deformable convolution (DCNv2): one function, four backends that give the same numbers."""
+"""Modulated deformable convolution (DCNv2): one function, five backends that give the same numbers."""
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -11,10 +11,10 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
-from gavn.ops import deform_triton
+from gavn.ops import deform_native, deform_triton
 
 Pair = tuple[int, int]
-Backend = Literal['reference', 'torchvision', 'mmcv', 'triton']
+Backend = Literal['reference', 'torchvision', 'mmcv', 'triton', 'native']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
 
@@ -39,7 +39,8 @@ def modulated_deform_conv2d(
     less than a pixel outside still sees part of the border pixel. The computation is in float32 (float64 for
     float64 input) inside autocast too; the result has the type of `x`. The backend triton differs: its
     products are of the type of `x` (TF32 where `torch.set_float32_matmul_precision` allows it), only sums and
-    positions of float32. It can be differentiated once.
+    positions of float32. It can be differentiated once, like native, whose gradients are the reference's.
+    Where native was chosen but compiled code cannot be used (`deform_native.addressable`), reference is.
 
     Args:
         x: (n, c, h, w).
@@ -52,53 +53,78 @@ def modulated_deform_conv2d(
         dilation: distance between taps.
         groups: groups of channels that are convolved apart.
         deform_groups: groups of input channels that share offsets and masks.
-        backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv' or 'triton'; None takes the environment
-            variable GAVN_DCN_BACKEND, else see `resolve_backend`.
-        sigmoid: put the mask through a sigmoid first. Triton does this and the next in the same pass.
+        backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'triton' or 'native' (compiled, for a
+            CPU); None takes the environment variable GAVN_DCN_BACKEND, else see `resolve_backend`.
+        sigmoid: put the mask through a sigmoid first. Triton and native do this and the next in the same
+            pass.
         slope: of a LeakyReLU at the end, at least 0; None for none.
 
     Returns:
         (n, out, oh, ow).
 
     Raises:
-        ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton' for
-            a device or type that it does not serve.
-        ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, or 'triton' where
-            Triton is not.
+        ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton' or
+            'native' for a device or type that it does not serve.
+        ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, 'triton' where
+            Triton is not, or 'native' where it was not built.
     """
     stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
-    chosen = resolve_backend(backend, x.device)
+    tensors = (x, offset, mask, weight, bias)
+    chosen = resolve_backend(backend, x.device, x.dtype, _wants_gradient(tensors))
     layer = (stride, padding, dilation, groups, deform_groups)
     _check(x, offset, mask, weight, layer, slope)
     if chosen == 'triton':
-        return _triton(x, offset, mask, weight, bias, *layer, sigmoid, slope)
+        return _triton(*tensors, *layer, sigmoid, slope)
+    if chosen == 'native':
+        _check_native(x)
+        if deform_native.addressable(*tensors):
+            return _native(tensors, *layer, sigmoid, slope)
+        chosen = 'reference'
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with without_autocast(x.device.type):
-        tensors = (None if t is None else t.to(dtype) for t in (x, offset, mask, weight, bias))
-        x_, offset, mask, weight, bias = tensors
+        x_, offset, mask, weight, bias = (None if t is None else t.to(dtype) for t in tensors)
         mask = torch.sigmoid(mask) if sigmoid else mask
         result = _BACKENDS[chosen](x_, offset, mask, weight, bias, *layer)
         return (result if slope is None else F.leaky_relu(result, slope)).to(x.dtype)
 
 
-def resolve_backend(backend: str | None, device: torch.device) -> Backend:
+def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32,
+                    gradient: bool = False) -> Backend:
     """The backend that a call would use: the argument, else the environment, else the automatic choice.
 
-    Automatic is torchvision on CUDA; elsewhere, and while a network is being exported, reference. The kernels
-    of triton have to be asked for until a GPU has shown what they are worth.
+    Automatic is torchvision on CUDA, and native on a CPU where it was built, serves the type and nobody wants
+    a gradient; elsewhere, and while a network is being exported, reference. The kernels of triton have to be
+    asked for until a GPU has shown what they are worth.
+
+    Args:
+        backend: the argument, or None.
+        device: of the tensors.
+        dtype: of the input.
+        gradient: whether one is wanted.
 
     Raises:
         ValueError: an unknown backend.
     """
     chosen = backend or os.environ.get(BACKEND_VARIABLE)
     if not chosen:
-        return 'torchvision' if device.type == 'cuda' and not _exporting() else 'reference'
+        return 'reference' if _exporting() else _automatic(device, dtype, gradient)
     if chosen not in BACKENDS:
         raise ValueError(
             f'unknown deformable convolution backend {chosen!r}: choose one of {", ".join(BACKENDS)} '
             f'by the argument `backend` or the environment variable {BACKEND_VARIABLE}'
         )
     return chosen
+
+
+def _automatic(device: torch.device, dtype: torch.dtype, gradient: bool) -> Backend:
+    if device.type == 'cuda':
+        return 'torchvision'
+    serves = device.type == 'cpu' and deform_native.installed() and dtype in deform_native.DTYPES
+    return 'native' if serves and not gradient else 'reference'
+
+
+def _wants_gradient(tensors: Iterable[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 @functools.cache
@@ -112,8 +138,8 @@ def triton_imports() -> bool:
 
 
 def installed_backends() -> list[str]:
-    """Backends whose packages are installed, whether or not there is a device for them."""
-    modules = {'mmcv': _mmcv_imports(), 'triton': triton_imports()}
+    """Backends that are installed, whether or not there is a device for them."""
+    modules = {'mmcv': _mmcv_imports(), 'triton': triton_imports(), 'native': deform_native.installed()}
     return [name for name in BACKENDS if modules.get(name, True)]
 
 
@@ -225,11 +251,30 @@ def _triton(x, offset, mask, weight, bias, stride, padding, dilation, groups, de
         x, offset, mask, weight, bias, [*stride, *padding, *dilation], groups, deform_groups, sigmoid, slope)
 
 
+def _check_native(x: Tensor) -> None:
+    if not deform_native.installed():
+        raise ImportError("deformable convolution backend 'native' was chosen, but it was not built: install "
+                          "gavn again where there is a C compiler, or choose 'reference' (same results)")
+    if reason := deform_native.refusal(x.device, x.dtype):
+        raise ValueError(f"deformable convolution backend 'native' was chosen, but {reason}: choose "
+                         "'reference' or 'torchvision' (same results)")
+
+
+def _native(tensors, stride, padding, dilation, groups, deform_groups, sigmoid, slope) -> Tensor:
+    layer = ((*stride, *padding, *dilation), groups, deform_groups, sigmoid, slope)
+    if not _wants_gradient(tensors):
+        return deform_native.deform_conv2d(*tensors, *layer)
+    reference = functools.partial(
+        modulated_deform_conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        deform_groups=deform_groups, backend='reference', sigmoid=sigmoid, slope=slope)  # fmt: skip
+    return deform_native.Learning.apply(reference, layer, *tensors)
+
+
 _BACKENDS: dict[Backend, Callable[..., Tensor]] = {
     'reference': _reference,
     'torchvision': _torchvision,
     'mmcv': _mmcv,
 }
-"""What takes tensors of one type and finished masks; triton does more at once."""
+"""What takes tensors of one type and finished masks; triton and native do more at once."""
 
-BACKENDS = (*_BACKENDS, 'triton')
+BACKENDS = (*_BACKENDS, 'triton', 'native')

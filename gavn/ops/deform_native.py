@@ -1,0 +1,191 @@
+"""Modulated deformable convolution on a CPU, compiled: what `native.c` is given, and by how many threads.
+
+The extension is built when gavn is installed where there is a C compiler; `refusal` says where it is not.
+"""
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+try:
+    from gavn.ops import _native
+except ImportError:
+    _native = None
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""What it takes and gives; it computes in float32."""
+
+BORDER, SLACK = 2, 4
+"""Zeros around a picture, and numbers after the last, that `native.c` may read."""
+
+ROW = 8
+"""Outputs are computed so many at a time."""
+
+PIXELS_PER_THREAD = 256
+"""Of the result: fewer are not worth waking another thread."""
+
+
+def installed() -> bool:
+    """Whether the extension was built."""
+    return _native is not None
+
+
+def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the operator does not serve tensors of a device and type, in words; None where it does."""
+    if dtype not in DTYPES:
+        return f'it takes float32, bfloat16 and float16, not {str(dtype).removeprefix("torch.")}'
+    return None if device.type in ('cpu', 'meta') else f'it needs the CPU, not {device.type}'
+
+
+def addressable(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether compiled code may read tensors: not while PyTorch watches or transforms what is computed.
+
+    That is when a network is compiled, traced or exported, when a mode or a subclass looks at operators, for
+    tensors without data or elements, in `torch.func` and in forward-mode differentiation. A picture (of x: n,
+    c, h, w) must have less than 2^31 numbers.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
+        return False
+    bordered = math.prod(side + 2 * BORDER for side in x.shape[2:])
+    tensors = (x, *(other for other in others if other is not None))
+    return x.shape[1] * bordered < 2 ** 31 and all(map(_has_address, tensors))
+
+
+def _has_address(tensor: Tensor) -> bool:
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.device.type != 'cpu' or not tensor.numel():
+        return False
+    if forward_ad.unpack_dual(tensor).tangent is not None:
+        return False
+    try:
+        return tensor.data_ptr() != 0
+    except RuntimeError:  # torch.func's tensors
+        return False
+
+
+def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None,
+                  steps: Sequence[int], groups: int, deform_groups: int, sigmoid: bool, slope: float | None
+                  ) -> Tensor:
+    """Modulated deformable convolution without gradients, see `deform_conv.modulated_deform_conv2d`.
+
+    Args:
+        x: (n, c, h, w), of one of `DTYPES`; the result lies in memory as it does: channels-last or not.
+        offset: (n, deform_groups * kh * kw * 2, oh, ow); bfloat16 and channels-last is read as it is, also
+            as some channels of a larger tensor, like the mask.
+        mask: (n, deform_groups * kh * kw, oh, ow).
+        weight: (out, c / groups, kh, kw).
+        bias: (out,) or None.
+        steps: stride, padding and dilation, for each y, then x.
+        groups: of the convolution.
+        deform_groups: groups of channels that share offsets.
+        sigmoid: the mask goes through a sigmoid.
+        slope: of a LeakyReLU at the end, or None.
+
+    Returns:
+        (n, out, oh, ow), of the type of x.
+    """
+    n, channels, height, width = x.shape
+    out, group_in, *kernel = weight.shape
+    unit = math.gcd(group_in, channels // deform_groups)
+    halves = offset.dtype == mask.dtype == torch.bfloat16
+    offset, mask = (_rows(t if halves else t.float()) for t in (offset, mask))
+    picture, (packed, offsets) = _with_border(x), _packed(weight, bias, groups, unit)
+    result = torch.empty(n, *offset.shape[1:3], out)
+    tensors = (picture, offset, mask, packed, offsets, result)
+    pixels = result.numel() // out
+    layer = ((halves, offset.stride(2), mask.stride(2)), (height, width, *offset.shape[1:3]),
+             (channels, out, groups, deform_groups, unit, packed.shape[-1]), (*kernel, *steps), sigmoid,
+             1.0 if slope is None else slope)
+    addresses = tuple(tensor.data_ptr() for tensor in tensors)
+    _in_parts(lambda first, last: _native.convolve(addresses, *layer, first, last), pixels)
+    result = result.permute(0, 3, 1, 2).to(x.dtype)
+    return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n, h, w, c) whose channels are neighbours, and whose pixels are equally far apart."""
+    rows = tensor.permute(0, 2, 3, 1)
+    n, height, width, _ = rows.shape
+    step = rows.stride(2)
+    even = (rows.stride(3) == 1 and rows.stride(1) == width * step
+            and (n == 1 or rows.stride(0) == height * width * step))
+    return rows if even else rows.contiguous()
+
+
+def _with_border(x: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n, h + 4, w + 4, c) in float32, zeros around each picture."""
+    n, channels, height, width = x.shape
+    shape = (n, height + 2 * BORDER, width + 2 * BORDER, channels)
+    bordered = torch.zeros(math.prod(shape) + SLACK)[:-SLACK].view(shape)
+    bordered[:, BORDER:-BORDER, BORDER:-BORDER] = x.permute(0, 2, 3, 1)
+    return bordered
+
+
+def _packed(weight: Tensor, bias: Tensor | None, groups: int, unit: int) -> tuple[Tensor, Tensor]:
+    """Weights (out, c / groups, kh, kw) -> (groups, units, taps, unit, row), biases -> (groups, row)."""
+    out, group_in, height, width = weight.shape
+    per_group = out // groups
+    row = -(-per_group // ROW) * ROW
+    packed = torch.zeros(groups, group_in // unit, height * width, unit, row)
+    packed[..., :per_group] = weight.reshape(
+        groups, per_group, group_in // unit, unit, height * width).permute(0, 2, 4, 3, 1)
+    biases = torch.zeros(groups, row)
+    if bias is not None:
+        biases[:, :per_group] = bias.reshape(groups, per_group)
+    return packed, biases
+
+
+def _new_pool() -> None:
+    global _pool
+    _pool = ThreadPoolExecutor(os.cpu_count(), 'deform_conv2d')
+
+
+_new_pool()
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_new_pool)  # threads stay behind
+
+
+def _in_parts(work: Callable[[int, int], None], count: int) -> None:
+    """`work(first, last)` on parts of `count`, by as many threads as PyTorch takes; the last part here."""
+    parts = max(1, min(torch.get_num_threads(), count // PIXELS_PER_THREAD))
+    bounds = [count * i // parts for i in range(parts + 1)]
+    *others, own = itertools.pairwise(bounds)
+    running = [_pool.submit(work, *other) for other in others]
+    try:
+        work(*own)
+    finally:
+        wait(running)  # they write to tensors of the caller's
+    for one in running:
+        one.result()
+
+
+class Learning(torch.autograd.Function):
+    """The operator with gradients: those of another backend, which computes its result again for them."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, other: Callable[..., Tensor], layer: tuple, *tensors: Tensor | None
+                ) -> Tensor:
+        """`deform_conv2d(*tensors, *layer)`; `other` takes the five tensors alone."""
+        ctx.other = other
+        ctx.save_for_backward(*tensors)
+        return deform_conv2d(*tensors, *layer)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the tensors that want one."""
+        wanted = ctx.needs_input_grad[2:]
+        leaves = [None if tensor is None else tensor.detach().requires_grad_(wants)
+                  for tensor, wants in zip(ctx.saved_tensors, wanted, strict=True)]
+        with torch.enable_grad():
+            result = ctx.other(*leaves)
+        learning = [leaf for leaf, wants in zip(leaves, wanted, strict=True) if wants]
+        found = iter(torch.autograd.grad(result, learning, grad))
+        return (None, None, *(next(found) if wants else None for wants in wanted))
