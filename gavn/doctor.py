@@ -163,7 +163,9 @@ def _deformable() -> str:
     from gavn.ops.deform_conv import installed_backends, resolve_backend
     devices = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
     chosen = [f'{name} {resolve_backend(None, torch.device(name))}' for name in [*devices, 'cpu']]
-    return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed_backends())}'
+    installed = installed_backends()
+    hint = '' if 'native' in installed else '; no native: gavn was installed without a C compiler'
+    return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed)}{hint}'
 
 
 def _own_weights() -> str:

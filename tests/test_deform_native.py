@@ -45,9 +45,10 @@ def layers(pick: st.DrawFn) -> tuple:
 
     unit, units, groups, deform_groups = (pick(st.integers(1, n)) for n in (9, 2, 3, 3))
     kernel, stride, dilation, padding = pair(1, 3), pair(1, 3), pair(1, 3), pair(0, 2)
-    out = tuple(d * (k - 1) + 1 + pick(st.integers(0, 9)) for k, d in zip(kernel, dilation, strict=True))
+    more = st.sampled_from((0, 1, 9))
+    size = tuple(d * (k - 1) + 1 + pick(more) for k, d in zip(kernel, dilation, strict=True))
     return (unit * units * groups * deform_groups, groups * pick(st.integers(1, 30)), groups, deform_groups,
-            kernel, (stride, padding, dilation), out, pick(st.booleans()), pick(st.booleans()))
+            kernel, (stride, padding, dilation), size, pick(st.booleans()), pick(st.booleans()))
 
 
 @built
@@ -131,7 +132,7 @@ def test_works_in_a_forked_process(monkeypatch):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@built
+@pytest.mark.skipif(not deform_native.quick(), reason='needs the compiled operator, on x86-64 with AVX2')
 def test_is_chosen_for_inference_on_a_cpu(monkeypatch):
     monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
     calls = []
@@ -142,10 +143,12 @@ def test_is_chosen_for_inference_on_a_cpu(monkeypatch):
     with torch.inference_mode():
         pack(x, x)
     assert len(calls) == 1
+    assert resolve_backend(None, torch.device('meta')) == 'reference'
     for dtype, gradient, name in ((torch.float32, False, 'native'), (torch.float32, True, 'reference'),
                                   (torch.float64, False, 'reference'), (torch.float16, False, 'native')):
         assert resolve_backend(None, CPU, dtype, gradient) == name
-    assert 'native' in installed_backends()
+    monkeypatch.setattr(deform_native, 'quick', lambda: False)  # a processor where nobody measured it
+    assert resolve_backend(None, CPU) == 'reference' and 'native' in installed_backends()
 
 
 def test_what_is_not_built_is_not_chosen_and_says_so(monkeypatch):

@@ -129,7 +129,7 @@ def test_argument_beats_environment_beats_default(monkeypatch):
     assert resolve_backend(None, cpu) == 'torchvision'
     assert resolve_backend('reference', cuda) == 'reference'
     monkeypatch.setenv('GAVN_DCN_BACKEND', 'cudnn')
-    with pytest.raises(ValueError, match=r"'cudnn'.*reference, torchvision, mmcv, triton, native.*GAVN_DCN_BACKEND"):
+    with pytest.raises(ValueError, match=r"'cudnn'.*reference, .*, triton, native.*GAVN_DCN_BACKEND"):
         modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5])
 
 

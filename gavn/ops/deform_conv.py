@@ -92,8 +92,8 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
                     gradient: bool = False) -> Backend:
     """The backend that a call would use: the argument, else the environment, else the automatic choice.
 
-    Automatic is torchvision on CUDA, and native on a CPU where it was built, serves the type and nobody wants
-    a gradient; elsewhere, and while a network is being exported, reference. The kernels of triton have to be
+    Automatic is torchvision on CUDA, and native on a CPU where it is quick, serves the type and nobody wants a
+    gradient; elsewhere, and while a network is being exported, reference. The kernels of triton have to be
     asked for until a GPU has shown what they are worth.
 
     Args:
@@ -119,7 +119,7 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
 def _automatic(device: torch.device, dtype: torch.dtype, gradient: bool) -> Backend:
     if device.type == 'cuda':
         return 'torchvision'
-    serves = device.type == 'cpu' and deform_native.installed() and dtype in deform_native.DTYPES
+    serves = device.type == 'cpu' and deform_native.quick() and dtype in deform_native.DTYPES
     return 'native' if serves and not gradient else 'reference'
 
 

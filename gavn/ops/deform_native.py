@@ -38,6 +38,11 @@ def installed() -> bool:
     return _native is not None
 
 
+def quick() -> bool:
+    """Whether it was built and is known to be quicker here than pure PyTorch: on x86-64 with AVX2."""
+    return installed() and bool(_native.QUICK)
+
+
 def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why the operator does not serve tensors of a device and type, in words; None where it does."""
     if dtype not in DTYPES:
@@ -95,12 +100,12 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     out, group_in, *kernel = weight.shape
     unit = math.gcd(group_in, channels // deform_groups)
     halves = offset.dtype == mask.dtype == torch.bfloat16
-    offset, mask = (_rows(t if halves else t.float()) for t in (offset, mask))
+    (offset, offset_step), (mask, mask_step) = (_rows(t if halves else t.float()) for t in (offset, mask))
     picture, (packed, offsets) = _with_border(x), _packed(weight, bias, groups, unit)
     result = torch.empty(n, *offset.shape[1:3], out)
     tensors = (picture, offset, mask, packed, offsets, result)
     pixels = result.numel() // out
-    layer = ((halves, offset.stride(2), mask.stride(2)), (height, width, *offset.shape[1:3]),
+    layer = ((halves, offset_step, mask_step), (height, width, *offset.shape[1:3]),
              (channels, out, groups, deform_groups, unit, packed.shape[-1]), (*kernel, *steps), sigmoid,
              1.0 if slope is None else slope)
     addresses = tuple(tensor.data_ptr() for tensor in tensors)
@@ -109,14 +114,18 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    """(n, c, h, w) -> (n, h, w, c) whose channels are neighbours, and whose pixels are equally far apart."""
+def _rows(tensor: Tensor) -> tuple[Tensor, int]:
+    """(n, c, h, w) -> (n, h, w, c) whose channels are neighbours, and the numbers between two pixels."""
     rows = tensor.permute(0, 2, 3, 1)
-    n, height, width, _ = rows.shape
-    step = rows.stride(2)
-    even = (rows.stride(3) == 1 and rows.stride(1) == width * step
-            and (n == 1 or rows.stride(0) == height * width * step))
-    return rows if even else rows.contiguous()
+    n, height, width, channels = rows.shape
+    # an axis of one says nothing; it may have any stride
+    axes = zip((n, height, width), rows.stride()[:3], (height * width, width, 1), strict=True)
+    steps = {divmod(stride, pixels) for side, stride, pixels in axes if side > 1}
+    if rows.stride(3) == 1 and len(steps) == 1:
+        step, uneven = steps.pop()
+        if not uneven:
+            return rows, step
+    return rows.contiguous(), channels
 
 
 def _with_border(x: Tensor) -> Tensor:

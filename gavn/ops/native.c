@@ -75,10 +75,17 @@ typedef struct {
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
 #include "native_kernel.h"
-#define HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+static int has_avx2(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 #else
-#define HAS_AVX2 0
 #define convolve_avx2 convolve_plain
+static int has_avx2(void)
+{
+    return 0;
+}
 #endif
 
 /* Memory for one thread, in one piece that starts at `y`; its `y` is NULL where there is none. */
@@ -126,7 +133,7 @@ static PyObject *convolve(PyObject *module, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     scratch = make_scratch(&l);
     if (scratch.y)
-        (HAS_AVX2 ? convolve_avx2 : convolve_plain)(&l, &scratch, first, last);
+        (has_avx2() ? convolve_avx2 : convolve_plain)(&l, &scratch, first, last);
     free(scratch.y);
     Py_END_ALLOW_THREADS
     if (!scratch.y)
@@ -139,7 +146,12 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static int add_constants(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "QUICK", has_avx2());
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)add_constants}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_native", "Compiled modulated deformable convolution.", 0, methods, slots,
