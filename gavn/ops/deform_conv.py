@@ -92,8 +92,8 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
                     gradient: bool = False) -> Backend:
     """The backend that a call would use: the argument, else the environment, else the automatic choice.
 
-    Automatic is torchvision on CUDA, and native on a CPU where it is quick, serves the type and nobody wants a
-    gradient; elsewhere, and while a network is being exported, reference. The kernels of triton have to be
+    Automatic is torchvision on CUDA, and native on a CPU where it is quick, serves the type and nobody wants
+    a gradient; elsewhere, and while a network is being exported, reference. The kernels of triton have to be
     asked for until a GPU has shown what they are worth.
 
     Args:

@@ -16,7 +16,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 try:
-    from gavn.ops import _native
+    import gavn.ops._native as _native
 except ImportError:
     _native = None
 
