@@ -3,7 +3,6 @@
 The extension is built when gavn is installed where there is a C compiler; `refusal` says where it is not.
 """
 
-import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -29,8 +28,9 @@ BORDER, SLACK = 2, 4
 ROW = 8
 """Outputs are computed so many at a time."""
 
-PIXELS_PER_THREAD = 256
-"""Of the result: fewer are not worth waking another thread."""
+PART, PARTS = 256, 4
+"""Pixels of the result that a thread works on before it looks for more; fewer such parts are not worth waking
+another thread."""
 
 
 def installed() -> bool:
@@ -162,17 +162,25 @@ if hasattr(os, 'register_at_fork'):
 
 
 def _in_parts(work: Callable[[int, int], None], count: int) -> None:
-    """`work(first, last)` on parts of `count`, by as many threads as PyTorch takes; the last part here."""
-    parts = max(1, min(torch.get_num_threads(), count // PIXELS_PER_THREAD))
-    bounds = [count * i // parts for i in range(parts + 1)]
-    *others, own = itertools.pairwise(bounds)
-    running = [_pool.submit(work, *other) for other in others]
+    """`work(first, last)` on parts of `count`, by as many threads as PyTorch takes, this one among them.
+
+    Whoever is free takes the next part; who has not begun when there is none left is not waited for.
+    """
+    firsts = iter(range(0, count, PART))
+
+    def take() -> None:
+        for first in firsts:
+            work(first, min(first + PART, count))
+
+    threads = min(torch.get_num_threads(), count // (PARTS * PART))
+    others = [_pool.submit(take) for _ in range(threads - 1)]
     try:
-        work(*own)
-    finally:
-        wait(running)  # they write to tensors of the caller's
-    for one in running:
-        one.result()
+        take()
+    finally:  # they write to tensors of the caller's
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
 
 
 class Learning(torch.autograd.Function):
