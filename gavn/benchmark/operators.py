@@ -15,6 +15,7 @@ from gavn.ops.deform_conv import Backend
 
 CHANNELS, SIDE, GROUPS = 64, 56, 8  # of a deformable layer of GAVN-64 at 224x224
 _COPIED = {'cpu': 64, 'cuda': 2048}  # MiB, far more than a cache holds
+_PLANES = ('torchvision', 'mmcv')  # backends
 _SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
 
 
@@ -40,7 +41,10 @@ def _ceiling(name: str, device: torch.device, precision: str, timing: Timing, am
 
 def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, side: int = SIDE
                ) -> Iterator[Row]:
-    """Every backend that runs here, forward and with the way back, in float32."""
+    """Every backend that runs here, forward and with the way back, in float32.
+
+    Those of torchvision and mmcv are given planes, which they compute in, ours channels-last.
+    """
     for batch in batches:
         for backend in get_args(Backend):
             try:
@@ -52,7 +56,9 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
 def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float) -> Iterator[Row]:
     shapes = {'x': (batch, CHANNELS, side, side), 'offset': (batch, 18 * GROUPS, side, side),
               'mask': (batch, 9 * GROUPS, side, side), 'weight': (CHANNELS, CHANNELS, 3, 3)}
-    tensors = {name: torch.randn(shape, device=device).requires_grad_() for name, shape in shapes.items()}
+    order = torch.contiguous_format if backend in _PLANES else torch.channels_last
+    tensors = {name: torch.randn(shape, device=device).to(memory_format=order).requires_grad_()
+               for name, shape in shapes.items()}
 
     def forward() -> Tensor:
         return modulated_deform_conv2d(**tensors, padding=1, deform_groups=GROUPS, backend=backend)
