@@ -178,6 +178,17 @@ class TestEDVR:
         torch.testing.assert_close(network(lq[..., :32]), network(lq[..., :32].contiguous()))
 
     @pytest.mark.parametrize('with_tsa', [True, False])
+    def test_takes_aligned_features_in_any_order(self, with_tsa):
+        """Some deformable convolutions give them channels-last where weights are."""
+        network = shaken(edvr_arch.EDVR(**SMALL_EDVR, with_tsa=with_tsa))
+        lq = torch.rand(2, 3, 3, 32, 32)
+        with torch.inference_mode():
+            expected = network(lq)
+            network.pcd_align.cas_dcnpack.register_forward_hook(
+                lambda layer, given, result: result.to(memory_format=torch.channels_last))
+            assert torch.equal(network(lq), expected)
+
+    @pytest.mark.parametrize('with_tsa', [True, False])
     def test_its_windows_over_a_clip(self, with_tsa):
         network = edvr_arch.EDVR(**SMALL_EDVR, with_tsa=with_tsa)
         assert layout_of(network) == layout_of(network, 'centre') == Layout(1, 1, 'centre')

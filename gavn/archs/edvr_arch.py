@@ -1,7 +1,7 @@
 """EDVR (Wang et al., CVPRW 2019) as it comes with basicsr, for any size and with a start that learns."""
 
 from basicsr.archs import edvr_arch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gavn.archs.initialisation import (
     GATE,
@@ -68,6 +68,7 @@ class EDVR(edvr_arch.EDVR):
             num_reconstruct_block, center_frame_idx, hr_in, with_predeblur, with_tsa,
         )  # fmt: skip
         self.num_frame = num_frame
+        self.pcd_align.register_forward_hook(_in_planes)
         if init == 'scaled':
             keep_the_scale(self, _STARTS)
 
@@ -91,6 +92,11 @@ class EDVR(edvr_arch.EDVR):
         multiple, scale = (16, 1) if self.hr_in else (4, 4)
         restored = super().forward(pad_to_multiple(lq, multiple).contiguous())
         return restored[..., : scale * height, : scale * width]
+
+
+def _in_planes(module: nn.Module, given: tuple, aligned: Tensor) -> Tensor:
+    """Features as basicsr's fusion takes them apart; some operators give them channels-last."""
+    return aligned.contiguous()
 
 
 def _start_whole(network: EDVR) -> None:
