@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='only those whose names contain one of these (default: all; on a CPU without '
                              'EDVR-L, D-DBPN and VRT; with --quick four)')
     parser.add_argument('--compile', action='store_true',
-                        help='also compile every network (minutes for each); on a GPU GAVN-64 is anyway')
+                        help='also compile every network (minutes for each); a GPU without --quick does '
+                             'GAVN-64 anyway')
     parser.add_argument('--opt', nargs='+', default=[], metavar='FILE.yml',
                         help='also the network_g of option files')
     parser.add_argument('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's choice)")
@@ -34,7 +35,6 @@ def run(args: argparse.Namespace) -> int | None:
 
     import torch
 
-    from gavn.benchmark.networks import COMPILED
     from gavn.benchmark.plan import measured, plan_for
     from gavn.benchmark.report import write
     from gavn.benchmark.rows import complete
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int | None:
     recipes = _chosen(args, device.type)
     plan = replace(plan_for(device.type, args.quick), size=args.size)
     if args.compile:
-        plan = replace(plan, further=dict.fromkeys(recipes, (COMPILED,)) | dict(plan.further))
+        plan = plan.compiling(recipes)
     heading, rows, files = _heading(device), [], []
     print(f'{heading}: {len(recipes)} networks', flush=True)
     for row in measured(plan, recipes, device):

@@ -164,7 +164,8 @@ def _deformable() -> str:
     devices = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
     chosen = [f'{name} {resolve_backend(None, torch.device(name))}' for name in [*devices, 'cpu']]
     installed = installed_backends()
-    hint = '' if 'native' in installed else '; no native: gavn was installed without a C compiler'
+    hint = '' if 'native' in installed else (
+        "; no native: it was not built, for which installing needs a C compiler and Python's headers")
     return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed)}{hint}'
 
 

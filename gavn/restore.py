@@ -147,6 +147,7 @@ def _networks(args: argparse.Namespace) -> Restorer | Automatic:
     means = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
     if args.compile:
         means['compile'] = quick_mode(find_device(args.device))
+        print('the networks are compiled at the first face: minutes without a sign')
     if args.weights:
         restorer = Restorer.load(args.weights, **means)
         print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')

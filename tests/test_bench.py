@@ -186,6 +186,9 @@ def test_plans_compile_and_feed_what_the_goals_ask_for():
         cases = plan._cases(a_plan, name, RECIPES[name])
         assert cases[-len(forms):] == [Case(form, 'bf16', 'features once') for form in forms]
         assert {case.form for case in cases[:-len(forms)]} == {'stock', 'gavn'}
+    asked = quick.compiling([GAVN_64, EDVR_M])
+    assert asked.further == {GAVN_64: ('triton', 'compiled'), EDVR_M: ('compiled',)}
+    assert full.compiling([GAVN_64]).further == full.further
     assert full.fed_by == 8 and full.minutes and not quick.minutes
     asked = replace(SMALL, further={EDVR_M: ('compiled',)})
     assert plan._cases(asked, EDVR_M, TINY[EDVR_M])[-1] == Case('compiled', 'fp32', 'windows batched')

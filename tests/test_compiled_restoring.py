@@ -9,7 +9,7 @@ from gavn.pipeline.recipe import Recipe
 from gavn.pipeline.restorer import Restorer
 from gavn.restore import _networks
 from gavn.utils.batches import in_portions
-from gavn.utils.compiling import TRACED, compile_in_place
+from gavn.utils.compiling import TRACED, compile_in_place, is_compiled
 from gavn.utils.tensors import to_tensor
 
 NETWORKS = {'network_g': {'type': 'GAVN', 'num_feat': 8, 'num_extract_block': 1, 'deformable_groups': 2,
@@ -75,4 +75,8 @@ def test_portions_are_filled_up_and_their_results_kept():
 def test_the_command_compiles_where_it_is_asked_to():
     parse = _parser().parse_args
     assert _networks(parse(['restore', 'a.mp4', '--device', 'cpu'])).compile is None
-    assert _networks(parse(['restore', 'a.mp4', '--device', 'cpu', '--compile'])).compile == 'default'
+    asked = _networks(parse(['restore', 'a.mp4', '--device', 'cpu', '--compile', '--batch', '3']))
+    assert asked.compile == 'default'
+    named = asked.named('sr')
+    assert (named.compile, named.batch, is_compiled(named.networks['network_g'])) == ('default', 3, True)
+    assert (named.dtype, named.device.type, len(named.weights)) == (asked.dtype, 'cpu', 1)

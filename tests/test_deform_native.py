@@ -1,6 +1,7 @@
 """The compiled deformable convolution: that of the others, and used where it may be."""
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -123,6 +124,7 @@ def test_works_in_a_forked_process(monkeypatch):
     deform_native._in_parts(lambda first, last: None, 4096)  # by threads that stay behind
     child = os.fork()
     if not child:
+        signal.alarm(30)  # ends a child that waits for ever
         try:
             deform_native._in_parts(lambda first, last: None, 4096)
             os._exit(0)

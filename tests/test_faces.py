@@ -39,6 +39,7 @@ def test_many_boxes_are_as_one_by_one():
     assert together.min() == 0 < together.max()
     assert boxes == Boxes(corners.copy()) and boxes != more and boxes != plain
     assert Boxes.repeated(plain[0], 3) == Boxes(corners[[0, 0, 0]])
+    assert Boxes.repeated(Box(1, 2, 3, 4), 9).corners.strides[0] == 0  # in the memory of one
     for number, error in ((9, IndexError), (slice(2), TypeError)):
         with pytest.raises(error):
             boxes[number]

@@ -1,7 +1,8 @@
 """Reading ahead and writing behind: in order, bounded, at the same time as the rest, and errors come out."""
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 
 import pytest
@@ -105,19 +106,48 @@ def test_an_error_of_a_call_is_raised_later_and_ends_the_calls() -> None:
         assert done == [1, 4]
 
 
+def soon(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + SOON
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def test_calls_that_wait_are_dropped_when_the_block_fails() -> None:
     done: list[int] = []
-    began, go = threading.Event(), threading.Event()
+    began = threading.Event()
 
     def first() -> None:
         began.set()
-        assert go.wait(SOON)
+        soon(lambda: len(thread._waiting) > 1 and thread._waiting[1].cancelled())
         done.append(0)
 
     with closing(Behind(3)) as thread, pytest.raises(KeyboardInterrupt), thread as behind:
         behind.do(first)
         behind.do(done.append, 1)
         assert began.wait(SOON)
-        threading.Timer(0.05, go.set).start()
         raise KeyboardInterrupt
     assert done == [0]
+
+
+def test_an_interruption_while_a_call_is_waited_for_waits_for_it_all_the_same(monkeypatch) -> None:
+    """Else what the calls write to is closed while one still writes."""
+    done: list[int] = []
+    began, go = threading.Event(), threading.Event()
+
+    def call() -> None:
+        began.set()
+        assert go.wait(SOON)
+        done.append(0)
+
+    def interrupted(self: Future) -> None:
+        assert began.wait(SOON)
+        go.set()
+        raise KeyboardInterrupt
+
+    with closing(Behind(1)) as thread:
+        monkeypatch.setattr(Future, 'result', interrupted)
+        with pytest.raises(KeyboardInterrupt), thread as behind:
+            behind.do(call)
+            behind.do(call)
+        assert done == [0]

@@ -124,6 +124,25 @@ def test_other_settings_begin_anew(source, tmp_path, monkeypatch):
     assert restore(source, target, settings={'strength': 0.5}).resumed == 0
 
 
+def test_compiled_networks_do_not_go_on_with_pieces_of_others(source, tmp_path, monkeypatch):
+    target = tmp_path / 'out.mp4'
+    interrupted(source, target, monkeypatch)
+    restorer = make_restorer(inputs=('lq', 'audio'))
+    restorer.compile = 'default'
+    assert video.restore_video(source, target, restorer, Settings()).resumed == 0
+
+
+def test_faces_that_were_written_otherwise_are_looked_for_anew(source, tmp_path, monkeypatch):
+    target = tmp_path / 'out.mp4'
+    folder = interrupted(source, target, monkeypatch)
+    job = json.loads((folder / 'job.json').read_text())
+    del job['search']['form']  # as before there was one
+    (folder / 'job.json').write_text(json.dumps(job))
+    (folder / 'faces.json').write_text(json.dumps({'faces': [{'boxes': [[1, 2, 3, 4]]}]}))
+    report = restore(source, target)
+    assert (report.resumed, report.restored) == (0, 28)
+
+
 def test_resuming_can_be_declined(source, tmp_path, monkeypatch):
     target = tmp_path / 'out.mp4'
     interrupted(source, target, monkeypatch)

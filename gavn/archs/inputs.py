@@ -27,7 +27,8 @@ def detect_landmarks(detector: nn.Module, face: Tensor, audio: Tensor) -> Tensor
     lead = face.shape[:-3]
     with torch.no_grad(), torch.autocast(face.device.type, enabled=False):
         points = detector(face.reshape(-1, *face.shape[-3:]), audio.reshape(-1, *audio.shape[-3:]))
-    return points.reshape(*lead, *points.shape[-2:])
+    # a copy: the next graph of a compiled network may write over what this one returned
+    return points.reshape(*lead, *points.shape[-2:]).clone()
 
 
 def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: nn.Module | None = None

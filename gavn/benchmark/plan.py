@@ -1,7 +1,7 @@
 """What is measured on a device, row by row."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -47,6 +47,12 @@ class Plan:
         """Those that are needed, each once."""
         return tuple(dict.fromkeys(case.precision for case in self.cases))
 
+    def compiling(self, names: Iterable[str]) -> Plan:
+        """The same with networks of these names compiled, too."""
+        forms = {name: (*self.further.get(name, ()), networks.COMPILED) for name in names}
+        return replace(self, further={**self.further, **{name: tuple(dict.fromkeys(of_one))
+                                                         for name, of_one in forms.items()}})
+
 
 PLAIN = Case('stock', 'fp32', 'one window')
 WORKERS = 8  # as options/train_gavn_car.yml
@@ -85,7 +91,10 @@ def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
     if plan.step:
         yield from training.steps(device, *plan.step, plan.seconds, say=say)
     if plan.step and plan.fed_by is not None:
-        yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
+        try:
+            yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
+        except RuntimeError as error:
+            say(no_figure('training beside the loader', error))
     if plan.workers:
         yield from loader.loading(plan.size, plan.workers, plan.seconds)
     yield from memory.films(plan.minutes)

@@ -18,7 +18,8 @@ class Row:
         name: of what was measured.
         device: `cpu` or `cuda`.
         form: `stock` (planes, torchvision's deformable convolution, one alignment after the other), `gavn`
-            (channels-last, our choice) or `compiled` (that, through torch.compile).
+            (channels-last, our choice), `triton` (that with our fused kernels), `compiled` (`gavn` through
+            torch.compile) or `triton, compiled`.
         precision: `fp32`, `tf32` or `bf16`.
         schedule: how a clip is cut for the network, or what was done.
         ms: median milliseconds: of networks for one frame that comes out, else of one call.

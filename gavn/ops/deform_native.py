@@ -1,6 +1,6 @@
 """Modulated deformable convolution on a CPU, compiled: what `native.c` is given, and by how many threads.
 
-The extension is built when gavn is installed where there is a C compiler; `refusal` says where it is not.
+The extension is built when gavn is installed where there is a C compiler; `installed` says whether it was.
 """
 
 import math
@@ -108,8 +108,11 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     layer = ((halves, offset_step, mask_step), (height, width, *offset.shape[1:3]),
              (channels, out, groups, deform_groups, unit, packed.shape[-1]), (*kernel, *steps), sigmoid,
              1.0 if slope is None else slope)
-    addresses = tuple(tensor.data_ptr() for tensor in tensors)
-    _in_parts(lambda first, last: _native.convolve(addresses, *layer, first, last), pixels)
+
+    def work(first: int, last: int) -> None:  # holds the tensors as long as a thread is at them
+        _native.convolve(tuple(tensor.data_ptr() for tensor in tensors), *layer, first, last)
+
+    _in_parts(work, pixels)
     result = result.permute(0, 3, 1, 2).to(x.dtype)
     return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
 

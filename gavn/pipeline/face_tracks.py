@@ -12,6 +12,7 @@ import numpy as np
 from gavn.utils.boxes import Boxes
 from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
 
+FORM = 2  # of `to_json`; `from_json` reads no other
 _STORED = '<f8'  # how numbers of boxes are written
 
 

@@ -39,7 +39,7 @@ from gavn.utils.media import (
 )
 from gavn.utils.overlap import Ahead, Behind
 
-_LEAST_AHEAD = 4  # frames that are decoded before, and encoded after, those that are being restored
+_LEAST_AHEAD, _MOST_AHEAD = 4, 32  # frames that are decoded before, and encoded after, those being restored
 
 
 @dataclass
@@ -193,7 +193,8 @@ class Restoration:
                                'are done')
 
     def _restore(self, story: Story, todo: list[range], count: int) -> None:
-        ahead = max(_LEAST_AHEAD, story.restorer.batch * story.restorer.layout.outputs)
+        together = story.restorer.batch * story.restorer.layout.outputs
+        ahead = min(max(_LEAST_AHEAD, together), _MOST_AHEAD)
         read = (_seen(frame) if story.faces.present(frame.index) else frame
                 for frame in self._read(story.first_needed(todo[0])))
         with closing(Ahead(read, ahead)) as frames, closing(Behind(ahead)) as writing:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.pipeline.automatic import Automatic
+from gavn.pipeline.face_tracks import FORM
 from gavn.pipeline.film import Film
 from gavn.pipeline.journal import Journal, JournalError
 from gavn.pipeline.progress import Progress, Silence
@@ -83,7 +84,8 @@ def _check_names(film: Film) -> None:
 
 def _job(film: Film, restorer: Restorer | Automatic, settings: Settings) -> dict[str, Any]:
     """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
-    return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions()},
+    return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions(),
+                       'form': FORM},
             'sound': film.sound and fingerprint(film.sound),
             'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,

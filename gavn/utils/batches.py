@@ -31,9 +31,8 @@ def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: i
     results, done, count = [], 0, len(batch['lq'])
     while done < count:
         few = size * share
-        part = {key: _part(value, done, few, whole) for key, value in batch.items()}
         try:
-            found = call(part)
+            found = call({key: _part(value, done, few, whole) for key, value in batch.items()})
             results.append([tensor.clone() for tensor in found] if whole else found)
         except torch.OutOfMemoryError:
             if size == 1:
@@ -41,6 +40,8 @@ def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: i
             size //= 2
             continue
         done += few
+    if len(results) == 1:
+        return [tensor[:count] for tensor in results[0]], size
     return [torch.cat(parts)[:count] for parts in zip(*results, strict=True)], size
 
 

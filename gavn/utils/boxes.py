@@ -23,7 +23,7 @@ class Boxes(Sequence[Box]):
     @classmethod
     def repeated(cls, box: Box, count: int) -> Boxes:
         """The same box `count` times, in the memory of one."""
-        return cls(np.broadcast_to((box.x0, box.y0, box.x1, box.y1), (count, 4)))
+        return cls(np.broadcast_to(np.array((box.x0, box.y0, box.x1, box.y1), np.float64), (count, 4)))
 
     def __len__(self) -> int:
         return len(self.corners)

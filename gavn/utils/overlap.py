@@ -63,7 +63,7 @@ class Behind:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             while self._waiting and kind is None:
-                self._waiting.popleft().result()
+                self._finish_first()
         finally:
             wait([call for call in self._waiting if not call.cancel()])
             self._waiting.clear()
@@ -75,8 +75,12 @@ class Behind:
     def do(self, call: Callable[..., object], *arguments: object) -> None:
         """Has `call(*arguments)` done after all that was asked for before."""
         if len(self._waiting) == self._size:
-            self._waiting.popleft().result()
+            self._finish_first()
         self._waiting.append(self._thread.submit(self._do, call, arguments))
+
+    def _finish_first(self) -> None:
+        self._waiting[0].result()  # an interruption in here must find it still among those to be waited for
+        self._waiting.popleft()
 
     def _do(self, call: Callable[..., object], arguments: tuple[object, ...]) -> None:
         if self._failed:
