@@ -4,6 +4,7 @@ PYTHON ?= python3
 TASK ?= car
 VENV ?= .venv
 BIN := $(VENV)/bin
+COMPILED := gavn/ops/native.c gavn/ops/native_kernel.h
 
 .PHONY: restore web demo test lint clean
 .DELETE_ON_ERROR:
@@ -25,20 +26,20 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 
-# One stamp per set of extras, so that changing a requirement installs again and nothing else does.
-$(VENV)/.core: $(VENV)/.base
+# One stamp per set of extras, so that changing a requirement, or what is compiled, installs again and nothing else does.
+$(VENV)/.core: $(VENV)/.base $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.web: $(VENV)/.base
+$(VENV)/.web: $(VENV)/.base $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[web]'
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.base
+$(VENV)/.demo: $(VENV)/.base $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[demo]'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.base
+$(VENV)/.test: $(VENV)/.base $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,export,web,test]'
 	touch $@
 
