@@ -37,6 +37,7 @@ from gavn.utils.media import (
     missing_numbers,
     silenced,
 )
+from gavn.utils.memory import give_back
 from gavn.utils.overlap import Ahead, Behind
 
 _LEAST_AHEAD, _MOST_AHEAD = 4, 32  # frames that are decoded before, and encoded after, those being restored
@@ -201,6 +202,7 @@ class Restoration:
             reel = Reel(frames)
             for part in todo:
                 self.journal.finish(part, self._encode(story, reel, part, count, writing))
+                give_back()
 
     def _encode(self, story: Story, reel: Reel, part: range, count: int, writing: Behind) -> dict[str, Any]:
         """Writes one piece and returns what to note about it."""

@@ -1,0 +1,23 @@
+"""Freed memory goes back to the system."""
+import sys
+
+import pytest
+
+from gavn.utils import memory
+
+
+def test_it_is_asked_for_where_the_allocator_can(monkeypatch):
+    asked = []
+    monkeypatch.setattr(memory, '_trim', lambda: asked.append)
+    memory.give_back()
+    assert asked == [0]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs an allocator that keeps memory')
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setattr(sys, 'platform', 'darwin')
+    memory._trim.cache_clear()
+    assert memory.give_back() is None and memory._trim()(0) is None
+    memory._trim.cache_clear()
+    monkeypatch.undo()
+    assert memory._trim()(0) in (0, 1, None)  # what malloc_trim returns, where there is one
