@@ -65,6 +65,7 @@ class Restoration:
         found = self.journal.faces
         if found is None:
             self.journal.faces = found = self._find()
+            give_back()
         self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
         restorer, damaged = self._suited(faces)
