@@ -143,11 +143,11 @@ def test_faces_that_were_written_otherwise_are_looked_for_anew(source, tmp_path,
     assert (report.resumed, report.restored) == (0, 28)
 
 
-def test_freed_memory_is_given_back_after_the_search_and_every_piece(source, tmp_path, monkeypatch):
+def test_freed_memory_is_given_back_after_each_pass_and_every_piece(source, tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(restoration, 'give_back', lambda: given.append(0))
     restore(source, tmp_path / 'out.mp4')
-    assert len(given) == 1 + -(-FRAMES // PIECE)
+    assert len(given) == 2 + -(-FRAMES // PIECE)
 
 
 def test_resuming_can_be_declined(source, tmp_path, monkeypatch):

@@ -72,6 +72,7 @@ class Restoration:
         restorer.notices.clear()
         folder = self.journal.folder
         with closing(listen(self.film, self.report, folder) if damaged.faces else silence(folder)) as cepstra:
+            give_back()
             story = Story(restorer, cepstra, damaged, self.settings.strength)
             todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
             self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
