@@ -36,12 +36,14 @@ def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: 
     """Keyword arguments (all but `lq`) for a network whose option file says `network_inputs: names`.
 
     `landmarks` are the detector's on `face` and `audio`, never the teacher's that a training batch may hold.
-    `region` is left out where the batch has none: whole frames. Raises ValueError for a name that is not
+    `region` is left out where the batch has none: whole frames. `features` are what the network found in its
+    frames before, where the batch has that. Raises ValueError for a name that is not
     known, for landmarks without a detector and for a batch that lacks audio.
     """
     if unknown := set(names) - set(NAMES):
         raise ValueError(f'network_inputs: {sorted(unknown)} not among {", ".join(NAMES)}')
     inputs = {name: batch[name] for name in ('audio', 'region') if name in names and name in batch}
+    inputs |= {'features': batch['features']} if 'features' in batch else {}
     if 'audio' in names and 'audio' not in inputs:
         raise ValueError(f'the network takes audio, the batch holds only {", ".join(batch)}')
     if 'landmarks' in names:

@@ -101,12 +101,9 @@ class ClipRunner:
         return [restored, *landmarks]
 
     def _call(self, batch: Batch) -> list[Tensor]:
-        batch = dict(batch)
-        found = {'features': batch.pop('features')} if 'features' in batch else {}
-
         def restore() -> list[Tensor]:
             inputs = network_inputs(batch, self.inputs, self.detector)
-            restored = self.network(batch['lq'], **inputs, **found, **self.switches)
+            restored = self.network(batch['lq'], **inputs, **self.switches)
             return [restored, *([inputs['landmarks']] if 'landmarks' in inputs else [])]
 
         return self.watch.time(restore, frames=len(batch['lq']) * self.layout.outputs)

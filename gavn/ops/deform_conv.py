@@ -55,12 +55,10 @@ def modulated_deform_conv2d(
         deform_groups: groups of input channels that share offsets and masks.
         backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'triton' or 'native' (compiled, for a
             CPU); None takes the environment variable GAVN_DCN_BACKEND, else see `resolve_backend`.
-        sigmoid: put the mask through a sigmoid first. Triton and native do this and the next in the same
-            pass.
+        sigmoid: put the mask through a sigmoid first; triton and native do this and the next in one pass.
         slope: of a LeakyReLU at the end, at least 0; None for none.
 
-    Returns:
-        (n, out, oh, ow).
+    Returns (n, out, oh, ow).
 
     Raises:
         ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton' or
@@ -68,10 +66,9 @@ def modulated_deform_conv2d(
         ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, 'triton' where
             Triton is not, or 'native' where it was not built.
     """
-    stride, padding, dilation = _pair(stride), _pair(padding), _pair(dilation)
     tensors = (x, offset, mask, weight, bias)
+    layer = (_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
     chosen = resolve_backend(backend, x.device, x.dtype, _wants_gradient(tensors))
-    layer = (stride, padding, dilation, groups, deform_groups)
     _check(x, offset, mask, weight, layer, slope)
     if chosen == 'triton':
         return _triton(*tensors, *layer, sigmoid, slope)
@@ -80,12 +77,7 @@ def modulated_deform_conv2d(
         if deform_native.addressable(*tensors):
             return _native(tensors, *layer, sigmoid, slope)
         chosen = 'reference'
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    with without_autocast(x.device.type):
-        x_, offset, mask, weight, bias = (None if t is None else t.to(dtype) for t in tensors)
-        mask = torch.sigmoid(mask) if sigmoid else mask
-        result = _BACKENDS[chosen](x_, offset, mask, weight, bias, *layer)
-        return (result if slope is None else F.leaky_relu(result, slope)).to(x.dtype)
+    return _step_by_step(_BACKENDS[chosen], tensors, layer, sigmoid, slope)
 
 
 def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32,
@@ -191,6 +183,18 @@ def _check(
         expected = (x.shape[0], depth, *size)
         if tensor.shape != expected:
             raise ValueError(f'{name} has the shape {tuple(tensor.shape)}, expected {expected}')
+
+
+def _step_by_step(operator: Callable[..., Tensor], tensors: tuple[Tensor | None, ...], layer: tuple,
+                  sigmoid: bool, slope: float | None) -> Tensor:
+    """An operator of one type and finished masks, with what is to be done before and after it."""
+    x, *_ = tensors
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    with without_autocast(x.device.type):
+        x_, offset, mask, weight, bias = (None if t is None else t.to(dtype) for t in tensors)
+        mask = torch.sigmoid(mask) if sigmoid else mask
+        result = operator(x_, offset, mask, weight, bias, *layer)
+        return (result if slope is None else F.leaky_relu(result, slope)).to(x.dtype)
 
 
 def _reference(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:

@@ -251,11 +251,9 @@ class Restorer:
             return self.networks[GENERATOR].features(batch['lq'])
 
     def _computed(self, batch: Batch, dtype: str) -> Tensor:
-        batch = dict(batch)
-        found = {'features': batch.pop('features')} if 'features' in batch else {}
         with self._computing(dtype):
             inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
-            return self.networks[GENERATOR](batch['lq'], **inputs, **found).float()
+            return self.networks[GENERATOR](batch['lq'], **inputs).float()
 
     @contextmanager
     def _computing(self, dtype: str) -> Iterator[None]:
