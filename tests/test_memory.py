@@ -21,3 +21,15 @@ def test_elsewhere_nothing_happens(monkeypatch):
     memory._trim.cache_clear()
     monkeypatch.undo()
     assert memory._trim()(0) in (0, 1, None)  # what malloc_trim returns, where there is one
+
+
+def test_a_step_gives_back_when_it_is_done(monkeypatch):
+    told = []
+    monkeypatch.setattr(memory, 'give_back', lambda: told.append('given back'))
+
+    @memory.giving_back
+    def step(done: str, twice: bool = False) -> str:
+        told.append(done)
+        return done * (1 + twice)
+
+    assert step('work', twice=True) == 'workwork' and told == ['work', 'given back']

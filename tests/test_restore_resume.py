@@ -20,6 +20,7 @@ from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Reel, Story, _window_before, lead
 from gavn.pipeline.target import TargetError
+from gavn.utils import memory
 from gavn.utils.boxes import Boxes
 from gavn.utils.media import probe, read_frames
 from gavn.utils.windows import Layout
@@ -143,11 +144,11 @@ def test_faces_that_were_written_otherwise_are_looked_for_anew(source, tmp_path,
     assert (report.resumed, report.restored) == (0, 28)
 
 
-def test_freed_memory_is_given_back_after_each_pass_and_every_piece(source, tmp_path, monkeypatch):
-    given = []
-    monkeypatch.setattr(restoration, 'give_back', lambda: given.append(0))
+def test_freed_memory_is_given_back_after_each_step_and_every_piece(source, tmp_path, monkeypatch):
+    given, steps = [], 5
+    monkeypatch.setattr(memory, 'give_back', lambda: given.append(0))
     restore(source, tmp_path / 'out.mp4')
-    assert len(given) == 2 + -(-FRAMES // PIECE)
+    assert len(given) == steps + -(-FRAMES // PIECE)
 
 
 def test_resuming_can_be_declined(source, tmp_path, monkeypatch):

@@ -17,7 +17,11 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """What the kernels compute with."""
 
 BLOCK_PIXELS, BLOCK_CHANNELS, BLOCK_OUT, WARPS = 64, 64, 128, 8
-"""Pixels, and at most so many channels and outputs, that one program works on at once; and its warps."""
+"""Pixels, and at most so many channels and outputs, that one program works on at once; and its warps.
+
+Of float32 half the pixels and outputs: it takes twice the registers and the shared memory, of which many GPUs
+give a program 99 KiB and no more.
+"""
 
 PROGRAMS_PER_PROCESSOR = 4
 """Programs that share the sum of the weights' gradient, for each multiprocessor."""
@@ -62,7 +66,7 @@ class Plan:
 
 
 def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, deform_groups: int, sigmoid: bool,
-              bias: bool = False, leaky: bool = False, block_pixels: int = BLOCK_PIXELS) -> Plan:
+              bias: bool = False, leaky: bool = False) -> Plan:
     """The plan of a layer; the first arguments as those of `deform_conv2d`."""
     (out, group_in, kernel_height, kernel_width), channels = weight.shape, x.shape[1]
     group_out, shared = out // groups, channels // deform_groups
@@ -71,13 +75,14 @@ def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, defo
     block_channels = min(_power(unit), BLOCK_CHANNELS)
     # a matrix product wants 16 channels or more
     block_units = max(min(_power(units), BLOCK_CHANNELS // block_channels), 16 // block_channels)
-    block_out = min(max(_power(group_out), 16), BLOCK_OUT)
+    wide = 2 if x.dtype == torch.float32 else 1
+    block_out = min(max(_power(group_out), 16), BLOCK_OUT // wide)
     parts = _blocks(unit, block_channels)
     return Plan(
         *steps, kernel_width, kernel_height * kernel_width, channels, out, deform_groups, group_in, group_out,
         shared, unit, units, parts, _blocks(units, block_units) * parts, _blocks(group_out, block_out),
-        block_pixels, block_units, block_channels, block_out, shared == unit and parts == 1, sigmoid, bias,
-        leaky, 'tf32' if x.is_cuda and torch.get_float32_matmul_precision() != 'highest' else 'ieee',
+        BLOCK_PIXELS // wide, block_units, block_channels, block_out, shared == unit and parts == 1, sigmoid,
+        bias, leaky, 'tf32' if x.is_cuda and torch.get_float32_matmul_precision() != 'highest' else 'ieee',
         x.dtype == torch.bfloat16 and not x.is_cuda)  # fmt: skip
 
 
@@ -146,9 +151,7 @@ def backward_data(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight:
     The order of additions to the input's gradient differs from call to call.
     """
     backward_data_kernel = _kernels().backward_data_kernel
-    # float32 wants twice the registers
-    block_pixels = BLOCK_PIXELS // 2 if x.dtype == torch.float32 else BLOCK_PIXELS
-    plan = make_plan(x, weight, steps, groups, deform_groups, sigmoid, block_pixels=block_pixels)
+    plan = make_plan(x, weight, steps, groups, deform_groups, sigmoid)
     # what several programs add to starts at zero, in float32
     grad_x = _zeros(x, torch.float32)
     to_offset, to_mask = (torch.empty_like(t, memory_format=torch.channels_last) if plan.unique

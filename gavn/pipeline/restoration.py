@@ -26,6 +26,7 @@ from gavn.pipeline.report import Looks, Report, faces_in_words, film_in_words
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Change, Reel, Story
+from gavn.utils.audio import StoredCepstra
 from gavn.utils.faces import shared
 from gavn.utils.media import (
     Frame,
@@ -37,7 +38,7 @@ from gavn.utils.media import (
     missing_numbers,
     silenced,
 )
-from gavn.utils.memory import give_back
+from gavn.utils.memory import giving_back
 from gavn.utils.overlap import Ahead, Behind
 
 _LEAST_AHEAD, _MOST_AHEAD = 4, 32  # frames that are decoded before, and encoded after, those being restored
@@ -62,17 +63,12 @@ class Restoration:
         self._check_choices()
         self._rehearse(target)
         self._describe()
-        found = self.journal.faces
-        if found is None:
-            self.journal.faces = found = self._find()
-            give_back()
+        found = self._found()
         self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
         restorer, damaged = self._suited(faces)
         restorer.notices.clear()
-        folder = self.journal.folder
-        with closing(listen(self.film, self.report, folder) if damaged.faces else silence(folder)) as cepstra:
-            give_back()
+        with closing(self._heard(damaged)) as cepstra:
             story = Story(restorer, cepstra, damaged, self.settings.strength)
             todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
             self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
@@ -82,6 +78,7 @@ class Restoration:
         self._tell(faces)
         self.report.notices += restorer.notices
 
+    @giving_back
     def _suited(self, faces: Faces) -> tuple[Restorer, Faces]:
         """The networks for the faces, and those of the faces that need them."""
         if not isinstance(self.restorer, Automatic):
@@ -99,6 +96,12 @@ class Restoration:
         report.notice(f'found in the faces: {damage.in_words()}; they stay as they are\n'
                       '(--task mixed restores them all the same)')
         return restorer, replace(faces, faces=())
+
+    @giving_back
+    def _heard(self, faces: Faces) -> StoredCepstra:
+        """What the networks hear while they restore faces."""
+        folder = self.journal.folder
+        return listen(self.film, self.report, folder) if faces.faces else silence(folder)
 
     def _join(self, target: Path, done: Sequence[range]) -> None:
         if self.settings.pictures:
@@ -131,6 +134,7 @@ class Restoration:
     def _size(self) -> tuple[int, int]:
         return self.film.info.width, self.film.info.height
 
+    @giving_back
     def _rehearse(self, target: Path) -> None:
         """Makes a video of the first frame, so that what does not fit together is told before the work."""
         if self.settings.pictures:
@@ -156,6 +160,14 @@ class Restoration:
     def _storable(self, picture: VideoFrame) -> VideoFrame:
         """The picture as the writer takes it."""
         return picture if self.settings.pictures else encodable(picture, self.film.info.depth)
+
+    @giving_back
+    def _found(self) -> Faces:
+        """The faces of the film, looked for unless an earlier run found them."""
+        found = self.journal.faces
+        if found is None:
+            self.journal.faces = found = self._find()
+        return found
 
     def _find(self) -> Faces:
         box = self.settings.box
@@ -195,6 +207,7 @@ class Restoration:
             self.report.notice(f'going on where an interrupted run stopped: {count - left} of {count} frames '
                                'are done')
 
+    @giving_back
     def _restore(self, story: Story, todo: list[range], count: int) -> None:
         together = story.restorer.batch * story.restorer.layout.outputs
         ahead = min(max(_LEAST_AHEAD, together), _MOST_AHEAD)
@@ -204,8 +217,8 @@ class Restoration:
             reel = Reel(frames)
             for part in todo:
                 self.journal.finish(part, self._encode(story, reel, part, count, writing))
-                give_back()
 
+    @giving_back
     def _encode(self, story: Story, reel: Reel, part: range, count: int, writing: Behind) -> dict[str, Any]:
         """Writes one piece and returns what to note about it."""
         looks: defaultdict[int, tuple[Looks, Looks]] = defaultdict(lambda: (Looks(), Looks()))
