@@ -284,3 +284,12 @@ def test_fields_stay_fields(tmp_path: Path) -> None:
     source = make_file(tmp_path / 'source.mp4', range(0, 400, 40), Fraction(1, 1000), fields=True)
     assert probe(source).interlaced and not probe(make_file(tmp_path / 'whole.mp4')).interlaced
     assert all(frame.picture.interlaced_frame for frame in read_frames(remux(source, tmp_path / 'copy.mp4')))
+
+
+def test_freed_memory_is_given_back_on_the_way(source: Path, tmp_path: Path, monkeypatch) -> None:
+    given = []
+    monkeypatch.setattr(media_join, 'give_back', lambda: given.append(0))
+    monkeypatch.setattr(media_join, '_TIDIED', 5)
+    whole = piece(tmp_path / 'whole.nut', source)
+    join(tmp_path / 'joined.mp4', [whole], source)
+    assert len(given) == -(-len(images(whole)) // 5) > 1

@@ -19,11 +19,13 @@ from gavn.utils.media_pieces import Pieces
 from gavn.utils.media_read import VideoInfo, probe
 from gavn.utils.media_sound import clock_zero
 from gavn.utils.media_subtitles import TextConverter, converted_to
+from gavn.utils.memory import give_back
 
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # not about the content
 _LARGEST = 2 ** 31 - 1
 _LAYOUTS = {1: 'mono', 2: 'stereo'}  # by channels
 _SPREAD = 2  # seconds that what belongs to one moment may lie apart in a file
+_TIDIED = 10_000  # packets of video from which to which freed memory is given back
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +100,9 @@ def _copy_all(
     packets: Iterable[Packet], info: VideoInfo, video: Stream, output: OutputContainer,
     others: Sequence['_Others'],
 ) -> None:
-    for packet in packets:
+    for number, packet in enumerate(packets):
+        if number % _TIDIED == 0:
+            give_back()  # .mp4's index moves as it grows, here and when it is read, and leaves gaps
         for other in others:
             other.copy_until(packet.dts * info.time_base)
         packet.stream = video
