@@ -1,11 +1,10 @@
 """The compiled deformable convolution: that of the others, and used where it may be."""
 
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from forking import forked, needs_fork
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -117,20 +116,16 @@ def test_threads_change_nothing_and_do_not_meet(monkeypatch):
 
 
 @built
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes do not fork here')
+@needs_fork
 @pytest.mark.filterwarnings('ignore:.*multi-threaded.*fork:DeprecationWarning')
 def test_works_in_a_forked_process(monkeypatch):
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
-    deform_native._in_parts(lambda first, last: None, 4096)  # by threads that stay behind
-    child = os.fork()
-    if not child:
-        signal.alarm(30)  # ends a child that waits for ever
-        try:
-            deform_native._in_parts(lambda first, last: None, 4096)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def work() -> None:
+        deform_native._in_parts(lambda first, last: None, 4096)
+
+    work()  # by threads that stay behind
+    assert forked(work) == 0
 
 
 @pytest.mark.skipif(not deform_native.quick(), reason='needs the compiled operator, on x86-64 with AVX2')

@@ -60,6 +60,8 @@ class GAVN(nn.Module):
         ValueError: an option has a value that is not among its choices.
     """
 
+    reentrant = True  # several threads may call it at once
+
     def __init__(
         self,
         num_feat: int = 64,

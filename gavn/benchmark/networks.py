@@ -23,6 +23,7 @@ from gavn.utils.batches import in_portions
 from gavn.utils.compiling import compile_in_place, is_compiled, quick_mode
 from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import N_POINTS
+from gavn.utils.side_by_side import calls_at_once
 from gavn.utils.tensors import channels_last
 from gavn.utils.windows import Layout, run
 
@@ -80,6 +81,7 @@ class Subject:
     layout: Layout
     device: torch.device
     size: int
+    form: str
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Windows to restored frames, with landmarks found where a detector is there."""
@@ -91,10 +93,20 @@ class Subject:
         restored = self.network(lq, **{**given, **found, **known})
         return restored.clone() if is_compiled(self.network) else restored  # CUDA graphs write over it
 
+    @property
+    def calls(self) -> int:
+        """How many run side by side, as in `Restorer`, where a schedule takes several windows at once."""
+        networks = filter(None, (self.network, self.detector))
+        return 1 if self.form == 'stock' else calls_at_once(networks, self.device)
+
+    def together(self, windows: dict[str, Tensor], batch: int) -> Tensor:
+        """As `forward`, `batch` windows at a time in each of the `calls`."""
+        return in_portions(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
+
     def features(self, frames: Tensor, batch: int) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
         return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
-                           self.layout.outputs, is_compiled(self.network))[0]
+                           self.layout.outputs, is_compiled(self.network), self.calls)[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for so many frames, on the device."""
@@ -121,7 +133,7 @@ def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: st
         if COMPILED in form:
             compile_in_place(part, quick_mode(device))
     return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
-                   device, size)
+                   device, size, form)
 
 
 def _align_one_by_one(network: nn.Module) -> None:
@@ -139,7 +151,7 @@ def one_window(subject: Subject, clip: list, batch: int) -> None:
 
 def batched(subject: Subject, clip: list, batch: int) -> None:
     """Several windows at once."""
-    _consume(run(subject.forward, clip, subject.layout, batch))
+    _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls))
 
 
 def features_once(subject: Subject, clip: list, batch: int) -> None:
@@ -148,7 +160,7 @@ def features_once(subject: Subject, clip: list, batch: int) -> None:
         with torch.autocast(subject.device.type, enabled=False):
             return subject.features(frames, batch)
 
-    _consume(run(subject.forward, clip, subject.layout, batch, find))
+    _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls, find))
 
 
 SCHEDULES: dict[str, Callable[[Subject, list, int], None]] = {
@@ -195,8 +207,8 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
     The clip has at least `frames` frames, and neither a window that reaches past its end nor, where it takes
     several, a batch that is not full. What it takes to compile is said and does not count.
     """
-    windows = -(-frames // subject.layout.outputs)
-    windows = windows if windows < batch else -(-windows // batch) * batch
+    windows, full = -(-frames // subject.layout.outputs), batch * subject.calls
+    windows = windows if windows < full else -(-windows // full) * full
     frames = windows * subject.layout.outputs
     compiled = is_compiled(subject.network)
     once = partial(SCHEDULES[case.schedule], subject, subject.clip(frames), batch)

@@ -22,6 +22,7 @@ from gavn.utils.compiling import is_compiled
 from gavn.utils.errors import RunError
 from gavn.utils.media import VideoWriter
 from gavn.utils.overlap import Ahead
+from gavn.utils.side_by_side import calls_at_once
 from gavn.utils.tensors import to_images
 
 Sample = dict[str, Tensor]
@@ -42,7 +43,8 @@ class ClipRunner:
         device: of the network.
         detector: frozen landmark detector, None where the network takes no landmarks.
         switches: further keyword arguments of `forward`.
-        batch: windows per call, halved when the memory is too small; None: as suits the device.
+        batch: windows per call, halved when the memory is too small; None: as suits the device. Of a CPU's
+            threads several calls may each have a share, see `side_by_side`.
         watch: times network and detector, without reading and measuring.
     """
 
@@ -56,6 +58,7 @@ class ClipRunner:
 
     def __post_init__(self) -> None:
         self.batch = self.batch or windows_at_once(self.device)
+        self.calls = calls_at_once(filter(None, (self.network, self.detector)), self.device)
         self.watch = Stopwatch(self.device)
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
@@ -78,8 +81,13 @@ class ClipRunner:
             return restored
 
         features = self._features if hasattr(self.network, 'features') else None
-        for restored in windows.run(forward, taken(), self.layout, self.batch, features):
+        for restored in windows.run(forward, taken(), self.layout, self.batch * self.calls, features):
             yield _judged(waiting.popleft(), restored, landmarks.popleft() if landmarks else None)
+
+    @property
+    def together(self) -> int:
+        """How many frames come out at once."""
+        return self.batch * self.calls * self.layout.outputs
 
     @property
     def _keys(self) -> tuple[str, ...]:
@@ -87,31 +95,28 @@ class ClipRunner:
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), on its device."""
-        def find(batch: Batch) -> list[Tensor]:
-            return self.watch.time(lambda: self.network.features(batch['lq']))
-
-        return self._in_portions(find, {'lq': frames}, self.layout.outputs)
+        return self.watch.time(lambda: self._in_portions(
+            lambda part: self.network.features(part['lq']), {'lq': frames}, self.layout.outputs))
 
     def _forward(self, batch: Batch) -> list[Tensor]:
         """Restored frames, and the landmarks where these are found."""
-        restored, *landmarks = self._in_portions(self._call, batch)
+        restored, *landmarks = self.watch.time(
+            lambda: self._in_portions(self._call, batch), len(batch['lq']) * self.layout.outputs)
         if not torch.isfinite(restored).all():
             raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
                                 'its weights are broken; use an earlier checkpoint')
         return [restored, *landmarks]
 
     def _call(self, batch: Batch) -> list[Tensor]:
-        def restore() -> list[Tensor]:
-            inputs = network_inputs(batch, self.inputs, self.detector)
-            restored = self.network(batch['lq'], **inputs, **self.switches)
-            return [restored, *([inputs['landmarks']] if 'landmarks' in inputs else [])]
-
-        return self.watch.time(restore, frames=len(batch['lq']) * self.layout.outputs)
+        inputs = network_inputs(batch, self.inputs, self.detector)
+        restored = self.network(batch['lq'], **inputs, **self.switches)
+        return [restored, *([inputs['landmarks']] if 'landmarks' in inputs else [])]
 
     @torch.no_grad()
     def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
                      ) -> list[Tensor]:
-        results, self.batch = in_portions(call, batch, self.batch, share, is_compiled(self.network))
+        results, self.batch = in_portions(call, batch, self.batch, share, is_compiled(self.network),
+                                          self.calls)
         return results
 
 
@@ -166,6 +171,6 @@ def validate_clip(runner: ClipRunner, clip: Any, instruments: Sequence[Instrumen
             yield frame
             tick()
 
-    with closing(Ahead(clip.frames(), runner.batch * runner.layout.outputs)) as read:
+    with closing(Ahead(clip.frames(), runner.together)) as read:
         frames = keeping.keep(runner.run(read), clip.key, clip.sound() if keeping.video else None)
         return evaluate_clip(counted(frames), instruments, clip.sound, subjects)

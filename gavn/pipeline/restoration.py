@@ -209,8 +209,7 @@ class Restoration:
 
     @giving_back
     def _restore(self, story: Story, todo: list[range], count: int) -> None:
-        together = story.restorer.batch * story.restorer.layout.outputs
-        ahead = min(max(_LEAST_AHEAD, together), _MOST_AHEAD)
+        ahead = min(max(_LEAST_AHEAD, story.restorer.together), _MOST_AHEAD)
         read = (_seen(frame) if story.faces.present(frame.index) else frame
                 for frame in self._read(story.first_needed(todo[0])))
         with closing(Ahead(read, ahead)) as frames, closing(Behind(ahead)) as writing:

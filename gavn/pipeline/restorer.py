@@ -30,6 +30,7 @@ from gavn.utils.compiling import compile_in_place
 from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
 from gavn.utils.option_file import read_options
+from gavn.utils.side_by_side import calls_at_once
 from gavn.utils.tensors import channels_last, to_tensor
 from gavn.utils.windows import run
 
@@ -72,7 +73,7 @@ class Restorer:
         dtype: `float32` (also `auto`, but see `from_pretrained`), or `bfloat16` for autocast; what a network
             finds in single frames (its `features`) stays in float32: deblurring lives on its digits.
         batch: windows per call of the network, halved with a notice when the memory is too small; None: as
-            suits the device.
+            suits the device. Of a CPU's threads several calls may each have a share, see `side_by_side`.
         compile: a mode of `torch.compile`, see `compile_in_place`; None: run as written. For long films on a
             GPU: the first window takes minutes then.
         weights: where the weights came from, with their SHA-256.
@@ -100,10 +101,16 @@ class Restorer:
             channels_last(network.to(self.device).eval().requires_grad_(False))
             if self.compile:
                 compile_in_place(network, self.compile)
+        self.calls = calls_at_once(self.networks.values(), self.device)
         try:
             self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
         except ValueError as error:
             raise RestoreError(str(error)) from error
+
+    @property
+    def together(self) -> int:
+        """How many frames come out at once."""
+        return self.batch * self.calls * self.layout.outputs
 
     @classmethod
     def load(cls, weights: PathLike, device: str = 'auto', dtype: str = AUTO, batch: int | None = None,
@@ -202,7 +209,7 @@ class Restorer:
                 yield sample
 
         features = self._features if hasattr(self.networks[GENERATOR], 'features') else None
-        for restored in run(self._forward, clip(), self.layout, self.batch, features):
+        for restored in run(self._forward, clip(), self.layout, self.batch * self.calls, features):
             image, lq = waiting.popleft()
             yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).cpu().numpy()
 
@@ -222,7 +229,7 @@ class Restorer:
     def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
                      ) -> list[Tensor]:
         try:
-            results, size = in_portions(call, batch, self.batch, share, whole=self.compile is not None)
+            results, size = in_portions(call, batch, self.batch, share, self.compile is not None, self.calls)
         except torch.OutOfMemoryError as error:
             raise RestoreError(f'the memory of {self.device} is too small for one window\n'
                                'close what else uses it, or give --device cpu') from error

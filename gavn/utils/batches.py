@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from gavn.utils.side_by_side import side_by_side
+
 Batch = dict[str, Tensor | list[Tensor]]
 WINDOWS_ON_GPU = 16  # one at a time leaves a GPU waiting for launches; on a CPU several crowd the caches
 
@@ -14,7 +16,7 @@ def windows_at_once(device: torch.device) -> int:
 
 
 def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
-                whole: bool = False) -> tuple[list[Tensor], int]:
+                whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
     """Calls with `size * share` entries of a batch at a time; `size` is halved when the memory is too small.
 
     Args:
@@ -24,15 +26,29 @@ def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: i
         share: entries per unit of `size`.
         whole: fill the last portion up with repeats of its last entry, which are cut off again: what is
             compiled wants one shape. Its results are copied, because CUDA graphs write over them.
+        calls: at the same time, see `side_by_side`; more than one only on a CPU, and not with `whole`.
 
     Returns what `call` returned, for all entries, and the size that the memory took. Raises
     torch.OutOfMemoryError where a size of 1 is too large.
     """
-    results, done, count = [], 0, len(batch['lq'])
-    while done < count:
+    count = len(batch['lq'])
+    if calls > 1:
+        few = size * share
+        results = side_by_side(call, [_entries(batch, start, few) for start in range(0, count, few)], calls)
+    else:
+        results, size = _one_by_one(call, batch, size, share, whole)
+    if len(results) == 1:
+        return [tensor[:count] for tensor in results[0]], size
+    return [torch.cat(parts)[:count] for parts in zip(*results, strict=True)], size
+
+
+def _one_by_one(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int, whole: bool
+                ) -> tuple[list[Sequence[Tensor]], int]:
+    results, done = [], 0
+    while done < len(batch['lq']):
         few = size * share
         try:
-            found = call({key: _part(value, done, few, whole) for key, value in batch.items()})
+            found = call(_entries(batch, done, few, whole))
             results.append([tensor.clone() for tensor in found] if whole else found)
         except torch.OutOfMemoryError:
             if size == 1:
@@ -40,9 +56,11 @@ def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: i
             size //= 2
             continue
         done += few
-    if len(results) == 1:
-        return [tensor[:count] for tensor in results[0]], size
-    return [torch.cat(parts)[:count] for parts in zip(*results, strict=True)], size
+    return results, size
+
+
+def _entries(batch: Batch, start: int, few: int, whole: bool = False) -> Batch:
+    return {key: _part(value, start, few, whole) for key, value in batch.items()}
 
 
 def _part(value: Tensor | list[Tensor], start: int, few: int, whole: bool) -> Tensor | list[Tensor]:

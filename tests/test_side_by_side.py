@@ -1,0 +1,129 @@
+"""Calls side by side on a CPU: how many, with what threads and modes, and what they give."""
+from collections.abc import Iterator
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+import torch
+from forking import forked, needs_fork
+from restore_fakes import FakeDetector
+from torch import Tensor, nn
+
+from gavn.archs.gavn_arch import GAVN
+from gavn.archs.pfld_arch import PFLDAV
+from gavn.models.clip_runner import ClipRunner
+from gavn.pipeline.restorer import Restorer
+from gavn.utils.batches import in_portions
+from gavn.utils.compiling import compile_in_place
+from gavn.utils.side_by_side import calls_at_once, side_by_side
+
+CPU = torch.device('cpu')
+
+
+class Reentrant(nn.Module):
+    reentrant = True
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(('threads', 'calls'), [(1, 1), (2, 2), (3, 3), (5, 4), (6, 3), (7, 3), (16, 4)])
+def test_as_many_as_use_most_threads(threads, calls, monkeypatch):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    assert calls_at_once([Reentrant(), Reentrant()], CPU) == calls
+
+
+def test_one_where_more_would_harm(monkeypatch):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 8)
+    compiled = Reentrant()
+    compile_in_place(compiled, 'default')
+    assert calls_at_once([Reentrant(), FakeDetector()], CPU) == calls_at_once([compiled], CPU) == 1
+    assert calls_at_once([Reentrant()], torch.device('cuda')) == 1
+
+
+def test_they_run_at_the_same_time_in_order(two_threads):
+    both = Barrier(2)
+
+    def call(part: int) -> tuple[int, int]:
+        both.wait(30)  # for the other
+        return part, torch.get_num_threads()
+
+    assert side_by_side(call, [3, 1, 2, 0], 2) == [(3, 1), (1, 1), (2, 1), (0, 1)]
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_that_come_later_have_their_number(two_threads):
+    side_by_side(abs, [1, 2], 2)
+    seen = []
+    thread = Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [2]
+
+
+def test_calls_see_the_modes_of_their_caller(two_threads):
+    def modes(_: int) -> tuple:
+        return (torch.is_inference_mode_enabled(), torch.is_grad_enabled(),
+                torch.is_autocast_enabled('cpu'), torch.get_autocast_dtype('cpu'))
+
+    plain = modes(0)
+    assert side_by_side(modes, [0], 2) == [plain]
+    with torch.no_grad(), torch.autocast('cpu', torch.float16):
+        assert side_by_side(modes, [0, 1], 2) == [(False, False, True, torch.float16)] * 2
+    with torch.inference_mode():
+        assert side_by_side(modes, [0], 2) == [(True, False, False, torch.bfloat16)]
+
+
+def test_what_a_call_raises_is_raised(two_threads):
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda part: 1 // part, [1, 0, 2], 2)
+
+
+@needs_fork
+@pytest.mark.filterwarnings('ignore:.*multi-threaded.*fork:DeprecationWarning')
+def test_works_in_a_forked_process(two_threads):
+    side_by_side(abs, [1, 2], 2)  # by threads that stay behind
+    assert forked(lambda: side_by_side(abs, [1, 2], 2)) == 0
+
+
+def test_portions_are_joined_in_order(two_threads):
+    sizes = []
+
+    def call(part: dict) -> list[Tensor]:
+        sizes.append(len(part['lq']))
+        return [part['lq'] * 2, part['features'][0] + 1]
+
+    batch = {'lq': torch.arange(10.), 'features': [torch.arange(10.)]}
+    (doubled, more), size = in_portions(call, batch, 2, share=2, calls=2)
+    assert sorted(sizes) == [2, 4, 4] and size == 2
+    assert doubled.equal(batch['lq'] * 2) and more.equal(batch['lq'] + 1)
+
+
+def test_restored_pictures_are_the_same(two_threads):
+    noise = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
+    restorer = Restorer.from_pretrained('mixed', 'cpu', 'float32')
+    assert (restorer.calls, restorer.together) == (2, 2)
+    beside = list(restorer.restore(noise))
+    restorer.calls = 1
+    np.testing.assert_array_equal(beside, list(restorer.restore(noise)))
+
+
+def test_validation_gives_the_same_and_counts_its_frames(two_threads):
+    torch.manual_seed(0)
+    network = GAVN(num_feat=8, num_extract_block=1, num_reconstruct_block=(1, 1), radius=0).eval()
+    detector = PFLDAV(width=0.5).eval()
+    frames = [{'lq': torch.rand(3, 32, 32), 'audio': torch.randn(1, 13, 20), 'face': torch.rand(3, 112, 112)}
+              for _ in range(5)]
+    found = []
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        runner = ClipRunner(network, network.layout, ['lq', 'audio', 'landmarks'], CPU, detector)
+        found.append([frame.restored for frame in runner.run(frames)])
+        assert runner.calls == threads
+    np.testing.assert_array_equal(*found)
+    assert runner.watch.frames == 4 and runner.watch.rounds == 5
