@@ -32,7 +32,7 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(('threads', 'calls'), [(1, 1), (2, 2), (3, 3), (5, 4), (6, 3), (7, 3), (16, 4)])
+@pytest.mark.parametrize(('threads', 'calls'), [(1, 1), (2, 2), (7, 7), (9, 3), (10, 5), (12, 6), (16, 8)])
 def test_as_many_as_use_most_threads(threads, calls, monkeypatch):
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
     assert calls_at_once([Reentrant(), Reentrant()], CPU) == calls

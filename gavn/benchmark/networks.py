@@ -205,10 +205,12 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
     """A row: the network over a clip of noise, `batch` windows at once where the schedule says so.
 
     The clip has at least `frames` frames, and neither a window that reaches past its end nor, where it takes
-    several, a batch that is not full. What it takes to compile is said and does not count.
+    several, a batch that is not full; no call stands still. What it takes to compile is said and does not
+    count.
     """
-    windows, full = -(-frames // subject.layout.outputs), batch * subject.calls
-    windows = windows if windows < full else -(-windows // full) * full
+    windows, calls = -(-frames // subject.layout.outputs), subject.calls
+    full = calls if windows < batch * calls else batch * calls
+    windows = -(-windows // full) * full
     frames = windows * subject.layout.outputs
     compiled = is_compiled(subject.network)
     once = partial(SCHEDULES[case.schedule], subject, subject.clip(frames), batch)

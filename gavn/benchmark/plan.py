@@ -77,7 +77,7 @@ def plan_for(device: str, quick: bool = False) -> Plan:
     own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
-        return Plan(3, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
+        return Plan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
     return Plan(6, 2, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
 
 

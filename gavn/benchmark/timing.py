@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gavn.utils.memory import give_back
+
 _MIB = 2**20
 STATUS = Path('/proc/self/status')  # on Linux alone
 _LEAST, _MOST = 3, 200  # calls
@@ -97,6 +99,7 @@ def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
         torch.cuda.reset_peak_memory_stats(device)
         call()
         return torch.cuda.max_memory_allocated(device) / _MIB
+    give_back()  # or calls would grow into what earlier ones left
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
         before = status_mib('VmRSS')

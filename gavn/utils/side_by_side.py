@@ -16,7 +16,7 @@ from torch import nn
 
 from gavn.utils.compiling import is_compiled
 
-_MOST = 4  # calls: each takes the memory of one
+_MOST = 8  # calls: each takes the memory of one
 _Part, _Result = TypeVar('_Part'), TypeVar('_Result')
 
 
