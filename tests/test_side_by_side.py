@@ -1,5 +1,7 @@
 """Calls side by side on a CPU: how many, with what threads and modes, and what they give."""
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Thread
 
 import numpy as np
@@ -13,6 +15,7 @@ from gavn.archs.gavn_arch import GAVN
 from gavn.archs.pfld_arch import PFLDAV
 from gavn.models.clip_runner import ClipRunner
 from gavn.pipeline.restorer import Restorer
+from gavn.utils import side_by_side as side
 from gavn.utils.batches import in_portions
 from gavn.utils.compiling import compile_in_place
 from gavn.utils.side_by_side import calls_at_once, side_by_side
@@ -22,6 +25,19 @@ CPU = torch.device('cpu')
 
 class Reentrant(nn.Module):
     reentrant = True
+
+
+class TooMany(ThreadPoolExecutor):
+    """Has one thread and no other."""
+
+    begun = ()
+
+    def submit(self, *call):
+        if self.begun:
+            raise RuntimeError('no more threads')
+        future = super().submit(*call)
+        TooMany.begun = tuple(self._threads)
+        return future
 
 
 @pytest.fixture
@@ -34,8 +50,11 @@ def two_threads() -> Iterator[None]:
 
 @pytest.mark.parametrize(('threads', 'calls'), [(1, 1), (2, 2), (7, 7), (9, 3), (10, 5), (12, 6), (16, 8)])
 def test_as_many_as_use_most_threads(threads, calls, monkeypatch):
+    made = []
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    monkeypatch.setattr(side, '_pool', lambda *key: made.append(key))
     assert calls_at_once([Reentrant(), Reentrant()], CPU) == calls
+    assert made == ([] if calls == 1 else [(calls, threads // calls)])
 
 
 def test_one_where_more_would_harm(monkeypatch):
@@ -79,9 +98,38 @@ def test_calls_see_the_modes_of_their_caller(two_threads):
         assert side_by_side(modes, [0], 2) == [(True, False, False, torch.bfloat16)]
 
 
-def test_what_a_call_raises_is_raised(two_threads):
+def test_what_a_call_raises_is_raised_when_those_that_had_begun_are_done(two_threads):
+    both, done = Barrier(2), []
+
+    def call(part: int) -> None:
+        both.wait(30)
+        if part == 0:
+            raise ZeroDivisionError
+        time.sleep(0.2)
+        done.append(part)
+
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda part: 1 // part, [1, 0, 2], 2)
+        side_by_side(call, [0, 1], 2)
+    assert done == [1]
+
+
+def test_fewer_threads_than_calls_and_calls_within_calls_come_to_an_end(two_threads):
+    def nested(part: int) -> list[int]:
+        return side_by_side(abs, [part, -1], 2)
+
+    assert side_by_side(nested, [-3, 4, 5], 2) == [[3, 1], [4, 1], [5, 1]]
+    torch.set_num_threads(1)
+    assert side_by_side(abs, [-2, 1], 2) == [2, 1]
+
+
+def test_threads_that_cannot_be_made_leave_nothing_waiting(two_threads, monkeypatch):
+    monkeypatch.setattr(side, 'ThreadPoolExecutor', TooMany)
+    with pytest.raises(RuntimeError, match='no more threads'):
+        side._made(2, 1)
+    assert torch.get_num_threads() == 2
+    begun, = TooMany.begun
+    begun.join(30)
+    assert not begun.is_alive()
 
 
 @needs_fork
@@ -108,9 +156,10 @@ def test_restored_pictures_are_the_same(two_threads):
     noise = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
     restorer = Restorer.from_pretrained('mixed', 'cpu', 'float32')
     assert (restorer.calls, restorer.together) == (2, 2)
-    beside = list(restorer.restore(noise))
-    restorer.calls = 1
-    np.testing.assert_array_equal(beside, list(restorer.restore(noise)))
+    beside = list(restorer.residuals(noise))
+    np.testing.assert_array_equal(beside[:4], list(restorer.residuals(noise[:6]))[:4])  # among fewer
+    restorer.calls = 1  # with other threads, so other sums
+    np.testing.assert_allclose(beside, list(restorer.residuals(noise)), atol=1e-2)
 
 
 def test_validation_gives_the_same_and_counts_its_frames(two_threads):
@@ -119,11 +168,12 @@ def test_validation_gives_the_same_and_counts_its_frames(two_threads):
     detector = PFLDAV(width=0.5).eval()
     frames = [{'lq': torch.rand(3, 32, 32), 'audio': torch.randn(1, 13, 20), 'face': torch.rand(3, 112, 112)}
               for _ in range(5)]
-    found = []
+    found, counted = [], []
     for threads in (2, 1):
         torch.set_num_threads(threads)
         runner = ClipRunner(network, network.layout, ['lq', 'audio', 'landmarks'], CPU, detector)
         found.append([frame.restored for frame in runner.run(frames)])
         assert runner.calls == threads
-    np.testing.assert_array_equal(*found)
-    assert runner.watch.frames == 4 and runner.watch.rounds == 5
+        counted.append((runner.watch.frames, runner.watch.rounds))
+    np.testing.assert_allclose(*found, atol=1)
+    assert counted == [(5, 3), (4, 5)]  # of calls one after the other the first sets up

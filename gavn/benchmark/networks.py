@@ -19,7 +19,7 @@ from gavn.models.cost import giga_macs, parameters
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe
 from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
-from gavn.utils.batches import in_portions
+from gavn.utils.batches import frames_at_once, in_portions
 from gavn.utils.compiling import compile_in_place, is_compiled, quick_mode
 from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import N_POINTS
@@ -101,12 +101,15 @@ class Subject:
 
     def together(self, windows: dict[str, Tensor], batch: int) -> Tensor:
         """As `forward`, `batch` windows at a time in each of the `calls`."""
+        if self.calls == 1:
+            return self.forward(windows)  # what the memory is too small for has no figure
         return in_portions(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
 
     def features(self, frames: Tensor, batch: int) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
-        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
-                           self.layout.outputs, is_compiled(self.network), self.calls)[0]
+        share = frames_at_once(self.layout.outputs, self.calls)
+        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch, share,
+                           is_compiled(self.network), self.calls)[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for so many frames, on the device."""

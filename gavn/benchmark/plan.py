@@ -78,7 +78,7 @@ def plan_for(device: str, quick: bool = False) -> Plan:
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
         return Plan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
-    return Plan(6, 2, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
+    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
 
 
 def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils import shipped
 from gavn.utils.audio import silence
-from gavn.utils.batches import Batch, in_portions, windows_at_once
+from gavn.utils.batches import Batch, frames_at_once, in_portions, windows_at_once
 from gavn.utils.checkpoint import (
     BUDGET,
     CheckpointError,
@@ -36,6 +37,7 @@ from gavn.utils.windows import run
 
 PathLike = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
+_noticing = Lock()  # calls run side by side
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 AUTO = 'auto'
 
@@ -221,7 +223,7 @@ class Restorer:
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), on its device."""
-        return self._in_portions(self._found, {'lq': frames}, self.layout.outputs)
+        return self._in_portions(self._found, {'lq': frames}, frames_at_once(self.layout.outputs, self.calls))
 
     def _forward(self, batch: Batch) -> Tensor:
         return self._in_portions(self._call, batch)[0]
@@ -249,9 +251,10 @@ class Restorer:
         return [result]
 
     def _notice(self, words: str) -> None:
-        if words not in self.notices:
-            self.notices.append(words)
-            _log.warning(words)
+        with _noticing:
+            if words not in self.notices:
+                self.notices.append(words)
+                _log.warning(words)
 
     def _found(self, batch: Batch) -> list[Tensor]:
         with self._computing('float32'):

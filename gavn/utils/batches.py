@@ -15,6 +15,14 @@ def windows_at_once(device: torch.device) -> int:
     return WINDOWS_ON_GPU if device.type == 'cuda' else 1
 
 
+def frames_at_once(outputs: int, calls: int) -> int:
+    """How many frames a call for features takes per window of so many outputs.
+
+    One if calls run side by side: so all are busy, and a frame's features do not depend on its neighbours.
+    """
+    return 1 if calls > 1 else outputs
+
+
 def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
                 whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
     """Calls with `size * share` entries of a batch at a time; `size` is halved when the memory is too small.
