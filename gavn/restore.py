@@ -104,8 +104,8 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
                         help='of the computation (auto: bfloat16 for the weights that come with gavn where '
                              'the device is quick at it, else float32)')
     parser.add_argument('--batch', type=_whole, metavar='N',
-                        help='windows at once (default: 16 on a GPU, else 1); halved where the memory is too '
-                             'small')
+                        help='windows in a call of networks (default: 16 on a GPU, fewer where its memory '
+                             'is too small, else 1)')
     parser.add_argument('--compile', action='store_true',
                         help='compile the networks first (torch.compile; on a GPU with CUDA graphs): takes '
                              'minutes, for long films; a CPU is not quicker for it')

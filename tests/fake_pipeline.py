@@ -1,7 +1,8 @@
 """Stands in for gavn/train.py and gavn/test.py: `python tests/fake_pipeline.py train -opt FILE`.
 
 It reports and resumes as they do, in no time, and needs no torch. `$FAKES` is a JSON file, by method:
-`seconds` of an iteration, for all phases or by the name of one, and `fail`, to end with an error.
+`seconds` of an iteration, for all phases or by the name of one, `tested`, seconds of a test, and `fail`, to
+end with an error.
 """
 import json
 import os
@@ -61,6 +62,7 @@ def write_results(path: Path, method: str) -> None:
 
 def pretend_test(opt: dict) -> None:
     """Results without any network."""
+    time.sleep(fakes(opt['name']).get('tested', 0))
     for section in opt['datasets'].values():
         write_results(ROOT / opt['path']['results_root'] / opt['name'] / f'{section["name"]}.csv',
                       opt.get('method') or opt['network_g']['type'])

@@ -26,7 +26,7 @@ class Still(Restorer):
 
     def __init__(self) -> None:
         self.weights, self.notices, self.layout = {}, [], Layout(1, 2)
-        self.device, self.dtype, self.batch, self.compile = 'cpu', 'float32', 1, None
+        self.device, self.dtype, self.batch, self.calls, self.compile = 'cpu', 'float32', 1, 1, None
 
     def residuals(self, crops: Iterable[np.ndarray], sounds: Iterable[object]) -> Iterator[np.ndarray]:
         for image, _ in zip(crops, sounds, strict=True):

@@ -39,7 +39,7 @@ class Silent:
     """What a restoration asks of a restorer but for its residuals."""
 
     weights, notices, layout = {}, [], Layout(1, 2)
-    device, dtype, batch, compile = 'cpu', 'float32', 1, None
+    device, dtype, batch, compile, together = 'cpu', 'float32', 1, None, 1
 
 
 def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> Report:
