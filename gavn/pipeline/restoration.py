@@ -48,7 +48,7 @@ _LEAST_AHEAD, _MOST_AHEAD = 4, 32  # frames that are decoded before, and encoded
 class Restoration:
     """One restoration: faces, sound, then the video piece by piece, then all of it together.
 
-    Decoding, the networks and encoding each have a thread.
+    Decoding, the networks and encoding have threads of their own.
     """
 
     film: Film
