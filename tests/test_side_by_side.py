@@ -147,8 +147,8 @@ def test_portions_are_joined_in_order(two_threads):
         return [part['lq'] * 2, part['features'][0] + 1]
 
     batch = {'lq': torch.arange(10.), 'features': [torch.arange(10.)]}
-    (doubled, more), size = in_portions(call, batch, 2, share=2, calls=2)
-    assert sorted(sizes) == [2, 4, 4] and size == 2
+    (doubled, more), size = in_portions(call, batch, 4, share=2, calls=2)
+    assert sorted(sizes) == [2, 4, 4] and size == 4
     assert doubled.equal(batch['lq'] * 2) and more.equal(batch['lq'] + 1)
 
 

@@ -19,7 +19,7 @@ from gavn.models.cost import giga_macs, parameters
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, Recipe
 from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
-from gavn.utils.batches import frames_at_once, in_portions
+from gavn.utils.batches import in_portions
 from gavn.utils.compiling import compile_in_place, is_compiled, quick_mode
 from gavn.utils.faces import DETECTOR_SIZE
 from gavn.utils.landmarks import N_POINTS
@@ -85,12 +85,9 @@ class Subject:
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Windows to restored frames, with landmarks found where a detector is there."""
-        batch = dict(batch)
-        lq, features = batch.pop('lq'), batch.pop('features', None)
-        found = {} if self.detector is None else network_inputs(batch, self.inputs, self.detector)
-        given = {name: batch[name] for name in ('audio', 'landmarks') if name in batch}
-        known = {} if features is None else {'features': features}
-        restored = self.network(lq, **{**given, **found, **known})
+        inputs = ({name: batch[name] for name in batch if name != 'lq'} if self.detector is None
+                  else network_inputs(batch, self.inputs, self.detector))
+        restored = self.network(batch['lq'], **inputs)
         return restored.clone() if is_compiled(self.network) else restored  # CUDA graphs write over it
 
     @property
@@ -107,9 +104,8 @@ class Subject:
 
     def features(self, frames: Tensor, batch: int) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
-        share = frames_at_once(self.layout.outputs, self.calls)
-        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch, share,
-                           is_compiled(self.network), self.calls)[0]
+        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
+                           self.layout.outputs, is_compiled(self.network), self.calls)[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for so many frames, on the device."""

@@ -17,7 +17,7 @@ from gavn.metrics.measures import Instrument
 from gavn.models.cost import Stopwatch
 from gavn.utils import windows
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
-from gavn.utils.batches import Batch, frames_at_once, in_portions, windows_at_once
+from gavn.utils.batches import Batch, in_portions, windows_at_once
 from gavn.utils.compiling import is_compiled
 from gavn.utils.errors import RunError
 from gavn.utils.media import VideoWriter
@@ -96,8 +96,7 @@ class ClipRunner:
     def _features(self, frames: Tensor) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), on its device."""
         return self.watch.time(lambda: self._in_portions(
-            lambda part: self.network.features(part['lq']), {'lq': frames},
-            frames_at_once(self.layout.outputs, self.calls)))
+            lambda part: self.network.features(part['lq']), {'lq': frames}, self.layout.outputs))
 
     def _forward(self, batch: Batch) -> list[Tensor]:
         """Restored frames, and the landmarks where these are found."""

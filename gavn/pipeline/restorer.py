@@ -17,7 +17,7 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils import shipped
 from gavn.utils.audio import silence
-from gavn.utils.batches import Batch, frames_at_once, in_portions, windows_at_once
+from gavn.utils.batches import Batch, in_portions, windows_at_once
 from gavn.utils.checkpoint import (
     BUDGET,
     CheckpointError,
@@ -223,7 +223,7 @@ class Restorer:
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), on its device."""
-        return self._in_portions(self._found, {'lq': frames}, frames_at_once(self.layout.outputs, self.calls))
+        return self._in_portions(self._found, {'lq': frames}, self.layout.outputs)
 
     def _forward(self, batch: Batch) -> Tensor:
         return self._in_portions(self._call, batch)[0]

@@ -15,17 +15,12 @@ def windows_at_once(device: torch.device) -> int:
     return WINDOWS_ON_GPU if device.type == 'cuda' else 1
 
 
-def frames_at_once(outputs: int, calls: int) -> int:
-    """How many frames a call for features takes per window of so many outputs.
-
-    One if calls run side by side: so all are busy, and a frame's features do not depend on its neighbours.
-    """
-    return 1 if calls > 1 else outputs
-
-
 def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
                 whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
-    """Calls with `size * share` entries of a batch at a time; `size` is halved when the memory is too small.
+    """Calls with some entries of a batch at a time.
+
+    One call after the other takes `size * share` entries, and `size` is halved when the memory is too small.
+    Side by side each takes `size`: so all are busy, and a result does not depend on the entries beside it.
 
     Args:
         call: takes a batch, and returns tensors with as many entries.
@@ -41,8 +36,7 @@ def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: i
     """
     count = len(batch['lq'])
     if calls > 1:
-        few = size * share
-        results = side_by_side(call, [_entries(batch, start, few) for start in range(0, count, few)], calls)
+        results = side_by_side(call, [_entries(batch, start, size) for start in range(0, count, size)], calls)
     else:
         results, size = _one_by_one(call, batch, size, share, whole)
     if len(results) == 1:
