@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gavn.exit_codes import INTERRUPTED, guarded
+from gavn.utils.file_names import in_order, is_picture, is_video, pictures_in
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
 CODECS = ('libx264', 'libx265')
-VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
-          '.flv', '.3gp', '.ogv')
 KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 _BOTH = '_compare'  # what the name of a video of before and after ends with
@@ -248,11 +247,11 @@ def sources(inputs: Sequence[str]) -> list[Path]:
     there, NoVideo for single pictures.
     """
     from gavn.pipeline.target import TargetError
-    from gavn.utils.media import NoVideo, is_picture
+    from gavn.utils.media import NoVideo
     found: dict[Path, None] = {}
     for name in inputs:
         pattern = not Path(name).exists() and glob.has_magic(name)
-        named = sorted(map(Path, glob.glob(name, recursive=True))) if pattern else [Path(name)]
+        named = in_order(map(Path, glob.glob(name, recursive=True))) if pattern else [Path(name)]
         films = [film for path in named for film in (_in_folder(path) if path.is_dir() else [path])]
         if not films:
             raise TargetError(f'{name}: no videos there, and no pictures')
@@ -265,9 +264,7 @@ def sources(inputs: Sequence[str]) -> list[Path]:
 
 def _in_folder(folder: Path) -> list[Path]:
     """The videos of a folder; where there are none but pictures, the folder itself."""
-    from gavn.utils.media import pictures_in
-    videos = sorted(file for file in folder.iterdir()
-                    if file.suffix.lower() in VIDEOS and not file.name.startswith('.'))
+    videos = in_order(filter(is_video, folder.iterdir()))
     pictures = pictures_in(folder)
     if videos and pictures:
         print(f'{folder} holds videos beside pictures: the videos are restored; frames need a folder of '

@@ -19,9 +19,9 @@ from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
 from gavn.utils import landmarks
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, silence
 from gavn.utils.faces import detector_view
+from gavn.utils.file_names import in_order, is_picture
 from gavn.utils.tensors import to_tensor
 
-IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp')
 Reader = Callable[[int], np.ndarray]
 
 
@@ -71,7 +71,7 @@ class AVVideoDataset(Dataset):
 
     `self[i]` is plain, {'key', 'index'}, so that the stock loader can carry it; `clip(i)` opens the clip.
     Plain folders (`dataroot_lq`, and `dataroot_gt` if there is ground truth) hold one clip's pictures, or a
-    folder of pictures per clip, in the order of their names; their sound is digital silence.
+    folder of pictures per clip, in the order of their numbers; their sound is digital silence.
     Raises ValueError and FileNotFoundError with the remedy.
     """
 
@@ -213,12 +213,12 @@ def _picture_reader(paths: list[Path]) -> Reader:
 
 
 def _pictures(root: Path) -> dict[str, list[Path]]:
-    """Clip name -> its pictures, in the order of their names; a folder of pictures alone is one clip."""
+    """Clip name -> its pictures, in the order of their numbers; a folder of pictures alone is one clip."""
     if not root.is_dir():
         raise FileNotFoundError(f'{root} is not a folder')
     clips: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob('*')):
-        if path.suffix.lower() in IMAGE_ENDINGS:
+    for path in in_order(root.rglob('*')):
+        if is_picture(path):
             folder = path.parent.relative_to(root)
             clips.setdefault(folder.as_posix() if folder.parts else root.name, []).append(path)
     return clips

@@ -10,12 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gavn.data.av_video_dataset import IMAGE_ENDINGS
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
+from gavn.utils.file_names import PICTURES, VIDEOS, in_order, is_picture, is_video
 from gavn.utils.media import Frame, UnreadableMedia, read_audio, read_frames
-
-VIDEO_ENDINGS = ('.mp4', '.mkv', '.mov', '.avi', '.webm', '.m4v', '.mpg', '.mpeg', '.ts', '.wmv', '.flv')
-
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +23,7 @@ class MismatchError(Exception):
 
 @dataclass(frozen=True)
 class Footage:
-    """A clip: a video file, or pictures in the order of their names, which show at 25 a second.
+    """A clip: a video file, or pictures in the order of their numbers, which show at 25 a second.
 
     Attributes:
         path: of the file, or of the folder.
@@ -85,8 +82,8 @@ def collect(path: str | Path) -> Collection:
         raise UnreadableMedia(f'{path}: no such file or folder; check the path')
     found = _in_folder(path)
     if not found:
-        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEO_ENDINGS)}) and no pictures '
-                              f'({", ".join(IMAGE_ENDINGS)})')
+        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEOS)}) and no pictures '
+                              f'({", ".join(PICTURES)})')
     if '.' in found and len(found) > 1:
         raise UnreadableMedia(f'{path} holds pictures beside other clips, such as '
                               f'{next(clip for clip in found.values() if clip.path != path).path}\n'
@@ -100,11 +97,10 @@ def _in_folder(root: Path) -> dict[str, Footage]:
     """Name -> clip; the pictures that lie in `root` itself are called '.'."""
     pictures: dict[Path, list[Path]] = {}
     clips: dict[str, Footage] = {}
-    for path in sorted(root.rglob('*')):
-        ending = path.suffix.lower()
-        if ending in IMAGE_ENDINGS and path.is_file():
+    for path in in_order(root.rglob('*')):
+        if is_picture(path):
             pictures.setdefault(path.parent, []).append(path)
-        elif ending in VIDEO_ENDINGS and path.is_file():
+        elif is_video(path):
             _add(clips, path.relative_to(root).with_suffix('').as_posix(), Footage(path))
     for folder, files in pictures.items():
         _add(clips, folder.relative_to(root).as_posix(), Footage(folder, tuple(files)))

@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gavn.data.av_video_dataset import IMAGE_ENDINGS
 from gavn.data.clip_store import frame_name
 from gavn.metrics.results_file import ResultsError, read_results
 from gavn.report.results import ReportError
+from gavn.utils.file_names import pictures_in
 
 
 def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
@@ -35,11 +35,11 @@ def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
 
 
 def plain_frame(folder: Path, index: int) -> np.ndarray:
-    """A picture of a folder, uint8 BGR (h, w, 3), in the order of their names.
+    """A picture of a folder, uint8 BGR (h, w, 3), in the order of their numbers.
 
     Raises ReportError where there is none of that number, or it cannot be read.
     """
-    names = sorted(path for path in folder.glob('*') if path.suffix.lower() in IMAGE_ENDINGS)
+    names = pictures_in(folder) if folder.is_dir() else ()
     image = cv2.imread(str(names[index]), cv2.IMREAD_COLOR) if 0 <= index < len(names) else None
     if image is None:
         raise ReportError(f'{folder} has no readable picture number {index}; it has {len(names)} pictures')

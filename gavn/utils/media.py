@@ -1,14 +1,7 @@
 """The one door to video and sound files: everything that goes through PyAV is imported from here."""
+from gavn.utils.file_names import PICTURES, is_picture, pictures_in
 from gavn.utils.media_decode import EmptyVideo, MediaError, NoVideo, UnreadableMedia
-from gavn.utils.media_folder import (
-    PICTURES,
-    PictureWriter,
-    is_picture,
-    missing_numbers,
-    pictures_in,
-    probe_pictures,
-    read_pictures,
-)
+from gavn.utils.media_folder import PictureWriter, missing_numbers, probe_pictures, read_pictures
 from gavn.utils.media_join import join, silenced
 from gavn.utils.media_picture import Frame, changed
 from gavn.utils.media_pieces import PieceWriter

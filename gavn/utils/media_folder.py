@@ -16,24 +16,8 @@ from gavn.utils.media_picture import Frame
 from gavn.utils.media_read import VideoInfo
 from gavn.utils.media_rgb import bgr_of, plain_picture, samples_of
 
-PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 _JPEG = ('.jpg', '.jpeg')
 _SCAN, _END = b'\xff\xda', b'\xff\xd9'  # markers of a JPEG file
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file's name is that of a picture (hidden files do not count)."""
-    return path.suffix.lower() in PICTURES and not path.name.startswith('.') and path.is_file()
-
-
-def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder, in the order of their numbers: 9.png before 10.png."""
-    return tuple(sorted(filter(is_picture, folder.iterdir()), key=_natural))
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    parts = re.split(r'([0-9]+)', path.stem.lower())
-    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)], path.name
 
 
 def missing_numbers(paths: Sequence[Path]) -> int:

@@ -1,0 +1,45 @@
+"""What files are by their names, and the order of frames: one answer wherever they are read."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
+          '.flv', '.3gp', '.ogv')
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture; hidden files do not count."""
+    return _is_one_of(path, PICTURES)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's name is that of a video; hidden files do not count."""
+    return _is_one_of(path, VIDEOS)
+
+
+def natural(path: Path) -> tuple[list[list[str | int]], str]:
+    """A key that sorts by numbers in names: 9.png before 10.png, also in folders; case does not matter."""
+    parts = [*path.parent.parts, path.stem]
+    return [_with_numbers(part) for part in parts], path.name
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """Sorted by `natural`."""
+    return sorted(paths, key=natural)
+
+
+def pictures_in(folder: Path) -> tuple[Path, ...]:
+    """The pictures of a folder, in the order of their numbers."""
+    return tuple(in_order(filter(is_picture, folder.iterdir())))
+
+
+def _is_one_of(path: Path, endings: tuple[str, ...]) -> bool:
+    return path.suffix.lower() in endings and not path.name.startswith('.') and path.is_file()
+
+
+def _with_numbers(name: str) -> list[str | int]:
+    parts = re.split(r'([0-9]+)', name.lower())
+    return [int(part) if odd % 2 else part for odd, part in enumerate(parts)]

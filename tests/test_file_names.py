@@ -1,0 +1,52 @@
+"""Frames in folders: the same files, in the same order, wherever they are read."""
+import cv2
+import numpy as np
+import pytest
+
+from gavn.data.av_video_dataset import AVVideoDataset
+from gavn.data.footage import collect
+from gavn.pipeline.film import Film
+from gavn.report.pictures import plain_frame
+from gavn.utils.file_names import PICTURES, in_order
+
+NAMES = ('f9.png', 'f10.TIF', 'f011.jpg', 'f100.bmp')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four frames, each as bright as it is late, and what is no frame."""
+    for index, name in enumerate(NAMES):
+        form = name.partition('.')[2].lower()
+        (tmp_path / name).write_bytes(cv2.imencode(f'.{form}', np.full((8, 8, 3), 60 * index, np.uint8))[1])
+    for name in ('.f1.png', 'notes.txt'):
+        (tmp_path / name).write_text('no picture')
+    return tmp_path
+
+
+def restoring(folder):
+    return [frame.image for frame in Film.of(folder).read()]
+
+
+def measuring(folder):
+    [clip] = collect(folder).clips.values()
+    return [frame.image for frame in clip.frames()]
+
+
+def validating(folder):
+    clip = AVVideoDataset({'dataroot_lq': str(folder), 'name': 'x', 'type': 'AVVideoDataset'}).clip(0)
+    return [clip.lq(index) for index in range(clip.n_frames)]
+
+
+def drawing(folder):
+    return [plain_frame(folder, index) for index in range(len(NAMES))]
+
+
+@pytest.mark.parametrize('read', [restoring, measuring, validating, drawing])
+def test_numbers_give_the_order_and_one_list_the_endings(folder, read):
+    brightness = [round(float(image.mean()), -1) for image in read(folder)]
+    assert brightness == pytest.approx([0, 60, 120, 180], abs=5)
+
+
+def test_numbers_count_in_folders_too(tmp_path):
+    paths = [tmp_path / place for place in ('Take 10/1.png', 'take 9/2.png', 'take 9/10.png')]
+    assert in_order(paths[::-1]) == [paths[1], paths[2], paths[0]] and '.tiff' in PICTURES
