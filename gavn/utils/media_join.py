@@ -44,7 +44,7 @@ _Convert = Callable[[Packet], Packet | None]
 
 
 def join(
-    target: StrPath, pieces: Sequence[StrPath], source: StrPath | None, until: Fraction | None = None,
+    target: StrPath, pieces: Sequence[StrPath] | None, source: StrPath | None, until: Fraction | None = None,
     like: VideoInfo | None = None, sound: StrPath | None = None,
 ) -> None:
     """Makes one video of encoded pieces and of the sound, subtitles, chapters and tags of their source.
@@ -58,7 +58,7 @@ def join(
 
     Args:
         target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
-        pieces: what PieceWriter wrote, in the order of time.
+        pieces: what PieceWriter wrote, in the order of time; None = the packets that the source itself holds.
         source: the video they are of; None where they are of no video.
         until: seconds on the source's clock; packets from then on are left out.
         like: the video as the pieces were told of it; None = what the source is.
@@ -70,9 +70,9 @@ def join(
     """
     target = Path(target)
     info = probe(source) if like is None else like
-    parts = Pieces.of(pieces, info)
+    parts = Pieces.stored(source) if pieces is None else Pieces.of(pieces, info)
     moved = parts.moved * info.time_base
-    own_times = like is None or (source is not None and like == probe(source))
+    own_times = like is None or (source is not None and _same_clock(like, probe(source)))
     last = parts.last_duration(source) if own_times else None  # before: of .mp4 every reader holds an index
     with ExitStack() as stack:
         part = stack.enter_context(atomic_path(target))
@@ -94,6 +94,11 @@ def join(
             others.append(_Others(heard, output, target, heard.streams.audio, end, moved + ahead))
         _start(output, target)
         _copy_all(parts.packets(last), info, video, output, others)
+
+
+def _same_clock(one: VideoInfo, other: VideoInfo) -> bool:
+    """Whether frames have the same time stamps in both, however large they are."""
+    return (one.frame_rate, one.time_base, one.start) == (other.frame_rate, other.time_base, other.start)
 
 
 def _copy_all(

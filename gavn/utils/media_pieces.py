@@ -134,6 +134,21 @@ class Pieces:
         moved = max(0, -int(shown[0]))
         return cls(paths, like.time_base, average_step(like.frame_rate, like.time_base), shown + moved, moved)
 
+    @classmethod
+    def stored(cls, path: StrPath) -> 'Pieces':
+        """A whole video as it is stored, as one piece. MediaError if its packets do not tell their times."""
+        path = Path(path)
+        with open_media(path) as container:
+            stream = video_stream(container, path)
+            time_base = exact(stream.time_base)
+            step = average_step(exact(stream.average_rate or Fraction(25)), time_base)
+        stamps = [packet.pts for packet in _packets(path)]
+        if not stamps or None in stamps or len(set(stamps)) < len(stamps):
+            raise MediaError(f'{path}: its packets do not tell their times, so that they cannot be copied')
+        shown = np.array(stamps, np.int64)
+        moved = max(0, -int(shown.min()))
+        return cls((path,), time_base, step, shown + moved, moved)
+
     def last_duration(self, source: StrPath) -> int | None:
         """Ticks for which a video shows the last frame of these, whose time stamps it has; None = unknown."""
         return last_duration(source, int(self.shown.max()) - self.moved, len(self.shown))

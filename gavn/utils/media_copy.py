@@ -1,0 +1,57 @@
+"""A video as it is, in a file of another name: nothing of it is encoded again."""
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from itertools import islice, zip_longest
+
+import av
+
+from gavn.utils.files import atomic_path
+from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_picture import Frame
+from gavn.utils.media_read import probe, read_frames
+
+_COMPARED = 8  # frames from the beginning
+_ROUNDING = 0.0011  # seconds: .mkv knows milliseconds
+
+
+def copy_file(source: StrPath, target: StrPath) -> None:
+    """The file byte by byte; the target is whole or absent."""
+    with atomic_path(target) as part:
+        shutil.copyfile(source, part)
+
+
+def is_same_video(one: StrPath, other: StrPath) -> bool:
+    """Whether two files show the same: size, turning, number of packets, their times, the first pictures."""
+    try:
+        first, second = probe(one), probe(other)
+        looks = [(info.width, info.height, info.rotation, info.pixel_shape, info.pix_fmt, info.codec)
+                 for info in (first, second)]
+        return looks[0] == looks[1] and _same_times(one, other) and all(
+            _same_picture(*pair) for pair in zip_longest(_beginning(one), _beginning(other)))
+    except (MediaError, av.FFmpegError):
+        return False
+
+
+def _same_times(one: StrPath, other: StrPath) -> bool:
+    times = [_times(path) for path in (one, other)]
+    return len(times[0]) == len(times[1]) and all(
+        abs(a - b) <= _ROUNDING for a, b in zip(*times, strict=True))
+
+
+def _times(path: StrPath) -> list[float]:
+    """Seconds of each packet after the first that is shown, in the order of time."""
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.size)
+        return [float((stamp - stamps[0]) * exact(stream.time_base)) for stamp in stamps]
+
+
+def _beginning(path: StrPath) -> list[Frame]:
+    with closing(read_frames(path)) as frames:
+        return list(islice(frames, _COMPARED))
+
+
+def _same_picture(one: Frame | None, other: Frame | None) -> bool:
+    return None not in (one, other) and (one.image == other.image).all()
