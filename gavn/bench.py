@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gavn.utils.arguments import whole
+
 if TYPE_CHECKING:
     from gavn.benchmark.rows import Row
 
@@ -22,8 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'GAVN-64 anyway')
     parser.add_argument('--opt', nargs='+', default=[], metavar='FILE.yml',
                         help='also the network_g of option files')
-    parser.add_argument('--threads', type=int, metavar='N', help="of the CPU (default: PyTorch's choice)")
-    parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels (default 224)')
+    parser.add_argument('--threads', type=whole(1), metavar='N',
+                        help="of the CPU (default: PyTorch's choice)")
+    parser.add_argument('--size', type=whole(1), default=224,
+                        help='side of the frames in pixels (default 224)')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/bench'), metavar='FOLDER',
                         help='for bench.csv, bench.md and bench.png (default results/bench)')
     parser.set_defaults(run=run)

@@ -6,13 +6,15 @@ interrupted.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import gavn
 from gavn.exit_codes import OK, USAGE, guarded
+from gavn.utils.arguments import Parser
+from gavn.utils.notices import show_notices
 
 METRICS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync', 'warp', 'id')
 WEIGHT_FILES = ('syncnet', 'alexnet')
@@ -25,27 +27,41 @@ networks restore them: for other videos give --crop-face, which crops all metric
 They see 25 frames a second, by time, and hear RESTORED (TRUTH where that is silent). A metric that cannot be
 had reads n/a, with the reason in the column notes; one that was asked for by --metrics and lacks its weights
 is an error."""
-PASSED_ON = ('train', 'test', 'prepare')  # verbs that read their arguments themselves
+TRAINERS = ('train', 'test')
+PASSED_ON = (*TRAINERS, 'prepare')  # verbs that read their arguments themselves
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: the process's own) and returns the exit code."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
+    args, rest = _parser().parse_known_args(argv)
     if rest and args.verb not in PASSED_ON:
-        parser.error(f'unrecognized arguments: {" ".join(rest)}')
+        args.parser.refuse(rest)
+    if args.verb in TRAINERS and (missing := _missing_option_file(rest)):
+        print(f'error: cannot read the option file {missing}: no such file', file=sys.stderr)
+        return USAGE
     if args.verb in PASSED_ON:  # they tell of their errors, and log, in their own way
         sys.argv = [f'gavn {args.verb}', *rest]
         return args.run() or OK
-    logging.basicConfig(format='notice: %(message)s', level=logging.WARNING)
+    show_notices()
     return guarded(partial(args.run, args))
+
+
+def _missing_option_file(words: Sequence[str]) -> str | None:
+    """What `-opt` names, if it is not there: told before PyTorch is imported."""
+    named = words[words.index('-opt') + 1:][:1] if '-opt' in words else []
+    return next((name for name in named if not Path(name).is_file()), None)
 
 
 def bundle(args: argparse.Namespace) -> None:
     """`gavn bundle`: option file and checkpoints to one file for `gavn restore --weights`."""
-    from gavn.pipeline.restorer import Restorer
     from gavn.pipeline.target import check_target
+    from gavn.utils.errors import check_weights
+    from gavn.utils.option_file import read_options
     check_target(args.opt, args.output, args.force)
+    read_options(args.opt)
+    check_weights(args.weights)
+    check_weights(args.landmark_weights)
+    from gavn.pipeline.restorer import Restorer
     restorer = Restorer.from_options(args.opt, args.weights, args.landmark_weights, device='cpu')
     restorer.save(args.output, args.half)
     for path, digest in restorer.weights.items():
@@ -55,6 +71,10 @@ def bundle(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """`gavn evaluate`: restored videos in numbers."""
+    from gavn.utils.errors import check_inputs, check_weights
+    check_inputs((args.restored, args.reference, args.degraded))
+    for _, file in args.weights:
+        check_weights(file)
     from gavn.evaluate import choose, evaluate_all, gather, summary
     from gavn.metrics.results_file import RunInfo, write_results
     from gavn.pipeline.restorer import find_device
@@ -123,8 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     from gavn.export import add_arguments as add_export
     from gavn.restore import add_arguments as add_restore
     from gavn.web.command import add_arguments as add_web
-    parser = argparse.ArgumentParser(
-        prog='gavn', description='Restores talking faces in video with the help of their sound.')
+    parser = Parser(prog='gavn', description='Restores talking faces in video with the help of their sound.')
+    parser.add_argument('--version', action='version', version=f'gavn {gavn.__version__}')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     add_restore(verbs.add_parser('restore', help='restore the faces in videos'))
     _add_bundle(verbs.add_parser('bundle', help='make the weights file that restore takes'))

@@ -20,6 +20,7 @@ from gavn import archs, data, metrics, models  # noqa: F401  (importing register
 from gavn.comparison.budget import Budget, CompareError
 from gavn.comparison.run import compare
 from gavn.comparison.settings import Settings
+from gavn.utils.arguments import Parser
 from gavn.utils.checkpoint import CheckpointError
 from gavn.utils.option_file import OptionError
 
@@ -79,7 +80,7 @@ def _gpus(device: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='compare', description='Trains several methods at an equal budget, tests them and makes tables. '
                                     'The same command goes on where an interrupted one was.')
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='a prepared data set')

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gavn.utils.arguments import Parser
+
 if TYPE_CHECKING:
     from gavn.metrics.results_file import Row
 
@@ -70,7 +72,7 @@ SIZES = {'full': FULL, 'smallest': SMALLEST}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit code, 1 if a step failed or too little was gained."""
-    parser = argparse.ArgumentParser(prog='gavn demo', description='The whole job on data made from nothing.')
+    parser = Parser(prog='gavn demo', description='The whole job on data made from nothing.')
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:

@@ -3,32 +3,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache
 
 OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 
-@cache
-def codes() -> dict[type[Exception], int]:
-    """The exit code by kind of error; the first that fits counts."""
-    from gavn.data.footage import MismatchError
-    from gavn.demo import DemoError
-    from gavn.evaluate import EvaluationError
-    from gavn.metrics.missing import WeightsMissing
-    from gavn.pipeline.export import ExportError
-    from gavn.pipeline.face_tracker import NoFace
-    from gavn.pipeline.face_tracks import ChoiceError
-    from gavn.pipeline.recipe import DeviceError, RestoreError
-    from gavn.pipeline.target import TargetError
-    from gavn.utils.checkpoint import CheckpointError
-    from gavn.utils.media import MediaError
-    from gavn.utils.model_store import ModelError
-    from gavn.utils.option_file import OptionError
-    return {
-        NoFace: NO_FACE, MediaError: UNREADABLE, CheckpointError: WEIGHTS, DeviceError: USAGE,
-        RestoreError: WEIGHTS, ModelError: WEIGHTS, WeightsMissing: WEIGHTS, TargetError: USAGE,
-        ChoiceError: USAGE, OptionError: USAGE, MismatchError: USAGE, EvaluationError: USAGE,
-        DemoError: FAILED, ExportError: FAILED, OSError: FAILED}
+CODES = {
+    'builtins.OSError': FAILED,
+    'gavn.data.footage.MismatchError': USAGE,
+    'gavn.demo.DemoError': FAILED,
+    'gavn.evaluate.EvaluationError': USAGE,
+    'gavn.metrics.missing.WeightsMissing': WEIGHTS,
+    'gavn.pipeline.export.ExportError': FAILED,
+    'gavn.pipeline.face_tracker.NoFace': NO_FACE,
+    'gavn.pipeline.face_tracks.ChoiceError': USAGE,
+    'gavn.pipeline.recipe.DeviceError': USAGE,
+    'gavn.pipeline.recipe.RestoreError': WEIGHTS,
+    'gavn.pipeline.target.TargetError': USAGE,
+    'gavn.utils.checkpoint.CheckpointError': WEIGHTS,
+    'gavn.utils.errors.MissingInput': UNREADABLE,
+    'gavn.utils.errors.MissingWeights': WEIGHTS,
+    'gavn.utils.media_decode.MediaError': UNREADABLE,
+    'gavn.utils.model_store.ModelError': WEIGHTS,
+    'gavn.utils.option_file.OptionError': USAGE,
+}
+"""The exit code by kind of error, named, so that telling of one imports nothing; the nearest kind counts."""
+
+
+def code_of(error: Exception) -> int | None:
+    """What an error ends the command with; None for one whose message is not meant for the user."""
+    kinds = (f'{kind.__module__}.{kind.__qualname__}' for kind in type(error).__mro__)
+    return next((CODES[kind] for kind in kinds if kind in CODES), None)
 
 
 def guarded(job: Callable[[], int | None]) -> int:
@@ -39,6 +43,8 @@ def guarded(job: Callable[[], int | None]) -> int:
         print(f'\n{stop}' if stop.args else '\ninterrupted: no unfinished output is left behind',
               file=sys.stderr)
         return INTERRUPTED
-    except tuple(codes()) as error:
+    except Exception as error:
+        if (code := code_of(error)) is None:
+            raise
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
-        return next(code for kind, code in codes().items() if isinstance(error, kind))
+        return code

@@ -4,6 +4,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gavn.utils.arguments import whole
+from gavn.utils.errors import check_weights
+
 FORMS = ('onnx', 'torchscript')
 
 
@@ -14,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument('--task', default='mixed', metavar='NAME',
                        help='weights that come with gavn (default mixed; see `gavn models list`)')
     which.add_argument('--weights', metavar='BUNDLE', help='a bundle of your own, see `gavn bundle`')
-    parser.add_argument('--size', type=int, default=224, metavar='PIXELS',
+    parser.add_argument('--size', type=whole(1), default=224, metavar='PIXELS',
                         help='height and width of the face crops (default 224); any number of windows')
     parser.add_argument('-o', '--output', type=Path, metavar='FILE',
                         help='default: gavn_TASK.onnx or .pt in this folder')
@@ -24,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Writes the file, checks it against the networks, and says by how much it differs."""
+    check_weights(args.weights)
     from gavn.pipeline.export import CHECKED, FORMATS, export, input_names
     from gavn.pipeline.restorer import Restorer
     from gavn.pipeline.target import check_target

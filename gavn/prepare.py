@@ -33,6 +33,7 @@ from gavn.data.storage import STORE_HELP, STORES
 from gavn.data.teacher import TEACHERS, FaceUnclear, TeacherError
 from gavn.pipeline.face_detector import RetinaFace
 from gavn.pipeline.face_tracker import NoFace, track_faces
+from gavn.utils.arguments import Parser, whole
 from gavn.utils.faces import CROP_SIZE
 from gavn.utils.media import MediaError
 
@@ -251,21 +252,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--only', default='*', metavar='PATTERN', help='with --csv: only files like this, e.g. "studio/*"')
     add('--known-speakers', action='store_true', help='with --csv: a speaker may stand in several splits')
     add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: three lists of speakers, for train, val, test')
-    add('--split-counts', nargs=3, type=int, default=(200, 5, 20), metavar='N',
+    add('--split-counts', nargs=3, type=whole(0), default=(200, 5, 20), metavar='N',
         help='VoxCeleb2: speakers to draw for train, val, test (default: the paper\'s 200 5 20)')
-    add('--clips-per-speaker', type=int, metavar='N', help='VoxCeleb2: draw so many clips of each speaker')
-    add('--seed', type=int, default=0, help='VoxCeleb2: of what is drawn')
+    add('--clips-per-speaker', type=whole(1), metavar='N',
+        help='VoxCeleb2: draw so many clips of each speaker')
+    add('--seed', type=whole(0), default=0, help='VoxCeleb2: of what is drawn')
     add('--degradations', nargs='*', default=['car', 'blur', 'sr'], metavar='NAME',
         help='layers to make: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
     add('--teacher', choices=sorted(TEACHERS), default='face-alignment', help='who marks the 68 points')
     add('--crop', choices=('auto', 'face', 'none'), default='auto',
         help='auto keeps videos that have the size of the crops as they are')
-    add('--size', type=int, default=CROP_SIZE, help='side of the crops in pixels')
+    add('--size', type=whole(1), default=CROP_SIZE, help='side of the crops in pixels')
     add('--no-lmdb', action='store_true', help='leave the layers as plain files')
     add('--store', choices=tuple(STORES), help=STORE_HELP)
     add('--retry', action='store_true', help='try again what failed before')
-    add('--workers', type=int, default=1, help='tasks at once')
-    add('--tasks', type=int, help='parts to deal the videos out to (default: one a video, 1000 at most)')
+    add('--workers', type=whole(1), default=1, help='tasks at once')
+    add('--tasks', type=whole(1), help='parts to deal the videos out to (default: one a video, 1000 at most)')
     add('--executor', choices=('local', 'slurm'), default='local', help='slurm submits jobs and returns')
     add('--slurm-time', default='12:00:00', help='time limit of a Slurm job')
     add('--slurm-partition', default='cpu', help='partition of the Slurm jobs')
@@ -293,7 +295,7 @@ def run(args: argparse.Namespace) -> dict[str, int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description='Makes a data set folder of raw videos.',
+    parser = Parser(description='Makes a data set folder of raw videos.',
                                      epilog='docs/data.md describes the folder and the steps.')
     add_arguments(parser)
     args = parser.parse_args(argv)

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gavn.exit_codes import INTERRUPTED, guarded
+from gavn.utils.arguments import fraction, positive, seconds, whole
+from gavn.utils.errors import check_inputs, check_weights
 from gavn.utils.file_names import in_order, is_picture, is_video, pictures_in
+from gavn.utils.notices import NOTICES
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -87,12 +90,13 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     """What to restore, and how much."""
     parser.add_argument('--faces', default='all', metavar='WHICH',
                         help='all (default), largest (one at a time), or numbers of the report: 0,2')
-    parser.add_argument('--min-face', type=_positive, metavar='PIXELS',
+    parser.add_argument('--min-face', type=positive(), metavar='PIXELS',
                         help='height of the smallest face to restore (default: 32, more in large pictures)')
     parser.add_argument('--box', type=_box, metavar='X,Y,W,H',
                         help='where the face is in all frames, in pixels; nothing is looked for')
-    parser.add_argument('--preview', type=_seconds, metavar='5s', help='restore the first seconds alone')
-    parser.add_argument('--strength', type=_fraction, default=1., metavar='X',
+    parser.add_argument('--preview', type=seconds, metavar='5s',
+                        help='restore the beginning alone: 5s, 2min, 1:30')
+    parser.add_argument('--strength', type=fraction(), default=1., metavar='X',
                         help='how much of the change to apply, from 0 to 1 (default)')
 
 
@@ -102,14 +106,14 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'],
                         help='of the computation (auto: bfloat16 for the weights that come with gavn where '
                              'the device is quick at it, else float32)')
-    parser.add_argument('--batch', type=_whole, metavar='N',
+    parser.add_argument('--batch', type=whole(1), metavar='N',
                         help='windows in a call of networks (default: 16 on a GPU, fewer where its memory '
                              'is too small, else 1)')
     parser.add_argument('--compile', action='store_true',
                         help='compile the networks first (torch.compile; on a GPU with CUDA graphs): takes '
                              'minutes, for long films; a CPU is not quicker for it')
     parser.add_argument('--codec', default='libx264', choices=CODECS, help='of the video (default libx264)')
-    parser.add_argument('--crf', type=int, default=18, choices=range(52), metavar='0..51',
+    parser.add_argument('--crf', type=whole(0, 51), default=18, metavar='0..51',
                         help='quality of the encoder, lower is better (default 18)')
     parser.add_argument('--preset', default='medium', choices=PRESETS, metavar='NAME',
                         help=f'speed of the encoder: {", ".join(PRESETS)}')
@@ -117,13 +121,23 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restores every input; one that fails is told, the others go on. Returns the first failure's code."""
-    from gavn.pipeline.settings import Settings
     from gavn.pipeline.target import check_target
+    check_weights(args.weights)
+    check_inputs([args.audio])
     jobs = plan(args)
-    if len(jobs) == 1:
-        check_target(*jobs[0], args.force, args.ext == _PICTURES)  # before weights are read
+    alone = len(jobs) == 1
+    missing = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
+    jobs = [(source, target) for source, target in jobs if source.exists()]
+    if jobs and alone:
+        check_target(*jobs[0], args.force, args.ext == _PICTURES)
     elif not args.force:
         jobs = _left_to_do(jobs)
+    failure = _restore_all(jobs, args) if jobs else 0
+    return missing[0] if missing and failure != INTERRUPTED else failure
+
+
+def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> int:
+    from gavn.pipeline.settings import Settings
     restorer = _networks(args)
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
@@ -132,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
     failure = 0
     with _stopped_alike():
         for source, target in jobs:
-            code = guarded(partial(_restore, source, target, restorer, settings, args))
+            with NOTICES.about(source):
+                code = guarded(partial(_restore, source, target, restorer, settings, args))
             failure = failure or code
             if code == INTERRUPTED:
                 return code
@@ -309,27 +324,6 @@ def in_words(report: Report) -> str:
             f'{report.seconds:.1f} s{rate}')
 
 
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text} is not between 0 and 1')
-    return value
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} is less than 1')
-    return value
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} is not above 0')
-    return value
-
-
 def _rate(text: str) -> Fraction:
     from gavn.utils.media import parse_rate
     try:
@@ -338,17 +332,12 @@ def _rate(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _seconds(text: str) -> float:
-    """`5`, `5s` or `1.5s`."""
-    return _positive(text.removesuffix('s'))
-
-
 def _box(text: str) -> object:
     from gavn.utils.faces import Box
-    parts = text.split(',')
-    if len(parts) != 4:
-        raise argparse.ArgumentTypeError(f'{text} is not X,Y,W,H')
-    x, y, width, height = map(float, parts)
-    if width <= 0 or height <= 0:
-        raise argparse.ArgumentTypeError(f'{text} has no width or height')
+    try:
+        x, y, width, height = map(float, text.split(','))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,W,H, four numbers of pixels') from None
+    if not (width > 0 and height > 0):
+        raise argparse.ArgumentTypeError(f'{text!r} has no width or height')
     return Box(x, y, x + width, y + height)

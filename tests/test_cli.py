@@ -250,13 +250,14 @@ def test_bundle(tmp_path, talking, capsys):
 
 
 @pytest.mark.parametrize('verb', ['train', 'test'])
-def test_train_and_test_pass_their_arguments_on(verb, monkeypatch):
-    seen = []
+def test_train_and_test_pass_their_arguments_on(verb, monkeypatch, tmp_path):
+    seen, opt = [], tmp_path / 'o.yml'
+    opt.touch()
     module = __import__(f'gavn.{verb}', fromlist=['main'])
     monkeypatch.setattr(module, 'main', lambda: seen.append(sys.argv[1:]))
     monkeypatch.setattr(sys, 'argv', ['gavn'])
-    assert cli.main([verb, '-opt', 'o.yml', '--auto_resume', '--force_yml', 'a:b=1']) == 0
-    assert seen == [['-opt', 'o.yml', '--auto_resume', '--force_yml', 'a:b=1']]
+    assert cli.main([verb, '-opt', str(opt), '--auto_resume', '--force_yml', 'a:b=1']) == 0
+    assert seen == [['-opt', str(opt), '--auto_resume', '--force_yml', 'a:b=1']]
 
 
 def test_demo(monkeypatch, capsys):

@@ -23,6 +23,7 @@ from basicsr.utils.registry import (
 )
 
 from gavn.mends.distributed import init_dist
+from gavn.utils.arguments import Parser
 from gavn.utils.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
 from gavn.utils.options import Catalogue, check_options
 
@@ -59,7 +60,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
 
 def _arguments() -> argparse.Namespace:
     """The stock command line; `--local-rank` is how torch 2 spells `--local_rank`."""
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     parser.add_argument('-opt', required=True, help='option file (YAML)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument('--auto_resume', action='store_true', help='go on from the newest checkpoint')

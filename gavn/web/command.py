@@ -8,6 +8,9 @@ import threading
 from importlib.util import find_spec
 from pathlib import Path
 
+from gavn.utils.arguments import positive, seconds, whole
+from gavn.utils.errors import check_weights
+
 USAGE = 2
 NEEDED = ('gradio', 'skimage')  # the second draws the examples
 EPILOG = """\
@@ -23,13 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='weights of your own for every task, as of `gavn restore`')
     parser.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                         help='where to listen (default 127.0.0.1: this machine alone)')
-    parser.add_argument('--port', type=int, default=7860, metavar='N', help='default 7860')
-    parser.add_argument('--max-mb', type=float, default=500, metavar='MB', help='largest video (default 500)')
-    parser.add_argument('--max-seconds', type=float, default=600, metavar='S',
+    parser.add_argument('--port', type=whole(0, 65535), default=7860, metavar='N', help='default 7860')
+    parser.add_argument('--max-mb', type=positive(), default=500, metavar='MB',
+                        help='largest video (default 500)')
+    parser.add_argument('--max-seconds', type=seconds, default=600, metavar='S',
                         help='longest video (default 600)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
     parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'])
-    parser.add_argument('--batch', type=int, metavar='N',
+    parser.add_argument('--batch', type=whole(1), metavar='N',
                         help='windows at once (default: 16 on a GPU, else 1)')
     parser.set_defaults(run=run)
 
@@ -40,14 +44,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"error: the page needs {missing[0]}: pip install -c constraints.txt -e '.[web]'",
               file=sys.stderr)
         return USAGE
+    check_weights(args.weights)
     from gavn.web.limits import Limits
     from gavn.web.networks import Networks
     from gavn.web.server import Address, serving
-    try:
-        limits = Limits(args.max_mb, args.max_seconds)
-    except ValueError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return USAGE
+    limits = Limits(args.max_mb, args.max_seconds)
     networks = Networks(args.weights, args.device, args.dtype, args.batch)
     networks.check()
     address = Address(args.host, args.port)

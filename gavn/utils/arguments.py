@@ -1,0 +1,102 @@
+"""Command lines: parsers that suggest what was meant, and values that say what they may be."""
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+_Value = TypeVar('_Value', int, float)
+_MINUTES = re.compile(r'(?P<minutes>\d+(\.\d+)?) ?m(in)?')
+_CLOCK = re.compile(r'(?P<minutes>\d+):(?P<seconds>[0-5]?\d(\.\d+)?)')
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'NAME'?` for the known name that is most like `name`, '' where none is."""
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean '{found[0]}'?" if found else ''
+
+
+class Parser(argparse.ArgumentParser):
+    """Suggests the nearest name for verbs, choices and flags that it does not know.
+
+    What `parse_known_args` returns has an attribute `parser`: the innermost that took part.
+    """
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse; see the class for what is added."""
+        found, rest = super().parse_known_args(args, namespace)
+        if not hasattr(found, 'parser'):
+            found.parser = self
+        return found, rest
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse; unknown arguments end the program with a suggestion."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            found.parser.refuse(rest)
+        return found
+
+    def refuse(self, rest: Sequence[str]) -> None:
+        """Ends the program because of arguments that are left over; exit code 2."""
+        flags = [word for word in rest if word.startswith('-')]
+        name = flags[0].partition('=')[0] if flags else rest[0]
+        self.error(f'unknown argument {name}{nearest(name, self._option_string_actions) if flags else ""}')
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        names = list(map(str, action.choices))
+        hint = nearest(str(value), names) or f' (choose from {", ".join(names)})'
+        raise argparse.ArgumentError(action, f'there is no {value!r}{hint}')
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """The type of an argument: a whole number from `low` to `high`, both included."""
+    words = f'a whole number of at least {low}' if high is None else f'a whole number from {low} to {high}'
+    return _number(int, words, lambda value: low <= value and (high is None or value <= high))
+
+
+def fraction() -> Callable[[str], float]:
+    """The type of an argument: a number from 0 to 1."""
+    return _number(float, 'a number from 0 to 1', lambda value: 0 <= value <= 1)
+
+
+def positive() -> Callable[[str], float]:
+    """The type of an argument: a number above 0."""
+    return _number(float, 'a number above 0', lambda value: 0 < value < float('inf'))
+
+
+def _number(convert: Callable[[str], _Value], words: str, good: Callable[[_Value], bool]
+            ) -> Callable[[str], _Value]:
+    def value_of(text: str) -> _Value:
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or not good(value):
+            raise argparse.ArgumentTypeError(f'{text!r} is not {words}')
+        return value
+    return value_of
+
+
+def seconds(text: str) -> float:
+    """The type of an argument: a length of time above 0, as `5`, `1.5s`, `2min` or `1:30`; in seconds."""
+    if found := _MINUTES.fullmatch(text):
+        value = 60 * float(found['minutes'])
+    elif found := _CLOCK.fullmatch(text):
+        value = 60 * int(found['minutes']) + float(found['seconds'])
+    else:
+        value = _plain_seconds(text)
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a time above 0, such as 5s, 1.5, 2min or 1:30')
+    return value
+
+
+def _plain_seconds(text: str) -> float:
+    """0 for what is no number."""
+    try:
+        return float(text.removesuffix('s'))
+    except ValueError:
+        return 0.

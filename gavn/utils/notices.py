@@ -1,0 +1,40 @@
+"""Notices on the terminal: what was logged as a warning, with the name of the file that it is about."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fspath
+
+
+class NoticeFormatter(logging.Formatter):
+    """`notice: FILE: words`; the file is that of `about`, left out where the words name it themselves."""
+
+    def __init__(self) -> None:
+        super().__init__('notice: %(message)s')
+        self._file: str | None = None
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the name is logging's)
+        """As logging."""
+        if self._file is not None and self._file not in record.message:
+            record.message = f'{self._file}: {record.message}'
+        return super().formatMessage(record)
+
+    @contextmanager
+    def about(self, path: str | PathLike[str]) -> Iterator[None]:
+        """What is logged inside, by whichever thread, is about this file."""
+        before, self._file = self._file, fspath(path)
+        try:
+            yield
+        finally:
+            self._file = before
+
+
+NOTICES = NoticeFormatter()
+
+
+def show_notices() -> None:
+    """Warnings go to stderr as notices, unless logging was set up already."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(NOTICES)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
