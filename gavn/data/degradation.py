@@ -17,6 +17,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from gavn.data.mixture import Frames, Mixture
+from gavn.data.video_call import VideoCall
 from gavn.utils.media import compress, encoder_versions
 
 
@@ -121,6 +122,14 @@ def _mixed(frames: Frames, **mixture: Any) -> list[np.ndarray]:
     return Mixture(**mixture).apply(frames)
 
 
+def _call(clip_id: str, layer: str) -> dict[str, Any]:
+    return asdict(VideoCall.drawn(f'{clip_id}\n{layer}'))
+
+
+def _called(frames: Frames, **call: Any) -> list[np.ndarray]:
+    return VideoCall(**call).apply(frames)
+
+
 # What a layer's name begins with: task, parameter, damage, allowed levels.
 _KINDS = {
     'car_crf': ('car', 'crf', compress_crf, range(52)),
@@ -137,7 +146,7 @@ _DRAWN = {
     'sr_cv2': ('sr_cv2_x', _FACTORS),
 }
 _LEVEL = re.compile(rf'({"|".join(_KINDS)})(\d+)')
-_MIXED = re.compile(r'mixed(_v\d+)?')
+_MANY = re.compile(r'(mixed|call)(_v\d+)?')
 
 # What the paper's tables need: the mixed layers and the fixed levels of its table 2.
 NAMES = (
@@ -150,17 +159,19 @@ def degradation(name: str) -> Degradation:
 
     A level is named as `car_crf35`, `blur_k21` or `sr_x4`, any that the parameter allows. `sr_cv2` and
     `sr_cv2_x4` are reduced by OpenCV, which aliases (see `downscale`). `mixed_v1`, `mixed_v2` ... are as
-    `mixed`, each drawn anew (see `gavn.data.mixture`).
+    `mixed`, each drawn anew (see `gavn.data.mixture`); `call` and `call_v1` ... are video calls and downloads
+    (see `gavn.data.video_call`).
 
     Raises ValueError for any other name, with the nearest that exists.
     """
     layer = _ALIASES.get(name, name)
-    if _MIXED.fullmatch(layer):
-        return Degradation(layer, 'mixed', partial(_mixture, layer=layer), _mixed)
+    if many := _MANY.fullmatch(layer):
+        draw, damage = (_mixture, _mixed) if many[1] == 'mixed' else (_call, _called)
+        return Degradation(layer, 'mixed', partial(draw, layer=layer), damage)
     level = _LEVEL.fullmatch(layer)
     kind, values = _DRAWN.get(layer) or ((level[1], (int(level[2]),)) if level else (None, ()))
     if kind is None or not set(values) <= set(_KINDS[kind][3]):
-        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, 'mixed'], 1, 0)[0]
+        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, 'mixed', 'call'], 1, 0)[0]
         raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
     task, parameter, damage, _ = _KINDS[kind]
     draw = partial(_one_of, task=task, parameter=parameter, values=values)

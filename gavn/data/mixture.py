@@ -85,19 +85,27 @@ class Mixture:
             small = max(8, round(width / self.factor)), max(8, round(height / self.factor))
             frames = [cv2.resize(frame, small, interpolation=cv2.INTER_AREA) for frame in frames]
         if self.noise is not None:
-            frames = self._noisy(frames)
+            frames = add_noise(frames, self.noise, 3 if self.coloured else 1, self.seed)
         if self.crf is not None:
             frames = compress(frames, self.crf)
         if self.factor is not None:
             frames = [cv2.resize(frame, (width, height), interpolation=_UP[self.up]) for frame in frames]
         return frames if self.crf_again is None else compress(frames, self.crf_again)
 
-    def _noisy(self, frames: Frames) -> list[np.ndarray]:
-        draw = np.random.default_rng(self.seed)
-        channels = 3 if self.coloured else 1
-        grain = (draw.normal(0, self.noise, (*frame.shape[:2], channels)) for frame in frames)
-        return [(frame + more).round().clip(0, 255).astype(np.uint8)
-                for frame, more in zip(frames, grain, strict=True)]
+
+def add_noise(frames: Frames, deviation: float, channels: int, seed: int) -> list[np.ndarray]:
+    """Frames uint8 (h, w, 3) with Gaussian noise of a standard deviation in grey levels of 255.
+
+    Args:
+        frames: of any number.
+        deviation: of the noise.
+        channels: 3 for coloured noise, 1 for noise of brightness alone.
+        seed: of the noise, which is new in every frame.
+    """
+    draw = np.random.default_rng(seed)
+    grain = (draw.normal(0, deviation, (*frame.shape[:2], channels)) for frame in frames)
+    return [(frame + more).round().clip(0, 255).astype(np.uint8)
+            for frame, more in zip(frames, grain, strict=True)]
 
 
 def _worst_crf(factor: float | None) -> int:

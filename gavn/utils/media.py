@@ -17,12 +17,13 @@ from gavn.utils.media_read import (
 )
 from gavn.utils.media_rgb import encodable
 from gavn.utils.media_sound import iter_audio, read_audio, silent_blocks
-from gavn.utils.media_write import VideoWriter, compress, encoder_versions, picture_of
+from gavn.utils.media_write import VideoWriter, compress, encode_decode, encoder_versions, picture_of
 
 __all__ = [
-    'PICTURES', 'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'PictureWriter', 'PieceWriter',
-    'Ticks', 'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'at_rate', 'changed', 'compress', 'encodable',
-    'encoder_versions', 'info_at_rate', 'is_picture', 'iter_audio', 'join', 'missing_numbers', 'parse_rate',
-    'picture_of', 'pictures_in', 'probe', 'probe_pictures', 'read_audio', 'read_frames', 'read_pictures',
-    'resample_frames', 'silenced', 'silent_blocks', 'upright',
+    'PICTURES', 'EmptyVideo', 'Frame', 'FrameReader', 'MediaError', 'NoVideo', 'PictureWriter',
+    'PieceWriter', 'Ticks', 'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'at_rate', 'changed',
+    'compress', 'encodable', 'encode_decode', 'encoder_versions', 'info_at_rate', 'is_picture',
+    'iter_audio', 'join', 'missing_numbers', 'parse_rate', 'picture_of', 'pictures_in', 'probe',
+    'probe_pictures', 'read_audio', 'read_frames', 'read_pictures', 'resample_frames', 'silenced',
+    'silent_blocks', 'upright',
 ]

@@ -1,6 +1,6 @@
 """Writing video files through PyAV from pictures, and what compression leaves of them."""
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cache
 
@@ -10,7 +10,7 @@ from av import AudioFrame, VideoFrame
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
-from gavn.utils.media_decode import StrPath
+from gavn.utils.media_decode import MediaError, StrPath
 from gavn.utils.media_output import REPEATABLE, Writer, added_stream
 from gavn.utils.media_picture import ACCURATE
 
@@ -110,21 +110,49 @@ def compress(
     """What x264 leaves of pictures (h, w, 3) uint8 BGR of one size: encoded at `crf` and decoded, in memory.
 
     Stored as 4:2:0. One encoder thread and plain instructions, so that the result is the same in every run
-    and from PyAV 17 to 19. Odd sides are continued by a repeated row or column while encoded. Give a whole
-    clip at once: rate control looks ahead.
+    and from PyAV 17 to 19. Give a whole clip at once: rate control looks ahead.
+    """
+    return encode_decode(frames, 'libx264', {'crf': str(crf), 'preset': preset, 'x264-params': REPEATABLE},
+                         frame_rate)
+
+
+DECODERS = {'libx264': 'h264', 'libx265': 'hevc', 'libvpx-vp9': 'vp9'}
+"""What `encode_decode` can encode with, and the decoder of each."""
+
+
+def encode_decode(
+    frames: Iterable[np.ndarray], codec: str, options: Mapping[str, str], frame_rate: float | Fraction = 25,
+    bit_rate: int | None = None,
+) -> list[np.ndarray]:
+    """Encode and decode a clip in memory, as 4:2:0, with one encoder thread.
+
+    Args:
+        frames: uint8 BGR (h, w, 3) of one size; odd sides are padded by a repeated row or column.
+        codec: a key of `DECODERS`.
+        options: of the encoder, by FFmpeg's names.
+        frame_rate: in frames a second.
+        bit_rate: target in bits a second; None where `options` set the quality.
+
+    Returns as many frames of the same size, uint8 BGR.
+
+    Raises:
+        ValueError: a frame of another type or size.
+        MediaError: the encoder dropped frames.
     """
     frames = list(frames)
     if not frames:
         return []
     height, width = frames[0].shape[:2]
-    encoder = _crf_encoder(width + width % 2, height + height % 2, crf, preset, Fraction(frame_rate))
-    decoder = av.CodecContext.create('h264', 'r')
-    pictures, to_bgr, decoded = _Pictures(encoder), VideoReformatter(), []
+    encoder = _encoder(codec, width + width % 2, height + height % 2, options, Fraction(frame_rate), bit_rate)
+    decoder = av.CodecContext.create(DECODERS[codec], 'r')
+    images, to_bgr, decoded = _Pictures(encoder), VideoReformatter(), []
     for index, image in enumerate([*frames, None]):
-        frame = None if image is None else pictures.frame(_even(_checked(image, width, height)), index)
+        frame = None if image is None else images.frame(_even(_checked(image, width, height)), index)
         for packet in encoder.encode(frame):
             decoded += decoder.decode(packet)
     decoded += decoder.decode(None)
+    if len(decoded) != len(frames):
+        raise MediaError(f'{codec} with {dict(options)} returned {len(decoded)} of {len(frames)} frames')
     bgr = (to_bgr.reformat(frame, format='bgr24', interpolation=ACCURATE, threads=1) for frame in decoded)
     return [np.ascontiguousarray(frame.to_ndarray()[:height, :width]) for frame in bgr]
 
@@ -145,18 +173,21 @@ def _even(image: np.ndarray) -> np.ndarray:
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')
 
 
-def _crf_encoder(width: int, height: int, crf: float, preset: str, rate: Fraction) -> VideoCodecContext:
-    encoder = av.CodecContext.create('libx264', 'w')
+def _encoder(codec: str, width: int, height: int, options: Mapping[str, str], rate: Fraction,
+             bit_rate: int | None = None) -> VideoCodecContext:
+    encoder = av.CodecContext.create(codec, 'w')
     encoder.width, encoder.height, encoder.pix_fmt = width, height, 'yuv420p'
     encoder.framerate, encoder.time_base = rate, 1 / rate
-    encoder.options = {'crf': str(crf), 'preset': preset, 'threads': '1', 'x264-params': REPEATABLE}
+    if bit_rate is not None:
+        encoder.bit_rate = bit_rate
+    encoder.options = {'threads': '1', **options}
     return encoder
 
 
 @cache
 def encoder_versions() -> dict[str, str]:
     """What `compress` depends on, to be kept beside its results: PyAV, libavcodec and x264's own build."""
-    encoder = _crf_encoder(16, 16, 23, 'medium', Fraction(25))
+    encoder = _encoder('libx264', 16, 16, {'crf': '23', 'x264-params': REPEATABLE}, Fraction(25))
     blank = _Pictures(encoder).frame(np.zeros((16, 16, 3), np.uint8), 0)
     stream = b''.join(bytes(packet) for frame in (blank, None) for packet in encoder.encode(frame))
     build = re.search(rb'x264 - (core \d+[^-]*?) -', stream)
