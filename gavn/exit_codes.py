@@ -22,7 +22,7 @@ CODES = {
     'gavn.utils.checkpoint.CheckpointError': WEIGHTS,
     'gavn.utils.errors.MissingInput': UNREADABLE,
     'gavn.utils.errors.MissingWeights': WEIGHTS,
-    'gavn.utils.media_decode.MediaError': UNREADABLE,
+    'gavn.utils.media_open.MediaError': UNREADABLE,
     'gavn.utils.model_store.ModelError': WEIGHTS,
     'gavn.utils.option_file.OptionError': USAGE,
 }

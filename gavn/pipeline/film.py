@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from gavn.utils.audio import FRAME_RATE
 from gavn.utils.files import fingerprint
@@ -97,9 +98,11 @@ class Film:
         """Whether a video is stored as it was, as its codec tells; of folders nobody knows."""
         return not self.pictures and self.stored.codec in LOSSLESS_CODECS
 
-    def join(self, target: Path, pieces: Sequence[Path], until: Fraction | None = None) -> None:
+    def join(self, target: Path, pieces: Sequence[Path], until: Fraction | None = None, **options: Any
+             ) -> None:
         """Makes a video of encoded pieces of this film, and of all that goes with it; see `media.join`."""
-        join(target, pieces, None if self.pictures else self.path, until, like=self.info, sound=self.sound)
+        source = None if self.pictures else self.path
+        join(target, pieces, source, until, like=self.info, sound=self.sound, **options)
 
     def digest(self) -> str:
         """Changes with what the frames are made of: the video, or any picture or its name."""

@@ -36,7 +36,6 @@ from gavn.utils.media import (
     changed,
     encodable,
     missing_numbers,
-    silenced,
 )
 from gavn.utils.memory import giving_back
 from gavn.utils.overlap import Ahead, Behind
@@ -110,7 +109,8 @@ class Restoration:
             os.replace(self.journal.pictures, target)
             return
         joined = self.journal.folder / f'joined{target.suffix}'
-        self.film.join(joined, [self.journal.piece(part) for part in done], self._end())
+        self.film.join(joined, [self.journal.piece(part) for part in done], self._end(),
+                       notice=self.report.notice)
         os.replace(joined, target)
 
     def _describe(self) -> None:
@@ -146,8 +146,7 @@ class Restoration:
                 writer.write(self._storable(first.picture), first.pts)
             trial = Path(folder, target.name)
             try:
-                with silenced():
-                    self.film.join(trial, [piece], self.film.info.start)
+                self.film.join(trial, [piece], self.film.info.start, notice=lambda words: None)
             except MediaError as error:
                 raise type(error)(str(error).replace(str(trial), str(target))) from error
 

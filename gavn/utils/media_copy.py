@@ -8,7 +8,7 @@ from itertools import islice, zip_longest
 import av
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_open import MediaError, StrPath, exact, open_media, video_stream
 from gavn.utils.media_picture import Frame
 from gavn.utils.media_read import probe, read_frames
 

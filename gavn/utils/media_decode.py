@@ -1,41 +1,19 @@
 """Decoding through PyAV: every frame that a stream shows, also where some of it cannot be decoded."""
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import islice
-from numbers import Rational
-from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
 import av
 from av import AudioFrame, Packet, VideoFrame
 from av.container import InputContainer
-from av.stream import Disposition, Stream
-from av.video.stream import VideoStream
+from av.stream import Stream
 
-StrPath = str | PathLike[str]
+from gavn.utils.media_open import StrPath, open_media, video_stream
 
-_NO_MOVIE = re.compile(r'_pipe$|^image2$|^tty$')  # demuxers of single pictures, and of text as moving letters
-
-
-class MediaError(Exception):
-    """A file that cannot be used as asked; the message says what, where and what to do next."""
-
-
-class UnreadableMedia(MediaError):  # noqa: N818
-    """The file is missing, or no demuxer or decoder understands it."""
-
-
-class NoVideo(MediaError):  # noqa: N818
-    """The file holds no video stream."""
-
-
-class EmptyVideo(MediaError):  # noqa: N818
-    """The file has a video stream of which no frame can be decoded."""
-
+# Containers that store no presentation times: what FFmpeg guesses of B-frames jumps to and fro, whereas its
+# decoding times, passed on with each frame, are in order and one frame interval apart.
+_GUESSED = {'avi'}
 
 class Shown(NamedTuple):
     """A decoded frame as it is stored, when it is shown, and whether it stands in for one that is lost."""
@@ -47,35 +25,6 @@ class Shown(NamedTuple):
 
 class _Damaged(Exception):  # noqa: N818
     pass
-
-
-@contextmanager
-def open_media(path: StrPath) -> Iterator[InputContainer]:
-    """The opened container, closed at the end; UnreadableMedia if there is none, NoVideo for a picture."""
-    path = Path(path)
-    if not path.is_file():
-        raise UnreadableMedia(f'{path}: no such file; check the path')
-    try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        raise UnreadableMedia(f'{path}: no readable media file ({error.strerror}); does it play?') from error
-    with container:
-        if _NO_MOVIE.search(container.format.name):
-            raise NoVideo(f'{path}: a picture or a text, not a video; give a video file')
-        yield container
-
-
-def video_stream(container: InputContainer, path: StrPath) -> VideoStream:
-    """The container's main video stream (cover pictures do not count); NoVideo if there is none."""
-    stream = container.streams.best('video')
-    if stream is None or stream.disposition & Disposition.attached_pic:
-        raise NoVideo(f'{path}: no video stream; give a file that has one')
-    return stream
-
-
-def exact(ratio: Rational) -> Fraction:
-    """PyAV's ratios as fractions; from version 19 on they are of a type of its own."""
-    return Fraction(ratio.numerator, ratio.denominator)
 
 
 def _packets(container: InputContainer, stream: Stream, failed: Callable[[], None]) -> Iterator[Packet]:
@@ -143,7 +92,7 @@ def _shown(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator
         stream.thread_type = 'AUTO' if threads else 'SLICE'
         if not threads:
             stream.codec_context.thread_count = 1
-        stamps = _Stamps()
+        stamps = _Stamps(container.format.name in _GUESSED)
         for packet in _packets(container, stream, failed):
             stamps.fed(packet)
             try:
@@ -162,7 +111,8 @@ def _shown(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator
 class _Stamps:
     """Which packets' time stamps have been shown, and what to show at those that were lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, guessed: bool) -> None:
+        self._guessed = guessed
         self._waiting: list[int] = []  # a heap
         self._filled: set[int] = set()
         self._unstamped = 0  # lost before the first good frame, by packets without time stamps
@@ -191,7 +141,7 @@ class _Stamps:
         if frame.pts is not None:
             yield from self._fill(frame.pts, self._before or frame)
         self._before = frame
-        yield Shown(frame, frame.pts)
+        yield Shown(frame, frame.dts if self._guessed else frame.pts)
 
     def missing(self) -> bool:
         """Whether packets are left of which no frame came."""

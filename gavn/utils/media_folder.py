@@ -11,7 +11,7 @@ import numpy as np
 from av import VideoFrame
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media_decode import MediaError, UnreadableMedia
+from gavn.utils.media_open import MediaError, UnreadableMedia
 from gavn.utils.media_picture import Frame
 from gavn.utils.media_read import VideoInfo
 from gavn.utils.media_rgb import bgr_of, plain_picture, samples_of

@@ -1,6 +1,5 @@
 """The pieces of a restored video put together with everything else that its source holds."""
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain
@@ -10,51 +9,36 @@ from pathlib import Path
 import av
 from av import Packet
 from av.container import InputContainer, OutputContainer
-from av.stream import Disposition, Stream
+from av.stream import Stream
+from av.video.stream import VideoStream
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_open import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_others import Notice, OtherStreams, warn
 from gavn.utils.media_output import added_stream, opened_output
 from gavn.utils.media_pieces import Pieces
 from gavn.utils.media_read import VideoInfo, probe
 from gavn.utils.media_sound import clock_zero
-from gavn.utils.media_subtitles import TextConverter, converted_to
 from gavn.utils.memory import give_back
 
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # not about the content
+_LOST_TAGS = {'alpha_mode'}  # of what a video does not have that was encoded again
 _LARGEST = 2 ** 31 - 1
-_LAYOUTS = {1: 'mono', 2: 'stereo'}  # by channels
-_SPREAD = 2  # seconds that what belongs to one moment may lie apart in a file
 _TIDIED = 10_000  # packets of video from which to which freed memory is given back
-
-_log = logging.getLogger(__name__)
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Without warnings about what is not copied, for a join that is only tried."""
-    _log.disabled = True
-    try:
-        yield
-    finally:
-        _log.disabled = False
-
-
-_Convert = Callable[[Packet], Packet | None]
 
 
 def join(
     target: StrPath, pieces: Sequence[StrPath] | None, source: StrPath | None, until: Fraction | None = None,
-    like: VideoInfo | None = None, sound: StrPath | None = None,
+    like: VideoInfo | None = None, sound: StrPath | None = None, notice: Notice = warn,
 ) -> None:
     """Makes one video of encoded pieces and of the sound, subtitles, chapters and tags of their source.
 
     Nothing is encoded again: packets of video, sound and subtitles are copied bit for bit with their own time
     stamps (exactly in .mp4 and .mov; .mkv rounds to milliseconds and moves all streams together where the
     sound has a lead-in before zero; so does any container where the video itself starts below zero, which
-    none can tell). Text subtitles of a kind that the container does not know are written
-    in one that it does; other streams for which it has no place are left out, with a warning. Pictures are
-    upright, so no rotation is written. The file has its name only when it is complete.
+    none can tell). Text subtitles and sound of a kind that the container does not know are converted to one
+    that it does; streams for which it has no place are left out. Images are upright, so no rotation is
+    written. The file has its name only when it is complete.
 
     Args:
         target: the file to write; its ending chooses the container (.mp4, .mkv, .mov).
@@ -64,9 +48,10 @@ def join(
         like: the video as the pieces were told of it; None = what the source is.
         sound: a file whose sound tracks take the place of the source's; its beginning (see `clock_zero`) is
             heard with the first frame.
+        notice: takes words about streams that are left out or converted; by default they are logged.
 
-    Raises MediaError if the pieces do not fit together or the container cannot hold the video or the sound,
-    and what `probe` raises for the source.
+    Raises MediaError if the pieces do not fit together or the container cannot hold the video, and what
+    `probe` raises for the source.
     """
     target = Path(target)
     info = probe(source) if like is None else like
@@ -78,22 +63,25 @@ def join(
         part = stack.enter_context(atomic_path(target))
         given, heard = (path and stack.enter_context(open_media(path)) for path in (source, sound))
         output = stack.enter_context(opened_output(
-            part, target, movflags='+faststart', movie_timescale=str(_timescale(info, given, heard))))
+            part, target, movflags=_movflags(given), movie_timescale=str(_timescale(info, given, heard))))
         video = _add_video(output, target, stack.enter_context(open_media(parts.paths[0])), info)
         others = []
         if given:
             main = video_stream(given, source)
-            _copy_tags(main, video)
+            _copy_tags(main, video, () if pieces is None else _LOST_TAGS)
             kept = [stream for stream in given.streams
                     if stream != main and not (heard and stream.type == 'audio')]
-            others.append(_Others(given, output, target, kept, until, moved))
+            others.append(OtherStreams(source, given, output, target, kept, until, moved, notice))
             _copy_container(given, output, until, moved)
         if heard:
             ahead = info.start - clock_zero(sound)
             end = None if until is None else until - ahead
-            others.append(_Others(heard, output, target, heard.streams.audio, end, moved + ahead))
-        _start(output, target)
-        _copy_all(parts.packets(last), info, video, output, others)
+            others.append(OtherStreams(
+                sound, heard, output, target, heard.streams.audio, end, moved + ahead, notice))
+        with _told(target):
+            output.start_encoding()
+            _copy_all(parts.packets(last), info, video, output, others)
+            output.close()
 
 
 def _same_clock(one: VideoInfo, other: VideoInfo) -> bool:
@@ -103,7 +91,7 @@ def _same_clock(one: VideoInfo, other: VideoInfo) -> bool:
 
 def _copy_all(
     packets: Iterable[Packet], info: VideoInfo, video: Stream, output: OutputContainer,
-    others: Sequence['_Others'],
+    others: Sequence[OtherStreams],
 ) -> None:
     for number, packet in enumerate(packets):
         if number % _TIDIED == 0:
@@ -114,6 +102,12 @@ def _copy_all(
         output.mux(packet)
     for other in others:
         other.copy_until(None)
+
+
+def _movflags(source: InputContainer | None) -> str:
+    """How .mp4 and .mov are written: with QuickTime's keys (place, maker, date) where the source has such."""
+    keys = source is not None and any(name.startswith('com.apple.quicktime.') for name in source.metadata)
+    return '+faststart' + '+use_metadata_tags' * keys
 
 
 def _timescale(info: VideoInfo, *sources: InputContainer | None) -> int:
@@ -136,9 +130,11 @@ def _add_video(output: OutputContainer, target: Path, piece: InputContainer, inf
     return video
 
 
-def _start(output: OutputContainer, target: Path) -> None:
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """What a container refuses, in words; .mp4 and .mov, for one, cannot leave hours without a frame."""
     try:
-        output.start_encoding()
+        yield
     except OSError:  # a full disk, say
         raise
     except av.FFmpegError as error:
@@ -146,8 +142,9 @@ def _start(output: OutputContainer, target: Path) -> None:
             f'{target}: cannot hold these streams together ({error.strerror}); write to .mkv') from error
 
 
-def _copy_tags(stream: Stream, copy: Stream) -> None:
-    copy.metadata.update(stream.metadata)
+def _copy_tags(stream: VideoStream, copy: VideoStream, but: Collection[str]) -> None:
+    copy.metadata.update({name: value for name, value in stream.metadata.items()
+                          if name.lower() not in but})
     copy.disposition = stream.disposition
 
 
@@ -163,137 +160,3 @@ def _copy_container(
             last, later = min(chapter['end'] * base, end), round(moved / base)
             chapters.append({**chapter, 'start': chapter['start'] + later, 'end': int(last / base) + later})
     output.set_chapters(chapters)
-
-
-class _Others:
-    """Streams of a file that are copied, on their way into an output."""
-
-    def __init__(
-        self, source: InputContainer, output: OutputContainer, target: Path, streams: Iterable[Stream],
-        until: Fraction | None, moved: Fraction,
-    ) -> None:
-        self._source, self._output, self._target = source, output, target
-        self._until, self._moved = inf if until is None else until, moved
-        self._copies: dict[Stream, tuple[Stream, _Convert]] = {}
-        self._last: dict[int, int] = {}  # decoding times, by stream of the output
-        self._disordered: set[int] = set()
-        for stream in streams:
-            self._add(stream)
-        self._packets = self._content()
-        self._pending = next(self._packets, None)
-
-    def copy_until(self, seconds: Fraction | None) -> None:
-        """Passes on packets up to a time, or all of them."""
-        while self._pending is not None:
-            packet = self._pending
-            due = None if packet.dts is None else packet.dts * exact(packet.time_base)
-            if None not in (seconds, due) and due > seconds:
-                return
-            copy, convert = self._copies[packet.stream]
-            packet = convert(packet)
-            if packet is not None and self._in_order(copy, packet):
-                packet.stream = copy
-                self._output.mux(packet)
-            self._pending = next(self._packets, None)
-
-    def _in_order(self, copy: Stream, packet: Packet) -> bool:
-        """Whether a packet comes after the one before; no container takes one that does not."""
-        if packet.dts is None:
-            return True
-        last = self._last.get(copy.index)
-        if last is not None and packet.dts <= last:
-            if copy.index not in self._disordered:
-                _log.warning('%s: a %s stream runs back in time; what overlaps is left out',
-                             self._source.name, copy.type)
-                self._disordered.add(copy.index)
-            return False
-        self._last[copy.index] = packet.dts
-        return True
-
-    def _content(self) -> Iterator[Packet]:
-        """Packets of the streams that are copied, without the empty ones that end each."""
-        if not self._copies:
-            return
-        clocks = [] if self._until == inf else self._clocks()
-        behind = {*clocks, *(stream for stream in self._copies if stream.type == 'audio')}
-        for packet in self._source.demux(*clocks, *self._copies):
-            time = inf if packet.pts is None else packet.pts * exact(packet.time_base)
-            if packet.stream in behind and packet.size and self._until + _SPREAD <= time < inf:
-                behind.remove(packet.stream)
-                if not behind:
-                    return
-            late = packet.pts is not None and time >= self._until
-            if packet.size and not late and packet.stream in self._copies:
-                yield self._later(packet)
-
-    def _clocks(self) -> list[Stream]:
-        """The video, which is not copied, but tells how far we are."""
-        main = self._source.streams.best('video')
-        return [] if main is None or main in self._copies else [main]
-
-    def _later(self, packet: Packet) -> Packet:
-        ticks = round(self._moved / exact(packet.time_base))
-        if ticks:
-            packet.pts, packet.dts = (None if at is None else at + ticks for at in (packet.pts, packet.dts))
-        return packet
-
-    def _add(self, stream: Stream) -> None:
-        what = f'stream {stream.index} ({stream.type})'
-        if stream.type == 'attachment':
-            self._attach(stream, what)
-        elif stream.type == 'video' and not stream.disposition & Disposition.attached_pic:
-            _log.warning('%s: %s is a second video and is not copied', self._source.name, what)
-        elif stream.type not in ('audio', 'subtitle', 'video'):
-            _log.warning('%s: %s is not copied: only sound, text and pictures are', self._source.name, what)
-        elif stream.codec_context is None:
-            _log.warning('%s: %s has an unknown codec and is not copied', self._source.name, what)
-        else:
-            self._copy(stream, what)
-
-    def _copy(self, stream: Stream, what: str) -> None:
-        name, convert = stream.codec_context.name, _unchanged
-        try:
-            if text := converted_to(stream, self._output):
-                converter = TextConverter(stream, self._output, text)
-                copy, convert = converter.stream, converter
-                _log.info('%s: %s is written as %s', self._source.name, what, text)
-            else:
-                copy = added_stream(
-                    self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
-                    f'{name} {stream.type}')
-            if stream.type == 'audio':
-                _name_layout(copy, self._output)
-        except MediaError as error:
-            if stream.type == 'audio':
-                raise MediaError(
-                    f'{self._target}: its container cannot hold {name} sound ({self._source.name})\n'
-                    f'write to .mkv, or, where that cannot either, convert the sound before: '
-                    f'ffmpeg -i IN -c:v copy -c:a aac OUT.mkv') from error
-            _log.warning('%s: %s is not copied: %s', self._source.name, what, error)
-            return
-        _copy_tags(stream, copy)
-        self._copies[stream] = copy, convert
-
-    def _attach(self, stream: Stream, what: str) -> None:
-        if self._output.format.name != 'matroska':
-            _log.warning('%s: %s is not copied: only .mkv holds attachments', self._source.name, what)
-            return
-        self._output.add_attachment(stream.name or 'attachment', stream.mimetype or '', stream.data)
-
-
-def _name_layout(sound: Stream, output: OutputContainer) -> None:
-    """Says which channels one or two are where a file does not, as plain .wav: .mp4 holds no PCM without.
-
-    Raises MediaError where there are more of them.
-    """
-    codec = sound.codec_context
-    if codec.layout.name != f'{codec.layout.nb_channels} channels':
-        return
-    if codec.layout.nb_channels in _LAYOUTS:
-        codec.layout = _LAYOUTS[codec.layout.nb_channels]
-    elif output.format.name == 'mp4' and codec.name.startswith('pcm'):
-        raise MediaError('its channels have no names')
-
-
-def _unchanged(packet: Packet) -> Packet:
-    return packet

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.stream import Stream
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media_decode import EmptyVideo, MediaError, StrPath
+from gavn.utils.media_open import TAGS, EmptyVideo, MediaError, StrPath, file_url
 
 # x264's macroblock tree reads past its rows with AVX2 and AVX-512, so that two runs over the same smooth
 # pictures differ; with SSE2 they do not, and give what its plain C code gives (a few percent slower).
@@ -25,7 +25,7 @@ _W = TypeVar('_W', bound='Writer')
 def opened_output(part: Path, path: Path, form: str | None = None, **options: str) -> OutputContainer:
     """A container to write to, chosen by the ending of the name or `form`; MediaError, naming `path`."""
     try:
-        return av.open(str(part), 'w', format=form, container_options=options)
+        return av.open(file_url(part), 'w', format=form, container_options=options, **TAGS)
     except ValueError as error:
         raise MediaError(f'{path}: no container has this ending; use .mp4 or .mkv') from error
 

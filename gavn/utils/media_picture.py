@@ -14,6 +14,7 @@ from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
 from gavn.utils.media_rgb import added, is_plain
+from gavn.utils.media_side_data import Orientation
 
 # swscale flags: bicubic, accurate rounding, full chroma interpolation (PyAV 17 has no names for two of them).
 # Without them a conversion to RGB and back darkens a picture by one to two levels.
@@ -94,28 +95,26 @@ def native_format(stored: VideoFormat, width: int, height: int, turned: bool = F
     return f'yuv{chroma}p' + ('10le' if depth(stored) > 8 else '')
 
 
-def quarters(frame: VideoFrame) -> int:
-    """How many quarters counter-clockwise a decoded frame has to be turned to stand upright, 0 to 3."""
-    return round(frame.rotation / 90) % 4
-
-
 class Upright:
     """Makes decoded frames upright and encodable, all in the size, format and colours of the first.
 
-    Formats: yuv420p, yuv422p, yuv444p and their ten-bit kin; full range is told by the tag alone. Planes of
-    such a format are passed on as they are, or turned; anything else is converted. Alpha is left out.
+    What the container hides at the edges is cut off (to whole chroma samples), then the image is mirrored and
+    turned as its display matrix asks. Formats: yuv420p, yuv422p, yuv444p and their ten-bit kin; full range is
+    told by the tag alone. Planes of such a format are passed on as they are, or turned; anything else is
+    converted. Alpha is left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, crop: tuple[int, int, int, int] = (0, 0, 0, 0)) -> None:
         self._reformatter = VideoReformatter()
         self._first: _Look | None = None
+        self._crop = crop
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """The picture of a frame as a decoder gives it."""
         frame.pict_type = 0  # else an encoder would repeat the source's choice of key frames
-        self._first = self._first or _Look.of(frame)
+        self._first = self._first or _Look.of(frame, self._crop)
         picture = self._first.given(frame, self._reformatter)
-        return _turned(picture, self._first.quarters)
+        return _turned(_cropped(picture, self._crop), self._first.orientation)
 
 
 @dataclass(frozen=True)
@@ -125,21 +124,21 @@ class _Look:
     name: str
     width: int
     height: int
-    quarters: int
+    orientation: Orientation
     matrix: int
     range: int
     primaries: int
     transfer: int
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> _Look:
-        turns, matrix, levels = quarters(frame), frame.colorspace, frame.color_range
-        name = native_format(frame.format, frame.width, frame.height, turned=turns % 2 == 1)
+    def of(cls, frame: VideoFrame, crop: tuple[int, int, int, int] = (0, 0, 0, 0)) -> _Look:
+        orientation, matrix, levels = Orientation.of(frame), frame.colorspace, frame.color_range
+        name = native_format(frame.format, *shown_size(frame, crop), turned=orientation.sideways)
         if frame.format.is_rgb or frame.format.has_palette:
             matrix, levels = _TAG_OF_BT601, LIMITED
         elif frame.format.name.startswith('yuvj'):
             levels = FULL
-        return cls(name, frame.width, frame.height, turns, matrix, levels, frame.color_primaries,
+        return cls(name, frame.width, frame.height, orientation, matrix, levels, frame.color_primaries,
                    frame.color_trc)
 
     def given(self, frame: VideoFrame, reformatter: VideoReformatter) -> VideoFrame:
@@ -211,10 +210,28 @@ def _twin(picture: VideoFrame) -> VideoFrame:
     return twin
 
 
-def _turned(picture: VideoFrame, turns: int) -> VideoFrame:
-    if not turns:
+def shown_size(frame: VideoFrame, crop: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Width and height of a stored image without what is hidden at the top, bottom, left and right of it."""
+    top, bottom, left, right = crop
+    return frame.width - left - right, frame.height - top - bottom
+
+
+def _cropped(picture: VideoFrame, crop: tuple[int, int, int, int]) -> VideoFrame:
+    if not any(crop):
         return picture
-    return _copied([np.rot90(plane, turns) for plane in _planes(picture)], picture)
+    width, height = shown_size(picture, crop)
+    parts = []
+    for plane in _planes(picture):
+        across, down = picture.width // plane.shape[1], picture.height // plane.shape[0]
+        top, left = crop[0] // down, crop[2] // across
+        parts.append(plane[top:top + height // down, left:left + width // across])
+    return _copied(parts, picture)
+
+
+def _turned(picture: VideoFrame, orientation: Orientation) -> VideoFrame:
+    if not orientation:
+        return picture
+    return _copied([orientation(plane) for plane in _planes(picture)], picture)
 
 
 def changed(frame: Frame, changes: Iterable[tuple[int, int, np.ndarray]]) -> VideoFrame:

@@ -11,17 +11,15 @@ from av import Packet, VideoFrame
 from av.codec.context import Flags
 from av.container import InputContainer
 
-from gavn.utils.media_decode import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_open import MediaError, StrPath, exact, open_media, video_stream
 from gavn.utils.media_output import REPEATABLE, Writer, added_stream
 from gavn.utils.media_read import VideoInfo, average_step, last_duration
 
 _DEEPEST = 64  # frames that an encoder may hold back
 _FIRST = 'first_pts'  # name of the tag that holds what was taken from all time stamps of a piece
 # What an encoder writes depends on its number of threads, which is therefore not left to the machine.
-_OPTIONS = {
-    'libx264': {'threads': '4', 'x264-params': REPEATABLE},
-    'libx265': {'threads': '4', 'x265-params': 'log-level=error'},
-}
+_PARAMETERS = {'libx264': ('x264-params', REPEATABLE), 'libx265': ('x265-params', 'log-level=error')}
+_HDR10 = {'libx264': ('mastering-display', 'cll'), 'libx265': ('master-display', 'max-cll')}
 
 
 class PieceWriter(Writer):
@@ -48,7 +46,7 @@ class PieceWriter(Writer):
     ) -> None:
         super().__init__(path)
         self._like, self._codec = like, codec
-        self._options = {'crf': str(crf), 'preset': preset} | _OPTIONS.get(codec, {})
+        self._options = {'crf': str(crf), 'preset': preset} | _encoder_options(codec, like)
         self._stamps: list[int] = []  # of the frames so far, the first one's taken off
         self._first = 0
         self._step = average_step(like.frame_rate, like.time_base)
@@ -164,6 +162,16 @@ class Pieces:
             packet.time_base = self.time_base
             packet.pts, packet.dts, packet.duration = int(shown), int(decoding), int(duration)
             yield packet
+
+
+def _encoder_options(codec: str, like: VideoInfo) -> dict[str, str]:
+    """What an encoder is told beside quality and speed: to be repeatable, and what the video tells of."""
+    if codec not in _PARAMETERS:
+        return {}
+    (key, parameters), display = _PARAMETERS[codec], (like.hdr10.mastering, like.hdr10.light)
+    told = [f'{name}={value}' for name, value in zip(_HDR10[codec], display, strict=True) if value]
+    place = {'chroma_sample_location': like.chroma} if like.chroma and like.as_stored else {}
+    return {'threads': '4', key: ':'.join([parameters, *told]), **place}
 
 
 def _packets(path: Path) -> Iterator[Packet]:

@@ -1,18 +1,29 @@
 """Reading video files through PyAV: what they are, and their frames, upright and with their time stamps."""
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import repeat
 from pathlib import Path
 
 import av
 import numpy as np
+from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from gavn.utils.media_decode import EmptyVideo, MediaError, StrPath, exact, open_media, shown, video_stream
-from gavn.utils.media_picture import Frame, ToBGR, Upright, depth, quarters
+from gavn.utils.media_decode import Shown, shown
+from gavn.utils.media_open import (
+    EmptyVideo,
+    MediaError,
+    StreamFacts,
+    StrPath,
+    exact,
+    open_media,
+    video_stream,
+)
+from gavn.utils.media_picture import Frame, ToBGR, Upright, depth, shown_size
+from gavn.utils.media_side_data import HDR10, Orientation
 
 _FAR = 5  # frames that a time stamp may lie before the last one; more is another recording
 _HDR_TRANSFERS = {16, 18}  # tags of PQ and HLG
@@ -24,10 +35,12 @@ class VideoInfo:
 
     `frame_rate` is the average in frames a second (the true intervals may vary), `start` the time of the
     first frame on the container's clock and `duration` the length in seconds; `rotation` says how many
-    degrees counter-clockwise the stored picture was turned to stand upright (0, 90, 180 or 270); `frames`
-    is None where the container does not tell. `pixel_shape` is the width of an upright picture's pixel by
-    its height, `depth` the bits of a sample; `hdr` says that the transfer is PQ or HLG, `interlaced`
-    that the first frame is made of two fields.
+    degrees counter-clockwise the stored picture was turned to stand upright (0, 90, 180 or 270), after it
+    was `mirrored` where that is so; `frames` is None where the container does not tell. `pixel_shape` is the
+    width of an upright picture's pixel by its height, `depth` the bits of a sample; `hdr` says that the
+    transfer is PQ or HLG, `interlaced` that the first frame is made of two fields, `alpha` that it is partly
+    transparent, `spherical` that it is a projection of a sphere or stereoscopic; `chroma` is where chroma
+    samples lie, in FFmpeg's words, `hdr10` for which display the video was graded.
     """
 
     path: Path
@@ -47,6 +60,16 @@ class VideoInfo:
     codec: str
     audio_tracks: int
     subtitle_tracks: int
+    mirrored: bool = False
+    alpha: bool = False
+    spherical: bool = False
+    chroma: str | None = None
+    hdr10: HDR10 = field(default_factory=HDR10)
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the image is upright as it is stored."""
+        return not self.rotation and not self.mirrored
 
     @property
     def has_audio(self) -> bool:
@@ -87,8 +110,8 @@ class FrameReader(Iterator[Frame]):
         self.undecodable += 1
 
     def _read(self, start: int) -> Iterator[Frame]:
-        time_base, step = self._clock()
-        picture_of, to_bgr, first, last, repeated = Upright(), ToBGR(), None, None, 0
+        time_base, step, crop = self._layout()
+        picture_of, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
         for index, item in enumerate(shown(self.path, self._count_failure)):
             self._refuse_jump(item.pts, last, step)
             last = _next_pts(item.pts, last, step)
@@ -101,12 +124,12 @@ class FrameReader(Iterator[Frame]):
                             to_bgr=to_bgr)
         self._report(first is None, repeated)
 
-    def _clock(self) -> tuple[Fraction, int]:
-        """The stream's time base in seconds, and how many of them lie between two frames on average."""
+    def _layout(self) -> tuple[Fraction, int, tuple[int, int, int, int]]:
+        """The stream's time base in seconds, ticks of it between two frames on average, what is hidden."""
         with open_media(self.path) as container:
             stream = video_stream(container, self.path)
             time_base = exact(stream.time_base)
-            return time_base, average_step(_average_rate(stream), time_base)
+            return time_base, average_step(_average_rate(stream), time_base), _crop(container, stream)
 
     def _refuse_jump(self, pts: int | None, last: int | None, step: int) -> None:
         if None not in (pts, last) and pts < last - _FAR * step:
@@ -147,19 +170,37 @@ def probe(path: StrPath) -> VideoInfo:
     first = next(shown(path), None)
     if first is None:
         raise EmptyVideo(f'{path}: its video stream yields no frame; give another file')
-    frame = first.frame
-    turns = quarters(frame)
-    width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
     with open_media(path) as container:
-        stream = video_stream(container, path)
-        rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
-        shape = _pixel_shape(stream)
-        return VideoInfo(
-            path, width, height, rate, time_base, stream.frames or round(seconds * rate) or None,
-            seconds, (first.pts or 0) * time_base, turns * 90, 1 / shape if turns % 2 else shape,
-            frame.format.name, depth(frame.format), frame.color_trc in _HDR_TRANSFERS,
-            frame.interlaced_frame,
-            stream.codec_context.name, len(container.streams.audio), len(container.streams.subtitles))
+        return _described(path, container, video_stream(container, path), first)
+
+
+def _described(path: Path, container: InputContainer, stream: VideoStream, first: Shown) -> VideoInfo:
+    frame, orientation = first.frame, Orientation.of(first.frame)
+    facts, crop = StreamFacts.of(container, stream), _crop(container, stream)
+    width, height = shown_size(frame, crop)
+    rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
+    shape = _pixel_shape(container, stream, crop)
+    if orientation.sideways:
+        width, height, shape = height, width, 1 / shape
+    return VideoInfo(
+        path, width, height, rate, time_base, stream.frames or round(seconds * rate) or None,
+        seconds, (first.pts or 0) * time_base, orientation.quarters * 90, shape,
+        frame.format.name, depth(frame.format), frame.color_trc in _HDR_TRANSFERS, frame.interlaced_frame,
+        stream.codec_context.name, len(container.streams.audio), len(container.streams.subtitles),
+        mirrored=orientation.mirrored, alpha=_has_alpha(stream, frame), spherical=facts.spherical,
+        chroma=facts.chroma, hdr10=HDR10.of(frame))
+
+
+def _has_alpha(stream: VideoStream, frame: VideoFrame) -> bool:
+    """Whether there is transparency, in the samples or, as in .webm, beside them."""
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    return tags.get('alpha_mode') == '1' or any(part.is_alpha for part in frame.format.components)
+
+
+def _crop(container: InputContainer, stream: VideoStream) -> tuple[int, int, int, int]:
+    """Samples hidden at the top, bottom, left and right; none where nothing would be left."""
+    crop = StreamFacts.of(container, stream).crop
+    return crop if min(shown_size(stream.codec_context, crop)) > 0 else (0, 0, 0, 0)
 
 
 def last_duration(path: StrPath, pts: int, frames: int) -> int | None:
@@ -183,9 +224,15 @@ def last_duration(path: StrPath, pts: int, frames: int) -> int | None:
         return found.duration or None if found else None
 
 
-def _pixel_shape(stream: VideoStream) -> Fraction:
-    shape = stream.sample_aspect_ratio
-    return exact(shape) if shape else Fraction(1)
+def _pixel_shape(container: InputContainer, stream: VideoStream, crop: tuple[int, int, int, int]
+                 ) -> Fraction:
+    """Width of a stored pixel by its height."""
+    shape = exact(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else Fraction(1)
+    if any(crop) and 'matroska' in container.format.name:
+        # it stores the size on the screen, which FFmpeg relates to the image with its hidden edges
+        (width, height), stored = shown_size(stream.codec_context, crop), stream.codec_context
+        shape *= Fraction(stored.width * height, width * stored.height)
+    return shape
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:

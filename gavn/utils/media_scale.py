@@ -8,7 +8,7 @@ from fractions import Fraction
 from av import VideoFrame
 from av.filter import Graph
 
-from gavn.utils.media_decode import MediaError
+from gavn.utils.media_open import MediaError
 from gavn.utils.media_picture import Frame
 
 FACTORS = (2, 3, 4)

@@ -6,7 +6,8 @@ import av
 import numpy as np
 from av import AudioFrame
 
-from gavn.utils.media_decode import NoVideo, StrPath, decoded, exact, open_media, shown, video_stream
+from gavn.utils.media_decode import decoded, shown
+from gavn.utils.media_open import NoVideo, StrPath, exact, open_media, video_stream
 
 # Time stamps that miss the end of the last samples by less than this are rounding, not a gap.
 _TOLERANCE = 0.05  # seconds

@@ -4,7 +4,8 @@ from av import Packet
 from av.container import OutputContainer
 from av.stream import Stream
 
-from gavn.utils.media_decode import MediaError
+from gavn.utils.media_open import MediaError
+from gavn.utils.media_track import Track
 
 _TEXT = {'ass', 'ssa', 'mov_text', 'srt', 'subrip', 'text', 'webvtt'}
 _KNOWN = {'mp4': 'mov_text', 'mov': 'mov_text', 'matroska': 'subrip'}  # encoders, by container
@@ -18,7 +19,7 @@ def converted_to(stream: Stream, output: OutputContainer) -> str | None:
     return None if name not in _TEXT or name in kept else _KNOWN.get(form)
 
 
-class TextConverter:
+class TextConverter(Track):
     """Turns the packets of a text stream into those of `stream`, which is added to the output.
 
     Raises MediaError if the text's format cannot be read or written by this build of PyAV.
@@ -34,16 +35,16 @@ class TextConverter:
         self.stream.time_base = source.time_base
         self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
 
-    def __call__(self, packet: Packet) -> Packet | None:
-        """The packet in the new form, at its own time; None for one that says nothing."""
+    def __call__(self, packet: Packet) -> list[Packet]:
+        """The packet in the new form, at its own time; nothing for one that says nothing."""
         try:
             text = self._decoder.decode2(packet)
             if text is None or not len(text):
-                return None
+                return []
             converted = self.stream.codec_context.encode_subtitle(text)
         except av.FFmpegError as error:
-            raise MediaError(f'a subtitle at {packet.pts * packet.time_base} s cannot be converted '
-                             f'({error.strerror}); write to the container of the source') from error
+            raise MediaError(f'the subtitle at {packet.pts * packet.time_base} s cannot be converted '
+                             f'({error.strerror})') from error
         converted.time_base, converted.pts, converted.dts = packet.time_base, packet.pts, packet.pts
         converted.duration = packet.duration
-        return converted
+        return [converted]

@@ -10,7 +10,7 @@ from av import AudioFrame, VideoFrame
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
-from gavn.utils.media_decode import MediaError, StrPath
+from gavn.utils.media_open import MediaError, StrPath
 from gavn.utils.media_output import REPEATABLE, Writer, added_stream
 from gavn.utils.media_picture import ACCURATE
 
