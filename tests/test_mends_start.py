@@ -19,6 +19,7 @@ from gavn.mends.distributed import init_dist
 from gavn.mends.folders import Folders
 from gavn.models import phased_model
 from gavn.models.training import TrainingDiverged
+from gavn.utils.errors import RunError
 from gavn.utils.option_file import OptionError, building, force, read_options
 
 
@@ -285,6 +286,38 @@ def test_v_what_a_run_left_is_archived(tmp_path: Path) -> None:
     Folders().make_exp_dirs(opt)
     assert len(list(tmp_path.glob('x_archived_*/models/net_g_4.pth'))) == 1
     assert not list((tmp_path / 'x/models').iterdir())
+
+
+@pytest.mark.parametrize('is_train', [True, False])
+def test_what_no_run_made_is_not_renamed(is_train: bool, tmp_path: Path) -> None:
+    (tmp_path / 'papers/thesis').mkdir(parents=True)
+    root = 'experiments_root' if is_train else 'results_root'
+    with pytest.raises(RunError, match=r'papers exists, but no run made it.*\n.*another name'):
+        Folders().make_exp_dirs({'is_train': is_train, 'path': {root: str(tmp_path / 'papers')}})
+    assert [path.name for path in tmp_path.iterdir()] == ['papers']
+
+
+@pytest.mark.parametrize('kind', ['train', 'test'])
+@pytest.mark.parametrize('name', ['../../x', '.', '..', '/tmp/x', 'a/b', 'a\\b', 'x' * 5000, ' ', 'a\nb'])
+def test_a_name_is_one_folder(kind: str, name: str, tmp_path: Path) -> None:
+    work = tmp_path / 'a/b'
+    work.mkdir(parents=True)
+    (tmp_path / 'x').mkdir()
+    file = write_options(work, name=name)
+    line = 1 + next(i for i, text in enumerate(file.read_text().splitlines()) if text.startswith('name:'))
+    with pytest.raises(SystemExit, match=rf'options\.yml, line {line}: name: .*(folder|longer)'):
+        run_here(kind, '-opt', str(file))
+    assert {path.name for path in tmp_path.rglob('*')} == {'a', 'b', 'x', 'options.yml'}
+
+
+@pytest.mark.parametrize(('key', 'changes'), [
+    ('datasets.train.name', {'datasets__train__name': '../../x'}),
+    ('val.suffix', {'val': {'suffix': '/../x'}})])
+def test_names_of_results_stay_in_their_folder(key: str, changes: dict, tmp_path: Path) -> None:
+    file = write_options(tmp_path, **changes)
+    with pytest.raises(SystemExit, match=rf"options\.yml, line \d+: {key}: '.*x' cannot name a folder"):
+        run_here('train', '-opt', str(file))
+    assert [path.name for path in tmp_path.iterdir()] == ['options.yml']
 
 
 def test_w_paths_and_tensorboard_may_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,8 +225,8 @@ def test_every_problem_is_named(tmp_path: Path) -> None:
     ('a: 1\nb: {c: 1, d: 2, c: 3}\n', r'line 2: b\.c is given twice, first in line 2'),
     ('a: {on: 1}\n', r'line 1: a\.on is no text; write it in quotes'),
     ('[a, b]: 1\n', r'line 1: .* is no text'),
-    ('a: [1\n', 'is not valid YAML'), ('- a\n', 'holds no options'), ('', 'holds no options'),
-    ('a: !!python/object/apply:os.getcwd []\n', 'is not valid YAML'),
+    ('a: [1\n', 'line 2: not valid YAML'), ('- a\n', 'holds no options'), ('', 'holds no options'),
+    ('a: !!python/object/apply:os.getcwd []\n', 'line 1: not valid YAML'),
 ])
 def test_what_is_no_option_file(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / 'x.yml').write_text(text)

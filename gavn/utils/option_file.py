@@ -4,21 +4,25 @@ An option file may build on others, which it names as its `base` (see `read_opti
 """
 from __future__ import annotations
 
+import errno
 import os
-import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from gavn.utils.option_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
 
-Key = tuple[str | int, ...]
-"""A place in an option file: ('train', 'phases', 0, 'lr')."""
+__all__ = ['BASE', 'Key', 'OptionError', 'Source', 'building', 'dotted', 'force', 'merge', 'read_options',
+           'write_options']
 
 BASE = 'base'
-_TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
+MAX_BYTES = 1 << 20
+"""Size of an option file; those of real experiments have a few KiB."""
+MAX_FILES = 64
+"""Files read for one option file: itself and all bases."""
 
 
 class OptionError(ValueError):
@@ -37,25 +41,6 @@ def building(what: str) -> Iterator[None]:
         raise  # it says already what it is about
     except (ValueError, FileNotFoundError) as error:
         raise OptionError(f'{what}: {error}') from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 4e-4 as a number, as YAML 1.2 does and PyYAML does not, and 5e3 as a whole one."""
-
-    def number(self, node: yaml.ScalarNode) -> int | float:
-        """A float, or an int where an exponent makes a whole number: `save_checkpoint_freq: 5e3`."""
-        value = self.construct_yaml_float(node)
-        return int(value) if 'e' in node.value.lower() and value.is_integer() else value
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads: text like 4e-4 in quotes."""
-
-
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'),
-                                list('-+.0123456789'))
-_Loader.add_constructor('tag:yaml.org,2002:float', _Loader.number)
 
 
 @dataclass
@@ -84,12 +69,6 @@ class Source:
         return self.file
 
 
-def dotted(key: Key) -> str:
-    """('train', 'phases', 0, 'lr') -> 'train.phases[0].lr'."""
-    text = ''.join(f'[{part}]' if isinstance(part, int) else f'.{part}' for part in key)
-    return text.removeprefix('.')
-
-
 def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
     """Options of a YAML file, laid over those of the files that it builds on, and where each stands.
 
@@ -97,11 +76,11 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
     their own. Later ones lie over earlier ones and the file itself over all; a file that is named more than
     once counts where it is first needed. How one lies over another is told by `merge`.
 
-    Raises OptionError for a file that is absent, is no YAML, is no mapping, gives a key twice or builds on
-    itself.
+    Raises OptionError for a file that is absent, not a regular file, not YAML, not a mapping or beyond the
+    limits of `gavn.utils.option_yaml`, and for one that gives a key twice or builds on itself.
     """
     source, options = Source(str(file)), {}
-    files = list(_with_bases(_OptionFile.read(file), ()))
+    files = list(_with_bases(_OptionFile.read(file)))
     source.bases = [layer.name for layer in files[:-1]]
     for layer in files:
         replaced: set[Key] = set()
@@ -110,12 +89,6 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
                         if not any(key[:end] in replaced for end in range(1, len(key) + 1))}
         source.lines |= {key: (layer.name, line) for key, line in layer.lines.items()}
     return options, source
-
-
-def write_options(options: Mapping[str, Any]) -> str:
-    """The text of a file that `read_options` reads as `options`."""
-    return yaml.dump(dict(options), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110,
-                     allow_unicode=True)
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any], replaced: set[Key] | None = None,
@@ -165,15 +138,16 @@ class _OptionFile:
         """Raises OptionError (see `read_options`), which begins with who `wanted` the file."""
         name = os.path.normpath(file)  # only what it is called: beyond a link, .. is elsewhere
         try:
-            with open(file, encoding='utf-8') as stream:
-                loader = _Loader(stream)
-                node = loader.get_single_node()
-                lines = dict(_lines(node, (), name))
-                options = loader.construct_document(node) if node is not None else None
+            options, lines = parse(_text(file))
+        except UnicodeDecodeError as error:
+            line = error.object.count(b'\n', 0, error.start) + 1
+            raise OptionError(f'{name}, line {line}: not valid YAML: the text is not UTF-8') from error
         except OSError as error:
             raise OptionError(f'{wanted}cannot read the option file {name}: {error.strerror}') from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise OptionError(f'{name} is not valid YAML: {error}') from error
+        except YamlSyntaxError as error:
+            raise OptionError(f'{name}, line {error.line}: not valid YAML: {error}') from error
+        except YamlError as error:
+            raise OptionError(f'{name}, line {error.line}: {error}') from error
         if not isinstance(options, dict):
             raise OptionError(f'{name} holds no options (a mapping of keys to values is expected)')
         bases = _names(options.pop(BASE), f'{name}, line {lines[(BASE,)]}') if BASE in options else []
@@ -181,7 +155,7 @@ class _OptionFile:
 
     def base(self, name: str) -> _OptionFile:
         """A file that this one names as its base."""
-        path = self.path.parent / Path(name).expanduser()
+        path = self.path.parent / os.path.expanduser(name)  # which leaves ~NOBODY as it is
         return self.read(path, f'{self.name}, line {self.lines[(BASE,)]}: base: ')
 
 
@@ -192,42 +166,48 @@ def _names(value: Any, place: str) -> list[str]:
     return names
 
 
-def _with_bases(file: _OptionFile, above: tuple[_OptionFile, ...], seen: set[Path] | None = None
-                ) -> Iterator[_OptionFile]:
-    """Yields a file after all that it builds on, each once; `above` are those that build on it."""
-    seen = set() if seen is None else seen
-    above = (*above, file)
-    for name in file.bases:
-        base = file.base(name)
-        if any(base.path.samefile(other.path) for other in above):
-            circle = ' <- '.join(other.name for other in (*above, base))
-            raise OptionError(f'{file.name}, line {file.lines[(BASE,)]}: base: the file builds on itself '
-                              f'({circle})')
-        if base.path.resolve() not in seen:
-            yield from _with_bases(base, above, seen)
-    seen.add(file.path.resolve())
-    yield file
+def _text(file: str | os.PathLike[str]) -> str:
+    """The text of a regular file: a pipe could be silent and a device endless.
+
+    Raises OSError for a file that cannot be read, is not regular or is too large, UnicodeDecodeError for one
+    that is not UTF-8.
+    """
+    with open(file, 'rb', opener=_open_at_once) as stream:
+        state = os.fstat(stream.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, 'not a regular file; copy it to one')
+        if state.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f'larger than {MAX_BYTES >> 20} MiB')
+        return stream.read(MAX_BYTES).decode()
 
 
-def _lines(node: yaml.Node | None, key: Key, file: str) -> Iterator[tuple[Key, int]]:
-    """(key, line) of everything under a node; lines count from 1."""
-    if isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            yield (*key, i), item.start_mark.line + 1
-            yield from _lines(item, (*key, i), file)
-    elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for name_node, value in node.value:
-            name, line = name_node.value, name_node.start_mark.line + 1
-            if name_node.tag not in _TEXT:
-                raise OptionError(f'{file}, line {line}: {dotted((*key, str(name)))} is no text; write it in '
-                                  'quotes if it is meant as a key')
-            if name in seen:
-                raise OptionError(f'{file}, line {line}: {dotted((*key, name))} is given twice, '
-                                  f'first in line {seen[name]}')
-            seen[name] = line
-            yield (*key, name), line
-            yield from _lines(value, (*key, name), file)
+def _open_at_once(file: str, flags: int) -> int:
+    """Opens a named pipe without waiting for its writer."""
+    return os.open(file, flags | getattr(os, 'O_NONBLOCK', 0))
+
+
+def _with_bases(file: _OptionFile) -> Iterator[_OptionFile]:
+    """Yields a file after all that it builds on, each once."""
+    seen: set[Path] = set()
+    read = 1
+
+    def walk(file: _OptionFile, above: tuple[_OptionFile, ...]) -> Iterator[_OptionFile]:
+        nonlocal read
+        above, place = (*above, file), f'{file.name}, line {file.lines.get((BASE,))}: base: '
+        for name in file.bases:
+            base = file.base(name)
+            read += 1
+            if read > MAX_FILES:
+                raise OptionError(f'{place}more than {MAX_FILES} files are built on')
+            if any(base.path.samefile(other.path) for other in above):
+                circle = ' <- '.join(other.name for other in (*above, base))
+                raise OptionError(f'{place}the file builds on itself ({circle})')
+            if base.path.resolve() not in seen:
+                yield from walk(base, above)
+        seen.add(file.path.resolve())
+        yield file
+
+    return walk(file, ())
 
 
 def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> None:
@@ -249,8 +229,8 @@ def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> No
         last: str | int = _index(place, key[-1], entry) if isinstance(place, list) else key[-1]
         if not isinstance(place, dict | list):
             raise OptionError(f'--force_yml {entry}: {":".join(key[:-1])} is a value, not a section')
-        place[last] = _value(text.strip())
-        source.forced.add(tuple(int(part) if part.isdigit() else part for part in key))
+        place[last] = _value(text.strip(), entry)
+        source.forced.add(tuple(int(part) if _is_position(part) else part for part in key))
 
 
 def _descend(place: Any, part: str, entry: str) -> Any:
@@ -265,17 +245,23 @@ def _descend(place: Any, part: str, entry: str) -> Any:
 
 
 def _index(place: list[Any], part: str, entry: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
+    if not _is_position(part) or int(part) >= len(place):
         raise OptionError(f'--force_yml {entry}: {part} is no position in a list of {len(place)} '
                           f'(0 is the first)')
     return int(part)
 
 
-def _value(text: str) -> Any:
+def _is_position(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) < 10
+
+
+def _value(text: str, entry: str) -> Any:
     """Text of the command line as YAML; what is no YAML is taken as it stands."""
     if text.lower() == 'none':
         return None
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError:
+        return parse(text)[0]
+    except YamlSyntaxError:
         return text
+    except YamlError as error:
+        raise OptionError(f'--force_yml {entry}: {error}') from error

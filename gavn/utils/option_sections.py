@@ -15,11 +15,28 @@ REFERENCES = ('degraded input', 'ground truth')
 """What results call that which every method is compared with."""
 
 
+NAME_BYTES = 180
+"""Length of a name in UTF-8: file systems allow 255, and runs add `_archived_<time>` or an iteration."""
+
+
 def check_method(name: str) -> str:
     """The name of a method. Raises ValueError where it is empty or that of one of `REFERENCES`."""
     if not name.strip() or name.strip().lower() in REFERENCES:
         raise ValueError(f'{name!r} cannot name a method: give a name that is neither empty nor '
                          f'{" nor ".join(REFERENCES)}, which stand beside methods in results')
+    return name
+
+
+def check_component(name: str) -> str:
+    """A name that becomes one folder or part of a file's name, and so stays where it is put.
+
+    Raises ValueError for an empty one, `.`, `..`, separators, control characters, and more than `NAME_BYTES`.
+    """
+    if not name.strip() or name in ('.', '..') or not name.isprintable() or set(name) & set('/\\'):
+        shown = ascii(name) if len(name) <= 80 else f'{name[:80]!a}...'
+        raise ValueError(f'{shown} cannot name a folder: give one name without / or \\ (not . or ..)')
+    if len(name.encode('utf-8', 'surrogateescape')) > NAME_BYTES:
+        raise ValueError(f'{name[:40]!a}... is longer than {NAME_BYTES} bytes; give a shorter name')
     return name
 
 

@@ -35,6 +35,7 @@ from gavn.utils.option_sections import (
     LoaderOptions,
     PathOptions,
     Reading,
+    check_component,
     check_method,
 )
 
@@ -98,7 +99,8 @@ class _Check:
         yield from self.section(rest, FileOptions, (), apart=special, lenient=self.reading.open)
         if model is None and 'model_type' in options:
             yield self.unknown(('model_type',), options['model_type'], self.catalogue.model, 'model')
-        yield from self.method(options.get('method'))
+        yield from self.held_to(check_component, ('name',), options.get('name'))
+        yield from self.held_to(check_method, ('method',), options.get('method'))
         yield from self.networks(networks, options.get('network_inputs'))
         yield from self.datasets(options.get('datasets'))
         yield from self.path(options.get('path') or {}, networks)
@@ -107,12 +109,13 @@ class _Check:
         if self.is_train:
             yield from self.training(options, model)
 
-    def method(self, name: Any) -> _Problems:
+    def held_to(self, check: Callable[[str], str], key: Key, name: Any) -> _Problems:
+        """Holds text to a function that raises ValueError; what is no text is told elsewhere."""
         try:
             if isinstance(name, str):
-                check_method(name)
+                check(name)
         except ValueError as error:
-            yield _Problem(('method',), f'method: {error}')
+            yield _Problem(key, f'{dotted(key)}: {error}')
 
     def networks(self, networks: Mapping[str, Any], inputs: Any) -> _Problems:
         if not networks:
@@ -126,6 +129,8 @@ class _Check:
     def validation(self, val: Any) -> _Problems:
         yield from self.section(val, self.reading.val, ('val',), wider=AnyValOptions,
                                 lenient=self.reading.open)
+        if isinstance(val, Mapping) and val.get('suffix') is not None:
+            yield from self.held_to(check_component, ('val', 'suffix'), val['suffix'])
         if self.is_train and isinstance(val, Mapping) and not _positive(val.get('val_freq')):
             yield _Problem(('val', 'val_freq'), 'val.val_freq is missing: validate every so many iterations')
 
@@ -196,6 +201,7 @@ class _Check:
             yield self.unknown((*key, 'type'), section['type'], self.catalogue.dataset, 'data set')
         declared = hasattr(cls, 'Options')
         own = fields_of(cls.Options) if declared else {}
+        yield from self.held_to(check_component, (*key, 'name'), section.get('name'))
         yield from self.section(section, LoaderOptions, key, extra=own, any_key=not declared)
 
     def path(self, path: Any, networks: Mapping[str, Any]) -> _Problems:

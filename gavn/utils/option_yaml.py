@@ -1,0 +1,186 @@
+"""The YAML of option files: safe and bounded to read, with the line of every key.
+
+A file from a stranger must neither run code nor exhaust the machine. PyYAML's safe loader sees to the first;
+the limits here see to the second. They are far above what any experiment needs.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+Key = tuple[str | int, ...]
+"""A place in an option file: ('train', 'phases', 0, 'lr')."""
+
+MAX_DEPTH = 64
+"""Sections and lists within each other, aliases followed."""
+MAX_VALUES = 20_000
+"""Keys, values and list items of a file, each counted as often as aliases repeat it."""
+_TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
+_UNREADABLE = (ValueError, LookupError, AttributeError, OverflowError)  # from PyYAML's scalar constructors
+
+
+class YamlError(ValueError):
+    """YAML that no option file may hold; `line` counts from 1."""
+
+    def __init__(self, words: str, line: int = 1) -> None:
+        super().__init__(words)
+        self.line = line
+
+
+class YamlSyntaxError(YamlError):
+    """Text that is not YAML at all."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 4e-4 as a number, as YAML 1.2 does and PyYAML does not, and 5e3 as a whole one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = self.count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        """As PyYAML's, which has no limits and fails with RecursionError."""
+        self.depth += 1
+        self.count += 1
+        _check_limits(self.depth, self.count, self.peek_event())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As PyYAML's, but a scalar that does not fit its type is told with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except _UNREADABLE as error:
+            kind = node.tag.rpartition(':')[2]
+            raise YamlError(f'{_short(node.value)} is not a valid {kind}; write it in quotes if it is meant '
+                            'as text', _line(node)) from error
+
+    def number(self, node: yaml.ScalarNode) -> int | float:
+        """A float, or an int where an exponent makes a whole number: `save_checkpoint_freq: 5e3`."""
+        value = self.construct_yaml_float(node)
+        return int(value) if 'e' in node.value.lower() and value.is_integer() else value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: text like 4e-4 in quotes."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'),
+                                list('-+.0123456789'))
+_Loader.add_constructor('tag:yaml.org,2002:float', _Loader.number)
+
+
+def parse(text: str) -> tuple[Any, dict[Key, int]]:
+    """The value of a YAML document, None where it is empty, and the line of every key and list item.
+
+    Raises YamlSyntaxError for text that is not YAML, YamlError for a document beyond the limits above, an
+    anchor that contains itself, a key twice or not text, and a scalar that does not fit its type.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        _Sizes().of(node)
+        lines = dict(_lines(node, ()))
+        return loader.construct_document(node), lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlSyntaxError(error.problem or str(error), mark.line + 1 if mark else 1) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count('\n', 0, error.position) + 1
+        raise YamlSyntaxError(f'the character {error.character!r} is not allowed', line) from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def write_options(options: Mapping[str, Any]) -> str:
+    """The text of a file that is read as `options`."""
+    return yaml.dump(dict(options), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110,
+                     allow_unicode=True)
+
+
+def dotted(key: Key) -> str:
+    """('train', 'phases', 0, 'lr') -> 'train.phases[0].lr'."""
+    text = ''.join(f'[{part}]' if isinstance(part, int) else f'.{part}' for part in key)
+    return text.removeprefix('.')
+
+
+class _Sizes:
+    """Measures a document with its aliases followed, visiting every node once."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[int, int]] = {}
+        self.open: set[int] = set()
+
+    def of(self, node: yaml.Node) -> tuple[int, int]:
+        """(values, depth) of a node. Raises YamlError beyond the limits."""
+        if id(node) in self.open:
+            raise YamlError('an anchor contains itself', _line(node))
+        if id(node) not in self.known:
+            self.open.add(id(node))
+            self.known[id(node)] = self._measure(node)
+            self.open.remove(id(node))
+        return self.known[id(node)]
+
+    def _measure(self, node: yaml.Node) -> tuple[int, int]:
+        if isinstance(node, yaml.ScalarNode):
+            _check_text(node)
+            return 1, 1
+        children = node.value
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        sizes = [self.of(child) for child in children]
+        count, depth = 1 + sum(count for count, _ in sizes), 1 + max((depth for _, depth in sizes), default=0)
+        _check_limits(depth, count, node)
+        return count, depth
+
+
+def _check_limits(depth: int, count: int, place: yaml.Node | yaml.Event) -> None:
+    if depth > MAX_DEPTH:
+        raise YamlError(f'sections are nested deeper than {MAX_DEPTH} levels', _line(place))
+    if count > MAX_VALUES:
+        raise YamlError(f'there are more than {MAX_VALUES:,} values, aliases followed', _line(place))
+
+
+def _check_text(node: yaml.ScalarNode) -> None:
+    """Escapes can write what no file name and no terminal takes."""
+    if any(letter == '\0' or '\ud800' <= letter <= '\udfff' for letter in node.value):
+        raise YamlError(f'{_short(node.value)} holds a character that is not text', _line(node))
+
+
+def _line(place: yaml.Node | yaml.Event) -> int:
+    return place.start_mark.line + 1
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 40 else f'{text[:40]}...'
+
+
+def _lines(node: yaml.Node, key: Key) -> Iterator[tuple[Key, int]]:
+    """(key, line) of everything under a node."""
+    if isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            yield (*key, i), _line(item)
+            yield from _lines(item, (*key, i))
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for name_node, value in node.value:
+            name, line = name_node.value, _line(name_node)
+            if name_node.tag not in _TEXT:
+                shown = name if isinstance(name, str) else 'a section or list'
+                raise YamlError(f'{dotted((*key, shown))} is no text; write it in quotes if it is meant as a '
+                                'key', line)
+            if name in seen:
+                raise YamlError(f'{dotted((*key, name))} is given twice, first in line {seen[name]}', line)
+            seen[name] = line
+            yield (*key, name), line
+            yield from _lines(value, (*key, name))
