@@ -1,7 +1,6 @@
 """Checkpoints: whole, few, found again, and resumed under the options of today."""
 import errno
 from pathlib import Path
-from pickle import UnpicklingError
 
 import basicsr.train
 import pytest
@@ -184,8 +183,35 @@ def test_frozen_networks_keep_their_weights_on_resuming(tmp_path: Path) -> None:
 
 def test_a_state_may_hold_no_code(tmp_path: Path) -> None:
     torch.save({'iter': Path('x')}, tmp_path / '1.state')
-    with pytest.raises(UnpicklingError, match='Weights only'):
+    with pytest.raises(ResumeError, match='holds pickled objects, which could run code: refused'):
         load_state(tmp_path / '1.state')
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    ([1], 'holds a list, not weights'), ({}, 'is no training state: epoch is missing; iter is missing'),
+    ({'epoch': 0, 'iter': 'x', 'optimizers': [], 'schedulers': []}, "iter is 'x'; it must be a whole number"),
+    ({'epoch': 0, 'iter': 1, 'optimizers': [5], 'schedulers': []}, r'optimizers\[0\] is 5'),
+    ({'epoch': 0, 'iter': 1, 'optimizers': [], 'schedulers': [], 'networks': [5]}, r'networks\[0\] is 5'),
+])
+def test_what_is_no_state(content: object, message: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / '1.state')
+    with pytest.raises(ResumeError, match=message):
+        load_state(tmp_path / '1.state')
+
+
+@pytest.mark.parametrize('content', [Path('x'), {'iter': Path('x')}], ids=['bare', 'nested'])
+def test_a_pickle_to_resume_from_is_told_in_words(content: object, tmp_path: Path) -> None:
+    file = write_options(tmp_path)
+    torch.save(content, tmp_path / '1.state')
+    with pytest.raises(SystemExit, match=r'error: cannot resume from .*pickled objects, .*refused'):
+        run_here('train', '-opt', str(file), '--force_yml', f'path:resume_state={tmp_path}/1.state')
+
+
+@pytest.mark.parametrize('optimizers', [[], [{}], [{'state': {}, 'param_groups': []}], [{'state': 5}],
+                                        [{'state': {}, 'param_groups': 5}]])
+def test_a_state_of_other_optimizers(optimizers: list, tmp_path: Path) -> None:
+    with pytest.raises(ResumeError, match='is not one of these optimizers'):
+        model_of(BaseModel, tmp_path).resume_training({'iter': 1, 'optimizers': optimizers, 'schedulers': []})
 
 
 def after_resume(kind: type, folder: Path, milestones: list[int], lr: float) -> list[float]:

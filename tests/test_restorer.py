@@ -176,13 +176,13 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('change', 'words'), [
-    ({'network_g': {'type': 'FakeRestore'}}, 'did you mean FakeRestorer'),
+    ({'network_g': {'type': 'FakeRestore'}}, 'the nearest valid name is FakeRestorer'),
     ({'network_g': {'type': 'FakeRestorer', 'gian': 1}}, "cannot be built.*'gian'"),
     ({'network_g': None}, 'network_g names no type'),
     ({'network_l': None}, 'network_l names no type'),
     ({'network_g': {'type': 'GAVN', 'num_feat': 8, 'radius': 2}}, 'without inject'),
     ({'network_g': {'type': 'FakePerFrame'}, 'network_inputs': ['lq']}, 'no `layout`'),
-    ({'network_inputs': ['lq', 'sound']}, "network_inputs names sound"),
+    ({'network_inputs': ['lq', 'sound']}, r"network_inputs is \['lq', 'sound'\]"),
 ])
 def test_unusable_options_are_named(change, words):
     with pytest.raises(RestoreError, match=rf'(?s){words}'):

@@ -19,6 +19,7 @@ from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.utils.windows import Layout
 
 FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
+MOST_PADDED = 1024  # padding beyond this costs memory for nothing
 REDUCTION = 4  # from frames to features, where the input is not of low resolution
 
 
@@ -66,6 +67,8 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
                 f'need mid_channels divisible by 8 and window > 2 context, got mid_channels {mid_channels}, '
                 f'window {window}, context {context}'
             )
+        if min_side is not None and not 1 <= min_side <= MOST_PADDED:
+            raise ValueError(f'min_side is {min_side}; it must be from 1 to {MOST_PADDED}')
         super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input)
         self.spynet = SizedSpyNet()
         start_spynet(self.spynet, spynet_path)

@@ -6,6 +6,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
+from gavn.utils.checkpoint_files import CheckpointError, existing, read_pickle
 from gavn.utils.errors import RunError
 from gavn.utils.files import atomic_path
+from gavn.utils.options import section_problems
 
 _NUMBERED = re.compile(r'(\d+)\.state')
 
@@ -117,7 +120,11 @@ def incomplete(state: Path, networks: list[str]) -> str:
     """What keeps a run from resuming from a state; empty if nothing does."""
     if not zipfile.is_zipfile(state):  # torch's files are archives, and the end of one is its directory
         return f'{state} is missing or cut short'
-    for name in weights_of(load_state(state), networks):
+    try:
+        names = weights_of(load_state(state), networks)
+    except ResumeError as error:
+        return str(error)
+    for name in names:
         if not zipfile.is_zipfile(weights_folder(state) / name):
             return f'its weights {weights_folder(state) / name} are missing or cut short'
     return ''
@@ -135,8 +142,30 @@ def weights_of(state: dict[str, Any], networks: list[str]) -> list[str]:
 
 
 def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A training state on the CPU, whatever it was saved on; runs no code that a file might hold."""
-    return torch.load(path, map_location='cpu', weights_only=True)
+    """A training state on the CPU, whatever it was saved on; runs no code that a file might hold.
+
+    Raises ResumeError for a file that is damaged, holds pickled objects or is no training state.
+    """
+    try:
+        state = dict(read_pickle(existing(path)))
+    except CheckpointError as error:
+        raise ResumeError(str(error)) from error
+    if problems := section_problems(state, _State, 'the state'):
+        raise ResumeError(f'{path} is no training state: {"; ".join(problems[:4])}\n'
+                          'give a file of training_states that training wrote')
+    return state
+
+
+@dataclass
+class _State:
+    """What `save_training_state` writes; a state of stock BasicSR lacks the last two."""
+
+    epoch: int
+    iter: int
+    optimizers: list[dict]
+    schedulers: list[dict]
+    networks: list[str] | None = None
+    notes: dict | None = None
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
@@ -177,14 +206,24 @@ def resume_training(self: BaseModel, resume_state: dict[str, Any]) -> None:
 
     Stock restores learning rates, weight decay, milestones and periods as well, so that changes of the option
     file go unheard. Schedulers are run again from the start, with the file's settings.
+
+    Raises ResumeError for a state of other optimizers.
     """
-    for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
-        settings = [{k: v for k, v in group.items() if k != 'params'} for group in optimizer.param_groups]
-        optimizer.load_state_dict(state)
-        for group, setting in zip(optimizer.param_groups, settings, strict=True):
-            group.update(setting)
+    try:
+        for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
+            _restore_optimizer(optimizer, state)
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise ResumeError(f'the state to resume from is not one of these optimizers: {error}\n'
+                          'give one of a training with the same options, or begin anew') from error
     if self.schedulers:
         _replay_schedule(self, resume_state['iter'])
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    settings = [{k: v for k, v in group.items() if k != 'params'} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, setting in zip(optimizer.param_groups, settings, strict=True):
+        group.update(setting)
 
 
 def _replay_schedule(model: BaseModel, iterations: int) -> None:

@@ -1,25 +1,22 @@
 """What an option file, or the header of a bundle, says about building and feeding the networks."""
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-import gavn.archs  # noqa: F401  (registers the networks)
 from gavn.archs.inputs import NAMES
-from gavn.utils.option_sections import task_of
+from gavn.pipeline.building import RestoreError, build, build_with, check_foreign
+from gavn.utils.checkpoint_files import State
+from gavn.utils.option_sections import check_component, task_of
+
+__all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'Recipe', 'RestoreError', 'weight_files']
 
 GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in option files and bundles
-
-
-class RestoreError(Exception):
-    """Options that build no usable network, or a network that returns no numbers."""
 
 
 class DeviceError(RestoreError):
@@ -49,40 +46,47 @@ class Recipe:
         Raises RestoreError for inputs that are not known, and if `network_g`, or `network_l` where landmarks
         are asked for, names no type.
         """
-        inputs = tuple(options.get('network_inputs') or ('lq',))
-        if unknown := set(inputs) - set(NAMES):
-            raise RestoreError(f'{where}: network_inputs names {", ".join(sorted(unknown))}\n'
-                               f'known are {", ".join(NAMES)}')
+        inputs = options.get('network_inputs') or ['lq']
+        if not isinstance(inputs, list | tuple) or not set(map(str, inputs)) <= set(NAMES):
+            raise RestoreError(f'{where}: network_inputs is {inputs!r}\n'
+                               f'it must be a list of {", ".join(NAMES)}')
         networks = {}
         for name in (GENERATOR, DETECTOR) if 'landmarks' in inputs else (GENERATOR,):
-            networks[name] = dict(options.get(name) or {})
-            if 'type' not in networks[name]:
+            section = options.get(name)
+            if not isinstance(section, Mapping) or 'type' not in section:
                 raise RestoreError(f'{where}: {name} names no type of network\n'
                                    'give the option file that trained the weights')
-        training = (options.get('datasets') or {}).get('train') or {}
-        task = options.get('task', task_of(training))
-        return cls(networks, inputs, options.get('window'), task)
+            networks[name] = dict(section)
+        return cls(networks, tuple(inputs), options.get('window'), _task(options))
+
+    @classmethod
+    def parse_bundle(cls, header: Mapping[str, Any], where: str | os.PathLike[str]) -> Recipe:
+        """Takes the recipe out of the header of a bundle, which may come from anybody.
+
+        Raises RestoreError as `parse` does, and for networks that may not be built (see `check_foreign`).
+        """
+        recipe = cls.parse({**header, **header['networks']}, where)
+        for name, options in recipe.networks.items():
+            check_foreign(options, f'{where} ({name})', detector=name == DETECTOR)
+        return recipe
 
     def build(self) -> dict[str, nn.Module]:
         """The networks with fresh weights.
 
         Raises RestoreError for an unknown type or wrong arguments.
         """
-        return {name: _build(options) for name, options in self.networks.items()}
+        return {name: build(options) for name, options in self.networks.items()}
+
+    def build_with(self, states: Mapping[str, tuple[State, str]]) -> dict[str, nn.Module]:
+        """The networks with weights by network, each beside what to call them; see `building.build_with`."""
+        return {name: build_with(options, *states[name]) for name, options in self.networks.items()}
 
 
-def _build(options: Mapping[str, Any]) -> nn.Module:
-    arguments = dict(options)
-    kind = arguments.pop('type')
-    known = [name for name, _ in ARCH_REGISTRY]
-    if kind not in known:
-        near = difflib.get_close_matches(str(kind), known, n=1)
-        hint = f'did you mean {near[0]}?' if near else f'known are {", ".join(known)}'
-        raise RestoreError(f'no network is called {kind}\n{hint}')
-    try:
-        return ARCH_REGISTRY.get(kind)(**arguments)
-    except (TypeError, ValueError) as error:
-        raise RestoreError(f'{kind} cannot be built with {arguments}\n{error}') from error
+def _task(options: Mapping[str, Any]) -> str | None:
+    training = options.get('datasets')
+    training = training.get('train') if isinstance(training, Mapping) else None
+    task = options.get('task', task_of(training if isinstance(training, Mapping) else {}))
+    return task if isinstance(task, str) else None
 
 
 def weight_files(options: Mapping[str, Any]) -> dict[str, str | Path | None]:
@@ -91,7 +95,16 @@ def weight_files(options: Mapping[str, Any]) -> dict[str, str | Path | None]:
     A file that tests says so in `path.pretrain_network_*`. What training starts from (`pretrain_network_g`)
     is not what it made: that is `experiments/<name>/models/net_g_latest.pth` under the current folder.
     """
-    paths = options.get('path') or {}
-    made = Path('experiments', str(options.get('name')), 'models', 'net_g_latest.pth')
-    return {GENERATOR: made if 'train' in options else paths.get('pretrain_network_g'),
-            DETECTOR: paths.get('pretrain_network_l')}
+    paths = options.get('path')
+    paths = paths if isinstance(paths, Mapping) else {}
+    for key in ('pretrain_network_g', 'pretrain_network_l'):
+        if not isinstance(paths.get(key), str | None):
+            raise RestoreError(f'path.{key} is {paths[key]!r}; it must be the path of a file')
+    if 'train' not in options:
+        return {GENERATOR: paths.get('pretrain_network_g'), DETECTOR: paths.get('pretrain_network_l')}
+    try:
+        name = check_component(str(options.get('name')))
+    except ValueError as error:
+        raise RestoreError(f'name: {error}') from error
+    made = Path('experiments', name, 'models', 'net_g_latest.pth')
+    return {GENERATOR: made, DETECTOR: paths.get('pretrain_network_l')}

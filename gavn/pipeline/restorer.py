@@ -22,7 +22,6 @@ from gavn.utils.checkpoint import (
     BUDGET,
     CheckpointError,
     load_bundle,
-    load_strict,
     load_trained,
     save_bundle,
     training_budget,
@@ -40,6 +39,7 @@ _log = logging.getLogger(__name__)
 _noticing = Lock()  # calls run side by side
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 AUTO = 'auto'
+MAX_WINDOW = 256  # frames; the longest of a published network here has 15
 
 
 def find_device(name: str = 'auto') -> torch.device:
@@ -108,6 +108,9 @@ class Restorer:
             self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
         except ValueError as error:
             raise RestoreError(str(error)) from error
+        if self.layout.inputs > MAX_WINDOW:
+            raise RestoreError(f'the network takes {self.layout.inputs:,} frames at once, over {MAX_WINDOW}\n'
+                               'use weights of a network with shorter windows')
 
     @property
     def together(self) -> int:
@@ -122,12 +125,10 @@ class Restorer:
         Raises CheckpointError for weights unreadable or not fitting, RestoreError for unusable options.
         """
         options, states = load_bundle(weights)
-        recipe = Recipe.parse({**options, **options['networks']}, weights)
-        networks = recipe.build()
-        for name, network in networks.items():
-            load_strict(network, states[name], f'{weights} ({name})')
+        recipe = Recipe.parse_bundle(options, weights)
+        networks = recipe.build_with({name: (state, f'{weights} ({name})') for name, state in states.items()})
         return cls(recipe, networks, device, dtype, batch, compile, {str(weights): sha256(weights)},
-                   training_budget(weights))
+                   options.get(BUDGET) or {})
 
     @classmethod
     def from_pretrained(cls, name: str = 'mixed', device: str = 'auto', dtype: str = AUTO,
@@ -166,10 +167,7 @@ class Restorer:
             recipe.networks[name], state = load_trained(path, recipe.networks[name])
             loaded[name] = state, str(path)
             sums[str(path)] = sha256(path)
-        networks = recipe.build()
-        for name, network in networks.items():
-            load_strict(network, *loaded[name])
-        return cls(recipe, networks, device, dtype, batch, compile, sums,
+        return cls(recipe, recipe.build_with(loaded), device, dtype, batch, compile, sums,
                    training_budget(weights or files[GENERATOR]))
 
     def save(self, path: PathLike, half: bool = False) -> None:
@@ -242,6 +240,10 @@ class Restorer:
 
     def _call(self, batch: Batch) -> list[Tensor]:
         result = self._computed(batch, self.dtype)
+        if result.shape[-3:] != batch['lq'].shape[-3:]:
+            raise RestoreError(f'the network returns {tuple(result.shape[-3:])} for a frame of '
+                               f'{tuple(batch["lq"].shape[-3:])}: it must keep the size\n'
+                               'use a network that restores at the same size (upscale: 1)')
         if not torch.isfinite(result).all() and self.dtype != 'float32':
             self._notice(f'{self.dtype} overflows in places: these are computed in float32')
             result = self._computed({key: batch[key] for key in batch if key != 'features'}, 'float32')

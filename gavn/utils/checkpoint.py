@@ -7,37 +7,36 @@ the facts about their training as JSON.
 """
 import importlib.metadata
 import json
-import os
-import pickle
 import platform
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import gavn
+from gavn.utils.annotations import fits
+from gavn.utils.bundle import BUNDLE_FORMAT, check_header
+from gavn.utils.checkpoint_files import (
+    HEADER,
+    CheckpointError,
+    PathLike,
+    State,
+    existing,
+    read_pickle,
+    read_safetensors,
+)
 from gavn.utils.files import atomic_path
 
-State = dict[str, Tensor]
-PathLike = str | os.PathLike[str]
-
 PREFERRED_KEYS = ('params_ema', 'params')  # the averaged weights are the better ones
-BUNDLE_FORMAT = 1
 BUDGET = 'budget'  # entry of a checkpoint: what its training took
 WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights whose training has not begun
-_HEADER = 'gavn'
-_DAMAGED = 'it may be cut short or another kind of file: fetch or make it again'
-# What the unpickler of torch.load was seen to raise on files that are not checkpoints.
-_UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
-               AssertionError, struct.error)
 # Arguments of networks that name files which only training starts from: trained weights hold what was in
 # them, and go where the files are not.
 _STARTS_FROM = ('spynet_path',)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SHOWN = 4  # names listed per kind of mismatch; the rest are counted
 
 # What the names of parameters say about the class that made them; the first that fits is named.
@@ -53,10 +52,6 @@ _SIGNATURES = {
 }
 
 
-class CheckpointError(Exception):
-    """Weights that are missing, unreadable, unsafe or not those of this network."""
-
-
 def load_state(path: PathLike, key: str | None = None) -> State:
     """Reads a state dictionary from `path` onto the CPU; pickled objects are refused, never executed.
 
@@ -67,12 +62,12 @@ def load_state(path: PathLike, key: str | None = None) -> State:
 
     Raises CheckpointError if the file is absent, unreadable, lacks the entry, or holds more than tensors.
     """
-    path = _existing(path)
+    path = existing(path)
     if path.suffix == '.safetensors':
-        options, networks = _read_safetensors(path)
+        options, networks = _read_bundle(path)
         content: Mapping[str, Any] = networks if options else networks['']
     else:
-        content = _read_pickle(path)
+        content = read_pickle(path)
     return _strip_parallel(_choose(content, key, path))
 
 
@@ -84,13 +79,20 @@ def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = N
     wait for the second stage and must not restore yet. Options that only name weights to start from are left
     out (see `_STARTS_FROM`). Raises CheckpointError as `load_state` does.
     """
-    path, options = _existing(path), _as_trained(options)
+    path, options = existing(path), _as_trained(options)
     if path.suffix == '.safetensors':
         return options, load_state(path, key)
-    content = _read_pickle(path)
-    state, waiting = _strip_parallel(_choose(content, key, path)), tuple(content.get(WAITING, ()))
+    content = read_pickle(path)
+    state, waiting = _strip_parallel(_choose(content, key, path)), _prefixes(content.get(WAITING, ()), path)
     trained = {name: value for name, value in state.items() if not name.startswith(waiting)}
     return {**options, 'use_identity': False} if waiting else options, trained
+
+
+def _prefixes(value: Any, path: Path) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(prefix, str) for prefix in value):
+        raise CheckpointError(f'{path}: its entry {WAITING!r} is no list of prefixes of weights\n'
+                              'give a file that training wrote')
+    return tuple(value)
 
 
 def _as_trained(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,9 +104,13 @@ def training_budget(path: PathLike) -> dict[str, float | None]:
 
     Raises CheckpointError as `load_state` does.
     """
-    path = _existing(path)
-    content = _read_safetensors(path)[0] if path.suffix == '.safetensors' else _read_pickle(path)
-    return dict(content.get(BUDGET) or {})
+    path = existing(path)
+    content = _read_bundle(path)[0] if path.suffix == '.safetensors' else read_pickle(path)
+    budget = content.get(BUDGET) or {}
+    if not fits(budget, dict) or not all(fits(value, float | None) for value in budget.values()):
+        raise CheckpointError(f'{path}: its entry {BUDGET!r} holds more than numbers\n'
+                              'give a file that training wrote')
+    return dict(budget)
 
 
 def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -115,17 +121,42 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> N
         state: parameters and buffers by name.
         name: what to call the weights in an error, best their file.
 
-    Raises CheckpointError naming the first parameters that are missing, unknown or of another shape, the
-    class that probably made the weights, and what to do.
+    Raises CheckpointError as `check_fit` does.
+    """
+    check_fit(network, state, name)
+    network.load_state_dict(state)
+
+
+def check_fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Holds weights to a network, which may be on the device `meta`.
+
+    Raises CheckpointError naming the first parameters that are missing, unknown, of another shape or of
+    another kind of number, the class that probably made the weights, and what to do.
     """
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
+    common = [key for key in own if key in state]
     shapes = [f'{key} is {_shape(state[key])}, not {_shape(own[key])}'
-              for key in own if key in state and state[key].shape != own[key].shape]
+              for key in common if state[key].shape != own[key].shape]
     if missing or unexpected or shapes:
         raise CheckpointError(_mismatch(network, state, name, missing, unexpected, shapes))
-    network.load_state_dict(state)
+    if others := [f'{key} is {_kind(state[key])}, not {_kind(own[key])}'
+                  for key in common if not _alike(state[key], own[key])]:
+        raise CheckpointError(f'weights {name} are numbers of another kind: {_some(others)}\n'
+                              'store weights as float32, float16, bfloat16 or float64, dense')
+
+
+def _alike(given: Tensor, own: Tensor) -> bool:
+    """Whether one can be copied into the other: dense, both usual floats or of one integer type."""
+    if given.layout != torch.strided or given.is_quantized or given.is_meta:
+        return False
+    return given.dtype in _FLOATS if own.is_floating_point() else given.dtype == own.dtype
+
+
+def _kind(tensor: Tensor) -> str:
+    words = str(tensor.dtype).removeprefix('torch.')
+    return words if tensor.layout == torch.strided else f'{tensor.layout} {words}'.removeprefix('torch.')
 
 
 def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], nn.Module]],
@@ -151,7 +182,7 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
             tensors[f'{name}/{key}'] = _stored(value.detach().cpu().contiguous().clone(), half)
     options = {**meta, 'versions': _versions(), 'format': BUNDLE_FORMAT,
                'networks': {name: _as_trained(option) for name, (option, _) in networks.items()}}
-    header = {_HEADER: json.dumps(options, sort_keys=True)}
+    header = {HEADER: json.dumps(options, sort_keys=True)}
     with atomic_path(path) as part:
         save_file(tensors, part, metadata=header)
 
@@ -175,56 +206,25 @@ def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
 
     Raises CheckpointError if the file is absent, unreadable, or is no bundle of a format known here.
     """
-    path = _existing(path)
-    options, networks = _read_safetensors(path) if path.suffix == '.safetensors' else ({}, {})
+    path = existing(path)
+    options, networks = _read_bundle(path) if path.suffix == '.safetensors' else ({}, {})
     if not options:
         raise CheckpointError(f'{path} is no bundle: it lacks the options that build the network\n'
                               'make one of an experiment: `gavn bundle -opt FILE.yml -o FILE.safetensors`')
-    if options.get('format') != BUNDLE_FORMAT:
-        raise CheckpointError(f'{path} is a bundle of format {options.get("format")}, this version reads '
-                              f'{BUNDLE_FORMAT}\nupdate gavn, or make the bundle again')
-    lacking = set(options['networks']) - set(networks)
-    if lacking:
-        raise CheckpointError(f'{path} names {", ".join(sorted(lacking))} but holds no weights for it\n'
-                              f'{_DAMAGED}')
-    return options, {name: networks[name] for name in options['networks']}
+    return options, networks
 
 
-def _existing(path: PathLike) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        what = 'is a folder, not a file of weights' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'weights {path}: {what}\ngive the path of a .safetensors or .pth file')
-    return path
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
+def _read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
     """Options ({} for a plain file) and the tensors by network ('' in a plain file)."""
-    try:
-        with safe_open(path, framework='pt') as file:
-            options = json.loads((file.metadata() or {}).get(_HEADER, '{}'))
-        tensors = load_file(path)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f'{path} is not a readable safetensors file ({error})\n{_DAMAGED}') from error
-    networks: dict[str, State] = {}
+    options, tensors = read_safetensors(path)
+    if options == {}:
+        return {}, {'': tensors}
+    check_header(options, tensors, path)
+    networks: dict[str, State] = {name: {} for name in options['networks']}
     for name, tensor in tensors.items():
-        network, _, key = name.rpartition('/') if options else ('', '', name)
-        networks.setdefault(network, {})[key] = tensor
-    return options, networks or {'': {}}
-
-
-def _read_pickle(path: Path) -> Mapping[str, Any]:
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f'{path} is damaged or holds pickled objects, which could run code: refused\n'
-                              'export its state dictionary alone (tensors by name) and give that') from error
-    except _UNREADABLE as error:
-        raise CheckpointError(f'{path} is not a readable checkpoint ({error})\n{_DAMAGED}') from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, not weights by name\n'
-                              'export a state dictionary (tensors by name) and give that')
-    return content
+        network, _, key = name.partition('/')
+        networks[network][key] = tensor
+    return options, networks
 
 
 def _choose(content: Mapping[str, Any], key: str | None, path: Path) -> State:

@@ -40,6 +40,7 @@ from gavn.utils.option_sections import (
 )
 
 _LIKENESS = 0.6  # of a misspelled key to the one that was meant
+_SHOWN = 200  # so many characters of a wrong value are shown
 _LISTED = 14  # so many valid names are listed where none is near
 
 
@@ -47,11 +48,11 @@ _LISTED = 14  # so many valid names are listed where none is near
 class Catalogue:
     """The registered classes and functions by name, as `type:` names them."""
 
-    network: Mapping[str, Callable[..., Any]]
-    dataset: Mapping[str, Callable[..., Any]]
-    model: Mapping[str, Callable[..., Any]]
-    loss: Mapping[str, Callable[..., Any]]
-    metric: Mapping[str, Callable[..., Any]]
+    network: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    dataset: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    model: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    loss: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    metric: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     optimizer: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=lambda: {
         name: cls for name, cls in vars(torch.optim).items()
         if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)})
@@ -77,6 +78,19 @@ def check_options(options: Mapping[str, Any], source: Source, catalogue: Catalog
     problems = list(_Check(catalogue, is_train).file(options))
     if problems:
         raise OptionError('\n'.join(f'{source.place(p.key)}: {p.text}' for p in problems))
+
+
+def section_problems(section: Any, cls: type, name: str) -> list[str]:
+    """What keeps a section from being the dataclass `cls`, which other keys may stand beside."""
+    if not isinstance(section, Mapping):
+        return [f'{name} must be a section, not {_shown(section)}']
+    return [problem.text for problem in _Check(Catalogue(), False).section(section, cls, (), any_key=True)]
+
+
+def network_problems(section: Mapping[str, Any], networks: Mapping[str, Callable[..., Any]]) -> list[str]:
+    """What is wrong with {type: NAME, ...}, held to the signature of what `networks` has under NAME."""
+    found = _Check(Catalogue(network=networks), False).registered(section, Kind('network'), ())
+    return [problem.text.removeprefix(': ') for problem in found]
 
 
 class _Check:
@@ -147,7 +161,8 @@ class _Check:
         for name in ('print_freq', 'save_checkpoint_freq', 'keep_checkpoints'):
             value = logger.get(name) if isinstance(logger, Mapping) else None
             if value is not None and not _positive(value):
-                yield _Problem(('logger', name), f'logger.{name} is {value!r}; it must be a number above 0')
+                yield _Problem(('logger', name), f'logger.{name} is {_shown(value)}; it must be a number '
+                                                 'above 0')
         if isinstance(train, Mapping):
             yield from self.phases(train)
 
@@ -168,7 +183,7 @@ class _Check:
     def datasets(self, datasets: Any) -> _Problems:
         if not isinstance(datasets, Mapping):
             if datasets is not None:
-                yield _Problem(('datasets',), f'datasets must be a section, not {datasets!r}')
+                yield _Problem(('datasets',), f'datasets must be a section, not {_shown(datasets)}')
             return
         if self.is_train and 'train' not in datasets:
             yield _Problem(('datasets',), 'datasets.train is missing')
@@ -206,7 +221,7 @@ class _Check:
 
     def path(self, path: Any, networks: Mapping[str, Any]) -> _Problems:
         if not isinstance(path, Mapping):
-            yield _Problem(('path',), f'path must be a section, not {path!r}')
+            yield _Problem(('path',), f'path must be a section, not {_shown(path)}')
             return
         valid = {f'{prefix}{name.removeprefix("network_")}': Field(kind, False)
                  for name in networks for prefix, kind in NETWORK_PATHS.items()}
@@ -228,7 +243,7 @@ class _Check:
         lenient: of unknown keys, only those near a known one are problems. any_key: none is.
         """
         if not isinstance(section, Mapping):
-            yield _Problem(key, f'{dotted(key)} must be a section, not {section!r}')
+            yield _Problem(key, f'{dotted(key)} must be a section, not {_shown(section)}')
             return
         known = {**fields_of(cls), **(extra or {})}
         others = fields_of(wider) if wider else {}
@@ -264,7 +279,7 @@ class _Check:
     def registered(self, section: Any, kind: Kind, key: Key) -> _Problems:
         """Holds {type: NAME, ...} to the signature of what is registered under NAME."""
         if not isinstance(section, Mapping):
-            yield _Problem(key, f'{dotted(key)} must be a section with a type, not {section!r}')
+            yield _Problem(key, f'{dotted(key)} must be a section with a type, not {_shown(section)}')
             return
         names = getattr(self.catalogue, kind.name)
         target = names.get(str(section.get('type')))
@@ -299,7 +314,7 @@ class _Check:
         hint = self.hint(name, names)
         if what == 'key':
             return _Problem(key, f'unknown key {dotted(key)}{hint}')
-        return _Problem(key, f'{dotted(key)}: there is no {what} called {name}{hint}')
+        return _Problem(key, f'{dotted(key)}: there is no {what} called {_shown(name, str)}{hint}')
 
     def hint(self, name: Any, names: Collection[str]) -> str:
         near = difflib.get_close_matches(str(name), [str(n) for n in names], 1, _LIKENESS)
@@ -310,7 +325,7 @@ class _Check:
     def ill_typed(self, key: Key, value: Any, annotation: Any) -> _Problem:
         near = difflib.get_close_matches(str(value), choices_of(annotation), 1, _LIKENESS)
         hint = f'; the nearest is {near[0]}' if near else ''
-        return _Problem(key, f'{dotted(key)} is {value!r}; it must be {describe(annotation)}{hint}')
+        return _Problem(key, f'{dotted(key)} is {_shown(value)}; it must be {describe(annotation)}{hint}')
 
 
 def _hands_on(target: Callable[..., Any]) -> bool:
@@ -319,6 +334,12 @@ def _hands_on(target: Callable[..., Any]) -> bool:
     Metrics take it to be called alike, and BasicSR's SwinIR takes it too, and they drop it.
     """
     return inspect.isclass(target) and not target.__module__.startswith('basicsr.')
+
+
+def _shown(value: Any, write: Callable[[Any], str] = repr) -> str:
+    """A value in a message; long ones are cut."""
+    text = write(value)
+    return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
 
 
 def _positive(value: Any) -> bool:
