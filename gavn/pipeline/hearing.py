@@ -7,20 +7,33 @@ from pathlib import Path
 import numpy as np
 
 from gavn.pipeline.film import Film
+from gavn.pipeline.progress import Progress
 from gavn.pipeline.report import Report
 from gavn.utils.audio import SAMPLE_RATE, StoredCepstra
-from gavn.utils.media import iter_audio, silent_blocks
+from gavn.utils.media import Hole, VideoInfo, iter_audio, silence_or_hole
 
+Block = np.ndarray | Hole
 NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a word about it
 
 
-def listen(film: Film, report: Report, folder: Path) -> StoredCepstra:
+def listen(film: Film, report: Report, folder: Path, progress: Progress | None = None) -> StoredCepstra:
     """Cepstra of the sound, in a file of `folder`; silence where it is missing or ends before the picture."""
-    blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE)
+    blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE, True)
     if blocks is None:
-        report.notice(f'{film.path} has no sound track: its faces are restored as if they were silent')
+        report.notice(f'{film.path} has no sound track that can be read: its faces are restored as if they '
+                      'were silent')
         return silence(folder)
+    blocks = blocks if progress is None else _counted(blocks, film.info, progress)
     return StoredCepstra(_to_the_end(blocks, film, report), folder)
+
+
+def _counted(blocks: Iterable[Block], info: VideoInfo, progress: Progress) -> Iterator[Block]:
+    """The blocks, each of which is told of in the frames that go with it."""
+    samples, most = 0, info.frames or round(info.duration * info.frame_rate)
+    for block in blocks:
+        yield block
+        samples += len(block)
+        progress.step('listening', min(most, int(samples / SAMPLE_RATE * info.frame_rate) + 1), most)
 
 
 def silence(folder: Path) -> StoredCepstra:
@@ -28,7 +41,7 @@ def silence(folder: Path) -> StoredCepstra:
     return StoredCepstra([], folder)
 
 
-def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Iterator[np.ndarray]:
+def _to_the_end(blocks: Iterable[Block], film: Film, report: Report) -> Iterator[Block]:
     """The blocks of sound, and zeros after them up to the end of the picture."""
     samples = 0
     for block in blocks:
@@ -37,7 +50,7 @@ def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Ite
     if not samples:
         report.notice(f'nothing of the sound of {film.heard} can be decoded: its faces are restored as if '
                       'they were silent')
-        yield from silent_blocks(round(film.info.duration * SAMPLE_RATE))
+        yield from silence_or_hole(round(film.info.duration * SAMPLE_RATE), SAMPLE_RATE)
         return
     missing = film.info.duration - samples / SAMPLE_RATE
     if missing > NOTABLE_GAP:
@@ -45,4 +58,4 @@ def _to_the_end(blocks: Iterable[np.ndarray], film: Film, report: Report) -> Ite
     elif film.sound is not None and -missing > NOTABLE_GAP:
         report.notice(f'the sound of {film.heard} goes on for {-missing:.1f} s after the picture; it is '
                       'copied whole')
-    yield from silent_blocks(round(missing * SAMPLE_RATE))
+    yield from silence_or_hole(round(missing * SAMPLE_RATE), SAMPLE_RATE)

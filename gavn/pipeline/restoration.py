@@ -100,7 +100,7 @@ class Restoration:
     def _heard(self, faces: Faces) -> StoredCepstra:
         """What the networks hear while they restore faces."""
         folder = self.journal.folder
-        return listen(self.film, self.report, folder) if faces.faces else silence(folder)
+        return listen(self.film, self.report, folder, self.progress) if faces.faces else silence(folder)
 
     def _join(self, target: Path, done: Sequence[range]) -> None:
         if self.settings.pictures:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gavn.utils.holes import Hole
+
 SAMPLE_RATE = 16000  # samples a second
 HOP = SAMPLE_RATE // 100  # samples from one column of cepstra to the next: 10 ms
 COLUMN_RATE = SAMPLE_RATE // HOP  # columns a second
@@ -31,6 +33,7 @@ _FFT = 512
 _FILTERS = 26
 _PREEMPHASIS = 0.97
 _LIFTER = 22
+_EDGE = COLUMN_RATE  # columns of silence that are kept at either side of a hole
 _CHUNK = 1024  # columns computed at once: ten seconds take some 30 MB, however long the sound is
 
 
@@ -120,21 +123,45 @@ class StoredCepstra:
 
     Args:
         blocks: sound at 16 kHz in blocks (n,) of any sizes, some or none; the memory taken is that of ten
-            seconds of sound and one block. Their cepstra equal `mfcc` of the blocks joined, bit by bit.
+            seconds of sound and one block. Their cepstra equal `mfcc` of the blocks joined, bit by bit. Of a
+            Hole only the edges are computed and stored, for all columns within are those of silence.
         folder: on the disk that is to hold the file, 5 kB a second.
     """
 
-    def __init__(self, blocks: Iterable[np.ndarray], folder: str | os.PathLike[str]) -> None:
+    def __init__(self, blocks: Iterable[np.ndarray | Hole], folder: str | os.PathLike[str]) -> None:
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115 (`close` closes it)
-        self.count = 0
-        for columns in _columns(blocks):
-            self.count += len(columns)
+        self._skips: list[tuple[int, int]] = []  # stored columns after which some are left out, and how many
+        self._stored = 0
+        for columns in _columns(self._without_holes(blocks)):
+            self._stored += len(columns)
             self._file.write(columns.float().numpy().tobytes())
         self._file.flush()
 
+    @property
+    def count(self) -> int:
+        """Columns of the whole sound."""
+        return self._stored + sum(left_out for _, left_out in self._skips)
+
+    def _without_holes(self, blocks: Iterable[np.ndarray | Hole]) -> Iterator[np.ndarray]:
+        """The blocks, with two seconds of silence and part of a column's step in place of each hole."""
+        given = 0
+        for block in blocks:
+            if isinstance(block, Hole):
+                left_out = max(0, block.samples // HOP - 2 * _EDGE)
+                self._skips.append((given // HOP + _EDGE, left_out))
+                block = np.zeros(block.samples - left_out * HOP, np.int16)
+            given += len(block)
+            yield block
+
+    def _places(self, index: Tensor) -> Tensor:
+        """Where columns are stored; of those in a hole one of its edge stands for all."""
+        for at, left_out in self._skips:
+            index = torch.where(index > at, (index - left_out).clamp(min=at), index)
+        return index
+
     def window(self, time: float) -> Tensor:
         """What `mfcc_windows` gives for a frame at `time` seconds: (1, 13, 20)."""
-        index = _window_columns([time], self.count)[0]
+        index = self._places(_window_columns([time], self.count)[0])
         first, last = int(index[0]), int(index[-1])
         return self.columns(first, last + 1)[index - first].T[None]
 

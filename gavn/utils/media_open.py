@@ -98,6 +98,12 @@ def video_stream(container: InputContainer, path: StrPath) -> VideoStream:
     return best if best in known else known[0]
 
 
+def has_parameters(stream: Stream) -> bool:
+    """Whether a sound stream is more than announced: its codec, rate and channels are known."""
+    codec = stream.codec_context
+    return codec is not None and codec.sample_rate > 0 and codec.layout.nb_channels > 0
+
+
 def codec_label(container: InputContainer, stream: Stream) -> str:
     """What a stream calls its codec, known or not: `h264`, or a tag as `zzz1`."""
     if stream.codec_context is not None:

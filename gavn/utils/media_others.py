@@ -12,9 +12,9 @@ from av import Packet
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
-from gavn.utils.media_open import MediaError, StrPath, codec_label, exact, open_media
+from gavn.utils.media_open import MediaError, StrPath, codec_label, exact, has_parameters, open_media
 from gavn.utils.media_output import added_stream
-from gavn.utils.media_sound_track import has_parameters, sound_track
+from gavn.utils.media_sound_track import sound_track
 from gavn.utils.media_subtitles import TextConverter, converted_to
 from gavn.utils.media_track import CopiedTrack, Track
 

@@ -13,9 +13,8 @@ from av import AudioFrame, Packet
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
-from av.stream import Stream
 
-from gavn.utils.media_open import TAGS, MediaError, StrPath, exact, open_media
+from gavn.utils.media_open import TAGS, MediaError, StrPath, exact, has_parameters, open_media
 from gavn.utils.media_track import CopiedTrack, Track
 
 FORMS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # muxers, by ending
@@ -29,12 +28,6 @@ _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 
 _TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # before, a stream without an encoder crashed the filter
 
 _Way = Callable[[AudioStream, OutputContainer], Track]
-
-
-def has_parameters(stream: Stream) -> bool:
-    """Whether a sound stream is more than announced: its codec, rate and channels are known."""
-    codec = stream.codec_context
-    return codec is not None and codec.sample_rate > 0 and codec.layout.nb_channels > 0
 
 
 def sound_track(path: StrPath, stream: AudioStream, output: OutputContainer) -> tuple[Track, str | None]:
