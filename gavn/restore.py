@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gavn.pipeline.settings import Settings
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
-CODECS = ('libx264', 'libx265')
+CODECS = ('auto', 'libx264', 'libx265')
+PIX_FMTS = ('auto', 'yuv420p')
 KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 _BOTH = '_compare'  # what the name of a video of before and after ends with
@@ -112,7 +113,11 @@ def _add_means(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--compile', action='store_true',
                         help='compile the networks first (torch.compile; on a GPU with CUDA graphs): takes '
                              'minutes, for long films; a CPU is not quicker for it')
-    parser.add_argument('--codec', default='libx264', choices=CODECS, help='of the video (default libx264)')
+    parser.add_argument('--codec', default='auto', choices=CODECS,
+                        help='of the video (auto: libx265 for HEVC of ten bits, else libx264)')
+    parser.add_argument('--pix-fmt', default='auto', choices=PIX_FMTS,
+                        help='of the video\'s frames (auto: as the source, up to ten bits; yuv420p: 4:2:0 of '
+                             'eight bits, which all players and phones take)')
     parser.add_argument('--crf', type=whole(0, 51), default=18, metavar='0..51',
                         help='quality of the encoder, lower is better (default 18)')
     parser.add_argument('--preset', default='medium', choices=PRESETS, metavar='NAME',
@@ -142,7 +147,7 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
         fps=args.fps, audio=args.audio, pictures=args.ext == _PICTURES,
-        crf=args.crf, preset=args.preset, codec=args.codec)
+        crf=args.crf, preset=args.preset, codec=_chosen(args.codec), pix_fmt=_chosen(args.pix_fmt))
     failure = 0
     with _stopped_alike():
         for source, target in jobs:
@@ -152,6 +157,10 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
             if code == INTERRUPTED:
                 return code
     return failure
+
+
+def _chosen(choice: str) -> str | None:
+    return None if choice == 'auto' else choice
 
 
 def _networks(args: argparse.Namespace) -> Restorer | Automatic:

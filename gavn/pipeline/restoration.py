@@ -5,7 +5,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
@@ -26,6 +26,7 @@ from gavn.pipeline.report import Looks, Report, faces_in_words, film_in_words
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Change, Reel, Story
+from gavn.pipeline.unusual import encoder_for, unusual, with_holes_told
 from gavn.utils.audio import StoredCepstra
 from gavn.utils.faces import shared
 from gavn.utils.media import (
@@ -33,6 +34,7 @@ from gavn.utils.media import (
     MediaError,
     PictureWriter,
     PieceWriter,
+    Playable,
     changed,
     encodable,
     missing_numbers,
@@ -56,12 +58,14 @@ class Restoration:
     journal: Journal
     report: Report
     progress: Progress
+    _playable: Playable = field(default_factory=Playable, init=False)
+    _target: Path = field(default=Path(), init=False)
 
     def go(self, target: Path) -> None:
         """Writes the target."""
         self._check_choices()
-        self._rehearse(target)
-        self._describe()
+        self._target = target
+        self._describe(self._rehearse(target))
         found = self._found()
         self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
@@ -113,12 +117,13 @@ class Restoration:
                        notice=self.report.notice)
         os.replace(joined, target)
 
-    def _describe(self) -> None:
+    def _describe(self, pix_fmt: str) -> None:
         """Tells the report of the film, and the user of what is unusual about it."""
         film, report = self.film, self.report
         report.input = film_in_words(film.stored)
-        if film.stored.hdr:
-            report.notice(f'{film.path} is HDR, but the networks know SDR alone: look at a --preview first')
+        report.settings['codec'] = self._encoder
+        for words in unusual(film.stored, self._encoder, pix_fmt):
+            report.notice(words)
         if film.pictures and self.settings.fps is None and (film.sound or not self.settings.pictures):
             report.notice(f'{film.path}: {film.info.frame_rate} frames a second, unless --fps says otherwise')
         if missing := missing_numbers(film.pictures):
@@ -135,30 +140,41 @@ class Restoration:
         return self.film.info.width, self.film.info.height
 
     @giving_back
-    def _rehearse(self, target: Path) -> None:
-        """Makes a video of the first frame, so that what does not fit together is told before the work."""
-        if self.settings.pictures:
-            return
-        with TemporaryDirectory(dir=self.journal.folder) as folder:
-            piece = Path(folder, 'first.nut')
-            with self._writer(piece) as writer, closing(self.film.read()) as frames:
-                first = next(frames)
-                writer.write(self._storable(first.picture), first.pts)
-            trial = Path(folder, target.name)
+    def _rehearse(self, target: Path) -> str:
+        """Makes a video of the first frame, so that what does not fit together is told before the work.
+
+        Returns the format of its pictures.
+        """
+        with TemporaryDirectory(dir=self.journal.folder) as folder, closing(self.film.read()) as frames:
+            first = next(frames)
+            picture = self._storable(first.picture)
+            if self.settings.pictures:
+                return picture.format.name
+            piece, trial = Path(folder, 'first.nut'), Path(folder, f'first{target.suffix}')
+            with self._writer(piece) as writer:
+                writer.write(picture, first.pts)
             try:
                 self.film.join(trial, [piece], self.film.info.start, notice=lambda words: None)
             except MediaError as error:
                 raise type(error)(str(error).replace(str(trial), str(target))) from error
+            return picture.format.name
+
+    @property
+    def _encoder(self) -> str:
+        return self.settings.codec or encoder_for(self.film.stored)
 
     def _writer(self, piece: Path) -> PieceWriter | PictureWriter:
         settings = self.settings
         if settings.pictures:
             return PictureWriter(self.journal.pictures, [path.stem for path in self.film.pictures])
-        return PieceWriter(piece, self.film.info, settings.crf, settings.preset, settings.codec)
+        return PieceWriter(piece, self.film.info, settings.crf, settings.preset, self._encoder)
 
     def _storable(self, picture: VideoFrame) -> VideoFrame:
         """The picture as the writer takes it."""
-        return picture if self.settings.pictures else encodable(picture, self.film.info.depth)
+        if self.settings.pictures:
+            return picture
+        picture = encodable(picture, self.film.info.depth)
+        return picture if self.settings.pix_fmt is None else self._playable(picture)
 
     @giving_back
     def _found(self) -> Faces:
@@ -185,10 +201,14 @@ class Restoration:
 
     def _read(self, start: int = 0) -> Iterator[Frame]:
         """The frames to restore."""
-        frames = self.film.read(start)
+        frames = with_holes_told(self.film.read(start), self.film.info, self._target, self._tell_once)
         if self.settings.preview is None:
             return frames
         return takewhile(lambda frame: frame.time < self.settings.preview, frames)
+
+    def _tell_once(self, words: str) -> None:
+        if words not in self.report.notices:
+            self.report.notice(words)
 
     def _expected(self) -> int | None:
         """About how many frames there will be."""

@@ -25,7 +25,9 @@ class Settings:
             of pictures its rate (None = 25).
         audio: a file to hear, and to copy the sound from, in place of the video's own.
         pictures: whether to write PNGs into a folder, in place of a video; for folders of pictures.
-        crf, preset, codec: of the encoder.
+        crf, preset: of the encoder.
+        codec: of the video, libx264 or libx265; None = HEVC of ten bits stays HEVC, all else becomes H.264.
+        pix_fmt: of the video's frames: 'yuv420p', which all players take; None = that of the source.
 
     Raises ValueError for a strength or a length that is none.
     """
@@ -40,7 +42,8 @@ class Settings:
     pictures: bool = False
     crf: float = 18
     preset: str = 'medium'
-    codec: str = 'libx264'
+    codec: str | None = None
+    pix_fmt: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:

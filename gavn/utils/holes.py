@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LONGEST = 60  # seconds of silence that are given as samples where holes are asked for; more is a hole
+LONGEST_SILENCE = 60  # seconds of silence that are given as samples where holes are asked for; more is a hole
 _BLOCK = 1 << 16  # zeros made at once, so that a gap of hours takes no memory
 
 
@@ -27,8 +27,8 @@ def silent_blocks(samples: int) -> Iterator[np.ndarray]:
 
 
 def silence_or_hole(samples: int, rate: int) -> Iterator[np.ndarray | Hole]:
-    """Silence as zeros, or as one hole where it is longer than LONGEST seconds of `rate` samples."""
-    if samples > LONGEST * rate:
+    """Silence as zeros, or as one hole where it is longer than LONGEST_SILENCE seconds of `rate` samples."""
+    if samples > LONGEST_SILENCE * rate:
         yield Hole(samples)
     else:
         yield from silent_blocks(samples)

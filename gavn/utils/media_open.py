@@ -73,10 +73,11 @@ def open_media(path: StrPath) -> Iterator[InputContainer]:
     try:
         container = av.open(file_url(path), container_options=_OPTIONS, **TAGS)
     except av.FFmpegError as error:
-        kinds = ('; only self-contained video and audio files are read, no playlists, images or text'
-                 if error.errno == _REFUSED else '')
-        raise UnreadableMedia(
-            f'{path}: no readable media file ({error.strerror}){kinds}; does it play?') from error
+        if error.errno == _REFUSED:
+            raise UnreadableMedia(
+                f'{path}: no readable media file, as a picture, a text or a playlist is none; '
+                'give a file that holds a video itself') from error
+        raise UnreadableMedia(f'{path}: no readable media file ({error.strerror}); does it play?') from error
     with container:
         yield container
 

@@ -10,6 +10,7 @@ from itertools import islice
 import av
 import numpy as np
 from av import AudioFrame, Packet
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
@@ -18,7 +19,7 @@ from gavn.utils.media_open import TAGS, MediaError, StrPath, exact, has_paramete
 from gavn.utils.media_track import CopiedTrack, Track
 
 FORMS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # muxers, by ending
-_LAYOUTS = {1: 'mono', 2: 'stereo', 6: '5.1', 8: '7.1'}  # by channels
+_LAYOUTS = {1: 'mono', 2: 'stereo', 3: '2.1', 4: '4.0', 5: '5.0', 6: '5.1', 7: '6.1', 8: '7.1'}  # by channels
 _TRIED = 3  # packets that a trial writes ...
 _SCANNED = 2000  # ... of the first of the file, all streams together
 _TOLERANCE = 0.05  # seconds; time stamps that miss the end of the last samples by less are rounding
@@ -86,12 +87,17 @@ _COPIES: tuple[_Way, ...] = (_from_template, _as_it_is)
 def _name_layout(copy: AudioStream, output: OutputContainer) -> None:
     """Says which channels there are where a file does not, as plain .wav: .mp4 holds no PCM without."""
     codec = copy.codec_context
-    if codec.layout.name != f'{codec.layout.nb_channels} channels':
+    if not _unnamed(codec):
         return
     if codec.layout.nb_channels in (1, 2):
         codec.layout = _LAYOUTS[codec.layout.nb_channels]
     elif output.format.name == 'mp4' and codec.name.startswith('pcm'):
         raise ValueError('its channels have no names')
+
+
+def _unnamed(codec: AudioCodecContext) -> bool:
+    """Whether it is not told which channels there are."""
+    return codec.layout.name == f'{codec.layout.nb_channels} channels'
 
 
 def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
@@ -137,10 +143,9 @@ class SoundConverter(Track):
     def __init__(self, source: AudioStream, output: OutputContainer, encoder: str) -> None:
         codec = source.codec_context
         self._rate = codec.sample_rate if encoder == 'flac' else _nearest_rate(codec.sample_rate)
-        layout, unnamed = codec.layout, ' channels' in codec.layout.name
-        self.stream = output.add_stream(
-            encoder, rate=self._rate,
-            layout=_LAYOUTS.get(layout.nb_channels, 'stereo') if unnamed else layout.name)
+        if _unnamed(codec):
+            codec.layout = _LAYOUTS.get(codec.layout.nb_channels, 'stereo')
+        self.stream = output.add_stream(encoder, rate=self._rate, layout=codec.layout.name)
         self._encoder = self.stream.codec_context
         if encoder == 'flac' and codec.format.bits > 16:
             self._encoder.format = 's32'
