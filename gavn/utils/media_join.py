@@ -13,7 +13,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from gavn.utils.files import atomic_path
-from gavn.utils.media_open import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_open import MediaError, StrPath, exact, has_parameters, open_media, video_stream
 from gavn.utils.media_others import Notice, OtherStreams, warn
 from gavn.utils.media_output import added_stream, opened_output
 from gavn.utils.media_pieces import Pieces
@@ -114,8 +114,9 @@ def _timescale(info: VideoInfo, *sources: InputContainer | None) -> int:
     """Ticks a second for the clock of an .mp4 file, on which streams start: as fine as its streams'."""
     ticks = info.time_base.denominator
     for stream in chain.from_iterable(source.streams.audio for source in sources if source):
-        finer = lcm(ticks, exact(stream.time_base).denominator)
-        ticks = finer if finer <= _LARGEST else ticks
+        rate = stream.codec_context.sample_rate if has_parameters(stream) else 1  # where it is converted
+        for clock in (exact(stream.time_base).denominator, rate):
+            ticks = lcm(ticks, clock) if lcm(ticks, clock) <= _LARGEST else ticks
     return ticks if ticks <= _LARGEST else 1000
 
 

@@ -141,7 +141,7 @@ class SoundConverter(Track):
     """
 
     def __init__(self, source: AudioStream, output: OutputContainer, encoder: str) -> None:
-        codec = source.codec_context
+        self._decoder = codec = source.codec_context
         self._rate = codec.sample_rate if encoder == 'flac' else _nearest_rate(codec.sample_rate)
         if _unnamed(codec):
             codec.layout = _LAYOUTS.get(codec.layout.nb_channels, 'stereo')
@@ -156,8 +156,11 @@ class SoundConverter(Track):
 
     def __call__(self, packet: Packet) -> list[Packet]:
         """What is complete of the new stream once a packet is added."""
+        return self._decoded(packet)
+
+    def _decoded(self, packet: Packet | None) -> list[Packet]:
         try:
-            frames = packet.decode()
+            frames = self._decoder.decode(packet)
         except av.FFmpegError:
             return []
         pieces = (piece for frame in frames for piece in self._resampler.resample(frame))
@@ -165,10 +168,11 @@ class SoundConverter(Track):
 
     def rest(self) -> list[Packet]:
         """What is left at the end."""
+        held = self._decoded(None)
         if self._end is None:
-            return []
+            return held
         left = [new for piece in self._resampler.resample(None) if piece for new in self._add(piece)]
-        return [*left, *self.stream.encode(None)]
+        return [*held, *left, *self.stream.encode(None)]
 
     def _add(self, piece: AudioFrame) -> list[Packet]:
         """Encodes samples, with silence before them, or without those that lie before what was given."""
