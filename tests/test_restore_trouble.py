@@ -144,7 +144,7 @@ def test_sound_that_does_not_fit_is_converted(tmp_path, gavn, caplog):
         shown.width, shown.height, shown.pix_fmt = 96, 80, 'yuv420p'
         heard = output.add_stream('wmav2', rate=44100, layout='mono')
         heard.codec_context.bit_rate = 64000
-        block = av.AudioFrame.from_ndarray(tone(0.3)[None], format='s16', layout='mono')
+        block = av.AudioFrame.from_ndarray(tone(2)[None], format='s16', layout='mono')
         block.sample_rate = 44100
         for image in pictures(6):
             output.mux(shown.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
@@ -152,7 +152,7 @@ def test_sound_that_does_not_fit_is_converted(tmp_path, gavn, caplog):
     assert gavn(source) == 0
     assert 'stream 1 (audio) is converted from wmav2 to AAC: .mp4 cannot hold it' in caplog.text
     original, converted = (read_audio(path).astype(float) for path in (source, tmp_path / 'out.mp4'))
-    assert np.corrcoef(original[1700:2600], converted[1700:2600])[0, 1] > 0.98  # in step, too
+    assert np.corrcoef(original[5000:9000], converted[5000:9000])[0, 1] > 0.9  # 0.85: a sample aside
 
 
 def test_no_face_at_all(source, tmp_path, gavn, monkeypatch, capsys):
