@@ -31,10 +31,13 @@ PIX_FMTS = ('auto', 'yuv420p')
 KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 _BOTH = '_compare'  # what the name of a video of before and after ends with
+_PREVIEW = '_preview'  # and of the first seconds alone
 _PICTURES = 'png'
+SCALES = ('2', '3', '4', '1080p')  # as gavn.utils.media_scale has them, which takes long to import
 EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', _PICTURES)
 EPILOG = """\
-Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4, a folder of pictures frames
+Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4, with --preview
+talk_gavn_preview.mp4, a folder of pictures frames
 becomes frames_gavn.mp4, or with --ext png the folder frames_gavn. A report of what was found and done stands
 beside that, talk_gavn.mp4.json. The same command goes on where an interrupted one stopped; of several inputs
 it leaves out what it made itself, and what is restored already.
@@ -82,6 +85,9 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     networks = parser.add_mutually_exclusive_group()
     networks.add_argument('--task', default='auto', choices=TASKS,
                           help='what is wrong with the faces (auto, the default: found out, and said)')
+    parser.add_argument('--force-task', action='store_true',
+                        help='restore with the weights of --task although the faces are certainly damaged in '
+                             'another way')
     networks.add_argument('--weights', metavar='FILE',
                           help='weights of your own, in place of those that come with gavn: '
                                'restore_*.safetensors of a training, or made by `gavn bundle`')
@@ -95,8 +101,11 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
                         help='height of the smallest face to restore (default: 32, more in large pictures)')
     parser.add_argument('--box', type=_box, metavar='X,Y,W,H',
                         help='where the face is in all frames, in pixels; nothing is looked for')
+    parser.add_argument('--scale', choices=SCALES,
+                        help='enlarge the whole picture so many times, or to fit into 1920x1080, and restore '
+                             'faces at that size: for small and old videos')
     parser.add_argument('--preview', type=seconds, metavar='5s',
-                        help='restore the beginning alone: 5s, 2min, 1:30')
+                        help='restore the beginning alone, 5s, 2min or 1:30, into NAME_gavn_preview')
     parser.add_argument('--strength', type=fraction(), default=1., metavar='X',
                         help='how much of the change to apply, from 0 to 1 (default)')
 
@@ -146,8 +155,9 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
     restorer = _networks(args)
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
-        fps=args.fps, audio=args.audio, pictures=args.ext == _PICTURES,
-        crf=args.crf, preset=args.preset, codec=_chosen(args.codec), pix_fmt=_chosen(args.pix_fmt))
+        fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
+        pictures=args.ext == _PICTURES, crf=args.crf, preset=args.preset, codec=_chosen(args.codec),
+        pix_fmt=_chosen(args.pix_fmt))
     failure = 0
     with _stopped_alike():
         for source, target in jobs:
@@ -205,7 +215,8 @@ def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     folder = _folder(args.output, len(found))
     if alone and folder is None:
         return [(found[0], Path(args.output))]
-    targets = [_named_after(source, folder, args.suffix, args.ext) for source in found]
+    suffix = args.suffix if args.preview is None else args.suffix + _PREVIEW
+    targets = [_named_after(source, folder, suffix, args.ext) for source in found]
     if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):
         raise TargetError(f'several inputs would be written to {twice[0]}\n'
                           'restore them into folders of their own')
@@ -225,7 +236,7 @@ def _without_own(found: Sequence[Path], suffix: str) -> list[Path]:
     stems = {(path.parent, _stem(path)) for path in found}
 
     def own(path: Path) -> bool:
-        made = _stem(path).removesuffix(_BOTH)
+        made = _stem(path).removesuffix(_BOTH).removesuffix(_PREVIEW)
         stem = made.removesuffix(f'_{suffix}')
         return stem != made and (path.parent, stem) in stems
 
@@ -316,7 +327,7 @@ def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings,
     if not args.no_report:
         report.write(notes)
     if args.compare:
-        before = Film.of(source, settings.fps, settings.audio)
+        before = Film.of(source, settings.fps, settings.audio).enlarged(settings.scale)
         before_and_after(before, Film.of(target, settings.fps), both, args.compare)
     print(in_words(report))
 
@@ -327,9 +338,10 @@ def in_words(report: Report) -> str:
     computed = report.frames_out - report.resumed
     rate = f', {computed / report.seconds:.1f} frames a second' if computed else ''
     again = f'{report.shown_again} shown again, ' if report.shown_again else ''
+    copied = ', the video copied as it is' if report.copied else ''
     without = f'{report.left_out} left out, ' if report.left_out else ''
     return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {again}{without}'
-            f'{faces}, {report.restored} restored, {report.passed_through} as they were, '
+            f'{faces}, {report.restored} restored, {report.passed_through} as they were{copied}, '
             f'{report.seconds:.1f} s{rate}')
 
 

@@ -127,15 +127,15 @@ def test_the_same_command_on_a_folder_does_what_is_left(weights, talks, capsys):
 def test_before_and_after_in_one_video(weights, tmp_path, form):
     source = write_video(tmp_path / 'a.mp4', 8, sound=0.32)
     assert run(weights, source, '--compare', form, '--preview', '0.2s') == 0
-    both = list(read_frames(tmp_path / 'a_gavn_compare.mp4'))
-    before, after = (list(read_frames(tmp_path / name)) for name in ('a.mp4', 'a_gavn.mp4'))
+    both = list(read_frames(tmp_path / 'a_gavn_preview_compare.mp4'))
+    before, after = (list(read_frames(tmp_path / name)) for name in ('a.mp4', 'a_gavn_preview.mp4'))
     assert [frame.time for frame in both] == [frame.time for frame in before[:5]]
     assert both[0].image.shape == (HEIGHT, WIDTH * (2 if form == 'side' else 1), 3)
     left, right = (np.abs(both[3].image[:, part].astype(int) - whole[3].image[:, shown]).mean()
                    for part, whole, shown in ((slice(0, 46), before, slice(0, 46)),
                                               (slice(-46, None), after, slice(-46, None))))
     assert max(left, right) < 3
-    info = probe(tmp_path / 'a_gavn_compare.mp4')
+    info = probe(tmp_path / 'a_gavn_preview_compare.mp4')
     assert info.has_audio and info.duration < 0.3
 
 

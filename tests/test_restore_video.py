@@ -38,7 +38,7 @@ from gavn.utils.windows import Layout
 class Silent:
     """What a restoration asks of a restorer but for its residuals."""
 
-    weights, notices, layout = {}, [], Layout(1, 2)
+    weights, notices, layout, name = {}, [], Layout(1, 2), None
     device, dtype, batch, compile, together = 'cpu', 'float32', 1, None, 1
 
 
@@ -232,7 +232,7 @@ def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
                'network_inputs': ['lq', 'audio', 'landmarks', 'region']}
     recipe = Recipe.parse(options, 'here')
     networks = recipe.build()
-    networks['network_g'].reconstruction.last.weight.data.mul_(0.01)
+    networks['network_g'].reconstruction.last.weight.data.mul_(10)
     Restorer(recipe, networks, 'cpu').save(bundle)
     report = video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2))
     assert (report.frames_in, report.frames_out, report.restored) == (10, 10, 10)

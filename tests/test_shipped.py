@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from restore_fakes import Recorder, fixed_face, make_restorer, same_bits, write_video
+from restore_fakes import Recorder, fixed_face, make_restorer, write_video
 
 from gavn import cli
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
@@ -90,7 +90,7 @@ def test_damaged_weights_are_refused(home, capsys):
 
 
 def _found(kind: str) -> Damage:
-    return Damage(kind, {one: float(one == kind) for one in KINDS}, 7, detail=0.5, noise=1., blocks=0.1)
+    return Damage(kind, {one: float(one == kind) for one in KINDS}, 7, detail=0.5, noise=4., blocks=0.1)
 
 
 @pytest.mark.parametrize(('kind', 'gain', 'weights'), [
@@ -113,14 +113,16 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
     report = video.restore_video(source, tmp_path / 'out.mp4')
     before = list(read_frames(source))
     assert len(looked) == 7 and {crop.shape for crop in looked} == {(224, 224, 3)}
-    change = recorder.images[4].astype(int) - before[4].image
-    assert abs(change.max() - gain) <= 2
+    if weights:
+        change = recorder.images[4].astype(int) - before[4].image
+        assert abs(change.max() - gain) <= 2
     assert report.damage['kind'] == kind
     assert [Path(path).stem for path in report.weights] == ([weights] if weights else [])
     if not weights:
-        assert all(map(same_bits, (frame.picture for frame in before), recorder.pictures))
+        assert report.copied and not recorder.pictures
+        assert source.read_bytes() == (tmp_path / 'out.mp4').read_bytes()
         assert report.faces and (report.restored, report.passed_through) == (0, 8)
-        assert len(report.notices) == 1 and 'no damage' in report.notices[0]  # none about missing sound
+        assert not any('sound' in words for words in report.notices) and 'no damage' in report.notices[0]
     else:
         assert f'restored with the weights {weights}' in ' '.join(report.notices)
 

@@ -47,6 +47,7 @@ class Damage:
             for good crops 0.6 to 0.8, after reduction by two 0.5, when blurred 0.2.
         noise: standard deviation of noise in the quietest tenth of the picture, in grey levels of 255.
         blocks: by how much edges on a grid of 8 pixels exceed those beside it, as a share of all edges.
+        reason: why it was decided without regard to the shares, in words; '' where it was not.
     """
 
     kind: str
@@ -55,9 +56,12 @@ class Damage:
     detail: float
     noise: float
     blocks: float
+    reason: str = ''
 
     def in_words(self) -> str:
         """As in `compression artifacts (93 %)`; of what is not believed, the two most probable kinds."""
+        if self.reason:
+            return f'{WORDS[self.kind]} ({self.reason})'
         likely = sorted(self.shares, key=self.shares.__getitem__, reverse=True)[:2]
         words = [f'{WORDS[kind]} ({100 * self.shares[kind]:.0f} %)' for kind in likely]
         return words[0] if likely[0] == self.kind else f'unclear: {words[0]} or {words[1]}'

@@ -23,6 +23,7 @@ from gavn.pipeline.face_detector import (
     smallest_face,
 )
 from gavn.pipeline.face_tracks import Face, Faces, Track, main_track
+from gavn.pipeline.thumbnail import thumbnail
 from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box
 
@@ -47,11 +48,14 @@ class _Path:
     frames: array[int] = field(default_factory=partial(array, 'q'))
     corners: array[float] = field(default_factory=partial(array, 'd'))  # four of each box
     best: float = 0
+    surest: int = 0  # the frame of that score
+    thumbnail: str = ''
 
-    def add(self, frame: int, box: Box, score: float) -> None:
+    def add(self, frame: int, image: np.ndarray, box: Box, score: float) -> None:
         self.frames.append(frame)
         self.corners.extend((box.x0, box.y0, box.x1, box.y1))
-        self.best = max(self.best, score)
+        if score > self.best:
+            self.best, self.surest, self.thumbnail = score, frame, thumbnail(image, box)
 
     @property
     def boxes(self) -> Boxes:
@@ -137,7 +141,8 @@ def _faces(paths: Sequence[_Path], walk: _Walk, min_face: float) -> Faces:
         raise NoFace(f'no face in {walk.count} frames; a face must be upright, turned at most half away, and '
                      f'{min_face:g} pixels high')
     ordered = sorted(paths, key=lambda path: path.weight, reverse=True)
-    faces = (Face(id, path.span, Boxes(smooth(path.filled())), path.best) for id, path in enumerate(ordered))
+    faces = (Face(id, path.span, Boxes(smooth(path.filled())), path.best, path.surest, path.thumbnail)
+             for id, path in enumerate(ordered))
     return Faces(tuple(faces), walk.count, walk.size, tuple(walk.cuts))
 
 
@@ -220,14 +225,14 @@ class _Walk:
         now = self._faces(image)
         if self.seen is not None and not _agree(self.seen, now):
             for earlier, picture in between:
-                self._follow(earlier, self._faces(picture))
-        self._follow(index, now)
+                self._follow(earlier, picture, self._faces(picture))
+        self._follow(index, image, now)
         self.seen, self.waiting = now, []
 
     def _faces(self, image: np.ndarray) -> list[Detection]:
         return [(box, score) for box, score in self.detect(image) if box.height >= self.min_face]
 
-    def _follow(self, index: int, faces: Sequence[Detection]) -> None:
+    def _follow(self, index: int, image: np.ndarray, faces: Sequence[Detection]) -> None:
         """Gives each face to the live path it overlaps most, or a path of its own."""
         paths = self.scenes[-1].paths
         live = [path for path in paths if index - path.frames[-1] <= MAX_GAP + 1]
@@ -241,7 +246,7 @@ class _Walk:
         for f, face in enumerate(faces):
             if f not in matched:
                 paths.append(_Path())
-            matched.get(f, paths[-1]).add(index, *face)
+            matched.get(f, paths[-1]).add(index, image, *face)
 
 
 def _agree(before: Sequence[Detection], now: Sequence[Detection]) -> bool:

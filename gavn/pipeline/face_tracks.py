@@ -12,7 +12,7 @@ import numpy as np
 from gavn.utils.boxes import Boxes
 from gavn.utils.faces import CROP_MARGIN, Box, crop_box, inside
 
-FORM = 2  # of `to_json`; `from_json` reads no other
+FORM = 3  # of `to_json`; `from_json` reads no other
 _STORED = '<f8'  # how numbers of boxes are written
 
 
@@ -59,12 +59,16 @@ class Face:
         span: the frames that show it, without gaps.
         boxes: smoothed, one for each frame of `span`.
         score: the detector's, at the moment it was surest, in [0, 1].
+        surest: that frame; None where nobody looked.
+        thumbnail: what the face looks like in it (see `gavn.pipeline.thumbnail`), or ''.
     """
 
     id: int
     span: range
     boxes: Boxes
     score: float
+    surest: int | None = None
+    thumbnail: str = ''
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,22 @@ class Faces:
 
         Squares of faces that stand close overlap.
         """
-        return _region(face.boxes[index - face.span.start], self.size, margin)
+        return _region(self.box(face, index), self.size, margin)
+
+    def box(self, face: Face, index: int) -> Box:
+        """Where a face is in frame `index`, without margin."""
+        return face.boxes[index - face.span.start]
+
+    def enlarged(self, size: tuple[int, int]) -> Faces:
+        """The same faces in pictures of another size (width, height)."""
+        across, down = (new / old for new, old in zip(size, self.size, strict=True))
+        faces = tuple(replace(face, boxes=face.boxes.scaled(across, down)) for face in self.faces)
+        return replace(self, faces=faces, size=size)
 
     def to_json(self) -> str:
         """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
-        faces = [{'id': face.id, 'start': face.span.start, 'score': face.score,
-                  'boxes': _as_text(face.boxes)} for face in self.faces]
+        faces = [{'id': face.id, 'start': face.span.start, 'score': face.score, 'surest': face.surest,
+                  'thumbnail': face.thumbnail, 'boxes': _as_text(face.boxes)} for face in self.faces]
         return json.dumps({'count': self.count, 'size': self.size, 'cuts': self.cuts, 'faces': faces})
 
     @classmethod
@@ -165,13 +179,14 @@ def check_choice(which: str) -> None:
         _ids(which)
 
 
-def fixed_box(box: Box, count: int, size: tuple[int, int]) -> Faces:
+def fixed_box(box: Box, count: int, size: tuple[int, int], thumbnail: str = '') -> Faces:
     """One face that is said to be in the same place of every frame.
 
     Args:
         box: around the face, without margin, in pixels of the upright picture.
         count: frames of the video, at least one.
         size: (width, height) of the frames.
+        thumbnail: what is in the box of the first frame.
 
     Raises ChoiceError for a box that is empty or not inside the picture.
     """
@@ -179,7 +194,7 @@ def fixed_box(box: Box, count: int, size: tuple[int, int]) -> Faces:
     if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
         raise ChoiceError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is '
                           f'not inside a picture of {width} x {height}')
-    return Faces((Face(0, range(count), Boxes.repeated(box, count), 1.),), count, size)
+    return Faces((Face(0, range(count), Boxes.repeated(box, count), 1., 0, thumbnail),), count, size)
 
 
 def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
@@ -190,7 +205,8 @@ def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
 def _face(values: dict) -> Face:
     boxes = _from_text(values['boxes'])
     start = values['start']
-    return Face(values['id'], range(start, start + len(boxes)), boxes, values['score'])
+    return Face(values['id'], range(start, start + len(boxes)), boxes, values['score'], values['surest'],
+                values['thumbnail'])
 
 
 def _as_text(boxes: Boxes) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from gavn.utils.media import (
     UnreadableMedia,
     VideoInfo,
     at_rate,
+    copied,
+    enlarged,
+    enlarged_size,
     info_at_rate,
     is_picture,
     iter_audio,
@@ -43,6 +46,7 @@ class Film:
         path: of the video, or of the folder.
         stored: what the file is.
         info: what the frames are as `read` yields them; as stored, but for the rate where one was asked for.
+        rate: frames a second that were asked for; None = as stored.
         pictures: files of a folder, in order; empty for a video.
         sound: a file that is heard in place of the video's own sound.
     """
@@ -50,6 +54,7 @@ class Film:
     path: Path
     stored: VideoInfo
     info: VideoInfo
+    rate: Fraction | None = None
     pictures: tuple[Path, ...] = ()
     sound: Path | None = None
 
@@ -72,20 +77,39 @@ class Film:
             if not pictures:
                 raise UnreadableMedia(f'{path} holds no pictures ({", ".join(PICTURES)})')
             info = probe_pictures(pictures, rate or Fraction(FRAME_RATE))
-            return cls(path, info, info, pictures, sound)
+            return cls(path, info, info, rate, pictures, sound)
         if is_picture(path):
             raise NoVideo(f'{path} is a picture, not a video\ngive a video, or the '
                           'folder that holds its frames')
         stored = probe(path)
-        return cls(path, stored, stored if rate is None else info_at_rate(stored, rate), (), sound)
+        return cls(path, stored, stored if rate is None else info_at_rate(stored, rate), rate, (), sound)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of its frames."""
+        return self.info.width, self.info.height
+
+    def enlarged(self, scale: str | None) -> Film:
+        """The same with frames that are `scale` times as large; itself for None, and what is large enough.
+
+        Raises MediaError as `enlarged_size`.
+        """
+        size = self.size if scale is None else enlarged_size(*self.size, scale)
+        return self if size == self.size else replace(
+            self, info=replace(self.info, width=size[0], height=size[1]))
 
     def read(self, start: int = 0) -> Iterator[Frame]:
         """The frames from index `start` on; raises as `read_frames` and `read_pictures` do."""
+        frames = self._stored_frames(start)
+        stored = self.stored.width, self.stored.height
+        return frames if self.size == stored else enlarged(frames, self.size)
+
+    def _stored_frames(self, start: int) -> Iterator[Frame]:
         if self.pictures:
             return read_pictures(self.pictures, self.info.frame_rate, start)
-        if self.info is self.stored:
+        if self.rate is None:
             return read_frames(self.path, start)
-        frames = at_rate(read_frames(self.path), self.stored, self.info.frame_rate)
+        frames = at_rate(read_frames(self.path), self.stored, self.rate)
         return (frame for frame in frames if frame.index >= start)
 
     @property
@@ -103,6 +127,15 @@ class Film:
         """Makes a video of encoded pieces of this film, and of all that goes with it; see `media.join`."""
         source = None if self.pictures else self.path
         join(target, pieces, source, until, like=self.info, sound=self.sound, **options)
+
+    def copy(self, target: Path, notice: Callable[[str], object]) -> None:
+        """Writes the video as it is stored, with the sound that goes with it; see `media.copied`.
+
+        Raises MediaError where it cannot be copied, or its frames are not those that are stored.
+        """
+        if self.pictures or self.info != self.stored:
+            raise MediaError(f'{self.path}: its frames are not as they are stored')
+        copied(self.path, target, self.sound, notice)
 
     def digest(self) -> str:
         """Changes with what the frames are made of: the video, or any picture or its name."""

@@ -1,12 +1,14 @@
 """The steps of restoring a video: its faces, its sound, the picture piece by piece, then all together."""
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,17 +17,20 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from gavn.pipeline.automatic import NEEDS_LOSSLESS, Automatic, look_at, name_for
+from gavn.pipeline.automatic import Automatic, Choice, choose_weights, look_at, scale_in_words
+from gavn.pipeline.damage import Damage
+from gavn.pipeline.expected import WORTH_TELLING, in_words, seconds_for
 from gavn.pipeline.face_tracker import NoFace, follow_faces
 from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
 from gavn.pipeline.film import Film
 from gavn.pipeline.hearing import listen, silence
 from gavn.pipeline.journal import Journal, parts
 from gavn.pipeline.progress import Progress, counted
-from gavn.pipeline.report import Looks, Report, faces_in_words, film_in_words
+from gavn.pipeline.report import COUNTED, FaceNotes, Report, film_in_words, most_changed, summarise
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.story import Change, Reel, Story
+from gavn.pipeline.thumbnail import thumbnail
 from gavn.pipeline.unusual import encoder_for, unusual, with_holes_told
 from gavn.utils.audio import StoredCepstra
 from gavn.utils.faces import shared
@@ -42,7 +47,10 @@ from gavn.utils.media import (
 from gavn.utils.memory import giving_back
 from gavn.utils.overlap import Ahead, Behind
 
+_COPIED = '; the video is copied as it is, not encoded again'
 _LEAST_AHEAD, _MOST_AHEAD = 4, 32  # frames that are decoded before, and encoded after, those being restored
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,6 +68,7 @@ class Restoration:
     progress: Progress
     _playable: Playable = field(default_factory=Playable, init=False)
     _target: Path = field(default=Path(), init=False)
+    _about_encoding: list[str] = field(default_factory=list, init=False)
 
     def go(self, target: Path) -> None:
         """Writes the target."""
@@ -69,36 +78,80 @@ class Restoration:
         found = self._found()
         self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
-        restorer, damaged = self._suited(faces)
-        restorer.notices.clear()
-        with closing(self._heard(damaged)) as cepstra:
-            story = Story(restorer, cepstra, damaged, self.settings.strength)
-            todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
-            self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
-            if todo:
-                self._restore(story, todo, faces.count)
-        self._join(target, parts(faces.count))
-        self._tell(faces)
-        self.report.notices += restorer.notices
+        choice = self._choose_weights(faces)
+        if not choice.restores and self._copied(target):
+            summarise(self.report, faces, [])
+            self.report.notice(f'nothing is restored{_COPIED}')
+            return
+        choice.restorer.notices.clear()
+        self._restore_faces(choice, faces)
+        self._finish(target, faces)
+        self.report.notices += choice.restorer.notices
 
     @giving_back
-    def _suited(self, faces: Faces) -> tuple[Restorer, Faces]:
-        """The networks for the faces, and those of the faces that need them."""
-        if not isinstance(self.restorer, Automatic):
-            return self.restorer, faces
-        with closing(Ahead(self._read(), _LEAST_AHEAD)) as read:
-            damage = look_at(counted(read, 'looking at faces', faces.count, self.progress), faces)
-        name, report = name_for(damage, self.film.lossless), self.report
-        restorer, report.damage = self.restorer.named(name), asdict(damage)
-        if damage.kind != 'clean':
-            report.weights = dict(restorer.weights)
-            codec = ', in what a codec left' if damage.kind in NEEDS_LOSSLESS and name != damage.kind else ''
-            report.notice(f'found in the faces: {damage.in_words()}{codec}; restored with the weights {name}')
-            return restorer, faces
-        report.weights = {}
-        report.notice(f'found in the faces: {damage.in_words()}; they stay as they are\n'
-                      '(--task mixed restores them all the same)')
-        return restorer, replace(faces, faces=())
+    def _choose_weights(self, faces: Faces) -> Choice:
+        """The networks for the faces, and whether these need them; told to the report."""
+        choice = choose_weights(self.restorer, lambda: self._look(faces), self.film.lossless,
+                                self.settings.force_task)
+        report = self.report
+        report.weights = dict(choice.restorer.weights) if choice.restores else {}
+        if choice.damage:
+            report.damage = asdict(choice.damage)
+        suggested = '' if self.settings.scale else scale_in_words(faces)
+        for words in filter(None, (choice.words, suggested)):
+            report.notice(words)
+        return choice
+
+    def _look(self, faces: Faces) -> Damage:
+        with closing(Ahead(self._read(self.large), _LEAST_AHEAD)) as read:
+            frames = counted(read, 'looking at faces', faces.count, self.progress)
+            return look_at(frames, faces.enlarged(self.large.size), self.film.size[0])
+
+    def _restore_faces(self, choice: Choice, faces: Faces) -> None:
+        """Encodes the pieces that are not encoded yet."""
+        wanted = faces if choice.restores else replace(faces, faces=())
+        todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
+        with closing(self._heard(wanted)) as cepstra:
+            story = Story(choice.restorer, cepstra, wanted.enlarged(self.large.size), self.settings.strength)
+            self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
+            if todo:
+                self._say_how_long(story, todo)
+                self._restore(story, todo, faces.count)
+
+    def _finish(self, target: Path, faces: Faces) -> None:
+        """Makes the target: of the pieces, or where these hardly differ from the source, of that."""
+        report, notes = self.report, [self.journal.notes(part) for part in parts(faces.count)]
+        report.change = most_changed(notes)
+        if not (report.hardly_changed and self._copied(target)):
+            self._join(target, parts(faces.count))
+        summarise(report, faces, notes)
+        if report.hardly_changed:
+            report.notice(f'hardly any change: {report.change:.2f} grey levels inside the faces, less than '
+                          f'an eye or an encoder notices{_COPIED * report.copied}')
+
+    def _copied(self, target: Path) -> bool:
+        """Writes the video as it is in the source; False where other frames than all of those are wanted."""
+        settings, report = self.settings, self.report
+        if settings.preview is not None or settings.pictures or settings.codec or settings.pix_fmt:
+            return False
+        copied = self.journal.folder / f'copied{target.suffix}'
+        try:
+            self.large.copy(copied, report.notice)
+        except MediaError as error:
+            _log.info('%s; it is encoded', error)
+            return False
+        os.replace(copied, target)
+        report.copied = True
+        report.notices = [words for words in report.notices if words not in self._about_encoding]
+        return True
+
+    def _say_how_long(self, story: Story, todo: Sequence[range]) -> None:
+        """A line before a long run."""
+        crops = sum(len(story.faces.present(index)) for part in todo for index in part)
+        seconds = seconds_for(story.restorer, crops)
+        if seconds is not None and seconds >= WORTH_TELLING:
+            _log.warning('%s: restoring %d faces of frames will take about %s; Ctrl-C keeps what is done',
+                         self.film.path, crops, in_words(seconds))
 
     @giving_back
     def _heard(self, faces: Faces) -> StoredCepstra:
@@ -113,16 +166,22 @@ class Restoration:
             os.replace(self.journal.pictures, target)
             return
         joined = self.journal.folder / f'joined{target.suffix}'
-        self.film.join(joined, [self.journal.piece(part) for part in done], self._end(),
-                       notice=self.report.notice)
+        self.large.join(joined, [self.journal.piece(part) for part in done], self._end(),
+                        notice=self.report.notice)
         os.replace(joined, target)
+
+    @cached_property
+    def large(self) -> Film:
+        """The film with frames as large as the target's; the film itself unless a scale was asked for."""
+        return self.film.enlarged(self.settings.scale)
 
     def _describe(self, pix_fmt: str) -> None:
         """Tells the report of the film, and the user of what is unusual about it."""
         film, report = self.film, self.report
         report.input = film_in_words(film.stored)
         report.settings['codec'] = self._encoder
-        for words in unusual(film.stored, self._encoder, pix_fmt):
+        self._about_encoding = list(unusual(film.stored, self._encoder, pix_fmt))
+        for words in self._about_encoding:
             report.notice(words)
         if film.pictures and self.settings.fps is None and (film.sound or not self.settings.pictures):
             report.notice(f'{film.path}: {film.info.frame_rate} frames a second, unless --fps says otherwise')
@@ -130,14 +189,13 @@ class Restoration:
             report.notice(f'{film.path}: {missing} numbers have no picture; nothing is put in their place')
 
     def _check_choices(self) -> None:
-        """Raises ChoiceError for what can be known to be wrong before the video is read."""
+        """Raises ChoiceError or MediaError for what can be known to be wrong before the video is read."""
+        if self.large is self.film and self.settings.scale:
+            self.report.notice('{} is {} x {} already: it is not enlarged'.format(
+                self.film.path, *self.film.size))
         if self.settings.box is not None:
-            fixed_box(self.settings.box, 1, self._size)
+            fixed_box(self.settings.box, 1, self.film.size)
         check_choice(self.settings.faces)
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.film.info.width, self.film.info.height
 
     @giving_back
     def _rehearse(self, target: Path) -> str:
@@ -145,7 +203,7 @@ class Restoration:
 
         Returns the format of its pictures.
         """
-        with TemporaryDirectory(dir=self.journal.folder) as folder, closing(self.film.read()) as frames:
+        with TemporaryDirectory(dir=self.journal.folder) as folder, closing(self.large.read()) as frames:
             first = next(frames)
             picture = self._storable(first.picture)
             if self.settings.pictures:
@@ -154,7 +212,7 @@ class Restoration:
             with self._writer(piece) as writer:
                 writer.write(picture, first.pts)
             try:
-                self.film.join(trial, [piece], self.film.info.start, notice=lambda words: None)
+                self.large.join(trial, [piece], self.film.info.start, notice=lambda words: None)
             except MediaError as error:
                 raise type(error)(str(error).replace(str(trial), str(target))) from error
             return picture.format.name
@@ -167,7 +225,7 @@ class Restoration:
         settings = self.settings
         if settings.pictures:
             return PictureWriter(self.journal.pictures, [path.stem for path in self.film.pictures])
-        return PieceWriter(piece, self.film.info, settings.crf, settings.preset, self._encoder)
+        return PieceWriter(piece, self.large.info, settings.crf, settings.preset, self._encoder)
 
     def _storable(self, picture: VideoFrame) -> VideoFrame:
         """The picture as the writer takes it."""
@@ -186,11 +244,12 @@ class Restoration:
 
     def _find(self) -> Faces:
         box = self.settings.box
-        read = map(_seen, self._read()) if box is None else self._read()
+        read = map(_seen, self._read(self.film)) if box is None else self._read(self.film)
         with closing(Ahead(read, _LEAST_AHEAD)) as ahead:
             frames = counted(ahead, 'finding faces', self._expected(), self.progress)
             if box is not None:
-                return fixed_box(box, sum(1 for _ in frames), self._size)
+                picture = thumbnail(next(frames).image, box)
+                return fixed_box(box, 1 + sum(1 for _ in frames), self.film.size, picture)
             try:
                 return follow_faces((frame.image for frame in frames), min_face=self.settings.min_face)
             except NoFace as error:
@@ -199,9 +258,9 @@ class Restoration:
     def _chosen(self, found: Faces) -> Faces:
         return choose(found, self.settings.faces) if self.settings.box is None else found
 
-    def _read(self, start: int = 0) -> Iterator[Frame]:
-        """The frames to restore."""
-        frames = with_holes_told(self.film.read(start), self.film.info, self._target, self._tell_once)
+    def _read(self, film: Film, start: int = 0) -> Iterator[Frame]:
+        """The frames to restore, as they are in the film or in the larger one."""
+        frames = with_holes_told(film.read(start), film.info, self._target, self._tell_once)
         if self.settings.preview is None:
             return frames
         return takewhile(lambda frame: frame.time < self.settings.preview, frames)
@@ -230,7 +289,7 @@ class Restoration:
     def _restore(self, story: Story, todo: list[range], count: int) -> None:
         ahead = min(max(_LEAST_AHEAD, story.restorer.together), _MOST_AHEAD)
         read = (_seen(frame) if story.faces.present(frame.index) else frame
-                for frame in self._read(story.first_needed(todo[0])))
+                for frame in self._read(self.large, story.first_needed(todo[0])))
         with closing(Ahead(read, ahead)) as frames, closing(Behind(ahead)) as writing:
             reel = Reel(frames)
             for part in todo:
@@ -239,46 +298,28 @@ class Restoration:
     @giving_back
     def _encode(self, story: Story, reel: Reel, part: range, count: int, writing: Behind) -> dict[str, Any]:
         """Writes one piece and returns what to note about it."""
-        looks: defaultdict[int, tuple[Looks, Looks]] = defaultdict(lambda: (Looks(), Looks()))
+        looks: defaultdict[int, FaceNotes] = defaultdict(FaceNotes)
 
         def seen(face: int, before: np.ndarray, after: np.ndarray) -> None:
-            for look, image in zip(looks[face], (before, after), strict=True):
-                look.add(image)
+            looks[face].add(before, after)
 
-        counts = Counter(restored=0, repeated=0, shown_again=0, left_out=0)
+        counts = Counter(dict.fromkeys(COUNTED, 0))
         with self._writer(self.journal.piece(part)) as writer, writing:
             for frame, changes in replace(story, seen=seen).changes(reel, part):
-                writing.do(self._write, writer, story, frame, changes)
+                writing.do(self._write, writer, story, frame, changes, looks)
                 counts.update(restored=int(bool(changes)), repeated=int(frame.repeated),
                               shown_again=int(frame.again), left_out=frame.left_out)
                 self.progress.step('restoring', frame.index + 1, count)
         return {**counts, 'frames': writer.frames,
-                'looks': {face: {'before': before.notes(), 'after': after.notes()}
-                          for face, (before, after) in looks.items()}}
+                'looks': {face: notes.plain() for face, notes in looks.items()}}
 
     def _write(self, writer: PieceWriter | PictureWriter, story: Story, frame: Frame,
-               changes: Sequence[Change]) -> None:
-        patches = shared([story.patch(frame, *change) for change in changes])
-        restored = changed(frame, ((patch.x0, patch.y0, patch.change) for patch in patches))
+               changes: Sequence[Change], looks: Mapping[int, FaceNotes]) -> None:
+        patches = [story.patch(frame, *change) for change in changes]
+        for (face, _), patch in zip(changes, patches, strict=True):
+            looks[face.id].add_change(patch)
+        restored = changed(frame, ((patch.x0, patch.y0, patch.change) for patch in shared(patches)))
         writer.write(self._storable(restored), frame.pts)
-
-    def _tell(self, faces: Faces) -> None:
-        report, looks = self.report, defaultdict(list)
-        for part in parts(faces.count):
-            notes = self.journal.notes(part)
-            report.frames_out += notes['frames']
-            report.restored += notes['restored']
-            report.repeated += notes['repeated']
-            report.shown_again += notes['shown_again']
-            report.left_out += notes['left_out']
-            for face, look in notes['looks'].items():
-                looks[face].append(look)
-        report.frames_in = report.frames_out - report.shown_again + report.left_out
-        report.passed_through = report.frames_out - report.restored
-        report.faces = faces_in_words(faces, looks)
-        if report.repeated:
-            report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
-                          'their place')
 
 
 def _seen(frame: Frame) -> Frame:

@@ -81,6 +81,7 @@ class Restorer:
         weights: where the weights came from, with their SHA-256.
         budget: what training took: iterations, minutes; {} where that is not known.
         notices: what had to be done otherwise than asked, in words.
+        name: of weights that come with the package; None for others.
     """
 
     recipe: Recipe
@@ -92,6 +93,7 @@ class Restorer:
     weights: dict[str, str] = field(default_factory=dict)
     budget: dict[str, float | None] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    name: str | None = None
 
     def __post_init__(self) -> None:
         self.dtype = 'float32' if self.dtype == AUTO else self.dtype
@@ -139,7 +141,9 @@ class Restorer:
         Raises ModelError for a name that is not known, or a file that is not what its SHA-256 says.
         """
         dtype = quick_dtype(find_device(device)) if dtype == AUTO else dtype
-        return cls.load(shipped.weights_of(name), device, dtype, batch, compile)
+        restorer = cls.load(shipped.weights_of(name), device, dtype, batch, compile)
+        restorer.name = name
+        return restorer
 
     @classmethod
     def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,

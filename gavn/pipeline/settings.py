@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.utils.faces import Box
+from gavn.utils.media import SCALES
 
 _OF_SEARCH = ('min_face', 'box', 'preview', 'fps')
 
@@ -24,12 +25,17 @@ class Settings:
         fps: frames a second: of a video those on the screen at that rate (None = its own frames), of a folder
             of pictures its rate (None = 25).
         audio: a file to hear, and to copy the sound from, in place of the video's own.
+        scale: how many times as large the whole picture is to be, one of SCALES; faces are restored at that
+            size. None = as it is.
+        force_task: whether weights restore although the faces are damaged in another way.
         pictures: whether to write PNGs into a folder, in place of a video; for folders of pictures.
         crf, preset: of the encoder.
         codec: of the video, libx264 or libx265; None = HEVC of ten bits stays HEVC, all else becomes H.264.
         pix_fmt: of the video's frames: 'yuv420p', which all players take; None = that of the source.
 
-    Raises ValueError for a strength or a length that is none.
+    Places and heights (`box`, `min_face`) are in pixels of the input.
+
+    Raises ValueError for a strength, a length or a scale that is none.
     """
 
     strength: float = 1.
@@ -39,6 +45,8 @@ class Settings:
     preview: float | None = None
     fps: Fraction | None = None
     audio: Path | None = None
+    scale: str | None = None
+    force_task: bool = False
     pictures: bool = False
     crf: float = 18
     preset: str = 'medium'
@@ -50,6 +58,8 @@ class Settings:
             raise ValueError(f'strength is between 0 and 1, not {self.strength}')
         if self.preview is not None and self.preview <= 0:
             raise ValueError(f'a preview is longer than {self.preview} seconds')
+        if self.scale not in (None, *SCALES):
+            raise ValueError(f'scale {self.scale} is not one of {", ".join(SCALES)}')
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it, without what was left open."""

@@ -10,7 +10,7 @@ import numpy as np
 from gavn.pipeline.face_tracks import Face, Faces
 from gavn.pipeline.restorer import Restorer
 from gavn.utils.audio import StoredCepstra
-from gavn.utils.faces import Patch, crop, feather_mask, sides_on_edge
+from gavn.utils.faces import Patch, crop, feather_mask, oval_mask, sides_on_edge
 from gavn.utils.media import Frame, MediaError
 from gavn.utils.windows import Layout
 
@@ -95,6 +95,7 @@ class Story:
         region = self.faces.region(face, frame.index)
         height, width = frame.picture.height, frame.picture.width
         mask = feather_mask(free=sides_on_edge(region, width, height))
+        mask = mask * oval_mask(self.faces.box(face, frame.index), region)
         return Patch.spread(region, change, mask, width, height)
 
     def _residuals(self, face: Face, reel: Reel, part: range) -> Iterator[np.ndarray]:

@@ -29,9 +29,10 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
     What is kept of the whole length are the places of the faces, 32 bytes each, and libavformat's index of an
     .mp4 file; what the networks hear waits in a file, 5 kB a second.
     Every frame is written once, at its own time stamp and size; sound and subtitles are copied packet by
-    packet. Each face is cropped, restored, and its change added back through a soft mask: all that lies
-    outside, and frames without a face, go to the encoder as they were decoded. The target appears when it is
-    complete, or not at all.
+    packet. Each face is cropped, restored, and its change added back through a soft oval around the face: all
+    that lies outside, and frames without a face, go to the encoder as they were decoded. Where nothing is
+    restored, or the change is less than an encoder's, the video is copied, and not encoded again. The target
+    appears when it is complete, or not at all.
 
     A run that was interrupted leaves a folder `<target>.gavn` with its finished pieces; the same call goes on
     from there, and ends with the same file as a run that was not.
@@ -50,7 +51,8 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
 
     Raises TargetError before any work if the target cannot be used, MediaError for a source that cannot be
     read, NoFace if none is found, RestoreError if the network fails, ChoiceError for faces that
-    are not there, Stopped (an OSError) for a disk that is full or fails.
+    are not there, TaskError for weights that are certainly for another damage, Stopped (an OSError) for a
+    disk that is full or fails.
     """
     settings, restorer = settings or Settings(), restorer or Automatic()
     source, target, started = Path(source), Path(target), time.monotonic()

@@ -44,6 +44,10 @@ class Boxes(Sequence[Box]):
         """In square pixels: (n,)."""
         return (self.corners[:, 2] - self.corners[:, 0]) * self.heights
 
+    def scaled(self, across: float, down: float) -> Boxes:
+        """The same boxes in pictures that are so many times as wide and high."""
+        return Boxes(self.corners * (across, down, across, down))
+
     def shared(self, other: Boxes) -> np.ndarray:
         """The area of the intersection of each with the box of the same number, in square pixels: (n,)."""
         first = np.maximum(self.corners[:, :2], other.corners[:, :2])

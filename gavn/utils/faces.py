@@ -14,6 +14,7 @@ import numpy as np
 
 CROP_SIZE = 224  # pixels: what the networks are trained on
 CROP_MARGIN = 0.4  # of SyncNet's and VoxCeleb2's crops
+OVAL = 1.1, 1.35  # of a detector's box: jaw, temples and the beginning of the hair lie inside of the first
 DETECTOR_SIZE = 112  # pixels: the landmark detector's input
 
 
@@ -110,6 +111,19 @@ def feather_mask(size: int = CROP_SIZE, border: float = 0.1,
     ramp = ramp * ramp * (3 - 2 * ramp)
     left, top, right, bottom = (np.ones(size) if is_free else ramp for is_free in free)
     return np.outer(np.minimum(top, bottom[::-1]), np.minimum(left, right[::-1])).astype(np.float32)
+
+
+def oval_mask(box: Box, region: Box, size: int = CROP_SIZE) -> np.ndarray:
+    """The share of a face in each pixel of its crop (size, size) float32: 1 on it, 0 on what is around it.
+
+    An ellipse around the detector's `box`, which reaches from the forehead to the chin and leaves out the
+    ears, falls smoothly from OVAL[0] to OVAL[1] of the box's half sides.
+    """
+    x, y = ((np.arange(size) + 0.5) * (region.width / size) + start for start in (region.x0, region.y0))
+    across, down = (x - box.centre[0]) / (box.width / 2), (y - box.centre[1]) / (box.height / 2)
+    inner, outer = OVAL
+    ramp = np.clip((outer - np.hypot(across[None], down[:, None])) / (outer - inner), 0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
 
 def sides_on_edge(region: Box, width: int, height: int) -> tuple[bool, bool, bool, bool]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from itertools import islice, zip_longest
+from pathlib import Path
 
 import av
 
 from gavn.utils.files import atomic_path
+from gavn.utils.media_join import join
 from gavn.utils.media_open import MediaError, StrPath, exact, open_media, video_stream
+from gavn.utils.media_others import Notice, warn
 from gavn.utils.media_picture import Frame
 from gavn.utils.media_read import probe, read_frames
 
@@ -16,10 +19,29 @@ _COMPARED = 8  # frames from the beginning
 _ROUNDING = 0.0011  # seconds: .mkv knows milliseconds
 
 
-def copy_file(source: StrPath, target: StrPath) -> None:
-    """The file byte by byte; the target is whole or absent."""
-    with atomic_path(target) as part:
-        shutil.copyfile(source, part)
+def copied(source: StrPath, target: StrPath, sound: StrPath | None = None, notice: Notice = warn) -> None:
+    """Writes a video as it is: byte by byte into a file of the same kind, else packet by packet.
+
+    Args:
+        source: the video.
+        target: the file to write; it is whole or absent.
+        sound: a file whose sound tracks take the place of its own.
+        notice: takes words about streams that are left out or converted; by default they are logged.
+
+    Raises MediaError where the packets do not go into the container of the target, or would not show there
+    what they show here.
+    """
+    if sound is None and Path(source).suffix.lower() == Path(target).suffix.lower():
+        with atomic_path(target) as part:
+            shutil.copyfile(source, part)
+        return
+    try:
+        join(target, None, source, sound=sound, notice=notice)
+    except av.FFmpegError as error:
+        raise MediaError(f'{source}: cannot be copied into {target} ({error.strerror})') from error
+    if not is_same_video(source, target):
+        Path(target).unlink()
+        raise MediaError(f'{source}: what is copied into {target} does not show the same')
 
 
 def is_same_video(one: StrPath, other: StrPath) -> bool:
