@@ -2,19 +2,22 @@
 from __future__ import annotations
 
 import argparse
-import glob
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavn.exit_codes import INTERRUPTED, guarded
+from gavn.exit_codes import FAILED, INTERRUPTED, guarded
+from gavn.restore_jobs import BOTH, PICTURES, left_to_do, plan
 from gavn.utils.arguments import fraction, positive, seconds, whole
 from gavn.utils.errors import check_inputs, check_weights
-from gavn.utils.file_names import in_order, is_picture, is_video, pictures_in
+from gavn.utils.file_names import beside, with_ending
 from gavn.utils.notices import NOTICES
 
 if TYPE_CHECKING:
@@ -28,13 +31,10 @@ if TYPE_CHECKING:
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
 CODECS = ('auto', 'libx264', 'libx265')
 PIX_FMTS = ('auto', 'yuv420p')
-KEPT = ('.mp4', '.mkv', '.mov')  # by `--ext auto`; all else becomes .mkv, which holds most
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
-_BOTH = '_compare'  # what the name of a video of before and after ends with
-_PREVIEW = '_preview'  # and of the first seconds alone
-_PICTURES = 'png'
+_TRACEBACK = 'GAVN_TRACEBACK'  # variable of the environment
 SCALES = ('2', '3', '4', '1080p')  # as gavn.utils.media_scale has them, which takes long to import
-EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', _PICTURES)
+EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', PICTURES)
 EPILOG = """\
 Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4, with --preview
 talk_gavn_preview.mp4, a folder of pictures frames
@@ -140,33 +140,56 @@ def run(args: argparse.Namespace) -> int:
     check_inputs([args.audio])
     jobs = plan(args)
     alone = len(jobs) == 1
-    missing = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
+    codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
     jobs = [(source, target) for source, target in jobs if source.exists()]
     if jobs and alone:
-        check_target(*jobs[0], args.force, args.ext == _PICTURES)
+        check_target(*jobs[0], args.force, args.ext == PICTURES)
     elif not args.force:
-        jobs = _left_to_do(jobs)
-    failure = _restore_all(jobs, args) if jobs else 0
-    return missing[0] if missing and failure != INTERRUPTED else failure
+        jobs = left_to_do(jobs)
+    codes += _restore_all(jobs, args) if jobs else []
+    if not alone:
+        print(_summary(codes))
+    return INTERRUPTED if INTERRUPTED in codes else next(filter(None, codes), 0)
 
 
-def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> int:
+def _summary(codes: Sequence[int]) -> str:
+    """How many inputs ended how."""
+    done, stopped = codes.count(0), codes.count(INTERRUPTED)
+    failed = len(codes) - done - stopped
+    return f'{done} done' + f', {failed} failed' * (failed > 0) + ', interrupted' * stopped
+
+
+def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list[int]:
+    """The exit codes of the jobs, up to the one that was interrupted."""
     from gavn.pipeline.settings import Settings
     restorer = _networks(args)
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
         fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
-        pictures=args.ext == _PICTURES, crf=args.crf, preset=args.preset, codec=_chosen(args.codec),
+        pictures=args.ext == PICTURES, crf=args.crf, preset=args.preset, codec=_chosen(args.codec),
         pix_fmt=_chosen(args.pix_fmt))
-    failure = 0
+    codes: list[int] = []
     with _stopped_alike():
         for source, target in jobs:
             with NOTICES.about(source):
-                code = guarded(partial(_restore, source, target, restorer, settings, args))
-            failure = failure or code
-            if code == INTERRUPTED:
-                return code
-    return failure
+                job = partial(_restore, source, target, restorer, settings, args)
+                codes.append(_at_the_door(job, source))
+            if codes[-1] == INTERRUPTED:
+                break
+    return codes
+
+
+def _at_the_door(job: Callable[[], None], source: Path) -> int:
+    """Runs the job of one input; a failure of any kind is told, so that the next input goes on."""
+    try:
+        return guarded(job)
+    except Exception as error:
+        if os.environ.get(_TRACEBACK):
+            traceback.print_exc()
+        words = str(error).strip().replace('\n', '\n  ') or 'no more is known'
+        print(f'error: {source}: {type(error).__name__}: {words}\n  this is a defect of gavn, please report '
+              f'it ({_TRACEBACK}=1 shows where it happened)', file=sys.stderr)
+        return FAILED
 
 
 def _chosen(choice: str) -> str | None:
@@ -203,112 +226,6 @@ def _stopped_alike() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
-    """Inputs and outputs. Raises TargetError where outputs would meet, or inputs are none."""
-    from gavn.pipeline.target import TargetError
-    found = _without_own(sources(args.input), args.suffix)
-    if args.audio is not None and len(found) > 1:
-        raise TargetError(f'one sound, {args.audio}, for {len(found)} inputs\nrestore them one by one')
-    alone = args.output is not None and len(found) == 1
-    if alone and args.ext == _PICTURES:
-        return [(found[0], _folder_of_pictures(args.output))]
-    folder = _folder(args.output, len(found))
-    if alone and folder is None:
-        return [(found[0], Path(args.output))]
-    suffix = args.suffix if args.preview is None else args.suffix + _PREVIEW
-    targets = [_named_after(source, folder, suffix, args.ext) for source in found]
-    if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):
-        raise TargetError(f'several inputs would be written to {twice[0]}\n'
-                          'restore them into folders of their own')
-    return list(zip(found, targets, strict=True))
-
-
-def _folder_of_pictures(output: str) -> Path:
-    from gavn.pipeline.target import TargetError
-    if output.lower().endswith(KEPT):
-        raise TargetError(f"{output} is a video's name, but --ext png asks for a folder of pictures\n"
-                          'leave one of them out')
-    return Path(output)
-
-
-def _without_own(found: Sequence[Path], suffix: str) -> list[Path]:
-    """Leaves out what an earlier run made of others of them."""
-    stems = {(path.parent, _stem(path)) for path in found}
-
-    def own(path: Path) -> bool:
-        made = _stem(path).removesuffix(_BOTH).removesuffix(_PREVIEW)
-        stem = made.removesuffix(f'_{suffix}')
-        return stem != made and (path.parent, stem) in stems
-
-    return [path for path in found if not own(path)]
-
-
-def _left_to_do(jobs: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    for _, target in jobs:
-        if target.exists():
-            print(f'{target} is there already')
-    return [(source, target) for source, target in jobs if not target.exists()]
-
-
-def _folder(output: str | None, count: int) -> Path | None:
-    """The folder that is to hold the outputs, made where several are asked for; None for a file's name."""
-    from gavn.pipeline.target import TargetError
-    if output is None:
-        return None
-    path = Path(output)
-    if path.is_dir() or output.endswith('/') or count > 1:
-        if path.exists() and not path.is_dir():
-            raise TargetError(f'{path} is a file, but there are {count} inputs\ngive the name of a folder')
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-    return None
-
-
-def _stem(path: Path) -> str:
-    """The name without ending; a folder's has none."""
-    return path.name if path.is_dir() else path.stem
-
-
-def _named_after(source: Path, folder: Path | None, suffix: str, extension: str) -> Path:
-    usual = '.mp4' if source.is_dir() else source.suffix if source.suffix.lower() in KEPT else '.mkv'
-    ending = {'auto': usual, _PICTURES: ''}.get(extension, f'.{extension}')
-    return (folder or source.parent) / f'{_stem(source)}_{suffix}{ending}'
-
-
-def sources(inputs: Sequence[str]) -> list[Path]:
-    """The videos and folders of pictures that are named, each once.
-
-    Files are taken as they are, the videos in folders, what patterns fit. Raises TargetError for what is not
-    there, NoVideo for single pictures.
-    """
-    from gavn.pipeline.target import TargetError
-    from gavn.utils.media import NoVideo
-    found: dict[Path, None] = {}
-    for name in inputs:
-        pattern = not Path(name).exists() and glob.has_magic(name)
-        named = in_order(map(Path, glob.glob(name, recursive=True))) if pattern else [Path(name)]
-        films = [film for path in named for film in (_in_folder(path) if path.is_dir() else [path])]
-        if not films:
-            raise TargetError(f'{name}: no videos there, and no pictures')
-        if picture := next(filter(is_picture, films), None):
-            raise NoVideo(f'{picture} is a picture, not a video\n'
-                              f'to restore the frames of a video give their folder, {picture.parent}')
-        found |= dict.fromkeys(films)
-    return list(found)
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    """The videos of a folder; where there are none but pictures, the folder itself."""
-    videos = in_order(filter(is_video, folder.iterdir()))
-    pictures = pictures_in(folder)
-    if videos and pictures:
-        print(f'{folder} holds videos beside pictures: the videos are restored; frames need a folder of '
-              'their own')
-    if videos or not pictures:
-        return videos
-    return [folder.resolve() if folder.name in ('', '..') else folder]  # outputs are called after it
-
-
 def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings, args: argparse.Namespace
              ) -> None:
     from gavn.pipeline.compare import before_and_after
@@ -316,9 +233,9 @@ def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings,
     from gavn.pipeline.progress import Bars
     from gavn.pipeline.target import check_target
     from gavn.pipeline.video import restore_video
-    notes = target.with_name(f'{target.name}.json')
-    both = (target.with_name(f'{target.name}{_BOTH}.mp4') if settings.pictures
-            else target.with_stem(f'{target.stem}{_BOTH}'))
+    notes = beside(target, '.json')
+    both = (beside(target, f'{BOTH}.mp4') if settings.pictures
+            else target.with_name(with_ending(target.stem, f'{BOTH}{target.suffix}')))
     for wanted, path in ((not args.no_report, notes), (args.compare, both)):
         if wanted:
             check_target(source, path, args.force)

@@ -22,7 +22,7 @@ ROOMS = {
     'benchmark': {'pipeline', 'models', 'mends', 'archs', 'data', 'ops', 'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
-ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore',
+ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore', 'restore_jobs',
              'compare', 'evaluate', 'export', 'bench'}
 """Modules that stand above all rooms."""
 

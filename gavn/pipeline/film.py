@@ -142,4 +142,4 @@ class Film:
         if not self.pictures:
             return fingerprint(self.path)
         listed = '\n'.join(f'{fingerprint(path)} {path.name}' for path in self.pictures)
-        return hashlib.sha256(listed.encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(listed)).hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gavn.pipeline.face_tracks import ChoiceError, Faces
+from gavn.utils.file_names import beside
 from gavn.utils.files import atomic_path
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Journal:
         finished pieces, or by a ChoiceError and holds faces to choose from. Raises JournalError if it is not
         a journal, or in use; KeyboardInterrupt says what is kept, and so does Stopped, for any OSError.
         """
-        journal = cls(target.with_name(f'{target.name}.gavn'))
+        journal = cls(beside(target, '.gavn'))
         journal._refuse_strangers()
         with journal._locked(target):
             journal._take(json.loads(json.dumps(job)), resume)

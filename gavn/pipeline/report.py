@@ -154,7 +154,8 @@ class Report:
         """As JSON."""
         content = {**asdict(self), 'note': ESTIMATES}
         with atomic_path(path) as part:
-            part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+            text = json.dumps(content, indent=1, ensure_ascii=False) + '\n'
+            part.write_bytes(text.encode('utf-8', 'backslashreplace'))  # of names that are no UTF-8
 
 
 def versions() -> dict[str, str]:

@@ -1,11 +1,14 @@
 """What files are by their names, and the order of frames: one answer wherever they are read."""
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+LONGEST_NAME = 255  # bytes, of most file systems
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
 
@@ -34,6 +37,25 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 def pictures_in(folder: Path) -> tuple[Path, ...]:
     """The pictures of a folder, in the order of their numbers."""
     return tuple(in_order(filter(is_picture, folder.iterdir())))
+
+
+def with_ending(stem: str, ending: str, spare: int = 0) -> str:
+    """`stem` + `ending`, in no more bytes than a file system takes for a name, `spare` of them left over.
+
+    A stem that is too long is cut, and told from others by a part of its SHA-256.
+    """
+    room = LONGEST_NAME - spare - len(os.fsencode(ending))
+    if len(os.fsencode(stem)) <= room:
+        return stem + ending
+    mark = f'~{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}'
+    while stem and len(os.fsencode(stem)) > room - len(mark):
+        stem = stem[:-1]
+    return stem + mark + ending
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The file beside another whose name has `ending` in addition; see `with_ending`."""
+    return path.with_name(with_ending(path.name, ending))
 
 
 def _is_one_of(path: Path, endings: tuple[str, ...]) -> bool:

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gavn.utils.file_names import with_ending
+
 _CHUNK = 1 << 20
+_RANDOM = 8  # characters that mkstemp puts into a name
 
 
 def _permissions() -> int:
@@ -25,7 +28,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f'.{path.stem}.', suffix=f'.part{path.suffix}', dir=path.parent)
+    ending = f'.part{path.suffix}'
+    prefix = with_ending(f'.{path.stem}.', '', spare=_RANDOM + len(os.fsencode(ending)))
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=ending, dir=path.parent)
     os.close(handle)
     part = Path(name)
     try:

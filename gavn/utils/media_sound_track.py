@@ -51,7 +51,7 @@ def fitting_ending(path: StrPath, wanted: str) -> str:
     with open_media(path) as source:
         indices = [stream.index for stream in source.streams.audio if has_parameters(stream)]
     for ending in (wanted, '.mkv', '.mov'):
-        if all(any(_holds(path, index, way, FORMS[ending]) for way in _COPIES) for index in indices):
+        if all(any(_holds(path, index, way, FORMS[ending.lower()]) for way in _COPIES) for index in indices):
             return ending
     return wanted
 

@@ -1,7 +1,9 @@
 """Notices on the terminal: what was logged as a warning, with the name of the file that it is about."""
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -34,7 +36,9 @@ NOTICES = NoticeFormatter()
 
 
 def show_notices() -> None:
-    """Warnings go to stderr as notices, unless logging was set up already."""
+    """Warnings go to stderr as notices, unless logging was set up; names of any bytes can be printed."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # as stderr is
     handler = logging.StreamHandler()
     handler.setFormatter(NOTICES)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
