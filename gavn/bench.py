@@ -64,7 +64,6 @@ def run(args: argparse.Namespace) -> int | None:
 def _chosen(args: argparse.Namespace, device: str) -> dict:
     from gavn.benchmark.networks import QUICK, RECIPES, SLOW
     from gavn.pipeline.recipe import GENERATOR, Recipe, RestoreError
-    from gavn.utils.option_file import read_options
     if args.networks:
         names = [name for name in RECIPES if any(part.lower() in name.lower() for part in args.networks)]
         if not names:
@@ -76,7 +75,7 @@ def _chosen(args: argparse.Namespace, device: str) -> dict:
         names = [name for name in RECIPES if device != 'cpu' or name not in SLOW]
     recipes = {name: RECIPES[name] for name in names}
     for path in args.opt:  # without the landmark detector: landmarks are given
-        recipe = Recipe.parse(read_options(path)[0], path)
+        recipe, _ = Recipe.read(path)
         alone = {GENERATOR: recipe.networks[GENERATOR]}
         recipes[Path(path).stem] = Recipe(alone, recipe.inputs, recipe.window)
     return recipes

@@ -13,7 +13,7 @@ from gavn.data.footage import MismatchError, Triple, collect, pair
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import Device, Instrument, instrument, instruments
 from gavn.metrics.results_file import BETWEEN_NOTES, MEAN, STD, Row, RunInfo, check_names
-from gavn.metrics.table import COLUMNS, METRICS, STANDARD, Column
+from gavn.metrics.table import METRICS, STANDARD, column_of
 from gavn.pipeline.face_tracker import NoFace, track_faces
 from gavn.pipeline.face_tracks import Track
 from gavn.utils.audio import SAMPLE_RATE
@@ -170,20 +170,16 @@ def summary(rows: Sequence[Row]) -> str:
     means = [row for row in rows if row.clip == MEAN]
     spreads = {row.run.method: row.values for row in rows if row.clip == STD}
     columns = list(dict.fromkeys(column for row in means for column in row.values))
-    cells = [['', *(_about(column).title for column in columns)]]
+    cells = [['', *(column_of(column).title for column in columns)]]
     cells += [[row.run.method, *(_cell(column, row, spreads) for column in columns)] for row in means]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ['  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
     return '\n'.join([*lines, *dict.fromkeys(f'note: {row.notes}' for row in means if row.notes)])
 
 
-def _about(column: str) -> Column:
-    return COLUMNS.get(column, Column(column, 'higher', 3))
-
-
 def _cell(column: str, mean: Row, spreads: Mapping[str, Mapping[str, float | None]]) -> str:
     value = mean.values.get(column)
     if value is None:
         return 'n/a' if column in mean.values else ''
-    decimals = _about(column).decimals
+    decimals = column_of(column).decimals
     return f'{value:.{decimals}f} ± {spreads[mean.run.method][column]:.{decimals}f}'

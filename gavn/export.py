@@ -17,6 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument('--task', default='mixed', metavar='NAME',
                        help='weights that come with gavn (default mixed; see `gavn models list`)')
     which.add_argument('--weights', metavar='BUNDLE', help='a bundle of your own, see `gavn bundle`')
+    parser.add_argument('--import', dest='modules', nargs='+', default=[], metavar='MODULE',
+                        help='with --weights of a network of your own: the module that registers it')
     parser.add_argument('--size', type=whole(1), default=224, metavar='PIXELS',
                         help='height and width of the face crops (default 224); any number of windows')
     parser.add_argument('-o', '--output', type=Path, metavar='FILE',
@@ -29,12 +31,14 @@ def run(args: argparse.Namespace) -> None:
     """Writes the file, checks it against the networks, and says by how much it differs."""
     check_weights(args.weights)
     from gavn.pipeline.export import CHECKED, FORMATS, export, input_names
+    from gavn.pipeline.recipe import import_modules
     from gavn.pipeline.restorer import Restorer
     from gavn.pipeline.target import check_target
     from gavn.utils.shipped import weights_of
     weights = args.weights or weights_of(args.task)
     target = args.output or Path(f'gavn_{Path(weights).stem}{FORMATS[args.form]}')
     check_target(weights, target, args.force)
+    import_modules(args.modules)
     restorer = Restorer.load(weights, device='cpu')
     if args.form == 'onnx':
         print('exporting to ONNX takes a minute or two', flush=True)

@@ -91,6 +91,8 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     networks.add_argument('--weights', metavar='FILE',
                           help='weights of your own, in place of those that come with gavn: '
                                'restore_*.safetensors of a training, or made by `gavn bundle`')
+    parser.add_argument('--import', dest='modules', nargs='+', default=[], metavar='MODULE',
+                        help='with --weights of a network of your own: the module that registers it')
 
 
 def _add_choices(parser: argparse.ArgumentParser) -> None:
@@ -198,8 +200,10 @@ def _chosen(choice: str) -> str | None:
 
 def _networks(args: argparse.Namespace) -> Restorer | Automatic:
     from gavn.pipeline.automatic import Automatic
+    from gavn.pipeline.recipe import import_modules
     from gavn.pipeline.restorer import Restorer, find_device
     from gavn.utils.compiling import quick_mode
+    import_modules(args.modules)
     means = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
     if args.compile:
         means['compile'] = quick_mode(find_device(args.device))

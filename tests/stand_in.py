@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parents[1]
 if __name__ == '__main__':
@@ -134,10 +135,11 @@ def kill_in_write(name: str) -> None:
     """Lets the process die by SIGKILL in the middle of writing the file that starts like this."""
     save = torch.save
 
-    def half(content: object, path: Path) -> None:
-        save(content, path)
-        if path.name.startswith(f'.{name}.'):
-            os.truncate(path, path.stat().st_size // 2)
+    def half(content: object, file: BinaryIO) -> None:
+        save(content, file)
+        if Path(file.name).name.startswith(f'.{name}.'):
+            file.truncate(file.tell() // 2)
+            file.flush()
             os.kill(os.getpid(), signal.SIGKILL)
     torch.save = half
 

@@ -125,7 +125,7 @@ def test_missing_entry_names_key_and_place(root, backend):
     with pytest.raises(MissingEntryError) as error:
         store.frame('bob', 3)
     assert 'bob/00000003' in str(error.value) and str(store.path) in str(error.value)
-    with pytest.raises(KeyError, match='nobody'):
+    with pytest.raises(MissingEntryError, match='nobody'):
         ClipStore(root, 'mfcc', backend).array('nobody')
 
 

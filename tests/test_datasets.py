@@ -8,9 +8,10 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader
 
 from gavn.data import AVClipDataset, AVVideoDataset
-from gavn.data.clip_store import ClipEntry, ClipWriter, MissingEntryError, pack
+from gavn.data.clip_store import ClipEntry, ClipWriter, pack
 from gavn.utils import landmarks
 from gavn.utils.audio import mfcc_windows, silence
+from gavn.utils.errors import DataError
 from gavn.utils.tensors import to_tensor
 
 SHAPE = (32, 48, 3)
@@ -208,9 +209,16 @@ def test_sizes_that_differ_are_named(tmp_path):
     for name, size in (('lq', 16), ('gt', 32)):
         (tmp_path / name / 'a').mkdir(parents=True)
         cv2.imwrite(str(tmp_path / name / 'a' / '0.png'), np.zeros((size, size, 3), np.uint8))
-    data = AVVideoDataset({'dataroot_lq': str(tmp_path / 'lq'), 'dataroot_gt': str(tmp_path / 'gt')})
-    with pytest.raises(ValueError, match=r'a, frame 0: lq is \(16, 16\) but gt \(32, 32\)'):
-        next(data.clip(0).frames())
+    options = {'dataroot_lq': str(tmp_path / 'lq'), 'dataroot_gt': str(tmp_path / 'gt')}
+    with pytest.raises(DataError, match=r"clip 'a': .*0.png is 16x16 pixels, .*0.png 32x32"):
+        AVVideoDataset(options)
+    for name, size in (('lq', 32), ('gt', 32), ('lq', 16)):  # the next picture
+        cv2.imwrite(str(tmp_path / name / 'a' / f'{size != 32:d}.png'), np.zeros((size, size, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / 'gt' / 'a' / '1.png'), np.zeros((32, 32, 3), np.uint8))
+    frames = AVVideoDataset(options).clip(0).frames()
+    next(frames)
+    with pytest.raises(DataError, match=r'a, frame 1: lq is \(16, 16\) but gt \(32, 32\)'):
+        next(frames)
 
 
 @pytest.mark.parametrize('options, message', [
@@ -244,8 +252,8 @@ def test_a_missing_frame_is_named(root, tmp_path):
     writer.array('mfcc', 'a', cepstra('bob'))
     writer.array('landmarks', 'a', np.zeros((7, 68, 2), np.float32))
     writer.meta('train', [ClipEntry('a', 7, SHAPE)])
-    with pytest.raises(MissingEntryError, match='a/00000006'):
-        training(tmp_path, gt_frames='all')[0]
+    with pytest.raises(DataError, match=r'clip a: .*gt has no a/00000006'):
+        training(tmp_path, gt_frames='all')
 
 
 @pytest.mark.parametrize('kind', [AVClipDataset, AVVideoDataset])

@@ -10,17 +10,17 @@ import torch
 import torch.distributed as dist
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, misc
-from stand_in import StandInNet, forget_logger, run, run_here, stock, write_options
+from stand_in import StandInNet, forget_logger, run, run_here, stock, weights, write_options
 from torch.nn.parallel import DistributedDataParallel
 
 from gavn import data, mends, metrics, models  # noqa: F401  (fill the registries)
-from gavn.mends import options, progress
+from gavn.mends import distributed, options, progress
 from gavn.mends.distributed import init_dist
 from gavn.mends.folders import Folders
 from gavn.models import phased_model
 from gavn.models.training import TrainingDiverged
 from gavn.utils.errors import RunError
-from gavn.utils.option_file import OptionError, building, force, read_options
+from gavn.utils.option_file import OptionError, Source, building, force, read_options
 
 
 def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str, module: object = options) -> dict:
@@ -47,7 +47,10 @@ def test_s_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
     ('a:null_section:key=true', ('a', 'null_section', 'key'), True),
     ('train:betas=[0.9, 0.99]', ('train', 'betas'), [0.9, 0.99]),
     ('train:phases:1:iters=7', ('train', 'phases', 1, 'iters'), 7),
-    ('path:x=none', ('path', 'x'), None),
+    ('path:x=~', ('path', 'x'), None),
+    ('path:x=null', ('path', 'x'), None),
+    ('train:compile=none', ('train', 'compile'), 'none'),
+    ('network_g:share_align=None', ('network_g', 'share_align'), 'None'),
     ("x=__import__('os').getcwd()", ('x',), "__import__('os').getcwd()"),
     ('x=[1', ('x',), '[1'),
 ])
@@ -64,7 +67,7 @@ def test_s_forced_values(entry: str, place: tuple, value: object, tmp_path: Path
 
 
 @pytest.mark.parametrize(('entry', 'message'), [
-    ('train', 'expected key=value'), ('name:x=1', 'is a value, not a section'),
+    ('train', 'expected key=value'), ('train=', 'null is ~'), ('name:x=1', 'is a value, not a section'),
     ('phases:5:x=1', 'no position in a list of 2'), ('name:x:y=1', 'under a value'),
 ])
 def test_s_what_cannot_be_forced(entry: str, message: str, tmp_path: Path) -> None:
@@ -86,10 +89,33 @@ def test_s_a_forced_seed_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert draws[2] == draws[3]  # stock has seeded before
 
 
-def test_s_a_run_without_a_seed_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opt = parse(monkeypatch, write_options(tmp_path, manual_seed=None))
-    assert opt['manual_seed'] == 0
-    assert opt['datasets']['train']['manual_seed'] == 0
+def test_s_a_seed_of_null_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_options(tmp_path, manual_seed=None)
+    seeds = {parse(monkeypatch, file)['manual_seed'] for _ in range(4)}
+    assert len(seeds) == 4
+    opt = parse(monkeypatch, file)
+    assert opt['datasets']['train']['manual_seed'] == opt['manual_seed']
+
+
+def test_s_a_file_without_a_seed_has_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_options(tmp_path)
+    file.write_text(file.read_text().replace('manual_seed: 3\n', ''))
+    opt = parse(monkeypatch, file)
+    assert opt['manual_seed'] == opt['datasets']['train']['manual_seed'] == 0
+
+
+def test_s_a_drawn_seed_is_told_kept_and_resumed_with(tmp_path: Path) -> None:
+    file = write_options(tmp_path, manual_seed=None)
+    run_here('train', '-opt', str(file), '--force_yml', 'train:total_iter=5')
+    folder = tmp_path / 'experiments/stand_in'
+    kept = read_options(folder / 'options.yml')[0]['manual_seed']
+    log = next(folder.glob('train_*.log')).read_text()
+    assert f'manual_seed: {kept} was drawn' in log
+    run_here('train', '-opt', str(file), '--auto_resume')
+    assert read_options(folder / 'options.yml')[0]['manual_seed'] == kept
+    resumed = weights(tmp_path)
+    run_here('train', '-opt', str(write_options(tmp_path, manual_seed=kept)))
+    assert all(torch.equal(value, resumed[key]) for key, value in weights(tmp_path).items())
 
 
 @pytest.mark.parametrize(('name', 'arguments', 'frequency'), [
@@ -112,7 +138,7 @@ def test_s_tensorboard_of_a_name_with_debug_in_it(tmp_path: Path) -> None:
     log = progress.MessageLogger(opt, 0, writer, progress.Progress(0, 3, get_root_logger()),
                                  progress.Waiting())
     log({'epoch': 0, 'iter': 1, 'lrs': [0.1], 'l_pix': 2.0})
-    assert scalars == {'losses/l_pix': 2.0, 'wait': 0.0}
+    assert scalars == {'lr': 0.1, 'losses/l_pix': 2.0, 'wait': 0.0}
     assert progress.init_tb_loggers({**opt, 'name': 'debug_x'}) is None
 
 
@@ -333,8 +359,43 @@ def test_w_paths_and_tensorboard_may_be_left_out(tmp_path: Path, monkeypatch: py
 def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
     assert parse(monkeypatch, write_options(tmp_path))['num_gpu'] == 0
-    with pytest.raises(OptionError, match=r'num_gpu is 2, this machine has 0'):
-        parse(monkeypatch, write_options(tmp_path, num_gpu=2))
+    for wrong in (2, -1):
+        with pytest.raises(OptionError, match=rf'num_gpu is {wrong}, this machine has 0'):
+            parse(monkeypatch, write_options(tmp_path, num_gpu=wrong))
+
+
+def test_gpus_of_several_machines_may_be_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
+    assert options._gpus(8, Source('x.yml'), launched=True) == 8
+    with pytest.raises(OptionError, match='num_gpu is 8, this machine has 4'):
+        options._gpus(8, Source('x.yml'), launched=False)
+
+
+def test_data_parallel_takes_as_many_gpus_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock spreads over all, with batches for `num_gpu`."""
+    asked = {}
+    monkeypatch.setattr(distributed, 'DataParallel', lambda net, device_ids: asked.update(ids=device_ids))
+    model = SimpleNamespace(opt={'dist': False, 'num_gpu': 2}, device=torch.device('cpu'))
+    distributed.model_to_device(model, StandInNet())
+    assert asked == {'ids': [0, 1]}
+
+
+@pytest.mark.parametrize(('logger', 'words'), [
+    ({'use_tb_logger': True}, r'logger.wandb needs the package wandb: pip install "gavn\[wandb\]"'),
+    ({'use_tb_logger': False}, r'set use_tb_logger: true'),
+])
+def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: str, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    monkeypatch.setattr(options.importlib.util, 'find_spec', lambda name: None)
+    result = tmp_path / 'experiments/stand_in/models/net_g_4.pth'
+    result.parent.mkdir(parents=True)
+    result.touch()
+    changes = {f'logger__{key}': value for key, value in logger.items()}
+    file = write_options(tmp_path, logger__wandb={'project': 'p'}, **changes)
+    with pytest.raises(SystemExit, match=words):
+        run_here('train', '-opt', str(file))
+    assert result.is_file()
 
 
 def test_the_bar_leaves_the_log_whole(monkeypatch: pytest.MonkeyPatch,

@@ -99,6 +99,27 @@ def test_a_good_file_passes(tmp_path: Path) -> None:
         check(changed('train.warmup_iters', 1), tmp_path)
 
 
+@pytest.mark.parametrize(('place', 'words'), [
+    ('train.amp', 'train.amp is null; it must be none or bf16, or left out for its default'),
+    ('train.compile', 'train.compile is null'),
+    ('train.ema_decay', 'train.ema_decay is null'),
+    ('network_g.share_align', 'network_g.share_align is null; it must be all or type or none'),
+    ('path.strict_load_g', 'path.strict_load_g is null; it must be true or false'),
+    ('datasets.train.gt_frames', 'datasets.train.gt_frames is null'),
+    ('num_gpu', 'num_gpu is null; it must be a whole number or auto'),
+])
+def test_null_is_no_word_and_no_default(place: str, words: str, tmp_path: Path) -> None:
+    """`compile: ~` turned compiling on, as every value but the word none did."""
+    *path, last = place.split('.')
+    options = yaml.safe_load(changed('name', 'x'))
+    section = options
+    for part in path:
+        section = section[part]
+    section[last] = None
+    with pytest.raises(OptionError, match=words):
+        check(yaml.safe_dump(options), tmp_path)
+
+
 def test_a_good_test_file_passes(tmp_path: Path) -> None:
     options = yaml.safe_load(TRAINING)
     options = {key: value for key, value in options.items() if key not in ('train', 'logger')}

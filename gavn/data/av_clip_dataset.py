@@ -13,6 +13,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gavn.data.clip_checks import check_clips, check_sizes
 from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
 from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
 from gavn.utils import landmarks
@@ -41,7 +42,8 @@ class AVClipDataset(Dataset):
         key: '<clip>/<first frame>'
 
     With `use_hflip`, half the samples are mirrored, landmarks included; region lies in the mirrored frame.
-    Raises ValueError and FileNotFoundError (absent folder, split or layer) with the remedy.
+    Raises ValueError and FileNotFoundError (absent folder, split or layer) with the remedy, and DataError for
+    clips that are not there, damaged, or of other sizes than they should be.
     """
 
     @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class AVClipDataset(Dataset):
         self.gt = ClipStore(root, 'gt', backend)
         self.landmarks = ClipStore(root, 'landmarks', backend)
         self.sound = Sound.open(root, backend, self.entries, self.options.audio)
+        stores = (*self.lq, self.gt, self.landmarks, self.sound.store)
+        check_clips(self.entries, [store for store in stores if store is not None])
         counts = [entry.n_frames // self.options.num_frame for entry in self.entries]
         self.first = np.cumsum([0, *counts])  # number of each clip's first window
 
@@ -112,6 +116,7 @@ class AVClipDataset(Dataset):
         outputs = frames[self.outputs]
         mirrored = self.options.use_hflip and draw.random() < 0.5
         lq, gt = self._layer(epoch, i).frames(entry.clip, frames), self.gt.frames(entry.clip, outputs)
+        check_sizes(entry.clip, start, entry.shape[:2], lq, gt)
         if mirrored:  # by OpenCV: views that run backwards take long to stack
             lq, gt = ([cv2.flip(image, 1) for image in images] for images in (lq, gt))
         points = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]

@@ -7,19 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gavn.data.clip_checks import check_clips
 from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
 from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
 from gavn.utils import landmarks
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, silence
+from gavn.utils.errors import DataError
 from gavn.utils.faces import detector_view
 from gavn.utils.file_names import in_order, is_picture
+from gavn.utils.images import read_image
 from gavn.utils.tensors import to_tensor
 
 Reader = Callable[[int], np.ndarray]
@@ -58,7 +60,7 @@ class Clip:
             if self.gt is not None:
                 sample['gt'] = to_tensor(self.gt(i))
                 if sample['gt'].shape != sample['lq'].shape:
-                    raise ValueError(f'{self.key}, frame {i}: lq is {tuple(sample["lq"].shape[1:])} but gt '
+                    raise DataError(f'{self.key}, frame {i}: lq is {tuple(sample["lq"].shape[1:])} but gt '
                                      f'{tuple(sample["gt"].shape[1:])} pixels; both must have one size')
             if self.landmarks is not None:
                 sample['landmarks'] = self.landmarks[i]
@@ -142,6 +144,8 @@ class _Prepared:
         self.landmarks = ClipStore(root, 'landmarks', backend)
         self.sound = Sound.open(root, backend, self.entries, options.audio)
         self.audio = ClipStore(root, 'audio', backend) if 'audio' in layers_of(root) else None
+        stores = (self.lq, self.gt, self.landmarks, self.sound.store)
+        check_clips(self.entries, [store for store in stores if store is not None])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -174,12 +178,19 @@ class _Folders:
         self.lq = _pictures(Path(str(options.dataroot_lq)))
         self.gt = _pictures(Path(options.dataroot_gt)) if options.dataroot_gt else None
         self.keys = sorted(self.lq)
-        if self.gt is not None:
-            for key in self.keys:
-                lq, gt = len(self.lq[key]), len(self.gt.get(key, ()))
-                if lq != gt:
-                    raise ValueError(f'clip {key!r} has {lq} pictures in {options.dataroot_lq} but {gt} in '
-                                     f'{options.dataroot_gt}')
+        for key in self.keys if self.gt is not None else ():
+            lq, gt = len(self.lq[key]), len(self.gt.get(key, ()))
+            if lq != gt:
+                raise ValueError(f'clip {key!r} has {lq} pictures in {options.dataroot_lq} but {gt} in '
+                                 f'{options.dataroot_gt}')
+            self._check_first(key)
+
+    def _check_first(self, key: str) -> None:
+        files = self.lq[key][0], self.gt[key][0]
+        lq, gt = ('{1}x{0}'.format(*read_image(file).shape) for file in files)
+        if lq != gt:
+            raise DataError(f'clip {key!r}: {files[0]} is {lq} pixels, {files[1]} {gt}; both must have one '
+                            'size')
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -205,10 +216,7 @@ def _reader(store: ClipStore, entry: ClipEntry) -> Reader:
 
 def _picture_reader(paths: list[Path]) -> Reader:
     def read(index: int) -> np.ndarray:
-        image = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f'{paths[index]} is not a readable picture')
-        return image
+        return read_image(paths[index])
     return read
 
 

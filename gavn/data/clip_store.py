@@ -15,6 +15,7 @@ which their first bytes tell apart. BasicSR's `FileClient` reads it too.
 """
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -30,10 +31,13 @@ from typing import Any
 import cv2
 import lmdb
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from gavn.data import storage
 from gavn.data.storage import PNG_LEVEL, STORES, Store
+from gavn.utils.errors import DataError
 from gavn.utils.files import atomic_path
+from gavn.utils.images import write_image
 from gavn.utils.lmdb_environment import close_lmdb, open_lmdb
 
 SPLITS = ('train', 'val', 'test')
@@ -42,11 +46,8 @@ BACKENDS = ('auto', 'disk', 'lmdb')
 _BATCH = 256  # LMDB writes a commit, and frames held in memory
 
 
-class MissingEntryError(KeyError):
+class MissingEntryError(DataError):
     """A frame or an array that the data set folder does not hold; the message names the key and the place."""
-
-    def __str__(self) -> str:  # KeyError shows its argument's repr
-        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,37 @@ class ClipStore:
 
     def array(self, clip: str) -> np.ndarray:
         """The array of a clip (see the layout above for shape and type). Raises MissingEntryError."""
-        return np.load(io.BytesIO(self.value(clip, '.npy')), allow_pickle=False)
+        content = self.value(clip, '.npy')
+        try:
+            return np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise MissingEntryError(f'{clip!r} in {self.path} is no whole array ({len(content)} bytes); '
+                                    'prepare this clip again') from error
+
+    def has(self, key: str) -> bool:
+        """Whether there is something under a frame's or an array's name."""
+        if not self.packed:
+            return (self.path / f'{key}{self._ending}').is_file()
+        with self._values(self._ending) as value:
+            try:
+                return value(key) is not None
+            except MissingEntryError:
+                return False
+
+    @property
+    def _ending(self) -> str:
+        return '.npy' if self.layer in ARRAY_LAYERS else '.png'
+
+    def size(self, clip: str) -> tuple[int, int]:
+        """Height and width of a clip's first frame, by the head of its file. Raises MissingEntryError."""
+        key = frame_name(clip, 0)
+        content = self.value(key, '.png')
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                return image.height, image.width
+        except UnidentifiedImageError as error:
+            raise MissingEntryError(f'{key!r} in {self.path} is no readable image; prepare this clip again'
+                                    ) from error
 
     def value(self, key: str, ending: str) -> bytes:
         """What is stored under a key, or in the file of that name and ending. Raises MissingEntryError."""
@@ -213,8 +244,7 @@ class ClipWriter:
         with _atomic_folder(self._path(layer, clip)) as folder:
             for image in images:
                 name = folder / f'{count:08d}.png'
-                if not cv2.imwrite(str(name), image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]):
-                    raise OSError(f'cannot write {name}')
+                write_image(name, image, (cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL))
                 count += 1
             if not count:
                 raise ValueError(f'{layer}/{clip}: no frames to write')
@@ -329,10 +359,13 @@ def _contents(source: ClipStore, keys: Sequence[str], ending: str, store: Store
 def _write_lmdb(folder: Path, items: Iterable[tuple[str, bytes]]) -> None:
     """Commits in batches; the map starts small and grows as needed, so that no disk is claimed ahead."""
     items = iter(items)
-    with lmdb.open(str(folder), map_size=64 << 20) as environment:
-        while batch := [(key.encode(), value) for key, value in islice(items, _BATCH)]:
-            _commit(environment, batch)
-        environment.sync()
+    try:
+        with lmdb.open(str(folder), map_size=64 << 20) as environment:
+            while batch := [(key.encode(), value) for key, value in islice(items, _BATCH)]:
+                _commit(environment, batch)
+            environment.sync()
+    except lmdb.DiskError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
 def _commit(environment: lmdb.Environment, batch: Sequence[tuple[bytes, bytes]]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
+from gavn.utils.errors import DataError
 from gavn.utils.file_names import PICTURES, VIDEOS, in_order, is_picture, is_video
+from gavn.utils.images import read_image
 from gavn.utils.media import Frame, UnreadableMedia, read_audio, read_frames
 
 _log = logging.getLogger(__name__)
@@ -38,9 +39,10 @@ class Footage:
         if not self.pictures:
             yield from read_frames(self.path)
         for index, path in enumerate(self.pictures):
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise UnreadableMedia(f'{path} is not a readable picture; make it again or remove it')
+            try:
+                image = read_image(path)
+            except DataError as error:
+                raise UnreadableMedia(str(error)) from error
             yield Frame.of_image(image, index, index / FRAME_RATE, index)
 
     def sound(self) -> np.ndarray | None:

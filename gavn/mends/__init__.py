@@ -12,11 +12,11 @@ _installed = False
 
 def install() -> None:
     """Mends basicsr in this process; a second call only readies the pipelines for another run."""
-    from gavn.mends import checkpoints, distributed, prefetching, reading, run, stock_models
+    from gavn.mends import checkpoints, distributed, prefetching, reading, run, stock_data, stock_models
 
     global _installed
     if not _installed:
-        for module in (checkpoints, distributed, prefetching, reading, stock_models):
+        for module in (checkpoints, distributed, prefetching, reading, stock_data, stock_models):
             module.install()
         _installed = True
     run.install()
@@ -34,7 +34,7 @@ def run_pipeline(kind: str, root: Path) -> None:
     from torch import distributed
 
     from gavn.utils.checkpoint import CheckpointError
-    from gavn.utils.errors import RunError
+    from gavn.utils.errors import RunError, disk_words, is_full
     from gavn.utils.option_file import OptionError
 
     place = root if (root / 'setup.py').is_file() else Path.cwd()
@@ -42,5 +42,9 @@ def run_pipeline(kind: str, root: Path) -> None:
         {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
     except (CheckpointError, OptionError, RunError) as error:
         sys.exit(f'error: {error}')
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.exit(f'error: {disk_words(error)}')
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from gavn.utils.errors import RunError
 from gavn.utils.files import atomic_path
 from gavn.utils.options import section_problems
 
+_MIB = 2**20
 _NUMBERED = re.compile(r'(\d+)\.state')
 
 
@@ -42,8 +44,7 @@ def save_network(self: BaseModel, net: nn.Module | list[nn.Module], net_label: s
               for one, key in zip(nets, keys, strict=True)}
     states |= self.notes() if hasattr(self, 'notes') else {}
     path = Path(self.opt['path']['models']) / f'{net_label}_{_name(current_iter)}.pth'
-    with atomic_path(path) as part:
-        torch.save(states, part)
+    _write(states, path)
     written = getattr(self, 'written', (current_iter, ()))
     self.written = current_iter, (*(written[1] if written[0] == current_iter else ()), path.name)
 
@@ -61,11 +62,36 @@ def save_training_state(self: BaseModel, epoch: int, current_iter: int) -> None:
     state = {'epoch': epoch, 'iter': current_iter,
              'networks': list(files) if iteration == current_iter else [],
              'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers]}
+             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+             'manual_seed': self.opt.get('manual_seed')}
     state |= {'notes': self.notes()} if hasattr(self, 'notes') else {}
-    with atomic_path(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
-        torch.save(state, part)
+    _write(state, Path(self.opt['path']['training_states']) / f'{current_iter}.state')
     prune(self.opt['path'], self.opt['logger'].get('keep_checkpoints'))
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    """Raises OSError, with the file, where the disk is full; torch itself tells of an unexpected position."""
+    with atomic_path(path) as part, part.open('wb') as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+def check_room(model: BaseModel, opt: dict[str, Any]) -> None:
+    """Raises RunError where the disk of a run has no room for one checkpoint: told now, not hours later."""
+    network = getattr(model, 'net_g', None)
+    if network is None or opt['rank'] != 0:
+        return
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    copies = 3 + hasattr(model, 'net_g_ema')  # weights, and two moments of each number in the state
+    folder = opt['path']['experiments_root']
+    free = shutil.disk_usage(folder).free
+    if free < copies * weights:
+        raise RunError(f'{folder}: its disk has {free / _MIB:.0f} MiB left, a checkpoint takes about '
+                       f'{copies * weights / _MIB:.0f} MiB; make room, or name another path.experiments_root')
 
 
 def _name(current_iter: int | str) -> int | str:
@@ -158,7 +184,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @dataclass
 class _State:
-    """What `save_training_state` writes; a state of stock BasicSR lacks the last two."""
+    """What `save_training_state` writes; a state of stock BasicSR lacks what has a default."""
 
     epoch: int
     iter: int
@@ -166,6 +192,7 @@ class _State:
     schedulers: list[dict]
     networks: list[str] | None = None
     notes: dict | None = None
+    manual_seed: int | None = None
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:

@@ -36,13 +36,17 @@ def _adopt_slurm(port: int | None) -> None:
 
 
 def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
-    """Moves a network to the device and wraps it for several processes; stock asks for a GPU there."""
+    """Moves a network to the device and wraps it for several processes or for `num_gpu` GPUs.
+
+    Stock asks for a GPU in every process, and spreads over all GPUs however many are asked for.
+    """
     net = net.to(self.device)
     if self.opt['dist']:
         ids = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
         unused = self.opt.get('find_unused_parameters', False)
         return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=unused)
-    return DataParallel(net) if self.opt['num_gpu'] > 1 else net
+    count = self.opt['num_gpu']
+    return DataParallel(net, device_ids=list(range(count))) if count > 1 else net
 
 
 def install() -> None:

@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import importlib.util
+import secrets
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +29,12 @@ from basicsr.utils.registry import (
 from gavn.mends.distributed import init_dist
 from gavn.utils.arguments import Parser
 from gavn.utils.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
+from gavn.utils.option_sections import FileOptions
 from gavn.utils.options import Catalogue, check_options
+from gavn.utils.plugins import PluginError, import_plugins
 
 DEBUG = 'debug_'
+_SEEDS = 2**31
 _ROOTS = ('root', 'dataroot', 'dataroot_gt', 'dataroot_lq', 'dataroot_flow', 'meta_info', 'meta_info_file')
 
 
@@ -36,23 +43,31 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
 
     In the stock parser numbers such as 4e-4 stay text, --force_yml runs `exec` after seeding and refuses new
     keys, 'debug' anywhere in a name shortens the run, and no key is ever checked. The arguments that are
-    returned hold what `keep_options` writes, as `account`. Raises OptionError.
+    returned hold the options as they were `given`, what makes an `account` of them, and whether the seed was
+    `drawn`. Raises OptionError.
     """
     args = _arguments()
     root = Path(root_path)
     args.opt = str(locate(args.opt, root) or args.opt)
     opt, source = read_options(args.opt)
     force(opt, source, args.force_yml or ())
-    args.account = account(opt, source, args.force_yml or ())
+    args.given = copy.deepcopy(opt)
+    args.account = partial(account, args.given, source, args.force_yml or ())
+    _import_plugins(opt, source)
     check_options(opt, source, catalogue(), is_train)
+    _check_wandb(opt, source)
     _fill(opt, is_train, args.debug)
     _locate_inputs(opt, source, root)
-    opt['num_gpu'] = _gpus(opt['num_gpu'], source)
     opt['dist'] = args.launcher != 'none'
+    opt['num_gpu'] = _gpus(opt['num_gpu'], source, opt['dist'])
     if opt['dist']:
         init_dist(args.launcher, **opt.get('dist_params') or {})
     opt['rank'], opt['world_size'] = get_dist_info()
-    set_random_seed(opt['manual_seed'] + opt['rank'])
+    args.drawn = opt['manual_seed'] is None
+    if args.drawn:
+        set_seed(opt, _draw_seed(opt['dist']), args.given)
+    else:
+        set_seed(opt, opt['manual_seed'])
     opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args.opt, root))
     _name_folders(opt, root)
     return opt, args
@@ -101,8 +116,7 @@ def catalogue() -> Catalogue:
 def _fill(opt: dict[str, Any], is_train: bool, debug: bool) -> None:
     """Supplies what the stock pipelines read without asking whether it is there."""
     opt.setdefault('num_gpu', 'auto')
-    if opt.get('manual_seed') is None:
-        opt['manual_seed'] = 0  # drawn at random, it would differ between processes and after a resume
+    opt.setdefault('manual_seed', 0)
     opt['path'] = opt.get('path') or {}
     if opt.get('val') is not None or not is_train:
         opt['val'] = {'save_img': False, 'metrics': None, 'suffix': None, **(opt.get('val') or {})}
@@ -110,15 +124,56 @@ def _fill(opt: dict[str, Any], is_train: bool, debug: bool) -> None:
         opt['logger'].setdefault('use_tb_logger', False)
     for phase, dataset in opt['datasets'].items():
         dataset['phase'] = phase.split('_')[0]
-        dataset.setdefault('manual_seed', opt['manual_seed'])
-        if 'scale' in opt:
-            dataset['scale'] = opt['scale']
+        dataset['scale'] = opt.get('scale', FileOptions.scale)
     if (debug or opt.get('debug')) and not opt['name'].startswith(DEBUG):
         opt['name'] = DEBUG + opt['name']
     if is_train and opt['name'].startswith(DEBUG):
         opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
         if opt.get('val'):
             opt['val']['val_freq'] = 8
+
+
+def _draw_seed(several: bool) -> int:
+    """A seed at random, the same in every process."""
+    seeds = [secrets.randbelow(_SEEDS)]
+    if several:
+        torch.distributed.broadcast_object_list(seeds)
+    return seeds[0]
+
+
+def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None) -> None:
+    """Seeds this process and the data sets that have no seed of their own; enters it in what was `given`."""
+    for dataset in opt['datasets'].values():
+        if dataset.get('manual_seed') in (None, opt['manual_seed']):
+            dataset['manual_seed'] = seed
+    opt['manual_seed'] = seed
+    if given is not None:
+        given['manual_seed'] = seed
+    set_random_seed(seed + opt['rank'])
+
+
+def _import_plugins(opt: Mapping[str, Any], source: Source) -> None:
+    """Imports what registers networks, losses ... of the user's own, before names are looked up."""
+    modules = opt.get('custom_imports') or []
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        raise OptionError(f'{source.place(("custom_imports",))}: custom_imports is {modules!r}; it must be a '
+                          'list of modules')
+    try:
+        import_plugins(modules)
+    except PluginError as error:
+        raise OptionError(f'{source.place(("custom_imports",))}: {error}') from error
+
+
+def _check_wandb(opt: Mapping[str, Any], source: Source) -> None:
+    """Raises OptionError where wandb is asked for but not installed, or has nothing to read."""
+    logger = opt.get('logger') or {}
+    if not (logger.get('wandb') or {}).get('project'):
+        return
+    place = source.place(('logger', 'wandb'))
+    if not logger.get('use_tb_logger'):
+        raise OptionError(f'{place}: logger.wandb reads what tensorboard is told: set use_tb_logger: true')
+    if importlib.util.find_spec('wandb') is None:
+        raise OptionError(f'{place}: logger.wandb needs the package wandb: pip install "gavn[wandb]"')
 
 
 def locate(path: str, root: Path) -> Path | None:
@@ -166,12 +221,15 @@ def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
                     yield section, (name, key)
 
 
-def _gpus(num_gpu: int | str, source: Source) -> int:
+def _gpus(num_gpu: int | str, source: Source, launched: bool) -> int:
+    """How many GPUs there are to use; under a launcher each process has one, on however many machines."""
     there = torch.cuda.device_count()
-    if num_gpu != 'auto' and num_gpu > there:
+    if num_gpu == 'auto':
+        return there
+    if num_gpu < 0 or (num_gpu > there and not (launched and there)):
         raise OptionError(f'{source.place(("num_gpu",))}: num_gpu is {num_gpu}, this machine has {there}; '
-                          f'num_gpu: auto takes what there is')
-    return there if num_gpu == 'auto' else num_gpu
+                          'num_gpu: auto takes what there is, 0 the CPU')
+    return num_gpu
 
 
 def _name_folders(opt: dict[str, Any], root: Path) -> None:

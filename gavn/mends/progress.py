@@ -11,6 +11,7 @@ from typing import Any
 
 from basicsr.utils import logger as stock
 from basicsr.utils.dist_util import get_dist_info
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from gavn.mends.options import DEBUG
@@ -92,20 +93,26 @@ class MessageLogger(stock.MessageLogger):
     """The log line of every `print_freq` iterations, with the bar told of it.
 
     Stock counts one iteration too few ahead: the last line's time left is "-1 day, 23:59:59". The line and
-    tensorboard also have `wait`, the percentage of `waiting`, which is the first process's.
+    tensorboard also have `wait`, the percentage of `waiting`, which is the first process's, and `grad_norm`,
+    before clipping where the model clips; tensorboard has the learning rates too.
     """
 
     def __init__(self, opt: dict[str, Any], start_iter: int, tb_logger: Any, progress: Progress,
-                 waiting: Waiting) -> None:
+                 waiting: Waiting, gradients: Callable[[], Iterator[Tensor]] = lambda: iter(())) -> None:
         super().__init__(opt, start_iter, tb_logger)
         self.max_iters += 1
-        self.progress, self.waiting = progress, waiting
+        self.progress, self.waiting, self.gradients = progress, waiting, gradients
         if not self.exp_name.startswith(DEBUG):
             self.exp_name = self.exp_name.replace('debug', 'de_bug')  # stock keeps such names off tensorboard
 
     def __call__(self, log_vars: dict[str, Any]) -> None:
         """Logs a line; `log_vars` is emptied of what stands at its beginning."""
         log_vars['wait'] = self.waiting.share()
+        if 'grad_norm' not in log_vars and (gradients := list(self.gradients())):
+            log_vars['grad_norm'] = nn.utils.get_total_norm(gradients).item()
+        if self.tb_logger is not None and self.use_tb_logger:
+            for number, lr in enumerate(log_vars['lrs']):
+                self.tb_logger.add_scalar(f'lr/{number}' if number else 'lr', lr, log_vars['iter'])
         super().__call__(log_vars)
         self.progress.show(log_vars)
 

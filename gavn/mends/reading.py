@@ -15,17 +15,15 @@ from basicsr.utils import img_util
 from basicsr.utils.file_client import FileClient, LmdbBackend
 from torch import Tensor
 
+from gavn.utils.errors import DataError
 from gavn.utils.lmdb_environment import open_lmdb
 
 
-class MissingKey(KeyError):  # noqa: N818 (it reads as what happened)
+class MissingKey(DataError):  # noqa: N818 (it reads as what happened)
     """An LMDB has no such key; the message names both."""
 
-    def __str__(self) -> str:
-        return self.args[0]
 
-
-class UnreadableImage(ValueError):  # noqa: N818 (it reads as what happened)
+class UnreadableImage(DataError):  # noqa: N818 (it reads as what happened)
     """A file or an LMDB value is no image; the message names it."""
 
 
@@ -114,7 +112,7 @@ def clip_on_demand(self: VideoRecurrentTestDataset, index: int) -> dict[str, Ten
     return {'lq': lq, 'gt': gt, 'folder': folder}
 
 
-def _replace_everywhere(stock: Callable[..., Any], mended: Callable[..., Any]) -> None:
+def replace_everywhere(stock: Callable[..., Any], mended: Callable[..., Any]) -> None:
     """Replaces a function in every module of basicsr that imported it by name."""
     for name, module in list(sys.modules.items()):
         if name.startswith('basicsr.') and getattr(module, stock.__name__, None) is stock:
@@ -127,7 +125,7 @@ def install() -> None:
         return
     LmdbBackend.__init__, LmdbBackend.get = lmdb_init, lmdb_get
     FileClient.get = named_bytes(FileClient.get)
-    _replace_everywhere(img_util.imfrombytes, named_errors(img_util.imfrombytes))
-    _replace_everywhere(data_util.read_img_seq, named_sequence(data_util.read_img_seq))
+    replace_everywhere(img_util.imfrombytes, named_errors(img_util.imfrombytes))
+    replace_everywhere(data_util.read_img_seq, named_sequence(data_util.read_img_seq))
     VideoTestDataset.__init__ = any_name(VideoTestDataset.__init__)
     VideoRecurrentTestDataset.__getitem__ = clip_on_demand

@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
 import basicsr.test
@@ -11,13 +12,14 @@ import basicsr.train
 import torch
 from basicsr.data import build_dataloader
 from basicsr.models.base_model import BaseModel
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gavn.mends import progress, reading
-from gavn.mends.building import build_dataset, build_model
-from gavn.mends.checkpoints import load_resume_state, remove_parts
+from gavn.mends import progress, reading, stock_data
+from gavn.mends.building import build_dataset, build_model, first_sample, try_sample
+from gavn.mends.checkpoints import check_room, load_resume_state, remove_parts
 from gavn.mends.folders import Folders
-from gavn.mends.options import keep_options, parse_options
+from gavn.mends.options import keep_options, parse_options, set_seed
 from gavn.mends.prefetching import CUDAPrefetcher, Prefetcher
 from gavn.mends.sampling import EpochSampler, SeededSamples, divide, draws_by_itself, seed_step
 
@@ -28,25 +30,27 @@ class TrainingRun:
     def __init__(self) -> None:
         self.state: dict[str, Any] | None = None
         self.opt: dict[str, Any] = {}
-        self.account = ''  # of the options as they were given
         self.folders = Folders()
         self.waiting = progress.Waiting()
         self.started = 0  # iterations handed to the model, counted over all starts of the run
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
         """Options of the command line, and its arguments."""
-        opt, args = parse_options(root_path, is_train)
-        self.account = args.account
-        return opt, args
+        opt, self.args = parse_options(root_path, is_train)
+        if self.args.drawn and not is_train and opt['rank'] == 0:
+            print(_drawn(opt), flush=True)  # too early for the log
+        return opt, self.args
 
     def copy_opt_file(self, opt_file: str, experiments_root: str) -> None:
         """Keeps the options in the folder of the run; by now their file may be in an archived one."""
-        keep_options(self.account, opt_file, experiments_root)
+        keep_options(self.args.account(), opt_file, experiments_root)
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
         """The state to resume from, if any; makes the folders of a run that goes on from another's state."""
         self.opt, self.state = opt, load_resume_state(opt)
         self.started = self.state['iter'] if self.state else 0
+        if self.state and self.args.drawn and 'manual_seed' in self.state:
+            set_seed(opt, self.state['manual_seed'], self.args.given)
         if self.state and opt['rank'] == 0:
             paths = opt['path']
             for key in ('experiments_root', 'models', 'training_states', 'visualization'):
@@ -62,6 +66,8 @@ class TrainingRun:
         Stock counts batches that the loader drops, so that a run ends early, and starts a resumed epoch over.
         """
         logger.addFilter(lambda record: '*only* supported by SRModel' not in str(record.msg))  # not true here
+        if self.args.drawn:
+            logger.info(_drawn(opt))
         train_opt = opt['datasets']['train']
         data = build_dataset(train_opt)
         epochs = divide(len(data), train_opt, opt)
@@ -71,6 +77,7 @@ class TrainingRun:
             self.state['epoch'] = sampler.epoch  # another batch size divides the iterations otherwise
         if not draws_by_itself(data):
             data = SeededSamples(data, opt['manual_seed'])
+        self.sample = first_sample(data, train_opt)
         loader = _loader(data, _training_loader(train_opt), opt, sampler)
         loader.worker_init_fn = _start_worker
         logger.info(f'Training: {len(data)} samples, {epochs.samples} an epoch; batches of {epochs.batch}, '
@@ -80,15 +87,24 @@ class TrainingRun:
         return loader, sampler, self.val_loaders, last_epoch, epochs.total
 
     def build_model(self, opt: dict[str, Any]) -> BaseModel:
-        """The model, remembered."""
+        """The model, remembered, once it is known to take the training data."""
         self.model = build_model(opt)
+        try_sample(self.model, self.sample, opt['datasets']['train']['name'])
+        check_room(self.model, opt)
         return self.model
 
     def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any) -> progress.MessageLogger:
         """The log of the training loop, and its bar."""
         total, self.tb_logger = opt['train']['total_iter'], tb_logger
         self.progress = progress.Progress(start_iter, total, logging.getLogger('basicsr'))
-        return progress.MessageLogger(opt, start_iter, tb_logger, self.progress, self.waiting)
+        return progress.MessageLogger(opt, start_iter, tb_logger, self.progress, self.waiting,
+                                      self._gradients)
+
+    def _gradients(self) -> Iterator[Tensor]:
+        """Gradients of the last step."""
+        for parameter in self.model.net_g.parameters() if hasattr(self.model, 'net_g') else ():
+            if parameter.grad is not None:
+                yield parameter.grad
 
     def cpu_prefetcher(self, loader: DataLoader) -> Prefetcher:
         """Hands out batches and keeps count."""
@@ -123,6 +139,10 @@ class TrainingRun:
         self.progress.reach(self.started)
 
 
+def _drawn(opt: dict[str, Any]) -> str:
+    return f'manual_seed: {opt["manual_seed"]} was drawn; give it to repeat this run'
+
+
 def _training_loader(dataset_opt: dict[str, Any]) -> dict[str, Any]:
     """Workers live as long as the run unless told otherwise: starting them takes seconds in each epoch."""
     persistent = dataset_opt.get('persistent_workers')
@@ -149,6 +169,7 @@ def _val_loaders(opt: dict[str, Any], logger: logging.Logger) -> list[DataLoader
 def _start_worker(_: int) -> None:
     """Mends reading in a worker that was spawned (a forked one has it)."""
     reading.install()
+    stock_data.install()
 
 
 def install() -> None:

@@ -7,16 +7,28 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import basicsr.metrics
 import torch
 from basicsr.models.base_model import BaseModel
 from basicsr.models.edvr_model import EDVRModel
+from basicsr.models.hifacegan_model import HiFaceGANModel
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR
+from basicsr.models.realesrgan_model import RealESRGANModel
+from basicsr.models.realesrnet_model import RealESRNetModel
 from basicsr.models.sr_model import SRModel
 from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.models.video_recurrent_model import VideoRecurrentModel
+from basicsr.utils.registry import METRIC_REGISTRY
 from torch import nn
+from torch.nn.functional import interpolate
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
+
+from gavn.mends.reading import replace_everywhere
+from gavn.utils.errors import DataError
+from gavn.utils.metric_calls import call_metric
+
+SHOWN = 3  # pictures of a validation that tensorboard is shown
 
 
 def model_ema(self: BaseModel, decay: float = 0.999) -> None:
@@ -103,6 +115,76 @@ def _pictures_named(model: VideoBaseModel, current_iter: int | str) -> Iterator[
         model.opt = opt
 
 
+def feed_pictures(stock: Callable[..., None]) -> Callable[..., None]:
+    """Takes a batch of stock data sets or of ours; stock knows no window that has one true frame.
+
+    Raises DataError, naming the file, for a picture of another size than the true one: stock tells of two
+    shapes alone.
+    """
+    @wraps(stock)
+    def feed_data(self: SRModel, data: dict[str, Any]) -> None:
+        lq, gt = data['lq'], data.get('gt')
+        if gt is not None and gt.dim() == lq.dim() == 5 and gt.shape[1] == 1 < lq.shape[1]:
+            data = {**data, 'gt': gt[:, 0]}
+        if gt is not None and 'lq_path' in data and 'scale' in self.opt:
+            _check_sizes(data, self.opt['scale'])
+        stock(self, data)
+    return feed_data
+
+
+def _check_sizes(data: dict[str, Any], scale: int) -> None:
+    (height, width), true = data['lq'].shape[-2:], data['gt'].shape[-2:]
+    if true != (height * scale, width * scale):
+        path = data['lq_path'] if isinstance(data['lq_path'], str) else data['lq_path'][0]
+        raise DataError(f'{path}: it is {width}x{height} pixels, the true picture {true[1]}x{true[0]}; by '
+                        f'scale: {scale} that should be {width * scale}x{height * scale}')
+
+
+def calculate_metric(data: dict[str, Any], opt: dict[str, Any]) -> float:
+    """The number of a registered metric; stock hands those that end in `_pt` pictures, not tensors."""
+    options = {key: value for key, value in opt.items() if key not in ('type', 'better')}
+    return call_metric(METRIC_REGISTRY.get(opt['type']), data, options)
+
+
+def shown_validation(stock: Callable[..., None]) -> Callable[..., None]:
+    """Validation that also shows tensorboard the first pictures; stock shows it numbers alone."""
+    @wraps(stock)
+    def validation(self: BaseModel, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
+                   save_img: bool = False) -> None:
+        if tb_logger is None:
+            stock(self, dataloader, current_iter, tb_logger, save_img)
+            return
+        strips, visuals = [], self.get_current_visuals
+
+        def remember() -> dict[str, Any]:
+            found = visuals()
+            if len(strips) < SHOWN:
+                strips.append(strip(found))
+            return found
+        self.get_current_visuals = remember
+        try:
+            stock(self, dataloader, current_iter, tb_logger, save_img)
+        finally:
+            del self.get_current_visuals
+        for number, picture in enumerate(strips):
+            tb_logger.add_image(f'{dataloader.dataset.opt["name"]}/{number}', picture, current_iter)
+    return validation
+
+
+def strip(visuals: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Lq, result and gt of the first picture beside each other, (3, h, w) in [0, 1], at the size of the last.
+
+    Of a window with one result it is the middle one.
+    """
+    lq = visuals['lq']
+    if lq.dim() == 5 and visuals['result'].dim() == 4:
+        lq = lq[:, lq.shape[1] // 2]
+    pictures = [lq, *(visuals[key] for key in ('result', 'gt') if key in visuals)]
+    first = [picture.flatten(0, -4)[:1].float().cpu().clamp(0, 1) for picture in pictures]
+    size = first[-1].shape[-2:]
+    return torch.cat([interpolate(picture, size, mode='nearest') for picture in first], -1)[0]
+
+
 def feed_clip(self: VideoRecurrentModel, data: dict[str, Any]) -> None:
     """Takes a batch under tensors of its own: stock validation reshapes the data in place after feeding it.
 
@@ -140,5 +222,12 @@ def install() -> None:
     VideoRecurrentModel.feed_data = feed_clip
     VideoRecurrentModel.test = test_averaged(VideoRecurrentModel.test)
     VideoBaseModel.nondist_validation = nondist_validation
+    SRModel.feed_data = feed_pictures(SRModel.feed_data)
+    for model in (SRModel, EDVRModel, VideoBaseModel, VideoRecurrentModel):
+        model.feeds_plainly = True
+    for model in (RealESRNetModel, RealESRGANModel, HiFaceGANModel):
+        model.feeds_plainly = False
+    BaseModel.validation = shown_validation(BaseModel.validation)
+    replace_everywhere(basicsr.metrics.calculate_metric, calculate_metric)
     for model in (VideoBaseModel, VideoRecurrentModel):
         model.dist_validation = validate_anywhere(model.dist_validation)

@@ -11,7 +11,7 @@ from torch import Tensor
 from gavn.metrics.measures import Instrument, Measure, Sound, View
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, Row, RunInfo
-from gavn.metrics.table import METRICS
+from gavn.metrics.table import metric_of
 
 RESTORED = 'restored'
 SUBJECTS = (RESTORED, DEGRADED, TRUTH)
@@ -79,7 +79,7 @@ class ClipScores:
 
 def is_lower_better(metric: Mapping[str, Any]) -> bool:
     """Whether an entry of `val.metrics` counts down: by its `better`, else by its type."""
-    return metric.get('better', METRICS[metric['type']].better) == 'lower'
+    return metric.get('better', metric_of(metric['type']).better) == 'lower'
 
 
 def evaluate_clip(frames: Iterable[EvaluatedFrame], instruments: Sequence[Instrument],

@@ -22,11 +22,13 @@ from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.perceptual import LPIPS
 from gavn.metrics.sync import SyncScore, load_syncnet
-from gavn.metrics.table import METRICS
+from gavn.metrics.table import METRICS, metric_of
 from gavn.metrics.temporal import WarpingError
 from gavn.utils.audio import FRAME_RATE
 from gavn.utils.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.utils.media import Ticks
+from gavn.utils.metric_calls import call_metric
+from gavn.utils.metric_calls import check_options as check_call
 
 Device = torch.device | str
 Sound = np.ndarray | None  # int16 at 16 kHz
@@ -272,6 +274,17 @@ def _of_mouths(_: Sound) -> Measure:
     return MeanOverFrames(lambda view: (mouth_psnr(view.image, view.truth, view.points()),))
 
 
+def _of_registered(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Sound], Measure]:
+    """A metric of stock or of a user: called for every frame with what it asks for."""
+    function = METRIC_REGISTRY.get(kind)
+
+    def judge(view: View) -> tuple[float]:
+        data = {'img': view.image, 'img2': view.truth, 'landmarks': view.landmarks, 'device': device,
+                'true_landmarks': view.true_landmarks}
+        return (call_metric(function, data, options),)
+    return lambda _: MeanOverFrames(judge)
+
+
 _OF_POINTS = {'landmark_nme': _of_landmarks, 'mouth_psnr': _of_mouths}
 
 
@@ -283,11 +296,14 @@ def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
         if kind in _LOADED:
             if unknown := options.keys() - inspect.signature(_LOADED[kind]).parameters.keys():
                 raise ValueError(f'{kind} has no option {min(unknown)!r}')
-        elif kind not in _OF_POINTS:
+        elif kind in _OF_POINTS:
+            if options:
+                raise ValueError(f'{kind} has no option {min(options)!r} here')
+        elif kind in METRICS:
             frame_metric(kind, options)
-        elif options:
-            raise ValueError(f'{kind} has no option {min(options)!r} here')
-        own = METRICS[kind].columns(key)
+        elif metric_of(kind):
+            check_call(METRIC_REGISTRY.get(kind), options)
+        own = metric_of(kind).columns(key)
         if twice := columns.intersection(own):
             raise ValueError(f'two metrics give the column {min(twice)!r}: {key!r} needs another name')
         columns.update(own)
@@ -302,9 +318,12 @@ def instrument(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> I
     kind, options = metric['type'], _options(metric)
     if kind in _LOADED:
         begin = _LOADED[kind](device, **options)
-    else:
+    elif kind in METRICS:
         begin = _OF_POINTS.get(kind) or _of_frames(kind, options, device)
-    return Instrument(METRICS[kind].columns(key), METRICS[kind].needs, begin)
+    else:
+        begin = _of_registered(kind, options, device)
+    about = metric_of(kind)
+    return Instrument(about.columns(key), about.needs, begin)
 
 
 def instruments(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',

@@ -1,6 +1,12 @@
 """The tables of measures: what each judges and looks at, and how its columns are called, ranked and shown."""
 from dataclasses import dataclass
 
+from basicsr.utils.registry import METRIC_REGISTRY
+
+from gavn.utils.metric_calls import supplied_to
+
+_NEEDS = {'img2': 'truth', 'landmarks': 'landmarks', 'true_landmarks': 'true_landmarks'}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -37,6 +43,22 @@ METRICS = {metric.name: metric for metric in (
 )}
 
 
+def metric_of(name: str) -> Metric:
+    """What is known of a registered metric, ours, stock or a user's, which judges frames one by one.
+
+    What such a one needs follows from its arguments. It counts up unless an attribute `better` of the
+    function, or its entry in `val.metrics`, says `lower`. Raises ValueError for another name.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    registered = dict(iter(METRIC_REGISTRY))
+    if name not in registered:
+        raise ValueError(f'no metric is called {name!r}; there are {", ".join(registered)}')
+    function = registered[name]
+    needs = tuple(_NEEDS[argument] for argument in supplied_to(function, must=True) if argument in _NEEDS)
+    return Metric(name, 'frame', getattr(function, 'better', 'higher'), needs)
+
+
 @dataclass(frozen=True)
 class Column:
     """How a column of results is headed, which direction is better, and how many decimals are shown."""
@@ -62,6 +84,12 @@ COLUMNS = {
     'warp': Column('Warping error (10^-3)', 'lower', 4),
     'id': Column('ID', 'higher', 4),
 }
+
+
+def column_of(name: str) -> Column:
+    """How a column is shown; one that is not in `COLUMNS` goes by its name, with three decimals."""
+    return COLUMNS.get(name, Column(name, 'higher', 3))
+
 
 STANDARD = {
     'psnr': {'type': 'calculate_psnr'},

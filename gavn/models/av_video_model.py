@@ -1,4 +1,5 @@
 """Training and validation on video with sound, for any registered network."""
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from gavn.models.cost import gmacs
 from gavn.models.faster import recompute, split_batch
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
-from gavn.models.training import check_windows, warn_of_untrained_flow
+from gavn.models.training import check_keys, check_windows, warn_of_untrained_flow
 from gavn.models.validation import ClipValidation
 from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
 from gavn.utils.compiling import compile_in_place
@@ -69,8 +70,10 @@ class AVVideoModel(ClipValidation, PhasedModel):
     def _new_network(self) -> nn.Module:
         with building('network_g'):
             network = build_network(self.opt['network_g'])
-        if self.is_train:
-            adopt_audio_statistics(network, self.opt['datasets']['train']['root'])
+        path = self.opt['path']
+        brings_its_own = path.get('pretrain_network_g') and path.get('strict_load_g', True)
+        if self.is_train and not brings_its_own:
+            adopt_audio_statistics(network, self.opt['datasets']['train'])
         return network
 
     def _build_network(self) -> nn.Module:
@@ -124,9 +127,19 @@ class AVVideoModel(ClipValidation, PhasedModel):
         self.count_clips(len(data['lq']))
         batch = {key: value.to(self.device, non_blocking=True) for key, value in data.items()
                  if isinstance(value, Tensor)}
-        if self.layout.mode == 'frame':
+        if self.layout.mode == 'frame' and batch['lq'].dim() == 5:
             batch = {key: batch[key].flatten(0, 1) for key in ('lq', 'gt', 'audio', 'face') if key in batch}
+        if self.layout.mode == 'centre' and batch['gt'].dim() == 4:  # as stock data sets have the true frame
+            batch['gt'] = batch['gt'].unsqueeze(1)
         self.batch = batch
+
+    def check_sample(self, sample: Mapping[str, Any]) -> None:
+        """Raises ValueError for a training sample that lacks what the network takes, or has another form."""
+        heard = {'audio'} & set(self.inputs) if self.net_l is None else {'audio', 'face'}
+        check_keys(sample, ('lq', 'gt', *sorted(heard)), self.opt['network_g']['type'])
+        if self.layout.mode != 'frame' and sample['lq'].dim() != 4:
+            raise ValueError(f'{self.opt["network_g"]["type"]} takes windows of frames, the samples are '
+                             f'{tuple(sample["lq"].shape)}')
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step on the batch that was fed."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.metrics.evaluate import is_lower_better
-from gavn.metrics.table import METRICS
+from gavn.metrics.table import metric_of
 from gavn.utils.files import atomic_path
 
 
@@ -19,7 +19,7 @@ class BestRecord:
 
     def __init__(self, path: Path | None, metrics: Mapping[str, Mapping[str, Any]]) -> None:
         self.path = path
-        self.lower_better = {METRICS[metric['type']].columns(key)[0]: is_lower_better(metric)
+        self.lower_better = {metric_of(metric['type']).columns(key)[0]: is_lower_better(metric)
                              for key, metric in metrics.items()}
         self.values: dict[str, dict[str, dict[str, Any]]] = {}
         if path is not None and path.is_file():

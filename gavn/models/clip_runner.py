@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
 from gavn.utils.batches import Batch, in_portions, windows_at_once
 from gavn.utils.compiling import is_compiled
 from gavn.utils.errors import RunError
+from gavn.utils.images import write_image
 from gavn.utils.media import VideoWriter
 from gavn.utils.overlap import Ahead
 from gavn.utils.side_by_side import calls_at_once
@@ -128,11 +128,15 @@ def _judged(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> Evalu
 
 @dataclass(frozen=True)
 class Keeping:
-    """What is kept of restored frames: `<folder>/<clip>/<%08d>.png`, and `<folder>/<clip>.mp4` with sound."""
+    """What is kept of restored frames: `<folder>/<clip>/<%08d>.png`, and `<folder>/<clip>.mp4` with sound.
+
+    `show` is given the first frame of every clip.
+    """
 
     folder: Path
     images: bool = False
     video: bool = False
+    show: Callable[[str, EvaluatedFrame], None] = lambda key, frame: None
 
     def keep(self, frames: Iterable[EvaluatedFrame], key: str, sound: np.ndarray | None
              ) -> Iterator[EvaluatedFrame]:
@@ -140,8 +144,10 @@ class Keeping:
         with ExitStack() as stack:
             writer = None
             for index, frame in enumerate(frames):
+                if index == 0:
+                    self.show(key, frame)
                 if self.images:
-                    _write_image(self.folder / key / f'{index:08d}.png', frame.restored)
+                    write_image(self.folder / key / f'{index:08d}.png', frame.restored)
                 if self.video:
                     writer = writer or stack.enter_context(self._writer(key, frame.restored, sound))
                     writer.write(frame.restored)
@@ -152,12 +158,6 @@ class Keeping:
         path.parent.mkdir(parents=True, exist_ok=True)
         height, width = image.shape[:2]
         return VideoWriter(path, width, height, FRAME_RATE, audio=sound, sample_rate=SAMPLE_RATE)
-
-
-def _write_image(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image):
-        raise OSError(f'cannot write {path}')
 
 
 def validate_clip(runner: ClipRunner, clip: Any, instruments: Sequence[Instrument], keeping: Keeping,

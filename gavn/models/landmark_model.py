@@ -1,4 +1,5 @@
 """Training of the landmark detector."""
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from gavn.models.cost import detector_gmacs
 from gavn.models.face_jitter import Jitter, move
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
+from gavn.models.training import check_keys
 from gavn.models.validation import ClipValidation
 from gavn.utils.audio import silence
 from gavn.utils.checkpoint import load_state, load_strict
@@ -94,7 +96,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
         size = sum(parameter.numel() for parameter in detector.parameters())
         get_root_logger().info(f'{type(detector).__name__}: {size:,} parameters')
         if self.is_train:
-            adopt_audio_statistics(detector, opt['datasets']['train']['root'])
+            adopt_audio_statistics(detector, opt['datasets']['train'])
         self.net_g = DetectorWithPose(detector).to(self.device)
         self._load()
         if self.is_train:
@@ -141,6 +143,10 @@ class LandmarkModel(ClipValidation, PhasedModel):
         batch['angles'] = torch.from_numpy(euler_angles(pixels, DETECTOR_SIZE))
         batch['audio'] = self._sometimes_silent(batch['audio'])
         self.batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    def check_sample(self, sample: Mapping[str, Any]) -> None:
+        """Raises ValueError for a training sample that lacks what the detector learns from."""
+        check_keys(sample, ('face', 'audio', 'landmarks'), 'LandmarkModel')
 
     def _sometimes_silent(self, audio: Tensor) -> Tensor:
         """(n, 1, 13, 20) with silence in some places."""

@@ -1,21 +1,26 @@
 """What a new network takes from its training data before the first step."""
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from gavn.archs.audio_encoder import AudioEncoder
 from gavn.data.clip_store import read_stats
+from gavn.utils.option_file import OptionError
 
 
-def adopt_audio_statistics(network: nn.Module, root: str | Path) -> None:
-    """Gives audio encoders in `network` the MFCC statistics of a data set folder (its stats.json).
+def adopt_audio_statistics(network: nn.Module, training: Mapping[str, Any]) -> None:
+    """Gives audio encoders in `network` the MFCC statistics of the training data (stats.json in their root).
 
-    Raises FileNotFoundError where that file is absent.
+    Raises OptionError for data without a root, FileNotFoundError where that file is absent.
     """
     encoders = [module for module in network.modules() if isinstance(module, AudioEncoder)]
     if not encoders:
         return
-    stats = read_stats(root)
+    if training.get('root') is None:
+        raise OptionError(f'datasets.train: {type(network).__name__} hears, but {training["type"]} has no '
+                          'sound: take AVClipDataset, or name the folder of a stats.json as its root')
+    stats = read_stats(training['root'])
     for encoder in encoders:
         encoder.set_audio_statistics(torch.tensor(stats['mfcc_mean']), torch.tensor(stats['mfcc_std']))

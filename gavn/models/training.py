@@ -60,6 +60,13 @@ def check_windows(network: nn.Module, layout: Layout, section: Mapping[str, Any]
                           f'but {name} returns {returned}: set gt_frames: {choice}')
 
 
+def check_keys(sample: Mapping[str, Any], needed: Iterable[str], taker: str) -> None:
+    """Raises ValueError for a training sample that lacks a tensor which `taker` needs."""
+    if missing := [key for key in needed if not isinstance(sample.get(key), Tensor)]:
+        raise ValueError(f'{taker} needs {", ".join(missing)}, its samples hold {", ".join(sample)}; '
+                         'AVClipDataset has all of them')
+
+
 def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> int:
     """Makes the parameters of a phase trainable and freezes the others, whose gradients are dropped.
 

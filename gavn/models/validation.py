@@ -5,6 +5,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch.distributed as dist
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import get_dist_info
@@ -12,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, Scores
+from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
 from gavn.metrics.measures import Instrument, check_metrics, instruments
 from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names, with_summaries, write_results
 from gavn.models.best import BestRecord
@@ -24,6 +25,7 @@ from gavn.utils.option_file import building
 from gavn.utils.option_sections import ClipValOptions
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
+SHOWN = 3  # clips of a data set whose first frames tensorboard is shown
 _HASH = 12  # digits of a checkpoint's SHA-256 that name it in results
 
 
@@ -48,6 +50,7 @@ class ClipValidation:
 
     ValOptions = ClipValOptions  # what `val` may hold
     judged = 'network_g'  # what is validated
+    validates_clips = True  # of AVVideoDataset, or of another data set with its method `clip`
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
@@ -70,12 +73,19 @@ class ClipValidation:
             return
         self._validated[name] = self.iteration
         folder = Path(self.opt['path']['visualization'], name)
+        shown: dict[str, np.ndarray] = {}
+
+        def show(key: str, frame: EvaluatedFrame) -> None:
+            if tb_logger is not None and len(shown) < SHOWN:
+                shown[key] = _strip(frame)
         keeping = Keeping(folder / str(self.iteration) if self.is_train else folder, save_img,
-                          self.opt['val'].get('save_video', ClipValOptions.save_video))
+                          self.opt['val'].get('save_video', ClipValOptions.save_video), show)
         with self.budget.paused():
             rows = self._rows(data_set, keeping)
             if get_dist_info()[0] == 0:
                 self._report(name, rows, tb_logger)
+                for key, image in shown.items():
+                    tb_logger.add_image(f'{name}/{key}', image, self.iteration, dataformats='HWC')
 
     @cached_property
     def _validated(self) -> dict[str, int]:
@@ -185,6 +195,12 @@ class ClipValidation:
             note = f' (best {best["value"]:.4f} at {best["iteration"]})' if best and self.is_train else ''
             lines.append(f'\t # {column}: {value:.4f}{note}')
         return '\n'.join([f'Validation {name}, {clips} clips, {mean.frames} frames', *sorted(lines)])
+
+
+def _strip(frame: EvaluatedFrame) -> np.ndarray:
+    """Input, result and truth beside each other, uint8 RGB."""
+    pictures = [image for image in (frame.degraded, frame.restored, frame.clean) if image is not None]
+    return np.concatenate(pictures, 1)[..., ::-1]
 
 
 def _averages(summed: Sequence[Row]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,10 +44,12 @@ def registered() -> dict[str, Callable[..., nn.Module]]:
     return {name.removesuffix('_basicsr'): network for name, network in items} | dict(items)
 
 
-def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False) -> None:
+def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False,
+                  modules: Sequence[str] = ()) -> None:
     """Holds the options of a network in a bundle to what may be built from there.
 
-    Networks of users may be named once their package is imported; a bundle never imports one.
+    Networks of users may be named once their package is imported; a bundle never imports one, though it tells
+    of the `modules` that made it.
 
     Raises RestoreError for a network that is not known or does not restore (or, as `detector`, detect
     landmarks), and for arguments that are unknown, ill-typed, beyond `LARGEST`, or name a file or a download.
@@ -61,8 +63,15 @@ def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False
         raise RestoreError(f'{where}: {kind} is no network that {job}\nsuch are {", ".join(allowed)}')
     problems = network_problems(options, known) or _argument_problems(options)
     if problems:
-        hint = '' if network else '\nof a network of your own, import the package that registers it first'
+        hint = '' if network else f'\n{_own_network(modules)}'
         raise RestoreError(f'{where}: {"; ".join(problems[:4])}{hint}')
+
+
+def _own_network(modules: Sequence[str]) -> str:
+    if not modules:
+        return 'of a network of your own, import the package that registers it first'
+    return (f'it comes from {", ".join(modules)}; weights alone never have a module imported: import it '
+            f'first, or give --import {" ".join(modules)}')
 
 
 def _argument_problems(options: Mapping[str, Any]) -> list[str]:

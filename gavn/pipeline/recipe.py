@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from torch import nn
 from gavn.archs.inputs import NAMES
 from gavn.pipeline.building import RestoreError, build, build_with, check_foreign
 from gavn.utils.checkpoint_files import State
+from gavn.utils.option_file import read_options
 from gavn.utils.option_sections import check_component, task_of
+from gavn.utils.plugins import PluginError, import_plugins
 
 __all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'Recipe', 'RestoreError', 'weight_files']
 
@@ -21,6 +23,14 @@ GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in optio
 
 class DeviceError(RestoreError):
     """A device or a number format that cannot be used here."""
+
+
+def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> None:
+    """`import_plugins`, whose error is a RestoreError."""
+    try:
+        import_plugins(modules, asked_by)
+    except PluginError as error:
+        raise RestoreError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,25 @@ class Recipe:
         inputs: what `network_g` receives, `lq` first.
         window: `centre` or `frame` for a network that does not tell its own layout.
         task: the layer of degraded frames that the weights were trained on, where it is known.
+        modules: where networks are that do not come with gavn.
     """
 
     networks: dict[str, dict[str, Any]]
     inputs: tuple[str, ...] = ('lq',)
     window: str | None = None
     task: str | None = None
+    modules: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str]) -> tuple[Recipe, dict[str, Any]]:
+        """The recipe of an option file, whose `custom_imports` are imported, and all of its options.
+
+        Raises OptionError for a file that cannot be read, RestoreError as `parse` does and for modules that
+        cannot be imported.
+        """
+        options, _ = read_options(file)
+        import_modules(options.get('custom_imports') or (), f'{file}: custom_imports')
+        return cls.parse(options, file), options
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> Recipe:
@@ -57,17 +80,20 @@ class Recipe:
                 raise RestoreError(f'{where}: {name} names no type of network\n'
                                    'give the option file that trained the weights')
             networks[name] = dict(section)
-        return cls(networks, tuple(inputs), options.get('window'), _task(options))
+        return cls(networks, tuple(inputs), options.get('window'), _task(options),
+                   tuple(map(str, options.get('custom_imports') or ())))
 
     @classmethod
     def parse_bundle(cls, header: Mapping[str, Any], where: str | os.PathLike[str]) -> Recipe:
         """Takes the recipe out of the header of a bundle, which may come from anybody.
 
-        Raises RestoreError as `parse` does, and for networks that may not be built (see `check_foreign`).
+        What installed packages register may be named in it. Raises RestoreError as `parse` does, and for
+        networks that may not be built (see `check_foreign`).
         """
+        import_modules()
         recipe = cls.parse({**header, **header['networks']}, where)
         for name, options in recipe.networks.items():
-            check_foreign(options, f'{where} ({name})', detector=name == DETECTOR)
+            check_foreign(options, f'{where} ({name})', name == DETECTOR, recipe.modules)
         return recipe
 
     def build(self) -> dict[str, nn.Module]:
@@ -75,6 +101,7 @@ class Recipe:
 
         Raises RestoreError for an unknown type or wrong arguments.
         """
+        import_modules()
         return {name: build(options) for name, options in self.networks.items()}
 
     def build_with(self, states: Mapping[str, tuple[State, str]]) -> dict[str, nn.Module]:

@@ -29,7 +29,6 @@ from gavn.utils.checkpoint import (
 from gavn.utils.compiling import compile_in_place
 from gavn.utils.faces import detector_view
 from gavn.utils.files import sha256
-from gavn.utils.option_file import read_options
 from gavn.utils.side_by_side import calls_at_once
 from gavn.utils.tensors import channels_last, to_tensor
 from gavn.utils.windows import run
@@ -160,8 +159,7 @@ class Restorer:
         Raises CheckpointError for weights absent, unreadable or not fitting, RestoreError and OptionError for
         unusable options.
         """
-        options, _ = read_options(opt_path)
-        recipe = Recipe.parse(options, opt_path)
+        recipe, options = Recipe.read(opt_path)
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
         loaded, sums = {}, {}
         for name in recipe.networks:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gavn.metrics.results_file import BETWEEN_NOTES, RunInfo
-from gavn.metrics.table import COLUMNS
+from gavn.metrics.table import column_of
 from gavn.report.grid import MISSING, Cell, Column
 from gavn.report.layout import ABLATIONS, GAVN, QUALITY, TASKS, Task, decimals, in_order
 from gavn.report.origin import window
@@ -49,7 +49,7 @@ class Plan:
 
 def measure_column(measure: str, group: str = '') -> Column:
     """The column of a metric, `group` being the data set that it was measured on."""
-    shown = COLUMNS[measure]
+    shown = column_of(measure)
     return Column(shown.title, shown.better, group, figures=True)
 
 

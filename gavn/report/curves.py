@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gavn.metrics.results_file import DEGRADED, MEAN, Row, read_results
-from gavn.metrics.table import COLUMNS
+from gavn.metrics.table import column_of
 from gavn.report.drawing import INPUT, LINE, TEXT, legend, legend_height, new_figure, plain_axes, styles
 from gavn.report.layout import ABLATIONS, GAVN, TASKS
 from gavn.report.results import ReportError, Results
@@ -103,7 +103,7 @@ def training_figure(curves: Mapping[str, Curve], metric: str) -> Figure:
         if starts:
             axes.axhline(next(iter(starts.values())), **LINE, **INPUT)
         axes.set_xlim(left=0)
-    shown = COLUMNS[metric]
+    shown = column_of(metric)
     panels[0].set_ylabel(f'{shown.title} ({shown.better} is better)', fontsize=TEXT)
     legend(figure, panels)
     return figure

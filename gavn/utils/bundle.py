@@ -26,6 +26,7 @@ class BundleHeader:
         task: the degradation that it was trained on.
         sources: where the weights came from.
         budget: what their training took.
+        custom_imports: modules of networks that are not ours.
     """
 
     format: int
@@ -36,6 +37,7 @@ class BundleHeader:
     task: str | None = None
     sources: dict[str, str] | None = None
     budget: dict[str, float | None] | None = None
+    custom_imports: list[str] | None = None
 
 
 def check_header(header: Any, tensors: Collection[str], path: PathLike) -> None:

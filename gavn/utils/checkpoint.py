@@ -29,6 +29,7 @@ from gavn.utils.checkpoint_files import (
     read_safetensors,
 )
 from gavn.utils.files import atomic_path
+from gavn.utils.plugins import modules_of
 
 PREFERRED_KEYS = ('params_ema', 'params')  # the averaged weights are the better ones
 BUDGET = 'budget'  # entry of a checkpoint: what its training took
@@ -168,7 +169,7 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
         networks: by name (`network_g`, `network_l`): the option dictionary (`type` and its arguments) and the
             network with its weights. Options that only name weights to start from are left out.
         meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `sources` ...; versions
-            of the tools are added.
+            of the tools are added, and the modules of networks that are not ours.
         half: whether to store 16 bits a number in place of 32; networks compute in 32 all the same.
 
     Raises ValueError for a name with a slash in it, TypeError for options that JSON cannot hold,
@@ -182,6 +183,8 @@ def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], 
             tensors[f'{name}/{key}'] = _stored(value.detach().cpu().contiguous().clone(), half)
     options = {**meta, 'versions': _versions(), 'format': BUNDLE_FORMAT,
                'networks': {name: _as_trained(option) for name, (option, _) in networks.items()}}
+    if modules := modules_of(network for _, network in networks.values()):
+        options['custom_imports'] = modules
     header = {HEADER: json.dumps(options, sort_keys=True)}
     with atomic_path(path) as part:
         save_file(tensors, part, metadata=header)

@@ -213,13 +213,14 @@ def _with_bases(file: _OptionFile) -> Iterator[_OptionFile]:
 def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> None:
     """Sets options from 'a:b:c=value' entries, in place.
 
-    Values are read as YAML (1e-4, -1, true, [1, 2], {type: Adam}; none is null). Keys may be new; the parts
-    of a list are counted from 0: 'train:phases:0:iters=100'. Raises OptionError for what cannot be set.
+    Values are read as YAML (1e-4, -1, true, [1, 2], {type: Adam}): `~` and `null` are null, `none` is a word.
+    Keys may be new; the parts of a list are counted from 0: 'train:phases:0:iters=100'. Raises OptionError
+    for what cannot be set.
     """
     for entry in entries:
         name, equals, text = entry.partition('=')
-        if not equals or not name.strip():
-            raise OptionError(f'--force_yml {entry}: expected key=value or section:key=value')
+        if not equals or not name.strip() or not text.strip():
+            raise OptionError(f'--force_yml {entry}: expected key=value or section:key=value (null is ~)')
         key = tuple(part.strip() for part in name.split(':'))
         if key[0] == BASE:
             raise OptionError(f'--force_yml {entry}: only an option file names its {BASE}')
@@ -256,9 +257,7 @@ def _is_position(part: str) -> bool:
 
 
 def _value(text: str, entry: str) -> Any:
-    """Text of the command line as YAML; what is no YAML is taken as it stands."""
-    if text.lower() == 'none':
-        return None
+    """Text of the command line as YAML (`~` and `null` are null); what is no YAML is taken as it stands."""
     try:
         return parse(text)[0]
     except YamlSyntaxError:

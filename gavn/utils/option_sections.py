@@ -54,9 +54,12 @@ class Kind:
     supplied: tuple[str, ...] = ()
 
 
+SUPPLIED = ('img', 'img2', 'landmarks', 'true_landmarks', 'device')
+"""Arguments of metrics that the program supplies; all others are options of `val.metrics`."""
+
 Network = Annotated[dict, Kind('network')]
 Loss = Annotated[dict, Kind('loss')]
-Metric = Annotated[dict, Kind('metric', ('img', 'img2', 'landmarks', 'true_landmarks', 'device'))]
+Metric = Annotated[dict, Kind('metric', SUPPLIED)]
 Optimizer = Annotated[dict, Kind('optimizer', ('params',))]
 PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
 
@@ -209,7 +212,8 @@ class PathOptions:
     results_root: str | None = None
 
 
-NETWORK_PATHS: dict[str, type] = {'pretrain_network_': str, 'strict_load_': bool, 'param_key_': str}
+NETWORK_PATHS: dict[str, Any] = {'pretrain_network_': str | None, 'strict_load_': bool,
+                                 'param_key_': str | None}
 """Keys of `path` that end in the letter of a network, by what they begin with: the type of their values."""
 
 
@@ -233,6 +237,8 @@ class LoaderOptions:
 class FileOptions:
     """The top level of an option file; keys `network_g`, `network_l` ... stand beside these.
 
+    `custom_imports`: modules that register networks, losses ... of one's own. `manual_seed`: null draws one.
+
     `method` is what results and tables call what is trained or tested; null: the type of `network_g`.
     """
 
@@ -246,9 +252,10 @@ class FileOptions:
     path: dict | None = None
     scale: int = 1
     num_gpu: int | Literal['auto'] = 'auto'
-    manual_seed: int = 0
+    manual_seed: int | None = 0
     network_inputs: list[NetworkInput] | None = None
     window: Literal['sequence', 'centre', 'frame'] | None = None
+    custom_imports: list[str] | None = None
     find_unused_parameters: bool = False
     dist_params: dict | None = None
     debug: bool = False

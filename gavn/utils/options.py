@@ -249,8 +249,8 @@ class _Check:
         others = fields_of(wider) if wider else {}
         for name, value in section.items():
             if name in known:
-                if name not in apart and not (value is None and not known[name].required):
-                    yield from self.value(value, known[name].annotation, (*key, name))
+                if name not in apart:
+                    yield from self.nullable(value, known[name], (*key, name))
             elif name in others:
                 yield _Problem((*key, name), f'{dotted((*key, name))}: {self.model_type} does not read it')
             elif not any_key and not (lenient and not difflib.get_close_matches(str(name), known, 1, 0.8)):
@@ -258,6 +258,14 @@ class _Check:
         for name, known_field in known.items():
             if known_field.required and section.get(name) is None:
                 yield _Problem((*key, name), f'{dotted((*key, name))} is missing')
+
+    def nullable(self, value: Any, known: Field, key: Key) -> _Problems:
+        """Holds a value to its field; null means nothing to one that has another default."""
+        if value is not None:
+            yield from self.value(value, known.annotation, key)
+        elif not known.required and not fits(None, known.annotation):
+            yield _Problem(key, f'{dotted(key)} is null; it must be {describe(known.annotation)}, or left '
+                                'out for its default')
 
     def value(self, value: Any, annotation: Any, key: Key) -> _Problems:
         annotation = without_none(annotation)
@@ -301,9 +309,10 @@ class _Check:
             if name in kind.supplied:
                 yield _Problem((*key, name), f'{dotted((*key, name))} is set by the program')
             elif name in parameters:
-                wanted = parameters[name].annotation
-                if not fits(value, wanted) and not (value is None and not parameters[name].required):
-                    yield self.ill_typed((*key, name), value, wanted)
+                if value is None:
+                    yield from self.nullable(value, parameters[name], (*key, name))
+                elif not fits(value, parameters[name].annotation):
+                    yield self.ill_typed((*key, name), value, parameters[name].annotation)
             elif None not in arguments or not _hands_on(target):
                 yield self.unknown((*key, name), name, parameters, 'key')
         for name, parameter in parameters.items():
