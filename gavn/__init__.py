@@ -6,7 +6,10 @@ from gavn import compat  # noqa: F401  (makes basicsr importable; must come firs
 
 __version__ = '0.1.0'
 
-_LAZY = {'Restorer': 'gavn.pipeline.restorer', 'restore_video': 'gavn.pipeline.video'}
+_LAZY = {'Automatic': 'gavn.pipeline.automatic', 'Report': 'gavn.pipeline.report',
+         'Restorer': 'gavn.pipeline.restorer', 'Settings': 'gavn.pipeline.settings',
+         'restore_video': 'gavn.pipeline.video'}
+__all__ = [*_LAZY, '__version__']
 
 
 def __getattr__(name: str) -> Any:

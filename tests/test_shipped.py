@@ -44,7 +44,7 @@ def test_shipped(name, gains):
     assert path.name.removesuffix('.safetensors') in path.with_suffix('.md').read_text(encoding='utf-8')
     layer = LAYERS[name]
     assert gains[layer, name] > gains[layer, DEGRADED] + 0.1
-    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
     result = list(restorer.restore([image] * 3))
     assert len(result) == 3 and result[0].shape == image.shape
 

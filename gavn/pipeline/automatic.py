@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +63,12 @@ class Automatic:
             self._loaded[name] = Restorer.from_pretrained(
                 name, self.device, self.dtype, self.batch, self.compile)
         return self._loaded[name]
+
+    def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
+                       audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
+        """As `Restorer.restore_frames`, with the weights that suit the damage of the faces."""
+        from gavn.pipeline.in_memory import restore_frames
+        return restore_frames(self, frames, fps, audio, **choices)
 
 
 @dataclass(frozen=True)

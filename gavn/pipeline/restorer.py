@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from gavn.utils.checkpoint import (
     training_budget,
 )
 from gavn.utils.compiling import compile_in_place
-from gavn.utils.faces import detector_view
+from gavn.utils.faces import CROP_SIZE, detector_view
 from gavn.utils.files import sha256
 from gavn.utils.side_by_side import calls_at_once
 from gavn.utils.tensors import channels_last, to_tensor
@@ -180,23 +182,45 @@ class Restorer:
         networks = {name: (recipe.networks[name], network) for name, network in self.networks.items()}
         save_bundle(path, networks, meta, half)
 
+    def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
+                       audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
+        """Restores the faces in consecutive whole frames of a video, in memory.
+
+        Args:
+            frames: uint8 RGB (h, w, 3), all of one size; BGR with `channels='bgr'`.
+            fps: frames a second.
+            audio: mono samples (n,) at 16 kHz, int16 or in [-1, 1], from the first frame on; None = silence.
+            choices: `channels`, `sample_rate`, `settings`; see `gavn.pipeline.in_memory.restore_frames`,
+                which this calls.
+
+        Returns as many frames, in the same order of channels. Raises ValueError for others than these.
+        """
+        from gavn.pipeline.in_memory import restore_frames
+        return restore_frames(self, frames, fps, audio, **choices)
+
     def restore(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                 ) -> Iterator[np.ndarray]:
         """Restores consecutive face crops of one face, in memory that does not grow with their number.
 
         Args:
-            frames: uint8 BGR (h, w, 3), all of one size, framed as the network was trained (224x224 crops).
+            frames: uint8 BGR (h, w, 3), all of one size, framed as the network was trained: for weights that
+                come with gavn (CROP_SIZE, CROP_SIZE, 3) of `gavn.utils.faces.crop_box`, for others that look
+                at landmarks square crops. For whole pictures there is `restore_frames`.
             audio: as many raw MFCC windows (1, 13, 20), each taken at its frame's time; None = silence.
 
-        Yields a uint8 BGR picture of the same size per frame. Raises ValueError if there are more of one than
-        of the other, RestoreError if the network returns something that is not a number.
+        Yields a uint8 BGR picture of the same size per frame. Raises ValueError for other pictures, and if
+        there are more of one than of the other, RestoreError if the network returns something that is not a
+        number.
         """
-        for frame, residual in self._with_residuals(frames, audio):
+        for frame, residual in self._with_residuals(map(self._checked_crop, frames), audio):
             yield (frame + residual).round().clip(0, 255).astype(np.uint8)
 
     def residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                   ) -> Iterator[np.ndarray]:
-        """As `restore`, but yields what to add to each frame: float32 BGR (h, w, 3), units of 1/255."""
+        """As `restore`, but yields what to add to each frame: float32 BGR (h, w, 3), units of 1/255.
+
+        Frames may be of any size that the networks take, the same for all.
+        """
         for _, residual in self._with_residuals(frames, audio):
             yield residual
 
@@ -214,6 +238,17 @@ class Restorer:
         for restored in run(self._forward, clip(), self.layout, self.batch * self.calls, features):
             image, lq = waiting.popleft()
             yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).cpu().numpy()
+
+    def _checked_crop(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        fits = height == width or 'landmarks' not in self.recipe.inputs
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f'a face crop is uint8 (h, w, 3), not {image.dtype} {image.shape}')
+        if not fits or (self.name and height != CROP_SIZE):
+            size = f'{CROP_SIZE} x {CROP_SIZE}' if self.name else 'square'
+            raise ValueError(f'a face crop for these networks is {size}, not {width} x {height} pixels\n'
+                             'whole pictures are restored by restore_frames')
+        return image
 
     def _sample(self, image: np.ndarray, sound: Tensor) -> dict[str, Tensor]:
         sample = {'lq': to_tensor(image), 'audio': sound}
