@@ -22,8 +22,8 @@ ROOMS = {
     'benchmark': {'pipeline', 'models', 'mends', 'archs', 'data', 'ops', 'utils'},
     'comparison': {'report', 'models', 'metrics', 'mends', 'utils'},
 }
-ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore', 'restore_jobs',
-             'compare', 'evaluate', 'export', 'bench'}
+ENTRANCES = {'__init__', 'train', 'test', 'cli', 'exit_codes', 'demo', 'doctor', 'prepare', 'restore',
+             'restore_jobs', 'compare', 'evaluate', 'export', 'bench'}
 """Modules that stand above all rooms."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')

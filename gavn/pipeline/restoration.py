@@ -109,6 +109,8 @@ class Restoration:
 
     def _restore_faces(self, choice: Choice, faces: Faces) -> None:
         """Encodes the pieces that are not encoded yet."""
+        for words in self._about_encoding:
+            self.report.notice(words)
         wanted = faces if choice.restores else replace(faces, faces=())
         todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
         with closing(self._heard(wanted)) as cepstra:
@@ -181,8 +183,6 @@ class Restoration:
         report.input = film_in_words(film.stored)
         report.settings['codec'] = self._encoder
         self._about_encoding = list(unusual(film.stored, self._encoder, pix_fmt))
-        for words in self._about_encoding:
-            report.notice(words)
         if film.pictures and self.settings.fps is None and (film.sound or not self.settings.pictures):
             report.notice(f'{film.path}: {film.info.frame_rate} frames a second, unless --fps says otherwise')
         if missing := missing_numbers(film.pictures):

@@ -109,7 +109,7 @@ def codec_label(container: InputContainer, stream: Stream) -> str:
     """What a stream calls its codec, known or not: `h264`, or a tag as `zzz1`."""
     if stream.codec_context is not None:
         return stream.codec_context.name
-    found = re.search(r'(?:none|unknown) \((\S+) / 0x', _section(described(container), stream.index))
+    found = re.search(r'\b(?:none|unknown)\b[^(]*\((\S+) / 0x', _section(described(container), stream.index))
     return f'tag {found[1]}' if found else 'without a name'
 
 
@@ -136,9 +136,10 @@ class StreamFacts:
     def of(cls, container: InputContainer, stream: Stream) -> StreamFacts:
         """Reads them from FFmpeg's own description of the file."""
         section = _section(described(container), stream.index)
-        crop = re.search(r'Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)', section)
+        found = re.search(r'Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)', section)
+        left, right, top, bottom = map(int, found.groups()) if found else (0, 0, 0, 0)
         chroma = re.search(r'\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)', section.split('\n')[0])
-        return cls(tuple(map(int, crop.groups())) if crop else (0, 0, 0, 0), chroma and chroma[1],
+        return cls((top, bottom, left, right), chroma and chroma[1],
                    bool(re.search(r'Side data:.*(spherical|stereo3d)', section, re.DOTALL | re.IGNORECASE)))
 
 

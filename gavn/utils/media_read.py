@@ -179,7 +179,7 @@ def _described(path: Path, container: InputContainer, stream: VideoStream, first
     facts, crop = StreamFacts.of(container, stream), _crop(container, stream)
     width, height = shown_size(frame, crop)
     rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
-    shape = _pixel_shape(container, stream, crop)
+    shape = _pixel_shape(stream)
     if orientation.sideways:
         width, height, shape = height, width, 1 / shape
     return VideoInfo(
@@ -224,15 +224,9 @@ def last_duration(path: StrPath, pts: int, frames: int) -> int | None:
         return found.duration or None if found else None
 
 
-def _pixel_shape(container: InputContainer, stream: VideoStream, crop: tuple[int, int, int, int]
-                 ) -> Fraction:
-    """Width of a stored pixel by its height."""
-    shape = exact(stream.sample_aspect_ratio) if stream.sample_aspect_ratio else Fraction(1)
-    if any(crop) and 'matroska' in container.format.name:
-        # it stores the size on the screen, which FFmpeg relates to the image with its hidden edges
-        (width, height), stored = shown_size(stream.codec_context, crop), stream.codec_context
-        shape *= Fraction(stored.width * height, width * stored.height)
-    return shape
+def _pixel_shape(stream: VideoStream) -> Fraction:
+    shape = stream.sample_aspect_ratio
+    return exact(shape) if shape else Fraction(1)
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 
 import av
 import numpy as np
@@ -119,8 +119,11 @@ def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
 
 
 def _beginning(source: av.container.InputContainer, stream: AudioStream) -> list[Packet]:
-    packets = islice(source.demux(), _SCANNED)
-    return list(islice((packet for packet in packets if packet.stream is stream and packet.size), _TRIED))
+    """Some of the first packets, each of another time: what of several at one time becomes is for a copy."""
+    first = islice(source.demux(), _SCANNED)
+    packets = (packet for packet in first if packet.stream is stream and packet.size)
+    moments = groupby(packets, key=lambda packet: packet.dts)
+    return [next(together) for _, together in islice(moments, _TRIED)]
 
 
 def _mux(output: OutputContainer, track: Track, packets: Sequence[Packet]) -> None:

@@ -1,0 +1,235 @@
+"""What a video carries beside its frames and sound: applied, carried through, or told."""
+import struct
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from media_files import make_file, packets, pictures, remux, stamps_of, tone
+
+from gavn.pipeline.unusual import encoder_for, unusual
+from gavn.utils.media import PLAYED_EVERYWHERE, Playable, VideoInfo, probe, read_frames
+from gavn.utils.media_side_data import Orientation
+
+UNIT = 1 << 16
+MATRICES = {  # by what becomes of an image that is stored
+    'mirrored': ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+    'upside down': ((1, 0, 0, -1), lambda image: image[::-1]),
+    'half a turn': ((-1, 0, 0, -1), lambda image: image[::-1, ::-1]),
+    'transposed': ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
+    'turned clockwise': ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    'transverse': ((0, -1, -1, 0), lambda image: image[::-1, ::-1].transpose(1, 0, 2)),
+}
+MASTERING, LIGHT = 'G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)', '1000,400'
+QUICKTIME = {'com.apple.quicktime.make': 'Maker', 'com.apple.quicktime.location.ISO6709': '+37.33-122.00/',
+             'com.apple.quicktime.creationdate': '2023-05-01T10:11:12+0200'}
+
+
+def set_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
+    """Writes the display matrix into the first track's header of an .mp4 file."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b'tkhd') + 4 + 4 + 20 + 16
+    content[at:at + 36] = struct.pack('>9i', a * UNIT, b * UNIT, 0, c * UNIT, d * UNIT, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize('case', MATRICES)
+def test_mirrored_first_then_turned(tmp_path: Path, case: str) -> None:
+    matrix, shown = MATRICES[case]
+    path = make_file(tmp_path / 'a.mp4')
+    plain = next(read_frames(path)).image
+    set_matrix(path, *matrix)
+    first, info = next(read_frames(path)).image, probe(path)
+    assert first.shape == shown(plain).shape == (info.height, info.width, 3)
+    assert np.abs(first.astype(int) - shown(plain)).max() <= 12  # chroma lies elsewhere in a pair of pixels
+    assert np.abs(first.astype(int) - shown(plain)).mean() < 1
+    copy = remux(path, tmp_path / 'copy.mp4')
+    assert probe(copy).as_stored and np.abs(next(read_frames(copy)).image.astype(int) - first).mean() < 2
+
+
+def test_no_matrix_is_upright() -> None:
+    assert not Orientation.of(av.VideoFrame(16, 16, 'yuv420p'))
+
+
+def cropped_file(path: Path, rows: int) -> Path:
+    """A Matroska file that hides rows at the top: PixelCropTop in place of DisplayUnit."""
+    content = make_file(path).read_bytes()
+    path.write_bytes(content.replace(b'\x54\xb2\x81\x04', b'\x54\xbb\x81' + bytes([rows]), 1))
+    return path
+
+
+def test_hidden_edges_stay_hidden(tmp_path: Path) -> None:
+    path = cropped_file(tmp_path / 'a.mkv', 10)
+    info, first = probe(path), next(read_frames(path)).image
+    assert (info.width, info.height, info.pixel_shape) == (64, 38, 1) and first.shape == (38, 64, 3)
+    assert np.abs(first.astype(int) - pictures(10)[0][10:]).mean() < 3
+    copy = remux(path, tmp_path / 'copy.mkv')
+    assert probe(copy).height == 38 and np.abs(next(read_frames(copy)).image.astype(int) - first).mean() < 2
+
+
+def hdr_file(path: Path, codec: str = 'libx264') -> Path:
+    parameters = {'libx264': f'mastering-display={MASTERING}:cll={LIGHT}',
+                  'libx265': f'log-level=error:master-display={MASTERING}:max-cll={LIGHT}'}
+    with av.open(str(path), 'w') as output:
+        video = output.add_stream(codec, rate=25, options={
+            f'{codec[3:]}-params': parameters[codec], 'chroma_sample_location': 'topleft'})
+        video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p10le'
+        video.codec_context.color_trc = 16
+        for image in pictures(3):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
+        output.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'libx265'])
+def test_hdr10_and_the_place_of_chroma_are_carried(tmp_path: Path, codec: str) -> None:
+    source = hdr_file(tmp_path / 'source.mp4', codec)
+    info = probe(source)
+    assert (info.hdr10.mastering, info.hdr10.light, info.chroma) == (MASTERING, LIGHT, 'topleft')
+    assert encoder_for(info) == codec
+    copy = probe(remux(source, tmp_path / 'copy.mkv', codec=codec))
+    assert (copy.hdr10, copy.chroma, copy.hdr) == (info.hdr10, 'topleft', True)
+
+
+@pytest.mark.parametrize('ending', ['.mov', '.mp4', '.mkv'])
+def test_place_maker_and_date_are_carried(tmp_path: Path, ending: str) -> None:
+    source = make_file(tmp_path / 'source.mov')
+    tagged = tmp_path / 'tagged.mov'
+    with av.open(str(source)) as given, av.open(
+            str(tagged), 'w', container_options={'movflags': 'use_metadata_tags'}) as output:
+        copy = output.add_stream_from_template(given.streams.video[0], opaque=True)
+        output.metadata.update({**QUICKTIME, 'creation_time': '2023-05-01T08:11:12Z'})
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+    with av.open(str(remux(tagged, tmp_path / f'copy{ending}'))) as written:
+        found = {name.lower(): value for name, value in written.metadata.items()}
+    assert {name: found.get(name.lower()) for name in QUICKTIME} == QUICKTIME
+    assert found['creation_time'].startswith('2023-05-01T08:11:12')
+
+
+@pytest.mark.parametrize('ending', ['.mkv', '.mp4'])
+def test_a_cover_stays_a_cover(tmp_path: Path, ending: str) -> None:
+    cover = cv2.imencode('.jpg', pictures(1)[0])[1].tobytes()
+    source = make_file(tmp_path / 'source.mkv')
+    with_cover = tmp_path / 'with_cover.mkv'
+    with av.open(str(source)) as given, av.open(str(with_cover), 'w') as output:
+        copy = output.add_stream_from_template(given.streams.video[0], opaque=True)
+        output.add_attachment('cover.jpg', 'image/jpeg', cover)
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+    with av.open(str(remux(with_cover, tmp_path / f'copy{ending}'))) as written:
+        video, image = written.streams.video
+        assert image.disposition == av.stream.Disposition.attached_pic and not video.disposition & 1024
+        assert next(bytes(packet) for packet in written.demux(image) if packet.size) == cover
+
+
+def transparent_file(path: Path) -> Path:
+    with av.open(str(path), 'w') as output:
+        video = output.add_stream('qtrle', rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, 'argb'
+        output.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 4), np.uint8), format='argb')))
+        output.mux(video.encode(None))
+    return path
+
+
+def told(info: VideoInfo, encoder: str = 'libx264', pix_fmt: str = PLAYED_EVERYWHERE) -> str:
+    return '\n'.join(unusual(info, encoder, pix_fmt))
+
+
+def test_what_cannot_be_carried_is_told(tmp_path: Path) -> None:
+    plain, fields = make_file(tmp_path / 'plain.mp4'), make_file(tmp_path / 'fields.mp4', fields=True)
+    assert not told(probe(plain)) and not told(probe(fields))
+    assert 'stores no transparency' in told(probe(transparent_file(tmp_path / 'a.mov')))
+    assert 'give --codec libx264' in told(probe(fields), 'libx265')
+    set_matrix(fields, *MATRICES['turned clockwise'][0])
+    assert 'not marked as such' in told(probe(fields))
+    turned = hdr_file(tmp_path / 'turned.mp4')
+    set_matrix(turned, *MATRICES['mirrored'][0])
+    assert 'topleft' in told(probe(turned))
+    deep = told(probe(plain), pix_fmt='yuv420p10le')
+    assert '--pix-fmt yuv420p' in deep and '--codec libx265' in deep
+    assert '--pix-fmt yuv420p' in told(probe(plain), pix_fmt='yuv444p')
+    assert 'phones' not in told(probe(plain), 'libx265', 'yuv420p10le')
+
+
+@pytest.mark.parametrize(('size', 'stored'), [((48, 64), 'yuv444p'), ((33, 47), 'yuv444p10le'),
+                                              ((48, 64), 'yuv422p'), ((48, 64), 'yuv420p10le')])
+def test_all_players_take_it(size: tuple[int, int], stored: str) -> None:
+    height, width = size
+    image = pictures(1, width, height)[0]
+    picture = av.VideoFrame.from_ndarray(image, format='bgr24').reformat(format=stored)
+    picture.color_primaries = 1
+    result = Playable()(picture)
+    assert (result.format.name, result.width, result.height, result.color_primaries) == (
+        PLAYED_EVERYWHERE, width // 2 * 2, height // 2 * 2, 1)
+    shown = result.to_ndarray(format='bgr24').astype(int)
+    assert np.abs(shown - image[:height // 2 * 2, :width // 2 * 2]).mean() < 3
+
+
+def avi_with_b_frames(path: Path, count: int = 30) -> Path:
+    with av.open(str(path), 'w') as output:
+        video = output.add_stream('libx264', rate=25, options={'bf': '8', 'b_strategy': '0', 'crf': '5'})
+        video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+        for image in pictures(count):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
+        output.mux(video.encode(None))
+    return path
+
+
+def test_guessed_time_stamps_of_avi(tmp_path: Path) -> None:
+    """Which jump to and fro where there are B-frames: all frames come, in order, at the rate."""
+    path = avi_with_b_frames(tmp_path / 'a.avi')
+    stamps = stamps_of(path)
+    assert [after - before for before, after in pairwise(stamps)] == [Fraction(1, 25)] * 29
+    brightness = [frame.image.mean() for frame in read_frames(path)]
+    assert brightness == sorted(brightness)
+    assert stamps_of(remux(path, tmp_path / 'copy.mp4')) == stamps
+
+
+def short_packets(path: Path, source: Path) -> Path:
+    """Sound in packets of half a millisecond beside a video: two of them have the same time in Matroska."""
+    samples = tone(0.4)
+    with av.open(str(source)) as given, av.open(str(path), 'w') as output:
+        video = output.add_stream_from_template(given.streams.video[0], opaque=True)
+        sound = output.add_stream('pcm_s16le', rate=16000, layout='mono')
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                output.mux(packet)
+        for at in range(0, len(samples), 8):
+            block = av.AudioFrame.from_ndarray(samples[None, at:at + 8], format='s16', layout='mono')
+            block.sample_rate, block.pts = 16000, at
+            output.mux(sound.encode(block))
+    return path
+
+
+@pytest.mark.parametrize('ending', ['.mkv', '.mp4'])
+def test_packets_that_share_a_time_stamp_are_all_copied(tmp_path: Path, caplog, ending: str) -> None:
+    source = short_packets(tmp_path / 'source.mkv', make_file(tmp_path / 'video.mkv'))
+    before = packets(source, 'audio')
+    assert len({time for time, _ in before}) < len(before) == 800
+    after = packets(remux(source, tmp_path / f'copy{ending}'), 'audio')
+    assert b''.join(content for _, content in after) == b''.join(content for _, content in before)
+    if ending == '.mkv':
+        assert [time for time, _ in after] == [time for time, _ in before]
+    assert not caplog.text
+
+
+def test_a_hole_of_a_day_is_said_where_no_mp4_holds_it(tmp_path: Path) -> None:
+    from gavn.pipeline.unusual import with_holes_told
+    from gavn.utils.media import MediaError
+    day = 24 * 3600 * 30000
+    path = make_file(tmp_path / 'a.mkv', stamps=(0, 1001, 2002, day, day + 1001))
+    said: list[str] = []
+    assert len(list(with_holes_told(read_frames(path), probe(path), tmp_path / 'b.mkv', said.append))) == 5
+    assert len(said) == 1 and 'nothing is shown from 0:00:00.1 to 24:00:00.0' in said[0]
+    fine = VideoInfo(**{**vars(probe(path)), 'time_base': Fraction(1, 90000)})
+    with pytest.raises(MediaError, match=r'24\.0 hours\nwrite to \.mkv'):
+        list(with_holes_told(read_frames(path), fine, tmp_path / 'b.mp4', said.append))
