@@ -1,6 +1,7 @@
 """Deformable convolution: the backends agree with each other and with what can be computed by hand."""
 
 import copy
+import importlib
 import sys
 import types
 
@@ -8,14 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from basicsr.archs import arch_util, basicvsrpp_arch
+from basicsr.archs import arch_util, basicvsrpp_arch, build_network
 from basicsr.archs.edvr_arch import EDVR
 from torch import Tensor
 
 import gavn.archs  # noqa: F401  (puts basicsr's networks on our operator)
-from gavn.ops import DeformableAlignPack, modulated_deform_conv2d, offset_magnitudes
+from gavn.ops import DeformableAlignPack, deform_conv, modulated_deform_conv2d, offset_magnitudes
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.ops.deform_conv import installed_backends, resolve_backend
+
+dcn = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
 
 # stride, padding, dilation, groups, deform groups, kernel (h, w), input size (h, w)
 CONFIGURATIONS = [
@@ -25,7 +28,7 @@ CONFIGURATIONS = [
     ((1, 2), (0, 2), 2, 4, 8, (1, 3), (1, 9)),
     (1, 1, 1, 1, 2, (3, 3), (1, 1)),
 ]
-BACKENDS = [name for name in installed_backends() if name != 'triton']
+BACKENDS = [name for name in installed_backends() if name not in ('triton', 'basicsr')]  # on a CPU
 
 
 def draw(configuration: tuple, dtype: torch.dtype = torch.float32, spread: float = 2.0) -> list[Tensor]:
@@ -160,6 +163,57 @@ def test_mmcv_gets_its_arguments_in_its_own_order(monkeypatch):
     tensors, options = draw(CONFIGURATIONS[1]), CONFIGURATIONS[1][:5]
     got = modulated_deform_conv2d(*tensors, *options, 'mmcv')
     torch.testing.assert_close(got, modulated_deform_conv2d(*tensors, *options, 'torchvision'))
+
+
+def test_basicsrs_extension_absent_says_what_to_do(monkeypatch):
+    monkeypatch.delattr(dcn, 'deform_conv_ext', raising=False)
+    assert 'basicsr' not in installed_backends()
+    with pytest.raises(ImportError, match=r'BASICSR_EXT=True.*torchvision'):
+        modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='basicsr')
+
+
+def test_basicsrs_extension_serves_gpus_and_equal_steps(monkeypatch):
+    monkeypatch.setattr(dcn, 'deform_conv_ext', object(), raising=False)
+    assert 'basicsr' in installed_backends()
+    with pytest.raises(ValueError, match='serves GPUs of NVIDIA'):
+        modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='basicsr')
+
+
+def test_basicsrs_extension_gets_its_arguments_in_its_own_order(monkeypatch):
+    """One number for both axes, and dense tensors; on a stand-in for the GPU."""
+    def operator(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups):
+        assert (stride, padding, dilation, groups, deform_groups) == (2, 1, 1, 2, 4)
+        assert all(tensor.is_contiguous() for tensor in (x, offset, mask, weight))
+        return 'result'
+
+    class OnAGPU:
+        device = types.SimpleNamespace(type='cuda')
+
+        def contiguous(self):
+            return torch.zeros(1)
+
+    monkeypatch.setattr(dcn, 'deform_conv_ext', object(), raising=False)
+    monkeypatch.setattr(dcn, 'modulated_deform_conv', operator)
+    tensor = OnAGPU()
+    tensors = (tensor, tensor, tensor, tensor, None)
+    assert deform_conv._basicsr(*tensors, (2, 2), (1, 1), (1, 1), 2, 4) == 'result'
+    with pytest.raises(ValueError, match='alike in both axes'):
+        deform_conv._basicsr(*tensors, (2, 1), (1, 1), (1, 1), 2, 4)
+
+
+@pytest.mark.parametrize('options', [
+    {'type': 'EDVR', 'num_feat': 8, 'deformable_groups': 2, 'num_extract_block': 1,
+     'num_reconstruct_block': 1},
+    {'type': 'BasicVSRPlusPlus', 'mid_channels': 8, 'num_blocks': 1},
+    {'type': 'GAVN', 'num_feat': 8, 'radius': 0, 'num_extract_block': 1, 'num_reconstruct_block': [1, 1],
+     'deformable_groups': 2},
+    {'type': 'VRT', 'embed_dims': [12] * 9, 'depths': [2] * 9, 'num_heads': [2] * 9, 'indep_reconsts': [8],
+     'deformable_groups': 2},
+], ids=lambda options: options['type'])
+def test_networks_hand_the_backend_to_every_deformable_layer(options):
+    network = build_network({**options, 'dcn_backend': 'torchvision'})
+    layers = [layer for layer in network.modules() if isinstance(layer, DeformableAlignPack)]
+    assert layers and {layer.backend for layer in layers} == {'torchvision'}
 
 
 @pytest.mark.parametrize(('index', 'message'), [(1, 'offset'), (2, 'mask'), (3, 'channels')])

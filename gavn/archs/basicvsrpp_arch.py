@@ -16,6 +16,8 @@ from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
 from gavn.archs.spynet import SizedSpyNet, start_spynet
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
+from gavn.ops.deform_align import use_backend
+from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import Layout
 
 FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
@@ -43,6 +45,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         window: frames of a long clip that are restored together.
         context: frames at either end of a window whose results are dropped: propagation has only begun there.
         init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is stock's own.
+        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
         ValueError: numbers that do not fit together, or `init` that is not among its choices.
@@ -60,6 +63,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         window: int = 15,
         context: int = 2,
         init: Init = 'scaled',
+        dcn_backend: Backend | None = None,
     ) -> None:
         check_init(init)
         if mid_channels % 8 or window <= 2 * context:
@@ -70,6 +74,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         if min_side is not None and not 1 <= min_side <= MOST_PADDED:
             raise ValueError(f'min_side is {min_side}; it must be from 1 to {MOST_PADDED}')
         super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input)
+        use_backend(self, dcn_backend)
         self.spynet = SizedSpyNet()
         start_spynet(self.spynet, spynet_path)
         self.layout = Layout(window - 2 * context, context, 'clip')

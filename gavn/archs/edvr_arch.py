@@ -18,6 +18,8 @@ from gavn.archs.initialisation import (
 )
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
+from gavn.ops.deform_align import use_backend
+from gavn.ops.deform_conv import Backend
 from gavn.utils.windows import Layout
 
 
@@ -42,6 +44,7 @@ class EDVR(edvr_arch.EDVR):
         with_tsa: fuse by temporal and spatial attention; otherwise by a convolution.
         init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is stock's own,
             which takes some hundreds of steps to begin to learn.
+        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
         ValueError: `init` is not among its choices.
@@ -61,12 +64,14 @@ class EDVR(edvr_arch.EDVR):
         with_predeblur: bool = False,
         with_tsa: bool = True,
         init: Init = 'scaled',
+        dcn_backend: Backend | None = None,
     ) -> None:
         check_init(init)
         super().__init__(
             num_in_ch, num_out_ch, num_feat, num_frame, deformable_groups, num_extract_block,
             num_reconstruct_block, center_frame_idx, hr_in, with_predeblur, with_tsa,
         )  # fmt: skip
+        use_backend(self, dcn_backend)
         self.num_frame = num_frame
         self.pcd_align.register_forward_hook(_in_planes)
         if init == 'scaled':

@@ -18,6 +18,8 @@ from gavn.archs.spynet import start_spynet
 from gavn.archs.vrt_flow import COARSEST, FlowPyramid, beside, neighbours, warp_four_nearest
 from gavn.archs.vrt_initialisation import keep_the_scale
 from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
+from gavn.ops.deform_align import use_backend
+from gavn.ops.deform_conv import Backend
 from gavn.utils.checkpoint import PathLike
 from gavn.utils.windows import Layout
 
@@ -81,6 +83,7 @@ class VRT(nn.Module):
         use_checkpoint: in training, compute blocks again instead of keeping their intermediate results: less
             memory, more time, the same gradients.
         context: frames at either end of a window that are dropped, where a clip is longer than the window.
+        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
         ValueError: numbers that do not fit together.
@@ -104,6 +107,7 @@ class VRT(nn.Module):
         spynet_path: PathLike | None = None,
         use_checkpoint: bool = False,
         context: int = 1,
+        dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
         _check(upscale, depths, embed_dims, num_heads, pa_frames, deformable_groups, img_size[0], context)
@@ -130,6 +134,7 @@ class VRT(nn.Module):
             self.conv_before_upsample = nn.Sequential(FrameConv(dim, UPSAMPLE_DIM), nn.LeakyReLU(0.01))
             self.upsample = Enlarge(UPSAMPLE_DIM, upscale)
         self.conv_last = FrameConv(UPSAMPLE_DIM if upscale > 1 else dim, COLOURS)
+        use_backend(self, dcn_backend)
         keep_the_scale(self)
         start_spynet(self.spynet, spynet_path)
 

@@ -15,7 +15,7 @@ from gavn.ops.deform_conv import Backend
 
 CHANNELS, SIDE, GROUPS = 64, 56, 8  # of a deformable layer of GAVN-64 at 224x224
 _COPIED = {'cpu': 64, 'cuda': 2048}  # MiB, far more than a cache holds
-_PLANES = ('torchvision', 'mmcv')  # backends
+_PLANES = ('torchvision', 'mmcv', 'basicsr')  # backends
 _SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
 
 
@@ -43,7 +43,7 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
                ) -> Iterator[Row]:
     """Every backend that runs here, forward and with the way back, in float32.
 
-    Those of torchvision and mmcv are given planes, which they compute in, ours channels-last.
+    Those of torchvision, mmcv and basicsr are given planes, which they compute in, ours channels-last.
     """
     for batch in batches:
         for backend in get_args(Backend):

@@ -143,6 +143,13 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         return self.sample(x, residue + moved, mask)
 
 
+def use_backend(network: nn.Module, backend: str | None) -> None:
+    """Has every deformable layer of a network use a backend (see `modulated_deform_conv2d`)."""
+    for layer in network.modules():
+        if isinstance(layer, DeformableAlignPack):
+            layer.backend = backend
+
+
 def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
     """What an offset convolution gives (n, 3 k, h, w) -> offsets (n, 2 k, h, w), raw masks (n, k, h, w)."""
     taps = predicted.shape[1] // 3

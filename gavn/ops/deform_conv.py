@@ -1,6 +1,7 @@
-"""Modulated deformable convolution (DCNv2): one function, five backends that give the same numbers."""
+"""Modulated deformable convolution (DCNv2): one function, six backends that give the same numbers."""
 
 import functools
+import importlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,7 @@ from torch import Tensor
 from gavn.ops import deform_native, deform_triton
 
 Pair = tuple[int, int]
-Backend = Literal['reference', 'torchvision', 'mmcv', 'triton', 'native']
+Backend = Literal['reference', 'torchvision', 'mmcv', 'basicsr', 'triton', 'native']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
 
@@ -53,18 +54,19 @@ def modulated_deform_conv2d(
         dilation: distance between taps.
         groups: groups of channels that are convolved apart.
         deform_groups: groups of input channels that share offsets and masks.
-        backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'triton' or 'native' (compiled, for a
-            CPU); None takes the environment variable GAVN_DCN_BACKEND, else see `resolve_backend`.
+        backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'basicsr' (its extension, for CUDA),
+            'triton' or 'native' (compiled, for a CPU); None takes the environment variable GAVN_DCN_BACKEND,
+            else see `resolve_backend`.
         sigmoid: put the mask through a sigmoid first; triton and native do this and the next in one pass.
         slope: of a LeakyReLU at the end, at least 0; None for none.
 
     Returns (n, out, oh, ow).
 
     Raises:
-        ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton' or
-            'native' for a device or type that it does not serve.
+        ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton',
+            'native' or 'basicsr' for a device, type or steps that it does not serve.
         ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, 'triton' where
-            Triton is not, or 'native' where it was not built.
+            Triton is not, 'native' or 'basicsr' where it was not built.
     """
     tensors = (x, offset, mask, weight, bias)
     layer = (_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
@@ -131,7 +133,8 @@ def triton_imports() -> bool:
 
 def installed_backends() -> list[str]:
     """Backends that are installed, whether or not there is a device for them."""
-    modules = {'mmcv': _mmcv_imports(), 'triton': triton_imports(), 'native': deform_native.installed()}
+    modules = {'mmcv': _mmcv_imports(), 'basicsr': _basicsr_operator() is not None,
+               'triton': triton_imports(), 'native': deform_native.installed()}
     return [name for name in BACKENDS if modules.get(name, True)]
 
 
@@ -141,6 +144,12 @@ def _mmcv_imports() -> bool:
     except ImportError:
         return False
     return True
+
+
+def _basicsr_operator() -> Callable[..., Tensor] | None:
+    """Basicsr's own operator, where it was installed with BASICSR_EXT=True or BASICSR_JIT is True now."""
+    module = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
+    return module.modulated_deform_conv if hasattr(module, 'deform_conv_ext') else None
 
 
 def _exporting() -> bool:
@@ -246,6 +255,22 @@ def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
     return operator(*arguments)
 
 
+def _basicsr(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
+    """The extension knows one number for both axes, and dense tensors on a GPU."""
+    operator = _basicsr_operator()
+    if operator is None:
+        raise ImportError(
+            "deformable convolution backend 'basicsr' was chosen, but basicsr's extension was not built: "
+            "install it with BASICSR_EXT=True (or set BASICSR_JIT=True), or choose 'torchvision' (same "
+            'results)'
+        )
+    if x.device.type != 'cuda' or any(len(set(pair)) > 1 for pair in (stride, padding, dilation)):
+        raise ValueError("deformable convolution backend 'basicsr' serves GPUs of NVIDIA, and steps that are "
+                         "alike in both axes: choose 'torchvision' or 'reference' (same results)")
+    tensors = (t if t is None else t.contiguous() for t in (x, offset, mask, weight, bias))
+    return operator(*tensors, stride[0], padding[0], dilation[0], groups, deform_groups)
+
+
 def _triton(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups, sigmoid, slope
             ) -> Tensor:
     if reason := deform_triton.refusal(x.device, x.dtype):
@@ -278,6 +303,7 @@ _BACKENDS: dict[Backend, Callable[..., Tensor]] = {
     'reference': _reference,
     'torchvision': _torchvision,
     'mmcv': _mmcv,
+    'basicsr': _basicsr,
 }
 """What takes tensors of one type and finished masks; triton and native do more at once."""
 
