@@ -29,7 +29,7 @@ setup(
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['gavn', 'gavn.*']),
     package_data={'gavn': ['pipeline/damage.json', 'weights/*'], 'gavn.report': ['*.csv'],
-                  'gavn.web': ['*.css']},
+                  'gavn.web': ['*.css', '*.js']},
     install_requires=[
         'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
         'tqdm', 'pillow',

@@ -82,10 +82,17 @@ def duration(page: Browser, name: str) -> float:
     return page.js(f'return {player}.duration')
 
 
+def widths(page: Browser, name: str) -> list[int]:
+    """Of the pictures in a part of the page, once all of them are there."""
+    found = page.js('return [...document.querySelectorAll(arguments[0])].map(i => i.naturalWidth)',
+                    f'#{name} img')
+    return found if all(found) else []
+
+
 def test_a_video_is_previewed_restored_and_downloaded(page, talk):
     page.upload(talk)
     page.wait_for('Ready')
-    assert duration(page, 'video') == pytest.approx(4, abs=0.1)
+    assert duration(page, 'player') == pytest.approx(4, abs=0.1)
     page.click('#preview')
     page.wait_for('Done')
     assert 'Preview of the first 3 s' in page.text('results')
@@ -97,9 +104,8 @@ def test_a_video_is_previewed_restored_and_downloaded(page, talk):
         assert words in seen
     assert duration(page, 'side') == pytest.approx(4, abs=0.1)
     assert page.js('return document.querySelector("#side video").videoWidth') == 2 * 96
-    sizes = page.wait(lambda: [size for size in page.js(
-        'return [...document.querySelectorAll("#slider img")].map(i => i.naturalWidth)') if size], 'images')
-    assert len(sizes) >= 2 and len(set(sizes)) == 1
+    first, second = page.wait(lambda: widths(page, 'comparison'), 'images')
+    assert first == second
     report = page.text('report')
     assert f'{FRAMES} of {FRAMES} written' in report and 'estimates, not evidence' in report
     assert 'Sharpness' in report and '→' in report
@@ -127,20 +133,104 @@ def test_an_example_is_restored_and_a_run_cancelled(page, hold):
     assert '25 of 25 written' in page.text('report')
 
 
-def test_troubles_are_told_on_the_page(page, tmp_path):
+def test_troubles_are_told_once(page, tmp_path):
+    """In the status, and nowhere else."""
     page.click('#restore')
     page.wait_for('Drop a video first')
     (tmp_path / 'words.mp4').write_text('no video at all')
     page.upload(tmp_path / 'words.mp4')
-    page.wait_for('No readable media file')
+    page.wait_for('words.mp4: no readable media file')
     picture = tmp_path / 'photo.png'
     cv2.imwrite(str(picture), np.zeros((40, 40, 3), np.uint8))
     picture.rename(tmp_path / 'photo.mp4')
     page.upload(tmp_path / 'photo.mp4')
-    page.wait_for('A picture')
+    page.wait_for('photo.mp4: ')
+    (tmp_path / 'large.mp4').write_bytes(bytes(5_000_001))
+    page.upload(tmp_path / 'large.mp4')
+    page.wait_for('too large: 5.0 MB')
     page.upload(write_video(tmp_path / 'long.mp4', 300, sound=None))
     assert 'too long: 12 s' in page.wait_for('too long')
-    assert '<' not in page.text('status') and 'Traceback' not in page.js('return document.body.innerText')
+    whole = page.js('return document.body.innerText')
+    assert whole.count('too long') == 1 and 'Traceback' not in whole and '<' not in page.text('status')
+    assert page.js('return document.querySelectorAll("[role=alert], .toast-wrap > *").length') == 1
+    assert page.js('return document.querySelectorAll("#player video").length') == 0
+
+
+def test_several_videos_are_taken_and_restored(page, talk, tmp_path):
+    short = write_video(tmp_path / 'short.mp4', 30, sound=None)
+    (tmp_path / 'words.mp4').write_text('no video at all')
+    page.upload(talk, tmp_path / 'words.mp4', short)
+    page.wait_for('words.mp4: no readable')
+    assert page.js('return [...document.querySelectorAll("#videos label")].map(e => e.innerText)') == [
+        'a_talk_1.mp4 · 4 s · 96 × 80', 'short.mp4 · 1 s · 96 × 80']
+    assert duration(page, 'player') == pytest.approx(1.2, abs=0.1)
+    page.click('#restore-all')
+    page.wait_for('1 of 2: a_talk_1.mp4')
+    page.wait_for('2 of 2: short.mp4')
+    page.wait_for('2 of 2 videos are restored')
+    assert 'Restored: short.mp4' in page.text('results')
+    page.click('#videos label:first-child input')
+    page.wait(lambda: 'Restored: a_talk_1.mp4' in page.text('results'), 'the other result')
+    assert f'{FRAMES} of {FRAMES} written' in page.text('report')
+    page.click('#remove')
+    page.wait(lambda: 'a_talk' not in page.text('videos'), 'one video less')
+    assert 'short.mp4' in page.text('videos') and 'Restored: short.mp4' in page.text('results')
+
+
+def test_a_face_is_chosen_by_its_picture(page, talk):
+    """Each of the two has a picture; the one that is left out stays as it was."""
+    page.upload(talk)
+    page.wait_for('Ready')
+    page.click('#faces input[value=chosen]')
+    page.wait_for('Choose the faces')
+    assert page.wait(lambda: widths(page, 'face-pictures'), 'faces') == [112, 112]
+    assert '0:00 to 0:03' in page.text('face-pictures')
+    page.click('#face-pictures input[value="0"]')
+    page.wait_for('1 face chosen')
+    page.click('#restore')
+    page.wait_for('Done')
+    assert f'{FRAMES - 20} with a restored face, 20 as they were' in page.text('report')
+    page.click('#face-pictures input[value="1"]')
+    page.wait_for('0 faces chosen')
+    page.click('#restore')
+    page.wait_for('choose at least one face')
+
+
+def test_the_keyboard_reaches_and_moves_everything(page, talk):
+    from selenium.webdriver.common.keys import Keys
+    page.upload(talk)
+    page.wait_for('Ready')
+    page.click('#faces input[value=chosen]')
+    page.wait_for('Choose the faces')
+    page.click('#preview')
+    page.wait_for('Done')
+    duration(page, 'side')
+    reached = page.tabbed_through()
+    for control in ('drop file', 'example-compressed', 'example-blurred', 'example-small', 'videos radio',
+                    'remove', 'player video', 'faces radio largest', 'faces radio chosen',
+                    'face-pictures checkbox 0',
+                    'face-pictures checkbox 1', 'strength number', 'strength range', 'preview', 'restore',
+                    'comparison range', 'side video', 'download a', 'download-report a'):
+        assert [name for name in reached if name.startswith(control)], (control, reached)
+    page.js('document.querySelector("#comparison input").focus()')
+    page.press(Keys.RIGHT, Keys.RIGHT)
+    assert page.js('return document.querySelector(".comparison").style.getPropertyValue("--at")') == '52%'
+    page.js('document.querySelector("#face-pictures input").focus()')
+    page.press(Keys.SPACE)
+    page.wait_for('1 face chosen')
+    page.js('document.querySelector("#faces input[value=largest]").focus()')
+    page.press(Keys.SPACE)
+    page.wait(lambda: not page.text('face-pictures'), 'the largest face')
+
+
+def test_what_the_browser_cannot_play_is_shown_and_restored(page, tmp_path):
+    page.upload(write_video(tmp_path / 'old.avi', 30, sound=None))
+    page.wait_for('Ready')
+    page.wait(lambda: 'cannot play' in page.text('player'), 'words about it')
+    assert page.js('return new URL(document.querySelector("#player video").poster).pathname').endswith('.jpg')
+    page.click('#restore')
+    page.wait_for('Done')
+    assert duration(page, 'side') == pytest.approx(1.2, abs=0.1)
 
 
 def test_narrow_screens_need_no_scrolling_sideways(page):

@@ -1,7 +1,9 @@
 """What the page does with a video, without the page: limits, names, jobs in turn, nothing left behind."""
+import asyncio
 import json
 import threading
-from pathlib import Path
+import time
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,10 +14,12 @@ from gavn.pipeline import restoration
 from gavn.pipeline.face_tracker import NoFace
 from gavn.pipeline.report import ESTIMATES
 from gavn.utils.media import read_frames
-from gavn.web import words
-from gavn.web.desk import Desk, safe_name
+from gavn.web import jobs, videos, words
+from gavn.web.desk import Desk
 from gavn.web.jobs import Order
 from gavn.web.limits import Limits, RefusalError, length
+from gavn.web.uploads import ShortError, safe_name
+from gavn.web.videos import Video
 from gavn.web.watch import CancelError, State, Watch
 
 
@@ -43,33 +47,45 @@ def desk(tmp_path, networks, monkeypatch):
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
     folder = tmp_path / 'served'
     folder.mkdir()
-    desk = Desk(folder, networks, Limits(megabytes=1, seconds=2))
+    desk = Desk(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
     yield desk
     networks.gate.set()
     desk.close()
     assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
-def upload(desk: Desk, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24) -> Path:
-    """A file as gradio leaves it: in a folder named by its hash."""
-    folder = desk.folder / f'{len(list(desk.folder.iterdir())):064x}'
-    folder.mkdir()
-    return write_video(folder / name, frames, sound)
+def upload(desk: Desk, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24) -> str:
+    """The token of a video that was uploaded."""
+    path = write_video(desk.folder.parent / 'made.mp4', frames, sound)
+    return sent(desk, name, path.read_bytes())
 
 
-def finished(desk: Desk, order: Order, session: str = 'me'):
-    job = desk.start(session, order)
-    job.join()
-    return job
+def sent(desk: Desk, name: str, content: bytes) -> str:
+    async def chunks():
+        yield content
+    token = desk.uploads.announce(name, len(content))
+    asyncio.run(desk.uploads.receive(token, chunks()))
+    return token
+
+
+def taken(desk: Desk, session: str = 'me', **what: object) -> Video:
+    return desk.take(session, upload(desk, **what))
+
+
+def finished(desk: Desk, order: Order, session: str = 'me') -> Video:
+    """The session's last video, after it was restored as ordered."""
+    video = desk.videos(session)[-1]
+    desk.restore(session, order, [video.key]).join()
+    return video
 
 
 def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
-    given = upload(desk, 'my <b>talk; rm -rf.MP4')
-    source = desk.take('me', given)
+    video = taken(desk, name='my <b>talk; rm -rf.MP4')
+    source = video.source
     assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(desk.folder / 'sessions')
-    job = finished(desk, Order('sr', 'largest', 0.5))
-    assert job.trouble is None and networks.asked == ['sr']
-    made = job.result
+    assert finished(desk, Order('sr', 'largest', 0.5)) is video
+    assert video.trouble is None and networks.asked == ['sr']
+    made = video.result
     for path in (made.video, made.side):
         assert len(list(read_frames(path))) == 6
     before, after = (cv2.imread(str(path)) for path in (made.before, made.after))
@@ -82,113 +98,217 @@ def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
 
 
 def test_a_preview_takes_the_first_seconds(desk):
-    desk.take('me', upload(desk, frames=12))
-    assert finished(desk, Order(preview=0.2)).result.report.frames_out == 5
+    taken(desk, frames=12)
+    result = finished(desk, Order(preview=0.2)).result
+    assert result.report.frames_out == 5 and result.preview == 0.2
 
 
-def test_a_new_job_or_video_removes_what_was_made_before(desk, tmp_path):
-    first = desk.take('me', upload(desk))
-    one = finished(desk, Order())
-    two = finished(desk, Order())
-    assert not one.folder.exists() and two.result.video.exists() and first.exists()
+def test_a_new_job_removes_what_was_made_before_and_videos_go_one_by_one(desk, tmp_path):
+    first = taken(desk)
+    one = finished(desk, Order()).result
+    two = finished(desk, Order(preview=0.1)).result
+    assert one.video == two.video and len(list(read_frames(two.video))) < 6
     example = write_video(tmp_path / 'example.mp4', 6, sound=None)
-    desk.take_example('me', example)
-    assert not two.folder.exists() and not first.exists()
-    desk.drop('me')
-    assert example.exists()
+    second = desk.take_example('me', example)
+    assert desk.take_example('me', example) is second and desk.videos('me') == [first, second]
+    desk.drop('me', first.key)
+    assert not first.source.parent.exists() and second.source.exists() and desk.videos('me') == [second]
+    desk.drop('me', second.key)
+    assert example.exists() and not desk.videos('me')
+
+
+def test_one_video_that_fails_does_not_stop_the_others(desk, monkeypatch):
+    videos = [taken(desk, name=f'{name}.mp4') for name in 'abc']
+    real = jobs.restore_video
+
+    def failing(source, *args, **how):
+        if source.name == 'b.mp4':
+            raise NoFace(f'{source}: no face was found')
+        return real(source, *args, **how)
+    monkeypatch.setattr(jobs, 'restore_video', failing)
+    desk.restore('me', Order(), [video.key for video in videos]).join()
+    assert [video.result is not None for video in videos] == [True, False, True]
+    assert videos[1].trouble == 'no face was found'
+    said = words.outcome(videos, False)
+    assert '2 of 3 videos are restored' in said and 'b.mp4: no face was found' in said
+
+
+def test_chosen_faces_alone_are_restored(desk, monkeypatch):
+    """The search of the whole video serves its preview as well: the ids stay."""
+    monkeypatch.setattr(videos, 'follow_faces', fixed_face(cuts=(4,)))
+    monkeypatch.setattr(restoration, 'follow_faces', lambda *_, **__: pytest.fail('a second search'))
+    video = taken(desk, frames=12)
+    desk.look_for_faces('me', video.key).join()
+    assert desk.look_for_faces('me', video.key) is None
+    assert video.chosen == {0, 1} and sorted(video.found.pictures) == [0, 1]
+    assert cv2.imread(str(video.found.pictures[1])).shape == (112, 112, 3)
+    desk.choose('me', video.key, [1])
+    report = finished(desk, Order(faces='chosen')).result.report
+    assert (report.restored, [face['face'] for face in report.faces]) == (8, [1])
+    report = finished(desk, Order(faces='chosen', preview=0.24)).result.report
+    assert (report.frames_out, report.restored) == (6, 2)
+    with pytest.raises(RefusalError, match=r'no chosen face is in its first 0\.1 s'):
+        desk.restore('me', Order(faces='chosen', preview=0.1), [video.key])
+    desk.choose('me', video.key, [])
+    with pytest.raises(RefusalError, match='at least one face'):
+        desk.restore('me', Order(faces='chosen'), [video.key])
+    with pytest.raises(RefusalError, match='no such face'):
+        desk.choose('me', video.key, [7])
 
 
 @pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single picture')])
 def test_unsuitable_videos_are_refused_and_removed(desk, frames, said):
     with pytest.raises(RefusalError, match=said):
-        desk.take('me', upload(desk, frames=frames, sound=None))
-    assert not list(desk.folder.glob('sessions/*/*/*.mp4'))
+        taken(desk, frames=frames, sound=None)
+    assert not list(desk.folder.rglob('*.mp4'))
     with pytest.raises(RefusalError, match='Drop a video first'):
-        desk.start('me', Order())
+        desk.restore('me', Order(), [None])
 
 
-def test_large_and_unreadable_files_are_refused(desk):
-    large, text = upload(desk), upload(desk, 'a.mkv')
-    large.write_bytes(bytes(1_000_001))
-    text.write_text('words')
+def test_large_empty_and_unreadable_files_are_refused(desk):
     with pytest.raises(RefusalError, match=r'too large: 1.0 MB. This page takes up to 1 MB and 2 s'):
-        desk.take('me', large)
-    with pytest.raises(RefusalError, match=r'^no readable media file') as told:
-        desk.take('me', text)
+        sent(desk, 'a.mp4', bytes(1_000_001))
+    with pytest.raises(RefusalError, match='empty'):
+        sent(desk, 'a.mp4', b'')
+    with pytest.raises(RefusalError, match=r'^a\.mkv: no readable media file') as told:
+        desk.take('me', sent(desk, 'a.mkv', b'words'))
     assert str(desk.folder) not in str(told.value)
 
 
-def test_only_uploads_are_taken(desk, tmp_path):
-    outside = write_video(tmp_path / 'secret.mp4', 3, sound=None)
-    link = desk.folder / 'f' / 'link.mp4'
-    link.parent.mkdir()
-    link.symlink_to(outside)
-    mine = upload(desk)
-    other = desk.take('other', upload(desk))
-    for path in (outside, link, desk.folder / 'f/../../secret.mp4', desk.folder, other, mine.parent):
+@pytest.mark.parametrize('name', ['list.m3u8', 'list.ffconcat', 'talk.mp4'])
+def test_playlists_open_nothing(desk, tmp_path, name):
+    """They name another file of the machine, whatever their own name is."""
+    secret = write_video(tmp_path / 'secret.mp4', 30, sound=None)
+    for text in (f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{secret}\n#EXT-X-ENDLIST\n',
+                 f"ffconcat version 1.0\nfile '{secret}'\n"):
+        with pytest.raises(RefusalError):
+            desk.take('me', sent(desk, name, text.encode()))
+    assert not desk.videos('me')
+
+
+def test_only_own_uploads_are_taken_once(desk):
+    """What is not a token that was given out is none: paths, examples, files of others."""
+    token = upload(desk)
+    example = desk.folder / 'examples' / 'small.mp4'
+    example.parent.mkdir()
+    write_video(example, 3, sound=None)
+    other = taken(desk, 'other')
+    for word in (str(example), str(other.source), '', token[:-1], '../examples', other.key):
         with pytest.raises(RefusalError, match='not uploaded'):
-            desk.take('me', path)
-    assert outside.exists() and other.exists()
-    link.unlink()
-    desk.take('me', mine)
+            desk.take('me', word)
+        with pytest.raises(RefusalError, match='Drop a video first'):
+            desk.drop('me', word)
+    desk.take('me', token)
+    with pytest.raises(RefusalError, match='not uploaded'):
+        desk.take('other', token)
+    assert example.exists() and other.source.exists()
+    example.unlink()
+
+
+def test_a_page_holds_so_many_videos(desk):
+    for number in range(3):
+        taken(desk, name=f'{number}.mp4')
+    with pytest.raises(RefusalError, match=r'3\.mp4: a page holds 3 videos'):
+        taken(desk, name='3.mp4')
+    taken(desk, 'you')
+
+
+def test_uploads_are_limited_by_number_and_sum(desk):
+    tokens = [desk.uploads.announce('a.mp4', 400_000) for _ in range(5)]
+    with pytest.raises(RefusalError, match='all pages together'):
+        desk.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
+    desk.uploads.announce('a.mp4', 50_000)
+    with pytest.raises(RefusalError, match='Too many files'):
+        desk.uploads.announce('a.mp4', 1)  # two pages' worth wait already
+    desk.uploads.expire(time.monotonic() + 601)
+    assert desk.uploads.announce('a.mp4', 900_000) not in tokens
+
+
+def test_what_comes_must_be_what_was_announced(desk):
+    async def chunks(*parts: bytes):
+        for part in parts:
+            yield part
+    for parts in ((b'123',), (b'123', b'456'), ()):
+        token = desk.uploads.announce('a.mp4', 4)
+        with pytest.raises(ShortError):
+            asyncio.run(desk.uploads.receive(token, chunks(*parts)))
+        with pytest.raises(RefusalError, match='not announced'):
+            asyncio.run(desk.uploads.receive(token, chunks(b'1234')))
+    assert not list(desk.folder.rglob('a.mp4'))
+
+
+def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(desk, networks):
+    video = taken(desk)
+    desk.sweep(time.monotonic() + 3599)
+    assert video.source.exists()
+    networks.gate.clear()
+    desk.restore('me', Order(), [video.key])
+    desk.sweep(time.monotonic() + 7200)  # it is at work
+    assert video.source.exists()
+    networks.gate.set()
+    desk._sessions['me'].job.join()
+    desk.sweep(time.monotonic() + 12_000)
+    assert not video.source.exists() and not list(desk.folder.glob('sessions/*'))
+    with pytest.raises(RefusalError, match='left alone for 60 min'):
+        desk.videos('me')
+    assert desk.videos('me') == []
 
 
 @pytest.mark.parametrize(('name', 'safe'), [
     ('talk.mp4', 'talk.mp4'), ('../../etc/passwd', 'passwd'), ('<img src=x>.mov', 'img_src_x.mov'),
     ('.mp4', 'mp4'), ('Mädchen 2.MKV', 'Mädchen_2.mkv'), ('$(reboot).mp4;x', 'reboot.mp4x'),
-    ('a' * 300 + '.mp4', 'a' * 60 + '.mp4'), ('...', 'video')])
+    ('a' * 300 + '.mp4', 'a' * 120 + '.mp4'), ('語' * 300 + '.mp4', '語' * 40 + '.mp4'), ('...', 'video')])
 def test_names_of_uploads_become_harmless(name, safe):
     assert safe_name(name) == safe
 
 
 def test_orders_that_are_none_are_refused(desk):
-    desk.take('me', upload(desk))
+    video = taken(desk)
     for order, said in ((Order('guess'), 'no task guess'), (Order(strength=2), 'strength'),
                         (Order(strength=None), 'not supported')):
         with pytest.raises(RefusalError, match=said):
-            desk.start('me', order)
+            desk.restore('me', order, [video.key])
     assert 'face' in finished(desk, Order(faces='7')).trouble
 
 
 def test_troubles_are_told_in_words(desk, monkeypatch, caplog):
-    source = desk.take('me', upload(desk))
+    source = taken(desk).source
 
     def none(*_, **__):
         raise NoFace('no face was found')
     monkeypatch.setattr(restoration, 'follow_faces', none)
-    job = finished(desk, Order())
-    assert job.trouble == 'no face was found\nnothing was written' and not job.folder.exists()
-    assert list(source.parent.iterdir()) == [source]
+    assert finished(desk, Order()).trouble == 'no face was found\nnothing was written'
+    assert sorted(path.name for path in source.parent.iterdir()) == ['poster.jpg', source.name]
     monkeypatch.setattr(restoration, 'follow_faces', lambda *_, **__: 1 / 0)
     assert 'the terminal says more' in finished(desk, Order()).trouble
     assert 'ZeroDivisionError' in caplog.text
 
 
 def test_one_restoration_runs_at_a_time_and_each_can_be_cancelled(desk, networks):
-    for session in ('me', 'you'):
-        desk.take(session, upload(desk))
+    my, your = (taken(desk, session) for session in ('me', 'you'))
     networks.gate.clear()
-    mine, yours = (desk.start(session, Order()) for session in ('me', 'you'))
-    with pytest.raises(RefusalError, match='already'):
-        desk.start('me', Order())
+    mine, yours = desk.restore('me', Order(), [my.key]), desk.restore('you', Order(), [your.key])
+    for begin in (partial(desk.restore, 'me', Order(), [my.key]), partial(desk.look_for_faces, 'me', my.key)):
+        with pytest.raises(RefusalError, match='already'):
+            begin()
     assert len(networks.asked) <= 1 and mine.running and yours.running
     desk.cancel('you')
     yours.join()
-    assert yours.result is None and yours.trouble is None and len(networks.asked) == 1
+    assert your.result is None and your.trouble is None and len(networks.asked) == 1
     desk.cancel('me')
     networks.gate.set()
     mine.join()
-    assert mine.result is None and not mine.folder.exists()
+    assert my.result is None and not my.source.with_name('restored').exists()
     assert finished(desk, Order(), 'you').result is not None
 
 
 def test_a_closed_page_leaves_nothing(desk, networks):
-    desk.take('me', upload(desk))
+    video = taken(desk)
     networks.gate.clear()
-    job = desk.start('me', Order())
+    job = desk.restore('me', Order(), [video.key])
     threading.Timer(0.1, networks.gate.set).start()
     desk.leave('me')
-    assert not job.running and job.result is None
+    assert not job.running and video.result is None
     assert not list(desk.folder.glob('sessions/*'))
 
 
@@ -216,7 +336,8 @@ def test_words_are_escaped_and_say_what_is_left():
 
 
 def test_limits_are_above_nothing():
-    for wrong in ({'megabytes': 0}, {'seconds': -1}, {'seconds': float('nan')}):
+    for wrong in ({'megabytes': 0}, {'seconds': -1}, {'seconds': float('nan')}, {'videos': 0}, {'idle': 0},
+                  {'megabytes': 10, 'total_megabytes': 9}):
         with pytest.raises(ValueError, match='above 0'):
             Limits(**wrong)
     assert np.isclose(Limits(megabytes=2.5).bytes, 2_500_000)

@@ -2,7 +2,9 @@
 import json
 import os
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,11 +13,17 @@ import requests
 
 pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
 
+from starlette.testclient import TestClient
+
 from gavn import cli
 from gavn.web import command, server
+from gavn.web.door import Door
+from gavn.web.files import Files
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
+from gavn.web.place import sweep
 from gavn.web.server import Address, PortError, serving
+from gavn.web.uploads import Uploads
 
 
 def free_port() -> int:
@@ -45,7 +53,8 @@ def url(place):
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, 'Examples', NoExamples)
-        patch.setattr(server, 'mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
+        patch.setattr('gavn.web.place.mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
+        patch.setattr('gavn.web.place.gettempdir', lambda: str(place))
         patch.setenv('GRADIO_ALLOWED_PATHS', '/etc')  # what a user has set there must not count
         with serving(Networks(Path('own.safetensors')), Address(port=free_port()), Limits(0.1, 5)) as url:
             yield url
@@ -78,8 +87,14 @@ def config(url: str) -> dict:
     return json.loads(get(url, '/config').text)
 
 
-def uploaded(url: str, name: str, content: bytes) -> requests.Response:
-    return post(url, '/gradio_api/upload', files={'files': (name, content)})
+def announced(url: str, name: str, size: object, **headers: str) -> requests.Response:
+    return post(url, f'/upload?name={quote(name, safe="")}&size={size}', headers=headers)
+
+
+def put(url: str, token: str, content: bytes, **headers: str) -> requests.Response:
+    session = requests.Session()
+    session.trust_env = False
+    return session.put(f'{url.rstrip("/")}/upload/{token}', content, timeout=20, headers=headers)
 
 
 def test_the_page_is_there_and_asks_nobody(url):
@@ -97,8 +112,9 @@ def test_the_page_is_there_and_asks_nobody(url):
 def test_files_of_the_machine_cannot_be_had(url, place, path):
     own = place / 'gavn_web_x'
     for asked in (path, quote(path, safe=''), f'{own}/../../../../../../../..{path}',
-                  f'{own}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e{path}'):
-        for way in ('/gradio_api/file=', '/file=', '/gradio_api/file/', '/static/', '/assets/', '/svelte/'):
+                  str(own / 'lock'), f'{own}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e{path}'):
+        for way in ('/file/', f'/file/{"0" * 32}/', '/gradio_api/file=', '/file=', '/gradio_api/file/',
+                    '/static/', '/assets/', '/svelte/'):
             answer = get(url, way + asked)
             assert answer.status_code in (403, 404), (way, asked)
 
@@ -107,39 +123,119 @@ def test_files_of_the_machine_cannot_be_had(url, place, path):
     '/gradio_api/file=http://127.0.0.1:1/x', '/gradio_api/file=https://example.com/', '/docs',
     '/openapi.json', '/gradio_api/proxy=http://example.com/', '/gradio_api/run-history/buckets',
     '/monitoring', '/logout', '/gradio_api/vibe-code', '/gradio_api/openapi.json', '/gradio_api/mcp',
-    '/gradio_api/run/predict'])
+    '/gradio_api/run/predict', '/gradio_api/upload', '/gradio_api/upload_progress', '/gradio_api/stream/x',
+    '/gradio_api/component_server', '/upload', f'/upload/{"0" * 64}', f'/file/{"0" * 32}/a.mp4'])
 def test_doors_that_the_page_does_not_need_are_closed(url, path):
     assert get(url, path).status_code == 404
 
 
 def test_other_names_for_this_machine_are_refused(url):
-    assert get(url, '/', Host='evil.example').status_code == 404
-    assert get(url, '/', Host='localhost:7860').status_code == 200
+    for host in ('evil.example', 'evil.example:7860', '127.0.0.1.evil.example', '', '10.0.0.1', '[::2]:80'):
+        assert get(url, '/', Host=host).status_code in (400, 404), host
+    for host in ('localhost:7860', 'LOCALHOST', '127.0.0.2:7860', '[::1]:7860', '[::1]'):
+        assert get(url, '/', Host=host).status_code == 200, host
+
+
+@pytest.mark.parametrize('origin', ['https://evil.example', 'null', 'http://localhost:1', 'http://127.0.0.1'])
+def test_pages_of_other_sites_can_neither_send_nor_read(url, origin):
+    assert announced(url, 'a.mp4', 3, Origin=origin).status_code == 403
+    token = announced(url, 'a.mp4', 3).json()['token']
+    assert put(url, token, b'abc', Origin=origin).status_code == 403
+    assert get(url, '/config', Origin=origin).status_code == 403
+    assert post(url, '/gradio_api/queue/join', json={}, headers={'Origin': origin}).status_code == 403
+    assert put(url, token, b'abc', Origin=url.rstrip('/')).status_code == 204
 
 
 def test_large_uploads_are_refused_and_small_ones_stay_in_the_folder(url, place):
-    assert uploaded(url, 'big.mp4', bytes(200_000)).status_code == 413
-    path = Path(uploaded(url, '../../x<y>.mp4', b'abc').json()[0])
-    assert path.is_relative_to(place / 'gavn_web_x') and path.read_bytes() == b'abc'
+    refused = announced(url, 'big.mp4', 200_000)
+    assert refused.status_code == 413 and 'too large: 0.2 MB' in refused.text
+    for size in ('', '-1', '1e3', 'x', '9' * 20):
+        assert announced(url, 'a.mp4', size).status_code == 400
+    token = announced(url, '../../x<y>.mp4', 3).json()['token']
+    assert put(url, token, b'abcd').status_code == 400  # more than was announced
+    assert put(url, token, b'abc').status_code == 404
+    token = announced(url, '../../x<y>.mp4', 3).json()['token']
+    assert put(url, token, b'abc').status_code == 204
+    assert put(url, token, b'xyz').status_code == 404  # a second time
+    stored = list((place / 'gavn_web_x').rglob('x_y*.mp4'))
+    assert [path.read_bytes() for path in stored] == [b'abc'] and token not in str(stored)
 
 
-@pytest.mark.parametrize('path', ['http://example.com/a.mp4', 'https://example.com/a.mp4', '/etc/passwd'])
-def test_a_request_cannot_name_files_elsewhere(url, path, monkeypatch):
-    """Neither by an address, which nobody fetches, nor by a path."""
-    fetched = []
+def test_files_are_given_in_parts_and_never_as_pages(tmp_path):
+    """A name that ends in .html is what a browser would run; it saves it in place of that."""
+    (tmp_path / 'a.html').write_text('<script>')
+    (tmp_path / 'a.mp4').write_bytes(b'0123456789')
+    files, empty = Files(), Uploads(tmp_path, Limits())
+    client = TestClient(Door(None, empty, files, private=True), base_url='http://localhost')
+    page = client.get('/' + files.address(tmp_path / 'a.html'))
+    assert page.headers['content-disposition'].startswith('attachment')
+    assert page.headers['content-type'] == 'application/octet-stream'
+    address = '/' + files.address(tmp_path / 'a.mp4')
+    part = client.get(address, headers={'Range': 'bytes=2-4'})
+    assert (part.status_code, part.content, part.headers['content-type']) == (206, b'234', 'video/mp4')
+    assert client.get(f'{address}?save').headers['content-disposition'].startswith('attachment')
+    (tmp_path / 'a.mp4').unlink()
+    assert client.get(address).status_code == 404
 
-    async def fetch(address, **_):
-        fetched.append(address)
-        raise OSError
-    monkeypatch.setattr('gradio.processing_utils.async_ssrf_protected_download', fetch)
-    take = next(fn for fn in config(url)['dependencies'] if fn['targets'][0][1] == 'upload')
-    data = {'path': path, 'meta': {'_type': 'gradio.FileData'}, 'orig_name': 'a.mp4'}
-    joined = post(url, '/gradio_api/queue/join', json={
-        'data': [data], 'fn_index': take['id'], 'session_hash': 'trial', 'event_data': None})
-    assert joined.status_code == 200
-    events = get(url, '/gradio_api/queue/data?session_hash=trial').text
-    done = next(json.loads(line[6:]) for line in events.splitlines() if 'process_completed' in line)
-    assert done['success'] is False and not fetched
+
+def test_a_request_cannot_name_files(url):
+    """No handler takes a file: there is nothing that gradio would fetch or convert for one."""
+    found = config(url)
+    kinds = {part['id']: part['type'] for part in found['components']}
+    taken = {kinds[part] for handler in found['dependencies'] for part in handler['inputs']}
+    assert taken == {'radio', 'dropdown', 'slider'}
+    assert not {'video', 'file', 'image', 'imageslider', 'downloadbutton'} & set(kinds.values())
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.0.0.2', '::1', 'localhost', 'LocalHost'])
+def test_hosts_of_this_machine_alone_are_not_open(host):
+    assert not Address(host).is_open
+
+
+@pytest.mark.parametrize('host', ['0.0.0.0', '::', '10.0.0.1', 'example.com', ''])
+def test_other_hosts_are_open(host):
+    assert Address(host).is_open
+
+
+@pytest.mark.parametrize('host', ['127.0.0.2', '::1'])
+def test_other_loopback_addresses_serve_and_check(host, monkeypatch):
+    monkeypatch.setattr(server, 'Examples', NoExamples)
+    monkeypatch.setattr('gavn.web.place.mkdtemp', tempfile.mkdtemp)
+    before = dict(os.environ)
+    try:
+        with serving(Networks(Path('own.safetensors')), Address(host, free_port()), Limits(0.1, 5)) as url:
+            assert get(url, '/config').status_code == 200
+            assert get(url, '/config', Host='evil.example').status_code == 404
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def test_what_a_killed_server_left_is_swept_and_what_a_living_one_has_is_not(tmp_path):
+    """The lock of the first goes with its process; strangers' folders and young ones stay."""
+    script = ('import sys, time, tempfile; tempfile.tempdir = sys.argv[1]\n'
+              'from gavn.web.place import served_folder\n'
+              'with served_folder() as folder: print(folder, flush=True); time.sleep(60)')
+
+    def start():
+        process = subprocess.Popen([sys.executable, '-c', script, str(tmp_path)], stdout=subprocess.PIPE,
+                                   text=True)
+        return process, Path(process.stdout.readline().strip())
+    killed, left = start()
+    (left / 'talk.mp4').write_text('a face')
+    killed.kill()
+    killed.wait()
+    living, used = start()
+    assert not left.exists() and used.exists()
+    young, old = tmp_path / 'gavn_web_young', tmp_path / 'gavn_web_old'
+    for folder in (young, old):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    (tmp_path / 'gavn_web_link').symlink_to(young)
+    assert sweep(tmp_path) == [old]
+    assert used.exists() and young.exists() and not old.exists()
+    living.terminate()
+    living.wait()
 
 
 def test_a_port_that_is_taken_is_told(url, monkeypatch):
@@ -177,11 +273,13 @@ def test_limits_and_hosts_are_checked_by_the_command(monkeypatch, capsys):
     assert 'above 0' in capsys.readouterr().err
 
     def stopped(_, address, limits):
-        assert (address, limits) == (Address('0.0.0.0', 80), Limits(7, 8))
+        assert (address, limits) == (Address('0.0.0.0', 80), Limits(7, 8, 9, 70, 120))
         raise KeyboardInterrupt
     monkeypatch.setattr(server, 'serving', stopped)
     monkeypatch.setattr(Networks, 'check', lambda _: None)
-    assert cli.main(['web', '--host', '0.0.0.0', '--port', '80', '--max-mb', '7', '--max-seconds', '8']) == 0
+    assert cli.main(['web', '--host', '0.0.0.0', '--port', '80', '--max-mb', '7', '--max-seconds', '8',
+                     '--max-videos', '9', '--max-total-mb', '70', '--idle', '2min']) == 0
     said = capsys.readouterr()
     assert 'without a password' in said.err and 'removed' in said.out
-    assert not Address().is_open and Address('0.0.0.0').is_open
+    assert cli.main(['web', '--max-mb', '7', '--max-total-mb', '6']) == 2
+    assert 'no less than that of one' in capsys.readouterr().err

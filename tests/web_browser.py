@@ -47,15 +47,37 @@ class Browser:
         """Until the status has the words; returns it."""
         return self.wait(lambda: words in self.text('status') and self.text('status'), words)
 
+    def press(self, *keys: str) -> None:
+        """Types on the keyboard, into whatever has the focus."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tabbed_through(self) -> list[str]:
+        """What the tab key reaches, from the beginning of the page: ids, or what else names an element."""
+        from selenium.webdriver.common.keys import Keys
+        self.js('document.activeElement.blur(); window.scrollTo(0, 0)')
+        reached: list[str] = []
+        while len(reached) < 200:
+            self.press(Keys.TAB)
+            name = self.js("""
+                const e = document.activeElement, block = e.closest('[id]:not([id^=html-], [id^=range])');
+                if (e === document.body) return '';
+                return `${block?.id} ${e.type || e.tagName.toLowerCase()} ${e.value ?? ''}`;
+            """)
+            if not name or name in reached[:1]:
+                break
+            reached.append(name)
+        return reached
+
     def click(self, selector: str) -> None:
         self.wait(lambda: self.js(
             'const e = document.querySelector(arguments[0]); return e && !e.disabled && e.offsetParent',
             selector), selector)
         self.js('document.querySelector(arguments[0]).click()', selector)
 
-    def upload(self, path: Path) -> None:
-        self.wait(lambda: self.js('return document.querySelector("#video input[type=file]")'), 'the input')
-        self.driver.find_element('css selector', '#video input[type=file]').send_keys(str(path))
+    def upload(self, *paths: Path) -> None:
+        self.wait(lambda: self.js('return document.querySelector("#drop input:enabled")'), 'the input')
+        self.driver.find_element('css selector', '#drop input').send_keys('\n'.join(map(str, paths)))
 
     def downloaded(self, selector: str, name: str) -> Path:
         self.click(selector)

@@ -13,7 +13,7 @@ from gavn import cli  # isort: skip  (makes basicsr importable)
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import restoration
-from gavn.web import desk, server
+from gavn.web import desk, server, videos
 from gavn.web.examples import EXAMPLES, Examples
 from gavn.web.watch import Watch
 
@@ -37,7 +37,7 @@ def draw(folder: Path) -> list[Path]:
 if __name__ == '__main__':
     weights = Path(sys.argv[1], 'w.safetensors')
     make_restorer(gain=40.).save(weights)
-    restoration.follow_faces = fixed_face(box=FACE)
+    restoration.follow_faces = videos.follow_faces = fixed_face(box=FACE, cuts=(20,))
     desk.Watch = Unhurried
     server.Examples = partial(Examples, draw=draw)
     sys.exit(cli.main(['web', '--weights', str(weights), *sys.argv[2:]]))

@@ -173,6 +173,16 @@ def choose(faces: Faces, which: str) -> Faces:
     return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
 
 
+def beginning(faces: Faces, count: int) -> Faces:
+    """The same faces in the first `count` frames alone, with the ids they have."""
+    def cut(face: Face) -> Face:
+        span = range(face.span.start, min(face.span.stop, count))
+        return replace(face, span=span, boxes=Boxes(face.boxes.corners[:len(span)]))
+
+    return Faces(tuple(cut(face) for face in faces.faces if face.span.start < count), count, faces.size,
+                 tuple(at for at in faces.cuts if at < count))
+
+
 def check_choice(which: str) -> None:
     """Raises ChoiceError for what `choose` cannot understand, whatever faces there are."""
     if which not in ('all', 'largest'):

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from gavn.pipeline.automatic import Automatic
-from gavn.pipeline.face_tracks import FORM
+from gavn.pipeline.face_tracks import FORM, Faces
 from gavn.pipeline.film import Film
 from gavn.pipeline.journal import Journal, JournalError
 from gavn.pipeline.progress import Progress, Silence
@@ -23,7 +24,7 @@ PathLike = str | os.PathLike[str]
 
 def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Automatic | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
-                  progress: Progress | None = None) -> Report:
+                  progress: Progress | None = None, found: Faces | None = None) -> Report:
     """Restores the faces in a video, in memory that does not grow with its length.
 
     What is kept of the whole length are the places of the faces, 32 bytes each, and libavformat's index of an
@@ -48,6 +49,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
         overwrite: whether an existing target may be replaced; never the source.
         resume: whether to go on from what an interrupted run left.
         progress: is told of every frame; what it raises interrupts.
+        found: the faces of the frames that are to be restored, in place of looking for them.
 
     Raises TargetError before any work if the target cannot be used, MediaError for a source that cannot be
     read, NoFace if none is found, RestoreError if the network fails, ChoiceError for faces that
@@ -64,7 +66,9 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
     if settings.pictures:
         _check_names(film)
     try:
-        with Journal.opened(target, _job(film, restorer, settings), resume) as journal:
+        with Journal.opened(target, _job(film, restorer, settings, found), resume) as journal:
+            if found is not None:
+                journal.faces = found
             Restoration(film, restorer, settings, journal, report, progress or Silence()).go(target)
     except JournalError as error:
         raise TargetError(str(error)) from error
@@ -84,10 +88,11 @@ def _check_names(film: Film) -> None:
                               'rename one of them')
 
 
-def _job(film: Film, restorer: Restorer | Automatic, settings: Settings) -> dict[str, Any]:
+def _job(film: Film, restorer: Restorer | Automatic, settings: Settings, found: Faces | None
+         ) -> dict[str, Any]:
     """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
     return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions(),
-                       'form': FORM},
+                       'form': FORM, 'found': found and sha256(found.to_json().encode()).hexdigest()},
             'sound': film.sound and fingerprint(film.sound),
             'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,

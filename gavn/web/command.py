@@ -15,7 +15,8 @@ USAGE = 2
 NEEDED = ('gradio', 'skimage')  # the second draws the examples
 EPILOG = """\
 The page listens on this machine alone (127.0.0.1) and asks nothing of any other. Videos lie in a temporary
-folder while their page is open; it is removed when the server stops (Ctrl-C).
+folder while their page is open; it is removed when the server stops (Ctrl-C), or, if that was killed, when
+the next one starts.
 Restored pixels are estimates, not evidence."""
 
 
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='largest video (default 500)')
     parser.add_argument('--max-seconds', type=seconds, default=600, metavar='S',
                         help='longest video (default 600)')
+    parser.add_argument('--max-videos', type=whole(1), default=20, metavar='N',
+                        help='videos that one page holds (default 20)')
+    parser.add_argument('--max-total-mb', type=positive(), metavar='MB',
+                        help='all files of all pages together (default: ten of the largest videos)')
+    parser.add_argument('--idle', type=seconds, default=3600., metavar='TIME',
+                        help='remove the files of a page that was left alone so long (default 60min)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
     parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'])
     parser.add_argument('--batch', type=whole(1), metavar='N',
@@ -48,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
     from gavn.web.limits import Limits
     from gavn.web.networks import Networks
     from gavn.web.server import Address, serving
-    limits = Limits(args.max_mb, args.max_seconds)
+    try:
+        limits = Limits(args.max_mb, args.max_seconds, args.max_videos, args.max_total_mb, args.idle)
+    except ValueError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return USAGE
     networks = Networks(args.weights, args.device, args.dtype, args.batch)
     networks.check()
     address = Address(args.host, args.port)

@@ -1,86 +1,68 @@
-"""One restoration: what is asked for, the thread that does it, and what comes of it."""
+"""What takes its time: a thread that restores videos one after the other, or looks for the faces of one."""
 from __future__ import annotations
 
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gavn.exit_codes import code_of
 from gavn.pipeline.compare import before_and_after
-from gavn.pipeline.face_tracker import NoFace
-from gavn.pipeline.face_tracks import ChoiceError
 from gavn.pipeline.film import Film
-from gavn.pipeline.recipe import DeviceError, RestoreError
 from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
-from gavn.pipeline.target import TargetError
 from gavn.pipeline.video import restore_video
-from gavn.utils.checkpoint import CheckpointError
 from gavn.utils.media import MediaError
-from gavn.utils.model_store import ModelError
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
 from gavn.web.pictures import before_and_after_pictures
+from gavn.web.videos import Result, Video, find_faces
 from gavn.web.watch import CancelError, Watch
 
-TOLD = (RefusalError, NoFace, MediaError, ChoiceError, RestoreError, CheckpointError, ModelError, DeviceError,
-        TargetError, OSError)
-"""Errors whose message is meant for whoever gave the video."""
 KEPT = ('.mp4', '.mov', '.mkv')
+UNKNOWN = 'This failed for a reason that gavn does not know; the terminal says more.'
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: a task of `Networks`, which faces, how much, and how many seconds (None: all)."""
+    """What is asked for: a task of `Networks`, which faces, how much, and how many seconds (None: all).
+
+    `faces` is 'all', 'largest' or 'chosen': those that were chosen of each video, all of the others.
+    """
 
     task: str = 'auto'
     faces: str = 'all'
     strength: float = 1.
     preview: float | None = None
 
-    def settings(self) -> Settings:
-        """As the pipeline takes it. Raises ValueError for a strength that is none."""
-        return Settings(strength=self.strength, faces=self.faces, preview=self.preview)
+    def settings(self, video: Video) -> Settings:
+        """As the pipeline takes it.
+
+        Raises ValueError for a strength that is none, RefusalError as `Video.which`.
+        """
+        faces = video.which(self.preview) if self.faces == 'chosen' else self.faces
+        return Settings(strength=self.strength, faces=faces, preview=self.preview)
 
 
-@dataclass(frozen=True)
-class Result:
-    """Files of a finished job: the video, its report, two pictures of a face, both videos side by side.
-
-    `side` is None where such a video could not be made; the report then has a notice.
-    """
-
-    video: Path
-    notes: Path
-    before: Path
-    after: Path
-    side: Path | None
-    report: Report
+Turn = Callable[[Watch], AbstractContextManager[None]]
 
 
-class Job:
-    """A restoration in a thread of its own; its folder goes with it unless it ends with a result.
+class Job(ABC):
+    """Work in a thread of its own.
 
     Args:
-        source: the video; it stays as it is.
-        order: what is asked for.
-        folder: for its files, not there yet.
-        networks: what restores.
         turn: a context that is entered when it is this job's turn; it may raise CancelError.
         watch: is told how far the job is.
     """
 
-    def __init__(self, source: Path, order: Order, folder: Path, networks: Networks,
-                 turn: Callable[[Watch], AbstractContextManager[None]], watch: Watch) -> None:
-        self.source, self.order, self.folder, self.watch = source, order, folder, watch
-        self.result: Result | None = None
-        self.trouble: str | None = None
-        self._networks, self._turn = networks, turn
-        self._thread = threading.Thread(target=self._run, name='restoration', daemon=True)
+    def __init__(self, turn: Turn, watch: Watch) -> None:
+        self.watch, self._turn = watch, turn
+        self._thread = threading.Thread(target=self._run, name='gavn web', daemon=True)
 
     def start(self) -> None:
         """Begins; once."""
@@ -91,66 +73,120 @@ class Job:
         """Whether there is something to wait for."""
         return self._thread.is_alive()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to end early."""
+        return self.watch.cancelled
+
     def cancel(self) -> None:
-        """Ends the work soon, without a result."""
+        """Ends the work soon."""
         self.watch.cancel()
 
     def join(self) -> None:
         """Waits for its end."""
         self._thread.join()
 
-    def remove(self) -> None:
-        """Ends the job and removes what it made."""
-        self.cancel()
-        self.join()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _run(self) -> None:
         try:
             with self._turn(self.watch):
-                self.folder.mkdir(parents=True)
-                self.result = self._work()
+                self._work()
         except CancelError:
             pass
-        except TOLD as error:
-            self.trouble = without_paths(str(error), self.source, self.folder)
-        except Exception:
-            _log.exception('a restoration failed')
-            self.trouble = 'This failed for a reason that gavn does not know; the terminal says more.'
-        if self.result is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _work(self) -> Result:
-        source, watch = self.source, self.watch
-        ending = source.suffix if source.suffix in KEPT else '.mkv'
-        target = self.folder / f'{source.stem}_gavn{ending}'
-        watch.begin('reading the weights')
+    @abstractmethod
+    def _work(self) -> None:
+        """Raises CancelError where it was cancelled, and nothing else."""
+
+
+class FaceJob(Job):
+    """Looks for the faces of a video; says on the video what came of it."""
+
+    def __init__(self, video: Video, turn: Turn, watch: Watch) -> None:
+        super().__init__(turn, watch)
+        self.video = video
+        self.trouble: str | None = None
+
+    def _work(self) -> None:
+        video, folder = self.video, self.video.source.with_name('faces')
+
+        def find() -> None:
+            video.found = find_faces(video, folder, self.watch)
+            video.chosen = frozenset(face.id for face in video.found.faces.faces)
+        self.trouble = trouble_of(find, video)
+
+
+class RestoreJob(Job):
+    """Restores videos; says on each what became of it. One that fails does not stop the others."""
+
+    def __init__(self, videos: Sequence[Video], order: Order, networks: Networks, turn: Turn, watch: Watch
+                 ) -> None:
+        super().__init__(turn, watch)
+        self.videos, self.order, self._networks = videos, order, networks
+
+    def _work(self) -> None:
+        count = len(self.videos)
+        for number, video in enumerate(self.videos, 1):
+            self.watch.about = f'{number} of {count}: {video.source.name}' if count > 1 else ''
+            folder = video.source.with_name('restored')
+            try:
+                video.trouble = trouble_of(lambda video=video, folder=folder: self._one(video, folder), video)
+            finally:
+                if video.result is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _one(self, video: Video, folder: Path) -> None:
+        self.watch.begin('reading the weights')
+        folder.mkdir()
         restorer = self._networks.restorer(self.order.task)
-        watch.begin('reading the video')
-        report = restore_video(source, target, restorer, self.order.settings(), resume=False, progress=watch)
-        watch.begin('choosing a picture')
-        before, after = before_and_after_pictures(source, target, report, self.folder)
-        side = self._side(target, report)
-        watch.check()
-        report = plain(report, self.source, self.folder)
-        notes = target.with_name(f'{target.name}.json')
+        self.watch.begin('reading the video')
+        target = folder / f'{video.source.stem}_gavn{_ending(video.source)}'
+        settings = self.order.settings(video)
+        found = video.found and video.found.first(self.order.preview)
+        report = restore_video(video.source, target, restorer, settings, resume=False, progress=self.watch,
+                               found=found if found and found.faces else None)
+        self.watch.begin('choosing a picture')
+        before, after = before_and_after_pictures(video.source, target, report, folder)
+        side = self._side(video.source, target, report)
+        self.watch.check()
+        report, notes = plain(report, video.source, folder), target.with_name(f'{target.name}.json')
         report.write(notes)
-        return Result(target, notes, before, after, side, report)
+        video.result = Result(target, notes, before, after, side, report, self.order.preview)
 
-    def _side(self, target: Path, report: Report) -> Path | None:
-        side = target.with_stem(f'{target.stem}_compare')
+    def _side(self, source: Path, target: Path, report: Report) -> Path | None:
+        side = target.with_stem(f'{target.stem}_compare').with_suffix('.mp4')
         try:
-            before_and_after(Film.of(self.source), Film.of(target), side, 'side', self.watch)
+            before_and_after(Film.of(source), Film.of(target), side, 'side', self.watch)
         except MediaError as error:
             report.notice(f'No video of before and after could be made: {error}')
             return None
         return side
 
 
+def _ending(source: Path) -> str:
+    return source.suffix if source.suffix in KEPT else '.mkv'
+
+
+def trouble_of(work: Callable[[], None], video: Video) -> str | None:
+    """Does something about a video; returns in words why it failed, None if it did not.
+
+    Raises CancelError. What gavn does not know goes to the log.
+    """
+    try:
+        work()
+    except CancelError:
+        raise
+    except Exception as error:
+        if code_of(error) is None and not isinstance(error, RefusalError):
+            _log.exception('%s failed', video.source.name)
+            return UNKNOWN
+        return without_paths(str(error), video.source, video.source.with_name('restored'))
+    return None
+
+
 def without_paths(words: str, source: Path, folder: Path | None = None) -> str:
     """The words with the names of files alone: where the server keeps them is nobody's concern."""
     words = words.removeprefix(f'{source}: ')
-    for place in filter(None, (source.parent, folder)):
+    for place in filter(None, (folder, source.parent)):
         words = words.replace(f'{place}/', '')
     return words
 

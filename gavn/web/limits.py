@@ -14,36 +14,58 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How large (megabytes of a million bytes) and how long (seconds) a video may be.
+    """What a server takes.
+
+    Attributes:
+        megabytes: the largest video, in millions of bytes.
+        seconds: the longest video.
+        videos: how many of them one page may hold.
+        total_megabytes: all files of all pages together, results included; None: ten of the largest videos.
+        idle: seconds after which the files of a page that was left open are removed.
 
     Raises ValueError for limits that let nothing through.
     """
 
     megabytes: float = 500
     seconds: float = 600
+    videos: int = 20
+    total_megabytes: float | None = None
+    idle: float = 3600
 
     def __post_init__(self) -> None:
-        if not (self.megabytes > 0 and self.seconds > 0):
-            raise ValueError('the largest size and length of a video are above 0')
+        total = self.total_megabytes
+        if not (self.megabytes > 0 and self.seconds > 0 and self.videos > 0 and self.idle > 0
+                and (total is None or total >= self.megabytes)):
+            raise ValueError('limits are above 0, and the sum of all files is no less than that of one')
 
     @property
     def bytes(self) -> int:
         """The largest file."""
         return round(self.megabytes * 1e6)
 
+    @property
+    def total_bytes(self) -> int:
+        """All files together."""
+        return round((self.total_megabytes or 10 * self.megabytes) * 1e6)
+
     def in_words(self) -> str:
         """As the page says it."""
         return f'up to {self.megabytes:g} MB and {length(self.seconds)}'
+
+    def check_size(self, size: int) -> None:
+        """Raises RefusalError for a file of `size` bytes that is beyond the limit, or empty."""
+        if size > self.bytes:
+            raise RefusalError(f'This file is too large: {size / 1e6:.1f} MB. '
+                               f'This page takes {self.in_words()}.')
+        if size <= 0:
+            raise RefusalError('This file is empty.')
 
     def check(self, path: Path) -> VideoInfo:
         """What the video is.
 
         Raises RefusalError for one beyond a limit, or a picture; MediaError as `probe`.
         """
-        size = path.stat().st_size
-        if size > self.bytes:
-            raise RefusalError(f'This file is too large: {size / 1e6:.1f} MB. '
-                               f'This page takes {self.in_words()}.')
+        self.check_size(path.stat().st_size)
         info = probe(path)
         with closing(read_frames(path)) as frames:
             next(frames)

@@ -2,31 +2,28 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from gavn.web.desk import Desk
+from gavn.web.door import Door, is_loopback
 from gavn.web.examples import Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
+from gavn.web.place import served_folder
 
-LOOPBACK = ('127.0.0.1', 'localhost')
-_OPEN = re.compile(  # what the page itself asks for
-    r'/(?:config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|(?:assets|static|svelte)/.*'
-    r'|gradio_api/(?:info|app_id|startup-events|heartbeat/\w+|upload|upload_progress|theme\.css|cancel|reset'
-    r'|queue/(?:join|data)|file=/.*))?')
+_SWEEP = 30.  # seconds between two looks for what was left
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen; other hosts than LOOPBACK open the page to the network."""
+    """Where to listen; all but the machine's addresses for itself alone open the page to the network."""
 
     host: str = '127.0.0.1'
     port: int = 7860
@@ -34,36 +31,16 @@ class Address:
     @property
     def is_open(self) -> bool:
         """Whether other machines can reach it."""
-        return self.host not in LOOPBACK
+        return not is_loopback(self.host)
+
+    @property
+    def for_gradio(self) -> str:
+        """The host as gradio wants it: an IPv6 address in brackets."""
+        return f'[{self.host}]' if ':' in self.host else self.host
 
 
 class PortError(OSError):
     """Something else listens there already."""
-
-
-class Door:
-    """Lets those requests through that the page makes; gradio answers others too, some by going outside.
-
-    On a loopback host it also refuses requests that call the machine by another name: pages of other
-    sites could otherwise reach it.
-    """
-
-    def __init__(self, app: Any, names: tuple[str, ...] = ()) -> None:
-        self.app, self.names = app, names
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """An ASGI application."""
-        if scope['type'] != 'http' or self._open(scope):
-            await self.app(scope, receive, send)
-            return
-        await send({'type': 'http.response.start', 'status': 404,
-                    'headers': [(b'content-type', b'text/plain; charset=utf-8')]})
-        await send({'type': 'http.response.body', 'body': b'There is nothing here.\n'})
-
-    def _open(self, scope: dict[str, Any]) -> bool:
-        host = dict(scope['headers']).get(b'host', b'').decode('latin-1')
-        named = not self.names or re.sub(r':\d+$', '', host) in self.names
-        return named and _OPEN.fullmatch(scope['path']) is not None
 
 
 @contextmanager
@@ -78,20 +55,24 @@ def serving(networks: Networks, address: Address, limits: Limits) -> Iterator[st
     Raises PortError if the port is taken.
     """
     _check_port(address)
-    folder = Path(mkdtemp(prefix='gavn_web_')).resolve()
-    try:
+    with served_folder() as folder:
         _set_environment(folder)
-        desk = Desk(folder, networks, limits)
-        examples = Examples(folder / 'examples')
+        desk, examples = Desk(folder, networks, limits), Examples(folder / 'examples')
         page, url = _launch(desk, examples, address)
         examples.begin()
+        stop = threading.Event()
+        threading.Thread(target=_sweep, args=(desk, stop), name='sweeper', daemon=True).start()
         try:
             yield url
         finally:
+            stop.set()
             desk.close()
             page.close(verbose=False)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(desk: Desk, stop: threading.Event) -> None:
+    while not stop.wait(_SWEEP):
+        desk.sweep(time.monotonic())
 
 
 def _check_port(address: Address) -> None:
@@ -107,20 +88,21 @@ def _set_environment(folder: Path) -> None:
     """Before gradio is imported: its files in our folder, no telemetry, no variables of the user for it."""
     for name in [name for name in os.environ if name.startswith('GRADIO_')]:
         del os.environ[name]
-    os.environ.update(GRADIO_TEMP_DIR=str(folder), GRADIO_EXAMPLES_CACHE=str(folder / 'cached'),
+    os.environ.update(GRADIO_TEMP_DIR=str(folder / 'gradio'), GRADIO_EXAMPLES_CACHE=str(folder / 'cached'),
                       GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 
 
 def _launch(desk: Desk, examples: Examples, address: Address) -> tuple[Any, str]:
     from starlette.middleware import Middleware
 
-    from gavn.web.page import CSS, build, theme
+    from gavn.web.handlers import build
+    from gavn.web.page import CSS, theme
     page = build(desk, examples)
-    names = () if address.is_open else LOOPBACK
+    door = Middleware(Door, uploads=desk.uploads, files=desk.files, private=not address.is_open)
     page.launch(
-        server_name=address.host, server_port=address.port, prevent_thread_lock=True, quiet=True,
+        server_name=address.for_gradio, server_port=address.port, prevent_thread_lock=True, quiet=True,
         inbrowser=False, share=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,
         run_history=False, enable_monitoring=False, num_workers=0, footer_links=[],
-        max_file_size=desk.limits.bytes, allowed_paths=[], blocked_paths=[str(desk.folder / 'cached')],
-        app_kwargs={'middleware': [Middleware(Door, names=names)]}, theme=theme(), css_paths=CSS)
+        max_file_size=1, allowed_paths=[], blocked_paths=[str(desk.folder)],
+        app_kwargs={'middleware': [door]}, theme=theme(), css_paths=CSS)
     return page, page.local_url

@@ -14,12 +14,16 @@ class CancelError(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """What is done at a moment: `done` of `total` frames (None: not known), `seconds` since it began."""
+    """What is done at a moment: `done` of `total` frames (None: not known), `seconds` since it began.
+
+    `about` says with which of several videos.
+    """
 
     what: str = 'reading the video'
     done: int = 0
     total: int | None = None
     seconds: float = 0.
+    about: str = ''
 
     @property
     def rate(self) -> float | None:
@@ -41,6 +45,7 @@ class Watch:
 
     def __init__(self, most_frames: int | None = None) -> None:
         self.most_frames = most_frames
+        self.about = ''
         self.state = State()
         self._began = self._latest = time.monotonic()
         self._cancelled = threading.Event()
@@ -49,7 +54,7 @@ class Watch:
         """Something without frames is done now. Raises CancelError."""
         self.check()
         self._began = self._latest = time.monotonic()
-        self.state = State(what)
+        self.state = State(what, about=self.about)
 
     def step(self, what: str, done: int, total: int | None) -> None:
         """One more frame. Raises CancelError, or RefusalError for a video longer than its header says."""
@@ -57,10 +62,10 @@ class Watch:
         if self.most_frames is not None and done > self.most_frames:
             raise RefusalError('This video is longer than its header says, and too long for this page.')
         now = time.monotonic()
-        if what != self.state.what:  # it began when what was before had ended
+        if (what, self.about) != (self.state.what, self.state.about):  # it began as the last ended
             self._began = self._latest
         self._latest = now
-        self.state = State(what, done, total, now - self._began)
+        self.state = State(what, done, total, now - self._began, self.about)
 
     def cancel(self) -> None:
         """Ends the work at its next step."""

@@ -1,12 +1,13 @@
 """What the page says, as HTML: progress, troubles, the report. All that comes from outside is escaped."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 from gavn.pipeline.report import ESTIMATES, Report
 from gavn.web.limits import length
+from gavn.web.videos import Video
 from gavn.web.watch import State
 
 MOST_FACES = 12  # that the page lists; the report's file has them all
@@ -15,6 +16,7 @@ MOST_FACES = 12  # that the page lists; the report's file has them all
 def progress(state: State, cancelling: bool = False) -> str:
     """A bar with what is done, frames a second and the time that is left."""
     what = 'cancelling' if cancelling else state.what
+    about = f'<p>{escape(state.about)}</p>' if state.about else ''
     value = f' value="{state.done}" max="{state.total}"' if state.total else ''
     facts = []
     if state.done:
@@ -23,21 +25,42 @@ def progress(state: State, cancelling: bool = False) -> str:
         facts.append(f'{state.rate:.1f} frames a second')
     if state.left is not None and state.rate and state.done > 1:
         facts.append(f'about {length(max(state.left, 1))} left')
-    return (f'<div class="working"><p><strong>{escape(what.capitalize())}</strong> '
+    return (f'<div class="working">{about}<p><strong>{escape(what.capitalize())}</strong> '
             f'<span>{" · ".join(facts)}</span></p>'
             f'<progress aria-label="{escape(what)}"{value}></progress></div>')
 
 
-def trouble(words: str) -> str:
-    """Why something was not done; the first line stands out."""
-    first, *rest = words.splitlines() or ['']
-    more = ''.join(f'<p>{escape(line)}</p>' for line in rest)
-    return f'<div class="trouble" role="alert"><p><strong>{escape(_sentence(first))}</strong></p>{more}</div>'
+def trouble(*troubles: str, done: str = '') -> str:
+    """Why something was not done; the first line of each reason stands out. `done`: what was all the same."""
+    lines = []
+    for words in troubles:
+        first, *rest = words.splitlines() or ['']
+        lines.append(f'<p><strong>{escape(_sentence(first))}</strong></p>')
+        lines += [f'<p>{escape(line)}</p>' for line in rest]
+    before = f'<p>{escape(done)}</p>' if done else ''
+    return f'<div class="trouble" role="alert">{before}{"".join(lines)}</div>'
 
 
 def note(words: str) -> str:
     """What became of something, in a line."""
     return f'<div class="note" role="status"><p>{escape(words)}</p></div>'
+
+
+START = note('Drop a video, or take an example.')
+READY = note('Ready. A preview shows soon what a whole run will do.')
+
+
+def outcome(videos: Sequence[Video], cancelled: bool) -> str:
+    """What became of the videos of a job."""
+    done = sum(video.result is not None for video in videos)
+    troubles = [video.trouble if len(videos) == 1 else f'{video.source.name}: {video.trouble}'
+                for video in videos if video.trouble]
+    counted = f'{done} of {len(videos)} videos are restored' if len(videos) > 1 else ''
+    if troubles:
+        return trouble(*troubles, done=counted)
+    if cancelled and done < len(videos):
+        return note(f'Cancelled; {counted or "nothing was kept"}.')
+    return note(f'Done: {counted + "; choose one to see it" if counted else "see below"}.')
 
 
 def report(found: Report) -> str:
@@ -84,4 +107,5 @@ def _notices(notices: Iterable[str]) -> str:
 
 
 def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    """With a capital, unless it begins with the name of a file."""
+    return words if words.partition(' ')[0].endswith(':') else words[:1].upper() + words[1:]

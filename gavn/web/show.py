@@ -1,0 +1,97 @@
+"""Videos and pictures of the page, as HTML whose controls are the browser's own: keys reach all of them."""
+from __future__ import annotations
+
+from html import escape
+
+from gavn.web.files import Files
+from gavn.web.limits import length
+from gavn.web.videos import Found, Result, Video
+
+DROP = """<label class="drop"><input type="file" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.ogv">
+<strong>Drop videos here</strong><span>or choose files</span><small>${takes}</small></label>
+<div class="sending" hidden><span></span><progress max="1"></progress></div>"""
+"""Where videos are dropped; `drop.js` does the rest."""
+
+CHOOSE = """element.addEventListener('change', () => trigger('select', {
+    video: element.querySelector('fieldset').dataset.video,
+    faces: [...element.querySelectorAll('input:checked')].map(box => Number(box.value))}))"""
+"""What happens when a face is ticked."""
+
+
+def label(video: Video) -> str:
+    """A line about a video: its name, length and size, and what became of it."""
+    info = video.info
+    became = ' · restored' if video.result else ' · failed' if video.trouble else ''
+    return f'{video.source.name} · {length(info.duration)} · {info.width} × {info.height}{became}'
+
+
+def player(video: Video | None, files: Files) -> str:
+    """The video as it came; its first picture where the browser cannot play it."""
+    if video is None:
+        return ''
+    return _player(files.address(video.source), f'The video {video.source.name}',
+                   files.address(video.poster))
+
+
+def _player(source: str, name: str, poster: str = '') -> str:
+    shown = f' poster="{escape(poster)}"' if poster else ''
+    return (f'<video controls preload="metadata" src="{escape(source)}"{shown} aria-label="{escape(name)}" '
+            'onloadedmetadata="this.nextElementSibling.hidden = true" '
+            'onerror="this.nextElementSibling.hidden = false"></video>'
+            '<p class="unplayable" hidden>This browser cannot play this kind of file; gavn can restore it '
+            'all the same.</p>')
+
+
+def faces(video: Video, found: Found, files: Files) -> str:
+    """The faces of a video as pictures to tick."""
+    chosen = video.chosen or frozenset()
+    boxes = []
+    for face in found.faces.faces:
+        if face.id not in found.pictures:
+            continue
+        start, end = map(_clock, found.seconds(face))
+        ticked = ' checked' if face.id in chosen else ''
+        picture = escape(files.address(found.pictures[face.id]))
+        boxes.append(f'<label><input type="checkbox" value="{face.id}"{ticked}>'
+                     f'<img src="{picture}" alt="Face {face.id}" width="112" height="112">'
+                     f'<span>Face {face.id}<br>{start} to {end}</span></label>')
+    rest = len(found.faces.faces) - len(boxes)
+    more = f'<p>{rest} more faces, which are seen less, are restored as well.</p>' if rest else ''
+    return (f'<fieldset class="faces" data-video="{escape(video.key)}"><legend>Faces of '
+            f'{escape(video.source.name)}</legend>{"".join(boxes)}</fieldset>{more}')
+
+
+def comparison(result: Result, files: Files) -> str:
+    """One picture before and after, with a slider between them that keys move as well."""
+    before, after = (escape(files.address(path)) for path in (result.before, result.after))
+    return ('<figure class="comparison" style="--at: 50%">'
+            f'<img src="{before}" alt="before"><img class="after" src="{after}" alt="after">'
+            '<input type="range" min="0" max="100" value="50" aria-label="Where before ends, and after '
+            'begins" oninput="this.parentElement.style.setProperty(\'--at\', this.value + \'%\')">'
+            '<figcaption><span>before</span><span>after</span></figcaption></figure>')
+
+
+def side(result: Result, files: Files) -> str:
+    """Both videos beside each other, with their sound."""
+    return _player(files.address(result.side), 'Before and after, with sound') if result.side else ''
+
+
+def downloads(result: Result, files: Files) -> str:
+    """Links to the video and its report."""
+    what = 'video' if result.preview is None else 'preview'
+    links = ((f'Download the {what}', 'download', result.video),
+             ('Download the report', 'download-report', result.notes))
+    return '<p class="downloads">' + ''.join(
+        f'<a id="{name}" href="{escape(files.address(path))}?save" download="{escape(path.name)}">'
+        f'{text}</a>' for text, name, path in links) + '</p>'
+
+
+def heading(video: Video, result: Result) -> str:
+    """What the results are of."""
+    what = 'Restored' if result.preview is None else f'Preview of the first {result.preview:g} s'
+    return f'<h2>{what}: {escape(video.source.name)}</h2>'
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f'{minutes}:{rest:02d}'
