@@ -57,7 +57,7 @@ def test_the_nearest_is_suggested(capsys, line, meant):
 
 
 @pytest.mark.parametrize(('line', 'said'), [
-    ('zzz', 'choose from restore, bundle'), ('restore a --codec vp9', 'choose from libx264, libx265'),
+    ('zzz', 'choose from restore, bundle'), ('restore a --codec vp9', 'choose from auto, libx264, libx265'),
     ('restore a.mp4 --zzzz', 'unknown argument --zzzz\n'), ('doctor now', 'unknown argument now\n')])
 def test_without_a_near_one_it_says_what_there_is(capsys, line, said):
     assert said in refused(capsys, *line.split())

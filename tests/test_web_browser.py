@@ -183,7 +183,7 @@ def test_a_face_is_chosen_by_its_picture(page, talk):
     page.wait_for('Ready')
     page.click('#faces input[value=chosen]')
     page.wait_for('Choose the faces')
-    assert page.wait(lambda: widths(page, 'face-pictures'), 'faces') == [112, 112]
+    assert page.wait(lambda: widths(page, 'face-pictures'), 'faces') == [96, 96]
     assert '0:00 to 0:03' in page.text('face-pictures')
     page.click('#face-pictures input[value="0"]')
     page.wait_for('1 face chosen')

@@ -8,13 +8,14 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
-from restore_fakes import fixed_face, make_restorer, write_video
+from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import restoration
+from gavn.pipeline.automatic import TaskError
 from gavn.pipeline.face_tracker import NoFace
 from gavn.pipeline.report import ESTIMATES
-from gavn.utils.media import read_frames
-from gavn.web import jobs, videos, words
+from gavn.utils.media import probe, read_frames
+from gavn.web import jobs, show, videos, words
 from gavn.web.desk import Desk
 from gavn.web.jobs import Order
 from gavn.web.limits import Limits, RefusalError, length
@@ -140,8 +141,7 @@ def test_chosen_faces_alone_are_restored(desk, monkeypatch):
     video = taken(desk, frames=12)
     desk.look_for_faces('me', video.key).join()
     assert desk.look_for_faces('me', video.key) is None
-    assert video.chosen == {0, 1} and sorted(video.found.pictures) == [0, 1]
-    assert cv2.imread(str(video.found.pictures[1])).shape == (112, 112, 3)
+    assert video.chosen == {0, 1}
     desk.choose('me', video.key, [1])
     report = finished(desk, Order(faces='chosen')).result.report
     assert (report.restored, [face['face'] for face in report.faces]) == (8, [1])
@@ -154,6 +154,35 @@ def test_chosen_faces_alone_are_restored(desk, monkeypatch):
         desk.restore('me', Order(faces='chosen'), [video.key])
     with pytest.raises(RefusalError, match='no such face'):
         desk.choose('me', video.key, [7])
+
+
+def test_the_whole_picture_is_enlarged(desk):
+    """Videos and pictures of before and after have one size."""
+    taken(desk)
+    result = finished(desk, Order(scale='2')).result
+    assert probe(result.video).width == 2 * WIDTH and probe(result.side).width == 4 * WIDTH
+    before, after = (cv2.imread(str(path)) for path in (result.before, result.after))
+    assert before.shape == after.shape and np.abs(before.astype(int) - after).mean() < 30
+
+
+def test_hardly_any_change_is_said(desk, monkeypatch):
+    monkeypatch.setattr(desk.networks, 'restorer', lambda _: make_restorer(0.2))
+    video = taken(desk)
+    result = finished(desk, Order()).result
+    assert result.report.hardly_changed and result.report.copied
+    said = show.heading(video, result)
+    assert 'Hardly any change: talk.mp4' in said and 'grey levels' in said and 'copied as it is' in said
+
+
+def test_weights_for_another_damage_are_refused_in_words_of_the_page(desk, monkeypatch):
+    def certain(*_, **how):
+        if not how['found'] and not _[3].force_task:
+            raise TaskError('the faces are compressed, not blurred', 'give --force-task')
+    monkeypatch.setattr(jobs, 'restore_video', certain)
+    taken(desk)
+    trouble = finished(desk, Order('sr')).trouble
+    assert trouble.startswith('the faces are compressed') and 'even if the faces' in trouble
+    assert '--force-task' not in trouble
 
 
 @pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single picture')])

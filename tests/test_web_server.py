@@ -183,7 +183,7 @@ def test_a_request_cannot_name_files(url):
     found = config(url)
     kinds = {part['id']: part['type'] for part in found['components']}
     taken = {kinds[part] for handler in found['dependencies'] for part in handler['inputs']}
-    assert taken == {'radio', 'dropdown', 'slider'}
+    assert taken == {'radio', 'dropdown', 'slider', 'checkbox'}
     assert not {'video', 'file', 'image', 'imageslider', 'downloadbutton'} & set(kinds.values())
 
 

@@ -6,13 +6,18 @@ file `hold` in the folder, so that it can cancel.
 """
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gavn import cli  # isort: skip  (makes basicsr importable)
+import numpy as np
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import restoration
+from gavn.pipeline.face_tracks import Faces
+from gavn.pipeline.thumbnail import thumbnail
 from gavn.web import desk, server, videos
 from gavn.web.examples import EXAMPLES, Examples
 from gavn.web.watch import Watch
@@ -28,6 +33,14 @@ class Unhurried(Watch):
             time.sleep(PAUSE)
 
 
+def follow_faces(frames: Iterable[np.ndarray], **_: object) -> Faces:
+    """Two faces, the second from frame 20 on."""
+    frames = list(frames)
+    found = fixed_face(box=FACE, cuts=(20,))(frames)
+    return replace(found, faces=tuple(replace(face, thumbnail=thumbnail(frames[face.span.start], FACE))
+                                      for face in found.faces))
+
+
 def draw(folder: Path) -> list[Path]:
     """In place of the drawn person, which takes seconds."""
     folder.mkdir()
@@ -37,7 +50,7 @@ def draw(folder: Path) -> list[Path]:
 if __name__ == '__main__':
     weights = Path(sys.argv[1], 'w.safetensors')
     make_restorer(gain=40.).save(weights)
-    restoration.follow_faces = videos.follow_faces = fixed_face(box=FACE, cuts=(20,))
+    restoration.follow_faces = videos.follow_faces = follow_faces
     desk.Watch = Unhurried
     server.Examples = partial(Examples, draw=draw)
     sys.exit(cli.main(['web', '--weights', str(weights), *sys.argv[2:]]))

@@ -177,7 +177,8 @@ def beginning(faces: Faces, count: int) -> Faces:
     """The same faces in the first `count` frames alone, with the ids they have."""
     def cut(face: Face) -> Face:
         span = range(face.span.start, min(face.span.stop, count))
-        return replace(face, span=span, boxes=Boxes(face.boxes.corners[:len(span)]))
+        surest = face.surest if face.surest in span else None
+        return replace(face, span=span, boxes=Boxes(face.boxes.corners[:len(span)]), surest=surest)
 
     return Faces(tuple(cut(face) for face in faces.faces if face.span.start < count), count, faces.size,
                  tuple(at for at in faces.cuts if at < count))

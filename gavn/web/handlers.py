@@ -106,27 +106,19 @@ class Handlers:
         async for updates in self._select(request, left[-1].key if left else None, which, said):
             yield updates
 
-    async def preview(self, key: str | None, task: str, which: str, strength: float, request: gr.Request
-                      ) -> AsyncIterator[Updates]:
+    async def preview(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
         """The beginning of the selected video."""
-        async for updates in self._restore(request, key, which, [key], Order(task, which, strength, PREVIEW)):
+        async for updates in self._restore(chosen, request, preview=PREVIEW):
             yield updates
 
-    async def restore(self, key: str | None, task: str, which: str, strength: float, request: gr.Request
-                      ) -> AsyncIterator[Updates]:
+    async def restore(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
         """The selected video."""
-        async for updates in self._restore(request, key, which, [key], Order(task, which, strength)):
+        async for updates in self._restore(chosen, request):
             yield updates
 
-    async def restore_all(self, key: str | None, task: str, which: str, strength: float, request: gr.Request
-                          ) -> AsyncIterator[Updates]:
+    async def restore_all(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
         """All videos."""
-        try:
-            keys = [video.key for video in self.desk.videos(request.session_hash)]
-        except RefusalError as error:
-            yield {self.parts.status: words.trouble(str(error))}
-            return
-        async for updates in self._restore(request, key, which, keys, Order(task, which, strength)):
+        async for updates in self._restore(chosen, request, all_of_them=True):
             yield updates
 
     def cancel(self, request: gr.Request) -> None:
@@ -137,9 +129,17 @@ class Handlers:
         """The page was closed."""
         self.desk.leave(request.session_hash)
 
-    async def _restore(self, request: gr.Request, key: str | None, which: str, keys: list[str | None],
-                       order: Order) -> AsyncIterator[Updates]:
-        begin = partial(self.desk.restore, request.session_hash, order, keys)
+    async def _restore(self, chosen: Updates, request: gr.Request, preview: float | None = None,
+                       all_of_them: bool = False) -> AsyncIterator[Updates]:
+        """Restores as the components `chosen` say, which stand with their values."""
+        parts, session = self.parts, request.session_hash
+        key, which = chosen[parts.videos], chosen[parts.which]
+        order = Order(chosen[parts.task], which, chosen[parts.strength], preview, chosen[parts.scale] or None,
+                      chosen[parts.even_so])
+
+        def begin() -> Job:
+            keys = [video.key for video in self.desk.videos(session)] if all_of_them else [key]
+            return self.desk.restore(session, order, keys)
         async for updates in self._followed(request, key, which, begin):
             yield updates
 
@@ -189,7 +189,7 @@ class Handlers:
         videos, parts, files = list(videos), self.parts, self.desk.files
         several = len(videos) > 1
         choosing = which == 'chosen' and video and video.found
-        pictures = show.faces(video, video.found, files) if choosing else ''
+        pictures = show.faces(video, video.found) if choosing else ''
         return {
             parts.videos: gr.update(choices=[(show.label(one), one.key) for one in videos],
                                     value=video and video.key, visible=bool(videos)),

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gavn.exit_codes import code_of
+from gavn.pipeline.automatic import TaskError
 from gavn.pipeline.compare import before_and_after
 from gavn.pipeline.film import Film
 from gavn.pipeline.report import Report
 from gavn.pipeline.settings import Settings
 from gavn.pipeline.video import restore_video
-from gavn.utils.media import MediaError
+from gavn.utils.media import MediaError, fitting_ending
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
 from gavn.web.pictures import before_and_after_pictures
@@ -24,21 +25,27 @@ from gavn.web.videos import Result, Video, find_faces
 from gavn.web.watch import CancelError, Watch
 
 KEPT = ('.mp4', '.mov', '.mkv')
+EVEN_SO = 'even if the faces have another damage'
 UNKNOWN = 'This failed for a reason that gavn does not know; the terminal says more.'
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: a task of `Networks`, which faces, how much, and how many seconds (None: all).
+    """What is asked for.
 
-    `faces` is 'all', 'largest' or 'chosen': those that were chosen of each video, all of the others.
+    Attributes:
+        task: of `Networks`.
+        faces: 'all', 'largest' or 'chosen': those that were chosen of each video, all of the others.
+        strength, preview, scale, force_task: see `Settings`.
     """
 
     task: str = 'auto'
     faces: str = 'all'
     strength: float = 1.
     preview: float | None = None
+    scale: str | None = None
+    force_task: bool = False
 
     def settings(self, video: Video) -> Settings:
         """As the pipeline takes it.
@@ -46,7 +53,8 @@ class Order:
         Raises ValueError for a strength that is none, RefusalError as `Video.which`.
         """
         faces = video.which(self.preview) if self.faces == 'chosen' else self.faces
-        return Settings(strength=self.strength, faces=faces, preview=self.preview)
+        return Settings(strength=self.strength, faces=faces, preview=self.preview, scale=self.scale,
+                        force_task=self.force_task)
 
 
 Turn = Callable[[Watch], AbstractContextManager[None]]
@@ -107,10 +115,10 @@ class FaceJob(Job):
         self.trouble: str | None = None
 
     def _work(self) -> None:
-        video, folder = self.video, self.video.source.with_name('faces')
+        video = self.video
 
         def find() -> None:
-            video.found = find_faces(video, folder, self.watch)
+            video.found = find_faces(video, self.watch)
             video.chosen = frozenset(face.id for face in video.found.faces.faces)
         self.trouble = trouble_of(find, video)
 
@@ -145,17 +153,18 @@ class RestoreJob(Job):
         report = restore_video(video.source, target, restorer, settings, resume=False, progress=self.watch,
                                found=found if found and found.faces else None)
         self.watch.begin('choosing a picture')
-        before, after = before_and_after_pictures(video.source, target, report, folder)
-        side = self._side(video.source, target, report)
+        films = Film.of(video.source).enlarged(self.order.scale), Film.of(target)
+        before, after = before_and_after_pictures(*films, report, folder)
+        side = self._side(*films, report)
         self.watch.check()
         report, notes = plain(report, video.source, folder), target.with_name(f'{target.name}.json')
         report.write(notes)
         video.result = Result(target, notes, before, after, side, report, self.order.preview)
 
-    def _side(self, source: Path, target: Path, report: Report) -> Path | None:
-        side = target.with_stem(f'{target.stem}_compare').with_suffix('.mp4')
+    def _side(self, before: Film, after: Film, report: Report) -> Path | None:
+        side = after.path.with_name(f'{after.path.stem}_compare.mp4')
         try:
-            before_and_after(Film.of(source), Film.of(target), side, 'side', self.watch)
+            before_and_after(before, after, side, 'side', self.watch)
         except MediaError as error:
             report.notice(f'No video of before and after could be made: {error}')
             return None
@@ -163,7 +172,8 @@ class RestoreJob(Job):
 
 
 def _ending(source: Path) -> str:
-    return source.suffix if source.suffix in KEPT else '.mkv'
+    """The source's, where its container can hold the sound, else one that can."""
+    return fitting_ending(source, source.suffix if source.suffix in KEPT else '.mkv')
 
 
 def trouble_of(work: Callable[[], None], video: Video) -> str | None:
@@ -176,6 +186,8 @@ def trouble_of(work: Callable[[], None], video: Video) -> str | None:
     except CancelError:
         raise
     except Exception as error:
+        if isinstance(error, TaskError):
+            return f'{error.found}\nChoose auto, or tick "{EVEN_SO}".'
         if code_of(error) is None and not isinstance(error, RefusalError):
             _log.exception('%s failed', video.source.name)
             return UNKNOWN

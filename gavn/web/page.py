@@ -8,13 +8,16 @@ from typing import Any
 
 import gradio as gr
 
+from gavn.utils.media import SCALES
 from gavn.web import show, words
 from gavn.web.desk import Desk
 from gavn.web.examples import EXAMPLES
+from gavn.web.jobs import EVEN_SO
 
 PREVIEW = 3.  # seconds
 CSS, DROP_SCRIPT = (Path(__file__).with_name(name) for name in ('page.css', 'drop.js'))
 FACES = [('all', 'all'), ('the largest', 'largest'), ('choose by picture', 'chosen')]
+SIZES = [('as it is', ''), *((f'{times} times' if times.isdecimal() else times, times) for times in SCALES)]
 HEADER = """<header><h1>gavn</h1><p>Restores talking faces in video: compression, blur, low resolution.
 Everything happens on this machine; nothing leaves it.</p></header>"""
 _button = partial(gr.Button, size='md', min_width=80)
@@ -44,7 +47,9 @@ class Parts:
     remove: gr.Button
     player: gr.HTML
     task: gr.Dropdown
+    even_so: gr.Checkbox
     which: gr.Radio
+    scale: gr.Dropdown
     faces: gr.HTML
     strength: gr.Slider
     preview: gr.Button
@@ -67,9 +72,9 @@ class Parts:
                 self.comparison, self.side, self.downloads, self.report]
 
     @property
-    def choices(self) -> list[Any]:
+    def choices(self) -> set[Any]:
         """What an order is made of."""
-        return [self.videos, self.task, self.which, self.strength]
+        return {self.videos, self.task, self.even_so, self.which, self.scale, self.strength}
 
 
 def lay_out(desk: Desk) -> Parts:
@@ -109,11 +114,15 @@ def _choices(desk: Desk) -> dict[str, Any]:
     own = [] if tasks else [(f'weights of your own: {desk.networks.weights.name}', 'auto')]
     task = gr.Dropdown(tasks or own, value='auto', label='What is wrong with the faces',
                        interactive=bool(tasks), elem_id='task')
+    even_so = gr.Checkbox(label=EVEN_SO, visible=bool(tasks), elem_id='even-so')
     which = gr.Radio(FACES, value='all', label='Which faces', elem_id='faces')
     faces = _html(js_on_load=show.CHOOSE, visible=False, elem_id='face-pictures')
+    scale = gr.Dropdown(SIZES, value='', label='Size of the picture', info='larger keeps more of small faces',
+                        elem_id='scale')
     strength = gr.Slider(0, 1, 1, step=0.05, label='Strength', info='1: all of the change; 0: none of it',
                          elem_id='strength')
-    return {'task': task, 'which': which, 'faces': faces, 'strength': strength}
+    return {'task': task, 'even_so': even_so, 'which': which, 'faces': faces, 'scale': scale,
+            'strength': strength}
 
 
 def _results() -> dict[str, Any]:

@@ -8,23 +8,23 @@ import cv2
 import numpy as np
 
 from gavn.pipeline.face_detector import RetinaFace
+from gavn.pipeline.film import Film
 from gavn.pipeline.report import Report
 from gavn.utils.faces import Box
-from gavn.utils.media import read_frames
 
 _ROOM = 2.4  # the shown part of the picture, in heights of the face
 _SHAPE = 4 / 3  # its width by its height
 _SIDE = 960  # pixels of its longer side, at most; smaller ones are enlarged for the page
 
 
-def before_and_after_pictures(source: Path, restored: Path, report: Report, folder: Path
+def before_and_after_pictures(source: Film, restored: Film, report: Report, folder: Path
                               ) -> tuple[Path, Path]:
     """Writes the same part of the same frame of both videos as PNG: around the face, where there is one.
 
     The frame is the middle one of the face that is there longest, or of the video.
     """
     index = _moment(report)
-    before, after = (_frame(path, index) for path in (source, restored))
+    before, after = (_frame(film, index) for film in (source, restored))
     found = RetinaFace(threads=1)(after)
     part = _around(max(found, key=lambda one: one[0].height)[0], after.shape) if found else None
     files = []
@@ -42,8 +42,8 @@ def _moment(report: Report) -> int:
     return (longest['first_frame'] + longest['last_frame']) // 2
 
 
-def _frame(path: Path, index: int) -> np.ndarray:
-    with closing(read_frames(path, index)) as frames:
+def _frame(film: Film, index: int) -> np.ndarray:
+    with closing(film.read(index)) as frames:
         return next(frame.image for frame in frames if frame.index >= index)
 
 

@@ -12,6 +12,7 @@ DROP = """<label class="drop"><input type="file" multiple accept="video/*,.mkv,.
 <div class="sending" hidden><span></span><progress max="1"></progress></div>"""
 """Where videos are dropped; `drop.js` does the rest."""
 
+MOST_FACES = 24  # to choose from; those that fill most of the video come first
 CHOOSE = """element.addEventListener('change', () => trigger('select', {
     video: element.querySelector('fieldset').dataset.video,
     faces: [...element.querySelectorAll('input:checked')].map(box => Number(box.value))}))"""
@@ -42,18 +43,15 @@ def _player(source: str, name: str, poster: str = '') -> str:
             'all the same.</p>')
 
 
-def faces(video: Video, found: Found, files: Files) -> str:
+def faces(video: Video, found: Found) -> str:
     """The faces of a video as pictures to tick."""
     chosen = video.chosen or frozenset()
     boxes = []
-    for face in found.faces.faces:
-        if face.id not in found.pictures:
-            continue
+    for face in found.faces.faces[:MOST_FACES]:
         start, end = map(_clock, found.seconds(face))
         ticked = ' checked' if face.id in chosen else ''
-        picture = escape(files.address(found.pictures[face.id]))
         boxes.append(f'<label><input type="checkbox" value="{face.id}"{ticked}>'
-                     f'<img src="{picture}" alt="Face {face.id}" width="112" height="112">'
+                     f'<img src="{face.thumbnail}" alt="Face {face.id}">'
                      f'<span>Face {face.id}<br>{start} to {end}</span></label>')
     rest = len(found.faces.faces) - len(boxes)
     more = f'<p>{rest} more faces, which are seen less, are restored as well.</p>' if rest else ''
@@ -88,8 +86,18 @@ def downloads(result: Result, files: Files) -> str:
 
 def heading(video: Video, result: Result) -> str:
     """What the results are of."""
+    report = result.report
     what = 'Restored' if result.preview is None else f'Preview of the first {result.preview:g} s'
-    return f'<h2>{what}: {escape(video.source.name)}</h2>'
+    if report.hardly_changed:
+        what = 'Hardly any change'
+        more = f'The faces change by {report.change:.2f} grey levels, less than an eye or an encoder notices'
+    elif not report.restored:
+        what, more = 'Nothing restored', 'The faces stay as they were'
+    else:
+        more = ''
+    copied = '; the video is copied as it is, not encoded again' if report.copied else ''
+    words = f'<p>{more}{copied}.</p>' if more else ''
+    return f'<h2>{what}: {escape(video.source.name)}</h2>{words}'
 
 
 def _clock(seconds: float) -> str:

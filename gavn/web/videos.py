@@ -6,18 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from gavn.pipeline.face_tracker import NoFace, follow_faces
 from gavn.pipeline.face_tracks import Face, Faces, beginning
 from gavn.pipeline.progress import Progress, counted
 from gavn.pipeline.report import Report
-from gavn.utils.faces import crop
 from gavn.utils.media import VideoInfo, read_frames
 from gavn.web.limits import RefusalError
 
-MOST_FACES = 24  # pictures to choose from; the faces that fill most of the video come first
-_SIDE = 112  # pixels of a face's picture
 _POSTER = 960  # pixels of the longer side of a video's first picture, at most
 
 
@@ -41,11 +37,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Found:
-    """The faces of a whole video, its frames' times in seconds, and pictures of faces by their ids."""
+    """The faces of a whole video, and its frames' times in seconds."""
 
     faces: Faces
     times: tuple[float, ...]
-    pictures: dict[int, Path]
 
     def seconds(self, face: Face) -> tuple[float, float]:
         """When a face is first and last seen."""
@@ -108,12 +103,13 @@ def look_at(source: Path, info: VideoInfo) -> Video:
         image = next(frames).image
     scale = min(1., _POSTER / max(image.shape[:2]))
     poster = source.with_name('poster.jpg')
-    _write(poster, cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    poster.write_bytes(cv2.imencode(poster.suffix, small)[1].tobytes())
     return Video(source, info, poster)
 
 
-def find_faces(video: Video, folder: Path, progress: Progress) -> Found:
-    """Looks for faces in a whole video and makes pictures of them in `folder`.
+def find_faces(video: Video, progress: Progress) -> Found:
+    """Looks for the faces of a whole video.
 
     Raises NoFace, MediaError as `read_frames`, and what `progress` raises.
     """
@@ -127,26 +123,4 @@ def find_faces(video: Video, folder: Path, progress: Progress) -> Found:
             faces = follow_faces(images())
         except NoFace as error:
             raise NoFace(f'{video.source.name}: {error}') from error
-    return Found(faces, tuple(times), _pictures(video, faces, folder, progress))
-
-
-def _pictures(video: Video, faces: Faces, folder: Path, progress: Progress) -> dict[int, Path]:
-    """A picture of each of the first faces, from the middle of its span."""
-    folder.mkdir(parents=True, exist_ok=True)
-    middle = {face.id: (face.span.start + face.span.stop) // 2 for face in faces.faces[:MOST_FACES]}
-    shown = {face.id: face for face in faces.faces}
-    pictures: dict[int, Path] = {}
-    with closing(read_frames(video.source)) as frames:
-        for frame in frames:
-            progress.step('making pictures of faces', frame.index + 1, max(middle.values()) + 1)
-            for number in [number for number, at in middle.items() if at == frame.index]:
-                pictures[number] = folder / f'face_{number}.png'
-                _write(pictures[number],
-                       crop(frame.image, faces.region(shown[number], frame.index), _SIDE))
-            if len(pictures) == len(middle):
-                break
-    return pictures
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return Found(faces, tuple(times))
