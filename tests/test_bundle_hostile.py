@@ -102,7 +102,7 @@ def test_tensors_of_no_network_are_refused(stray, message, tensors, tmp_path):
     ({**GAVN, 'type': 'GAWN'}, 'the nearest valid name is GAVN'),
     ({'type': 'VRT', 'spynet_path': '/dev/zero'}, 'spynet_path may not be given'),
     ({'type': 'BasicVSRPlusPlus', 'spynet_path': 'x.pth'}, 'spynet_path may not be given'),
-    ({**GAVN, 'num_feat': None}, 'cannot be built'),
+    ({**GAVN, 'num_feat': None}, 'num_feat is null; it must be'),
     ({**GAVN, 'num_feat': 'x'}, 'num_feat is .x.; it must be'),
     ({**GAVN, 'num_feat': [8]}, 'num_feat is'), ({**GAVN, 'num_feat': {'x': 1}}, 'num_feat is'),
     ({**GAVN, 'num_feat': True}, 'num_feat is True; it must be a whole number'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
+import os
 import secrets
 import shlex
 import sys
@@ -178,8 +179,8 @@ def _check_wandb(opt: Mapping[str, Any], source: Source) -> None:
 
 def locate(path: str, root: Path) -> Path | None:
     """An existing file or folder given relative to the working directory or to `root`; None where none is."""
-    given = Path(path).expanduser()
-    return next((place for place in (given, root / given) if place.exists()), None)
+    given = Path(os.path.expanduser(path))  # Path.expanduser fails for ~NOBODY, Path.exists for long names
+    return next((place for place in (given, root / given) if os.path.exists(place)), None)
 
 
 def _shown(file: str, root: Path) -> str:
@@ -236,7 +237,7 @@ def _name_folders(opt: dict[str, Any], root: Path) -> None:
     """Sets the folders of the run, below ROOT/experiments or ROOT/results, or below the root in `path`."""
     kind = 'experiments' if opt['is_train'] else 'results'
     parent = root / (opt['path'].get(f'{kind}_root') or kind)
-    folder = parent.expanduser() / opt['name']
+    folder = Path(os.path.expanduser(parent)) / opt['name']
     paths = {f'{kind}_root': folder, 'log': folder, 'visualization': folder / 'visualization'}
     if opt['is_train']:
         paths |= {'models': folder / 'models', 'training_states': folder / 'training_states'}

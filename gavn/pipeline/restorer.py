@@ -301,8 +301,12 @@ class Restorer:
 
     def _computed(self, batch: Batch, dtype: str) -> Tensor:
         with self._computing(dtype):
-            inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
-            return self.networks[GENERATOR](batch['lq'], **inputs).float()
+            try:
+                inputs = network_inputs(batch, self.recipe.inputs, self.networks.get(DETECTOR))
+                return self.networks[GENERATOR](batch['lq'], **inputs).float()
+            except (TypeError, ValueError) as error:
+                raise RestoreError(f'the network cannot take {", ".join(self.recipe.inputs)}: {error}\n'
+                                   'network_inputs and its own options must agree') from error
 
     @contextmanager
     def _computing(self, dtype: str) -> Iterator[None]:

@@ -39,6 +39,7 @@ from gavn.utils.option_sections import (
     check_method,
 )
 
+LARGEST_SEED = 1 << 31  # numpy takes twice as many; processes and data sets add to it
 _LIKENESS = 0.6  # of a misspelled key to the one that was meant
 _SHOWN = 200  # so many characters of a wrong value are shown
 _LISTED = 14  # so many valid names are listed where none is near
@@ -77,7 +78,7 @@ def check_options(options: Mapping[str, Any], source: Source, catalogue: Catalog
     """
     problems = list(_Check(catalogue, is_train).file(options))
     if problems:
-        raise OptionError('\n'.join(f'{source.place(p.key)}: {p.text}' for p in problems))
+        raise OptionError('\n'.join(f'{source.place(p.key)}: {_printable(p.text)}' for p in problems))
 
 
 def section_problems(section: Any, cls: type, name: str) -> list[str]:
@@ -114,6 +115,9 @@ class _Check:
         if model is None and 'model_type' in options:
             yield self.unknown(('model_type',), options['model_type'], self.catalogue.model, 'model')
         yield from self.held_to(check_component, ('name',), options.get('name'))
+        seed = options.get('manual_seed')
+        if fits(seed, int) and not 0 <= seed < LARGEST_SEED:
+            yield _Problem(('manual_seed',), f'manual_seed is {_shown(seed)}; it must be from 0 to 2^31')
         yield from self.held_to(check_method, ('method',), options.get('method'))
         yield from self.networks(networks, options.get('network_inputs'))
         yield from self.datasets(options.get('datasets'))
@@ -335,6 +339,11 @@ class _Check:
         near = difflib.get_close_matches(str(value), choices_of(annotation), 1, _LIKENESS)
         hint = f'; the nearest is {near[0]}' if near else ''
         return _Problem(key, f'{dotted(key)} is {_shown(value)}; it must be {describe(annotation)}{hint}')
+
+
+def _printable(text: str) -> str:
+    """Text whose control characters are escaped: a file must not steer the terminal."""
+    return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _hands_on(target: Callable[..., Any]) -> bool:
