@@ -4,7 +4,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gavn.utils.boxes import Boxes
-from gavn.utils.faces import Box, Patch, crop, crop_box, feather_mask, inside, paste, shared, sides_on_edge
+from gavn.utils.faces import (
+    Box,
+    Patch,
+    crop,
+    crop_box,
+    feather_mask,
+    inside,
+    oval_mask,
+    paste,
+    shared,
+    sides_on_edge,
+)
 
 
 def smooth(h: int, w: int) -> np.ndarray:
@@ -89,6 +100,23 @@ def test_a_moving_region_moves_evenly():
         slope = np.gradient(still, axis=1) * (64 / side)
         error = (ahead - still - 0.25 * slope)[4:-4, 4:-4]
         assert np.abs(error).mean() < 0.5
+
+
+def test_the_oval_is_on_the_face_and_nowhere_else():
+    """In the place of the box, also where its crop was shifted to stay inside the picture."""
+    box = Box(100, 80, 160, 160)
+    for region in (crop_box(box), Box(90, 60, 202, 172)):
+        mask = oval_mask(box, region, 224)
+        step = region.width / 224
+
+        def at(x, y, mask=mask, region=region, step=step):
+            return mask[int((y - region.y0) / step), int((x - region.x0) / step)]
+
+        assert mask.dtype == np.float32 and mask.min() == 0 and mask.max() == 1
+        assert all(at(*place) == 1 for place in ((130, 120), (102, 120), (158, 120), (130, 84), (130, 158)))
+        assert at(168, 165) == 0 and at(95, 155) < 0.5  # a shoulder, beside the jaw
+        assert 0 < at(166, 120) < 1 and at(173, 120) == 0
+    assert np.abs(np.diff(oval_mask(box, crop_box(box)), axis=1)).max() < 0.1  # no edge
 
 
 def test_feather_mask():

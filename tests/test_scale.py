@@ -1,0 +1,226 @@
+"""--scale: the whole picture enlarged, faces restored at that size; small faces told apart."""
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.filter import Graph
+from restore_fakes import (
+    FACE,
+    HEIGHT,
+    WIDTH,
+    fixed_face,
+    make_restorer,
+    sound_packets,
+    write_variable,
+    write_video,
+)
+
+from gavn import cli
+from gavn.pipeline import automatic, restoration, video
+from gavn.pipeline.automatic import ENLARGED, enlargement, scale_in_words, told_apart
+from gavn.pipeline.damage import KINDS, Damage
+from gavn.pipeline.face_tracks import fixed_box
+from gavn.pipeline.film import Film
+from gavn.pipeline.restorer import Restorer
+from gavn.pipeline.settings import Settings
+from gavn.restore import SCALES as OFFERED
+from gavn.utils.faces import Box, crop_box
+from gavn.utils.media import SCALES, MediaError, enlarged_size, probe, read_frames
+from gavn.utils.media_scale import Enlarger
+
+GAIN = 30.
+
+
+@pytest.fixture(autouse=True)
+def tracker(monkeypatch):
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
+
+
+@pytest.fixture(scope='module')
+def talk(tmp_path_factory) -> Path:
+    return write_video(tmp_path_factory.mktemp('video') / 'talk.mp4', 12, sound=0.48)
+
+
+def times(path: Path) -> list[float]:
+    return [frame.time for frame in read_frames(path)]
+
+
+@pytest.mark.parametrize(('size', 'scale', 'wanted'), [
+    ((640, 360), '2', (1280, 720)), ((101, 75), '3', (303, 225)), ((202, 360), '4', (808, 1440)),
+    ((640, 360), '1080p', (1920, 1080)), ((640, 480), '1080p', (1440, 1080)),
+    ((1280, 536), '1080p', (1920, 804)), ((202, 360), '1080p', (1078, 1920)),
+    ((1920, 1080), '1080p', (1920, 1080)), ((3840, 2160), '1080p', (3840, 2160))])
+def test_sizes(size, scale, wanted):
+    assert enlarged_size(*size, scale) == wanted
+
+
+def test_sizes_that_are_none():
+    with pytest.raises(MediaError, match=r'(?s)4096 x 2160 pixels times 4 are 16384 x 8640.*give --scale 2'):
+        enlarged_size(4096, 2160, '4')
+    with pytest.raises(MediaError, match='leave --scale out'):
+        enlarged_size(7680, 4320, '2')
+    with pytest.raises(ValueError, match='scale 5 is not one of 2, 3, 4, 1080p'):
+        Settings(scale='5')
+    assert OFFERED == SCALES
+
+
+def test_the_whole_picture_is_enlarged_and_faces_restored_in_it(talk, tmp_path):
+    target = tmp_path / 'out.mp4'
+    report = video.restore_video(talk, target, make_restorer(GAIN), Settings(scale='3', crf=4))
+    info = probe(target)
+    assert (info.width, info.height, report.restored) == (3 * WIDTH, 3 * HEIGHT, 11)
+    assert times(target) == times(talk) and sound_packets(target) == sound_packets(talk)
+    large = [cv2.resize(frame.image, None, fx=3, fy=3, interpolation=cv2.INTER_LANCZOS4)
+             for frame in read_frames(talk)]
+    changes = [frame.image.astype(float) - image
+               for frame, image in zip(read_frames(target), large, strict=True)]
+    x, y = (round(3 * place) for place in FACE.centre)
+    assert changes[5][y - 9:y + 9, x - 9:x + 9].mean() == pytest.approx(GAIN, abs=2)
+    region = crop_box(FACE.scaled(3))
+    beside = np.ones(changes[5].shape, bool)
+    beside[int(region.y0):int(region.y1), int(region.x0):int(region.x1)] = False
+    assert np.abs(changes[5][beside]).mean() < 2 and np.abs(changes[2]).mean() < 2  # frame 2 has no face
+
+
+def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
+    """Not enlarged after they were cropped: what a network sees is the picture that is restored."""
+    seen = []
+
+    class Watching(Restorer):
+        def residuals(self, crops, sounds=None):
+            def kept():
+                for image in crops:
+                    seen.append(image)
+                    yield image
+            return super().residuals(kept(), sounds)
+
+    base = make_restorer(GAIN)
+    video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.recipe, base.networks, 'cpu'),
+                        Settings(scale='2'))
+    large = next(Film.of(talk).enlarged('2').read()).image
+    region = crop_box(FACE.scaled(2))
+    wanted = large[round(region.y0):round(region.y1), round(region.x0):round(region.x1)]
+    wanted = cv2.resize(wanted, (224, 224), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(seen[0].astype(int) - wanted).mean() < 2
+
+
+def test_odd_times_and_frames_at_a_rate(tmp_path):
+    variable = write_variable(tmp_path / 'v.mp4', [0, 100, 130, 310, 420])
+    for name, more in (('a.mp4', {}), ('b.mp4', {'fps': Fraction(10)})):
+        video.restore_video(variable, tmp_path / name, make_restorer(GAIN), Settings(scale='2', **more))
+        assert probe(tmp_path / name).width == 2 * WIDTH
+    assert times(tmp_path / 'a.mp4') == times(variable)
+    assert times(tmp_path / 'b.mp4') == pytest.approx([0, .1, .2, .3, .4])
+
+
+def test_what_is_large_enough_stays_as_it_is(tmp_path, caplog):
+    source = write_video(tmp_path / 'in.mp4', 4, sound=None)
+    assert Film.of(source).enlarged(None).size == (WIDTH, HEIGHT)
+    film = Film.of(source).enlarged('1080p')
+    assert film.size == (1296, 1080) and film.enlarged('1080p') is film
+
+
+@pytest.mark.parametrize('name', ['yuv420p', 'yuv422p10le', 'yuv444p', 'bgr24', 'gray16le', 'bgra64le'])
+def test_formats_and_tags_stay(name):
+    picture = av.VideoFrame(32, 24, name)
+    for plane in picture.planes:
+        plane.update(bytes(plane.buffer_size))
+    picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = 9, 1, 9, 16
+    large = Enlarger((64, 48))(picture)
+    assert (large.width, large.height, large.format.name) == (64, 48, name)
+    assert (large.colorspace, large.color_range, large.color_primaries, large.color_trc) == (9, 1, 9, 16)
+
+
+def of_fields(picture: av.VideoFrame) -> av.VideoFrame:
+    """The same picture, said to be made of two fields."""
+    graph = Graph()
+    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format.name,
+                              time_base=Fraction(1, 25))
+    marked = graph.add('setfield', 'tff')
+    source.link_to(marked)
+    marked.link_to(graph.add('buffersink'))
+    graph.configure()
+    graph.vpush(picture)
+    return graph.vpull()
+
+
+def test_fields_are_enlarged_one_by_one():
+    """Lines of two moments are not mixed: one black and one white field stay black and white."""
+    grey = np.full((24, 32), 128, np.uint8)
+    grey[:16] = np.where(np.arange(16) % 2, 16, 235)[:, None]
+    progressive = av.VideoFrame.from_ndarray(grey, format='yuv420p')
+    fields = of_fields(av.VideoFrame.from_ndarray(grey, format='yuv420p'))
+    assert not progressive.interlaced_frame and fields.interlaced_frame
+    mixed, kept = (Enlarger((64, 32))(picture) for picture in (progressive, fields))
+    assert len(np.unique(mixed.to_ndarray()[:32])) > 2 and kept.interlaced_frame
+    assert np.array_equal(kept.to_ndarray()[:32, 0], np.where(np.arange(32) % 2, 16, 235))
+
+
+def test_the_command_line(talk, tmp_path):
+    weights = tmp_path / 'w.safetensors'
+    make_restorer(GAIN).save(weights)
+    out = tmp_path / 'out.mp4'
+    assert cli.main(['restore', str(talk), '--weights', str(weights), '--scale', '2', '-o', str(out),
+                     '--compare', 'side', '--box', '30,20,30,30']) == 0
+    assert probe(tmp_path / 'out_compare.mp4').width == 4 * WIDTH
+    report = json.loads((tmp_path / 'out.mp4.json').read_text())
+    assert report['settings']['scale'] == '2' and report['faces'][0]['box'] == [30, 20, 30, 30]
+    assert not any('--scale' in notice for notice in report['notices'])
+    with pytest.raises(SystemExit):
+        cli.main(['restore', str(talk), '--scale', '8'])
+
+
+@pytest.mark.parametrize(('height', 'said'), [
+    (30, '--scale 4'), (60, '--scale 3'), (90, '--scale 2'), (120, ''), (300, '')])
+def test_a_scale_is_suggested_where_faces_are_small(height, said):
+    faces = fixed_box(Box(500, 300, 500 + height * 0.75, 300 + height), 50, (1280, 720))
+    words = scale_in_words(faces)
+    assert said in words and bool(words) == bool(said)
+    assert not words or f'{height} pixels high' in words
+
+
+def test_the_suggestion_is_told_and_reported(talk, tmp_path):
+    report = video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(GAIN))
+    assert any('--scale 4 makes the whole picture larger' in notice for notice in report.notices)
+
+
+def damaged(kind: str, noise: float = 0.3, blocks: float = 0.1) -> Damage:
+    return Damage(kind, {one: float(one == kind) for one in KINDS}, 4, 0.34, noise, blocks)
+
+
+@pytest.mark.parametrize(('damage', 'times', 'larger', 'kind'), [
+    (damaged('mixed'), 4., False, 'sr'), (damaged('mixed'), 4., True, 'sr'),
+    (damaged('clean'), 4., True, 'sr'), (damaged('clean'), 4., False, 'clean'),
+    (damaged('mixed'), ENLARGED - 0.1, True, 'mixed'),
+    (damaged('mixed', noise=6.), 4., True, 'mixed'), (damaged('mixed', blocks=0.5), 4., True, 'mixed'),
+    (damaged('compression'), 4., True, 'compression'), (damaged('deblur'), 4., True, 'deblur')])
+def test_a_face_enlarged_fourfold_is_of_low_resolution(damage, times, larger, kind):
+    told = told_apart(damage, times, larger)
+    assert told.kind == kind
+    assert (f'low resolution (enlarged {times:.1f} times)' == told.in_words()) == (kind == 'sr')
+
+
+def test_how_much_is_enlarged_counts_stored_pixels():
+    faces = fixed_box(Box(100, 100, 140, 140), 9, (640, 360))
+    assert enlargement(faces) == pytest.approx(224 / 56)
+    assert enlargement(faces.enlarged((1280, 720)), 640) == pytest.approx(224 / 56)
+    assert enlargement(fixed_box(Box(0, 0, 300, 300), 9, (640, 360))) == 1
+
+
+def test_auto_looks_at_the_larger_picture(talk, tmp_path, monkeypatch):
+    looked = []
+
+    def estimate(crops):
+        looked.extend(crops)
+        return damaged('mixed')
+
+    monkeypatch.setattr(automatic, 'estimate', estimate)
+    monkeypatch.setattr(automatic.Automatic, 'named',
+                        lambda _, name: make_restorer(GAIN if name == 'sr' else 0.))
+    report = video.restore_video(talk, tmp_path / 'out.mp4', settings=Settings(scale='2'))
+    assert report.damage['kind'] == 'sr' and 'restored with the weights sr' in report.notices[0]
+    assert report.restored == 11 and len(looked) == 11
