@@ -13,7 +13,7 @@ CODES = {
     'gavn.demo.DemoError': FAILED,
     'gavn.evaluate.EvaluationError': USAGE,
     'gavn.metrics.missing.WeightsMissing': WEIGHTS,
-    'gavn.pipeline.automatic.TaskError': USAGE,
+    'gavn.pipeline.choosing.TaskError': USAGE,
     'gavn.pipeline.building.RestoreError': WEIGHTS,
     'gavn.pipeline.export.ExportError': FAILED,
     'gavn.pipeline.face_tracker.NoFace': NO_FACE,

@@ -8,7 +8,8 @@ from restore_fakes import FACE, fixed_face, make_restorer, pictures
 
 from gavn import Restorer, Settings
 from gavn.pipeline import in_memory
-from gavn.pipeline.automatic import Automatic, TaskError
+from gavn.pipeline.automatic import Automatic
+from gavn.pipeline.choosing import TaskError
 from gavn.pipeline.damage import KINDS, Damage
 from gavn.pipeline.face_tracker import NoFace
 from gavn.utils.audio import mfcc, mfcc_windows

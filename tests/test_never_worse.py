@@ -13,8 +13,8 @@ from restore_fakes import FACE, fixed_face, make_restorer, sound_packets, write_
 from test_shipped import home  # noqa: F401  (a fixture)
 
 from gavn import cli
-from gavn.pipeline import automatic, expected, restoration, video
-from gavn.pipeline.automatic import CERTAIN, TaskError, choose_weights
+from gavn.pipeline import choosing, expected, restoration, video
+from gavn.pipeline.choosing import CERTAIN, TaskError, choose_weights
 from gavn.pipeline.damage import KINDS, Damage
 from gavn.pipeline.face_tracker import follow_faces
 from gavn.pipeline.face_tracks import Faces
@@ -156,7 +156,7 @@ def test_weights_of_ones_own_are_not_held_to_anything():
 
 
 def test_the_wrong_task_is_refused_on_the_command_line(home, talk, tmp_path, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr(automatic, 'estimate', lambda crops: found('compression', 0.97))
+    monkeypatch.setattr(choosing, 'estimate', lambda crops: found('compression', 0.97))
     out = tmp_path / 'out.mp4'
     assert cli.main(['restore', str(talk), '--task', 'deblur', '-o', str(out)]) == 2
     said = capsys.readouterr().err

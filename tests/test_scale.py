@@ -20,8 +20,8 @@ from restore_fakes import (
 )
 
 from gavn import cli
-from gavn.pipeline import automatic, restoration, video
-from gavn.pipeline.automatic import ENLARGED, enlargement, scale_in_words, told_apart
+from gavn.pipeline import automatic, choosing, restoration, video
+from gavn.pipeline.choosing import ENLARGED, enlargement, scale_in_words, told_apart
 from gavn.pipeline.damage import KINDS, Damage
 from gavn.pipeline.face_tracks import fixed_box
 from gavn.pipeline.film import Film
@@ -218,7 +218,7 @@ def test_auto_looks_at_the_larger_picture(talk, tmp_path, monkeypatch):
         looked.extend(crops)
         return damaged('mixed')
 
-    monkeypatch.setattr(automatic, 'estimate', estimate)
+    monkeypatch.setattr(choosing, 'estimate', estimate)
     monkeypatch.setattr(automatic.Automatic, 'named',
                         lambda _, name: make_restorer(GAIN if name == 'sr' else 0.))
     report = video.restore_video(talk, tmp_path / 'out.mp4', settings=Settings(scale='2'))

@@ -10,8 +10,9 @@ from restore_fakes import Recorder, fixed_face, make_restorer, write_video
 
 from gavn import cli
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
-from gavn.pipeline import automatic, restoration, video
-from gavn.pipeline.automatic import SAMPLES, Automatic, name_for, samples
+from gavn.pipeline import choosing, restoration, video
+from gavn.pipeline.automatic import Automatic
+from gavn.pipeline.choosing import SAMPLES, name_for, samples
 from gavn.pipeline.damage import KINDS, Damage
 from gavn.pipeline.film import Film
 from gavn.pipeline.restorer import Restorer
@@ -104,7 +105,7 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
         return _found(kind)
 
     recorder = Recorder()
-    monkeypatch.setattr(automatic, 'estimate', estimate)
+    monkeypatch.setattr(choosing, 'estimate', estimate)
     monkeypatch.setattr(Film, 'lossless', True)
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(1,)))
     monkeypatch.setattr(restoration, 'PieceWriter', recorder)
@@ -153,7 +154,7 @@ def test_nobody_knows_what_a_folder_of_frames_went_through(tmp_path):
 
 def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mp4', 3, sound=None)
-    monkeypatch.setattr(automatic, 'estimate', lambda crops: _found('deblur'))
+    monkeypatch.setattr(choosing, 'estimate', lambda crops: _found('deblur'))
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
     report = video.restore_video(source, tmp_path / 'out.mp4')
     assert 'blur (100 %), in what a codec left; restored with the weights mixed' in report.notices[0]

@@ -11,7 +11,7 @@ import pytest
 from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
 
 from gavn.pipeline import restoration
-from gavn.pipeline.automatic import TaskError
+from gavn.pipeline.choosing import TaskError
 from gavn.pipeline.face_tracker import NoFace
 from gavn.pipeline.report import ESTIMATES
 from gavn.utils.media import probe, read_frames

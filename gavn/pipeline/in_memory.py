@@ -12,12 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.signal import resample_poly
 
-from gavn.pipeline.automatic import Automatic, choose_weights, look_at
+from gavn.pipeline.choosing import Chooser, choose_weights, look_at
 from gavn.pipeline.face_tracker import follow_faces
 from gavn.pipeline.face_tracks import Faces, check_choice, choose, fixed_box
-from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
-from gavn.pipeline.story import Reel, Story
+from gavn.pipeline.story import CropRestorer, Reel, Story
 from gavn.utils.audio import SAMPLE_RATE, StoredCepstra
 from gavn.utils.faces import paste
 from gavn.utils.media import Frame, enlarged, enlarged_size
@@ -29,13 +28,13 @@ _LOUDEST = 2.  # of floating-point sound, which may overshoot 1 a little but is 
 _log = logging.getLogger(__name__)
 
 
-def restore_frames(restorer: Restorer | Automatic, frames: Iterable[np.ndarray], fps: float | Fraction,
+def restore_frames(restorer: CropRestorer | Chooser, frames: Iterable[np.ndarray], fps: float | Fraction,
                    audio: np.ndarray | None = None, channels: Channels = 'rgb',
                    sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
     """Restores the faces in consecutive whole frames of one video; what is beside them keeps every bit.
 
     Args:
-        restorer: networks with their weights.
+        restorer: networks with their weights, or a choice of such.
         frames: uint8 (h, w, 3), all of one size, or an array (n, h, w, 3) of them.
         fps: frames a second; sound and frames go together by it.
         audio: mono samples (n,), int16 or floating-point in [-1, 1], heard from the first frame on; None =

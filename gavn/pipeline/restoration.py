@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from gavn.pipeline.automatic import Automatic, Choice, choose_weights, look_at, scale_in_words
+from gavn.pipeline.automatic import Automatic
+from gavn.pipeline.choosing import Choice, choose_weights, look_at, scale_in_words
 from gavn.pipeline.damage import Damage
 from gavn.pipeline.expected import WORTH_TELLING, in_words, seconds_for
 from gavn.pipeline.face_tracker import NoFace, follow_faces

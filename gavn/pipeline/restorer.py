@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of, network_inputs
+from gavn.pipeline.in_memory import restore_frames
 from gavn.pipeline.recipe import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
 from gavn.utils import shipped
 from gavn.utils.audio import silence
@@ -195,7 +196,6 @@ class Restorer:
 
         Returns as many frames, in the same order of channels. Raises ValueError for others than these.
         """
-        from gavn.pipeline.in_memory import restore_frames
         return restore_frames(self, frames, fps, audio, **choices)
 
     def restore(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None

@@ -4,17 +4,38 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from gavn.pipeline.face_tracks import Face, Faces
-from gavn.pipeline.restorer import Restorer
 from gavn.utils.audio import StoredCepstra
 from gavn.utils.faces import Patch, crop, feather_mask, oval_mask, sides_on_edge
 from gavn.utils.media import Frame, MediaError
 from gavn.utils.windows import Layout
 
 Change = tuple[Face, np.ndarray]  # what to add to the crop of a face: float32 BGR (h, w, 3), units of 1/255
+
+
+class CropRestorer(Protocol):
+    """What restores crops of a face, as `gavn.pipeline.restorer.Restorer`, which describes all of this.
+
+    `name` is that of weights that come with the package, else None; `together` frames come out at once.
+    """
+
+    layout: Layout
+    name: str | None
+    weights: dict[str, str]
+    notices: list[str]
+
+    @property
+    def together(self) -> int:
+        """Frames of one call."""
+
+    def residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
+                  ) -> Iterator[np.ndarray]:
+        """What to add to each crop."""
 
 
 class Reel:
@@ -64,7 +85,7 @@ class Story:
         seen: is shown each crop before and after: number of the face, two uint8 BGR pictures.
     """
 
-    restorer: Restorer
+    restorer: CropRestorer
     cepstra: StoredCepstra
     faces: Faces
     strength: float = 1.

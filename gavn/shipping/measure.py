@@ -13,7 +13,7 @@ from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate
 from gavn.metrics.measures import instruments
 from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
 from gavn.metrics.table import STANDARD
-from gavn.pipeline.automatic import name_for
+from gavn.pipeline.choosing import name_for
 from gavn.pipeline.damage import estimate
 from gavn.pipeline.restorer import Restorer
 from gavn.shipping.peers import PEERS

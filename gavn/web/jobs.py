@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gavn.exit_codes import code_of
-from gavn.pipeline.automatic import TaskError
+from gavn.pipeline.choosing import TaskError
 from gavn.pipeline.compare import before_and_after
 from gavn.pipeline.film import Film
 from gavn.pipeline.report import Report
