@@ -1,4 +1,4 @@
-"""Seeded mutators: good files in, files out that are wrong in the ways of strangers, disks and tired authors."""
+"""Seeded mutators: good files in, files out that are wrong in the ways of strangers, disks and authors."""
 import copy
 import io
 import json
@@ -12,13 +12,15 @@ import yaml
 
 ODD_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2 ** 31, 10 ** 9, 10 ** 30, 0.5, -0.0, 1e308, float('inf'), float('-inf'),
-    float('nan'), '', ' ', '.', '..', '../../x', '/etc/passwd', '~nobody/x', 'a' * 5000, 'x\ny', '\u202e', '~', 'null', 'auto',
-    'none', 'GAVN', 'VGGFeatureExtractor', 'SpyNet', 'Adam', 'cuda', [], {}, [[]], [None], [{}], {'': ''},
-    {'type': None}, {'type': 'GAVN'}, {'a': {'b': {'c': {}}}}, [1, 'x', None, {}], list(range(50)))
-ODD_LINES = ('&a [*a]', '*a', '<<: *a', '<<: 5', '? [x]', ': ', '- ', '!!int x', '!!python/object:x {}', '%YAML 9.9',
-             '---', '...', '"\\ud800"', '"\\0"', '2024-13-45', '[' * 200, '{x: ' * 200, 'base: .', 'base: x.yml',
-             'base: [5]', '1: 2', 'on: off', '\t- x', "'", '"', '|', '>', '@', '`', '!!binary x', '!!set {a}',
-             '!!omap [a: 1]', '!!timestamp x', '0o9', '1_000', '1:99', '=', '&a', '!', '!<!>')
+    float('nan'), '', ' ', '.', '..', '../../x', '/etc/passwd', '~nobody/x', 'a' * 5000, 'x\ny', '\u202e',
+    '~', 'null', 'auto', 'none', 'GAVN', 'VGGFeatureExtractor', 'SpyNet', 'Adam', 'cuda', [], {}, [[]],
+    [None], [{}], {'': ''}, {'type': None}, {'type': 'GAVN'}, {'a': {'b': {'c': {}}}},
+    [1, 'x', None, {}], list(range(50)))
+ODD_LINES = ('&a [*a]', '*a', '<<: *a', '<<: 5', '? [x]', ': ', '- ', '!!int x', '!!python/object:x {}',
+             '%YAML 9.9', '---', '...', '"\\ud800"', '"\\0"', '2024-13-45', '[' * 200, '{x: ' * 200,
+             'base: .', 'base: x.yml', 'base: [5]', '1: 2', 'on: off', '\t- x', "'", '"', '|', '>', '@', '`',
+             '!!binary x', '!!set {a}', '!!omap [a: 1]', '!!timestamp x', '0o9', '1_000', '1:99', '=', '&a',
+             '!', '!<!>')
 
 
 def places(tree: Any, key: tuple = ()) -> Iterator[tuple]:
@@ -59,7 +61,7 @@ def _change(tree: Any, section: Any, last: Any, draw: random.Random) -> None:
 def mutate_bytes(data: bytes, draw: random.Random) -> bytes:
     """One to eight bytes changed, a part cut out, doubled, zeroed or moved, or the end cut off."""
     data, kind = bytearray(data), draw.randrange(6)
-    start, end = sorted(draw.randrange(len(data) + 1) for _ in range(2))
+    start = draw.randrange(len(data) + 1)
     if kind == 0:
         for _ in range(draw.randint(1, 8)):
             data[draw.randrange(len(data))] = draw.randrange(256)
@@ -130,9 +132,7 @@ def _mutate_tensor(header: dict[str, Any], name: str, draw: random.Random) -> No
     tensor = header[name]
     kind = draw.randrange(5)
     if kind == 0:
-        tensor['dtype'] = draw.choice(['I64', 'I32', 'F16', 'BF16', 'F8_E4M3', 'BOOL', 'C64', 'X', 'F64', 'U32'])
-        if tensor['dtype'] == 'I32':  # of the same width: the file stays whole
-            tensor['dtype'] = draw.choice(['I32', 'U32'])
+        tensor['dtype'] = draw.choice(['I64', 'I32', 'F16', 'BF16', 'F8_E4M3', 'BOOL', 'C64', 'X', 'U32'])
     elif kind == 1:
         tensor['shape'] = draw.choice([[], [0], [-1], [2 ** 62, 4], list(reversed(tensor['shape']))])
     elif kind == 2:

@@ -1,4 +1,5 @@
 """Option files changed at random: read and checked, or refused in words, and nothing is written."""
+import contextlib
 import random
 import sys
 import time
@@ -25,7 +26,8 @@ SLOWEST = 10.  # seconds for one file, on a busy machine
 def sources(tmp_path_factory) -> list[str]:
     """A tiny run's option file, and real ones: of training, of a test, on a base."""
     folder = tmp_path_factory.mktemp('sources')
-    tiny = tiny_run.options(tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'd.pth'), folder)
+    detector = tiny_run.make_detector(folder / 'detector.pth')
+    tiny = tiny_run.options(tiny_run.make_data(folder / 'data'), detector, folder)
     root = Path(__file__).resolve().parents[1] / 'options'
     real = [yaml.safe_dump(read_options(root / f'{name}.yml')[0], sort_keys=False)
             for name in ('train_gavn_mixed', 'test_gavn_car', 'train_vrt_sr')]
@@ -57,12 +59,8 @@ def try_all(sources: list[str], seeds: range, folder: Path, monkeypatch: pytest.
 
 def recipe(file: Path) -> None:
     """As restoring reads the file, which checks less."""
-    try:
-        values = read_options(file)[0]
-        Recipe.parse(values, file)
-        weight_files(values)
-    except RestoreError:
-        pass
+    with contextlib.suppress(RestoreError):
+        weight_files(Recipe.read(file)[1])
 
 
 def test_mutated_option_files(sources, tmp_path, monkeypatch):
@@ -76,15 +74,14 @@ def test_many_mutated_option_files(sources, tmp_path, monkeypatch):
     try_all(sources, range(FILES, 20 * FILES), tmp_path, monkeypatch)
 
 
+TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']))
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(
-        st.characters(exclude_categories=['Cs', 'Cc'])),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1), inner, max_size=4), max_leaves=20)
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=20)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.dictionaries(st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1), VALUES, max_size=5))
+@given(st.dictionaries(TEXT, VALUES, max_size=5))
 def test_what_is_written_is_read(values):
     assert parse(write_options(values))[0] == values
 
@@ -97,4 +94,5 @@ def test_any_text_is_read_or_refused(text):
     except YamlError as error:
         assert 1 <= error.line <= len(text.splitlines()) + 1
     else:
-        assert all(line >= 1 for line in lines.values()) and (lines or not isinstance(value, dict) or not value)
+        assert all(line >= 1 for line in lines.values())
+        assert bool(lines) == (isinstance(value, dict | list) and bool(value))

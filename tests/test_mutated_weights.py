@@ -30,14 +30,14 @@ class Sources:
         torch.save({'params': self.network.state_dict(), 'params_ema': self.network.state_dict(),
                     'waiting': [], 'budget': {'iterations': 3}}, folder / 'net_g.pth')
         tiny = tiny_run.options(folder, tiny_run.make_detector(folder / 'net_l.pth'), folder)
-        options = tiny_run.write({key: tiny[key] for key in ('network_g', 'network_l', 'network_inputs', 'path')},
-                                 folder / 'options.yml')
+        read = ('network_g', 'network_l', 'network_inputs', 'path')
+        options = tiny_run.write({key: tiny[key] for key in read}, folder / 'options.yml')
         Restorer.from_options(options, folder / 'net_g.pth', device='cpu').save(folder / 'b.safetensors')
         optimizer = torch.optim.Adam(self.network.parameters())
         sum(parameter.sum() for parameter in self.network.parameters()).backward()
         optimizer.step()
-        torch.save({'epoch': 0, 'iter': 1, 'networks': ['net_g_1.pth'], 'optimizers': [optimizer.state_dict()],
-                    'schedulers': []}, folder / '1.state')
+        torch.save({'epoch': 0, 'iter': 1, 'networks': ['net_g_1.pth'],
+                    'optimizers': [optimizer.state_dict()], 'schedulers': []}, folder / '1.state')
         self.bundle, self.checkpoint, self.state = (
             (folder / name).read_bytes() for name in ('b.safetensors', 'net_g.pth', '1.state'))
 

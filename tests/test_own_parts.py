@@ -9,6 +9,7 @@ import pytest
 import torch
 from stand_in import ROOT
 
+from gavn.pipeline.recipe import Recipe, RestoreError
 from gavn.utils.checkpoint import load_bundle
 from gavn.utils.plugins import PluginError, import_plugins
 
@@ -112,3 +113,22 @@ def test_custom_imports_that_are_wrong_name_the_line(value: str, tmp_path: Path)
     done = run('gavn train -opt x.yml', tmp_path, check=False)
     assert done.returncode == 1
     assert 'error: x.yml, line 2: custom_imports' in done.stdout and 'Traceback' not in done.stdout
+
+
+@pytest.mark.parametrize('value', ['5', 'my_parts', '[5]', '["a b"]', '["../x"]', '{a: b}'])
+def test_restoring_names_custom_imports_that_are_wrong(value: str, tmp_path: Path) -> None:
+    (tmp_path / 'x.yml').write_text(f'name: x\ncustom_imports: {value}\n')
+    with pytest.raises(RestoreError, match=r'x\.yml: custom_imports is .*; it must be a list of modules'):
+        Recipe.read(tmp_path / 'x.yml')
+
+
+def test_the_current_folder_is_searched_only_where_modules_are_named(tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else modules that are optional to gavn could lie beside somebody's videos."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [folder for folder in sys.path if folder])
+    import_plugins()
+    assert str(tmp_path) not in sys.path
+    (tmp_path / 'planned_parts.py').touch()
+    import_plugins(['planned_parts'])
+    assert sys.path[-1] == str(tmp_path)

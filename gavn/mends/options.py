@@ -32,7 +32,7 @@ from gavn.utils.arguments import Parser
 from gavn.utils.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
 from gavn.utils.option_sections import FileOptions
 from gavn.utils.options import Catalogue, check_options
-from gavn.utils.plugins import PluginError, import_plugins
+from gavn.utils.plugins import PluginError, check_modules, import_plugins
 
 DEBUG = 'debug_'
 _SEEDS = 2**31
@@ -155,12 +155,8 @@ def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None
 
 def _import_plugins(opt: Mapping[str, Any], source: Source) -> None:
     """Imports what registers networks, losses ... of the user's own, before names are looked up."""
-    modules = opt.get('custom_imports') or []
-    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
-        raise OptionError(f'{source.place(("custom_imports",))}: custom_imports is {modules!r}; it must be a '
-                          'list of modules')
     try:
-        import_plugins(modules)
+        import_plugins(check_modules(opt.get('custom_imports')))
     except PluginError as error:
         raise OptionError(f'{source.place(("custom_imports",))}: {error}') from error
 

@@ -14,7 +14,7 @@ from gavn.pipeline.building import RestoreError, build, build_with, check_foreig
 from gavn.utils.checkpoint_files import State
 from gavn.utils.option_file import read_options
 from gavn.utils.option_sections import check_component, task_of
-from gavn.utils.plugins import PluginError, import_plugins
+from gavn.utils.plugins import PluginError, check_modules, import_plugins
 
 __all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'Recipe', 'RestoreError', 'weight_files']
 
@@ -59,7 +59,11 @@ class Recipe:
         cannot be imported.
         """
         options, _ = read_options(file)
-        import_modules(options.get('custom_imports') or (), f'{file}: custom_imports')
+        try:
+            modules = check_modules(options.get('custom_imports'))
+        except PluginError as error:
+            raise RestoreError(f'{file}: {error}') from error
+        import_modules(modules, f'{file}: custom_imports')
         return cls.parse(options, file), options
 
     @classmethod
@@ -81,7 +85,7 @@ class Recipe:
                                    'give the option file that trained the weights')
             networks[name] = dict(section)
         return cls(networks, tuple(inputs), options.get('window'), _task(options),
-                   tuple(map(str, options.get('custom_imports') or ())))
+                   tuple(options.get('custom_imports') or ()))
 
     @classmethod
     def parse_bundle(cls, header: Mapping[str, Any], where: str | os.PathLike[str]) -> Recipe:

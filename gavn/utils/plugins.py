@@ -24,14 +24,29 @@ class PluginError(ValueError):
 def import_plugins(modules: Iterable[str] = (), asked_by: str = 'custom_imports') -> None:
     """Imports the modules that installed packages offer, then those that are named.
 
-    The current folder is searched as well, after all else. Raises PluginError.
+    Where some are named, the current folder is searched as well, after all else: never otherwise, since
+    modules that are optional to us could then lie beside somebody's videos. Raises PluginError.
     """
+    modules = list(modules)
     for entry in importlib.metadata.entry_points(group=GROUP):
         _attempt(entry.load, entry.value, f'the entry point {entry.name} of {GROUP}')
-    if os.getcwd() not in sys.path:
+    if modules and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     for name in modules:
         _attempt(lambda name=name: importlib.import_module(name), name, asked_by)
+
+
+def check_modules(modules: Any) -> list[str]:
+    """`custom_imports` of an option file. Raises PluginError for what is no list of names of modules."""
+    if modules is None:
+        return []
+    if not isinstance(modules, list) or not all(map(_is_module, modules)):
+        raise PluginError(f'custom_imports is {modules!r}; it must be a list of modules: [package.module]')
+    return modules
+
+
+def _is_module(name: Any) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split('.'))
 
 
 def _attempt(load: Callable[[], Any], name: str, asked_by: str) -> None:
