@@ -43,7 +43,8 @@ class Extra:
 EXTRAS = (
     Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
     Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
-    Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba'}),
+    Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba',
+                                        'skimage': 'scikit-image'}),
     Extra('export', 'gavn export onnx', {'onnx': 'onnx', 'onnxscript': 'onnxscript'}),
     Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
     Extra('dlib', 'gavn prepare --teacher dlib', {'dlib': 'dlib-bin'}),

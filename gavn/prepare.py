@@ -28,9 +28,10 @@ from tqdm import tqdm
 
 from gavn.data.clip_store import pack
 from gavn.data.preparation import Preparation, Rejected
-from gavn.data.sources import Source, from_csv, voxceleb_splits
+from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
+from gavn.data.splits import cut, draw_clips, flat, speakers_return, write_csv
 from gavn.data.storage import STORE_HELP, STORES
-from gavn.data.teacher import TEACHERS, FaceUnclear, TeacherError
+from gavn.data.teacher import AUTO, TEACHERS, FaceUnclear, TeacherError, choose_teacher
 from gavn.pipeline.face_detector import RetinaFace
 from gavn.pipeline.face_tracker import NoFace, track_faces
 from gavn.utils.arguments import Parser, whole
@@ -252,14 +253,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--only', default='*', metavar='PATTERN', help='with --csv: only files like this, e.g. "studio/*"')
     add('--known-speakers', action='store_true', help='with --csv: a speaker may stand in several splits')
     add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: three lists of speakers, for train, val, test')
+    add('--split-by', choices=('speaker', 'video'), default='speaker',
+        help='without --csv: speaker takes --videos for VoxCeleb2, video draws splits from all its videos '
+             '(the paper\'s second scenario: one speaker, other words)')
     add('--split-counts', nargs=3, type=whole(0), default=(200, 5, 20), metavar='N',
-        help='VoxCeleb2: speakers to draw for train, val, test (default: the paper\'s 200 5 20)')
+        help='speakers, or videos, to draw for train, val, test (default: the paper\'s 200 5 20 speakers; '
+             'its second scenario has 150 5 25 videos)')
+    add('--clip-counts', nargs=3, type=whole(0), metavar='N',
+        help='draw so many clips for train, val, test, spread over speakers (the paper: 4860 297 894)')
+    add('--cut', type=float, metavar='SECONDS', help='cut videos into clips of so many seconds')
+    add('--flat-ids', action='store_true', help='clip names with _ in place of /')
     add('--clips-per-speaker', type=whole(1), metavar='N',
         help='VoxCeleb2: draw so many clips of each speaker')
-    add('--seed', type=whole(0), default=0, help='VoxCeleb2: of what is drawn')
+    add('--seed', type=whole(0), default=0, help='of what is drawn')
     add('--degradations', nargs='*', default=['car', 'blur', 'sr'], metavar='NAME',
         help='layers to make: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
-    add('--teacher', choices=sorted(TEACHERS), default='face-alignment', help='who marks the 68 points')
+    add('--teacher', choices=[AUTO, *sorted(TEACHERS)], default=AUTO,
+        help='who marks the 68 points (default: dlib where it is installed, else face-alignment)')
+    add('--download', action='store_true',
+        help='let face-alignment fetch its weights (about 177 MiB from its author)')
     add('--crop', choices=('auto', 'face', 'none'), default='auto',
         help='auto keeps videos that have the size of the crops as they are')
     add('--size', type=whole(1), default=CROP_SIZE, help='side of the crops in pixels')
@@ -273,22 +285,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--slurm-partition', default='cpu', help='partition of the Slurm jobs')
 
 
+def _sources(args: argparse.Namespace) -> list[Source]:
+    """The clips that the command line asks for."""
+    if args.csv:
+        sources = from_csv(args.videos, args.csv, args.only, args.known_speakers)
+    elif args.split_by == 'video':
+        sources = from_folder(args.videos, args.split_counts, args.seed)
+    else:
+        sources = voxceleb_splits(args.videos, args.speakers, args.split_counts, args.clips_per_speaker,
+                                  args.seed)
+    if args.cut:
+        sources = cut(sources, args.cut)
+    if args.clip_counts:
+        sources = draw_clips(sources, args.clip_counts, args.seed)
+    return flat(sources) if args.flat_ids else sources
+
+
 def run(args: argparse.Namespace) -> dict[str, int]:
     """Prepares as the command line says; returns clips by status (empty after a submission to Slurm).
 
     Raises ValueError, OSError or TeacherError before anything is done where the arguments do not hold.
     """
-    if args.csv:
-        sources = from_csv(args.videos, args.csv, args.only, args.known_speakers)
-    else:
-        sources = voxceleb_splits(args.videos, args.speakers, args.split_counts, args.clips_per_speaker,
-                                  args.seed)
+    sources = _sources(args)
     preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
     local = args.executor == 'local'
-    if local:
-        TEACHERS[args.teacher]()
+    teacher = choose_teacher(args.teacher, args.download)
+    listed = write_csv(sources, args.videos, args.out)
+    again = f'--csv {listed}' + (' --known-speakers' if speakers_return(sources) else '')
+    print(f'{len(sources)} clips, landmarks by {teacher}; {again} makes the same splits again')
     slurm = {'time': args.slurm_time, 'partition': args.slurm_partition, 'mem_per_cpu_gb': 4}
-    prepare(preparation, sources, teacher=args.teacher, lmdb=not args.no_lmdb, store=args.store,
+    prepare(preparation, sources, teacher=teacher, lmdb=not args.no_lmdb, store=args.store,
             executor=args.executor, tasks=args.tasks, workers=args.workers, retry=args.retry, slurm=slurm)
     return preparation.summary(sources) if local else {}
 

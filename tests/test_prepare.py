@@ -1,4 +1,5 @@
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -13,12 +14,20 @@ import numpy as np
 import pytest
 from python_speech_features import mfcc as reference_mfcc
 
+from gavn.data import teacher as teacher_module
 from gavn.data.clip_store import ClipStore, read_meta, read_stats
 from gavn.data.degradation import degrade
 from gavn.data.preparation import Preparation, Rejected, statistics
 from gavn.data.sources import Source, draw_splits, from_csv, from_voxceleb, sound_beside, voxceleb_splits
 from gavn.data.storage import STORES
-from gavn.data.teacher import TEACHERS, FaceAlignmentTeacher, FaceUnclear, TeacherError, label_clip
+from gavn.data.teacher import (
+    TEACHERS,
+    FaceAlignmentTeacher,
+    FaceUnclear,
+    TeacherError,
+    choose_teacher,
+    label_clip,
+)
 from gavn.utils.faces import Box
 from gavn.utils.media import VideoWriter
 
@@ -200,7 +209,7 @@ def test_face_alignment_through_its_interface(monkeypatch):
             return [np.ones((68, 2))]
 
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=Aligner))
-    teacher = FaceAlignmentTeacher()
+    teacher = FaceAlignmentTeacher(download=True)
     image = np.full((224, 224, 3), (1, 2, 3), np.uint8)
     box = teacher.box(image)
     assert box == Box(10, 20, 110, 140) and teacher.box(image * 0) is None
@@ -208,16 +217,74 @@ def test_face_alignment_through_its_interface(monkeypatch):
     assert calls == [([3, 2, 1], [[10, 20, 110, 140]])]
 
 
-def test_weights_out_of_reach_say_where_to_put_them(monkeypatch):
+def test_weights_out_of_reach_say_where_to_put_them(monkeypatch, tmp_path):
     def offline(*_, **__):
         raise OSError('Network is unreachable')
 
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=offline))
-    with pytest.raises(TeacherError, match=r'unreachable(.|\n)*2DFAN4.*checkpoints(.|\n)*--teacher dlib'):
-        FaceAlignmentTeacher()
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    words = r'2DFAN4.*91 MiB(.|\n)*adrianbulat.*checkpoints(.|\n)*--teacher dlib'
+    with pytest.raises(TeacherError, match=f'unreachable(.|\n)*{words}'):
+        FaceAlignmentTeacher(download=True)
     monkeypatch.setitem(sys.modules, 'dlib', None)
     with pytest.raises(TeacherError, match=r'gavn\[dlib\]'):
         TEACHERS['dlib']()
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    """face-alignment as it is after pip install: what would fetch its weights fails the test."""
+    def fetch(*_, **__):
+        pytest.fail('the weights are fetched unasked')
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=fetch))
+    return tmp_path / 'checkpoints'
+
+
+def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
+    film(tmp_path / 'videos/a.mp4', [photo()] * 2)
+    rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train')])
+    with pytest.raises(SystemExit) as stop:
+        prepare.main(['--videos', str(tmp_path / 'videos'), '--csv', str(rows), '--teacher', 'face-alignment',
+                      '--out', str(tmp_path / 'out')])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert 's3fd-619a316812.pth (about 86 MiB)' in told and '--download' in told and 'adrianbulat.com' in told
+    assert not (tmp_path / 'out').exists()
+
+
+def test_dlib_is_taken_where_it_is_installed(no_weights, monkeypatch):
+    made = []
+    monkeypatch.setitem(TEACHERS, 'dlib', lambda: made.append('dlib'))
+    monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: name)
+    assert choose_teacher('auto') == 'dlib' and made == ['dlib']
+    monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(TeacherError, match=r'--teacher dlib needs no download: pip install "gavn\[dlib\]"'):
+        choose_teacher('auto')
+
+
+def test_weights_in_the_cache_are_enough(no_weights, monkeypatch):
+    no_weights.mkdir()
+    for name in ('s3fd-619a316812.pth', '2DFAN4-11f355bf06.pth.tar'):
+        (no_weights / name).touch()
+    loaded = []
+    monkeypatch.setitem(sys.modules, 'face_alignment',
+                        fake_face_alignment(FaceAlignment=lambda *_, **__: loaded.append(1)))
+    assert choose_teacher('face-alignment') == 'face-alignment' and loaded
+
+
+def test_a_package_that_cannot_be_imported_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'face_alignment', None)
+    with pytest.raises(TeacherError, match=r'cannot be imported \(.*face_alignment.*gavn\[prepare\]'):
+        choose_teacher('face-alignment', download=True)
+
+
+def test_the_extra_brings_what_face_alignment_imports():
+    extras = (ROOT / 'setup.py').read_text()
+    assert "'prepare': ['datatrove', 'numba', 'scikit-image']" in extras
+    for name in ('skimage', 'numba'):
+        assert importlib.util.find_spec(name)
+    pytest.importorskip('face_alignment')
 
 
 # ---- clips

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,7 +20,8 @@ from gavn.data.teacher import Teacher, label_clip
 from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, mfcc
 from gavn.utils.faces import CROP_SIZE, Box, crop
 from gavn.utils.files import atomic_path
-from gavn.utils.media import probe, read_audio, resample_frames
+from gavn.utils.media import probe, read_audio
+from gavn.utils.media_part import part_of
 
 MIN_FRAMES = FRAME_RATE  # shorter clips are rejected
 MIN_ENLARGED = 0.5  # a crop enlarged from less than this part of its size is rejected: it has no detail
@@ -111,21 +113,21 @@ class Preparation:
         """
         if self.writer.has('gt', source.clip):
             return
-        info = probe(source.path)
+        info, pictures = probe(source.path), partial(part_of, source.path, source.start, source.stop)
         keep = self.mode == 'none' or (self.mode == 'auto' and info.width == info.height == self.size)
-        frames = range(sum(1 for _ in resample_frames(source.path))) if keep else None
-        found = None if keep else track(resample_frames(source.path))
+        frames = range(sum(1 for _ in pictures())) if keep else None
+        found = None if keep else track(pictures())
         frames = found.longest if found else frames
         if len(frames) < MIN_FRAMES:
             raise Rejected(f'only {len(frames)} frames with one face; {MIN_FRAMES} are needed')
-        sound = _sound(source.path)
+        sound = _sound(source)
         self.records.update(
             source.clip, source=str(source.path), speaker=source.speaker, split=source.split,
             frame_rate=float(info.frame_rate), width=info.width, height=info.height, first_frame=frames.start,
-            frames=len(frames), crop='none' if keep else 'face', sound=sound is not None)
+            frames=len(frames), crop='none' if keep else 'face', sound=sound is not None,
+            start=source.start, stop=source.stop)
         self.writer.array('audio', source.clip, _cut(sound, frames))
-        images = resample_frames(source.path)
-        cropped = _kept(images, self.size) if keep else _cropped(images, found, self.size)
+        cropped = _kept(pictures(), self.size) if keep else _cropped(pictures(), found, self.size)
         self.writer.frames('gt', source.clip, cropped)
 
     def label(self, clip: str, teacher: Teacher) -> None:
@@ -191,8 +193,8 @@ class Preparation:
         return ClipEntry(clip, self.length(clip), (height, width, channels))
 
     def _report(self, sources: Sequence[Source]) -> None:
-        columns = ('status', 'step', 'reason', 'frames', 'frame_rate', 'width', 'height', 'crop', 'sound',
-                   'landmarks_seen')
+        columns = ('status', 'step', 'reason', 'start', 'stop', 'frames', 'frame_rate', 'width', 'height',
+                   'crop', 'sound', 'landmarks_seen')
         path = self.root / 'report.csv'
         with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:
             table = csv.writer(file)
@@ -214,11 +216,12 @@ def statistics(features: Iterable[np.ndarray]) -> dict[str, Any]:
     return {'mfcc_mean': mean.tolist(), 'mfcc_std': deviation.tolist(), 'mfcc_columns': count}
 
 
-def _sound(path: Path) -> np.ndarray | None:
-    """The video's own sound, else that beside it, else None."""
-    sound = read_audio(path, SAMPLE_RATE)
-    beside = sound_beside(path) if sound is None else None
-    return sound if beside is None else read_audio(beside, SAMPLE_RATE)
+def _sound(source: Source) -> np.ndarray | None:
+    """From the clip's start on, the video's own sound, else that beside it, else None."""
+    sound = read_audio(source.path, SAMPLE_RATE)
+    beside = sound_beside(source.path) if sound is None else None
+    sound = sound if beside is None else read_audio(beside, SAMPLE_RATE)
+    return None if sound is None else sound[round(source.start * FRAME_RATE) * _SAMPLES:]
 
 
 def _cut(sound: np.ndarray | None, frames: range) -> np.ndarray:

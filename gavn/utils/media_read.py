@@ -129,7 +129,7 @@ class FrameReader(Iterator[Frame]):
         with open_media(self.path) as container:
             stream = video_stream(container, self.path)
             time_base = exact(stream.time_base)
-            return time_base, average_step(_average_rate(stream), time_base), _crop(container, stream)
+            return time_base, average_step(_average_rate(stream), time_base), hidden_edges(container, stream)
 
     def _refuse_jump(self, pts: int | None, last: int | None, step: int) -> None:
         if None not in (pts, last) and pts < last - _FAR * step:
@@ -176,7 +176,7 @@ def probe(path: StrPath) -> VideoInfo:
 
 def _described(path: Path, container: InputContainer, stream: VideoStream, first: Shown) -> VideoInfo:
     frame, orientation = first.frame, Orientation.of(first.frame)
-    facts, crop = StreamFacts.of(container, stream), _crop(container, stream)
+    facts, crop = StreamFacts.of(container, stream), hidden_edges(container, stream)
     width, height = shown_size(frame, crop)
     rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
     shape = _pixel_shape(stream)
@@ -197,7 +197,7 @@ def _has_alpha(stream: VideoStream, frame: VideoFrame) -> bool:
     return tags.get('alpha_mode') == '1' or any(part.is_alpha for part in frame.format.components)
 
 
-def _crop(container: InputContainer, stream: VideoStream) -> tuple[int, int, int, int]:
+def hidden_edges(container: InputContainer, stream: VideoStream) -> tuple[int, int, int, int]:
     """Samples hidden at the top, bottom, left and right; none where nothing would be left."""
     crop = StreamFacts.of(container, stream).crop
     return crop if min(shown_size(stream.codec_context, crop)) > 0 else (0, 0, 0, 0)
