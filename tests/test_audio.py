@@ -10,6 +10,7 @@ from python_speech_features import mfcc as reference_mfcc
 from sound_blocks import Passing
 
 from gavn.utils import audio
+from gavn.utils.holes import Hole
 
 GOLDEN = [19.5121, 19.5095, 2.6441, -13.1919, -26.1621, -32.5259, -28.6832, -17.6791, -2.3542, 10.7892,
           18.8813, 18.6872, 12.3887]
@@ -146,3 +147,18 @@ def test_rows_are_cepstra_and_columns_time() -> None:
 def test_wrong_cepstra_are_named(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match='expected cepstra'):
         audio.mfcc_windows(torch.zeros(shape), [0.0])
+
+
+@pytest.mark.parametrize('length', [16000, 16000 * 75 + 37, 2 * 16000 + 320])
+def test_a_hole_is_silence(tmp_path, length):
+    """Window by window as if its zeros had been computed, before, in and after it."""
+    rng = np.random.default_rng(0)
+    before, after = (rng.integers(-9000, 9000, size).astype(np.int16) for size in (50123, 30077))
+    short = audio.StoredCepstra([before, Hole(length), after, Hole(length)], tmp_path)
+    zeros = np.zeros(length, np.int16)
+    whole = audio.StoredCepstra([before, zeros, after, zeros], tmp_path)
+    assert short.count == whole.count
+    for time in np.arange(-1, 2 * length / 16000 + 6, 0.13):
+        assert torch.equal(short.window(time), whole.window(time)), time
+    if length > 16000 * 60:
+        assert short._stored < whole._stored / 4
