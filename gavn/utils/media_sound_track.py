@@ -150,7 +150,7 @@ class SoundConverter(Track):
             codec.layout = _LAYOUTS.get(codec.layout.nb_channels, 'stereo')
         self.stream = output.add_stream(encoder, rate=self._rate, layout=codec.layout.name)
         self._encoder = self.stream.codec_context
-        if encoder == 'flac' and codec.format.bits > 16:
+        if encoder == 'flac' and codec.format and codec.format.bits > 16:
             self._encoder.format = 's32'
         if encoder == 'aac':
             self._encoder.bit_rate = _BITRATE * self._encoder.layout.nb_channels

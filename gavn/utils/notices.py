@@ -37,8 +37,9 @@ NOTICES = NoticeFormatter()
 
 def show_notices() -> None:
     """Warnings go to stderr as notices, unless logging was set up; names of any bytes can be printed."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='backslashreplace')  # as stderr is
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     handler = logging.StreamHandler()
     handler.setFormatter(NOTICES)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
