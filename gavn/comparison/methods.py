@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from gavn.comparison.budget import CompareError
 from gavn.comparison.settings import Settings
 from gavn.mends.building import build_dataset
-from gavn.mends.options import catalogue, locate
+from gavn.mends.options import catalogue, import_parts, locate
 from gavn.mends.sampling import divide
 from gavn.models.cost import parameters
 from gavn.utils.option_file import OptionError, Source, building, read_options
@@ -206,6 +206,7 @@ def load_detector(settings: Settings) -> dict[str, Any]:
 
 def _check(options: dict[str, Any], source: Source, settings: Settings, is_train: bool) -> None:
     """Keys, and data: a data set that lacks a layer says so now, not in hours."""
+    import_parts(options, source)
     check_options(options, source, catalogue(), is_train)
     for section in options['datasets'].values():
         try:

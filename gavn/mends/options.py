@@ -54,7 +54,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     force(opt, source, args.force_yml or ())
     args.given = copy.deepcopy(opt)
     args.account = partial(account, args.given, source, args.force_yml or ())
-    _import_plugins(opt, source)
+    import_parts(opt, source)
     check_options(opt, source, catalogue(), is_train)
     _check_wandb(opt, source)
     _fill(opt, is_train, args.debug)
@@ -153,7 +153,7 @@ def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None
     set_random_seed(seed + opt['rank'])
 
 
-def _import_plugins(opt: Mapping[str, Any], source: Source) -> None:
+def import_parts(opt: Mapping[str, Any], source: Source) -> None:
     """Imports what registers networks, losses ... of the user's own, before names are looked up."""
     try:
         import_plugins(check_modules(opt.get('custom_imports')))
