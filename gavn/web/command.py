@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EPILOG
     parser.add_argument('--weights', type=Path, metavar='FILE',
                         help='weights of your own for every task, as of `gavn restore`')
+    parser.add_argument('--import', dest='modules', nargs='+', default=[], metavar='MODULE',
+                        help='with --weights of a network of your own: the module that registers it')
     parser.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                         help='where to listen (default 127.0.0.1: this machine alone)')
     parser.add_argument('--port', type=whole(0, 65535), default=7860, metavar='N', help='default 7860')
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
               file=sys.stderr)
         return USAGE
     check_weights(args.weights)
+    from gavn.pipeline.recipe import import_modules
     from gavn.web.limits import Limits
     from gavn.web.networks import Networks
     from gavn.web.server import Address, serving
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f'error: {error}', file=sys.stderr)
         return USAGE
+    import_modules(args.modules)
     networks = Networks(args.weights, args.device, args.dtype, args.batch)
     networks.check()
     address = Address(args.host, args.port)
