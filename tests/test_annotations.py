@@ -16,7 +16,9 @@ from gavn.utils.option_file import dotted
     (1, int, True), (True, int, False), (1, float, True), (1.5, int, False), ('1', float, False),
     (None, int | None, True), ('a', Literal['a', 'b'], True), ('c', Literal['a', 'b'], False),
     (1, Literal[True], False), ([1, 2], tuple[int, ...], True), ([1, 'a'], list[int], False),
-    ([1, 'a'], tuple[int, str], True), ({}, dict, True), ({}, Mapping[str, int], True), (1, Mapping, False),
+    ([1, 'a'], tuple[int, str], True), ([1], tuple[int, int], False),
+    ([], tuple[int, int], False), ([1, 2], tuple[int, int] | None, True),
+    ({}, dict, True), ({}, Mapping[str, int], True), (1, Mapping, False),
     ([1], Sequence[float], True), ('abc', Sequence[str], False), (1, Any, True), (1, inspect.Signature, True),
     (1.0, float | torch.Tensor, True), ('1', float | torch.Tensor, False),
 ])

@@ -243,6 +243,17 @@ def test_every_problem_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('text', 'message'), [
+    (TRAINING.replace('network_g:', 'network_h:'), 'the section network_g is missing'),
+    (TRAINING.replace('  num_feat: 64', '  num_reconstruct_block: [1]'),
+     r'line 27: network_g\.num_reconstruct_block is \[1\]; it must be a list'),
+    (TRAINING.replace('manual_seed: 0', 'manual_seed: 99999999999'), r'line 5: manual_seed is 9+; it'),
+])
+def test_what_no_model_could_be_built_from(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        check(text, tmp_path)
+
+
+@pytest.mark.parametrize(('text', 'message'), [
     ('a: 1\nb: {c: 1, d: 2, c: 3}\n', r'line 2: b\.c is given twice, first in line 2'),
     ('a: {on: 1}\n', r'line 1: a\.on is no text; write it in quotes'),
     ('[a, b]: 1\n', r'line 1: .* is no text'),

@@ -253,6 +253,20 @@ def test_uploads_are_limited_by_number_and_sum(desk):
     assert desk.uploads.announce('a.mp4', 900_000) not in tokens
 
 
+def test_an_upload_that_takes_long_is_not_given_up(desk):
+    token = desk.uploads.announce('a.mp4', 4)
+
+    async def slowly():
+        desk.uploads._waiting[token].active -= 650  # it was announced long ago
+        yield b'12'
+        desk.uploads.expire(time.monotonic())
+        yield b'34'
+    asyncio.run(desk.uploads.receive(token, slowly()))
+    path = desk.uploads.claim(token)
+    assert path.read_bytes() == b'1234'
+    path.unlink()  # it belongs to who claimed it
+
+
 def test_what_comes_must_be_what_was_announced(desk):
     async def chunks(*parts: bytes):
         for part in parts:

@@ -67,6 +67,9 @@ def fits(value: Any, annotation: Any) -> bool:
     if inspect.isclass(container) and container not in (object, Any):
         if issubclass(container, Mapping):
             return isinstance(value, Mapping)
+        if container is tuple and inner and Ellipsis not in inner:
+            return (isinstance(value, list | tuple) and len(value) == len(inner)
+                    and all(map(fits, value, inner)))
         if issubclass(container, Collection):
             return _holds(value, inner)
         return container.__module__ != 'torch' or container.__name__ != 'Tensor'

@@ -119,7 +119,7 @@ class _Check:
         if fits(seed, int) and not 0 <= seed < LARGEST_SEED:
             yield _Problem(('manual_seed',), f'manual_seed is {_shown(seed)}; it must be from 0 to 2^31')
         yield from self.held_to(check_method, ('method',), options.get('method'))
-        yield from self.networks(networks, options.get('network_inputs'))
+        yield from self.networks(networks, options.get('network_inputs'), model)
         yield from self.datasets(options.get('datasets'))
         yield from self.path(options.get('path') or {}, networks)
         if options.get('val') is not None:
@@ -135,9 +135,13 @@ class _Check:
         except ValueError as error:
             yield _Problem(key, f'{dotted(key)}: {error}')
 
-    def networks(self, networks: Mapping[str, Any], inputs: Any) -> _Problems:
+    def networks(self, networks: Mapping[str, Any], inputs: Any, model: Any) -> _Problems:
+        stock = getattr(model, '__module__', '').startswith('basicsr.')
+        needed = getattr(model, 'judged', 'network_g' if stock else None)
         if not networks:
             yield _Problem((), 'no network is given (network_g: {type: ...})')
+        elif needed is not None and needed not in networks:
+            yield _Problem((), f'the section {needed} is missing ({needed}: {{type: ...}})')
         for name, section in networks.items():
             yield from self.registered(section, Kind('network'), (name,))
         if isinstance(inputs, list) and 'landmarks' in inputs and 'network_l' not in networks:

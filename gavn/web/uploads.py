@@ -13,7 +13,7 @@ from secrets import token_hex
 
 from gavn.web.limits import Limits, RefusalError
 
-UNCLAIMED = 600  # seconds that a file waits for the page that sent it
+UNCLAIMED = 600  # seconds that a file waits for its next bytes, or for the page that sent it
 MOST_FILES = 1000  # of all pages together
 _LONGEST_NAME = 120  # bytes, so that what is made of a video has room for its own ending
 
@@ -26,7 +26,7 @@ class ShortError(Exception):
 class _Upload:
     path: Path
     size: int
-    announced: float = field(default_factory=time.monotonic)
+    active: float = field(default_factory=time.monotonic)  # when it was announced, or bytes last came
     there: bool = False
 
 
@@ -88,7 +88,7 @@ class Uploads:
     def expire(self, now: float) -> None:
         """Removes what nobody took in time; `now` by `time.monotonic`."""
         for token, upload in list(self._waiting.items()):
-            if now - upload.announced > UNCLAIMED:
+            if now - upload.active > UNCLAIMED:
                 self._forget(token)
 
     def _forget(self, token: str) -> None:
@@ -106,6 +106,7 @@ async def _write(upload: _Upload, chunks: AsyncIterator[bytes]) -> None:
             if came > upload.size:
                 raise ShortError(f'more than the {upload.size} bytes that were announced')
             file.write(chunk)
+            upload.active = time.monotonic()
     if came < upload.size:
         raise ShortError(f'{came} of {upload.size} bytes')
 
