@@ -131,8 +131,10 @@ def test_pictures_of_a_folder_are_written_where_nothing_changes(tmp_path):
 
 @pytest.mark.parametrize(('task', 'kind', 'share', 'outcome'), [
     ('deblur', 'compression', 0.97, 'refused'), ('deblur', 'mixed', 0.97, 'refused'),
-    ('compression', 'clean', 0.97, 'refused'), ('sr', 'deblur', CERTAIN, 'refused'),
-    ('sr', 'deblur', CERTAIN - 0.01, 'told'), ('deblur', 'deblur', 0.97, 'told'),  # stored with loss
+    ('deblur', 'clean', 0.57, 'refused'), ('compression', 'clean', 0.97, 'refused'),
+    ('sr', 'deblur', CERTAIN, 'refused'),
+    ('sr', 'deblur', CERTAIN - 0.01, 'told'), ('compression', 'mixed', 0.97, 'told'),
+    ('deblur', 'deblur', 0.97, 'told'),  # stored with loss
     ('sr', 'sr', 0.97, 'silent'), ('mixed', 'clean', 0.97, 'told'), ('mixed', 'compression', 0.97, 'silent')])
 def test_weights_are_held_to_the_damage(task, kind, share, outcome):
     restorer = make_restorer()

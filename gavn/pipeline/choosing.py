@@ -17,7 +17,7 @@ from gavn.utils.media import FACTORS, Frame
 SAMPLES = 16  # frames that are looked at
 NEEDS_LOSSLESS = ('deblur',)
 FOR_ALL = 'mixed'  # the weights that are for any damage
-CERTAIN = 0.9  # probability from which on weights for another kind of damage are refused
+CERTAIN = 0.9  # probability of not having their damage from which on weights are refused
 SMALL = 1.5  # from this enlargement on a crop holds so little that a larger picture shows more
 ENLARGED = 2.5  # from this enlargement on a crop without other damage is of low resolution
 _QUIET, _UNBROKEN = 2., 0.2  # noise and blocks of such a crop, at most
@@ -119,9 +119,14 @@ def disagreement(task: str, damage: Damage, lossless: bool) -> str:
 
 
 def is_certain(task: str, damage: Damage) -> bool:
-    """Whether the faces certainly have another damage than weights are for."""
-    kind = max(damage.shares, key=damage.shares.__getitem__)
-    return kind != task != FOR_ALL and damage.shares[kind] >= CERTAIN
+    """Whether the faces certainly do not have the damage that weights are for.
+
+    Several kinds of damage may hold that one among others; weights that need lossless videos harm these too.
+    """
+    if task == FOR_ALL:
+        return False
+    possible = damage.shares[task] + (0 if task in NEEDS_LOSSLESS else damage.shares[FOR_ALL])
+    return 1 - possible >= CERTAIN
 
 
 def look_at(frames: Iterable[Frame], faces: Faces, stored: int | None = None) -> Damage:

@@ -139,9 +139,21 @@ def _slightly_low(frames: Frames, draw: np.random.Generator) -> tuple[str, Frame
 
 def _enlarged(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
     """A face that is small in a good video: what is enlarged with it are the traces of its compression."""
-    height, width = frames[0].shape[:2]
     small = _coded(_resized(frames, 1 / draw.uniform(1.4, 2.5)), draw, WELL_CODED, 1)
-    return 'mixed', [cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC) for frame in small]
+    return 'mixed', _as_large_as(frames, small, draw)
+
+
+def _enlarged_much(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    """A face of 40 to 90 pixels in a good video: of low resolution, whatever traces are enlarged with it."""
+    small = _coded(_resized(frames, 1 / _from_to(draw, 2.5, 6)), draw, WELL_CODED, 0.8)
+    return 'sr', _as_large_as(frames, small, draw)
+
+
+def _as_large_as(frames: Frames, small: Frames, draw: np.random.Generator) -> list[np.ndarray]:
+    """Enlarged as crops are, or as `--scale` does before."""
+    method = cv2.INTER_CUBIC if draw.random() < 0.5 else cv2.INTER_LANCZOS4
+    height, width = frames[0].shape[:2]
+    return [cv2.resize(frame, (width, height), interpolation=method) for frame in small]
 
 
 def _mixture(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Frames]:
@@ -152,5 +164,5 @@ def _mixture(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Fra
 
 RECIPES: dict[Callable[[Frames, np.random.Generator], tuple[str | None, Frames]], int] = {
     _good: 10, _coded_larger: 4, _compressed: 8, _blurred: 6, _soft: 4, _low: 8, _slightly_low: 3,
-    _enlarged: 3, _mixture: 8}
+    _enlarged: 3, _enlarged_much: 5, _mixture: 8}
 """Ways of damaging, each with how many samples a clip gives of it."""
