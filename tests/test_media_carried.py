@@ -1,4 +1,5 @@
 """What a video carries beside its frames and sound: applied, carried through, or told."""
+import re
 import struct
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +13,7 @@ from media_files import make_file, packets, pictures, remux, stamps_of, tone
 
 from gavn.pipeline.unusual import encoder_for, unusual
 from gavn.utils.media import PLAYED_EVERYWHERE, Playable, VideoInfo, probe, read_frames
-from gavn.utils.media_side_data import Orientation
+from gavn.utils.media_side_data import Orientation, side_data
 
 UNIT = 1 << 16
 MATRICES = {  # by what becomes of an image that is stored
@@ -92,6 +93,33 @@ def test_hdr10_and_the_place_of_chroma_are_carried(tmp_path: Path, codec: str) -
     assert encoder_for(info) == codec
     copy = probe(remux(source, tmp_path / 'copy.mkv', codec=codec))
     assert (copy.hdr10, copy.chroma, copy.hdr) == (info.hdr10, 'topleft', True)
+
+
+def captioned_file(path: Path) -> Path:
+    """Raw H.264 with a message of closed captions (A53) before each frame."""
+    caption = b'\xb5\x00\x31GA94\x03\xc1\xff\xfc\x94\x2c\xff'
+    message = b'\0\0\0\x01\x06\x04' + bytes([len(caption)]) + caption + b'\x80'
+    with av.open(str(path), 'w', format='h264') as output:
+        video = output.add_stream('libx264', rate=25, options={'bf': '0', 'x264-params': 'slices=1'})
+        video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+        for image in pictures(10):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
+        output.mux(video.encode(None))
+    slices = re.compile(rb'(\x00\x00\x00?\x01[\x65\x41\x01\x61])')
+    path.write_bytes(slices.sub(lambda found: message + found[1], path.read_bytes()))
+    return path
+
+
+def captions(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [side_data(frame).get('A53_CC', b'') for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'libx265'])
+def test_closed_captions_are_carried(tmp_path: Path, codec: str) -> None:
+    source = captioned_file(tmp_path / 'source.h264')
+    assert captions(source) == [b'\xfc\x94\x2c'] * 10
+    assert captions(remux(source, tmp_path / 'copy.mkv', codec=codec)) == captions(source)
 
 
 @pytest.mark.parametrize('ending', ['.mov', '.mp4', '.mkv'])

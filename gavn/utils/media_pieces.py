@@ -171,7 +171,8 @@ def _encoder_options(codec: str, like: VideoInfo) -> dict[str, str]:
     (key, parameters), display = _PARAMETERS[codec], (like.hdr10.mastering, like.hdr10.light)
     told = [f'{name}={value}' for name, value in zip(_HDR10[codec], display, strict=True) if value]
     place = {'chroma_sample_location': like.chroma} if like.chroma and like.as_stored else {}
-    return {'threads': '4', key: ':'.join([parameters, *told]), **place}
+    captions = {'a53cc': '1'}  # the default of libx264 alone
+    return {'threads': '4', key: ':'.join([parameters, *told]), **place, **captions}
 
 
 def _packets(path: Path) -> Iterator[Packet]:
