@@ -9,9 +9,11 @@ import pytest
 import tiny_run
 import torch
 import yaml
-from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from stand_in import run_here, write_options
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from gavn import archs, data, mends, metrics, models  # noqa: F401  (fill the registries)
 from gavn.data.clip_store import pack
@@ -104,6 +106,31 @@ def test_what_stock_models_cannot_train_is_refused(network: dict, section: dict,
                                                    root: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=words):
         run_here('train', '-opt', str(theirs(tmp_path, clips(root, **section), network, model)))
+
+
+@MODEL_REGISTRY.register()
+class OwnPairModel(SRModel):
+    """A user's model that feeds its network in a way of its own."""
+
+    def feed_data(self, batch: dict[str, Any]) -> None:
+        super().feed_data(batch)
+        self.lq = (self.lq, self.lq.flip(-1))
+
+
+@ARCH_REGISTRY.register()
+class OwnPairNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(6, 3, 1)
+
+    def forward(self, pair: tuple[torch.Tensor, torch.Tensor], audio: None = None) -> torch.Tensor:
+        return self.body(torch.cat(pair, 1))
+
+
+def test_models_that_users_derive_feed_as_they_like(tmp_path: Path) -> None:
+    train = {'name': 'noise', 'type': 'StandInData', 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}
+    run_here('train', '-opt', str(theirs(tmp_path, train, {'type': 'OwnPairNet'}, 'OwnPairModel')))
+    assert (tmp_path / 'experiments/stand_in/models/net_g_latest.pth').is_file()
 
 
 def test_sound_that_is_not_there_is_missed_in_words(root: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def _missing_keys_named(dataset_opt: Mapping[str, Any]) -> Iterator[None]:
         yield
     except KeyError as error:
         kind = _class_of(DATASET_REGISTRY, dataset_opt.get('type'))
-        if not getattr(kind, '__module__', '').startswith('basicsr.') or not isinstance(error.args[0], str):
+        if not _is_stock(kind) or not isinstance(error.args[0], str):
             raise
         raise OptionError(f'data set {dataset_opt["name"]}: {kind.__name__} needs the key {error.args[0]}'
                           ) from error
@@ -47,13 +47,18 @@ def _missing_keys_named(dataset_opt: Mapping[str, Any]) -> Iterator[None]:
 def build_model(opt: dict[str, Any]) -> BaseModel:
     """The model with its networks. Raises OptionError for options that do not fit together."""
     model = _class_of(MODEL_REGISTRY, opt['model_type'])
-    if model is not None:
+    if _is_stock(model) or hasattr(model, 'validates_clips'):
         _check_validation(model, opt)
     with building(opt['model_type']):
         built = basicsr.models.build_model(opt)
-    if isinstance(built, SRModel):
+    if _is_stock(model) and isinstance(built, SRModel):
         _check_pictures_alone(built)
     return built
+
+
+def _is_stock(kind: Any) -> bool:
+    """Whether a class comes with BasicSR: what users derive from it may feed and validate in other ways."""
+    return getattr(kind, '__module__', '').startswith('basicsr.')
 
 
 def _class_of(registry: Any, name: Any) -> type | None:
@@ -103,7 +108,7 @@ def try_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -> None:
     if hasattr(model, 'check_sample'):
         with building(f'data set {name}'):
             model.check_sample(sample)
-    elif getattr(type(model), 'feeds_plainly', False):
+    elif _is_stock(type(model)) and getattr(type(model), 'feeds_plainly', False):
         _try(model, {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}, name)
 
 
