@@ -22,8 +22,14 @@ CHOOSE = """element.addEventListener('change', () => trigger('select', {
 def label(video: Video) -> str:
     """A line about a video: its name, length and size, and what became of it."""
     info = video.info
-    became = ' · restored' if video.result else ' · failed' if video.trouble else ''
-    return f'{video.source.name} · {length(info.duration)} · {info.width} × {info.height}{became}'
+    return f'{video.source.name} · {length(info.duration)} · {info.width} × {info.height}{_became(video)}'
+
+
+def _became(video: Video) -> str:
+    if video.result is None:
+        return ' · failed' if video.trouble else ''
+    done = 'restored' if video.result.report.restored else 'unchanged'
+    return f' · {done}' if video.result.preview is None else ' · preview'
 
 
 def player(video: Video | None, files: Files) -> str:
@@ -86,13 +92,13 @@ def downloads(result: Result, files: Files) -> str:
 
 def heading(video: Video, result: Result) -> str:
     """What the results are of."""
-    report = result.report
-    what = 'Restored' if result.preview is None else f'Preview of the first {result.preview:g} s'
+    report, first = result.report, f' in the first {result.preview:g} s' if result.preview else ''
+    what = f'Preview of the first {result.preview:g} s' if first else 'Restored'
     if report.hardly_changed:
-        what = 'Hardly any change'
+        what = f'Hardly any change{first}'
         more = f'The faces change by {report.change:.2f} grey levels, less than an eye or an encoder notices'
     elif not report.restored:
-        what, more = 'Nothing restored', 'The faces stay as they were'
+        what, more = f'Nothing restored{first}', 'The faces stay as they were'
     else:
         more = ''
     copied = '; the video is copied as it is, not encoded again' if report.copied else ''
