@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -384,3 +385,25 @@ def test_limits_are_above_nothing():
         with pytest.raises(ValueError, match='above 0'):
             Limits(**wrong)
     assert np.isclose(Limits(megabytes=2.5).bytes, 2_500_000)
+
+
+def test_a_page_that_was_left_alone_is_emptied_by_its_next_click(desk):
+    """And told why, whatever is clicked."""
+    pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
+    from gavn.web.handlers import Handlers, gr
+    from gavn.web.page import lay_out
+    video = taken(desk)
+    with gr.Blocks():
+        handlers = Handlers(desk, None, lay_out(desk))
+    parts, request = handlers.parts, SimpleNamespace(session_hash='me')
+    chosen = {parts.videos: video.key, parts.task: 'auto', parts.even_so: False, parts.which: 'all',
+              parts.scale: '', parts.strength: 1.}
+
+    async def clicked():
+        return [updates async for updates in handlers.restore(chosen, request)]
+    desk.sweep(time.monotonic() + 4000)
+    handlers.cancel(request)
+    video = taken(desk)
+    desk.sweep(time.monotonic() + 4000)
+    shown, = asyncio.run(clicked())
+    assert 'left alone' in shown[parts.status] and not shown[parts.videos]['visible']

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='with --weights of a network of your own: the module that registers it')
     parser.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                         help='where to listen (default 127.0.0.1: this machine alone)')
-    parser.add_argument('--port', type=whole(0, 65535), default=7860, metavar='N', help='default 7860')
+    parser.add_argument('--port', type=whole(1, 65535), default=7860, metavar='N', help='default 7860')
     parser.add_argument('--max-mb', type=positive(), default=500, metavar='MB',
                         help='largest video (default 500)')
     parser.add_argument('--max-seconds', type=seconds, default=600, metavar='S',

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -123,7 +124,8 @@ class Handlers:
 
     def cancel(self, request: gr.Request) -> None:
         """What runs is to end."""
-        self.desk.cancel(request.session_hash)
+        with suppress(RefusalError):  # the page was left alone: nothing runs
+            self.desk.cancel(request.session_hash)
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed."""
@@ -166,8 +168,9 @@ class Handlers:
         parts = self.parts
         try:
             job = await asyncio.to_thread(begin)
-        except RefusalError as error:
-            yield {parts.status: words.trouble(str(error))}
+        except RefusalError as error:  # of a page that was left alone the videos are gone
+            busy = self.desk.busy(request.session_hash)
+            yield {**self._shown(request, key, which, busy), parts.status: words.trouble(str(error))}
             return
         if job is None:
             return
