@@ -6,6 +6,7 @@ interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -49,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _missing_option_file(words: Sequence[str]) -> str | None:
     """What `-opt` names, if it is not there: told before PyTorch is imported."""
     named = words[words.index('-opt') + 1:][:1] if '-opt' in words else []
-    return next((name for name in named if not Path(name).is_file()), None)
+    root = Path(__file__).resolve().parents[1]  # where options/ is, if this is a checkout
+    return next((name for name in named if not os.path.exists(os.path.expanduser(name))
+                 and not os.path.exists(root / name)), None)
 
 
 def bundle(args: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 import argparse
 import importlib
 import logging
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -109,6 +110,15 @@ def test_a_missing_file_is_told_before_pytorch_is_imported(line, code):
               'assert "torch" not in sys.modules; sys.exit(code)')
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
     assert done.returncode == code and done.stderr.startswith('error: ') and 'none' in done.stderr
+
+
+def test_which_option_files_are_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo('pipe.yml')
+    for name in ('options/train_gavn_car.yml', 'pipe.yml', '.'):
+        assert cli._missing_option_file(['-opt', name]) is None
+    for name in ('none.yml', 'a' * 5000, '~nobody/x.yml'):
+        assert cli._missing_option_file(['-opt', name]) == name
 
 
 def test_exit_codes_are_those_of_kinds_that_there_are():
