@@ -1,5 +1,6 @@
 """--scale: the whole picture enlarged, faces restored at that size; small faces told apart."""
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from gavn import cli
 from gavn.pipeline import automatic, choosing, restoration, video
 from gavn.pipeline.choosing import ENLARGED, enlargement, scale_in_words, told_apart
 from gavn.pipeline.damage import KINDS, Damage
-from gavn.pipeline.face_tracks import fixed_box
+from gavn.pipeline.face_tracks import Face, Faces, fixed_box
 from gavn.pipeline.film import Film
 from gavn.pipeline.restorer import Restorer
 from gavn.pipeline.settings import Settings
 from gavn.restore import SCALES as OFFERED
+from gavn.utils.boxes import Boxes
 from gavn.utils.faces import Box, crop_box
 from gavn.utils.media import SCALES, MediaError, enlarged_size, probe, read_frames
 from gavn.utils.media_scale import Enlarger
@@ -181,6 +183,19 @@ def test_a_scale_is_suggested_where_faces_are_small(height, said):
     words = scale_in_words(faces)
     assert said in words and bool(words) == bool(said)
     assert not words or f'{height} pixels high' in words
+
+
+def test_the_size_of_most_faces_counts():
+    large, small = (Face(id, span, Boxes.repeated(Box(0, 0, side, side), len(span)), 1.)
+                    for id, span, side in ((0, range(12), 300), (1, range(8, 48), 40)))
+    assert '--scale 4' in scale_in_words(Faces((large, small), 48, (640, 360)))
+    assert not scale_in_words(Faces((large, replace(small, span=range(8, 16))), 48, (640, 360)))
+
+
+@pytest.mark.parametrize(('size', 'said'), [((3840, 2160), '--scale 2'), ((7680, 4320), '')])
+def test_what_is_suggested_is_possible(size, said):
+    words = scale_in_words(fixed_box(Box(0, 0, 30, 40), 9, size))
+    assert said in words and bool(words) == bool(said)
 
 
 def test_the_suggestion_is_told_and_reported(talk, tmp_path):

@@ -1,18 +1,18 @@
 """Which weights restore the faces of a video: by what is wrong with them, and how large they are."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from gavn.pipeline.damage import WORDS, Damage, estimate
-from gavn.pipeline.face_tracks import Faces
+from gavn.pipeline.face_tracks import Face, Faces
 from gavn.pipeline.story import CropRestorer
 from gavn.utils import shipped
 from gavn.utils.faces import CROP_SIZE, crop
-from gavn.utils.media import FACTORS, Frame
+from gavn.utils.media import FACTORS, LONGEST_SIDE, Frame
 
 SAMPLES = 16  # frames that are looked at
 NEEDS_LOSSLESS = ('deblur',)
@@ -161,14 +161,29 @@ def enlargement(faces: Faces, stored: int | None = None) -> float:
 
 
 def scale_in_words(faces: Faces) -> str:
-    """Which `--scale` shows more of the faces of a picture that is not enlarged; '' for none."""
-    times = enlargement(faces)
-    if not faces.faces or times < SMALL:
+    """Which `--scale` shows more of the faces of a picture that is not enlarged; '' for none.
+
+    What counts is the size that faces have in half of the frames that show them.
+    """
+    if not faces.faces:
         return ''
-    factor = next((factor for factor in FACTORS if factor >= times), FACTORS[-1])
-    height = max(float(face.boxes.heights.mean()) for face in faces.faces)
-    return (f'the faces are small, {height:.0f} pixels high at most: what is restored beyond that is lost as '
-            f'they are reduced again\n--scale {factor} makes the whole picture larger, and keeps it')
+    face = _middle(faces.faces)
+    times = enlargement(replace(faces, faces=(face,)))
+    possible = [factor for factor in FACTORS if factor * max(faces.size) <= LONGEST_SIDE]
+    if times < SMALL or not possible:
+        return ''
+    factor = next((factor for factor in possible if factor >= times), possible[-1])
+    height = float(face.boxes.heights.mean())
+    return (f'faces are small, {height:.0f} pixels high or less in half of the frames that show them: what '
+            'is restored beyond that is lost as they are reduced again\n'
+            f'--scale {factor} makes the whole picture larger, and keeps it')
+
+
+def _middle(faces: Sequence[Face]) -> Face:
+    """The face of median height, where each counts by its frames."""
+    ordered = sorted(faces, key=lambda face: float(face.boxes.heights.mean()))
+    until = np.cumsum([len(face.span) for face in ordered])
+    return ordered[int(np.searchsorted(until, until[-1] / 2))]
 
 
 def samples(frames: Iterable[Frame], faces: Faces) -> Iterator[np.ndarray]:
