@@ -25,11 +25,12 @@ from gavn.utils.media_sound_track import fitting_ending
 from gavn.utils.media_write import VideoWriter, compress, encode_decode, encoder_versions, picture_of
 
 __all__ = [
-    'FACTORS', 'LONGEST_SILENCE', 'LONGEST_SIDE', 'PICTURES', 'PLAYED_EVERYWHERE', 'SCALES', 'EmptyVideo', 'Frame',
-    'FrameReader', 'Hole', 'MediaError', 'NoVideo', 'PictureWriter', 'PieceWriter', 'Playable', 'Ticks',
-    'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'at_rate', 'changed', 'compress', 'copied', 'encodable',
-    'encode_decode', 'encoder_versions', 'enlarged', 'enlarged_size', 'fitting_ending', 'heard_stream',
-    'info_at_rate', 'is_picture', 'iter_audio', 'join', 'missing_numbers', 'parse_rate', 'picture_of',
-    'pictures_in', 'probe', 'probe_pictures', 'read_audio', 'read_frames', 'read_pictures',
-    'resample_frames', 'silence_or_hole', 'silent_blocks', 'upright',
+    'FACTORS', 'LONGEST_SIDE', 'LONGEST_SILENCE', 'PICTURES', 'PLAYED_EVERYWHERE', 'SCALES',
+    'EmptyVideo', 'Frame', 'FrameReader', 'Hole', 'MediaError', 'NoVideo', 'PictureWriter',
+    'PieceWriter', 'Playable', 'Ticks', 'UnreadableMedia', 'VideoInfo', 'VideoWriter', 'at_rate',
+    'changed', 'compress', 'copied', 'encodable', 'encode_decode', 'encoder_versions', 'enlarged',
+    'enlarged_size', 'fitting_ending', 'heard_stream', 'info_at_rate', 'is_picture', 'iter_audio',
+    'join', 'missing_numbers', 'parse_rate', 'picture_of', 'pictures_in', 'probe', 'probe_pictures',
+    'read_audio', 'read_frames', 'read_pictures', 'resample_frames', 'silence_or_hole', 'silent_blocks',
+    'upright',
 ]
