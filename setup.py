@@ -28,8 +28,8 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['gavn', 'gavn.*']),
-    package_data={'gavn': ['pipeline/damage.json', 'weights/*'], 'gavn.report': ['*.csv'],
-                  'gavn.web': ['*.css', '*.js']},
+    package_data={'gavn': ['weights/*'], 'gavn.restoration': ['*.json'],
+                  'gavn.experiments': ['report/*.csv', 'release/*.txt'], 'gavn.web': ['*.css', '*.js']},
     install_requires=[
         'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
         'tqdm', 'pillow',
@@ -52,5 +52,5 @@ setup(
     },
     ext_modules=[OPERATOR],
     options={'bdist_wheel': {'py_limited_api': 'cp310'}},
-    entry_points={'console_scripts': ['gavn = gavn.cli:main']},
+    entry_points={'console_scripts': ['gavn = gavn.cli.main:main']},
 )

@@ -2,13 +2,13 @@
 from importlib import import_module
 from typing import Any
 
-from gavn import compat  # noqa: F401  (makes basicsr importable; must come first)
+from gavn import torchvision_shim  # noqa: F401  (makes basicsr importable; must come first)
 
 __version__ = '0.1.0'
 
-_LAZY = {'Automatic': 'gavn.pipeline.automatic', 'Report': 'gavn.pipeline.report',
-         'Restorer': 'gavn.pipeline.restorer', 'Settings': 'gavn.pipeline.settings',
-         'restore_video': 'gavn.pipeline.video'}
+_LAZY = {'Automatic': 'gavn.restoration.auto_restorer', 'Report': 'gavn.restoration.report',
+         'Restorer': 'gavn.restoration.restorer', 'Settings': 'gavn.restoration.settings',
+         'restore_video': 'gavn.restoration.restore_video'}
 __all__ = [*_LAZY, '__version__']
 
 

@@ -7,8 +7,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     """Tests as the command line says, with everything of ours registered."""
-    from gavn import archs, data, mends, metrics, models  # noqa: F401  (importing registers)
-    mends.run_pipeline('test', ROOT)
+    from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (importing registers)
+    basicsr_patches.run_pipeline('test', ROOT)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,8 @@ import argparse
 import sys
 from functools import partial
 
-from gavn.bench import add_arguments
-from gavn.exit_codes import guarded
+from gavn.cli.bench import add_arguments
+from gavn.runtime.exit_codes import guarded
 
 
 def main() -> int:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where the package is not installed
 
+from gavn.experiments.report.curves import levels_figure, read_curve, training_figure  # noqa: E402
+from gavn.experiments.report.drawing import check_path, save  # noqa: E402
+from gavn.experiments.report.faces import Scene, faces_figure, rows  # noqa: E402
+from gavn.experiments.report.layout import LEVELS  # noqa: E402
+from gavn.experiments.report.places import Box, Places  # noqa: E402
+from gavn.experiments.report.results import ReportError, collect  # noqa: E402
+from gavn.experiments.report.script import finish  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
-from gavn.report.curves import levels_figure, read_curve, training_figure  # noqa: E402
-from gavn.report.drawing import check_path, save  # noqa: E402
-from gavn.report.faces import Scene, faces_figure, rows  # noqa: E402
-from gavn.report.layout import LEVELS  # noqa: E402
-from gavn.report.places import Box, Places  # noqa: E402
-from gavn.report.results import ReportError, collect  # noqa: E402
-from gavn.report.script import finish  # noqa: E402
 
 
 def compare(args: argparse.Namespace) -> None:

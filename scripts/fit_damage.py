@@ -1,6 +1,6 @@
 """Fits what `gavn restore --task auto` judges videos by, from a prepared data set (see --help).
 
-    python scripts/fit_damage.py --data datasets/shipped --out gavn/pipeline/damage.json
+    python scripts/fit_damage.py --data datasets/shipped --out gavn/restoration/damage.json
 
 Trains on the training split, chooses thresholds on speakers held out of it, prints what the result says about
 the validation split. The same data give the same numbers.
@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from gavn.data.clip_store import ClipEntry, read_meta
-from gavn.pipeline.damage import KINDS, NUMBERS, Model, described
-from gavn.shipping.damage_fit import cautious, fit, held_out, thresholds
-from gavn.shipping.damage_samples import made, stored
+from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
+from gavn.experiments.release.classifier_samples import made, stored
+from gavn.restoration.degradation import KINDS, NUMBERS, Model, described
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,17 +12,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from gavn.checkpoints import pretrained
+from gavn.experiments.release import bundle, card
+from gavn.experiments.release.measure import LAYERS, STORED, Selection, measure
 from gavn.metrics.results_file import read_results
-from gavn.shipping import card, make
-from gavn.shipping.measure import LAYERS, STORED, Selection, measure
-from gavn.utils import shipped
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = Selection()
-    parser.add_argument('made', nargs='*', metavar='NAME=OPTIONS.yml', help=f'of {", ".join(shipped.WHAT)}')
+    parser.add_argument('made', nargs='*', metavar='NAME=OPTIONS.yml',
+                        help=f'of {", ".join(pretrained.WHAT)}')
     parser.add_argument('--data', default='datasets/shipped', help='the data set that judges them')
     parser.add_argument('--frames', type=int, help='of each clip (default: all)')
     parser.add_argument('--layers', nargs='*', choices=(*LAYERS, *STORED), default=known.layers,
@@ -37,10 +38,10 @@ def main() -> None:
     args = _arguments()
     for one in args.made:
         name, _, options = one.partition('=')
-        print(f'wrote {make.make(name, options)}')
+        print(f'wrote {bundle.make(name, options)}')
     results = measure(args.data, Selection(args.layers, args.methods, args.frames))
     print(f'wrote {results}')
-    for name in shipped.names():
+    for name in pretrained.names():
         print(f'wrote {card.write_card(name)}')
     print(card.table(read_results(results), Selection().methods, ['psnr']))
 

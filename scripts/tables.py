@@ -11,12 +11,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where the package is not installed
 
+from gavn.experiments.report.cells import Plan  # noqa: E402
+from gavn.experiments.report.layout import QUALITY, TASKS  # noqa: E402
+from gavn.experiments.report.make import make_tables, write_tables  # noqa: E402
+from gavn.experiments.report.script import finish  # noqa: E402
+from gavn.experiments.report.tables import TABLES  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
-from gavn.report.cells import Plan  # noqa: E402
-from gavn.report.layout import QUALITY, TASKS  # noqa: E402
-from gavn.report.make import make_tables, write_tables  # noqa: E402
-from gavn.report.script import finish  # noqa: E402
-from gavn.report.tables import TABLES  # noqa: E402
 
 
 def main() -> int:

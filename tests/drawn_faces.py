@@ -2,7 +2,7 @@
 import cv2
 import numpy as np
 
-from gavn.utils.faces import Box
+from gavn.faces.geometry import Box
 
 H, W = 120, 160
 

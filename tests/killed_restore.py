@@ -5,21 +5,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gavn.pipeline import journal, restoration, video  # first: it makes basicsr importable
+from gavn.restoration import job, restore_video, resume_state  # first: it makes basicsr importable
 
 # isort: split
 from restore_fakes import fixed_face, make_restorer
 
 if __name__ == '__main__':
     source, target, piece = sys.argv[1:]
-    journal.PIECE = int(piece)
-    restoration.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
-    finish = journal.Journal.finish
+    resume_state.PIECE = int(piece)
+    job.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
+    finish = resume_state.Journal.finish
 
     def slow(*args):
         finish(*args)
         time.sleep(0.5)
 
-    journal.Journal.finish = slow
+    resume_state.Journal.finish = slow
     restorer = make_restorer(inputs=('lq', 'audio'))
-    video.restore_video(source, target, restorer)
+    restore_video.restore_video(source, target, restorer)

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from gavn.utils.media import PieceWriter, join, probe, read_frames
+from gavn.media import PieceWriter, join, probe, read_frames
 
 VARIABLE = (0, 1001, 2002, 4100, 4101, 9000, 9500, 12012, 13013, 20000)  # time stamps in 1 / 30000 s
 BASE = Fraction(1, 30000)

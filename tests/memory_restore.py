@@ -11,11 +11,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gavn.pipeline import restoration, video  # first: it makes basicsr importable
-from gavn.pipeline.restorer import Restorer
-from gavn.pipeline.settings import Settings
-from gavn.pipeline.story import Reel
-from gavn.utils.windows import Layout
+from gavn.restoration import job, restore_video  # first: it makes basicsr importable
+from gavn.restoration.face_clip import Reel
+from gavn.restoration.restorer import Restorer
+from gavn.restoration.settings import Settings
+from gavn.runtime.windows import Layout
 
 # isort: split
 from restore_fakes import fixed_face
@@ -41,9 +41,9 @@ def most_memory() -> int:
 
 if __name__ == '__main__':
     folder, *sources = map(Path, sys.argv[1:])
-    restoration.follow_faces = fixed_face()
+    job.follow_faces = fixed_face()
     for number, source in enumerate(sources):
         if number == len(sources) - 1:
             Reel.forget_before = lambda *_: None
-        video.restore_video(source, folder / f'{number}.mp4', Still(), Settings(preset='ultrafast'))
+        restore_video.restore_video(source, folder / f'{number}.mp4', Still(), Settings(preset='ultrafast'))
         print(most_memory())

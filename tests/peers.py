@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from basicsr.models import build_model
 from torch import Tensor, nn
 
+from gavn.basicsr_patches.sampling import seed_step
 from gavn.data import AVClipDataset
-from gavn.mends.sampling import seed_step
 from gavn.models import AVVideoModel
 
 

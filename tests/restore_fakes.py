@@ -9,14 +9,14 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from gavn.pipeline.face_tracks import Face, Faces
-from gavn.pipeline.recipe import Recipe
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.boxes import Boxes
-from gavn.utils.faces import Box
-from gavn.utils.media import VideoWriter
-from gavn.utils.media_picture import ToBGR
-from gavn.utils.windows import Layout
+from gavn.faces.box_array import Boxes
+from gavn.faces.geometry import Box
+from gavn.faces.tracks import Face, Faces
+from gavn.media import VideoWriter
+from gavn.media.frame import ToBGR
+from gavn.restoration.model_spec import Recipe
+from gavn.restoration.restorer import Restorer
+from gavn.runtime.windows import Layout
 
 
 @ARCH_REGISTRY.register()

@@ -8,7 +8,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from gavn import archs  # noqa: F401  (importing registers)
-from gavn.utils.option_file import read_options
+from gavn.config.option_file import read_options
 
 OPTIONS = Path(__file__).resolve().parents[1] / 'options'
 FILES = sorted(path for path in OPTIONS.rglob('*.yml') if path.parent.name != 'base')  # those are parts

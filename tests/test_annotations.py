@@ -8,8 +8,8 @@ import torch
 from basicsr.archs.edvr_arch import EDVR
 from stand_in import StandInNet  # noqa: F401  (makes basicsr importable)
 
-from gavn.utils.annotations import arguments_of, describe, fits
-from gavn.utils.option_file import dotted
+from gavn.config.annotations import arguments_of, describe, fits
+from gavn.config.option_file import dotted
 
 
 @pytest.mark.parametrize(('value', 'annotation', 'expected'), [

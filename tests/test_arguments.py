@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import gavn
-from gavn import cli
-from gavn.exit_codes import CODES, code_of
-from gavn.mends.options import _arguments
-from gavn.utils.arguments import Parser, seconds
-from gavn.utils.errors import MissingInput
-from gavn.utils.media import UnreadableMedia
-from gavn.utils.notices import NoticeFormatter
+from gavn.basicsr_patches.options import _arguments
+from gavn.cli import main as cli
+from gavn.errors import MissingInput
+from gavn.media import UnreadableMedia
+from gavn.runtime.arguments import Parser, seconds
+from gavn.runtime.exit_codes import CODES, code_of
+from gavn.runtime.notices import NoticeFormatter
 
 
 def refused(capsys, *args: str) -> str:
@@ -106,7 +106,7 @@ def test_all_verbs_have_this_parser():
     ('test -opt none.yml', 2)])
 def test_a_missing_file_is_told_before_pytorch_is_imported(line, code):
     words = line.format(here=__file__).split()
-    script = (f'import sys; from gavn import cli; code = cli.main({words!r}); '
+    script = (f'import sys; from gavn.cli.main import main; code = main({words!r}); '
               'assert "torch" not in sys.modules; sys.exit(code)')
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
     assert done.returncode == code and done.stderr.startswith('error: ') and 'none' in done.stderr

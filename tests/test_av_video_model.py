@@ -8,11 +8,11 @@ import tiny_run
 import torch
 from basicsr.archs.spynet_arch import SpyNet
 
-from gavn.mends import install
+from gavn.basicsr_patches import install
+from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, save_bundle
+from gavn.config.option_file import OptionError
 from gavn.models.training import TrainingDiverged, parameter_groups
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.checkpoint import CheckpointError, load_bundle, save_bundle
-from gavn.utils.option_file import OptionError
+from gavn.restoration.restorer import Restorer
 
 FLOW = 'BasicVSRPlusPlus'
 

@@ -8,13 +8,13 @@ import tiny_run
 import torch
 from torch.nn.functional import interpolate
 
+from gavn.audio.mfcc import FRAME_RATE, mfcc_windows
+from gavn.basicsr_patches import install
 from gavn.data import AVVideoDataset
 from gavn.data.clip_store import ClipStore, ClipWriter
 from gavn.data.degradation import degrade
-from gavn.mends import install
 from gavn.models.clip_runner import ClipRunner
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.audio import FRAME_RATE, mfcc_windows
+from gavn.restoration.restorer import Restorer
 
 # What stays as it is: frames of 32 pixels are too small for the coarsest levels of the flow network.
 UNREACHED = {'BasicVSRPlusPlus': tuple(f'spynet.basic_module.{level}.' for level in range(3))}

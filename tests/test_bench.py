@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gavn.bench import _chosen, _in_words
-from gavn.benchmark import loader, memory, networks, operators, plan, report, rows, timing, training
-from gavn.benchmark.goals import GOALS, judged
-from gavn.benchmark.networks import GAVN_64, RECIPES, SHIPPED, Case, _recipe
-from gavn.benchmark.plan import Plan
-from gavn.benchmark.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
-from gavn.utils import windows
+from gavn.cli.bench import _chosen, _in_words
+from gavn.experiments.bench import loader, memory, networks, operators, plan, report, rows, timing, training
+from gavn.experiments.bench.goals import GOALS, judged
+from gavn.experiments.bench.networks import GAVN_64, RECIPES, SHIPPED, Case, _recipe
+from gavn.experiments.bench.plan import Plan
+from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
+from gavn.runtime import windows
 
 CPU = torch.device('cpu')
 ALL = networks.ALL

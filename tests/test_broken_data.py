@@ -14,12 +14,12 @@ import torch
 from stand_in import run, run_here, write_options
 
 from gavn import data, metrics, models  # noqa: F401  (fill the registries)
+from gavn.basicsr_patches import checkpoints
 from gavn.data.clip_store import ClipStore, pack
-from gavn.mends import checkpoints
-from gavn.utils.errors import DataError
-from gavn.utils.files import atomic_path
-from gavn.utils.images import read_image
-from gavn.utils.lmdb_environment import open_lmdb
+from gavn.errors import DataError
+from gavn.runtime.files import atomic_path
+from gavn.runtime.images import read_image
+from gavn.runtime.lmdb_environment import open_lmdb
 
 
 @pytest.fixture(scope='module')

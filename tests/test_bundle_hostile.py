@@ -12,10 +12,16 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from safetensors.torch import save_file
 from torch import nn
 
-from gavn.pipeline import building
-from gavn.pipeline.building import RestoreError
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.checkpoint import CheckpointError, load_state, load_strict, load_trained, training_budget
+from gavn.checkpoints.checkpoint import (
+    CheckpointError,
+    load_state,
+    load_strict,
+    load_trained,
+    training_budget,
+)
+from gavn.restoration import model_builder
+from gavn.restoration.model_builder import RestoreError
+from gavn.restoration.restorer import Restorer
 
 GAVN = {'type': 'GAVN', 'num_feat': 8, 'radius': 0, 'num_extract_block': 1, 'num_reconstruct_block': [1, 1],
         'deformable_groups': 2, 'use_identity': False}
@@ -118,13 +124,13 @@ def test_tensors_of_no_network_are_refused(stray, message, tensors, tmp_path):
     ({'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'img_range': float('1e400')}, 'Infinity is no JSON'),
 ])
 def test_networks_that_no_bundle_may_name(options, message, tensors, tmp_path, monkeypatch):
-    devices, build = [], building.build
+    devices, build = [], model_builder.build
 
     def watched(options: dict[str, Any]) -> nn.Module:
         devices.append(torch.empty(0).device.type)
         return build(options)
 
-    monkeypatch.setattr(building, 'build', watched)
+    monkeypatch.setattr(model_builder, 'build', watched)
     path = write(tmp_path / 'b.safetensors', header(networks={'network_g': options}), tensors)
     with pytest.raises((RestoreError, CheckpointError), match=message):
         Restorer.load(path)

@@ -8,8 +8,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from safetensors.torch import save_file
 from torch import nn
 
-from gavn.utils import checkpoint
-from gavn.utils.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
+from gavn.checkpoints import checkpoint
+from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
 
 
 class Small(nn.Module):

@@ -13,17 +13,18 @@ import yaml
 from restore_fakes import fixed_face, make_restorer, sound_packets, write_variable, write_video
 
 import gavn
-from gavn import cli, demo
-from gavn.pipeline import journal, restoration, video
-from gavn.pipeline.face_tracker import NoFace
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.checkpoint import save_bundle
-from gavn.utils.media import probe, read_frames
+from gavn.checkpoints.checkpoint import save_bundle
+from gavn.cli import demo
+from gavn.cli import main as cli
+from gavn.faces.tracker import NoFace
+from gavn.media import probe, read_frames
+from gavn.restoration import job, restore_video, resume_state
+from gavn.restoration.restorer import Restorer
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    monkeypatch.setattr(job, 'follow_faces', fixed_face())
 
 
 @pytest.fixture(scope='module')
@@ -128,7 +129,7 @@ def test_no_face(tmp_path, talking, weights, capsys, monkeypatch):
     def none(frames, **_):
         raise NoFace(f'no face in {sum(1 for _ in frames)} frames')
 
-    monkeypatch.setattr(restoration, 'follow_faces', none)
+    monkeypatch.setattr(job, 'follow_faces', none)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
     code, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
@@ -194,10 +195,10 @@ def test_unknown_container(tmp_path, talking, weights, capsys):
     (OSError(28, 'No space left on device'), 1, 'no space is left')])
 def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, code, words):
     """Ctrl-C or a full disk half-way: the old output stays, and the same command goes on."""
-    monkeypatch.setattr(journal, 'PIECE', 5)
+    monkeypatch.setattr(resume_state, 'PIECE', 5)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
-    real, done = restoration.changed, []
+    real, done = job.changed, []
 
     def changed(*args):
         done.append(1)
@@ -205,7 +206,7 @@ def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, co
             raise failure
         return real(*args)
 
-    monkeypatch.setattr(restoration, 'changed', changed)
+    monkeypatch.setattr(job, 'changed', changed)
     got, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
     assert got == code and words in said.err and 'Traceback' not in said.err
     assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out, tmp_path / 'out.mp4.gavn')
@@ -283,7 +284,7 @@ def test_script_is_the_same_command(tmp_path, monkeypatch, capsys):
 
 
 def test_public_names():
-    assert gavn.Restorer is Restorer and gavn.restore_video is video.restore_video
+    assert gavn.Restorer is Restorer and gavn.restore_video is restore_video.restore_video
 
 
 def test_prepare_reads_its_own_arguments(tmp_path, capfd):
@@ -296,6 +297,6 @@ def test_prepare_reads_its_own_arguments(tmp_path, capfd):
 
 def test_prepare_says_what_to_install(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, 'datatrove.data', None)
-    monkeypatch.delitem(sys.modules, 'gavn.prepare', raising=False)
+    monkeypatch.delitem(sys.modules, 'gavn.cli.prepare', raising=False)
     assert cli.main(['prepare']) == 2
     assert "'.[prepare]'" in capfd.readouterr().err

@@ -13,10 +13,10 @@ import torch
 import yaml
 from comparing import FAKE, ROOT, make_place
 
-from gavn import compare as command
-from gavn.comparison import jobs
-from gavn.comparison.plan import read_plan
-from gavn.comparison.status import Board
+from gavn.cli import compare as command
+from gavn.experiments.compare import jobs
+from gavn.experiments.compare.plan import read_plan
+from gavn.experiments.compare.status import Board
 from gavn.metrics.results_file import read_results
 from gavn.models.budget import Budget
 
@@ -170,7 +170,7 @@ def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
 def test_a_killed_comparison_goes_on(place, run, tmp_path):
     """The whole command, killed by SIGKILL: its training ends with it, and the next start goes on there."""
     say(tmp_path, {'_gavn': {'seconds': 0.02}})
-    script = ('import sys; sys.path[0] = {root!r}; from gavn import compare; '
+    script = ('import sys; sys.path[0] = {root!r}; from gavn.cli import compare; '
               'sys.exit(compare.main(sys.argv[1:], {train!r}, {test!r}))')
     script = script.format(root=str(ROOT), train=(*FAKE, 'train'), test=(*FAKE, 'test'))
     state = tmp_path / 'out/experiments/out_gavn/state'

@@ -7,10 +7,10 @@ import yaml
 from basicsr.archs import build_network
 from comparing import ROOT, make_place
 
-from gavn import compare as command
-from gavn.comparison.budget import Budget, CompareError
-from gavn.comparison.calibration import Timing
-from gavn.comparison.methods import load_method, option_file
+from gavn.cli import compare as command
+from gavn.experiments.compare.budget import Budget, CompareError
+from gavn.experiments.compare.calibration import Timing
+from gavn.experiments.compare.experiments import load_method, option_file
 from gavn.models.cost import parameters
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gavn.comparison import jobs
-from gavn.comparison.budget import Budget, CompareError, divided, iterations_for_minutes, rescaled
-from gavn.comparison.jobs import Job, Outcome, Runner
-from gavn.comparison.status import Board, progress
+from gavn.experiments.compare import jobs
+from gavn.experiments.compare.budget import Budget, CompareError, divided, iterations_for_minutes, rescaled
+from gavn.experiments.compare.jobs import Job, Outcome, Runner
+from gavn.experiments.compare.status import Board, progress
 
 # ---- arithmetic
 

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import torch
 
-from gavn.cli import _parser
+from gavn.cli.main import _parser
+from gavn.cli.restore import _networks
 from gavn.models.clip_runner import ClipRunner
-from gavn.pipeline.recipe import Recipe
-from gavn.pipeline.restorer import Restorer
-from gavn.restore import _networks
-from gavn.utils.batches import in_portions
-from gavn.utils.compiling import TRACED, compile_in_place, is_compiled
-from gavn.utils.tensors import to_tensor
+from gavn.restoration.model_spec import Recipe
+from gavn.restoration.restorer import Restorer
+from gavn.runtime.batching import in_portions
+from gavn.runtime.compilation import TRACED, compile_in_place, is_compiled
+from gavn.runtime.tensors import to_tensor
 
 NETWORKS = {'network_g': {'type': 'GAVN', 'num_feat': 8, 'num_extract_block': 1, 'deformable_groups': 2,
                           'num_reconstruct_block': [1, 1], 'radius': 0},

@@ -9,14 +9,14 @@ from torch import nn
 
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.pfld_arch import PFLDAV
+from gavn.checkpoints.checkpoint import training_budget
 from gavn.models import budget, cost
 from gavn.models.budget import Budget
 from gavn.models.clip_runner import ClipRunner
 from gavn.models.cost import Stopwatch, detector_gmacs, giga_macs, gmacs, parameters
 from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import BACKEND_VARIABLE
-from gavn.utils.checkpoint import training_budget
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 CPU = torch.device('cpu')
 

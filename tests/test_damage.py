@@ -8,11 +8,11 @@ import pytest
 from gavn.data.clip_store import ClipEntry, ClipWriter
 from gavn.data.degradation import compress_crf, downscale, gaussian_blur
 from gavn.data.mixture import Mixture
-from gavn.data.talking_head import make_clip
-from gavn.pipeline.damage import KINDS, Damage, Model, estimate
-from gavn.shipping.damage_fit import cautious, fit, held_out, thresholds
-from gavn.shipping.damage_samples import RECIPES, kind_of, made
-from gavn.utils.media import read_frames
+from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
+from gavn.experiments.release.classifier_samples import RECIPES, kind_of, made
+from gavn.media import read_frames
+from gavn.restoration.degradation import KINDS, Damage, Model, estimate
+from gavn.synthetic.head import make_clip
 
 DAMAGE = {
     'clean': lambda frames: frames,

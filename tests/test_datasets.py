@@ -7,12 +7,12 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader
 
+from gavn.audio.mfcc import mfcc_windows, silence
 from gavn.data import AVClipDataset, AVVideoDataset
 from gavn.data.clip_store import ClipEntry, ClipWriter, pack
-from gavn.utils import landmarks
-from gavn.utils.audio import mfcc_windows, silence
-from gavn.utils.errors import DataError
-from gavn.utils.tensors import to_tensor
+from gavn.errors import DataError
+from gavn.faces import landmarks
+from gavn.runtime.tensors import to_tensor
 
 SHAPE = (32, 48, 3)
 LENGTHS = {'anna/one': 16, 'bob': 7, 'carl': 3}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gavn.archs.davdnet_arch import DAVDNet
 from gavn.archs.inputs import layout_of
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 SMALL = {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': 1, 'deformable_groups': 2}
 ADAM_EPS = 1e-8  # gradients of this size move half as far as larger ones

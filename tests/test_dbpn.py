@@ -10,7 +10,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from gavn.archs.dbpn_arch import DBPN
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 TINY = {'base_filter': 4, 'feat': 8, 'num_stages': 3}
 

@@ -3,8 +3,9 @@ import re
 import sys
 from pathlib import Path
 
-from gavn import cli, doctor
-from gavn.doctor import ABSENT, BROKEN, OK, Extra, Finding
+from gavn.cli import doctor
+from gavn.cli import main as cli
+from gavn.cli.doctor import ABSENT, BROKEN, OK, Extra, Finding
 
 
 def test_what_is_installed_for_the_tests_is_well(capsys):

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-import gavn.evaluate
-from gavn import cli
+import gavn.cli.evaluate
 from gavn.archs.syncnet_arch import SyncNet
-from gavn.data.footage import collect, pair
+from gavn.cli import main as cli
+from gavn.data.clip_reader import collect, pair
+from gavn.experiments.report.make import make_tables
+from gavn.faces.geometry import Box
+from gavn.faces.tracker import NoFace, Track
+from gavn.media import VideoWriter, read_frames
 from gavn.metrics import measures
 from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
 from gavn.metrics.table import METRICS, STANDARD
-from gavn.pipeline.face_tracker import NoFace, Track
-from gavn.report.make import make_tables
-from gavn.utils.faces import Box
-from gavn.utils.media import VideoWriter, read_frames
 
 SIDE = 32
 
@@ -180,7 +180,7 @@ def test_the_face_is_cropped_where_the_truth_shows_it(tmp_path, syncnet, monkeyp
         boxes = [None, *([Box(10, 10, 20, 20)] * 3), None, *([Box(10, 10, 20, 20)] * 5)]
         return Track(tuple(boxes), (range(1, 4), range(5, 10)), (96, 64))
 
-    monkeypatch.setattr(gavn.evaluate, 'track_faces', track)
+    monkeypatch.setattr(gavn.cli.evaluate, 'track_faces', track)
     truth = write_video(tmp_path / 't.mp4', frames(10, 64, width=96), sound=True)
     restored = write_video(tmp_path / 'r.mp4', frames(10, 64, width=96, noise=3), sound=True)
     assert run(restored, '--reference', truth, '--metrics', 'psnr', 'sync', '--weights', syncnet,
@@ -270,7 +270,7 @@ def test_no_face(tmp_path, capsys, monkeypatch):
     def none(images):
         raise NoFace(f'no face in {len(list(images))} frames')
 
-    monkeypatch.setattr(gavn.evaluate, 'track_faces', none)
+    monkeypatch.setattr(gavn.cli.evaluate, 'track_faces', none)
     source = write_video(tmp_path / 'v.mp4', frames(2))
     code, said = run(source, '--crop-face', '-o', tmp_path / 'r.csv', capsys=capsys)
     assert code == 3 and 'v.mp4: no face in 2 frames' in said.err
@@ -302,8 +302,8 @@ def test_the_parser_knows_the_metrics_and_the_weights():
     names = tuple(key for key, metric in STANDARD.items()
                   if 'true_landmarks' not in METRICS[metric['type']].needs)
     assert names == cli.METRICS
-    assert set(cli.WEIGHT_FILES) == set(gavn.evaluate.WEIGHTS)
-    for key in gavn.evaluate.WEIGHTS.values():
+    assert set(cli.WEIGHT_FILES) == set(gavn.cli.evaluate.WEIGHTS)
+    for key in gavn.cli.evaluate.WEIGHTS.values():
         assert key in cli.METRICS and STANDARD[key]['type'] in METRICS
 
 

@@ -9,13 +9,13 @@ from torch import nn
 
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.pfld_arch import PFLDAV
-from gavn.cli import main
+from gavn.cli.main import main
 from gavn.ops import DeformableAlignPack
-from gavn.pipeline import export as module
-from gavn.pipeline.export import FACTS, TOLERANCE, ExportError, Whole, example, export
-from gavn.pipeline.recipe import Recipe
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.windows import Layout
+from gavn.restoration import export as module
+from gavn.restoration.export import FACTS, TOLERANCE, ExportError, Whole, example, export
+from gavn.restoration.model_spec import Recipe
+from gavn.restoration.restorer import Restorer
+from gavn.runtime.windows import Layout
 
 SIZE = 32
 INPUTS = ('lq', 'audio', 'landmarks')

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from drawn_faces import Detector, H, W, at, frame, near
 
-from gavn.pipeline.face_detector import RetinaFace
-from gavn.pipeline.face_tracker import MAX_GAP, NoFace, smooth, track_faces
-from gavn.pipeline.face_tracks import Track
-from gavn.utils.faces import Box, crop_box
+from gavn.faces.detector import RetinaFace
+from gavn.faces.geometry import Box, crop_box
+from gavn.faces.tracker import MAX_GAP, NoFace, smooth, track_faces
+from gavn.faces.tracks import Track
 
 
 def test_a_still_face_costs_one_detection_in_five():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from drawn_faces import near
 
-from gavn.pipeline.face_tracks import Face, Faces, choose, fixed_box, main_track
-from gavn.utils.boxes import Boxes
-from gavn.utils.faces import Box, crop_box, inside
+from gavn.faces.box_array import Boxes
+from gavn.faces.geometry import Box, crop_box, inside
+from gavn.faces.tracks import Face, Faces, choose, fixed_box, main_track
 
 SIZE = (640, 360)
 

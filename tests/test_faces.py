@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gavn.utils.boxes import Boxes
-from gavn.utils.faces import (
+from gavn.faces.box_array import Boxes
+from gavn.faces.geometry import (
     Box,
     Patch,
     crop,

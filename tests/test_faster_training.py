@@ -3,7 +3,7 @@ import pytest
 import torch
 from tiny_model import FINETUNE, STARTS, make_batch, make_place, model_of, run, state_of
 
-from gavn.utils.option_file import OptionError
+from gavn.config.option_file import OptionError
 
 AT = STARTS[FINETUNE]
 

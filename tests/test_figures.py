@@ -11,14 +11,14 @@ import pytest
 import tiny_run
 
 from gavn.data.clip_store import ClipStore
+from gavn.experiments.report.curves import levels_figure, read_curve, training_figure
+from gavn.experiments.report.drawing import save, styles
+from gavn.experiments.report.faces import Scene, Shot, faces_figure, rows
+from gavn.experiments.report.places import Box, Places, openness
+from gavn.experiments.report.results import ReportError, collect
+from gavn.faces.landmarks import MEAN_FACE, MOUTH, box_around, to_pixels
 from gavn.metrics.frame import psnr
 from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, write_results
-from gavn.report.curves import levels_figure, read_curve, training_figure
-from gavn.report.drawing import save, styles
-from gavn.report.faces import Scene, Shot, faces_figure, rows
-from gavn.report.places import Box, Places, openness
-from gavn.report.results import ReportError, collect
-from gavn.utils.landmarks import MEAN_FACE, MOUTH, box_around, to_pixels
 
 pytest.importorskip('matplotlib')
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from gavn.data.av_video_dataset import AVVideoDataset
-from gavn.data.footage import collect
-from gavn.pipeline.film import Film
-from gavn.report.pictures import plain_frame
-from gavn.utils.file_names import PICTURES, in_order
+from gavn.data.clip_reader import collect
+from gavn.experiments.report.images import plain_frame
+from gavn.restoration.video_source import Film
+from gavn.runtime.file_names import PICTURES, in_order
 
 NAMES = ('f9.png', 'f10.TIF', 'f011.jpg', 'f100.bmp')
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from drawn_faces import Detector, H, W, at, frame, near
 
-from gavn.pipeline.face_detector import Detection, RetinaFace, detector_side, smallest_face
-from gavn.pipeline.face_tracker import SHORTEST, NoFace, follow_faces, track_faces
-from gavn.pipeline.face_tracks import Faces, main_track
-from gavn.utils.faces import Box
+from gavn.faces.detector import Detection, RetinaFace, detector_side, smallest_face
+from gavn.faces.geometry import Box
+from gavn.faces.tracker import SHORTEST, NoFace, follow_faces, track_faces
+from gavn.faces.tracks import Faces, main_track
 
 LEFT, RIGHT = at(10, side=36), at(100, side=44)
 

@@ -13,7 +13,7 @@ from gavn.archs.gavn_identity import IdentityModule, render_heatmaps, sample_reg
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, TemporalFusion, TemporalModule
 from gavn.ops import offset_magnitudes
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 TINY = {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': (1, 1), 'deformable_groups': 2}
 

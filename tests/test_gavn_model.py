@@ -7,9 +7,9 @@ import tiny_run
 import torch
 from tiny_model import STARTS, WARMUP, make_batch, make_place, model_of, run, state_of
 
+from gavn.checkpoints.checkpoint import CheckpointError, load_bundle
 from gavn.models.training import TrainingDiverged
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.checkpoint import CheckpointError, load_bundle
+from gavn.restoration.restorer import Restorer
 
 
 @pytest.fixture(scope='module')

@@ -28,7 +28,7 @@ def measure() -> IdentitySimilarity:
 
 
 def dlibs_points(image: np.ndarray) -> np.ndarray:
-    from gavn.data.teacher import DlibTeacher
+    from gavn.data.landmark_annotator import DlibTeacher
     teacher = DlibTeacher()
     return teacher.points(image, teacher.box(image))
 

@@ -7,13 +7,13 @@ import torch
 from restore_fakes import FACE, fixed_face, make_restorer, pictures
 
 from gavn import Restorer, Settings
-from gavn.pipeline import in_memory
-from gavn.pipeline.automatic import Automatic
-from gavn.pipeline.choosing import TaskError
-from gavn.pipeline.damage import KINDS, Damage
-from gavn.pipeline.face_tracker import NoFace
-from gavn.utils.audio import mfcc, mfcc_windows
-from gavn.utils.faces import crop_box
+from gavn.audio.mfcc import mfcc, mfcc_windows
+from gavn.faces.geometry import crop_box
+from gavn.faces.tracker import NoFace
+from gavn.restoration import in_memory
+from gavn.restoration.auto_restorer import Automatic
+from gavn.restoration.choosing import TaskError
+from gavn.restoration.degradation import KINDS, Damage
 
 X, Y = (round(place) for place in FACE.centre)
 

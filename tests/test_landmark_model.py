@@ -11,23 +11,23 @@ import torch
 from basicsr.losses import build_loss
 from torch.utils.data import DataLoader
 
-from gavn import mends
+from gavn import basicsr_patches
+from gavn.audio.mfcc import silence
+from gavn.basicsr_patches.checkpoints import load_resume_state
+from gavn.checkpoints.checkpoint import load_state
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.av_video_dataset import AVVideoDataset
-from gavn.mends.checkpoints import load_resume_state
+from gavn.faces.landmarks import MEAN_FACE, nme
+from gavn.losses.losses import PFLDLoss
 from gavn.metrics.results_file import read_results
 from gavn.models.landmark_model import LandmarkModel, MarkedFrames
-from gavn.models.losses import PFLDLoss
-from gavn.utils.audio import silence
-from gavn.utils.checkpoint import load_state
-from gavn.utils.landmarks import MEAN_FACE, nme
 
 ALL = [{'name': 'all', 'iters': 100, 'lr': 1e-3}]
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    mends.install()
+    basicsr_patches.install()
     return tiny_run.make_data(tmp_path_factory.mktemp('data'))
 
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from gavn.utils import landmarks
-from gavn.utils.landmarks import (
+from gavn.faces import landmarks
+from gavn.faces.landmarks import (
     FACE_3D,
     FLIP,
     MEAN_FACE,

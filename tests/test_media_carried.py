@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from media_files import make_file, packets, pictures, remux, stamps_of, tone
 
-from gavn.pipeline.unusual import encoder_for, unusual
-from gavn.utils.media import PLAYED_EVERYWHERE, Playable, VideoInfo, probe, read_frames
-from gavn.utils.media_side_data import Orientation, side_data
+from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, probe, read_frames
+from gavn.media.side_data import Orientation, side_data
+from gavn.restoration.input_notices import encoder_for, unusual
 
 UNIT = 1 << 16
 MATRICES = {  # by what becomes of an image that is stored
@@ -251,8 +251,8 @@ def test_packets_that_share_a_time_stamp_are_all_copied(tmp_path: Path, caplog, 
 
 
 def test_a_hole_of_a_day_is_said_where_no_mp4_holds_it(tmp_path: Path) -> None:
-    from gavn.pipeline.unusual import with_holes_told
-    from gavn.utils.media import MediaError
+    from gavn.media import MediaError
+    from gavn.restoration.input_notices import with_holes_told
     day = 24 * 3600 * 30000
     path = make_file(tmp_path / 'a.mkv', stamps=(0, 1001, 2002, day, day + 1001))
     said: list[str] = []

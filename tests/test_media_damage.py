@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media_files import spans, zero
 
-from gavn.utils.media import Frame, probe, read_frames
+from gavn.media import Frame, probe, read_frames
 
 COUNT = 40
 _OPTIONS = {'crf': '10', 'preset': 'veryfast', 'g': '15', 'bf': '2', 'x264-params': 'b-adapt=0:scenecut=0'}

@@ -5,7 +5,7 @@ import av
 import pytest
 from media_files import left, make_file, packets, pictures, remux, stamps_of, tone
 
-from gavn.utils.media import (
+from gavn.media import (
     EmptyVideo,
     MediaError,
     NoVideo,

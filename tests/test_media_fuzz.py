@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from container_mutators import mutant
 
-from gavn.pipeline.film import Film
-from gavn.utils.holes import Hole
-from gavn.utils.media import MediaError, PieceWriter, encodable, iter_audio, read_audio
+from gavn.audio.gaps import Hole
+from gavn.media import MediaError, PieceWriter, encodable, iter_audio, read_audio
+from gavn.restoration.video_source import Film
 
 CONTAINERS = {  # encoders of video and sound, by ending
     '.mp4': ('libx264', 'aac'), '.mkv': ('libx264', 'flac'), '.mov': ('mpeg4', 'pcm_s16le'),
@@ -26,7 +26,7 @@ def corpus() -> dict[str, bytes]:
     """Half a second of a drawn talking face in every container."""
     from tempfile import TemporaryDirectory
 
-    from gavn.data.talking_head import identities, make_clip
+    from gavn.synthetic.head import identities, make_clip
     clip = make_clip(identities()[-1], 0, FRAMES / 25)
     sound = np.repeat(clip.audio, RATE // 16000)
     with TemporaryDirectory() as folder:

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, left, make_file, packets, remux, stamps_of, tone
 
-from gavn.utils import media_join
-from gavn.utils.media import MediaError, PieceWriter, join, probe, read_frames
+from gavn.media import MediaError, PieceWriter, join, mux, probe, read_frames
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def test_times_are_exact(tmp_path: Path, base: Fraction, stamps: list[int], endi
             for frame, stamp in zip(frames[some], stamps[some], strict=True):
                 writer.write(frame.picture, stamp)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('gavn.utils.media_join.probe', lambda _: like)
+        patch.setattr('gavn.media.mux.probe', lambda _: like)
         join(tmp_path / f'joined{ending}', pieces, source)
     assert stamps_of(tmp_path / f'joined{ending}') == [
         (stamp - min(0, stamps[0])) * base for stamp in stamps]
@@ -266,7 +265,7 @@ class Counted:
 def test_a_beginning_does_not_read_the_rest(tmp_path: Path, monkeypatch, ending: str) -> None:
     source = make_file(tmp_path / f'source{ending}', [40 * i for i in range(250)], Fraction(1, 1000),
                        sound=tone(10))
-    one, opened, real = piece(tmp_path / '0.nut', source, slice(0, 5)), [], media_join.open_media
+    one, opened, real = piece(tmp_path / '0.nut', source, slice(0, 5)), [], mux.open_media
 
     @contextmanager
     def counting(path: Path) -> Iterator[Counted]:
@@ -274,7 +273,7 @@ def test_a_beginning_does_not_read_the_rest(tmp_path: Path, monkeypatch, ending:
             opened.append(Counted(container))
             yield opened[-1]
 
-    monkeypatch.setattr(media_join, 'open_media', counting)
+    monkeypatch.setattr(mux, 'open_media', counting)
     join(tmp_path / 'short.mp4', [one], source, until=Fraction(1, 5))
     assert 0.1 < packets(tmp_path / 'short.mp4', 'audio')[-1][0] < 0.2
     assert 50 < sum(container.given for container in opened) < 120  # of 407
@@ -288,8 +287,8 @@ def test_fields_stay_fields(tmp_path: Path) -> None:
 
 def test_freed_memory_is_given_back_on_the_way(source: Path, tmp_path: Path, monkeypatch) -> None:
     given = []
-    monkeypatch.setattr(media_join, 'give_back', lambda: given.append(0))
-    monkeypatch.setattr(media_join, '_TIDIED', 5)
+    monkeypatch.setattr(mux, 'give_back', lambda: given.append(0))
+    monkeypatch.setattr(mux, '_TIDIED', 5)
     whole = piece(tmp_path / 'whole.nut', source)
     join(tmp_path / 'joined.mp4', [whole], source)
     assert len(given) == -(-len(images(whole)) // 5) > 1

@@ -6,8 +6,8 @@ import av
 import pytest
 from media_files import make_file, remux, stamps_of, tone
 
-from gavn.utils.files import atomic_path
-from gavn.utils.media import MediaError, UnreadableMedia, VideoWriter, probe, read_audio, read_frames
+from gavn.media import MediaError, UnreadableMedia, VideoWriter, probe, read_audio, read_frames
+from gavn.runtime.files import atomic_path
 
 PLAYLISTS = {
     'list.m3u8': '#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n',

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from gavn.utils.media import Frame, changed
-from gavn.utils.media_picture import ACCURATE, ToBGR, Upright
+from gavn.media import Frame, changed
+from gavn.media.frame import ACCURATE, ToBGR, Upright
 
 NATIVE = [f'yuv{chroma}p{depth}' for chroma, depth in product((420, 422, 444), ('', '10le'))]
 

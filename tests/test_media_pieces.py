@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from gavn.utils.media_pieces import _packet_times
+from gavn.media.segments import _packet_times
 
 HOURS = 180_000  # frames of two hours
 

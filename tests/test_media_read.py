@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, make_file, pictures, remux, tone
 
-from gavn.utils.media import MediaError, VideoWriter, probe, read_frames, resample_frames, upright
+from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_frames, upright
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from media_files import BASE, make_file, remux, tone
 
-from gavn.utils.media import iter_audio, probe, read_audio, silent_blocks
+from gavn.media import iter_audio, probe, read_audio, silent_blocks
 
 
 def test_sound_starts_with_the_first_frame(tmp_path: Path) -> None:

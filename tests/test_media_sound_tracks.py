@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from media_files import make_file, packets, pictures, remux, tone
 
-from gavn.utils.holes import Hole
-from gavn.utils.media import fitting_ending, heard_stream, iter_audio, probe, read_audio
+from gavn.audio.gaps import Hole
+from gavn.media import fitting_ending, heard_stream, iter_audio, probe, read_audio
 
 RATE = 44100
 VIDEOS = {'.wmv': 'wmv2', '.ts': 'mpeg2video'}  # encoders that the container takes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, make_file, packets, pictures, remux, stamps_of, tone
 
-from gavn.utils.media import (
+from gavn.media import (
     PieceWriter,
     VideoWriter,
     compress,

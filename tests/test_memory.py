@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gavn.utils import memory
+from gavn.runtime import memory
 
 
 def test_it_is_asked_for_where_the_allocator_can(monkeypatch):

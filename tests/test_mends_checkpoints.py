@@ -9,15 +9,21 @@ from basicsr.models.base_model import BaseModel
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from stand_in import StandInNet, run_here, stock, write_options
 
-from gavn import mends
-from gavn.mends.checkpoints import ResumeError, load_resume_state, load_state, newest_complete, prune
+from gavn import basicsr_patches
+from gavn.basicsr_patches.checkpoints import (
+    ResumeError,
+    load_resume_state,
+    load_state,
+    newest_complete,
+    prune,
+)
 
 Stock = stock('models.base_model').BaseModel
 
 
 def model_of(kind: type, folder: Path, **attributes: object) -> BaseModel:
     """A model with one network and one optimizer."""
-    mends.install()
+    basicsr_patches.install()
     paths = {name: str(folder / name) for name in ('models', 'training_states')}
     for path in paths.values():
         Path(path).mkdir(exist_ok=True)
@@ -263,7 +269,7 @@ def test_q_a_cosine_ends_where_its_last_period_does() -> None:
             rates.append(scheduler.get_last_lr()[0])
         return rates[7:]
 
-    mends.install()
+    basicsr_patches.install()
     with pytest.raises(TypeError, match='NoneType'):
         last_rates(stock('models.lr_scheduler').CosineAnnealingRestartLR)
     assert last_rates(CosineAnnealingRestartLR) == pytest.approx([0.1] * 5)
@@ -297,7 +303,7 @@ def test_o_optimizers(tmp_path: Path) -> None:
 
 
 def test_pipeline_helpers_are_the_mended_ones() -> None:
-    mends.install()
+    basicsr_patches.install()
     names = ['parse_options', 'load_resume_state', 'create_train_val_dataloader', 'make_exp_dirs',
              'mkdir_and_rename', 'init_tb_loggers', 'MessageLogger', 'CPUPrefetcher', 'CUDAPrefetcher']
     homes = {name: getattr(basicsr.train, name).__module__ for name in names}

@@ -13,14 +13,14 @@ from basicsr.utils import get_root_logger, misc
 from stand_in import StandInNet, forget_logger, run, run_here, stock, weights, write_options
 from torch.nn.parallel import DistributedDataParallel
 
-from gavn import data, mends, metrics, models  # noqa: F401  (fill the registries)
-from gavn.mends import distributed, options, progress
-from gavn.mends.distributed import init_dist
-from gavn.mends.folders import Folders
+from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn.basicsr_patches import distributed, options, progress
+from gavn.basicsr_patches.distributed import init_dist
+from gavn.basicsr_patches.folders import Folders
+from gavn.config.option_file import OptionError, Source, building, force, read_options
+from gavn.errors import RunError
 from gavn.models import phased_model
 from gavn.models.training import TrainingDiverged
-from gavn.utils.errors import RunError
-from gavn.utils.option_file import OptionError, Source, building, force, read_options
 
 
 def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str, module: object = options) -> dict:
@@ -182,7 +182,7 @@ def test_t_processes_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         stock('utils.dist_util')._init_dist_pytorch('gloo')
     init_dist('pytorch', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1)
     try:
-        mends.install()
+        basicsr_patches.install()
         model = BaseModel({'num_gpu': 0, 'is_train': True, 'dist': True})
         wrapped = model.model_to_device(StandInNet())
         assert isinstance(wrapped, DistributedDataParallel)
@@ -420,7 +420,7 @@ def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
     """Without an installation, and with a folder called like a room of ours in the way."""
     (tmp_path / 'data').mkdir()
     (tmp_path / 'options.yml').write_text('name: x\nmodel_type: SRModell\n')
-    script = Path(mends.__file__).parents[1] / 'train.py'
+    script = Path(basicsr_patches.__file__).parents[1] / 'train.py'
     done = run('-opt', 'options.yml', check=False, cwd=tmp_path, script=script)
     assert done.returncode == 1
     assert 'options.yml, line 2: model_type: there is no model called SRModell; the nearest valid name is ' \

@@ -17,10 +17,10 @@ from stand_in import run_here, stock, write_options
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from gavn import mends
-from gavn.mends.reading import MissingKey, UnreadableImage
+from gavn import basicsr_patches
+from gavn.basicsr_patches.reading import MissingKey, UnreadableImage
 
-mends.install()
+basicsr_patches.install()
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gavn import cli
-from gavn.utils import download, model_store
-from gavn.utils.model_store import MODELS, ModelError, fetch, folder, model_path, verify
+from gavn.checkpoints import download, hub
+from gavn.checkpoints.hub import MODELS, ModelError, fetch, folder, model_path, verify
+from gavn.cli import main as cli
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
 PIECE = 1 << 16  # so much is asked of the connection at once
@@ -220,9 +220,9 @@ def test_arguments_that_cannot_be(store, capsys, arguments, words):
 
 
 def test_no_room(server, store, monkeypatch, capsys):
-    usage = model_store.shutil.disk_usage('/')
+    usage = hub.shutil.disk_usage('/')
     with monkeypatch.context() as patch:
-        patch.setattr(model_store.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
+        patch.setattr(hub.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
         assert cli.main(['models', 'fetch', 'alexnet', '--from', server.url]) == 5
     assert 'is full' in capsys.readouterr().err and server.asked == []
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from mutators import mutate_yaml
 
 from gavn import data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.mends import options
-from gavn.pipeline.recipe import Recipe, RestoreError, weight_files
-from gavn.utils.option_file import OptionError, read_options
-from gavn.utils.option_yaml import YamlError, parse, write_options
+from gavn.basicsr_patches import options
+from gavn.config.bounded_yaml import YamlError, parse, write_options
+from gavn.config.option_file import OptionError, read_options
+from gavn.restoration.model_spec import Recipe, RestoreError, weight_files
 
 FILES = 300
 SLOWEST = 10.  # seconds for one file, on a busy machine

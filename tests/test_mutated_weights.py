@@ -11,11 +11,17 @@ import torch
 from basicsr.archs import build_network
 from mutators import mutate_archive, mutate_safetensors
 
-from gavn.mends.checkpoints import ResumeError
-from gavn.mends.checkpoints import load_state as load_training_state
-from gavn.pipeline.recipe import RestoreError
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.checkpoint import CheckpointError, load_state, load_strict, load_trained, training_budget
+from gavn.basicsr_patches.checkpoints import ResumeError
+from gavn.basicsr_patches.checkpoints import load_state as load_training_state
+from gavn.checkpoints.checkpoint import (
+    CheckpointError,
+    load_state,
+    load_strict,
+    load_trained,
+    training_budget,
+)
+from gavn.restoration.model_spec import RestoreError
+from gavn.restoration.restorer import Restorer
 
 FILES = 80
 SLOWEST = 10.  # seconds for one file, on a busy machine

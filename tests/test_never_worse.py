@@ -12,24 +12,24 @@ from drawn_faces import Detector, at, frame
 from restore_fakes import FACE, fixed_face, make_restorer, sound_packets, write_video
 from test_shipped import home  # noqa: F401  (a fixture)
 
-from gavn import cli
-from gavn.pipeline import choosing, expected, restoration, video
-from gavn.pipeline.choosing import CERTAIN, TaskError, choose_weights
-from gavn.pipeline.damage import KINDS, Damage
-from gavn.pipeline.face_tracker import follow_faces
-from gavn.pipeline.face_tracks import Faces
-from gavn.pipeline.report import HARDLY, Report
-from gavn.pipeline.restorer import Restorer
-from gavn.pipeline.settings import Settings
-from gavn.utils.media import read_frames
-from gavn.utils.media_copy import is_same_video
+from gavn.cli import main as cli
+from gavn.faces.tracker import follow_faces
+from gavn.faces.tracks import Faces
+from gavn.media import read_frames
+from gavn.media.stream_copy import is_same_video
+from gavn.restoration import choosing, job, restore_video, time_estimate
+from gavn.restoration.choosing import CERTAIN, TaskError, choose_weights
+from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.report import HARDLY, Report
+from gavn.restoration.restorer import Restorer
+from gavn.restoration.settings import Settings
 
 FAINT, PLAIN = 0.4, 3.  # grey levels that a restorer adds
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,)))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def found(kind: str, share: float = 1.) -> Damage:
 
 
 def restored(source: Path, target: Path, gain: float, **settings) -> Report:
-    return video.restore_video(source, target, make_restorer(gain), Settings(**settings))
+    return restore_video.restore_video(source, target, make_restorer(gain), Settings(**settings))
 
 
 def test_hardly_any_change_is_told_and_the_file_copied(talk, tmp_path, caplog):
@@ -73,7 +73,7 @@ def test_a_visible_change_is_encoded(talk, tmp_path):
 
 def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypatch):
     """A long video with one damaged minute is not taken for one that hardly changes."""
-    monkeypatch.setattr('gavn.pipeline.journal.PIECE', 4)
+    monkeypatch.setattr('gavn.restoration.resume_state.PIECE', 4)
     base = make_restorer(PLAIN)
 
     class LastOnly(Restorer):
@@ -81,7 +81,8 @@ def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypa
             for index, residual in enumerate(super().residuals(crops, sounds)):
                 yield residual * (index >= 6)
 
-    report = video.restore_video(talk, tmp_path / 'out.mp4', LastOnly(base.recipe, base.networks, 'cpu'))
+    report = restore_video.restore_video(
+        talk, tmp_path / 'out.mp4', LastOnly(base.recipe, base.networks, 'cpu'))
     assert not report.copied and report.change > 2 * HARDLY
 
 
@@ -109,13 +110,13 @@ def test_other_frames_than_those_stored_are_encoded(talk, tmp_path, settings):
 
 
 def test_what_cannot_be_copied_is_encoded(talk, tmp_path, monkeypatch):
-    monkeypatch.setattr('gavn.utils.media_copy.is_same_video', lambda *_: False)
+    monkeypatch.setattr('gavn.media.stream_copy.is_same_video', lambda *_: False)
     report = restored(talk, tmp_path / 'out.mkv', 0.)
     assert not report.copied and len(list(read_frames(tmp_path / 'out.mkv'))) == 12
 
 
 def test_notices_about_encoding_are_not_told_of_a_copy(talk, tmp_path, monkeypatch):
-    monkeypatch.setattr(restoration, 'unusual', lambda *_: iter(['the output is opaque']))
+    monkeypatch.setattr(job, 'unusual', lambda *_: iter(['the output is opaque']))
     assert 'the output is opaque' in restored(talk, tmp_path / 'a.mp4', PLAIN).notices
     assert 'the output is opaque' not in restored(talk, tmp_path / 'b.mp4', 0.).notices
 
@@ -188,9 +189,9 @@ def test_a_preview_does_not_stand_in_for_the_whole(tmp_path):
 def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
     restored(talk, tmp_path / 'a.mp4', PLAIN)
     assert 'will take about' not in caplog.text
-    monkeypatch.setattr(expected, '_FEWEST', 11)
-    monkeypatch.setattr(expected, '_SHARE', 1)
-    monkeypatch.setattr(expected, '_seconds_a_crop', lambda _: 30.)
+    monkeypatch.setattr(time_estimate, '_FEWEST', 11)
+    monkeypatch.setattr(time_estimate, '_SHARE', 1)
+    monkeypatch.setattr(time_estimate, '_seconds_a_crop', lambda _: 30.)
     restored(talk, tmp_path / 'b.mp4', PLAIN)
     assert 'restoring 11 faces of frames will take about 6 minutes' in caplog.text
     [line] = [record for record in caplog.records if 'will take about' in record.message]
@@ -199,13 +200,13 @@ def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
 
 @pytest.mark.parametrize(('seconds', 'words'), [(61, '61 seconds'), (720, '12 minutes'), (9000, '2.5 hours')])
 def test_times_in_words(seconds, words):
-    assert expected.in_words(seconds) == words
+    assert time_estimate.in_words(seconds) == words
 
 
 def test_the_time_is_measured_on_the_networks():
     restorer = make_restorer()
-    assert expected.seconds_for(restorer, 100) is None
-    assert 0 < expected.seconds_for(restorer, 1000) < 1000
+    assert time_estimate.seconds_for(restorer, 100) is None
+    assert 0 < time_estimate.seconds_for(restorer, 1000) < 1000
 
 
 def test_the_report_shows_each_face(talk, tmp_path, monkeypatch):

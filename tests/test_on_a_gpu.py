@@ -14,8 +14,8 @@ from torch import Tensor
 from gavn.archs.gavn_arch import GAVN
 from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import installed_backends
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.compiling import compile_in_place, quick_mode
+from gavn.restoration.restorer import Restorer
+from gavn.runtime.compilation import compile_in_place, quick_mode
 
 DEVICE = torch.device(os.environ.get('GAVN_TEST_DEVICE', 'cuda'))
 pytestmark = pytest.mark.skipif(DEVICE.type == 'cuda' and not torch.cuda.is_available(), reason='needs a GPU')

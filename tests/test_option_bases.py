@@ -8,11 +8,11 @@ from basicsr.archs import build_network
 from stand_in import run_here, write_options
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.demo import SMALLEST
-from gavn.mends.options import account, catalogue
-from gavn.pipeline.restorer import Restorer
-from gavn.utils.option_file import OptionError, Source, force, merge, read_options
-from gavn.utils.options import check_options
+from gavn.basicsr_patches.options import account, catalogue
+from gavn.cli.demo import SMALLEST
+from gavn.config.check import check_options
+from gavn.config.option_file import OptionError, Source, force, merge, read_options
+from gavn.restoration.restorer import Restorer
 
 
 def put(folder: Path, **files: str) -> Path:

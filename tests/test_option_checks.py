@@ -9,9 +9,9 @@ from basicsr.archs.edvr_arch import EDVR
 from stand_in import StandInNet  # noqa: F401  (makes basicsr importable and registers)
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.mends.options import catalogue
-from gavn.utils.option_file import OptionError, read_options
-from gavn.utils.options import Catalogue, check_options
+from gavn.basicsr_patches.options import catalogue
+from gavn.config.check import Catalogue, check_options
+from gavn.config.option_file import OptionError, read_options
 
 TRAINING = """\
 name: gavn_car

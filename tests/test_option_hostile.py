@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gavn.utils import option_file, option_yaml
-from gavn.utils.option_file import OptionError, force, read_options
+from gavn.config import bounded_yaml, option_file
+from gavn.config.option_file import OptionError, force, read_options
 
 
 def read(folder: Path, text: str) -> dict:
@@ -49,7 +49,7 @@ def test_yaml_that_is_refused(text: str, message: str, tmp_path: Path) -> None:
 def test_aliases_within_limits_are_read(tmp_path: Path) -> None:
     assert read(tmp_path, 'a: &a {p: 1}\nb: *a\nc: {<<: *a, q: 2}\n')['c'] == {'p': 1, 'q': 2}
     assert len(read(tmp_path, doubling(4))['l3']) == 10
-    deep = '[' * (option_yaml.MAX_DEPTH - 2) + '1' + ']' * (option_yaml.MAX_DEPTH - 2)
+    deep = '[' * (bounded_yaml.MAX_DEPTH - 2) + '1' + ']' * (bounded_yaml.MAX_DEPTH - 2)
     assert read(tmp_path, f'a: {deep}')['a']
 
 

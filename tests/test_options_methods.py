@@ -21,6 +21,7 @@ from shipped import (
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of, network_inputs
+from gavn.config.option_file import read_options
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.degradation import degradation
 from gavn.data.samples import parse_options
@@ -29,8 +30,7 @@ from gavn.metrics.table import COLUMNS, METRICS
 from gavn.models.schedule import Schedule
 from gavn.models.training import parameter_groups
 from gavn.ops.deform_conv import BACKEND_VARIABLE
-from gavn.pipeline.recipe import weight_files
-from gavn.utils.option_file import read_options
+from gavn.restoration.model_spec import weight_files
 
 ITERATIONS = 680_000
 OTHERS = tuple(method for method in METHODS if method != 'gavn')

@@ -5,12 +5,12 @@ from shipped import FILES, TASKS, build, differences, load, name_of, parameters
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
-from gavn.mends.options import catalogue
-from gavn.mends.sampling import divide
+from gavn.basicsr_patches.options import catalogue
+from gavn.basicsr_patches.sampling import divide
+from gavn.config.check import check_options
+from gavn.config.option_file import read_options
 from gavn.models.schedule import Schedule
 from gavn.models.training import check_phases, check_windows, train_only
-from gavn.utils.option_file import read_options
-from gavn.utils.options import check_options
 
 
 def test_the_files_that_were_promised_are_there():

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from gavn.utils.overlap import Ahead, Behind
+from gavn.runtime.prefetch import Ahead, Behind
 
 SOON = 10  # seconds; what has not happened by then never will
 

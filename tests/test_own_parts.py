@@ -9,9 +9,9 @@ import pytest
 import torch
 from stand_in import ROOT
 
-from gavn.pipeline.recipe import Recipe, RestoreError
-from gavn.utils.checkpoint import load_bundle
-from gavn.utils.plugins import PluginError, import_plugins
+from gavn.checkpoints.checkpoint import load_bundle
+from gavn.restoration.model_spec import Recipe, RestoreError
+from gavn.runtime.plugins import PluginError, import_plugins
 
 PAGE = ROOT / 'docs' / 'custom.md'
 BLOCK = re.compile(r'^```(\w+)\n(.*?)^```', re.DOTALL | re.MULTILINE)

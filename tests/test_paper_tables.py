@@ -1,8 +1,8 @@
 """The paper's own figures, beside which the tables of ours stand."""
 import re
 
-from gavn.report.paper import paper_table
-from gavn.report.render import markdown
+from gavn.experiments.report.paper import paper_table
+from gavn.experiments.report.render import markdown
 
 
 def test_the_paper_s_figures_are_those_that_it_prints(shared):

@@ -5,8 +5,8 @@ from skimage import data
 
 from gavn.data.av_video_dataset import Clip
 from gavn.data.degradation import compress_crf, downscale
+from gavn.experiments.release.peers import PEERS, PeerMissing
 from gavn.metrics import psnr
-from gavn.shipping.peers import PEERS, PeerMissing
 
 TRUTH = [np.ascontiguousarray(data.astronaut()[:224, 112 + t:336 + t, ::-1]) for t in range(3)]
 

@@ -11,9 +11,9 @@ import torch
 import torchvision
 from skimage import data
 
+from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.perceptual import LPIPS
-from gavn.utils.checkpoint import CheckpointError
 
 RELUS = (1, 4, 7, 9, 11)  # of torchvision's features
 

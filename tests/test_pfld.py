@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gavn.archs.pfld_arch import PFLDAV, AuxiliaryPoseNet
-from gavn.utils.landmarks import MEAN_FACE
+from gavn.faces.landmarks import MEAN_FACE
 
 
 def count(network: torch.nn.Module) -> int:

@@ -14,13 +14,10 @@ import numpy as np
 import pytest
 from python_speech_features import mfcc as reference_mfcc
 
-from gavn.data import teacher as teacher_module
+from gavn.data import landmark_annotator as teacher_module
 from gavn.data.clip_store import ClipStore, read_meta, read_stats
 from gavn.data.degradation import degrade
-from gavn.data.preparation import Preparation, Rejected, statistics
-from gavn.data.sources import Source, draw_splits, from_csv, from_voxceleb, sound_beside, voxceleb_splits
-from gavn.data.storage import STORES
-from gavn.data.teacher import (
+from gavn.data.landmark_annotator import (
     TEACHERS,
     FaceAlignmentTeacher,
     FaceUnclear,
@@ -28,10 +25,13 @@ from gavn.data.teacher import (
     choose_teacher,
     label_clip,
 )
-from gavn.utils.faces import Box
-from gavn.utils.media import VideoWriter
+from gavn.data.preparation import Preparation, Rejected, statistics
+from gavn.data.sources import Source, draw_splits, from_csv, from_voxceleb, sound_beside, voxceleb_splits
+from gavn.data.storage import STORES
+from gavn.faces.geometry import Box
+from gavn.media import VideoWriter
 
-prepare = pytest.importorskip('gavn.prepare', reason='needs datatrove: pip install "gavn[prepare]"')
+prepare = pytest.importorskip('gavn.cli.prepare', reason='needs datatrove: pip install "gavn[prepare]"')
 
 ROOT = Path(__file__).resolve().parents[1]
 

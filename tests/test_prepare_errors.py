@@ -4,11 +4,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from gavn.data.landmark_annotator import TeacherError
 from gavn.data.preparation import Preparation, Rejected
 from gavn.data.sources import Source
-from gavn.data.teacher import TeacherError
 
-prepare = pytest.importorskip('gavn.prepare', reason='needs datatrove: pip install "gavn[prepare]"')
+prepare = pytest.importorskip('gavn.cli.prepare', reason='needs datatrove: pip install "gavn[prepare]"')
 
 
 class Trapped(prepare.ClipStep):

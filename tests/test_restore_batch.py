@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from restore_fakes import fixed_face, make_restorer, write_video
 
-from gavn import cli
-from gavn.exit_codes import FAILED, UNREADABLE, USAGE
-from gavn.pipeline import restoration, video
-from gavn.utils.file_names import with_ending
+from gavn.cli import main as cli
+from gavn.restoration import job, restore_video
+from gavn.runtime.exit_codes import FAILED, UNREADABLE, USAGE
+from gavn.runtime.file_names import with_ending
 
 
 @pytest.fixture
 def weights(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    monkeypatch.setattr(job, 'follow_faces', fixed_face())
     path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
     make_restorer(20).save(path)
     return path
@@ -29,14 +29,14 @@ def talks(tmp_path):
 
 def fail_on(monkeypatch, name: str, error: Exception) -> None:
     """The digest of an input of that name raises, as a defect would, in the midst of a batch."""
-    real = video.Film.digest
+    real = restore_video.Film.digest
 
     def digest(film):
         if film.path.name == name:
             raise error
         return real(film)
 
-    monkeypatch.setattr(video.Film, 'digest', digest)
+    monkeypatch.setattr(restore_video.Film, 'digest', digest)
 
 
 @pytest.mark.parametrize('error', [RuntimeError('tensors of two sizes'), AttributeError('no layout'),

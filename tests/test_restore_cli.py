@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, write_video
 
-from gavn import cli, restore
-from gavn.pipeline import restoration
-from gavn.utils.media import probe, read_frames
+from gavn.cli import main as cli
+from gavn.cli import restore
+from gavn.media import probe, read_frames
+from gavn.restoration import job
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,)))
 
 
 @pytest.fixture(scope='module')

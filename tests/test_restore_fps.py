@@ -8,20 +8,20 @@ import pytest
 from media_files import make_file
 from restore_fakes import FACE, fixed_face, make_restorer, sound_packets, write_variable, write_video
 
-from gavn.pipeline import restoration, video
-from gavn.pipeline.film import Film
-from gavn.pipeline.report import Report
-from gavn.pipeline.settings import Settings
-from gavn.utils.media import parse_rate, probe, read_frames
+from gavn.media import parse_rate, probe, read_frames
+from gavn.restoration import job, restore_video
+from gavn.restoration.report import Report
+from gavn.restoration.settings import Settings
+from gavn.restoration.video_source import Film
 
 
 def restore(source: Path, target: Path, **settings: object) -> Report:
-    return video.restore_video(source, target, make_restorer(), Settings(**settings))
+    return restore_video.restore_video(source, target, make_restorer(), Settings(**settings))
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    monkeypatch.setattr(job, 'follow_faces', fixed_face())
 
 
 @pytest.mark.parametrize(('text', 'rate'), [

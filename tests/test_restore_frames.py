@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, pictures, sound_packets, write_video
 
-from gavn import cli
-from gavn.pipeline import journal, restoration, video
-from gavn.pipeline.settings import Settings
-from gavn.pipeline.target import TargetError
-from gavn.utils.faces import crop_box
-from gavn.utils.media import (
+from gavn.cli import main as cli
+from gavn.faces.geometry import crop_box
+from gavn.media import (
     MediaError,
     PictureWriter,
     missing_numbers,
@@ -23,15 +20,18 @@ from gavn.utils.media import (
     read_audio,
     read_frames,
 )
-from gavn.utils.media_folder import read_picture
-from gavn.utils.media_rgb import samples_of
+from gavn.media.image_folder import read_picture
+from gavn.media.rgb import samples_of
+from gavn.restoration import job, restore_video, resume_state
+from gavn.restoration.output_path import TargetError
+from gavn.restoration.settings import Settings
 
 GAIN = 20
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,)))
 
 
 @pytest.fixture(scope='module')
@@ -176,11 +176,11 @@ def test_the_given_sound_is_heard(tmp_path, monkeypatch):
         heard.append(film.heard)
         raise MediaError('enough')
 
-    monkeypatch.setattr(restoration, 'listen', listen)
+    monkeypatch.setattr(job, 'listen', listen)
     talk, voice = (write_video(tmp_path / name, 4, sound=0.2) for name in ('talk.mp4', 'voice.mp4'))
     for audio in (None, voice):
         with pytest.raises(MediaError, match='enough'):
-            video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(), Settings(audio=audio))
+            restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(), Settings(audio=audio))
     assert heard == [talk, voice]
 
 
@@ -243,7 +243,7 @@ def test_order_and_gaps(tmp_path):
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     """PNGs that are finished are not made again; with --force a folder of PNGs is replaced, not mixed."""
-    monkeypatch.setattr(journal, 'PIECE', 4)
+    monkeypatch.setattr(resume_state, 'PIECE', 4)
     frames, target = write_folder(tmp_path / 'frames'), tmp_path / 'out'
     target.mkdir()
     (target / 'old.png').touch()
@@ -258,12 +258,13 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(PictureWriter, 'write', stopping)
     with pytest.raises(TargetError, match='not empty'):
-        video.restore_video(frames, target, make_restorer(), Settings(pictures=True))
+        restore_video.restore_video(frames, target, make_restorer(), Settings(pictures=True))
     with pytest.raises(KeyboardInterrupt, match='goes on from there'):
-        video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
+        restore_video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
     assert names(target) == ['old.png']
     (tmp_path / 'out.gavn/pictures/.14.x.part.png').touch()  # as a run that is killed leaves it
-    report = video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
+    report = restore_video.restore_video(
+        frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
     assert report.resumed == 4 and written == [0, 1, 2, 3, 4, 5, *range(4, 11)]
     assert names(tmp_path) == ['frames', 'out'] and sorted(names(target)) == sorted(names(frames))
     first = samples_of(read_picture(target / '8.png')).astype(int)[35, 45] - pictures(1)[0][35, 45]

@@ -13,17 +13,18 @@ import pytest
 from media_files import make_file
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
-from gavn.pipeline import journal, restoration, video
-from gavn.pipeline.face_tracks import ChoiceError, Face
-from gavn.pipeline.hearing import silence
-from gavn.pipeline.report import Report
-from gavn.pipeline.settings import Settings
-from gavn.pipeline.story import Reel, Story, _window_before, lead
-from gavn.pipeline.target import TargetError
-from gavn.utils import memory
-from gavn.utils.boxes import Boxes
-from gavn.utils.media import probe, read_frames
-from gavn.utils.windows import Layout
+from gavn.faces.box_array import Boxes
+from gavn.faces.tracks import ChoiceError, Face
+from gavn.media import probe, read_frames
+from gavn.restoration import job as restoration
+from gavn.restoration import restore_video, resume_state
+from gavn.restoration.audio_features import silence
+from gavn.restoration.face_clip import Reel, Story, _window_before, lead
+from gavn.restoration.output_path import TargetError
+from gavn.restoration.report import Report
+from gavn.restoration.settings import Settings
+from gavn.runtime import memory
+from gavn.runtime.windows import Layout
 
 FRAMES, PIECE = 30, 7
 KILLED = Path(__file__).with_name('killed_restore.py')
@@ -31,7 +32,7 @@ KILLED = Path(__file__).with_name('killed_restore.py')
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(journal, 'PIECE', PIECE)
+    monkeypatch.setattr(resume_state, 'PIECE', PIECE)
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
 
 
@@ -42,7 +43,7 @@ def source(tmp_path_factory) -> Path:
 
 def restore(source: Path, target: Path, **options) -> Report:
     settings = Settings(**options.pop('settings', {}))
-    return video.restore_video(source, target, make_restorer(inputs=('lq', 'audio')), settings,
+    return restore_video.restore_video(source, target, make_restorer(inputs=('lq', 'audio')), settings,
                                **options)
 
 
@@ -105,7 +106,7 @@ def test_a_killed_run_ends_with_the_same_file(source, tmp_path, caplog):
 
 def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **options) -> Path:
     """A restoration that is stopped when so many pieces are finished; returns its journal."""
-    real = journal.Journal.finish
+    real = resume_state.Journal.finish
 
     def finish(self, part, notes):
         real(self, part, notes)
@@ -113,7 +114,7 @@ def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **optio
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(journal.Journal, 'finish', finish)
+        patched.setattr(resume_state.Journal, 'finish', finish)
         restore(source, target, **options)
     return target.with_name(f'{target.name}.gavn')
 
@@ -130,7 +131,7 @@ def test_compiled_networks_do_not_go_on_with_pieces_of_others(source, tmp_path, 
     interrupted(source, target, monkeypatch)
     restorer = make_restorer(inputs=('lq', 'audio'))
     restorer.compile = 'default'
-    assert video.restore_video(source, target, restorer, Settings()).resumed == 0
+    assert restore_video.restore_video(source, target, restorer, Settings()).resumed == 0
 
 
 def test_faces_that_were_written_otherwise_are_looked_for_anew(source, tmp_path, monkeypatch):
@@ -170,7 +171,7 @@ def test_two_processes_do_not_make_one_file(source, tmp_path, monkeypatch):
     target = tmp_path / 'out.mp4'
     interrupted(source, target, monkeypatch)
     job = json.loads((tmp_path / 'out.mp4.gavn/job.json').read_text())
-    with journal.Journal.opened(target, job), pytest.raises(TargetError, match='another process'):
+    with resume_state.Journal.opened(target, job), pytest.raises(TargetError, match='another process'):
         restore(source, target)
 
 

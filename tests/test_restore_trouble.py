@@ -11,19 +11,19 @@ import pytest
 from media_files import left, spans, zero
 from restore_fakes import fixed_face, make_restorer, pictures, sound_packets, tone, write_video
 
-from gavn import cli
-from gavn.pipeline import journal, restoration, video
-from gavn.pipeline.face_tracker import NoFace
-from gavn.utils import media_join, media_output
-from gavn.utils.media import probe, read_audio, read_frames
+from gavn.cli import main as cli
+from gavn.faces.tracker import NoFace
+from gavn.media import mux, probe, read_audio, read_frames
+from gavn.media import output as media_output
+from gavn.restoration import job, restore_video, resume_state
 
 FRAMES, PIECE = 12, 5
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(journal, 'PIECE', PIECE)
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    monkeypatch.setattr(resume_state, 'PIECE', PIECE)
+    monkeypatch.setattr(job, 'follow_faces', fixed_face())
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +48,7 @@ def gavn(weights, tmp_path) -> Callable[..., int]:
 
 def test_lost_packets_shift_nothing(source, tmp_path):
     zero(source, *(place[:2] for place in spans(source)[6:9]))
-    report = video.restore_video(source, tmp_path / 'out.mp4', make_restorer())
+    report = restore_video.restore_video(source, tmp_path / 'out.mp4', make_restorer())
     assert report.frames_in == report.frames_out == FRAMES and report.repeated >= 2
     assert any('could not be decoded' in notice for notice in report.notices)
     assert [f.pts for f in read_frames(tmp_path / 'out.mp4')] == [f.pts for f in read_frames(source)]
@@ -72,7 +72,7 @@ def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypa
     assert gavn(source) == 0
     whole = (tmp_path / 'out.mp4').read_bytes()
     (tmp_path / 'out.mp4').unlink()
-    finish, opened = journal.Journal.finish, []
+    finish, opened = resume_state.Journal.finish, []
 
     def finished(*args):
         finish(*args)
@@ -80,10 +80,10 @@ def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypa
         if moment == 'the second piece':
             broken.setattr(media_output, 'atomic_path', full)
         elif len(opened) == 3:
-            broken.setattr(media_join, 'atomic_path', full)
+            broken.setattr(mux, 'atomic_path', full)
 
     with monkeypatch.context() as broken:
-        broken.setattr(journal.Journal, 'finish', finished)
+        broken.setattr(resume_state.Journal, 'finish', finished)
         assert gavn(source) == 1
     said = capsys.readouterr().err
     assert 'no space is left on the disk of' in said and 'the same command goes on' in said
@@ -99,7 +99,7 @@ def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, mon
     def no_room(*_: object) -> None:
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(journal.Journal, 'faces', property(lambda _: None, no_room))
+    monkeypatch.setattr(resume_state.Journal, 'faces', property(lambda _: None, no_room))
     assert gavn(source) == 1
     assert 'no space is left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 
@@ -159,7 +159,7 @@ def test_no_face_at_all(source, tmp_path, gavn, monkeypatch, capsys):
     def none(*_: object, **__: object) -> None:
         raise NoFace('no face in 24 frames')
 
-    monkeypatch.setattr(restoration, 'follow_faces', none)
+    monkeypatch.setattr(job, 'follow_faces', none)
     assert gavn(source) == 3
     assert 'nothing was written' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 

@@ -22,17 +22,17 @@ from restore_fakes import (
 )
 from sound_blocks import Passing
 
-from gavn.pipeline import hearing, restoration, video
-from gavn.pipeline.face_tracks import ChoiceError, Face
-from gavn.pipeline.recipe import Recipe
-from gavn.pipeline.report import Report
-from gavn.pipeline.restorer import Restorer
-from gavn.pipeline.settings import Settings
-from gavn.utils.audio import mfcc, mfcc_windows
-from gavn.utils.boxes import Boxes
-from gavn.utils.faces import Box, crop_box, feather_mask
-from gavn.utils.media import VideoWriter, read_audio, read_frames
-from gavn.utils.windows import Layout
+from gavn.audio.mfcc import mfcc, mfcc_windows
+from gavn.faces.box_array import Boxes
+from gavn.faces.geometry import Box, crop_box, feather_mask
+from gavn.faces.tracks import ChoiceError, Face
+from gavn.media import VideoWriter, read_audio, read_frames
+from gavn.restoration import audio_features, job, restore_video
+from gavn.restoration.model_spec import Recipe
+from gavn.restoration.report import Report
+from gavn.restoration.restorer import Restorer
+from gavn.restoration.settings import Settings
+from gavn.runtime.windows import Layout
 
 
 class Silent:
@@ -44,12 +44,12 @@ class Silent:
 
 def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> Report:
     target.unlink(missing_ok=True)
-    return video.restore_video(source, target, restorer, Settings(**settings))
+    return restore_video.restore_video(source, target, restorer, Settings(**settings))
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    monkeypatch.setattr(job, 'follow_faces', fixed_face())
 
 
 @pytest.fixture(scope='module')
@@ -60,9 +60,9 @@ def talking(tmp_path_factory) -> Path:
 @pytest.fixture
 def recorder(monkeypatch) -> Recorder:
     kept = Recorder()
-    monkeypatch.setattr(restoration, 'PieceWriter', kept)
-    monkeypatch.setattr(restoration.Restoration, '_rehearse', lambda *_: None)
-    monkeypatch.setattr(restoration.Restoration, '_join', lambda *_: None)
+    monkeypatch.setattr(job, 'PieceWriter', kept)
+    monkeypatch.setattr(job.Restoration, '_rehearse', lambda *_: None)
+    monkeypatch.setattr(job.Restoration, '_join', lambda *_: None)
     return kept
 
 
@@ -106,7 +106,7 @@ def test_half_strength_is_half_the_change(talking, out, recorder):
 
 
 def test_frames_without_a_face_pass_untouched(talking, out, recorder, monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
     report = restore(talking, out, make_restorer(30.))
     assert (report.frames_in, report.frames_out, report.restored, report.passed_through) == (12, 12, 8, 4)
     same = [same_bits(a.picture, b) for a, b in zip(read_frames(talking), recorder.pictures, strict=True)]
@@ -122,7 +122,7 @@ def test_a_cut_ends_a_clip(talking, out, recorder, monkeypatch):
             lengths.append(len(kept))
             return iter(kept)
 
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,), cuts=(7,)))
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,), cuts=(7,)))
     restore(talking, out, Counting())
     assert lengths == [2, 4, 5] and len(recorder.pictures) == 12
 
@@ -135,7 +135,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
         second = Face(1, range(3, 9), Boxes.repeated(other, 6), 1.)
         return replace(found, faces=(*found.faces, second))
 
-    monkeypatch.setattr(restoration, 'follow_faces', two)
+    monkeypatch.setattr(job, 'follow_faces', two)
     for faces, wanted in (('all', {3, 8}), ('0', set()), ('largest', set())):
         recorder.__init__()
         report = restore(talking, out, make_restorer(30.), faces=faces)
@@ -149,7 +149,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
 
 
 def test_a_box_stands_for_a_search(talking, out, recorder, monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', None)
+    monkeypatch.setattr(job, 'follow_faces', None)
     assert restore(talking, out, make_restorer(30.), box=FACE).restored == 12
     with pytest.raises(ChoiceError, match='not inside a picture'):
         restore(talking, out, make_restorer(30.), box=Box(0, 0, 500, 10))
@@ -186,10 +186,10 @@ def test_sound_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
     """Cepstra of the whole, silence up to the picture's end included; most blocks are gone by then."""
     sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
     blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
-    monkeypatch.setattr(hearing, 'iter_audio', lambda *_: iter(blocks))
+    monkeypatch.setattr(audio_features, 'iter_audio', lambda *_: iter(blocks))
     report = Report('in.mp4', 'out.mp4')
     film = SimpleNamespace(heard=Path('in.mp4'), sound=None, info=SimpleNamespace(duration=25.))
-    cepstra = hearing.listen(film, report, tmp_path)
+    cepstra = audio_features.listen(film, report, tmp_path)
     whole = np.pad(sound, (0, max(0, 25 - seconds) * 16000))
     assert torch.equal(cepstra.columns(0, cepstra.count), mfcc(whole))
     assert [notice.partition(';')[0] for notice in report.notices] == (
@@ -220,7 +220,7 @@ def test_memory_is_bounded(tmp_path, out, recorder):
 def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     """A talking head in a larger picture: the real tracker, GAVN and landmark detector, sound and all."""
     monkeypatch.undo()
-    head = pytest.importorskip('gavn.data.talking_head', reason='needs the demo data')
+    head = pytest.importorskip('gavn.synthetic.head', reason='needs the demo data')
     clip = head.make_clip(head.identities()[0], 3, 0.4)
     frames = head.place_on_background(clip)
     source, out, bundle = tmp_path / 'in.mp4', tmp_path / 'out.mp4', tmp_path / 'w.safetensors'
@@ -234,7 +234,7 @@ def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     networks = recipe.build()
     networks['network_g'].reconstruction.last.weight.data.mul_(10)
     Restorer(recipe, networks, 'cpu').save(bundle)
-    report = video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2))
+    report = restore_video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2))
     assert (report.frames_in, report.frames_out, report.restored) == (10, 10, 10)
     assert sound_packets(out) == sound_packets(source)
     old, new = list(read_frames(source)), list(read_frames(out))

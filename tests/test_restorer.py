@@ -6,16 +6,16 @@ import torch
 import yaml
 from torch import nn
 
-from gavn.pipeline import automatic
-from gavn.pipeline import restorer as restorer_module
-from gavn.pipeline.automatic import Automatic
-from gavn.pipeline.recipe import Recipe, RestoreError
-from gavn.pipeline.restorer import Restorer, find_device
-from gavn.utils.audio import silence
-from gavn.utils.checkpoint import CheckpointError, load_bundle, save_bundle
-from gavn.utils.faces import detector_view
-from gavn.utils.option_file import OptionError
-from gavn.utils.tensors import to_tensor
+from gavn.audio.mfcc import silence
+from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, save_bundle
+from gavn.config.option_file import OptionError
+from gavn.faces.geometry import detector_view
+from gavn.restoration import auto_restorer
+from gavn.restoration import restorer as restorer_module
+from gavn.restoration.auto_restorer import Automatic
+from gavn.restoration.model_spec import Recipe, RestoreError
+from gavn.restoration.restorer import Restorer, find_device
+from gavn.runtime.tensors import to_tensor
 
 FULL = {'network_g': {'type': 'FakeRestorer', 'gain': 3.}, 'network_l': {'type': 'FakeDetector'},
         'network_inputs': ['lq', 'audio', 'landmarks']}
@@ -221,7 +221,7 @@ def test_devices_and_dtypes():
 
 
 def test_dtype_auto_is_quick_for_shipped_weights_alone(monkeypatch):
-    for module in (restorer_module, automatic):
+    for module in (restorer_module, auto_restorer):
         monkeypatch.setattr(module, 'quick_dtype', lambda device: 'bfloat16')
     assert Restorer.from_pretrained('mixed', 'cpu').dtype == 'bfloat16'
     assert Restorer.from_pretrained('mixed', 'cpu', 'float32').dtype == 'float32'

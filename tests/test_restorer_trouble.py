@@ -4,8 +4,8 @@ import pytest
 import torch
 from restore_fakes import make_restorer
 
-from gavn.pipeline.recipe import RestoreError
-from gavn.pipeline.restorer import Restorer
+from gavn.restoration.model_spec import RestoreError
+from gavn.restoration.restorer import Restorer
 
 
 def crops(count: int) -> list[np.ndarray]:

@@ -7,9 +7,9 @@ import stand_in
 import tiny_run
 import torch
 
+from gavn.checkpoints.checkpoint import training_budget
 from gavn.metrics.results_file import read_results
 from gavn.models.gavn_model import GAVNModel
-from gavn.utils.checkpoint import training_budget
 
 STOPS = {'at the first switch': 2, 'within a phase and an epoch': 3, 'at the second switch': 4, 'late': 6}
 TRAIN = stand_in.ROOT / 'gavn' / 'train.py'

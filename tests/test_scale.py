@@ -20,26 +20,26 @@ from restore_fakes import (
     write_video,
 )
 
-from gavn import cli
-from gavn.pipeline import automatic, choosing, restoration, video
-from gavn.pipeline.choosing import ENLARGED, enlargement, scale_in_words, told_apart
-from gavn.pipeline.damage import KINDS, Damage
-from gavn.pipeline.face_tracks import Face, Faces, fixed_box
-from gavn.pipeline.film import Film
-from gavn.pipeline.restorer import Restorer
-from gavn.pipeline.settings import Settings
-from gavn.restore import SCALES as OFFERED
-from gavn.utils.boxes import Boxes
-from gavn.utils.faces import Box, crop_box
-from gavn.utils.media import SCALES, MediaError, enlarged_size, probe, read_frames
-from gavn.utils.media_scale import Enlarger
+from gavn.cli import main as cli
+from gavn.cli.restore import SCALES as OFFERED
+from gavn.faces.box_array import Boxes
+from gavn.faces.geometry import Box, crop_box
+from gavn.faces.tracks import Face, Faces, fixed_box
+from gavn.media import SCALES, MediaError, enlarged_size, probe, read_frames
+from gavn.media.scale import Enlarger
+from gavn.restoration import auto_restorer, choosing, job, restore_video
+from gavn.restoration.choosing import ENLARGED, enlargement, scale_in_words, told_apart
+from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.restorer import Restorer
+from gavn.restoration.settings import Settings
+from gavn.restoration.video_source import Film
 
 GAIN = 30.
 
 
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(2,)))
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,)))
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +72,7 @@ def test_sizes_that_are_none():
 
 def test_the_whole_picture_is_enlarged_and_faces_restored_in_it(talk, tmp_path):
     target = tmp_path / 'out.mp4'
-    report = video.restore_video(talk, target, make_restorer(GAIN), Settings(scale='3', crf=4))
+    report = restore_video.restore_video(talk, target, make_restorer(GAIN), Settings(scale='3', crf=4))
     info = probe(target)
     assert (info.width, info.height, report.restored) == (3 * WIDTH, 3 * HEIGHT, 11)
     assert times(target) == times(talk) and sound_packets(target) == sound_packets(talk)
@@ -101,7 +101,7 @@ def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
             return super().residuals(kept(), sounds)
 
     base = make_restorer(GAIN)
-    video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.recipe, base.networks, 'cpu'),
+    restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.recipe, base.networks, 'cpu'),
                         Settings(scale='2'))
     large = next(Film.of(talk).enlarged('2').read()).image
     region = crop_box(FACE.scaled(2))
@@ -113,7 +113,8 @@ def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
 def test_odd_times_and_frames_at_a_rate(tmp_path):
     variable = write_variable(tmp_path / 'v.mp4', [0, 100, 130, 310, 420])
     for name, more in (('a.mp4', {}), ('b.mp4', {'fps': Fraction(10)})):
-        video.restore_video(variable, tmp_path / name, make_restorer(GAIN), Settings(scale='2', **more))
+        restore_video.restore_video(
+            variable, tmp_path / name, make_restorer(GAIN), Settings(scale='2', **more))
         assert probe(tmp_path / name).width == 2 * WIDTH
     assert times(tmp_path / 'a.mp4') == times(variable)
     assert times(tmp_path / 'b.mp4') == pytest.approx([0, .1, .2, .3, .4])
@@ -199,7 +200,7 @@ def test_what_is_suggested_is_possible(size, said):
 
 
 def test_the_suggestion_is_told_and_reported(talk, tmp_path):
-    report = video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(GAIN))
+    report = restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(GAIN))
     assert any('--scale 4 makes the whole picture larger' in notice for notice in report.notices)
 
 
@@ -234,8 +235,8 @@ def test_auto_looks_at_the_larger_picture(talk, tmp_path, monkeypatch):
         return damaged('mixed')
 
     monkeypatch.setattr(choosing, 'estimate', estimate)
-    monkeypatch.setattr(automatic.Automatic, 'named',
+    monkeypatch.setattr(auto_restorer.Automatic, 'named',
                         lambda _, name: make_restorer(GAIN if name == 'sr' else 0.))
-    report = video.restore_video(talk, tmp_path / 'out.mp4', settings=Settings(scale='2'))
+    report = restore_video.restore_video(talk, tmp_path / 'out.mp4', settings=Settings(scale='2'))
     assert report.damage['kind'] == 'sr' and 'restored with the weights sr' in report.notices[0]
     assert report.restored == 11 and len(looked) == 11

@@ -4,6 +4,7 @@ from basicsr.archs.spynet_arch import SpyNet
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR
 from torch import nn
 
+from gavn.config.option_file import OptionError
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import (
     TrainingDiverged,
@@ -13,7 +14,6 @@ from gavn.models.training import (
     train_only,
 )
 from gavn.ops import DeformableAlignPack
-from gavn.utils.option_file import OptionError
 
 PAPER = [
     {'name': 'temporal', 'iters': 200, 'lr': 4e-4, 'train': ['temporal', 'reconstruction'],

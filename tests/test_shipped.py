@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from restore_fakes import Recorder, fixed_face, make_restorer, write_video
 
-from gavn import cli
+from gavn.checkpoints import pretrained
+from gavn.checkpoints.hub import ModelError
+from gavn.cli import main as cli
+from gavn.config.option_file import read_options
+from gavn.experiments.release.measure import RESULTS
+from gavn.media import read_frames
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
-from gavn.pipeline import choosing, restoration, video
-from gavn.pipeline.automatic import Automatic
-from gavn.pipeline.choosing import SAMPLES, name_for, samples
-from gavn.pipeline.damage import KINDS, Damage
-from gavn.pipeline.film import Film
-from gavn.pipeline.restorer import Restorer
-from gavn.shipping.measure import RESULTS
-from gavn.utils import shipped
-from gavn.utils.files import sha256
-from gavn.utils.media import read_frames
-from gavn.utils.model_store import ModelError
-from gavn.utils.option_file import read_options
+from gavn.restoration import choosing, job, restore_video
+from gavn.restoration.auto_restorer import Automatic
+from gavn.restoration.choosing import SAMPLES, name_for, samples
+from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.restorer import Restorer
+from gavn.restoration.video_source import Film
+from gavn.runtime.files import sha256
 
 LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
 
@@ -29,14 +29,14 @@ LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 
 @pytest.fixture(scope='module')
 def gains() -> dict[tuple[str, str], float]:
     """PSNR by layer and method, means over the clips."""
-    rows = read_results(shipped.FOLDER / RESULTS, ['psnr'])
+    rows = read_results(pretrained.FOLDER / RESULTS, ['psnr'])
     return {(row.run.degradation, row.run.method): row.values['psnr'] for row in rows if row.clip == MEAN}
 
 
-@pytest.mark.parametrize('name', shipped.names())
+@pytest.mark.parametrize('name', pretrained.names())
 def test_shipped(name, gains):
     """Small, whole, described, loadable, with its options; and better than its input."""
-    path = shipped.weights_of(name)
+    path = pretrained.weights_of(name)
     assert path.stat().st_size <= 12e6
     restorer = Restorer.from_pretrained(name, device='cpu')
     options, _ = read_options(path.with_suffix('.yml'))
@@ -51,7 +51,7 @@ def test_shipped(name, gains):
 
 
 def test_the_usual_weights_are_there():
-    assert 'mixed' in shipped.names()
+    assert 'mixed' in pretrained.names()
 
 
 def test_auto_does_no_harm(gains):
@@ -70,8 +70,8 @@ def home(tmp_path, monkeypatch) -> Path:
     for name, gain in (('mixed', 20.), ('deblur', 40.)):
         make_restorer(gain).save(folder / f'{name}.safetensors')
     sums = [f'{sha256(path)}  {path.name}\n' for path in folder.glob('*.safetensors')]
-    (folder / shipped.SUMS).write_text(''.join(sums), encoding='utf-8')
-    monkeypatch.setattr(shipped, 'FOLDER', folder)
+    (folder / pretrained.SUMS).write_text(''.join(sums), encoding='utf-8')
+    monkeypatch.setattr(pretrained, 'FOLDER', folder)
     return folder
 
 
@@ -107,11 +107,11 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
     recorder = Recorder()
     monkeypatch.setattr(choosing, 'estimate', estimate)
     monkeypatch.setattr(Film, 'lossless', True)
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(1,)))
-    monkeypatch.setattr(restoration, 'PieceWriter', recorder)
-    monkeypatch.setattr(restoration.Restoration, '_rehearse', lambda *_: None)
-    monkeypatch.setattr(restoration.Restoration, '_join', lambda *_: None)
-    report = video.restore_video(source, tmp_path / 'out.mp4')
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(1,)))
+    monkeypatch.setattr(job, 'PieceWriter', recorder)
+    monkeypatch.setattr(job.Restoration, '_rehearse', lambda *_: None)
+    monkeypatch.setattr(job.Restoration, '_join', lambda *_: None)
+    report = restore_video.restore_video(source, tmp_path / 'out.mp4')
     before = list(read_frames(source))
     assert len(looked) == 7 and {crop.shape for crop in looked} == {(224, 224, 3)}
     if weights:
@@ -155,8 +155,8 @@ def test_nobody_knows_what_a_folder_of_frames_went_through(tmp_path):
 def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mp4', 3, sound=None)
     monkeypatch.setattr(choosing, 'estimate', lambda crops: _found('deblur'))
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
-    report = video.restore_video(source, tmp_path / 'out.mp4')
+    monkeypatch.setattr(job, 'follow_faces', fixed_face())
+    report = restore_video.restore_video(source, tmp_path / 'out.mp4')
     assert 'blur (100 %), in what a codec left; restored with the weights mixed' in report.notices[0]
 
 

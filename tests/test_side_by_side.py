@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.pfld_arch import PFLDAV
 from gavn.models.clip_runner import ClipRunner
-from gavn.pipeline.restorer import Restorer
-from gavn.utils import side_by_side as side
-from gavn.utils.batches import in_portions
-from gavn.utils.compiling import compile_in_place
-from gavn.utils.side_by_side import calls_at_once, side_by_side
+from gavn.restoration.restorer import Restorer
+from gavn.runtime import parallel_calls as side
+from gavn.runtime.batching import in_portions
+from gavn.runtime.compilation import compile_in_place
+from gavn.runtime.parallel_calls import calls_at_once, side_by_side
 
 CPU = torch.device('cpu')
 

@@ -10,8 +10,8 @@ import pytest
 from gavn.data.preparation import Preparation
 from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, speakers_return, write_csv
-from gavn.utils.media import MediaError, VideoWriter, resample_frames
-from gavn.utils.media_part import part_of
+from gavn.media import MediaError, VideoWriter, resample_frames
+from gavn.media.part import part_of
 
 RATE = 30
 

@@ -10,8 +10,8 @@ from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
 from gavn.archs.replacing import in_place_of_stock
 from gavn.archs.spynet import SizedSpyNet, start_spynet
-from gavn.mends.options import catalogue
-from gavn.utils.windows import Layout
+from gavn.basicsr_patches.options import catalogue
+from gavn.runtime.windows import Layout
 
 SMALL = {'mid_channels': 8, 'num_blocks': 1, 'is_low_res_input': False, 'min_side': 16}
 SMALL_EDVR = {'num_feat': 8, 'num_frame': 3, 'deformable_groups': 2, 'num_extract_block': 1,

@@ -15,15 +15,15 @@ from stand_in import run_here, write_options
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from gavn import archs, data, mends, metrics, models  # noqa: F401  (fill the registries)
+from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn.basicsr_patches import progress
+from gavn.basicsr_patches.stock_data import FrameKey
 from gavn.data.clip_store import pack
-from gavn.mends import progress
-from gavn.mends.stock_data import FrameKey
+from gavn.errors import DataError
 from gavn.metrics.measures import View, check_metrics, instrument
 from gavn.models.best import BestRecord
-from gavn.utils.errors import DataError
 
-mends.install()
+basicsr_patches.install()
 EDVR_TINY = {'type': 'EDVR', 'num_feat': 8, 'num_frame': 3, 'deformable_groups': 2, 'num_extract_block': 1,
              'num_reconstruct_block': 1, 'hr_in': True, 'with_predeblur': True}
 BASICVSRPP = {'type': 'BasicVSRPlusPlus', 'mid_channels': 8, 'num_blocks': 1, 'is_low_res_input': False,

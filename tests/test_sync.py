@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gavn.archs.syncnet_arch import FEATURES, SyncNet
+from gavn.audio.mfcc import mfcc
+from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.metrics import sync
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.sync import SyncResult, SyncScore, load_syncnet, score
-from gavn.utils.audio import mfcc
-from gavn.utils.checkpoint import CheckpointError
 
 FRAMES = 26
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from gavn.config.option_file import read_options
+from gavn.experiments.report import origin
+from gavn.experiments.report.cells import Plan
+from gavn.experiments.report.grid import Cell, ranked
+from gavn.experiments.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
+from gavn.experiments.report.make import make_tables, write_tables
+from gavn.experiments.report.origin import test_command as what_to_run
+from gavn.experiments.report.origin import window
+from gavn.experiments.report.paper import paper_table
+from gavn.experiments.report.render import latex, markdown, plain, tex
+from gavn.experiments.report.results import ReportError, Results, collect
 from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInfo, write_results
-from gavn.report import origin
-from gavn.report.cells import Plan
-from gavn.report.grid import Cell, ranked
-from gavn.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
-from gavn.report.make import make_tables, write_tables
-from gavn.report.origin import test_command as what_to_run
-from gavn.report.origin import window
-from gavn.report.paper import paper_table
-from gavn.report.render import latex, markdown, plain, tex
-from gavn.report.results import ReportError, Results, collect
-from gavn.utils.option_file import read_options
 
 ROOT = Path(__file__).resolve().parents[1]
 DEBLUR = Plan(measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))

@@ -7,16 +7,16 @@ import pytest
 import retinaface
 import torch
 
+from gavn.audio.mfcc import FRAME_RATE, mfcc, mfcc_windows
 from gavn.data.clip_store import SPLITS, ClipStore, read_meta, read_stats
-from gavn.data.demo_dataset import write_demo_dataset
-from gavn.data.talking_face import SIDE, ZOOM
-from gavn.data.talking_head import identities, make_clip, place_on_background
-from gavn.data.talking_motion import Camera, Mouth, MovingFace, Pose
-from gavn.data.talking_paint import Eye, still
-from gavn.data.talking_people import PEOPLE
-from gavn.data.talking_voice import PHONES, WORDS, speak
-from gavn.utils.audio import FRAME_RATE, mfcc, mfcc_windows
-from gavn.utils.landmarks import FLIP
+from gavn.faces.landmarks import FLIP
+from gavn.synthetic.dataset import write_demo_dataset
+from gavn.synthetic.face import SIDE, ZOOM
+from gavn.synthetic.head import identities, make_clip, place_on_background
+from gavn.synthetic.motion import Camera, Mouth, MovingFace, Pose
+from gavn.synthetic.paint import Eye, still
+from gavn.synthetic.people import PEOPLE
+from gavn.synthetic.voice import PHONES, WORDS, speak
 
 STATES = [
     (Mouth(), Pose()),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gavn.utils.files import atomic_path, fingerprint, sha256
-from gavn.utils.tensors import to_images, to_tensor
+from gavn.runtime.files import atomic_path, fingerprint, sha256
+from gavn.runtime.tensors import to_images, to_tensor
 
 
 def test_channel_order_range_and_layout() -> None:

@@ -11,18 +11,18 @@ import torch
 from basicsr.archs import build_network
 from torch import nn
 
+from gavn.basicsr_patches import install
+from gavn.checkpoints.checkpoint import training_budget
 from gavn.data import AVVideoDataset
-from gavn.mends import install
+from gavn.media import probe, read_audio
 from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, read_results
 from gavn.models.best import BestRecord
 from gavn.models.budget import Budget
 from gavn.models.clip_runner import ClipRunner
 from gavn.models.cost import parameters
 from gavn.models.validation import ClipValidation
-from gavn.utils.checkpoint import training_budget
-from gavn.utils.files import sha256
-from gavn.utils.media import probe, read_audio
-from gavn.utils.windows import Layout
+from gavn.runtime.files import sha256
+from gavn.runtime.windows import Layout
 
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'nme': {'type': 'landmark_nme'}}
 OF_CLIPS = {'sync': {'type': 'sync'}, 'warp': {'type': 'warping_error'}}

@@ -16,10 +16,10 @@ from gavn.archs.vrt_arch import VRT, FrameConv
 from gavn.archs.vrt_attention import Block, WindowAttention, Windows, relative_positions, sine_positions
 from gavn.archs.vrt_flow import FlowPyramid, beside, neighbours, warp, warp_four_nearest
 from gavn.archs.vrt_stage import FoldPixels, UnfoldPixels
+from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.ops.deform_align import FlowGuidedAlignPack
 from gavn.ops.window_attention import Seams, window_attention
-from gavn.utils.checkpoint import CheckpointError
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 TINY = {'img_size': (6, 32, 32), 'window_size': (6, 4, 4), 'depths': [2] * 7 + [1, 1], 'indep_reconsts': [8],
         'embed_dims': [8] * 7 + [12, 12], 'num_heads': [2] * 9, 'deformable_groups': 2}

@@ -13,7 +13,7 @@ import pytest
 from restore_fakes import sound_packets, write_video
 from web_browser import WAIT, Browser, browsing
 
-from gavn.utils.media import read_frames
+from gavn.media import read_frames
 
 pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
 FRAMES = 100  # at 25 a second: longer than the preview

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
 
-from gavn.pipeline import restoration
-from gavn.pipeline.choosing import TaskError
-from gavn.pipeline.face_tracker import NoFace
-from gavn.pipeline.report import ESTIMATES
-from gavn.utils.media import probe, read_frames
-from gavn.web import jobs, show, videos, words
-from gavn.web.desk import Desk
+from gavn.faces.tracker import NoFace
+from gavn.media import probe, read_frames
+from gavn.restoration import job as restoration
+from gavn.restoration.choosing import TaskError
+from gavn.restoration.report import ESTIMATES
+from gavn.web import html, jobs, show, videos
 from gavn.web.jobs import Order
 from gavn.web.limits import Limits, RefusalError, length
+from gavn.web.progress_tracker import CancelError, State, Watch
+from gavn.web.session_manager import Desk
 from gavn.web.uploads import ShortError, safe_name
 from gavn.web.videos import Video
-from gavn.web.watch import CancelError, State, Watch
 
 
 class Fakes:
@@ -131,7 +131,7 @@ def test_one_video_that_fails_does_not_stop_the_others(desk, monkeypatch):
     desk.restore('me', Order(), [video.key for video in videos]).join()
     assert [video.result is not None for video in videos] == [True, False, True]
     assert videos[1].trouble == 'no face was found'
-    said = words.outcome(videos, False)
+    said = html.outcome(videos, False)
     assert '2 of 3 videos are restored' in said and 'b.mp4: no face was found' in said
 
 
@@ -358,7 +358,7 @@ def test_a_closed_page_leaves_nothing(desk, networks):
 
 def test_a_watch_tells_rate_and_time_left_and_ends_the_work(monkeypatch):
     times = iter([0., 1., 3.])
-    monkeypatch.setattr('gavn.web.watch.time.monotonic', lambda: next(times))
+    monkeypatch.setattr('gavn.web.progress_tracker.time.monotonic', lambda: next(times))
     watch = Watch(most_frames=12)
     watch.step('restoring', 1, 11)
     watch.step('restoring', 6, 11)
@@ -372,10 +372,10 @@ def test_a_watch_tells_rate_and_time_left_and_ends_the_work(monkeypatch):
 
 
 def test_words_are_escaped_and_say_what_is_left():
-    said = words.progress(State('restoring', 6, 11, 3.))
+    said = html.progress(State('restoring', 6, 11, 3.))
     assert '6 of 11 frames · 2.0 frames a second · about 2 s left' in said and 'max="11"' in said
-    assert '<script>' not in words.trouble('<script>alert()</script>\nand more') + words.note('<script>')
-    assert 'value=' not in words.progress(State())
+    assert '<script>' not in html.trouble('<script>alert()</script>\nand more') + html.note('<script>')
+    assert 'value=' not in html.progress(State())
     assert [length(seconds) for seconds in (0.4, 59.6, 125)] == ['0.4 s', '1 min', '2 min 5 s']
 
 

@@ -15,8 +15,9 @@ pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
 
 from starlette.testclient import TestClient
 
-from gavn import cli
-from gavn.web import command, server
+from gavn.cli import main as cli
+from gavn.cli import web
+from gavn.web import server
 from gavn.web.door import Door
 from gavn.web.files import Files
 from gavn.web.limits import Limits
@@ -248,21 +249,21 @@ def test_a_port_that_is_taken_is_told(url, monkeypatch):
 
 def test_without_gradio_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.setattr(command, 'find_spec', lambda name: None if name == 'gradio' else name)
+    monkeypatch.setattr(web, 'find_spec', lambda name: None if name == 'gradio' else name)
     assert cli.main(['web']) == 2
     assert capsys.readouterr().err == (
         "error: the page needs gradio: pip install -c constraints.txt -e '.[web]'\n")
 
 
 def test_without_any_weights_it_does_not_start(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr('gavn.utils.shipped.names', lambda: [])
+    monkeypatch.setattr('gavn.checkpoints.pretrained.names', lambda: [])
     assert cli.main(['web']) == 5
     assert '--weights FILE' in capsys.readouterr().err
     assert cli.main(['web', '--weights', str(tmp_path / 'none.safetensors')]) == 5
 
 
 def test_tasks_are_those_whose_weights_are_there(monkeypatch):
-    monkeypatch.setattr('gavn.utils.shipped.names', lambda: ['sr', 'mixed'])
+    monkeypatch.setattr('gavn.checkpoints.pretrained.names', lambda: ['sr', 'mixed'])
     assert list(Networks().tasks) == ['auto', 'sr', 'mixed']
     assert Networks(Path('own.safetensors')).tasks == {}
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gavn.archs.gavn_arch import GAVN
-from gavn.utils.windows import run
+from gavn.runtime.windows import run
 
 SIZE = 32
 

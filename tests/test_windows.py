@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gavn.utils.windows import Layout, reflect, run
+from gavn.runtime.windows import Layout, reflect, run
 
 LAYOUTS = [Layout(1, 0, 'frame'), Layout(1, 2, 'centre'), Layout(1, 2), Layout(3, 2), Layout(5, 2),
            Layout(7, 0), Layout(4, 5), Layout(4, 1, 'clip'), Layout(6, 0, 'clip')]

@@ -5,8 +5,8 @@ import tiny_run
 import torch
 from basicsr.models import build_model
 
+from gavn.basicsr_patches import install
 from gavn.data import AVClipDataset
-from gavn.mends import install
 
 TEMPORAL, WARMUP, FINETUNE = range(3)
 STARTS = {TEMPORAL: 1, WARMUP: 3, FINETUNE: 5}

@@ -11,16 +11,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gavn import cli  # isort: skip  (makes basicsr importable)
+from gavn.cli import main as cli  # isort: skip  (makes basicsr importable)
 import numpy as np
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
-from gavn.pipeline import restoration
-from gavn.pipeline.face_tracks import Faces
-from gavn.pipeline.thumbnail import thumbnail
-from gavn.web import desk, server, videos
+from gavn.faces.thumbnail import thumbnail
+from gavn.faces.tracks import Faces
+from gavn.restoration import job
+from gavn.web import server, session_manager, videos
 from gavn.web.examples import EXAMPLES, Examples
-from gavn.web.watch import Watch
+from gavn.web.progress_tracker import Watch
 
 PAUSE = 0.02  # seconds a frame
 
@@ -50,7 +50,7 @@ def draw(folder: Path) -> list[Path]:
 if __name__ == '__main__':
     weights = Path(sys.argv[1], 'w.safetensors')
     make_restorer(gain=40.).save(weights)
-    restoration.follow_faces = videos.follow_faces = follow_faces
-    desk.Watch = Unhurried
+    job.follow_faces = videos.follow_faces = follow_faces
+    session_manager.Watch = Unhurried
     server.Examples = partial(Examples, draw=draw)
     sys.exit(cli.main(['web', '--weights', str(weights), *sys.argv[2:]]))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
+from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
 
 SLOPE = 0.1  # of every LeakyReLU
 ROUGH_STD = 10.0  # of MFCC, until the training set's is known

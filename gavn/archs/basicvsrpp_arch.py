@@ -18,7 +18,7 @@ from gavn.archs.spynet import SizedSpyNet, start_spynet
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
 MOST_PADDED = 1024  # padding beyond this costs memory for nothing

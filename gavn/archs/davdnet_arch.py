@@ -18,7 +18,7 @@ from gavn.archs.initialisation import (
 )
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 MULTIPLE = 16  # sides are padded to it: the coarsest level of the alignment is a sixteenth of the frame
 

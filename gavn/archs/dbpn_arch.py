@@ -8,7 +8,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.padding import pad_to_multiple
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 KERNELS = {2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}  # scale: kernel, stride, padding (section 4.1)
 SLOPE = 0.25  # of a PReLU at first

@@ -20,7 +20,7 @@ from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 
 @in_place_of_stock

@@ -12,7 +12,7 @@ from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import Init, keep_the_scale
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
-from gavn.utils.windows import CONTEXT, Layout
+from gavn.runtime.windows import CONTEXT, Layout
 
 MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame
 CHOICES = {
@@ -172,7 +172,7 @@ class GAVN(nn.Module):
     def features(self, frames: Tensor) -> list[Tensor]:
         """What is found in single frames (k, 3, h, w), for `forward`: a pyramid of (k, c, ...).
 
-        A clip's frames stand in several windows each; `gavn.utils.windows.run` asks once for each frame.
+        A clip's frames stand in several windows each; `gavn.runtime.windows.run` asks once for each frame.
         """
         return self.temporal.extractor(pad_to_multiple(frames, MULTIPLE))
 

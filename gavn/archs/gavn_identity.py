@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
 from gavn.archs.gavn_temporal import conv3, double, lrelu
-from gavn.utils.landmarks import N_POINTS
+from gavn.faces.landmarks import N_POINTS
 
 AudioMap = Literal['decode', 'tile']
 Gate = Literal['channel', 'pixel']

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gavn.ops import DeformableAlignPack
 from gavn.ops.deform_conv import Backend
-from gavn.utils.windows import CONTEXT
+from gavn.runtime.windows import CONTEXT
 
 Pyramid = list[Tensor]
 Sharing = Literal['all', 'type', 'none']

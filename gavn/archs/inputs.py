@@ -8,8 +8,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from gavn.utils.option_sections import NetworkInput
-from gavn.utils.windows import Layout
+from gavn.config.sections import NetworkInput
+from gavn.runtime.windows import Layout
 
 NAMES = get_args(NetworkInput)
 

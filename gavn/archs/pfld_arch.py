@@ -4,8 +4,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
-from gavn.utils.faces import DETECTOR_SIZE
-from gavn.utils.landmarks import MEAN_FACE, N_POINTS
+from gavn.faces.geometry import DETECTOR_SIZE
+from gavn.faces.landmarks import MEAN_FACE, N_POINTS
 
 _LAST_SIZE = DETECTOR_SIZE // 16  # 7 x 7 remain for the last convolution
 _SLOPE = 0.1  # of every LeakyReLU

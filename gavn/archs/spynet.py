@@ -6,8 +6,8 @@ from basicsr.archs.arch_util import flow_warp
 from basicsr.archs.spynet_arch import SpyNet
 from torch import Tensor, nn
 
+from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
 from gavn.ops.deform_conv import without_autocast
-from gavn.utils.checkpoint import PathLike, load_state, load_strict
 
 
 class SizedSpyNet(SpyNet):

@@ -4,7 +4,7 @@ from itertools import pairwise
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS, WINDOW_FRAMES
+from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS, WINDOW_FRAMES
 
 SIDE = 224  # pixels of the face crop
 FEATURES = 1024

@@ -18,10 +18,10 @@ from gavn.archs.spynet import start_spynet
 from gavn.archs.vrt_flow import COARSEST, FlowPyramid, beside, neighbours, warp_four_nearest
 from gavn.archs.vrt_initialisation import keep_the_scale
 from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
+from gavn.checkpoints.checkpoint import PathLike
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
-from gavn.utils.checkpoint import PathLike
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 SCALES = (1, 2, 4, 8, 4, 2, 1)  # of the full size over that of stages 1 to 7
 UPSCALES = (1, 2, 4, 8)

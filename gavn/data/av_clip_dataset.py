@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 from gavn.data.clip_checks import check_clips, check_sizes
 from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
 from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
-from gavn.utils import landmarks
-from gavn.utils.faces import detector_view
-from gavn.utils.tensors import to_tensor
-from gavn.utils.windows import CONTEXT
+from gavn.faces import landmarks
+from gavn.faces.geometry import detector_view
+from gavn.runtime.tensors import to_tensor
+from gavn.runtime.windows import CONTEXT
 
 _logger = logging.getLogger('basicsr')  # asking basicsr for it would set it up too early
 _STARTS, _LAYER = 1, 2  # mark the generators of a clip's first frame and of a window's layer

@@ -13,16 +13,16 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, silence
 from gavn.data.clip_checks import check_clips
 from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
 from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
-from gavn.utils import landmarks
-from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, silence
-from gavn.utils.errors import DataError
-from gavn.utils.faces import detector_view
-from gavn.utils.file_names import in_order, is_picture
-from gavn.utils.images import read_image
-from gavn.utils.tensors import to_tensor
+from gavn.errors import DataError
+from gavn.faces import landmarks
+from gavn.faces.geometry import detector_view
+from gavn.runtime.file_names import in_order, is_picture
+from gavn.runtime.images import read_image
+from gavn.runtime.tensors import to_tensor
 
 Reader = Callable[[int], np.ndarray]
 

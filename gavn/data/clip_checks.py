@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from gavn.data.clip_store import ARRAY_LAYERS, ClipEntry, ClipStore, frame_name
-from gavn.utils.errors import DataError
+from gavn.errors import DataError
 
 
 def check_clips(entries: Iterable[ClipEntry], stores: Sequence[ClipStore]) -> None:

@@ -35,10 +35,10 @@ from PIL import Image, UnidentifiedImageError
 
 from gavn.data import storage
 from gavn.data.storage import PNG_LEVEL, STORES, Store
-from gavn.utils.errors import DataError
-from gavn.utils.files import atomic_path
-from gavn.utils.images import write_image
-from gavn.utils.lmdb_environment import close_lmdb, open_lmdb
+from gavn.errors import DataError
+from gavn.runtime.files import atomic_path
+from gavn.runtime.images import write_image
+from gavn.runtime.lmdb_environment import close_lmdb, open_lmdb
 
 SPLITS = ('train', 'val', 'test')
 ARRAY_LAYERS = ('mfcc', 'landmarks', 'audio')

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from gavn.data.mixture import Frames, Mixture
 from gavn.data.video_call import VideoCall
-from gavn.utils.media import compress, encoder_versions
+from gavn.media import compress, encoder_versions
 
 
 def compress_crf(frames: Frames, crf: int) -> list[np.ndarray]:

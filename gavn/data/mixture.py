@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gavn.utils.media import compress
+from gavn.media import compress
 
 Frames = Sequence[np.ndarray]
 

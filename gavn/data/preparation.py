@@ -13,15 +13,15 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
+from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, mfcc
 from gavn.data.clip_store import SPLITS, ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import degradation, degrade
+from gavn.data.landmark_annotator import Teacher, label_clip
 from gavn.data.sources import Source, sound_beside
-from gavn.data.teacher import Teacher, label_clip
-from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE, mfcc
-from gavn.utils.faces import CROP_SIZE, Box, crop
-from gavn.utils.files import atomic_path
-from gavn.utils.media import probe, read_audio
-from gavn.utils.media_part import part_of
+from gavn.faces.geometry import CROP_SIZE, Box, crop
+from gavn.media import probe, read_audio
+from gavn.media.part import part_of
+from gavn.runtime.files import atomic_path
 
 MIN_FRAMES = FRAME_RATE  # shorter clips are rejected
 MIN_ENLARGED = 0.5  # a crop enlarged from less than this part of its size is rejected: it has no detail

@@ -13,7 +13,7 @@ import numpy as np
 
 from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter, pack
 from gavn.data.storage import STORES
-from gavn.utils.lmdb_environment import close_lmdb
+from gavn.runtime.lmdb_environment import close_lmdb
 
 WINDOW = 7  # frames that a training sample reads in a row
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 import numpy as np
 from torch import Tensor
 
+from gavn.audio.mfcc import FRAME_RATE, mfcc_windows, silence
 from gavn.data.clip_store import ClipEntry, ClipStore
-from gavn.utils.audio import FRAME_RATE, mfcc_windows, silence
 
 Audio = Literal[True, 'zeros', 'shuffled']
 Split = Literal['train', 'val', 'test']

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gavn.data.clip_store import SPLITS, check_clip_id
-from gavn.utils.file_names import in_order, is_video
+from gavn.runtime.file_names import in_order, is_video
 
 _COLUMNS = ('file', 'speaker', 'split')
 

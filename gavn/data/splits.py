@@ -12,8 +12,8 @@ import numpy as np
 
 from gavn.data.clip_store import SPLITS
 from gavn.data.sources import Source, checked
-from gavn.utils.files import atomic_path
-from gavn.utils.media import MediaError, probe
+from gavn.media import MediaError, probe
+from gavn.runtime.files import atomic_path
 
 SHORTEST = 1.0  # seconds of a clip
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from gavn.data.mixture import Frames, add_noise
-from gavn.utils.media import compress, encode_decode
+from gavn.media import compress, encode_decode
 
 FRAME_RATE = 25
 LINES = (180, 240, 270, 360, 480, 540, 720)

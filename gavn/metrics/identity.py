@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from gavn.faces.landmarks import N_POINTS
 from gavn.metrics.missing import WeightsMissing, optional_package
-from gavn.utils.landmarks import N_POINTS
 
 _EXTRA = 'dlib'
 _CHIP = 150  # pixels a side of what the network looks at

@@ -17,18 +17,18 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
+from gavn.audio.mfcc import FRAME_RATE
+from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
+from gavn.media import Ticks
 from gavn.metrics.frame import BATCHED, FrameMetric, frame_metric, ms_ssim, psnr
 from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.perceptual import LPIPS
+from gavn.metrics.registered_calls import call_metric
+from gavn.metrics.registered_calls import check_options as check_call
 from gavn.metrics.sync import SyncScore, load_syncnet
 from gavn.metrics.table import METRICS, metric_of
 from gavn.metrics.temporal import WarpingError
-from gavn.utils.audio import FRAME_RATE
-from gavn.utils.landmarks import MOUTH, box_around, nme, to_pixels
-from gavn.utils.media import Ticks
-from gavn.utils.metric_calls import call_metric
-from gavn.utils.metric_calls import check_options as check_call
 
 Device = torch.device | str
 Sound = np.ndarray | None  # int16 at 16 kHz

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from gavn.utils.model_store import MODELS, model_path
+from gavn.checkpoints.hub import MODELS, model_path
 
 
 class WeightsMissing(RuntimeError):  # noqa: N818 (it reads as what is the matter)

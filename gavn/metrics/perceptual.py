@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
 from gavn.metrics.missing import NotMeasurable, optional_package, weights_file
-from gavn.utils.checkpoint import PathLike, load_state, load_strict
-from gavn.utils.tensors import to_tensor
+from gavn.runtime.tensors import to_tensor
 
 MIN_SIDE = 31  # pixels; less does not survive AlexNet's pooling
 _FEATURES = 'features.'

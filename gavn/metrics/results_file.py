@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from gavn.utils.files import atomic_path
-from gavn.utils.option_sections import REFERENCES
+from gavn.config.sections import REFERENCES
+from gavn.runtime.files import atomic_path
 
 LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
 METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'psnr_mouth', 'ms_ssim', 'lpips', 'niqe', 'sync_c',

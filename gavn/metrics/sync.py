@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gavn.archs.syncnet_arch import SIDE, SyncNet
+from gavn.audio.mfcc import FRAME_RATE, MFCC_PER_FRAME, SAMPLE_RATE, WINDOW_COLUMNS, WINDOW_FRAMES, mfcc
+from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
 from gavn.metrics.missing import NotMeasurable, weights_file
-from gavn.utils.audio import FRAME_RATE, MFCC_PER_FRAME, SAMPLE_RATE, WINDOW_COLUMNS, WINDOW_FRAMES, mfcc
-from gavn.utils.checkpoint import PathLike, load_state, load_strict
 
 SHIFT = 15  # frames that the sound is moved to either side
 MIN_FRAMES = WINDOW_FRAMES + 1  # fewer leave no window

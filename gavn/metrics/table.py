@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from gavn.utils.metric_calls import supplied_to
+from gavn.metrics.registered_calls import supplied_to
 
 _NEEDS = {'img2': 'truth', 'landmarks': 'landmarks', 'true_landmarks': 'true_landmarks'}
 

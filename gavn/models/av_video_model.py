@@ -12,17 +12,17 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of, network_inputs
+from gavn.checkpoints.checkpoint import load_state, load_strict, load_trained, save_bundle
+from gavn.config.option_file import OptionError, building
+from gavn.config.sections import RestoringTrainOptions, task_of
 from gavn.models.cost import gmacs
 from gavn.models.faster import recompute, split_batch
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.training import check_keys, check_windows, warn_of_untrained_flow
 from gavn.models.validation import ClipValidation
-from gavn.utils.checkpoint import load_state, load_strict, load_trained, save_bundle
-from gavn.utils.compiling import compile_in_place
-from gavn.utils.option_file import OptionError, building
-from gavn.utils.option_sections import RestoringTrainOptions, task_of
-from gavn.utils.tensors import channels_last
+from gavn.runtime.compilation import compile_in_place
+from gavn.runtime.tensors import channels_last
 
 
 @MODEL_REGISTRY.register()

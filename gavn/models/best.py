@@ -6,7 +6,7 @@ from typing import Any
 
 from gavn.metrics.evaluate import is_lower_better
 from gavn.metrics.table import metric_of
-from gavn.utils.files import atomic_path
+from gavn.runtime.files import atomic_path
 
 
 class BestRecord:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gavn.utils.checkpoint import BUDGET
-from gavn.utils.files import atomic_path
+from gavn.checkpoints.checkpoint import BUDGET
+from gavn.runtime.files import atomic_path
 
 FILE = 'budget.json'
 
@@ -54,7 +54,7 @@ class Budget:
         return {'iterations': iterations, 'minutes': self.minutes, 'clips_seen': self.clips_seen}
 
     def notes(self, iterations: int) -> dict[str, dict[str, float | None]]:
-        """The facts as the entry that `gavn.utils.checkpoint.training_budget` finds."""
+        """The facts as the entry that `gavn.checkpoints.checkpoint.training_budget` finds."""
         return {BUDGET: self.facts(iterations)}
 
     def write(self, folder: str | Path, iterations: int) -> None:

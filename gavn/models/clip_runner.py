@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.inputs import network_inputs
+from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.errors import RunError
+from gavn.media import VideoWriter
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import Instrument
 from gavn.models.cost import Stopwatch
-from gavn.utils import windows
-from gavn.utils.audio import FRAME_RATE, SAMPLE_RATE
-from gavn.utils.batches import Batch, in_portions, windows_at_once
-from gavn.utils.compiling import is_compiled
-from gavn.utils.errors import RunError
-from gavn.utils.images import write_image
-from gavn.utils.media import VideoWriter
-from gavn.utils.overlap import Ahead
-from gavn.utils.side_by_side import calls_at_once
-from gavn.utils.tensors import to_images
+from gavn.runtime import windows
+from gavn.runtime.batching import Batch, in_portions, windows_at_once
+from gavn.runtime.compilation import is_compiled
+from gavn.runtime.images import write_image
+from gavn.runtime.parallel_calls import calls_at_once
+from gavn.runtime.prefetch import Ahead
+from gavn.runtime.tensors import to_images
 
 Sample = dict[str, Tensor]
 

@@ -12,11 +12,11 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
+from gavn.faces.landmarks import N_POINTS
 from gavn.ops.deform_conv import BACKEND_VARIABLE
-from gavn.utils.audio import CEPSTRA, WINDOW_COLUMNS
-from gavn.utils.faces import CROP_SIZE, DETECTOR_SIZE
-from gavn.utils.landmarks import N_POINTS
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 _Result = TypeVar('_Result')
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gavn.utils.option_file import OptionError
+from gavn.config.option_file import OptionError
 
 _GIB = 2**30
 

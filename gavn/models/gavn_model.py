@@ -6,9 +6,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from gavn.archs.gavn_reconstruction import FeatureTransform
+from gavn.checkpoints.checkpoint import WAITING
 from gavn.models.av_video_model import AVVideoModel
 from gavn.models.schedule import Phase
-from gavn.utils.checkpoint import WAITING
 
 
 @MODEL_REGISTRY.register()

@@ -10,20 +10,20 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from gavn.models import losses  # noqa: F401  (registers PFLDLoss)
+from gavn.audio.mfcc import silence
+from gavn.checkpoints.checkpoint import load_state, load_strict
+from gavn.config.option_file import OptionError, building
+from gavn.faces.geometry import DETECTOR_SIZE
+from gavn.faces.landmarks import draw, euler_angles, to_pixels
+from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
 from gavn.models.cost import detector_gmacs
 from gavn.models.face_jitter import Jitter, move
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.training import check_keys
 from gavn.models.validation import ClipValidation
-from gavn.utils.audio import silence
-from gavn.utils.checkpoint import load_state, load_strict
-from gavn.utils.faces import DETECTOR_SIZE
-from gavn.utils.landmarks import draw, euler_angles, to_pixels
-from gavn.utils.option_file import OptionError, building
-from gavn.utils.tensors import to_images, to_tensor
-from gavn.utils.windows import Layout
+from gavn.runtime.tensors import to_images, to_tensor
+from gavn.runtime.windows import Layout
 
 # Mark the generators of who falls silent and of who is moved, apart from those of the data sets.
 _SILENCES, _MOVES = 2, 3

@@ -13,13 +13,13 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from gavn.checkpoints.checkpoint import BUDGET, load_state, load_strict
+from gavn.config.option_file import OptionError, building
+from gavn.config.sections import PhasedTrainOptions
 from gavn.models.budget import Budget
 from gavn.models.faster import peak_memory
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
-from gavn.utils.checkpoint import BUDGET, load_state, load_strict
-from gavn.utils.option_file import OptionError, building
-from gavn.utils.option_sections import PhasedTrainOptions
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
 

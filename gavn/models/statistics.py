@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from gavn.archs.audio_encoder import AudioEncoder
+from gavn.config.option_file import OptionError
 from gavn.data.clip_store import read_stats
-from gavn.utils.option_file import OptionError
 
 
 def adopt_audio_statistics(network: nn.Module, training: Mapping[str, Any]) -> None:

@@ -9,13 +9,13 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
+from gavn.config.option_file import OptionError, building
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.samples import parse_options
+from gavn.errors import RunError
 from gavn.models.schedule import Phase, lies_under
 from gavn.ops import DeformableAlignPack, offset_magnitudes
-from gavn.utils.errors import RunError
-from gavn.utils.option_file import OptionError, building
-from gavn.utils.windows import Layout
+from gavn.runtime.windows import Layout
 
 
 class TrainingDiverged(RunError):  # noqa: N818 (it reads as what happened)

@@ -13,16 +13,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from gavn.checkpoints.checkpoint import training_budget
+from gavn.config.option_file import building
+from gavn.config.sections import ClipValOptions
 from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
 from gavn.metrics.measures import Instrument, check_metrics, instruments
 from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names, with_summaries, write_results
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, Keeping, validate_clip
 from gavn.models.cost import parameters
-from gavn.utils.checkpoint import training_budget
-from gavn.utils.files import sha256
-from gavn.utils.option_file import building
-from gavn.utils.option_sections import ClipValOptions
+from gavn.runtime.files import sha256
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
 SHOWN = 3  # clips of a data set whose first frames tensorboard is shown

@@ -31,10 +31,10 @@ EXAMPLES = (
 
 def draw(folder: Path, seconds: float = SECONDS) -> list[Path]:
     """Writes the examples: one performance with its voice, damaged in three ways, as mp4."""
+    from gavn.audio.mfcc import FRAME_RATE
     from gavn.data.degradation import degrade
-    from gavn.data.talking_head import identities, make_clip, place_on_background
-    from gavn.utils.audio import FRAME_RATE
-    from gavn.utils.media import VideoWriter
+    from gavn.media import VideoWriter
+    from gavn.synthetic.head import identities, make_clip, place_on_background
     clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
     frames = place_on_background(clip, *_SIZE)
     folder.mkdir(exist_ok=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from gavn.web import show, words
-from gavn.web.desk import Desk
+from gavn.web import html, show
 from gavn.web.examples import Examples
 from gavn.web.jobs import FaceJob, Job, Order
 from gavn.web.limits import RefusalError
 from gavn.web.page import PREVIEW, Parts, lay_out
+from gavn.web.session_manager import Desk
 from gavn.web.videos import Video
 
 POLL = 0.25  # seconds between two looks at a job
@@ -57,28 +57,28 @@ class Handlers:
     async def take(self, which: str, event: gr.EventData, request: gr.Request) -> AsyncIterator[Updates]:
         """Files were uploaded, or could not be; those that are videos are added."""
         tokens, troubles = _strings(event.tokens), _strings(event.troubles)
-        yield {self.parts.status: words.note('Looking at what came ...')}
+        yield {self.parts.status: html.note('Looking at what came ...')}
         taken: list[Video] = []
         for token in tokens:
             try:
                 taken.append(await asyncio.to_thread(self.desk.take, request.session_hash, token))
             except RefusalError as error:
                 troubles.append(str(error))
-        said = words.trouble(*troubles) if troubles else words.READY
+        said = html.trouble(*troubles) if troubles else html.READY
         async for updates in self._select(request, taken[-1].key if taken else None, which, said):
             yield updates
 
     async def take_example(self, number: int, which: str, request: gr.Request) -> AsyncIterator[Updates]:
         """An example is wanted."""
         if not self.examples.ready:
-            yield {self.parts.status: words.note('The examples are being drawn; a moment ...')}
+            yield {self.parts.status: html.note('The examples are being drawn; a moment ...')}
         try:
             file = await asyncio.to_thread(self.examples.file, number)
             video = await asyncio.to_thread(self.desk.take_example, request.session_hash, file)
         except RefusalError as error:
-            yield {self.parts.status: words.trouble(str(error))}
+            yield {self.parts.status: html.trouble(str(error))}
             return
-        async for updates in self._select(request, video.key, which, words.READY):
+        async for updates in self._select(request, video.key, which, html.READY):
             yield updates
 
     async def look(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
@@ -91,9 +91,9 @@ class Handlers:
         try:
             self.desk.choose(request.session_hash, str(event.video), [int(face) for face in event.faces])
         except (RefusalError, TypeError, ValueError) as error:
-            return {self.parts.status: words.trouble(str(error))}
+            return {self.parts.status: html.trouble(str(error))}
         count = len(event.faces)
-        return {self.parts.status: words.note(f'{count} face{"s" * (count != 1)} chosen.')}
+        return {self.parts.status: html.note(f'{count} face{"s" * (count != 1)} chosen.')}
 
     async def remove(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
         """The selected video is to go."""
@@ -101,9 +101,9 @@ class Handlers:
             await asyncio.to_thread(self.desk.drop, request.session_hash, key)
             left = self.desk.videos(request.session_hash)
         except RefusalError as error:
-            yield {self.parts.status: words.trouble(str(error))}
+            yield {self.parts.status: html.trouble(str(error))}
             return
-        said = words.READY if left else words.START
+        said = html.READY if left else html.START
         async for updates in self._select(request, left[-1].key if left else None, which, said):
             yield updates
 
@@ -152,7 +152,7 @@ class Handlers:
             videos = self.desk.videos(request.session_hash)
             busy = self.desk.busy(request.session_hash)
         except RefusalError as error:
-            yield {**self._state([], None, which), self.parts.status: words.trouble(str(error))}
+            yield {**self._state([], None, which), self.parts.status: html.trouble(str(error))}
             return
         video = next((one for one in videos if one.key == key), videos[-1] if videos else None)
         yield self._state(videos, video, which, busy) | ({} if said is None else {self.parts.status: said})
@@ -170,13 +170,13 @@ class Handlers:
             job = await asyncio.to_thread(begin)
         except RefusalError as error:  # of a page that was left alone the videos are gone
             busy = self.desk.busy(request.session_hash)
-            yield {**self._shown(request, key, which, busy), parts.status: words.trouble(str(error))}
+            yield {**self._shown(request, key, which, busy), parts.status: html.trouble(str(error))}
             return
         if job is None:
             return
-        yield {**self._shown(request, key, which, busy=True), parts.status: words.progress(job.watch.state)}
+        yield {**self._shown(request, key, which, busy=True), parts.status: html.progress(job.watch.state)}
         while job.running:
-            yield {parts.status: words.progress(job.watch.state, job.watch.cancelled)}
+            yield {parts.status: html.progress(job.watch.state, job.watch.cancelled)}
             await asyncio.sleep(POLL)
         yield {**self._shown(request, key, which, busy=False), parts.status: _outcome(job)}
 
@@ -217,7 +217,7 @@ class Handlers:
             parts.comparison: show.comparison(result, files),
             parts.side: gr.update(value=show.side(result, files), visible=result.side is not None),
             parts.downloads: show.downloads(result, files),
-            parts.report: words.report(result.report)}
+            parts.report: html.report(result.report)}
 
 
 def _example(handlers: Handlers, number: int) -> Callable[..., AsyncIterator[Updates]]:
@@ -236,7 +236,7 @@ def _outcome(job: Job) -> str:
     """What is said at the end of a job."""
     if isinstance(job, FaceJob):
         if job.trouble is not None:
-            return words.trouble(job.trouble)
-        return words.note('Cancelled.' if job.cancelled and job.video.found is None else
+            return html.trouble(job.trouble)
+        return html.note('Cancelled.' if job.cancelled and job.video.found is None else
                           'Choose the faces to restore.')
-    return words.outcome(job.videos, job.cancelled)
+    return html.outcome(job.videos, job.cancelled)

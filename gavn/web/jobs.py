@@ -10,19 +10,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gavn.exit_codes import code_of
-from gavn.pipeline.choosing import TaskError
-from gavn.pipeline.compare import before_and_after
-from gavn.pipeline.film import Film
-from gavn.pipeline.report import Report
-from gavn.pipeline.settings import Settings
-from gavn.pipeline.video import restore_video
-from gavn.utils.media import MediaError, fitting_ending
+from gavn.media import MediaError, fitting_ending
+from gavn.restoration.choosing import TaskError
+from gavn.restoration.comparison_video import before_and_after
+from gavn.restoration.report import Report
+from gavn.restoration.restore_video import restore_video
+from gavn.restoration.settings import Settings
+from gavn.restoration.video_source import Film
+from gavn.runtime.exit_codes import code_of
+from gavn.web.images import before_and_after_pictures
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
-from gavn.web.pictures import before_and_after_pictures
+from gavn.web.progress_tracker import CancelError, Watch
 from gavn.web.videos import Result, Video, find_faces
-from gavn.web.watch import CancelError, Watch
 
 KEPT = ('.mp4', '.mov', '.mkv')
 EVEN_SO = 'even if the faces have another damage'

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from gavn.utils.media import VideoInfo, probe, read_frames
+from gavn.media import VideoInfo, probe, read_frames
 
 
 class RefusalError(Exception):

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavn.utils import shipped
-from gavn.utils.model_store import ModelError
+from gavn.checkpoints import pretrained
+from gavn.checkpoints.hub import ModelError
 
 if TYPE_CHECKING:
-    from gavn.pipeline.automatic import Automatic
-    from gavn.pipeline.restorer import Restorer
+    from gavn.restoration.auto_restorer import Automatic
+    from gavn.restoration.restorer import Restorer
 
 TASKS = {
     'auto': 'find out what is wrong',
@@ -43,12 +43,12 @@ class Networks:
         """What can be chosen, with words for it; nothing where the weights are given."""
         if self.weights:
             return {}
-        there = ('auto', *shipped.names())
+        there = ('auto', *pretrained.names())
         return {name: text for name, text in TASKS.items() if name in there}
 
     def check(self) -> None:
         """Raises at once what the first job would: weights of one's own that are unusable, or none at all."""
-        if not self.weights and not shipped.names():
+        if not self.weights and not pretrained.names():
             raise ModelError('no weights come with this gavn\ngive --weights FILE')
         self.restorer()
 
@@ -61,8 +61,8 @@ class Networks:
             return self._loaded[key]
 
     def _load(self, key: str) -> Restorer | Automatic:
-        from gavn.pipeline.automatic import Automatic
-        from gavn.pipeline.restorer import Restorer
+        from gavn.restoration.auto_restorer import Automatic
+        from gavn.restoration.restorer import Restorer
         means = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
         if self.weights:
             return Restorer.load(self.weights, **means)

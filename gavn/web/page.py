@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from gavn.utils.media import SCALES
-from gavn.web import show, words
-from gavn.web.desk import Desk
+from gavn.media import SCALES
+from gavn.web import html, show
 from gavn.web.examples import EXAMPLES
 from gavn.web.jobs import EVEN_SO
+from gavn.web.session_manager import Desk
 
 PREVIEW = 3.  # seconds
 CSS, DROP_SCRIPT = (Path(__file__).with_name(name) for name in ('page.css', 'drop.js'))
@@ -91,7 +91,7 @@ def lay_out(desk: Desk) -> Parts:
                 parts['restore'] = _button('Restore', variant='primary', elem_id='restore')
                 parts['cancel'] = _button('Cancel', interactive=False, elem_id='cancel')
             parts['restore_all'] = _button('Restore all', visible=False, elem_id='restore-all')
-            parts['status'] = _html(words.START, elem_id='status')
+            parts['status'] = _html(html.START, elem_id='status')
     return Parts(**parts, **_results())
 
 

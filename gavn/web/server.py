@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gavn.web.desk import Desk
 from gavn.web.door import Door, is_loopback
 from gavn.web.examples import Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.place import served_folder
+from gavn.web.session_manager import Desk
 
 _SWEEP = 30.  # seconds between two looks for what was left
 

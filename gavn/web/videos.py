@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 
-from gavn.pipeline.face_tracker import NoFace, follow_faces
-from gavn.pipeline.face_tracks import Face, Faces, beginning
-from gavn.pipeline.progress import Progress, counted
-from gavn.pipeline.report import Report
-from gavn.utils.media import VideoInfo, read_frames
+from gavn.faces.tracker import NoFace, follow_faces
+from gavn.faces.tracks import Face, Faces, beginning
+from gavn.media import VideoInfo, read_frames
+from gavn.restoration.progress import Progress, counted
+from gavn.restoration.report import Report
 from gavn.web.limits import RefusalError
 
 _POSTER = 960  # pixels of the longer side of a video's first picture, at most

@@ -1,0 +1,1 @@
+"""Audio features: MFCC windows around each video frame."""

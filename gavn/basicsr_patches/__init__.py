@@ -1,0 +1,58 @@
+"""What the stock train_pipeline and test_pipeline of basicsr 1.4.2 get wrong, mended from outside.
+
+Nothing of basicsr is copied or changed on the disk: `install` puts functions of these modules where basicsr
+looks its own up. Each says in its docstring what the stock one does. The trainer, the registries, option
+files, folders and tensorboard stay what BasicSR's users know.
+"""
+import sys
+from pathlib import Path
+
+_installed = False
+
+
+def install() -> None:
+    """Mends basicsr in this process; a second call only readies the pipelines for another run."""
+    from gavn.basicsr_patches import (
+        checkpoints,
+        distributed,
+        prefetching,
+        reading,
+        run,
+        stock_data,
+        stock_models,
+    )
+
+    global _installed
+    if not _installed:
+        for module in (checkpoints, distributed, prefetching, reading, stock_data, stock_models):
+            module.install()
+        _installed = True
+    run.install()
+
+
+def run_pipeline(kind: str, root: Path) -> None:
+    """Runs basicsr's `train` or `test` pipeline with the options of the command line.
+
+    Folders of the run are made below `root` if that is a checkout of the project, else where one stands.
+    Ends the process with a message in words and exit status 1 where options, data, weights or the state to
+    resume from are wrong, and where training diverges.
+    """
+    install()
+    from basicsr import test, train
+    from torch import distributed
+
+    from gavn.checkpoints.checkpoint import CheckpointError
+    from gavn.config.option_file import OptionError
+    from gavn.errors import RunError, disk_words, is_full
+
+    place = root if (root / 'setup.py').is_file() else Path.cwd()
+    try:
+        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
+    except (CheckpointError, OptionError, RunError) as error:
+        sys.exit(f'error: {error}')
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.exit(f'error: {disk_words(error)}')
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

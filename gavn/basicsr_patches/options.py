@@ -1,0 +1,240 @@
+"""Option files: parsed safely, checked before any folder is made."""
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import os
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr import archs, data, losses, metrics, models  # noqa: F401  (fill the registries)
+from basicsr.utils import set_random_seed
+from basicsr.utils.dist_util import get_dist_info
+from basicsr.utils.registry import (
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
+    MODEL_REGISTRY,
+    Registry,
+)
+
+from gavn.basicsr_patches.distributed import init_dist
+from gavn.config.check import Catalogue, check_options
+from gavn.config.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
+from gavn.config.sections import FileOptions
+from gavn.runtime.arguments import Parser
+from gavn.runtime.plugins import PluginError, check_modules, import_plugins
+
+DEBUG = 'debug_'
+_SEEDS = 2**31
+_ROOTS = ('root', 'dataroot', 'dataroot_gt', 'dataroot_lq', 'dataroot_flow', 'meta_info', 'meta_info_file')
+
+
+def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
+    """Options of the command line's file, ready for the stock pipelines.
+
+    In the stock parser numbers such as 4e-4 stay text, --force_yml runs `exec` after seeding and refuses new
+    keys, 'debug' anywhere in a name shortens the run, and no key is ever checked. The arguments that are
+    returned hold the options as they were `given`, what makes an `account` of them, and whether the seed was
+    `drawn`. Raises OptionError.
+    """
+    args = _arguments()
+    root = Path(root_path)
+    args.opt = str(locate(args.opt, root) or args.opt)
+    opt, source = read_options(args.opt)
+    force(opt, source, args.force_yml or ())
+    args.given = copy.deepcopy(opt)
+    args.account = partial(account, args.given, source, args.force_yml or ())
+    import_parts(opt, source)
+    check_options(opt, source, catalogue(), is_train)
+    _check_wandb(opt, source)
+    _fill(opt, is_train, args.debug)
+    _locate_inputs(opt, source, root)
+    opt['dist'] = args.launcher != 'none'
+    opt['num_gpu'] = _gpus(opt['num_gpu'], source, opt['dist'])
+    if opt['dist']:
+        init_dist(args.launcher, **opt.get('dist_params') or {})
+    opt['rank'], opt['world_size'] = get_dist_info()
+    args.drawn = opt['manual_seed'] is None
+    if args.drawn:
+        set_seed(opt, _draw_seed(opt['dist']), args.given)
+    else:
+        set_seed(opt, opt['manual_seed'])
+    opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args.opt, root))
+    _name_folders(opt, root)
+    return opt, args
+
+
+def _arguments() -> argparse.Namespace:
+    """The stock command line; `--local-rank` is how torch 2 spells `--local_rank`."""
+    parser = Parser()
+    parser.add_argument('-opt', required=True, help='option file (YAML)')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--auto_resume', action='store_true', help='go on from the newest checkpoint')
+    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--force_yml', nargs='+', metavar='KEY=VALUE', help='e.g. train:ema_decay=0.999')
+    return parser.parse_args()
+
+
+def account(opt: Mapping[str, Any], source: Source, forced: Sequence[str]) -> str:
+    """An option file of all that a file, its bases and the command line gave; its head says who gave it."""
+    told = [f'Written {time.asctime()} by', f'  {shlex.join(sys.argv)}', f'Options of  {source.file}',
+            *(f'built on    {base}' for base in source.bases), *(f'changed by  {entry}' for entry in forced)]
+    head = [f'# {line}' for lines in told for line in lines.splitlines()]
+    return '\n'.join([*head, '', write_options(opt)])
+
+
+def keep_options(account: str, opt_file: str, folder: str) -> None:
+    """Writes the options of a run into its folder, under the name of the option file.
+
+    Stock copies the file as it stands; this one explains the run by itself.
+    """
+    kept = Path(folder, Path(opt_file).name)
+    if get_dist_info()[0] == 0 and not (kept.exists() and kept.samefile(opt_file)):
+        kept.write_text(account, encoding='utf-8')
+
+
+def catalogue() -> Catalogue:
+    """Everything registered so far, under its name and under the name without BasicSR's suffix."""
+    def names(registry: Registry) -> dict[str, Any]:
+        items = list(registry)
+        return {name.removesuffix('_basicsr'): item for name, item in items} | dict(items)
+
+    return Catalogue(network=names(ARCH_REGISTRY), dataset=names(DATASET_REGISTRY),
+                     model=names(MODEL_REGISTRY), loss=names(LOSS_REGISTRY), metric=names(METRIC_REGISTRY))
+
+
+def _fill(opt: dict[str, Any], is_train: bool, debug: bool) -> None:
+    """Supplies what the stock pipelines read without asking whether it is there."""
+    opt.setdefault('num_gpu', 'auto')
+    opt.setdefault('manual_seed', 0)
+    opt['path'] = opt.get('path') or {}
+    if opt.get('val') is not None or not is_train:
+        opt['val'] = {'save_img': False, 'metrics': None, 'suffix': None, **(opt.get('val') or {})}
+    if is_train:
+        opt['logger'].setdefault('use_tb_logger', False)
+    for phase, dataset in opt['datasets'].items():
+        dataset['phase'] = phase.split('_')[0]
+        dataset['scale'] = opt.get('scale', FileOptions.scale)
+    if (debug or opt.get('debug')) and not opt['name'].startswith(DEBUG):
+        opt['name'] = DEBUG + opt['name']
+    if is_train and opt['name'].startswith(DEBUG):
+        opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
+        if opt.get('val'):
+            opt['val']['val_freq'] = 8
+
+
+def _draw_seed(several: bool) -> int:
+    """A seed at random, the same in every process."""
+    seeds = [secrets.randbelow(_SEEDS)]
+    if several:
+        torch.distributed.broadcast_object_list(seeds)
+    return seeds[0]
+
+
+def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None) -> None:
+    """Seeds this process and the data sets that have no seed of their own; enters it in what was `given`."""
+    for dataset in opt['datasets'].values():
+        if dataset.get('manual_seed') in (None, opt['manual_seed']):
+            dataset['manual_seed'] = seed
+    opt['manual_seed'] = seed
+    if given is not None:
+        given['manual_seed'] = seed
+    set_random_seed(seed + opt['rank'])
+
+
+def import_parts(opt: Mapping[str, Any], source: Source) -> None:
+    """Imports what registers networks, losses ... of the user's own, before names are looked up."""
+    try:
+        import_plugins(check_modules(opt.get('custom_imports')))
+    except PluginError as error:
+        raise OptionError(f'{source.place(("custom_imports",))}: {error}') from error
+
+
+def _check_wandb(opt: Mapping[str, Any], source: Source) -> None:
+    """Raises OptionError where wandb is asked for but not installed, or has nothing to read."""
+    logger = opt.get('logger') or {}
+    if not (logger.get('wandb') or {}).get('project'):
+        return
+    place = source.place(('logger', 'wandb'))
+    if not logger.get('use_tb_logger'):
+        raise OptionError(f'{place}: logger.wandb reads what tensorboard is told: set use_tb_logger: true')
+    if importlib.util.find_spec('wandb') is None:
+        raise OptionError(f'{place}: logger.wandb needs the package wandb: pip install "gavn[wandb]"')
+
+
+def locate(path: str, root: Path) -> Path | None:
+    """An existing file or folder given relative to the working directory or to `root`; None where none is."""
+    given = Path(os.path.expanduser(path))  # Path.expanduser fails for ~NOBODY, Path.exists for long names
+    return next((place for place in (given, root / given) if os.path.exists(place)), None)
+
+
+def _shown(file: str, root: Path) -> str:
+    """How results name an option file: relative to the project where it belongs to that."""
+    path = Path(file).absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
+
+
+def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
+    """Makes paths of data, weights and states absolute; raises OptionError if one does not exist."""
+    problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
+    for section, key in _inputs(opt):
+        place = locate(section[key[-1]], root)
+        if place is None:
+            problems.append(f'{source.place(key)}: {dotted(key)}: {section[key[-1]]} does not exist '
+                            f'(looked in {places})')
+        else:
+            section[key[-1]] = str(place.absolute())
+    if problems:
+        raise OptionError('\n'.join(problems))
+
+
+def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
+    """(section, key) of every option that is the path of something to be read."""
+    for name, dataset in opt['datasets'].items():
+        for key in _ROOTS:
+            if isinstance(dataset.get(key), str):
+                yield dataset, ('datasets', name, key)
+    for key, value in opt['path'].items():
+        if value is not None and (key == 'resume_state' or key.startswith('pretrain_network_')):
+            yield opt['path'], ('path', key)
+    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        if isinstance(metric.get('weights'), str):
+            yield metric, ('val', 'metrics', name, 'weights')
+    for name, section in opt.items():
+        if name.startswith('network_') and isinstance(section, dict):
+            for key, value in section.items():
+                if key.endswith('_path') and value is not None:
+                    yield section, (name, key)
+
+
+def _gpus(num_gpu: int | str, source: Source, launched: bool) -> int:
+    """How many GPUs there are to use; under a launcher each process has one, on however many machines."""
+    there = torch.cuda.device_count()
+    if num_gpu == 'auto':
+        return there
+    if num_gpu < 0 or (num_gpu > there and not (launched and there)):
+        raise OptionError(f'{source.place(("num_gpu",))}: num_gpu is {num_gpu}, this machine has {there}; '
+                          'num_gpu: auto takes what there is, 0 the CPU')
+    return num_gpu
+
+
+def _name_folders(opt: dict[str, Any], root: Path) -> None:
+    """Sets the folders of the run, below ROOT/experiments or ROOT/results, or below the root in `path`."""
+    kind = 'experiments' if opt['is_train'] else 'results'
+    parent = root / (opt['path'].get(f'{kind}_root') or kind)
+    folder = Path(os.path.expanduser(parent)) / opt['name']
+    paths = {f'{kind}_root': folder, 'log': folder, 'visualization': folder / 'visualization'}
+    if opt['is_train']:
+        paths |= {'models': folder / 'models', 'training_states': folder / 'training_states'}
+    opt['path'].update({key: str(path) for key, path in paths.items()})

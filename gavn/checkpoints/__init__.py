@@ -1,0 +1,1 @@
+"""Weights on disk: safe loading, bundles, the pretrained weights, downloads."""

@@ -1,0 +1,94 @@
+"""The header of a bundle, held to one schema before anything is built from it."""
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gavn.checkpoints.safe_files import CheckpointError, PathLike
+from gavn.config.bounded_yaml import MAX_DEPTH, MAX_VALUES
+from gavn.config.check import section_problems
+from gavn.config.sections import NetworkInput
+
+BUNDLE_FORMAT = 1
+
+
+@dataclass(kw_only=True)
+class BundleHeader:
+    """What `gavn.checkpoints.checkpoint.save_bundle` writes beside the tensors; other keys are allowed.
+
+    Attributes:
+        format: `BUNDLE_FORMAT`.
+        networks: by name (`network_g`, `network_l`), the type of a network and its arguments.
+        versions: of the tools that wrote the bundle.
+        network_inputs: what `network_g` receives.
+        window: how it lies over a clip, where it does not say so itself.
+        task: the degradation that it was trained on.
+        sources: where the weights came from.
+        budget: what their training took.
+        custom_imports: modules of networks that are not ours.
+    """
+
+    format: int
+    networks: dict[str, dict]
+    versions: dict[str, str] | None = None
+    network_inputs: list[NetworkInput] | None = None
+    window: Literal['sequence', 'centre', 'frame'] | None = None
+    task: str | None = None
+    sources: dict[str, str] | None = None
+    budget: dict[str, float | None] | None = None
+    custom_imports: list[str] | None = None
+
+
+def check_header(header: Any, tensors: Collection[str], path: PathLike) -> None:
+    """Raises CheckpointError, with every fault, for a header that no bundle has or the tensors belie."""
+    remedy = 'make the bundle again: `gavn bundle -opt FILE.yml -o FILE.safetensors`'
+    if words := _beyond_limits(header):
+        raise CheckpointError(f'{path} is no bundle: {words}\n{remedy}')
+    form = header.get('format') if isinstance(header, dict) else None
+    if isinstance(form, int) and not isinstance(form, bool) and form != BUNDLE_FORMAT:
+        raise CheckpointError(f'{path} is a bundle of format {form}, this version reads {BUNDLE_FORMAT}\n'
+                              'update gavn, or make the bundle again')
+    problems = section_problems(header, BundleHeader, 'the header') or [
+        *_network_problems(header['networks'], {name.partition('/')[0] for name in tensors if '/' in name}),
+        *_tensor_problems(tensors, header['networks'])]
+    if problems:
+        raise CheckpointError(f'{path} is no bundle: {"; ".join(problems[:4])}\n{remedy}')
+
+
+def _network_problems(networks: dict[str, dict[str, Any]], held: Collection[str]) -> list[str]:
+    found = [] if networks else ['it names no networks']
+    for name, options in networks.items():
+        if not name or '/' in name:
+            found.append(f'{name!a} cannot name a network')
+        elif not isinstance(options.get('type'), str):
+            found.append(f'{name} names no type of network')
+        elif name not in held:
+            found.append(f'it names {name} but holds no weights for it')
+    return found
+
+
+def _tensor_problems(tensors: Collection[str], networks: Collection[str]) -> list[str]:
+    strays = [name for name in tensors if name.partition('/')[0] not in networks or name.endswith('/')
+              or '/' not in name]
+    return [f'the tensor {strays[0][:80]!a} belongs to no network that it names'] if strays else []
+
+
+def _beyond_limits(value: Any) -> str:
+    """What is wrong with the size or the texts of a JSON value; '' where nothing is."""
+    level, count = [value], 0
+    for _ in range(MAX_DEPTH):
+        texts = [one for one in level if isinstance(one, str)]
+        if any('\ud800' <= letter <= '\udfff' or letter == '\0' for text in texts for letter in text):
+            return 'a text in its header holds a character that is not text'
+        level = [part for one in level if isinstance(one, list | dict) for part in _parts(one)]
+        count += len(level)
+        if count > MAX_VALUES:
+            return f'its header has more than {MAX_VALUES:,} values'
+        if not level:
+            return ''
+    return f'its header is nested deeper than {MAX_DEPTH} levels'
+
+
+def _parts(value: list[Any] | dict[str, Any]) -> list[Any]:
+    return value if isinstance(value, list) else [*value, *value.values()]

@@ -1,0 +1,239 @@
+"""Weights that are downloads of other projects: where they come from, where they lie, whether they are whole.
+
+Nothing here is fetched unless a user asks for it (`gavn models fetch NAME`). Files lie in `$GAVN_HOME/models`
+(default `~/.cache/gavn/models`) under the names their projects gave them.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gavn.checkpoints.download import DownloadError, download
+from gavn.runtime.files import atomic_path, sha256
+
+Report = Callable[[str], None]
+
+
+class ModelError(RuntimeError):
+    """Weights that cannot be fetched, are damaged, or are not the ones; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A file of weights that another project publishes.
+
+    Attributes:
+        file: the name its project gave it; eight hexadecimal digits in it begin the SHA-256.
+        url: where its project publishes it.
+        sha256: of the file, as many projects that use it state it alike.
+        use: what it is needed for.
+        terms: of whoever made it.
+        size: in bytes; None where it is not known before the download.
+    """
+
+    file: str
+    url: str
+    sha256: str
+    use: str
+    terms: str
+    size: int | None = None
+
+
+MODELS = {
+    'alexnet': Model(
+        'alexnet-owt-7be5be79.pth', 'https://download.pytorch.org/models/alexnet-owt-7be5be79.pth',
+        '7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02', 'LPIPS',
+        'torchvision, BSD-3-Clause; trained on ImageNet, which has terms of its own', 244_408_911),
+    'syncnet': Model(
+        'syncnet_v2.model', 'https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model',
+        '961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442', 'Sync_c, Sync_d',
+        'VGG, Oxford; the code with it (joonson/syncnet_python) is MIT', 54_573_114),
+    'spynet': Model(
+        'spynet_sintel_final-3d2a1287.pth',
+        'https://github.com/JingyunLiang/VRT/releases/download/v0.0/spynet_sintel_final-3d2a1287.pth',
+        '3d2a1287666aa71752ebaedc06999212886ef476f77d691a1b0006107088e714',
+        'the optical flow in BasicVSR++ and VRT',
+        'its authors (A. Ranjan, M. Black) allow research that is not commercial'),
+}
+
+
+def folder() -> Path:
+    """Where the files lie, whether or not there are any."""
+    return Path(os.environ.get('GAVN_HOME') or '~/.cache/gavn').expanduser() / 'models'
+
+
+def model_path(name: str) -> Path | None:
+    """The file of a model; None where it was not fetched. Raises ModelError for a name that is not known."""
+    path = _place(name)
+    return path if path.is_file() else None
+
+
+def fetch(name: str, source: str | None = None, digest: str | None = None, report: Report = print) -> Path:
+    """Fetches a model, unless it is there already, and returns its file.
+
+    A file that was cut short is gone on with; it takes its name only when its SHA-256 is right.
+
+    Args:
+        name: of `MODELS`.
+        source: a file on this machine, or the URL of another mirror; by default the URL of the project.
+        digest: the SHA-256 that the file must have, in place of the one known here.
+        report: takes the lines that tell what is being done.
+
+    Raises ModelError in words: no network, no such file, another SHA-256 (the file is removed), no space.
+    """
+    model, target, expected = _known(name), _place(name), _hexadecimal(digest) or _known(name).sha256
+    if target.is_file() and sha256(target) == expected:
+        report(f'{name} is there already: {target} (SHA-256 is right)')
+        return target
+    origin = source or model.url
+    local = None if urlsplit(origin).scheme in ('http', 'https') else Path(origin).expanduser()
+    _check_origin(origin, local)
+    report(f'{name}, for {model.use}: {_bytes(model.size)} from {origin}\nterms: {model.terms}\nto {target}')
+    with _in_words(name, model, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if local:
+            _take(local, target, expected)
+        else:
+            _download(origin, target, expected, model.size)
+        _record(target, expected, model)
+    report(f'fetched {name} (SHA-256 {expected[:12]}... is right)')
+    return target
+
+
+def verify(name: str | None = None, report: Report = print) -> None:
+    """Reads a model, or all that were fetched, and holds them to their SHA-256; a line for each.
+
+    Raises ModelError if one is damaged, or if `name` was not fetched.
+    """
+    if name and model_path(name) is None:
+        raise ModelError(f'{name} was not fetched: gavn models fetch {name}')
+    damaged = []
+    for one in [name] if name else MODELS:
+        path = model_path(one)
+        if path is None:
+            report(f'{one}: not fetched')
+            continue
+        found, expected = sha256(path), _recorded(path) or _known(one).sha256
+        if found != expected:
+            damaged.append(f'{path} has SHA-256 {found}, not {expected}\n'
+                           f'it is damaged: gavn models fetch {one}')
+        else:
+            stranger = '' if expected == _known(one).sha256 else ', accepted with --sha256'
+            report(f'{one}: right ({found[:12]}...{stranger}), {path}')
+    if damaged:
+        raise ModelError('\n'.join(damaged))
+
+
+def listing() -> str:
+    """All models: state, file, use, source and terms."""
+    lines = []
+    for name, model in MODELS.items():
+        there = 'fetched' if model_path(name) else 'not fetched'
+        lines += [f'{name}: {there}, {model.file}, {_bytes(model.size)}, for {model.use}',
+                  f'  from {model.url}', f'  terms: {model.terms}']
+    return '\n'.join([*lines, f'folder: {folder()}'])
+
+
+def _known(name: str) -> Model:
+    if name not in MODELS:
+        raise ModelError(f'there is no model called {name}; there are {", ".join(MODELS)}')
+    return MODELS[name]
+
+
+def _place(name: str) -> Path:
+    return folder() / _known(name).file
+
+
+def _hexadecimal(digest: str | None) -> str | None:
+    if digest is None:
+        return None
+    if len(digest) != 64 or set(digest.lower()) - set('0123456789abcdef'):
+        raise ModelError(f'{digest} is no SHA-256: 64 hexadecimal digits are expected')
+    return digest.lower()
+
+
+def _check_origin(origin: str, local: Path | None) -> None:
+    if local and not local.is_file():
+        raise ModelError(f'{origin} is neither a file on this machine nor a URL (https://...)')
+    if not local and os.environ.get('GAVN_OFFLINE', '0') not in ('', '0'):
+        raise ModelError(f'GAVN_OFFLINE is set: {origin} is not asked for\n'
+                         'unset it, or give a file on this machine: --from FILE')
+
+
+def _bytes(size: int | None) -> str:
+    return 'size not known' if size is None else f'{size / 2 ** 20:.1f} MiB'
+
+
+def _take(local: Path, target: Path, expected: str) -> None:
+    """Copies a file of this machine, which stays as it is."""
+    with atomic_path(target) as part:
+        shutil.copyfile(local, part)
+        _check(part, expected, str(local))
+
+
+def _download(url: str, target: Path, expected: str, size: int | None) -> None:
+    part = target.with_name(f'{target.name}.part')
+    done = part.stat().st_size if part.exists() else 0
+    if size and shutil.disk_usage(target.parent).free < size - done:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    download(url, part)
+    try:
+        _check(part, expected, url)
+    except ModelError:
+        part.unlink()
+        raise
+    with part.open('rb') as file:
+        os.fsync(file.fileno())
+    os.replace(part, target)
+
+
+def _check(part: Path, expected: str, origin: str) -> None:
+    found = sha256(part)
+    if found != expected:
+        raise ModelError(f'{origin} is not the file that was expected, and was not kept\n'
+                         f'its SHA-256    {found}\nexpected       {expected}\n'
+                         'fetch it again, or from another mirror: --from URL; where its publisher states '
+                         'another SHA-256 by now, give that: --sha256 HEX')
+
+
+def _record(target: Path, expected: str, model: Model) -> None:
+    """Remembers, beside the file, a SHA-256 that the user vouched for (as `sha256sum -c` reads it)."""
+    record = _record_of(target)
+    if expected == model.sha256:
+        record.unlink(missing_ok=True)
+        return
+    with atomic_path(record) as part:
+        part.write_text(f'{expected}  {target.name}\n', encoding='utf-8')
+
+
+def _record_of(target: Path) -> Path:
+    return target.with_name(f'{target.name}.sha256')
+
+
+def _recorded(target: Path) -> str | None:
+    record = _record_of(target)
+    return record.read_text(encoding='utf-8').split()[0] if record.is_file() else None
+
+
+@contextmanager
+def _in_words(name: str, model: Model, target: Path) -> Iterator[None]:
+    """Errors of network and disk become ModelError; an interruption says that nothing is lost."""
+    try:
+        yield
+    except DownloadError as error:
+        raise ModelError(f'{error}\nor take the file from another mirror or disk: '
+                         f'gavn models fetch {name} --from URL_OR_FILE') from error
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt('interrupted: what was read is kept, the same command goes on') from stop
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ModelError(f'the disk of {target.parent} is full, {model.file} needs {_bytes(model.size)}\n'
+                             'make room, or set GAVN_HOME to a folder on another disk') from error
+        raise ModelError(f'cannot write {error.filename or target}: {error.strerror}\n'
+                         'set GAVN_HOME to a folder that can be written') from error

@@ -1,0 +1,1 @@
+"""The command `gavn`: one module a verb."""

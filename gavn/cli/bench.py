@@ -1,0 +1,99 @@
+"""`gavn bench`: how fast the networks, their parts, training and the loader are on this machine."""
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gavn.runtime.arguments import whole
+
+if TYPE_CHECKING:
+    from gavn.experiments.bench.rows import Row
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
+    parser.add_argument('--quick', action='store_true', help='fewer cases: a few minutes of a CPU')
+    parser.add_argument('--networks', nargs='+', metavar='NAME',
+                        help='only those whose names contain one of these (default: all; on a CPU without '
+                             'EDVR-L, D-DBPN and VRT; with --quick four)')
+    parser.add_argument('--compile', action='store_true',
+                        help='also compile every network (minutes for each); a GPU without --quick does '
+                             'GAVN-64 anyway')
+    parser.add_argument('--opt', nargs='+', default=[], metavar='FILE.yml',
+                        help='also the network_g of option files')
+    parser.add_argument('--threads', type=whole(1), metavar='N',
+                        help="of the CPU (default: PyTorch's choice)")
+    parser.add_argument('--size', type=whole(1), default=224,
+                        help='side of the frames in pixels (default 224)')
+    parser.add_argument('-o', '--output', type=Path, default=Path('results/bench'), metavar='FOLDER',
+                        help='for bench.csv, bench.md and bench.png (default results/bench)')
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int | None:
+    """Measures row by row, saying each; the files are written anew after every one."""
+    from dataclasses import replace
+
+    import torch
+
+    from gavn.experiments.bench.plan import measured, plan_for
+    from gavn.experiments.bench.report import write
+    from gavn.experiments.bench.rows import complete
+    from gavn.restoration.restorer import find_device
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = find_device(args.device)
+    if device.type == 'cuda' and device.index is not None:
+        torch.cuda.set_device(device)
+    recipes = _chosen(args, device.type)
+    plan = replace(plan_for(device.type, args.quick), size=args.size)
+    if args.compile:
+        plan = plan.compiling(recipes)
+    heading, rows, files = _heading(device), [], []
+    print(f'{heading}: {len(recipes)} networks', flush=True)
+    for row in measured(plan, recipes, device):
+        rows.append(row)
+        print(_in_words(row), flush=True)
+        files = write(args.output, complete(rows), heading, device.type)
+    print(f'wrote {", ".join(map(str, files))}')
+
+
+def _chosen(args: argparse.Namespace, device: str) -> dict:
+    from gavn.experiments.bench.networks import QUICK, RECIPES, SLOW
+    from gavn.restoration.model_spec import GENERATOR, Recipe, RestoreError
+    if args.networks:
+        names = [name for name in RECIPES if any(part.lower() in name.lower() for part in args.networks)]
+        if not names:
+            raise RestoreError(f'no network is called {" or ".join(args.networks)}\n'
+                               f'there are {", ".join(RECIPES)}')
+    elif args.quick:
+        names = list(QUICK)
+    else:
+        names = [name for name in RECIPES if device != 'cpu' or name not in SLOW]
+    recipes = {name: RECIPES[name] for name in names}
+    for path in args.opt:  # without the landmark detector: landmarks are given
+        recipe, _ = Recipe.read(path)
+        alone = {GENERATOR: recipe.networks[GENERATOR]}
+        recipes[Path(path).stem] = Recipe(alone, recipe.inputs, recipe.window)
+    return recipes
+
+
+def _in_words(row: Row) -> str:
+    case = ', '.join(filter(None, (row.name, row.form, row.precision, row.schedule)))
+    figure = f'{row.ms:.3g} ms ± {row.spread:.0f} % ({row.calls} calls)'
+    if row.kind == 'memory':
+        figure = f'{row.memory_mib:.0f} MiB at the peak, {row.ms:.3g} ms a frame'
+    if row.waited is not None:
+        figure += f', {row.waited:.1f} % of the time without a batch'
+    return f'{row.kind:>10}  {case}: {figure}'
+
+
+def _heading(device: object) -> str:
+    import torch
+    if device.type == 'cuda':
+        return f'{torch.cuda.get_device_name(device)}, torch {torch.__version__}'
+    return (f'{platform.machine()} CPU, {torch.get_num_threads()} threads '
+            f'({torch.backends.cpu.get_cpu_capability()}), torch {torch.__version__}')

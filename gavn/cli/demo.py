@@ -1,0 +1,228 @@
+"""The whole job on talking faces made from nothing: `gavn demo`, or `python gavn/cli/demo.py`.
+
+Makes the data, trains the landmark detector and both stages of a small GAVN through `gavn/train.py`, tests it
+through `gavn/test.py`, restores a degraded video file through `gavn restore` and shows it side by side.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gavn.runtime.arguments import Parser
+
+if TYPE_CHECKING:
+    from gavn.metrics.results_file import Row
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # layer of the data set folder by task
+LEAST_GAIN = 0.3  # dB over the degraded input, on known faces that say other words
+STORED_CRF = 1  # of the demo's video files: undoing a blur amplifies whatever their codec took away
+COLUMNS = ('psnr', 'ssim')
+
+
+class DemoError(Exception):
+    """A step of the demo failed, or the restored clips are not better than their input."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo makes and trains.
+
+    Attributes:
+        name: begins the names of everything that is written.
+        clips: training clips of each known identity.
+        seconds: length of a clip.
+        iters: iterations of each training phase, by training; none: as the option files say.
+        least_gain: dB that the restored test clips must gain.
+    """
+
+    name: str
+    clips: int
+    seconds: float
+    iters: dict[str, tuple[int, ...]]
+    least_gain: float | None
+
+    def settings(self, which: str, task: str) -> list[str]:
+        """`--force_yml` settings for one option file: `pfld`, `gavn` (training) or `test`."""
+        if self.name == FULL.name:
+            return []
+        models = f'experiments/{self.name}_{{}}_{task}/models'
+        run, part = ('gavn', 'test') if which == 'test' else (which, 'train')
+        settings = [f'name={self.name}_{run}_{task}', f'datasets:{part}:root=datasets/{self.name}']
+        if run == 'gavn':
+            settings.append(f'path:pretrain_network_l={models.format("pfld")}/net_l_latest.pth')
+        if which == 'test':
+            settings.append(f'path:pretrain_network_g={models.format("gavn")}/net_g_latest.pth')
+        return settings + [f'train:phases:{i}:iters={n}' for i, n in enumerate(self.iters.get(which, ()))]
+
+
+FULL = Size('demo', clips=3, seconds=2.0, iters={}, least_gain=LEAST_GAIN)
+SMALLEST = Size('demo_smallest', clips=1, seconds=0.8, iters={'pfld': (6, 4), 'gavn': (8, 4, 4, 4)},
+                least_gain=None)
+SIZES = {'full': FULL, 'smallest': SMALLEST}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo; returns the exit code, 1 if a step failed or too little was gained."""
+    parser = Parser(prog='gavn demo', description='The whole job on data made from nothing.')
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        run(args.task, args.size)
+    except DemoError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the demo's arguments to a parser."""
+    parser.add_argument('--task', choices=TASKS, default='car', help='what is restored (default car)')
+    parser.add_argument('--size', choices=SIZES, default='full', help='smallest: only to see every step work')
+
+
+def run(task: str, size: str = 'full') -> dict[str, float]:
+    """Does the whole job for one task; folders are made below the root of the checkout.
+
+    Returns what `results/demo/report.json` holds. Raises DemoError for a step that fails, and if the restored
+    test clips of known identities gain less than `LEAST_GAIN` dB over their input (not at the smallest size,
+    which only shows that every step works).
+    """
+    if not (ROOT / 'options/demo').is_dir():
+        raise DemoError(f'{ROOT} has no options/demo: run the demo from a checkout (pip install -e .)')
+    started, plan = time.monotonic(), SIZES[size]
+    folder = ROOT / 'results' / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
+    _step(1, 'make talking faces')
+    _make_data(task, plan)
+    _step(2, 'train the landmark detector')
+    _train('pfld', task, plan)
+    _step(3, 'train GAVN: stage 1, then stage 2')
+    _train('gavn', task, plan)
+    _step(4, 'test it')
+    tested = Path('results', f'{plan.name}_gavn_{task}')
+    shutil.rmtree(ROOT / tested, ignore_errors=True)
+    _pipeline('test', f'test_gavn_{task}', plan.settings('test', task))
+    restored, degraded = _read_rows(tested / 'demo_test.csv')
+    _step(5, 'restore a video file')
+    made = _restore(task, plan, folder)
+    report = _report(restored, degraded, time.monotonic() - started)
+    _show(report, len(restored), made, folder / 'report.json')
+    gain = report['psnr_restored'] - report['psnr_input']
+    if plan.least_gain is not None and gain < plan.least_gain:
+        raise DemoError(f'the restored test clips gain {gain:+.2f} dB, less than {plan.least_gain} dB')
+    return report
+
+
+def _step(number: int, words: str) -> None:
+    print(f'\n[{number}/5] {words}', flush=True)
+
+
+def _make_data(task: str, plan: Size) -> None:
+    from gavn.synthetic.dataset import write_demo_dataset
+    write_demo_dataset(ROOT / 'datasets' / plan.name, [TASKS[task]], train_clips=plan.clips,
+                       val_clips=0, seconds=plan.seconds)
+
+
+def _train(which: str, task: str, plan: Size) -> None:
+    """Trains afresh: an earlier demo's folder is not worth keeping."""
+    shutil.rmtree(ROOT / 'experiments' / f'{plan.name}_{which}_{task}', ignore_errors=True)
+    _pipeline('train', f'train_{which}_{task}', plan.settings(which, task))
+
+
+def _pipeline(kind: str, options: str, settings: Sequence[str]) -> None:
+    forced = ('--force_yml', *settings) if settings else ()
+    _python(f'gavn/{kind}.py', '-opt', f'options/demo/{options}.yml', *forced)
+
+
+def _python(*arguments: str | Path) -> None:
+    command = [sys.executable, *map(str, arguments)]
+    if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise DemoError(f'`python {" ".join(map(str, arguments))}` ended with {code}; see above')
+
+
+def _read_rows(path: Path) -> tuple[list[Row], list[Row]]:
+    """The test clips as they were restored, and as they were degraded."""
+    from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
+    rows = [row for row in read_results(ROOT / path) if row.is_clip]
+    return ([row for row in rows if row.run.method not in (DEGRADED, TRUTH)],
+            [row for row in rows if row.run.method == DEGRADED])
+
+
+def _is_known(row: Row) -> bool:
+    from gavn.synthetic.head import identities
+    return row.clip.split('/')[0] != identities()[-1]
+
+
+def _mean(rows: Sequence[Row], column: str) -> float:
+    return sum(row.values[column] for row in rows) / len(rows)
+
+
+def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) -> dict[str, float]:
+    """Means over the clips of known identities; `unseen_` of the one that was never trained on."""
+    report = {}
+    for prefix, known in (('', True), ('unseen_', False)):
+        after, before = ([row for row in rows if _is_known(row) == known] for rows in (restored, degraded))
+        for column in COLUMNS:
+            report[f'{prefix}{column}_input'] = _mean(before, column)
+            report[f'{prefix}{column}_restored'] = _mean(after, column)
+        report[f'{prefix}landmark_nme'] = _mean(after, 'nme')
+        report[f'{prefix}landmark_nme_mouth'] = _mean(after, 'nme_mouth')
+    return report | {'seconds': seconds}
+
+
+def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
+    """Degrades a video of a talking person, restores the file, and lays both beside the original."""
+    from gavn.restoration.comparison_video import compare
+    clean, degraded, restored = (folder / f'{task}_{name}.mp4' for name in ('clean', 'degraded', 'restored'))
+    _film(clean, degraded, task, plan.seconds)
+    weights = ROOT / 'experiments' / f'{plan.name}_gavn_{task}' / 'models' / 'restore_latest.safetensors'
+    _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force')
+    picture, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
+    compare({'degraded': degraded, 'restored': restored, 'original': clean}, picture, video)
+    return [degraded, restored, picture, video]
+
+
+def _film(clean: Path, degraded: Path, task: str, seconds: float) -> None:
+    """Writes a video of a person with some room around, as it is and as the task degrades it."""
+    from gavn.audio.mfcc import FRAME_RATE
+    from gavn.data.degradation import degrade
+    from gavn.media import VideoWriter
+    from gavn.synthetic.head import identities, make_clip, place_on_background
+    clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
+    frames = place_on_background(clip)
+    damaged, _ = degrade(frames, TASKS[task], 'demo')
+    for path, pictures in ((clean, frames), (degraded, damaged)):
+        height, width = frames.shape[1:3]
+        with VideoWriter(path, width, height, FRAME_RATE, clip.audio, crf=STORED_CRF) as writer:
+            for picture in pictures:
+                writer.write(picture)
+
+
+def _show(report: dict[str, float], clips: int, made: Sequence[Path], path: Path) -> None:
+    """Saves the report, prints it as a table, and names the files that were made."""
+    path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    print(f'\n{"":34}{"PSNR (dB)":>20}{"SSIM":>18}{"landmark error (%)":>22}')
+    print(f'{"":34}{"input  restored":>20}{"input restored":>18}{"all  mouth":>22}')
+    for words, prefix in (('known faces, other words', ''), ('a face never trained on', 'unseen_')):
+        psnr, ssim = (f'{report[f"{prefix}{c}_input"]:.{d}f}  {report[f"{prefix}{c}_restored"]:.{d}f}'
+                      for c, d in (('psnr', 2), ('ssim', 4)))
+        nme = f'{report[f"{prefix}landmark_nme"]:.2f}  {report[f"{prefix}landmark_nme_mouth"]:.2f}'
+        print(f'{words:34}{psnr:>20}{ssim:>18}{nme:>22}')
+    print(f'\n{clips} test clips, {report["seconds"]:.0f} s in all; wrote')
+    for file in [*made, path]:
+        print(f'  {file.relative_to(ROOT)}')
+
+
+if __name__ == '__main__':
+    # not this file's own folder, where `data`, `models` ... would hide packages of those names
+    sys.path[:] = [str(ROOT), *(folder for folder in sys.path if Path(folder).resolve() != ROOT / 'gavn')]
+    sys.exit(main())

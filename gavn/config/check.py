@@ -1,0 +1,368 @@
+"""The check that holds an option file to what its program reads (`gavn.config.sections`).
+
+A network, loss, metric or optimiser is checked against the signature of its class; a data set, or a model
+with options of its own, against the dataclass `Options` that its class declares.
+"""
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gavn.config.annotations import (
+    Field,
+    arguments_of,
+    choices_of,
+    describe,
+    fields_of,
+    fits,
+    without_none,
+)
+from gavn.config.option_file import Key, OptionError, Source, dotted
+from gavn.config.sections import (
+    NETWORK_PATHS,
+    AnyTrainOptions,
+    AnyValOptions,
+    Better,
+    FileOptions,
+    Kind,
+    LoaderOptions,
+    PathOptions,
+    Reading,
+    check_component,
+    check_method,
+)
+
+LARGEST_SEED = 1 << 31  # numpy takes twice as many; processes and data sets add to it
+_LIKENESS = 0.6  # of a misspelled key to the one that was meant
+_SHOWN = 200  # so many characters of a wrong value are shown
+_LISTED = 14  # so many valid names are listed where none is near
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The registered classes and functions by name, as `type:` names them."""
+
+    network: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    dataset: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    model: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    loss: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    metric: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    optimizer: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=lambda: {
+        name: cls for name, cls in vars(torch.optim).items()
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)})
+
+
+@dataclass(frozen=True)
+class _Problem:
+    key: Key
+    text: str
+
+
+_Problems = Iterator[_Problem]
+
+
+def check_options(options: Mapping[str, Any], source: Source, catalogue: Catalogue,
+                  is_train: bool = True) -> None:
+    """Raises OptionError, naming every wrong key with its file, line and nearest valid name.
+
+    Unknown, missing and ill-typed keys are errors, and so are those that the model does not read. Models that
+    come with BasicSR read keys of their own in `train`, `val` and at the top: of keys that are unknown there,
+    only misspelled ones are errors.
+    """
+    problems = list(_Check(catalogue, is_train).file(options))
+    if problems:
+        raise OptionError('\n'.join(f'{source.place(p.key)}: {_printable(p.text)}' for p in problems))
+
+
+def section_problems(section: Any, cls: type, name: str) -> list[str]:
+    """What keeps a section from being the dataclass `cls`, which other keys may stand beside."""
+    if not isinstance(section, Mapping):
+        return [f'{name} must be a section, not {_shown(section)}']
+    return [problem.text for problem in _Check(Catalogue(), False).section(section, cls, (), any_key=True)]
+
+
+def network_problems(section: Mapping[str, Any], networks: Mapping[str, Callable[..., Any]]) -> list[str]:
+    """What is wrong with {type: NAME, ...}, held to the signature of what `networks` has under NAME."""
+    found = _Check(Catalogue(network=networks), False).registered(section, Kind('network'), ())
+    return [problem.text.removeprefix(': ') for problem in found]
+
+
+class _Check:
+    """One walk through an option file."""
+
+    def __init__(self, catalogue: Catalogue, is_train: bool) -> None:
+        self.catalogue = catalogue
+        self.is_train = is_train
+        self.model_type = ''
+        self.reading = Reading()
+
+    def file(self, options: Mapping[str, Any]) -> _Problems:
+        self.model_type = str(options.get('model_type', ''))
+        model = self.catalogue.model.get(self.model_type)
+        self.reading = Reading.of(model)
+        networks = {name: section for name, section in options.items() if name.startswith('network_')
+                    and name != 'network_inputs'}
+        rest = {name: value for name, value in options.items() if name not in networks}
+        special = {'datasets', 'path', 'train', 'val'}
+        yield from self.section(rest, FileOptions, (), apart=special, lenient=self.reading.open)
+        if model is None and 'model_type' in options:
+            yield self.unknown(('model_type',), options['model_type'], self.catalogue.model, 'model')
+        yield from self.held_to(check_component, ('name',), options.get('name'))
+        seed = options.get('manual_seed')
+        if fits(seed, int) and not 0 <= seed < LARGEST_SEED:
+            yield _Problem(('manual_seed',), f'manual_seed is {_shown(seed)}; it must be from 0 to 2^31')
+        yield from self.held_to(check_method, ('method',), options.get('method'))
+        yield from self.networks(networks, options.get('network_inputs'), model)
+        yield from self.datasets(options.get('datasets'))
+        yield from self.path(options.get('path') or {}, networks)
+        if options.get('val') is not None:
+            yield from self.validation(options['val'])
+        if self.is_train:
+            yield from self.training(options, model)
+
+    def held_to(self, check: Callable[[str], str], key: Key, name: Any) -> _Problems:
+        """Holds text to a function that raises ValueError; what is no text is told elsewhere."""
+        try:
+            if isinstance(name, str):
+                check(name)
+        except ValueError as error:
+            yield _Problem(key, f'{dotted(key)}: {error}')
+
+    def networks(self, networks: Mapping[str, Any], inputs: Any, model: Any) -> _Problems:
+        stock = getattr(model, '__module__', '').startswith('basicsr.')
+        needed = getattr(model, 'judged', 'network_g' if stock else None)
+        if not networks:
+            yield _Problem((), 'no network is given (network_g: {type: ...})')
+        elif needed is not None and needed not in networks:
+            yield _Problem((), f'the section {needed} is missing ({needed}: {{type: ...}})')
+        for name, section in networks.items():
+            yield from self.registered(section, Kind('network'), (name,))
+        if isinstance(inputs, list) and 'landmarks' in inputs and 'network_l' not in networks:
+            yield _Problem(('network_inputs',), 'network_inputs names landmarks, but the section network_l, '
+                                                'their detector, is missing')
+
+    def validation(self, val: Any) -> _Problems:
+        yield from self.section(val, self.reading.val, ('val',), wider=AnyValOptions,
+                                lenient=self.reading.open)
+        if isinstance(val, Mapping) and val.get('suffix') is not None:
+            yield from self.held_to(check_component, ('val', 'suffix'), val['suffix'])
+        if self.is_train and isinstance(val, Mapping) and not _positive(val.get('val_freq')):
+            yield _Problem(('val', 'val_freq'), 'val.val_freq is missing: validate every so many iterations')
+
+    def training(self, options: Mapping[str, Any], model: Callable[..., Any] | None) -> _Problems:
+        for name in ('train', 'logger'):
+            if not options.get(name):
+                yield _Problem((name,), f'the section {name} is missing')
+        train = options.get('train')
+        if train:
+            own = fields_of(model.Options) if hasattr(model, 'Options') else {}
+            yield from self.section(train, self.reading.train, ('train',), extra=own, wider=AnyTrainOptions,
+                                    lenient=self.reading.open)
+        logger = options.get('logger')
+        for name in ('print_freq', 'save_checkpoint_freq', 'keep_checkpoints'):
+            value = logger.get(name) if isinstance(logger, Mapping) else None
+            if value is not None and not _positive(value):
+                yield _Problem(('logger', name), f'logger.{name} is {_shown(value)}; it must be a number '
+                                                 'above 0')
+        if isinstance(train, Mapping):
+            yield from self.phases(train)
+
+    def phases(self, train: Mapping[str, Any]) -> _Problems:
+        key: Key = ('train', 'phases')
+        phases = train.get('phases')
+        if self.reading.train is AnyTrainOptions and (phases is None) == (train.get('total_iter') is None):
+            yield _Problem(key, 'give either train.phases, whose sum is the length of training, or '
+                                'train.total_iter')
+        elif phases == []:
+            yield _Problem(key, 'train.phases is empty')
+        for i, phase in enumerate(phases if isinstance(phases, list) else []):
+            lengths = [phase.get(name) for name in ('epochs', 'iters')] if isinstance(phase, Mapping) else [1]
+            given = [length for length in lengths if length is not None]
+            if len(given) != 1 or (isinstance(given[0], int | float) and given[0] <= 0):
+                yield _Problem((*key, i), f'{dotted((*key, i))} needs one length above 0: epochs or iters')
+
+    def datasets(self, datasets: Any) -> _Problems:
+        if not isinstance(datasets, Mapping):
+            if datasets is not None:
+                yield _Problem(('datasets',), f'datasets must be a section, not {_shown(datasets)}')
+            return
+        if self.is_train and 'train' not in datasets:
+            yield _Problem(('datasets',), 'datasets.train is missing')
+        for name, section in datasets.items():
+            key: Key = ('datasets', name)
+            if self.is_train and name.split('_')[0] not in ('train', 'val'):
+                yield _Problem(key, f'{dotted(key)}: data sets of training are called train, val, val_2 ...')
+            if not isinstance(section, Mapping):
+                yield _Problem(key, f'{dotted(key)} is no section')
+                continue
+            yield from self.dataset(section, key)
+            if self.is_train and name == 'train':
+                yield from self.batches(section, key)
+
+    def batches(self, section: Mapping[str, Any], key: Key) -> _Problems:
+        for needed in ('batch_size_per_gpu', 'num_worker_per_gpu'):
+            if section.get(needed) is None:
+                yield _Problem(key, f'{dotted((*key, needed))} is missing')
+        batch = section.get('batch_size_per_gpu')
+        if isinstance(batch, int) and batch < 1:
+            yield _Problem((*key, 'batch_size_per_gpu'), f'{dotted(key)}.batch_size_per_gpu is {batch}; it '
+                                                         'must be above 0')
+        if section.get('prefetch_mode') == 'cuda' and section.get('pin_memory') is not True:
+            yield _Problem((*key, 'prefetch_mode'), f'{dotted(key)}: prefetch_mode: cuda needs '
+                                                    'pin_memory: true')
+
+    def dataset(self, section: Mapping[str, Any], key: Key) -> _Problems:
+        cls = self.catalogue.dataset.get(str(section.get('type')))
+        if cls is None and 'type' in section:
+            yield self.unknown((*key, 'type'), section['type'], self.catalogue.dataset, 'data set')
+        declared = hasattr(cls, 'Options')
+        own = fields_of(cls.Options) if declared else {}
+        yield from self.held_to(check_component, (*key, 'name'), section.get('name'))
+        yield from self.section(section, LoaderOptions, key, extra=own, any_key=not declared)
+
+    def path(self, path: Any, networks: Mapping[str, Any]) -> _Problems:
+        if not isinstance(path, Mapping):
+            yield _Problem(('path',), f'path must be a section, not {_shown(path)}')
+            return
+        valid = {f'{prefix}{name.removeprefix("network_")}': Field(kind, False)
+                 for name in networks for prefix, kind in NETWORK_PATHS.items()}
+        strays = [name for name in path if name.startswith(tuple(NETWORK_PATHS)) and name not in valid]
+        for name in strays:
+            prefix = next(prefix for prefix in NETWORK_PATHS if name.startswith(prefix))
+            network = f'network_{name.removeprefix(prefix)}'
+            yield _Problem(('path', name), f'path.{name}: there is no section {network}'
+                                           f'{self.hint(name, valid)}')
+        rest = {name: value for name, value in path.items() if name not in strays}
+        yield from self.section(rest, PathOptions, ('path',), extra=valid)
+
+    def section(self, section: Any, cls: type, key: Key, *, extra: Mapping[str, Field] | None = None,
+                apart: Collection[str] = (), wider: type | None = None, lenient: bool = False,
+                any_key: bool = False) -> _Problems:
+        """Holds a section to a dataclass and to `extra` fields.
+
+        apart: keys whose values are checked elsewhere. wider: a dataclass of the keys that other models read.
+        lenient: of unknown keys, only those near a known one are problems. any_key: none is.
+        """
+        if not isinstance(section, Mapping):
+            yield _Problem(key, f'{dotted(key)} must be a section, not {_shown(section)}')
+            return
+        known = {**fields_of(cls), **(extra or {})}
+        others = fields_of(wider) if wider else {}
+        for name, value in section.items():
+            if name in known:
+                if name not in apart:
+                    yield from self.nullable(value, known[name], (*key, name))
+            elif name in others:
+                yield _Problem((*key, name), f'{dotted((*key, name))}: {self.model_type} does not read it')
+            elif not any_key and not (lenient and not difflib.get_close_matches(str(name), known, 1, 0.8)):
+                yield self.unknown((*key, name), name, known, 'key')
+        for name, known_field in known.items():
+            if known_field.required and section.get(name) is None:
+                yield _Problem((*key, name), f'{dotted((*key, name))} is missing')
+
+    def nullable(self, value: Any, known: Field, key: Key) -> _Problems:
+        """Holds a value to its field; null means nothing to one that has another default."""
+        if value is not None:
+            yield from self.value(value, known.annotation, key)
+        elif not known.required and not fits(None, known.annotation):
+            yield _Problem(key, f'{dotted(key)} is null; it must be {describe(known.annotation)}, or left '
+                                'out for its default')
+
+    def value(self, value: Any, annotation: Any, key: Key) -> _Problems:
+        annotation = without_none(annotation)
+        kind = next((m for m in getattr(annotation, '__metadata__', ()) if isinstance(m, Kind)), None)
+        origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+        if kind is not None:
+            yield from self.registered(value, kind, key)
+        elif dataclasses.is_dataclass(annotation):
+            yield from self.section(value, annotation, key)
+        elif origin is list and isinstance(value, list):
+            for i, item in enumerate(value):
+                yield from self.value(item, inner[0], (*key, i))
+        elif origin is dict and isinstance(value, Mapping):
+            for name, item in value.items():
+                yield from self.value(item, inner[1], (*key, name))
+        elif not fits(value, annotation):
+            yield self.ill_typed(key, value, annotation)
+
+    def registered(self, section: Any, kind: Kind, key: Key) -> _Problems:
+        """Holds {type: NAME, ...} to the signature of what is registered under NAME."""
+        if not isinstance(section, Mapping):
+            yield _Problem(key, f'{dotted(key)} must be a section with a type, not {_shown(section)}')
+            return
+        names = getattr(self.catalogue, kind.name)
+        target = names.get(str(section.get('type')))
+        if 'type' not in section:
+            yield _Problem(key, f'{dotted((*key, "type"))} is missing')
+        elif target is None:
+            yield self.unknown((*key, 'type'), section['type'], names, kind.name)
+        else:
+            given = {name: value for name, value in section.items() if name != 'type'}
+            yield from self.call(given, target, kind, key)
+
+    def call(self, given: Mapping[str, Any], target: Callable[..., Any], kind: Kind, key: Key) -> _Problems:
+        arguments = arguments_of(target)
+        parameters = {name: field for name, field in arguments.items()
+                      if name is not None and name not in kind.supplied}
+        if kind.name == 'metric':
+            parameters['better'] = Field(Better, False)  # read by whoever keeps the best value
+        for name, value in given.items():
+            if name in kind.supplied:
+                yield _Problem((*key, name), f'{dotted((*key, name))} is set by the program')
+            elif name in parameters:
+                if value is None:
+                    yield from self.nullable(value, parameters[name], (*key, name))
+                elif not fits(value, parameters[name].annotation):
+                    yield self.ill_typed((*key, name), value, parameters[name].annotation)
+            elif None not in arguments or not _hands_on(target):
+                yield self.unknown((*key, name), name, parameters, 'key')
+        for name, parameter in parameters.items():
+            if parameter.required and name not in given and kind.name != 'metric':
+                yield _Problem(key, f'{dotted((*key, name))} is missing')
+
+    def unknown(self, key: Key, name: Any, names: Collection[str], what: str) -> _Problem:
+        hint = self.hint(name, names)
+        if what == 'key':
+            return _Problem(key, f'unknown key {dotted(key)}{hint}')
+        return _Problem(key, f'{dotted(key)}: there is no {what} called {_shown(name, str)}{hint}')
+
+    def hint(self, name: Any, names: Collection[str]) -> str:
+        near = difflib.get_close_matches(str(name), [str(n) for n in names], 1, _LIKENESS)
+        if near:
+            return f'; the nearest valid name is {near[0]}'
+        return f'; valid are {", ".join(sorted(str(n) for n in names))}' if len(names) <= _LISTED else ''
+
+    def ill_typed(self, key: Key, value: Any, annotation: Any) -> _Problem:
+        near = difflib.get_close_matches(str(value), choices_of(annotation), 1, _LIKENESS)
+        hint = f'; the nearest is {near[0]}' if near else ''
+        return _Problem(key, f'{dotted(key)} is {_shown(value)}; it must be {describe(annotation)}{hint}')
+
+
+def _printable(text: str) -> str:
+    """Text whose control characters are escaped: a file must not steer the terminal."""
+    return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _hands_on(target: Callable[..., Any]) -> bool:
+    """Whether `**anything` may go somewhere: from a class of a plugin to the one it is derived from.
+
+    Metrics take it to be called alike, and BasicSR's SwinIR takes it too, and they drop it.
+    """
+    return inspect.isclass(target) and not target.__module__.startswith('basicsr.')
+
+
+def _shown(value: Any, write: Callable[[Any], str] = repr) -> str:
+    """A value in a message; long ones are cut."""
+    text = write(value)
+    return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
+
+
+def _positive(value: Any) -> bool:
+    return fits(value, int) and value > 0

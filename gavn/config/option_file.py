@@ -1,0 +1,266 @@
+"""Reading option files: safe YAML that knows where each key stands, and changes from the command line.
+
+An option file may build on others, which it names as its `base` (see `read_options`).
+"""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
+
+__all__ = ['BASE', 'Key', 'OptionError', 'Source', 'building', 'dotted', 'force', 'merge', 'read_options',
+           'write_options']
+
+BASE = 'base'
+MAX_BYTES = 1 << 20
+"""Size of an option file; those of real experiments have a few KiB."""
+MAX_FILES = 64
+"""Files read for one option file: itself and all bases."""
+
+
+class OptionError(ValueError):
+    """An option that cannot be right; the message names the key, the file and the line."""
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Errors of what is built inside from options become OptionError and begin with `what` that is.
+
+    Only where classes are called with options: there ValueError and FileNotFoundError are about these.
+    """
+    try:
+        yield
+    except OptionError:
+        raise  # it says already what it is about
+    except (ValueError, FileNotFoundError) as error:
+        raise OptionError(f'{what}: {error}') from error
+
+
+@dataclass
+class Source:
+    """Where options come from.
+
+    Attributes:
+        file: the option file that was asked for.
+        bases: those it builds on, each before what is laid over it.
+        lines: file and line of every key.
+        forced: keys set on the command line.
+    """
+
+    file: str
+    bases: list[str] = field(default_factory=list)
+    lines: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    forced: set[Key] = field(default_factory=set)
+
+    def place(self, key: Key) -> str:
+        """'FILE, line N' for a key, or for the nearest section around it that a file holds."""
+        for end in range(len(key), 0, -1):
+            if key[:end] in self.forced:
+                return f'--force_yml (over {self.file})'
+            if key[:end] in self.lines:
+                return '{}, line {}'.format(*self.lines[key[:end]])
+        return self.file
+
+
+def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
+    """Options of a YAML file, laid over those of the files that it builds on, and where each stands.
+
+    `base: FILE`, or a list of files, names those, relative to the file that says so; they may have bases of
+    their own. Later ones lie over earlier ones and the file itself over all; a file that is named more than
+    once counts where it is first needed. How one lies over another is told by `merge`.
+
+    Raises OptionError for a file that is absent, not a regular file, not YAML, not a mapping or beyond the
+    limits of `gavn.config.bounded_yaml`, and for one that gives a key twice or builds on itself.
+    """
+    source, options = Source(str(file)), {}
+    files = list(_with_bases(_OptionFile.read(file)))
+    source.bases = [layer.name for layer in files[:-1]]
+    for layer in files:
+        replaced: set[Key] = set()
+        options = merge(options, layer.options, replaced)
+        source.lines = {key: place for key, place in source.lines.items()
+                        if not any(key[:end] in replaced for end in range(1, len(key) + 1))}
+        source.lines |= {key: (layer.name, line) for key, line in layer.lines.items()}
+    return options, source
+
+
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any], replaced: set[Key] | None = None,
+          key: Key = ()) -> dict[str, Any]:
+    """Options with others laid over them.
+
+    Sections are merged key by key; values and lists of `upper` stand in place of those below. A section whose
+    `type` is another than the one below stands in its place as a whole: arguments of one network, data set or
+    loss mean nothing to another. Null in place of a section takes it away (`network_l: ~`); in place of a
+    value it is a value like any other (`crop_size: ~`).
+
+    Args:
+        lower, upper: neither is changed.
+        replaced: receives the keys of `lower` of which nothing is left.
+        key: where the two stand in their files.
+    """
+    result = dict(lower)
+    for name, value in upper.items():
+        below, here = result.get(name), (*key, name)
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and not _differ_in_type(below, value):
+            result[name] = merge(below, value, replaced, here)
+            continue
+        if replaced is not None and name in lower:
+            replaced.add(here)
+        result[name] = value
+        if value is None and isinstance(below, Mapping):
+            del result[name]
+    return result
+
+
+def _differ_in_type(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
+    return 'type' in lower and 'type' in upper and lower['type'] != upper['type']
+
+
+@dataclass
+class _OptionFile:
+    """One file as it stands: what to call it, its options without `base`, its lines, its bases."""
+
+    path: Path
+    name: str
+    options: dict[str, Any]
+    lines: dict[Key, int]
+    bases: list[str]
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], wanted: str = '') -> _OptionFile:
+        """Raises OptionError (see `read_options`), which begins with who `wanted` the file."""
+        name = os.path.normpath(file)  # only what it is called: beyond a link, .. is elsewhere
+        try:
+            options, lines = parse(_text(file))
+        except UnicodeDecodeError as error:
+            line = error.object.count(b'\n', 0, error.start) + 1
+            raise OptionError(f'{name}, line {line}: not valid YAML: the text is not UTF-8') from error
+        except OSError as error:
+            raise OptionError(f'{wanted}cannot read the option file {name}: {error.strerror}') from error
+        except YamlSyntaxError as error:
+            raise OptionError(f'{name}, line {error.line}: not valid YAML: {error}') from error
+        except YamlError as error:
+            raise OptionError(f'{name}, line {error.line}: {error}') from error
+        if not isinstance(options, dict):
+            raise OptionError(f'{name} holds no options (a mapping of keys to values is expected)')
+        bases = _names(options.pop(BASE), f'{name}, line {lines[(BASE,)]}') if BASE in options else []
+        return cls(Path(file), name, options, lines, bases)
+
+    def base(self, name: str) -> _OptionFile:
+        """A file that this one names as its base."""
+        path = self.path.parent / os.path.expanduser(name)  # which leaves ~NOBODY as it is
+        return self.read(path, f'{self.name}, line {self.lines[(BASE,)]}: base: ')
+
+
+def _names(value: Any, place: str) -> list[str]:
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise OptionError(f'{place}: base is {value!r}; it must be an option file or a list of option files')
+    return names
+
+
+def _text(file: str | os.PathLike[str]) -> str:
+    """The text of a regular file: a pipe could be silent and a device endless.
+
+    Raises OSError for a file that cannot be read, is not regular or is too large, UnicodeDecodeError for one
+    that is not UTF-8.
+    """
+    with open(file, 'rb', opener=_open_at_once) as stream:
+        state = os.fstat(stream.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, 'not a regular file; copy it to one')
+        if state.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f'larger than {MAX_BYTES >> 20} MiB')
+        return stream.read(MAX_BYTES).decode()
+
+
+def _open_at_once(file: str, flags: int) -> int:
+    """Opens a named pipe without waiting for its writer."""
+    return os.open(file, flags | getattr(os, 'O_NONBLOCK', 0))
+
+
+def _with_bases(file: _OptionFile) -> Iterator[_OptionFile]:
+    """Yields a file after all that it builds on, each once."""
+    seen: set[Path] = set()
+    read = 1
+
+    def walk(file: _OptionFile, above: tuple[_OptionFile, ...]) -> Iterator[_OptionFile]:
+        nonlocal read
+        above, place = (*above, file), f'{file.name}, line {file.lines.get((BASE,))}: base: '
+        for name in file.bases:
+            base = file.base(name)
+            read += 1
+            if read > MAX_FILES:
+                raise OptionError(f'{place}more than {MAX_FILES} files are built on')
+            if any(base.path.samefile(other.path) for other in above):
+                circle = ' <- '.join(other.name for other in (*above, base))
+                raise OptionError(f'{place}the file builds on itself ({circle})')
+            if base.path.resolve() not in seen:
+                yield from walk(base, above)
+        seen.add(file.path.resolve())
+        yield file
+
+    return walk(file, ())
+
+
+def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> None:
+    """Sets options from 'a:b:c=value' entries, in place.
+
+    Values are read as YAML (1e-4, -1, true, [1, 2], {type: Adam}): `~` and `null` are null, `none` is a word.
+    Keys may be new; the parts of a list are counted from 0: 'train:phases:0:iters=100'. Raises OptionError
+    for what cannot be set.
+    """
+    for entry in entries:
+        name, equals, text = entry.partition('=')
+        if not equals or not name.strip() or not text.strip():
+            raise OptionError(f'--force_yml {entry}: expected key=value or section:key=value (null is ~)')
+        key = tuple(part.strip() for part in name.split(':'))
+        if key[0] == BASE:
+            raise OptionError(f'--force_yml {entry}: only an option file names its {BASE}')
+        place: Any = options
+        for part in key[:-1]:
+            place = _descend(place, part, entry)
+        last: str | int = _index(place, key[-1], entry) if isinstance(place, list) else key[-1]
+        if not isinstance(place, dict | list):
+            raise OptionError(f'--force_yml {entry}: {":".join(key[:-1])} is a value, not a section')
+        place[last] = _value(text.strip(), entry)
+        source.forced.add(tuple(int(part) if _is_position(part) else part for part in key))
+
+
+def _descend(place: Any, part: str, entry: str) -> Any:
+    """The section `part` of `place`, made where it is absent or null."""
+    if isinstance(place, list):
+        return place[_index(place, part, entry)]
+    if not isinstance(place, dict):
+        raise OptionError(f'--force_yml {entry}: {part} lies under a value, not under a section')
+    if place.get(part) is None:
+        place[part] = {}
+    return place[part]
+
+
+def _index(place: list[Any], part: str, entry: str) -> int:
+    if not _is_position(part) or int(part) >= len(place):
+        raise OptionError(f'--force_yml {entry}: {part} is no position in a list of {len(place)} '
+                          f'(0 is the first)')
+    return int(part)
+
+
+def _is_position(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) < 10
+
+
+def _value(text: str, entry: str) -> Any:
+    """Text of the command line as YAML (`~` and `null` are null); what is no YAML is taken as it stands."""
+    try:
+        return parse(text)[0]
+    except YamlSyntaxError:
+        return text
+    except YamlError as error:
+        raise OptionError(f'--force_yml {entry}: {error}') from error

@@ -1,0 +1,281 @@
+"""What the sections of an option file may hold, as dataclasses; `gavn.config.check` holds files to them.
+
+`train` and `val` hold what the model reads. A model of ours names its dataclasses as `TrainOptions` and
+`ValOptions`; those of BasicSR have the ones here that are called after them.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+NetworkInput = Literal['lq', 'audio', 'landmarks', 'region']
+Better = Literal['higher', 'lower']
+REFERENCES = ('degraded input', 'ground truth')
+"""What results call that which every method is compared with."""
+
+
+NAME_BYTES = 180
+"""Length of a name in UTF-8: file systems allow 255, and runs add `_archived_<time>` or an iteration."""
+
+
+def check_method(name: str) -> str:
+    """The name of a method. Raises ValueError where it is empty or that of one of `REFERENCES`."""
+    if not name.strip() or name.strip().lower() in REFERENCES:
+        raise ValueError(f'{name!r} cannot name a method: give a name that is neither empty nor '
+                         f'{" nor ".join(REFERENCES)}, which stand beside methods in results')
+    return name
+
+
+def check_component(name: str) -> str:
+    """A name that becomes one folder or part of a file's name, and so stays where it is put.
+
+    Raises ValueError for an empty one, `.`, `..`, separators, control characters, and more than `NAME_BYTES`.
+    """
+    if not name.strip() or name in ('.', '..') or not name.isprintable() or set(name) & set('/\\'):
+        shown = ascii(name) if len(name) <= 80 else f'{name[:80]!a}...'
+        raise ValueError(f'{shown} cannot name a folder: give one name without / or \\ (not . or ..)')
+    if len(name.encode('utf-8', 'surrogateescape')) > NAME_BYTES:
+        raise ValueError(f'{name[:40]!a}... is longer than {NAME_BYTES} bytes; give a shorter name')
+    return name
+
+
+def task_of(training: Mapping[str, Any]) -> str | None:
+    """The task of networks, by the section of their training data: its layer, or the first of its layers."""
+    layers = training.get('degradation')
+    return layers[0] if isinstance(layers, list) else layers
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Marks a section {type: NAME, ...}: where NAME is looked up, and what arguments the program supplies."""
+
+    name: str
+    supplied: tuple[str, ...] = ()
+
+
+SUPPLIED = ('img', 'img2', 'landmarks', 'true_landmarks', 'device')
+"""Arguments of metrics that the program supplies; all others are options of `val.metrics`."""
+
+Network = Annotated[dict, Kind('network')]
+Loss = Annotated[dict, Kind('loss')]
+Metric = Annotated[dict, Kind('metric', SUPPLIED)]
+Optimizer = Annotated[dict, Kind('optimizer', ('params',))]
+PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
+
+
+@dataclass
+class PhaseOptions:
+    """One entry of `train.phases`, `epochs` or `iters` long; its `lr` falls to `lr_end` as a cosine.
+
+    `train` and `freeze` are prefixes of parameters: all of `train` (null: of the network) but `freeze` learn.
+    """
+
+    name: str
+    lr: float
+    epochs: float | None = None
+    iters: int | None = None
+    train: list[str] | None = None
+    freeze: list[str] | None = None
+    temporal_only: bool = False
+    lr_end: float | None = None
+
+
+@dataclass(kw_only=True)
+class PhasedTrainOptions:
+    """`train` of a model that is trained in phases.
+
+    Deformable layers learn `dcn_lr_mul` times as fast as the rest, the flow network `flow_lr_mul` times.
+    """
+
+    phases: list[PhaseOptions]
+    optim_g: PhasedOptimizer
+    pixel_opt: Loss
+    warmup_iter: int = -1
+    ema_decay: float = 0
+    grad_clip: float | None = None
+    dcn_lr_mul: float = 1
+    flow_lr_mul: float = 1
+    offset_limit: float | None = None
+    amp: Literal['none', 'bf16'] = 'none'
+
+
+@dataclass(kw_only=True)
+class RestoringTrainOptions(PhasedTrainOptions):
+    """`train` of a restoring network, whose results the first three leave as they are but for rounding.
+
+    `accumulate`: a batch is computed in so many equal parts, one after the other. `channels_last`: the order
+    of numbers in memory. `recompute`: parts of the network that compute twice instead of keeping what the way
+    back needs. `compile`: a mode of `torch.compile`; eager traces without compiling.
+    """
+
+    accumulate: int = 1
+    channels_last: bool = False
+    recompute: list[str] | None = None
+    compile: Literal['none', 'default', 'reduce-overhead', 'max-autotune', 'eager'] = 'none'
+
+
+@dataclass(kw_only=True)
+class StockTrainOptions:
+    """`train` of the models that come with BasicSR, each of which reads some of it."""
+
+    total_iter: int
+    warmup_iter: int = -1
+    ema_decay: float = 0
+    scheduler: dict | None = None
+    optim_g: Optimizer | None = None
+    optim_d: Optimizer | None = None
+    pixel_opt: Loss | None = None
+    perceptual_opt: Loss | None = None
+    gan_opt: Loss | None = None
+    ldl_opt: Loss | None = None
+    feature_matching_opt: Loss | None = None
+    tsa_iter: int | None = None
+    fix_flow: int | None = None
+    flow_lr_mul: float = 1
+    lr_flow: float | None = None
+    net_d_iters: int = 1
+    net_d_init_iters: int = 0
+    net_g_reg_every: int | None = None
+    net_d_reg_every: int | None = None
+    mixing_prob: float | None = None
+    path_batch_shrink: float | None = None
+    path_reg_weight: float | None = None
+    r1_reg_weight: float | None = None
+
+
+@dataclass(kw_only=True)
+class EDVRTrainOptions(StockTrainOptions):
+    """`train` of BasicSR's EDVRModel."""
+
+    dcn_lr_mul: float = 1
+
+
+@dataclass(kw_only=True)
+class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
+    """`train` of a model that does not say what it reads."""
+
+    total_iter: int | None = None
+    phases: list[PhaseOptions] | None = None
+    optim_g: Optimizer | None = None
+    pixel_opt: Loss | None = None
+
+
+@dataclass
+class ClipValOptions:
+    """`val` of a model that validates on whole clips, in training and in testing."""
+
+    val_freq: int | None = None
+    save_img: bool = False
+    save_video: bool = False
+    metrics: dict[str, Metric] | None = None
+    pbar: bool = True
+
+
+@dataclass
+class StockValOptions:
+    """`val` of the models that come with BasicSR, each of which reads some of it."""
+
+    val_freq: int | None = None
+    save_img: bool = False
+    metrics: dict[str, Metric] | None = None
+    suffix: str | int | None = None
+    pbar: bool = False
+    flip_seq: bool = False
+    center_frame_only: bool = False
+    num_val_samples: int | None = None
+
+
+@dataclass
+class AnyValOptions(StockValOptions, ClipValOptions):
+    """`val` of a model that does not say what it reads."""
+
+
+@dataclass
+class LoggerOptions:
+    """`logger`. `keep_checkpoints`: so many of the newest stay on the disk (null: all), and the best."""
+
+    print_freq: int
+    save_checkpoint_freq: int
+    keep_checkpoints: int | None = None
+    use_tb_logger: bool = False
+    wandb: dict | None = None
+
+
+@dataclass
+class PathOptions:
+    """`path`. Roots are parents of the folder named like the run; keys of networks are in `NETWORK_PATHS`."""
+
+    resume_state: str | None = None
+    ignore_resume_networks: list[str] | None = None
+    experiments_root: str | None = None
+    results_root: str | None = None
+
+
+NETWORK_PATHS: dict[str, Any] = {'pretrain_network_': str | None, 'strict_load_': bool,
+                                 'param_key_': str | None}
+"""Keys of `path` that end in the letter of a network, by what they begin with: the type of their values."""
+
+
+@dataclass
+class LoaderOptions:
+    """What every data set section may hold beside the options of its own data set."""
+
+    name: str
+    type: str
+    num_worker_per_gpu: int | None = None
+    batch_size_per_gpu: int | None = None
+    use_shuffle: bool = True
+    dataset_enlarge_ratio: int = 1
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
+    num_prefetch_queue: int = 1
+    pin_memory: bool = False
+    persistent_workers: bool | None = None
+
+
+@dataclass
+class FileOptions:
+    """The top level of an option file; keys `network_g`, `network_l` ... stand beside these.
+
+    `custom_imports`: modules that register networks, losses ... of one's own. `manual_seed`: null draws one.
+
+    `method` is what results and tables call what is trained or tested; null: the type of `network_g`.
+    """
+
+    name: str
+    model_type: str
+    datasets: dict
+    method: str | None = None
+    train: dict | None = None
+    val: dict | None = None
+    logger: LoggerOptions | None = None
+    path: dict | None = None
+    scale: int = 1
+    num_gpu: int | Literal['auto'] = 'auto'
+    manual_seed: int | None = 0
+    network_inputs: list[NetworkInput] | None = None
+    window: Literal['sequence', 'centre', 'frame'] | None = None
+    custom_imports: list[str] | None = None
+    find_unused_parameters: bool = False
+    dist_params: dict | None = None
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model reads: the dataclasses of its `train` and `val`.
+
+    open: it may read keys that are not listed there, as stock models do.
+    """
+
+    train: type = AnyTrainOptions
+    val: type = AnyValOptions
+    open: bool = False
+
+    @classmethod
+    def of(cls, model: Any) -> Reading:
+        """Of a model class; None, which is no model, may read anything that is listed."""
+        if getattr(model, '__module__', '').startswith('basicsr.'):
+            train = EDVRTrainOptions if model.__name__ == 'EDVRModel' else StockTrainOptions
+            return cls(train, StockValOptions, open=True)
+        return cls(getattr(model, 'TrainOptions', cls.train), getattr(model, 'ValOptions', cls.val))

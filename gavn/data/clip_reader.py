@@ -1,0 +1,188 @@
+"""Clips as users have them: video files, or folders of pictures, alone or many in a folder, and in pairs."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.errors import DataError
+from gavn.media import Frame, UnreadableMedia, read_audio, read_frames
+from gavn.runtime.file_names import PICTURES, VIDEOS, in_order, is_picture, is_video
+from gavn.runtime.images import read_image
+
+_log = logging.getLogger(__name__)
+
+
+class MismatchError(Exception):
+    """Clips that do not go together; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A clip: a video file, or pictures in the order of their numbers, which show at 25 a second.
+
+    Attributes:
+        path: of the file, or of the folder.
+        pictures: empty for a video.
+    """
+
+    path: Path
+    pictures: tuple[Path, ...] = ()
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, one at a time. Raises MediaError for a file or a picture that cannot be read."""
+        if not self.pictures:
+            yield from read_frames(self.path)
+        for index, path in enumerate(self.pictures):
+            try:
+                image = read_image(path)
+            except DataError as error:
+                raise UnreadableMedia(str(error)) from error
+            yield Frame.of_image(image, index, index / FRAME_RATE, index)
+
+    def sound(self) -> np.ndarray | None:
+        """Int16 samples at 16 kHz from the first frame on; None for pictures and silent files."""
+        return None if self.pictures else read_audio(self.path, SAMPLE_RATE)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Clips by name.
+
+    Attributes:
+        path: where they were found.
+        clips: a folder's are called by their place in it, without ending.
+        is_one: `path` is itself a clip, whatever it is called.
+    """
+
+    path: Path
+    clips: dict[str, Footage]
+    is_one: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        folder = self.path if self.path.is_dir() else self.path.absolute().parent
+        return folder.absolute().name
+
+
+def collect(path: str | Path) -> Collection:
+    """The clips of a place: a video, a folder of pictures, or a folder of such, at any depth.
+
+    Raises UnreadableMedia where there is none, where pictures and clips stand side by side, and where two
+    clips have one name.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Collection(path, {path.stem: Footage(path)}, is_one=True)
+    if not path.is_dir():
+        raise UnreadableMedia(f'{path}: no such file or folder; check the path')
+    found = _in_folder(path)
+    if not found:
+        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEOS)}) and no pictures '
+                              f'({", ".join(PICTURES)})')
+    if '.' in found and len(found) > 1:
+        raise UnreadableMedia(f'{path} holds pictures beside other clips, such as '
+                              f'{next(clip for clip in found.values() if clip.path != path).path}\n'
+                              'give a folder of one kind')
+    if '.' in found:
+        return Collection(path, {path.absolute().name: found['.']}, is_one=True)
+    return Collection(path, found)
+
+
+def _in_folder(root: Path) -> dict[str, Footage]:
+    """Name -> clip; the pictures that lie in `root` itself are called '.'."""
+    pictures: dict[Path, list[Path]] = {}
+    clips: dict[str, Footage] = {}
+    for path in in_order(root.rglob('*')):
+        if is_picture(path):
+            pictures.setdefault(path.parent, []).append(path)
+        elif is_video(path):
+            _add(clips, path.relative_to(root).with_suffix('').as_posix(), Footage(path))
+    for folder, files in pictures.items():
+        _add(clips, folder.relative_to(root).as_posix(), Footage(folder, tuple(files)))
+    return dict(sorted(clips.items()))
+
+
+def _add(clips: dict[str, Footage], name: str, clip: Footage) -> None:
+    if name in clips:
+        raise UnreadableMedia(f'{clips[name].path} and {clip.path} have one name; keep one of them here')
+    clips[name] = clip
+
+
+@dataclass(frozen=True)
+class Triple:
+    """A restored clip, and where there are any, its degraded input and the truth."""
+
+    name: str
+    restored: Footage
+    degraded: Footage | None = None
+    truth: Footage | None = None
+
+    def frames(self) -> Iterator[tuple[Frame, Frame | None, Frame | None]]:
+        """The same frame of all three, one after the other.
+
+        Raises MismatchError, naming two files and their figures, where they differ in number or in size;
+        MediaError for what cannot be read.
+        """
+        sources = (self.restored, self.degraded, self.truth)
+        present = [source for source in sources if source is not None]
+        for together in zip_longest(*(source.frames() for source in present)):
+            if None in together:
+                raise MismatchError(_other_lengths(present))
+            _check_sizes(present, together)
+            frames = iter(together)
+            restored, degraded, truth = (None if source is None else next(frames) for source in sources)
+            yield restored, degraded, truth
+
+    def sound(self) -> np.ndarray | None:
+        """Of the restored clip, else of the truth, else of the input; None where all are silent."""
+        sources = (source for source in (self.restored, self.truth, self.degraded) if source is not None)
+        return next((sound for source in sources if (sound := source.sound()) is not None), None)
+
+
+def _other_lengths(sources: Sequence[Footage]) -> str:
+    counts = [sum(1 for _ in source.frames()) for source in sources]
+    other = next(i for i, count in enumerate(counts) if count != counts[0])
+    return (f'{sources[0].path} has {counts[0]} frames, but {sources[other].path} has {counts[other]}\n'
+            'they are compared frame by frame: give clips of one length')
+
+
+def _check_sizes(sources: Sequence[Footage], frames: Sequence[Frame]) -> None:
+    sizes = [f'{frame.image.shape[1]}x{frame.image.shape[0]}' for frame in frames]
+    for source, size in zip(sources, sizes, strict=True):
+        if size != sizes[0]:
+            raise MismatchError(f'frame {frames[0].index} of {sources[0].path} is {sizes[0]} pixels, but of '
+                                f'{source.path} {size}\nthey are compared pixel by pixel: give one size')
+
+
+def pair(restored: Collection, degraded: Collection | None = None, truth: Collection | None = None
+         ) -> list[Triple]:
+    """Restored clips with what belongs to them.
+
+    Clips go together by name; a lone one goes with another lone one, whatever they are called. Raises
+    MismatchError, listing the clips that have no counterpart; those that nobody asks for are logged.
+    """
+    inputs, truths = ({} if other is None else _counterparts(restored, other) for other in (degraded, truth))
+    return [Triple(name, clip, inputs.get(name), truths.get(name)) for name, clip in restored.clips.items()]
+
+
+def _counterparts(restored: Collection, other: Collection) -> dict[str, Footage]:
+    if restored.is_one and other.is_one:
+        return dict(zip(restored.clips, other.clips.values(), strict=True))
+    if missing := [name for name in restored.clips if name not in other.clips]:
+        raise MismatchError(f'{other.path} lacks clips of {restored.path}: {_some(missing)}\n'
+                            f'it has {_some(list(other.clips))}; clips go together by name, without ending')
+    if unused := [name for name in other.clips if name not in restored.clips]:
+        _log.warning(f'{other.path} has clips that {restored.path} lacks: {_some(unused)}')
+    return other.clips
+
+
+def _some(names: Sequence[str], shown: int = 6) -> str:
+    rest = len(names) - shown
+    return ', '.join(names[:shown]) + (f' and {rest} more' if rest > 0 else '')

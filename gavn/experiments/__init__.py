@@ -1,0 +1,1 @@
+"""Comparisons, tables, benchmarks and releases; nothing that restores or trains imports this."""

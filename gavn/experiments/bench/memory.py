@@ -1,0 +1,78 @@
+"""What restoring a film takes of the memory, by its length."""
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor, nn
+
+from gavn.audio.mfcc import SAMPLE_RATE
+from gavn.experiments.bench.rows import RATE, Row
+from gavn.experiments.bench.timing import STATUS, status_mib
+from gavn.faces.geometry import Box
+from gavn.media import VideoWriter
+from gavn.restoration import job
+from gavn.restoration.model_spec import GENERATOR, Recipe
+from gavn.restoration.restore_video import restore_video
+from gavn.restoration.restorer import Restorer
+from gavn.restoration.settings import Settings
+
+WIDTH, HEIGHT = 96, 80
+_FACE, _WAY = (36, 48), 40  # pixels: sides of what stands for a face, how far it moves
+
+
+class Same(nn.Module):
+    """A network of single pictures that changes nothing."""
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """The pictures."""
+        return lq
+
+
+def films(minutes: tuple[float, ...]) -> Iterator[Row]:
+    """All that a process needs at its peak to restore films of these lengths, a fresh process for each.
+
+    Small pictures with sound, followed faces, a network that does nothing, on a CPU. No rows where the system
+    does not tell (only Linux does).
+    """
+    for length in minutes if STATUS.exists() else ():
+        with tempfile.TemporaryDirectory() as folder:
+            film, frames = Path(folder, 'film.mp4'), round(length * 60 * RATE)
+            _write(film, frames)
+            with ProcessPoolExecutor(1, get_context('spawn')) as fresh:
+                seconds, mib = fresh.submit(_restore, film).result()
+        yield Row('memory', f'a film of {length:g} minutes', 'cpu', '', 'fp32', '', 1000 * seconds / frames,
+                  0., frames, frames / seconds, mib)
+
+
+def _write(path: Path, frames: int) -> None:
+    """A bright rectangle that goes to and fro, and a tone."""
+    sound = (8000 * np.sin(0.2 * np.arange(frames * SAMPLE_RATE // RATE))).astype(np.int16)
+    with VideoWriter(path, WIDTH, HEIGHT, RATE, audio=sound, preset='ultrafast') as writer:
+        for index in range(frames):
+            picture = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+            x = 10 + abs(index % (2 * _WAY) - _WAY)
+            picture[16:16 + _FACE[1], x:x + _FACE[0]] = 240
+            writer.write(picture)
+
+
+def _restore(film: Path) -> tuple[float, float]:
+    """Seconds, and MiB of this process at its peak."""
+    job.follow_faces = partial(job.follow_faces, detect=_bright)
+    restorer = Restorer(Recipe({GENERATOR: {'type': 'Same'}}, window='frame'), {GENERATOR: Same()}, 'cpu')
+    start = time.perf_counter()
+    restore_video(film, film.with_name('restored.mp4'), restorer, Settings(preset='ultrafast'))
+    return time.perf_counter() - start, status_mib('VmHWM')
+
+
+def _bright(picture: np.ndarray) -> list[tuple[Box, float]]:
+    """Stands in for the detector of faces."""
+    x, y, width, height = cv2.boundingRect((picture[..., 0] > 150).astype(np.uint8))
+    return [(Box(x, y, x + width, y + height), 1.)]

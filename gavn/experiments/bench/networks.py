@@ -1,0 +1,243 @@
+"""The networks, the ways to run them, and what a frame takes."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gavn.archs.gavn_arch import GAVN
+from gavn.archs.inputs import layout_of, network_inputs
+from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, Row
+from gavn.experiments.bench.timing import measure, peak_mib, traffic
+from gavn.faces.geometry import DETECTOR_SIZE
+from gavn.faces.landmarks import N_POINTS
+from gavn.models.cost import giga_macs, parameters
+from gavn.ops.deform_conv import BACKEND_VARIABLE
+from gavn.restoration.model_spec import DETECTOR, GENERATOR, Recipe
+from gavn.runtime.batching import in_portions
+from gavn.runtime.compilation import compile_in_place, is_compiled, quick_mode
+from gavn.runtime.parallel_calls import calls_at_once
+from gavn.runtime.tensors import channels_last
+from gavn.runtime.windows import Layout, run
+
+ALL = ('lq', 'audio', 'landmarks')
+SHIPPED = 'GAVN-24 as shipped, with its detector'
+GAVN_64 = 'GAVN-64'
+COMPILED, TRITON = 'compiled', 'triton'  # forms; one may be both
+_VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
+        'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
+        'num_heads': [6] * 11, 'deformable_groups': 16}
+
+
+def _recipe(*inputs: str, window: str | None = None, detector: dict | None = None, **network: object
+            ) -> Recipe:
+    networks = {GENERATOR: network, **({DETECTOR: detector} if detector else {})}
+    return Recipe(networks, inputs or ('lq',), window)
+
+
+RECIPES = {
+    EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
+    BASICVSRPP: Recipe({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
+                                    'is_low_res_input': False, 'window': 15}}),
+    SHIPPED: _recipe(*ALL, type='GAVN', num_feat=24, radius=0, detector={'type': 'PFLDAV', 'width': 0.5}),
+    GAVN_64: _recipe(*ALL, type='GAVN'),
+    'GAVN-64, stage 1': _recipe(type='GAVN', use_identity=False),
+    'GAVN-32': _recipe(*ALL, type='GAVN', num_feat=32),
+    'GAVN-16': _recipe(*ALL, type='GAVN', num_feat=16),
+    'EDVR-L': _recipe(type='EDVR', num_feat=128, num_reconstruct_block=40, hr_in=True, with_predeblur=True,
+                      window='centre'),
+    'D-DBPN': _recipe(type='DBPN', num_stages=7, scale_factor=4, same_size=True, window='frame'),
+    'DAVD-Net (ours)': _recipe('lq', 'audio', type='DAVDNet'),
+    'VRT': _recipe(**_VRT),
+}
+SLOW = ('EDVR-L', 'D-DBPN', 'VRT')  # not on a CPU unless asked for by name
+QUICK = (EDVR_M, BASICVSRPP, SHIPPED, GAVN_64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a network is run: see `rows.Row`."""
+
+    form: str
+    precision: str
+    schedule: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is ready to run: on its device, in eval mode."""
+
+    name: str
+    network: nn.Module
+    detector: nn.Module | None
+    inputs: tuple[str, ...]
+    layout: Layout
+    device: torch.device
+    size: int
+    form: str
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Windows to restored frames, with landmarks found where a detector is there."""
+        inputs = ({name: batch[name] for name in batch if name != 'lq'} if self.detector is None
+                  else network_inputs(batch, self.inputs, self.detector))
+        restored = self.network(batch['lq'], **inputs)
+        return restored.clone() if is_compiled(self.network) else restored  # CUDA graphs write over it
+
+    @property
+    def calls(self) -> int:
+        """How many run side by side, as in `Restorer`, where a schedule takes several windows at once."""
+        networks = filter(None, (self.network, self.detector))
+        return 1 if self.form == 'stock' else calls_at_once(networks, self.device)
+
+    def together(self, windows: dict[str, Tensor], batch: int) -> Tensor:
+        """As `forward`, `batch` windows at a time in each of the `calls`."""
+        if self.calls == 1:
+            return self.forward(windows)  # what the memory is too small for has no figure
+        return in_portions(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
+
+    def features(self, frames: Tensor, batch: int) -> list[Tensor]:
+        """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
+        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
+                           self.layout.outputs, is_compiled(self.network), self.calls)[0]
+
+    def clip(self, frames: int) -> list[dict[str, Tensor]]:
+        """Noise for so many frames, on the device."""
+        draw = torch.Generator().manual_seed(0)
+        shapes = {'lq': (3, self.size, self.size), 'audio': (1, CEPSTRA, WINDOW_COLUMNS),
+                  'landmarks': (N_POINTS, 2), 'face': (3, DETECTOR_SIZE, DETECTOR_SIZE)}
+        taken = {*self.inputs, *(() if self.detector is None else ('face',))}
+        if self.detector is not None:
+            taken.discard('landmarks')
+        return [{name: torch.rand(shape, generator=draw).to(self.device) for name, shape in shapes.items()
+                 if name in taken} for _ in range(frames)]
+
+
+def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: str) -> Subject:
+    """Builds a network with fresh weights, in the form that is asked for."""
+    torch.manual_seed(0)
+    networks = {key: network.to(device).eval().requires_grad_(False)
+                for key, network in recipe.build().items()}
+    network = networks[GENERATOR]
+    if form == 'stock':
+        _align_one_by_one(network)
+    for part in networks.values() if form != 'stock' else ():
+        channels_last(part)
+        if COMPILED in form:
+            compile_in_place(part, quick_mode(device))
+    return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
+                   device, size, form)
+
+
+def _align_one_by_one(network: nn.Module) -> None:
+    """As equations and code of others are written: GAVN computes alignments together that do not wait."""
+    if isinstance(network, GAVN):
+        aligns = network.temporal.aligns
+        network.temporal._align_all = lambda name, refs, neighbours: list(
+            map(aligns[name], refs, neighbours))
+
+
+def one_window(subject: Subject, clip: list, batch: int) -> None:
+    """A window at a time, everything found anew in each: the plain sliding window."""
+    _consume(run(subject.forward, clip, subject.layout))
+
+
+def batched(subject: Subject, clip: list, batch: int) -> None:
+    """Several windows at once."""
+    _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls))
+
+
+def features_once(subject: Subject, clip: list, batch: int) -> None:
+    """Several windows at once, and what is found in single frames found once, in float32."""
+    def find(frames: Tensor) -> object:
+        with torch.autocast(subject.device.type, enabled=False):
+            return subject.features(frames, batch)
+
+    _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls, find))
+
+
+SCHEDULES: dict[str, Callable[[Subject, list, int], None]] = {
+    'one window': one_window, 'windows batched': batched, 'features once': features_once}
+
+
+@contextmanager
+def computing(device: torch.device, case: Case) -> Iterator[None]:
+    """Numbers and operators of a case, within."""
+    bf16 = case.precision == 'bf16'
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16), operators(case):
+        yield
+
+
+@contextmanager
+def operators(case: Case) -> Iterator[None]:
+    """As `computing`, but without autocast.
+
+    What bf16 leaves in float32 has tf32 where PyTorch allows it by itself, in convolutions: so do users.
+    """
+    before = os.environ.get(BACKEND_VARIABLE)
+    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    if backend := 'torchvision' if case.form == 'stock' else TRITON if TRITON in case.form else None:
+        os.environ[BACKEND_VARIABLE] = backend
+    if case.precision != 'bf16':
+        tf32 = case.precision == 'tf32'
+        _allow_tf32(tf32, tf32)
+    try:
+        yield
+    finally:
+        _allow_tf32(*allowed)
+        os.environ.pop(BACKEND_VARIABLE, None)
+        if before is not None:
+            os.environ[BACKEND_VARIABLE] = before
+
+
+def _allow_tf32(products: bool, convolutions: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
+
+
+def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, costs: tuple) -> Row:
+    """A row: the network over a clip of noise, `batch` windows at once where the schedule says so.
+
+    The clip has at least `frames` frames, and neither a window that reaches past its end nor, where it takes
+    several, a batch that is not full; no call stands still. What it takes to compile is said and does not
+    count.
+    """
+    windows, calls = -(-frames // subject.layout.outputs), subject.calls
+    full = calls if windows < batch * calls else batch * calls
+    windows = -(-windows // full) * full
+    frames = windows * subject.layout.outputs
+    compiled = is_compiled(subject.network)
+    once = partial(SCHEDULES[case.schedule], subject, subject.clip(frames), batch)
+    with computing(subject.device, case), torch.inference_mode():
+        if compiled:
+            start = time.perf_counter()
+            once()
+            print(f'{subject.name}: compiled in {time.perf_counter() - start:.0f} s', flush=True)
+        memory = peak_mib(once, subject.device)
+        timing = measure(once, subject.device, seconds, warm=memory is not None and not compiled)
+    return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
+               timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
+               parameters(subject.network, subject.detector), *costs)
+
+
+def costs(subject: Subject) -> tuple[float, float]:
+    """GMACs and bytes in 10^9 for a frame that comes out of one window of the plain sliding window."""
+    layout = subject.layout
+    batch = torch.utils.data.default_collate(subject.clip(layout.inputs))
+    context = layout.context
+    inputs = {name: value if layout.mode == 'frame' else
+              (value if name == 'lq' else value[context:context + layout.outputs])[None]
+              for name, value in batch.items()}
+    with torch.no_grad():
+        return (giga_macs(lambda: subject.forward(inputs)) / layout.outputs,
+                traffic(lambda: subject.forward(inputs)) / layout.outputs)
+
+
+def _consume(frames: Iterator[Tensor]) -> None:
+    for _ in frames:
+        pass

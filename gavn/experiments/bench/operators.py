@@ -1,0 +1,78 @@
+"""What the machine can do at most, and what deformable convolution takes."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from gavn.experiments.bench.networks import Case, computing
+from gavn.experiments.bench.rows import Row, no_figure
+from gavn.experiments.bench.timing import Timing, measure
+from gavn.ops import modulated_deform_conv2d
+from gavn.ops.deform_conv import Backend
+
+CHANNELS, SIDE, GROUPS = 64, 56, 8  # of a deformable layer of GAVN-64 at 224x224
+_COPIED = {'cpu': 64, 'cuda': 2048}  # MiB, far more than a cache holds
+_PLANES = ('torchvision', 'mmcv', 'basicsr')  # backends
+_SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
+
+
+def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) -> Iterator[Row]:
+    """Copy bandwidth (bytes read and written), and operations of a large matrix product by precision."""
+    source = torch.zeros(_COPIED[device.type] << 18, device=device)
+    target = torch.empty_like(source)
+    timing = measure(lambda: target.copy_(source), device, seconds)
+    yield _ceiling('copy', device, 'fp32', timing, 2 * source.numel() * source.element_size())
+    side = _SQUARE[device.type]
+    for precision in precisions:
+        dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
+        matrix = torch.randn(side, side, device=device, dtype=dtype)
+        with computing(device, Case('gavn', 'fp32' if precision == 'bf16' else precision, '')):
+            timing = measure(lambda matrix=matrix: matrix @ matrix, device, seconds)
+        yield _ceiling('matrix product', device, precision, timing, 2 * side**3)
+
+
+def _ceiling(name: str, device: torch.device, precision: str, timing: Timing, amount: float) -> Row:
+    return Row('ceiling', name, device.type, '', precision, '', timing.ms, timing.spread, timing.calls,
+               amount / timing.ms / 1e6)
+
+
+def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, side: int = SIDE
+               ) -> Iterator[Row]:
+    """Every backend that runs here, forward and with the way back, in float32.
+
+    Those of torchvision, mmcv and basicsr are given planes, which they compute in, ours channels-last.
+    """
+    for batch in batches:
+        for backend in get_args(Backend):
+            try:
+                yield from _both_ways(backend, device, batch, side, seconds)
+            except (ImportError, NotImplementedError, ValueError, RuntimeError) as error:
+                print(no_figure(f'deformable convolution by {backend}', error), flush=True)
+
+
+def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float) -> Iterator[Row]:
+    shapes = {'x': (batch, CHANNELS, side, side), 'offset': (batch, 18 * GROUPS, side, side),
+              'mask': (batch, 9 * GROUPS, side, side), 'weight': (CHANNELS, CHANNELS, 3, 3)}
+    order = torch.contiguous_format if backend in _PLANES else torch.channels_last
+    tensors = {name: torch.randn(shape, device=device).to(memory_format=order).requires_grad_()
+               for name, shape in shapes.items()}
+
+    def forward() -> Tensor:
+        return modulated_deform_conv2d(**tensors, padding=1, deform_groups=GROUPS, backend=backend)
+
+    def there_and_back() -> None:
+        torch.autograd.grad(forward().sum(), list(tensors.values()))
+
+    with torch.no_grad():
+        yield _row(backend, device, batch, 'forward', forward, seconds)
+    yield _row(backend, device, batch, 'forward + backward', there_and_back, seconds)
+
+
+def _row(backend: str, device: torch.device, batch: int, what: str, call: Callable[[], object],
+         seconds: float) -> Row:
+    timing = measure(call, device, seconds)
+    return Row('deformable', f'{backend}, batch {batch}', device.type, '', 'fp32', what, timing.ms,
+               timing.spread, timing.calls, 1000 * batch / timing.ms)

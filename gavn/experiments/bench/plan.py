@@ -1,0 +1,127 @@
+"""What is measured on a device, row by row."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from gavn.experiments.bench import loader, memory, networks, operators, training
+from gavn.experiments.bench.networks import Case, Subject
+from gavn.experiments.bench.rows import Row, no_figure
+from gavn.restoration.model_spec import GENERATOR, Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        frames: of the clip that networks run over.
+        batch: windows at once, where a schedule says so.
+        size: side of frames in pixels.
+        seconds: for a measurement.
+        cases: how each network is run.
+        deformable: batches of deformable convolution.
+        step: windows of a training step, and the side of their frames; None: no training step.
+        workers: of the loader.
+        fed_by: workers beside training steps; None: no such steps.
+        minutes: lengths of films that are restored; () for none.
+        further: more forms, by network, of the last of the cases.
+    """
+
+    frames: int
+    batch: int
+    size: int
+    seconds: float
+    cases: tuple[Case, ...]
+    deformable: tuple[int, ...]
+    step: tuple[int, int] | None
+    workers: tuple[int, ...]
+    fed_by: int | None = None
+    minutes: tuple[float, ...] = ()
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that are needed, each once."""
+        return tuple(dict.fromkeys(case.precision for case in self.cases))
+
+    def compiling(self, names: Iterable[str]) -> Plan:
+        """The same with networks of these names compiled, too."""
+        forms = {name: (*self.further.get(name, ()), networks.COMPILED) for name in names}
+        return replace(self, further={**self.further, **{name: tuple(dict.fromkeys(of_one))
+                                                         for name, of_one in forms.items()}})
+
+
+PLAIN = Case('stock', 'fp32', 'one window')
+WORKERS = 8  # as options/train_gavn_car.yml
+FORMS = {  # on a GPU
+    networks.SHIPPED: (networks.TRITON,),
+    networks.GAVN_64: (networks.TRITON, networks.COMPILED, f'{networks.TRITON}, {networks.COMPILED}'),
+}
+FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; what a GPU is rented for is something else
+
+
+def plan_for(device: str, quick: bool = False) -> Plan:
+    """The plan of a device: minutes of a GPU or a CPU; `quick` has fewer cases, no loader and no films."""
+    schedules = tuple(networks.SCHEDULES)
+    if device == 'cuda':
+        own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
+               for schedule in schedules]
+        if quick:
+            return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
+                        further={networks.GAVN_64: (networks.TRITON,)})
+        return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
+                    FILMS[device], FORMS)
+    own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
+                                                 for precision in ('fp32', 'bf16'))]
+    if quick:
+        return Plan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
+    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
+
+
+def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
+             say: Callable[[str], None] = print) -> Iterator[Row]:
+    """The rows of a plan, each as soon as it is known; ceilings first, since others are held to them."""
+    yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
+    for name, recipe in recipes.items():
+        yield from _network_rows(plan, name, recipe, device, say)
+    yield from operators.deformable(device, plan.deformable, plan.seconds)
+    if plan.step:
+        yield from training.steps(device, *plan.step, plan.seconds, say=say)
+    if plan.step and plan.fed_by is not None:
+        try:
+            yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
+        except RuntimeError as error:
+            say(no_figure('training beside the loader', error))
+    if plan.workers:
+        yield from loader.loading(plan.size, plan.workers, plan.seconds)
+    yield from memory.films(plan.minutes)
+
+
+def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, say: Callable[[str], None]
+                  ) -> Iterator[Row]:
+    subjects: dict[str, Subject] = {}
+    costs: tuple[float, float] | None = None
+    for case in _cases(plan, name, recipe):
+        if case.form not in subjects:
+            subjects = {case.form: networks.prepare(name, recipe, device, plan.size, case.form)}
+        subject = subjects[case.form]
+        costs = costs or networks.costs(subject)
+        try:
+            yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
+        except RuntimeError as error:  # too little memory, or no compiler: the other rows are worth having
+            say(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error))
+        if networks.COMPILED in case.form:
+            torch.compiler.reset()  # graphs keep their memory, and only so many are compiled
+
+
+def _cases(plan: Plan, name: str, recipe: Recipe) -> list[Case]:
+    """What a network of the plan can do: features once is GAVN's alone; slow ones have first and last."""
+    cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
+    cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]
+    if recipe.networks[GENERATOR]['type'] != 'GAVN':
+        cases = [replace(case, schedule='windows batched') if case.schedule == 'features once' else case
+                 for case in cases]
+    return list(dict.fromkeys(cases))

@@ -1,0 +1,141 @@
+"""Medians of many calls, the memory at their peak, and the bytes that their operators move."""
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from gavn.runtime.memory import give_back
+
+_MIB = 2**20
+STATUS = Path('/proc/self/status')  # on Linux alone
+_LEAST, _MOST = 3, 200  # calls
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of a call: the median, half the distance of the quartiles in percent of it, how many."""
+
+    ms: float
+    spread: float
+    calls: int
+
+
+def measure(call: Callable[[], Any], device: torch.device, seconds: float, warm: bool = False) -> Timing:
+    """Times calls for about so many seconds, three at least, after one unless `warm`; on a GPU by events."""
+    if not warm:
+        call()
+    wait(device)
+    times: list[float] = []
+    while len(times) < _LEAST or (sum(times) < 1000 * seconds and len(times) < _MOST):
+        laps = Laps(device)
+        call()
+        laps.mark()
+        times += laps.times()
+    return _timing(times)
+
+
+def _timing(times: list[float]) -> Timing:
+    low, median, high = statistics.quantiles(times, n=4)
+    return Timing(median, 100 * (high - low) / (2 * median), len(times))
+
+
+class Laps:
+    """Times from its making to the first `mark`, and from mark to mark; a GPU's, which is not waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.marks: list[Any] = []
+        self.mark()
+
+    def __len__(self) -> int:
+        """How many have ended."""
+        return len(self.marks) - 1
+
+    def mark(self) -> None:
+        """Ends one and begins the next."""
+        if self.device.type != 'cuda':
+            self.marks.append(time.perf_counter())
+            return
+        self.marks.append(torch.cuda.Event(enable_timing=True))
+        self.marks[-1].record()
+
+    def times(self) -> list[float]:
+        """Milliseconds of each; now the device is waited for."""
+        wait(self.device)
+        if self.device.type == 'cuda':
+            return [first.elapsed_time(last) for first, last in pairwise(self.marks)]
+        return [1000 * (last - first) for first, last in pairwise(self.marks)]
+
+    def timing(self) -> Timing:
+        """What is typical of them."""
+        return _timing(self.times())
+
+
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
+    """MiB that a call takes at its peak: of a GPU's tensors all, of a CPU what the process grew by.
+
+    None where a system does not tell: only Linux forgets earlier peaks (/proc/self/clear_refs).
+    """
+    gc.collect()
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) / _MIB
+    give_back()  # or calls would grow into what earlier ones left
+    with suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
+        before = status_mib('VmRSS')
+        call()
+        return max(0., status_mib('VmHWM') - before)
+    return None
+
+
+def status_mib(name: str) -> float:
+    """MiB that Linux tells of this process: `VmRSS` now, `VmHWM` at its peak."""
+    lines = STATUS.read_text(encoding='utf-8').splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) / 1024
+
+
+class _Traffic(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.bytes += sum(_distinct(tree_leaves((args, kwargs, result))))
+        return result
+
+
+def _distinct(leaves: Iterable[Any]) -> Iterable[int]:
+    """Bytes of tensors; what is broadcast along an axis is read once."""
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            sides = [side for side, stride in zip(leaf.shape, leaf.stride(), strict=True) if stride]
+            yield leaf.element_size() * int(torch.Size(sides).numel())
+
+
+def traffic(call: Callable[[], Any]) -> float:
+    """Bytes in 10^9 that the operators of a call read and write if each goes to memory and none is fused."""
+    with _Traffic() as counted, torch.no_grad():
+        call()
+    return counted.bytes / 1e9

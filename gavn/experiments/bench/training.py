@@ -1,0 +1,121 @@
+"""What a step of stage 2 takes, as written plainly and as the option files ask for it, and what feeds it."""
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from gavn.basicsr_patches.prefetching import CUDAPrefetcher, Prefetcher
+from gavn.basicsr_patches.progress import Waiting
+from gavn.experiments.bench.loader import make_set, windows_of
+from gavn.experiments.bench.networks import GAVN_64, RECIPES, TRITON, Case, Subject, operators, prepare
+from gavn.experiments.bench.rows import Row, no_figure
+from gavn.experiments.bench.timing import Laps, Timing, measure, peak_mib, wait
+from gavn.models.cost import parameters
+from gavn.restoration.model_spec import Recipe
+
+PLAIN, OURS = Case('stock', 'fp32', 'one batch'), Case('gavn', 'bf16', 'one batch')
+_EPS = 1e-6  # of the Charbonnier loss
+_ENDLESS = 10**6  # samples: indices of our data sets go on in the next epoch
+_WARM_UP, _LEAST = 3, 10  # steps that are fed
+Step = Callable[[dict[str, Tensor]], None]
+
+
+def steps(device: torch.device, batch: int, size: int, seconds: float, name: str = GAVN_64,
+          recipe: Recipe | None = None, say: Callable[[str], None] = print) -> Iterator[Row]:
+    """A step (forward, loss, backward, Adam) of the whole network: plain, then bf16 and channels-last.
+
+    Ours also takes the fused Adam, and on a GPU the kernels of triton. Landmarks are given; noise stands in
+    for faces.
+    """
+    fused = (replace(OURS, form=TRITON),) if device.type == 'cuda' else ()
+    for case in (PLAIN, OURS, *fused):
+        try:
+            yield _time_step(case, name, recipe or RECIPES[name], device, batch, size, seconds)
+        except RuntimeError as error:
+            say(no_figure(f'training step, {case.form}', error))
+
+
+def _time_step(case: Case, name: str, recipe: Recipe, device: torch.device, batch: int, size: int,
+               seconds: float) -> Row:
+    subject, step = _student(case, name, recipe, device, size)
+    once = partial(step, _noise(subject, batch))
+    with operators(case):
+        memory = peak_mib(once, device)
+        timing = measure(once, device, seconds)
+    return _row(subject, case, case.schedule, batch, timing, memory)
+
+
+def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
+        recipe: Recipe | None = None) -> Row:
+    """Our step with the loader beside it: the workers, the prefetcher and the clock of training.
+
+    Batches come out of LMDBs of noise. On a GPU they are copied ahead (`prefetch_mode: cuda`), and waiting
+    counts only when it has run out of work.
+    """
+    subject, step = _student(OURS, name, recipe or RECIPES[name], device, size)
+    with tempfile.TemporaryDirectory() as folder, operators(OURS):
+        make_set(Path(folder), size)
+        loader = DataLoader(windows_of(Path(folder), subject.layout.inputs), batch, sampler=range(_ENDLESS),
+                            num_workers=workers, pin_memory=device.type == 'cuda')
+        timing, waited = _train(step, loader, device, seconds)
+    return _row(subject, OURS, f'LMDB, {workers} workers', batch, timing, waited=waited)
+
+
+def _student(case: Case, name: str, recipe: Recipe, device: torch.device, size: int) -> tuple[Subject, Step]:
+    """A network in training mode, and a step on a batch."""
+    subject = prepare(name, recipe, device, size, case.form)
+    network = subject.network.train().requires_grad_()
+    adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=case.form != 'stock')
+
+    def step(batch: dict[str, Tensor]) -> None:
+        adam.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == 'bf16'):
+            restored = subject.forward(batch)
+        ((restored.float() - batch['gt']).square() + _EPS).sqrt().mean().backward()
+        adam.step()
+
+    return subject, step
+
+
+def _noise(subject: Subject, batch: int) -> dict[str, Tensor]:
+    layout = subject.layout
+    windows = default_collate([default_collate(subject.clip(layout.inputs)) for _ in range(batch)])
+    inside = slice(layout.context, layout.context + layout.outputs)
+    given = {key: value if key == 'lq' else value[:, inside] for key, value in windows.items()}
+    return {**given, 'gt': torch.rand_like(windows['lq'][:, inside])}
+
+
+def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float) -> tuple[Timing, float]:
+    """Steps for about so many seconds, after some to start; percent of the time without a batch."""
+    waiting, kind = Waiting(), CUDAPrefetcher if device.type == 'cuda' else Prefetcher
+    prefetcher = kind(loader, _nothing, _nothing, waiting)
+    prefetcher.reset()
+    for _ in range(_WARM_UP):
+        step(prefetcher.next())
+    wait(device)
+    waiting.share()  # begins anew
+    laps, end = Laps(device), time.perf_counter() + seconds
+    while len(laps) < _LEAST or time.perf_counter() < end:
+        step(prefetcher.next())
+        laps.mark()
+    return laps.timing(), float(waiting.share())
+
+
+def _nothing() -> None:
+    """What training tells itself of at every batch."""
+
+
+def _row(subject: Subject, case: Case, batches: str, batch: int, timing: Timing, memory: float | None = None,
+         waited: float | None = None) -> Row:
+    name = f'{subject.name}, {batch} x {subject.layout.inputs} x {subject.size}'
+    return Row('training', name, subject.device.type, case.form, case.precision, batches, timing.ms,
+               timing.spread, timing.calls, 1000 / timing.ms, memory, parameters(subject.network),
+               waited=waited)

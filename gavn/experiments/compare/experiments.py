@@ -1,0 +1,263 @@
+"""What a comparison makes of option files: the same data, folders and devices for every method."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basicsr.archs import build_network
+from torch import nn
+from torch.utils.data import Dataset
+
+from gavn.basicsr_patches.building import build_dataset
+from gavn.basicsr_patches.options import catalogue, import_parts, locate
+from gavn.basicsr_patches.sampling import divide
+from gavn.config.check import check_options
+from gavn.config.option_file import OptionError, Source, building, read_options
+from gavn.experiments.compare.budget import CompareError
+from gavn.experiments.compare.settings import Settings
+from gavn.models.cost import parameters
+
+DETECTOR = 'pfld'  # what option files of the landmark detector are called
+CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test only)'}
+"""What `audio:` of the tested data is set to, and what is added to the name of the method then."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of a method: what its run is called, its option file, and what that holds."""
+
+    token: str
+    file: Path
+    options: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return self.options.get('method') or self.options['network_g']['type']
+
+    def results(self, settings: Settings) -> list[Path]:
+        """The files that it writes, one per data set."""
+        folder = settings.out / 'tested' / settings.name(self.token)
+        return [folder / f'{section["name"]}.csv' for section in self.options['datasets'].values()]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method to be compared.
+
+    Attributes:
+        token: in names of option files.
+        title: in tables.
+        train: options of its training, all but the budget; phases have `iters`.
+        test: options of its test.
+        origin: the files that these were made of.
+        parameters: of the restoring network, with its landmark detector's.
+        hears: whether its sound can be taken away in a test.
+        outputs: frames of a training clip that it restores; None where its data set does not say.
+    """
+
+    token: str
+    title: str
+    train: dict[str, Any]
+    test: dict[str, Any]
+    origin: tuple[Path, Path]
+    parameters: int
+    hears: bool
+    outputs: int | None
+
+    @property
+    def batch(self) -> int:
+        """Clips of an iteration."""
+        return self.train['datasets']['train']['batch_size_per_gpu']
+
+    @property
+    def needs_detector(self) -> bool:
+        """Whether its options name a landmark detector, whose weights must be there then."""
+        return 'network_l' in self.train
+
+    @property
+    def detects(self) -> bool:
+        """Whether the landmark detector runs for every frame."""
+        return _detects(self.train)
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """Training options that set the cost of an iteration; a variant with other sound has the same."""
+        data = {key: value for key, value in self.train['datasets']['train'].items() if key != 'audio'}
+        other = {key: value for key, value in self.train.items()
+                 if key not in ('name', 'method', 'path', 'datasets', 'val')}
+        return {**other, 'data': data}
+
+    def tests(self, settings: Settings) -> Iterator[Test]:
+        """Its tests: the plain one, and those with other sound."""
+        yield Test(self.token, settings.file('test', self.token), self.test)
+        for sound, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
+            token, options = f'{self.token}_{sound}', copy.deepcopy(self.test)
+            options |= {'name': settings.name(token), 'method': f'{self.title} {words}'}
+            for section in options['datasets'].values():
+                section['audio'] = sound
+            yield Test(token, settings.file('test', self.token, sound), options)
+
+
+def option_file(settings: Settings, kind: str, token: str) -> Path:
+    """The option file of a method: train_gavn_deblur.yml, or, of a variant, train_gavn_deblur_wo_if.yml too.
+
+    Raises CompareError, with the methods that there are, where there is none.
+    """
+    parts = token.split('_')
+    names = [f'{kind}_{token}_{settings.task}.yml',
+             *(f'{kind}_{"_".join(parts[:i])}_{settings.task}_{"_".join(parts[i:])}.yml'
+               for i in range(1, len(parts)))]
+    for name in names:
+        if (settings.options / name).is_file():
+            return settings.options / name
+    there = sorted(path.name.split('_', 1)[1].removesuffix(f'_{settings.task}.yml')
+                   for path in settings.options.glob(f'train_*_{settings.task}.yml'))
+    raise CompareError(f'{settings.options / names[0]} does not exist; methods for the task {settings.task} '
+                       f'in {settings.options}: {", ".join(there) or "none"}')
+
+
+def load_method(settings: Settings, token: str) -> Method:
+    """Reads and checks a method's option files and builds its network.
+
+    Raises CompareError or OptionError, with words, for what would stop its training later on.
+    """
+    origin = option_file(settings, 'train', token), option_file(settings, 'test', token)
+    (train, train_source), (test, test_source) = map(read_options, origin)
+    for options, file in ((train, origin[0]), (test, origin[1])):
+        _aim(settings, options, token)
+        _place_detector(settings, options, file)
+    if settings.amp:
+        train['train']['amp'] = settings.amp
+    if settings.pictures:
+        test.setdefault('val', {})['save_img'] = True
+    for section in test['datasets'].values() if settings.frames else ():
+        section['max_frames'] = settings.frames
+    test.setdefault('path', {})['pretrain_network_g'] = settings.told(settings.weights(token))
+    _check(train, train_source, settings, is_train=True)
+    _check(test, test_source, settings, is_train=False)
+    data_set = _phases_in_iterations(train)
+    return Method(token, test.get('method') or test['network_g']['type'], train, test, origin,
+                  _size(train, settings, origin[0]), _hears(test), _outputs(data_set))
+
+
+def _size(train: Mapping[str, Any], settings: Settings, file: Path) -> int:
+    """Parameters of all networks that restore a frame."""
+    names = ['network_g', 'network_l'] if _detects(train) else ['network_g']
+    return parameters(*(_built(train[name], name, settings, file) for name in names))
+
+
+def _detects(options: Mapping[str, Any]) -> bool:
+    return 'network_l' in options and 'landmarks' in (options.get('network_inputs') or ())
+
+
+def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path) -> nn.Module:
+    """A network, as training builds it; weights that it starts from must be there."""
+    options = copy.deepcopy(dict(options))
+    for key, value in options.items():
+        if key.endswith('_path') and value is not None:
+            if (place := locate(value, settings.root)) is None:
+                raise CompareError(f'{file}: {name}.{key}: {value} does not exist')
+            options[key] = str(place)
+    with building(f'{file}: {name}'):
+        return build_network(options)
+
+
+def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
+    """Sets what is the same for all methods: data, folders, device."""
+    options['name'] = settings.name(token)
+    options['num_gpu'] = 1 if settings.gpus else 0
+    options['path'] = options.get('path') or {}
+    options['path'] |= {f'{kind}_root': settings.told(settings.out / folder)
+                        for kind, folder in (('experiments', 'experiments'), ('results', 'tested'))}
+    for kind, section in (options.get('datasets') or {}).items():
+        section['root'] = settings.told(settings.data)
+        if kind == 'train' and settings.workers is not None:
+            section['num_worker_per_gpu'] = settings.workers
+
+
+def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> None:
+    """Names the landmark detector's weights. Raises CompareError where there are none."""
+    if 'network_l' not in options or 'network_g' not in options:
+        return
+    if settings.detectors:
+        options['path']['pretrain_network_l'] = settings.told(settings.weights(DETECTOR, 'l'))
+        return
+    weights = options['path'].get('pretrain_network_l')
+    if weights is None or locate(weights, settings.root) is None:
+        trainer = settings.options / f'train_{DETECTOR}_{settings.task}.yml'
+        raise CompareError(f'{file}: path.pretrain_network_l: the landmark detector {weights or ""} does not '
+                           f'exist\ntrain it with python gavn/train.py -opt {trainer}, or let this command '
+                           'do it: --detectors')
+
+
+def load_detector(settings: Settings) -> dict[str, Any]:
+    """Options of the landmark detector's training. Raises CompareError or OptionError."""
+    file = option_file(settings, 'train', DETECTOR)
+    options, source = read_options(file)
+    _aim(settings, options, DETECTOR)
+    _check(options, source, settings, is_train=True)
+    _phases_in_iterations(options)
+    return options
+
+
+def _check(options: dict[str, Any], source: Source, settings: Settings, is_train: bool) -> None:
+    """Keys, and data: a data set that lacks a layer says so now, not in hours."""
+    import_parts(options, source)
+    check_options(options, source, catalogue(), is_train)
+    for section in options['datasets'].values():
+        try:
+            build_dataset({**copy.deepcopy(section), 'phase': 'val'})
+        except OptionError as error:
+            raise OptionError(f'{source.file}: {error}') from error
+    for key, value in options['path'].items():
+        ours = value and (settings.root / str(value)).is_relative_to(settings.out.absolute())
+        if key.startswith('pretrain_network_') and value and not ours and not locate(value, settings.root):
+            raise CompareError(f'{source.place(("path", key))}: path.{key}: {value} does not exist')
+    if is_train and not options['train'].get('phases'):
+        raise CompareError(f'{source.file} has no train.phases, whose lengths the budget would set')
+
+
+def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
+    """Turns epochs into iterations, as training does, so that phases can be scaled; returns its data."""
+    data, sizes = options['datasets']['train'], {'dist': False, 'num_gpu': 1, 'world_size': 1}
+    data_set = build_dataset({**data, 'phase': 'train'})
+    divide(len(data_set), data, {**options, **sizes})
+    options['train'].pop('total_iter')
+    for phase in options['train']['phases']:
+        phase.pop('epochs', None)
+    return data_set
+
+
+def _outputs(data_set: Any) -> int | None:
+    """Frames of a sample that have a truth, of a data set of ours."""
+    outputs = getattr(data_set, 'outputs', None)
+    return None if outputs is None else len(range(data_set.options.num_frame)[outputs])
+
+
+def _hears(test: Mapping[str, Any]) -> bool:
+    return 'audio' in (test.get('network_inputs') or ()) and all(
+        section.get('audio', True) is True for section in test['datasets'].values())
+
+
+def size_warning(methods: Sequence[Method], tolerance: float = 0.2) -> str:
+    """Words where the largest network has over `tolerance` more parameters than the smallest; else ''."""
+    by_size = sorted(methods, key=lambda method: method.parameters)
+    small, large = by_size[0], by_size[-1]
+    if large.parameters <= small.parameters * (1 + tolerance):
+        return ''
+    return (f'sizes differ by more than {tolerance:.0%}: {small.title} has {small.parameters:,} parameters, '
+            f'{large.title} {large.parameters:,}')
+
+
+def check_titles(methods: Sequence[Method]) -> None:
+    """Raises CompareError where two methods would have one row in tables."""
+    titles: dict[str, str] = {}
+    for method in methods:
+        if method.title in titles:
+            raise CompareError(f'{titles[method.title]} and {method.token} are both called {method.title} in '
+                               f'tables: give one of them another `method:` in {method.origin[1]}')
+        titles[method.title] = method.token

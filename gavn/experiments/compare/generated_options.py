@@ -1,0 +1,56 @@
+"""Option files that a comparison makes: written once, and watched from then on."""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gavn.config.option_file import dotted, read_options, write_options
+from gavn.experiments.compare.budget import CompareError
+from gavn.runtime.files import atomic_path, sha256
+
+_LOADERS = 'num_worker_per_gpu'
+
+
+def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
+    """Writes an option file, unless it is there as it should be."""
+    if file.is_file() and not differences(read_options(file)[0], options):
+        return
+    with atomic_path(file) as part:
+        part.write_text(f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}',
+                        encoding='utf-8')
+
+
+def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
+    """Raises CompareError, naming the keys, where an option file is there and gives other results."""
+    old = read_options(file)[0] if file.is_file() else options
+    changed = differences(_deciding(old), _deciding(options))
+    if changed:
+        raise CompareError(f'{origin} now gives other options than {file}, which trains already: '
+                           f'{"; ".join(changed[:4])}\ngive --fresh to begin anew, or another --out')
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without how many processes load the data, which changes no result."""
+    return {**options, 'datasets': {name: {key: value for key, value in section.items() if key != _LOADERS}
+                                    for name, section in options['datasets'].items()}}
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file that decides a result; of an option file, of those options that do."""
+    if file.suffix != '.yml':
+        return sha256(file)
+    return hashlib.sha256(write_options(_deciding(read_options(file)[0])).encode()).hexdigest()
+
+
+def differences(old: Any, new: Any, key: tuple[str | int, ...] = ()) -> list[str]:
+    """Where two options differ, in words: 'train.ema_decay: 0.99 -> 0.9'."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = dict.fromkeys([*old, *new])
+        return [words for name in names
+                for words in differences(old.get(name), new.get(name), (*key, name))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [words for i, pair in enumerate(zip(old, new, strict=True))
+                for words in differences(*pair, (*key, i))]
+    return [] if old == new else [f'{dotted(key)}: {old} -> {new}']

@@ -1,0 +1,268 @@
+"""Commands that depend on each other, several at a time; what is done stays done, whatever happens to us."""
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gavn.experiments.compare.budget import CompareError
+from gavn.experiments.compare.generated_options import digest
+from gavn.runtime.files import atomic_path
+
+State = Literal['waiting', 'running', 'done', 'failed', 'left out']
+Environment = Callable[[int], Mapping[str, str]]
+"""Environment variables of the process in a slot: 0, 1 ... of those that run side by side."""
+
+LOCK_PATIENCE = 10.0  # seconds that the processes of a killed start get to end
+_GRACE = 5.0  # seconds between asking a process to end and ending it
+_PAUSE = 0.2
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command.
+
+    Attributes:
+        name: of its log and its record.
+        command: the process.
+        inputs: files that decide what it makes; where one has changed, what was made of it no longer counts.
+        outputs: files that are there when it has succeeded.
+        needs: names of the jobs that make its inputs.
+        resumes: it goes on where it was cut, so that its inputs may not change from start to start.
+        cleared: a folder that is removed before it starts.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    needs: tuple[str, ...] = ()
+    resumes: bool = False
+    cleared: Path | None = None
+
+
+@dataclass
+class Outcome:
+    """How far a job is: its state, its seconds over all starts, why it failed or was left out.
+
+    `alone` says whether no other job of the comparison ran beside it, so that its speed means something.
+    """
+
+    state: State = 'waiting'
+    seconds: float = 0.0
+    reason: str = ''
+    alone: bool = True
+
+
+class Process:
+    """A command in a session of its own, its output in a log.
+
+    It ends with us: by `stop`, or, should we be killed, by the signal that Linux sends it then. It holds the
+    lock of the comparison, so that nobody else works there until it has ended.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path,
+                 lock: int | None = None) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log, self.began = log, time.monotonic()
+        with log.open('ab') as output:
+            self._start = output.tell()
+            self._popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=folder,
+                env=dict(environment), start_new_session=True, preexec_fn=_end_with_parent,
+                pass_fds=() if lock is None else (lock,))
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+        return self._popen.poll()
+
+    def stop(self) -> None:
+        """Asks the process and its children to end, and ends them if they do not."""
+        for how, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
+            if self._popen.poll() is not None:
+                return
+            os.killpg(self._popen.pid, how)
+            try:
+                self._popen.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+
+    @property
+    def seconds(self) -> float:
+        """Since it was started."""
+        return time.monotonic() - self.began
+
+    def lines(self) -> list[str]:
+        """What it has written so far; earlier starts wrote into the same log."""
+        with self.log.open('rb') as file:
+            file.seek(self._start)
+            return file.read().decode(errors='replace').splitlines()
+
+    def last_words(self) -> str:
+        """Why it ended, as far as it told: its last `error:`, else its last line."""
+        lines = [line.strip() for line in self.lines() if line.strip()]
+        told = [line for line in lines if line.startswith('error:')] or lines or ['it wrote nothing']
+        hint = ' (give fewer --jobs)' if 'out of memory' in told[-1] else ''
+        return f'{told[-1].removeprefix("error: ")}{hint}; see {self.log}'
+
+
+_libc = ctypes.CDLL(None) if sys.platform == 'linux' else None
+
+
+def _end_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Holds a lock file, and yields its descriptor for the processes that work under it.
+
+    Raises CompareError if somebody else holds it for longer than `LOCK_PATIENCE`.
+    """
+    with path.open('a') as file:
+        until = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise CompareError(f'{path.parent} is at work: another start of this comparison, or a '
+                                       'training that it began, still runs\nwait for it, or end it') from None
+                time.sleep(_PAUSE)
+        yield file.fileno()
+
+
+class Runner:
+    """Runs jobs, at most `parallel` at a time, each as soon as what it needs is done.
+
+    Args:
+        jobs: what is to be done; those that a record and their outputs show to be done are not run again.
+        folder: of records (`jobs/<name>.json`) and logs (`logs/<name>.log`).
+        parallel: how many at a time.
+        environment: of the processes.
+        place: their working directory.
+        lock: what they hold (see `locked`).
+        show: called a few times a second with the outcomes so far.
+    """
+
+    def __init__(self, jobs: Sequence[Job], folder: Path, parallel: int, environment: Environment,
+                 place: Path, lock: int | None = None,
+                 show: Callable[[Mapping[str, Outcome]], None] = lambda _: None) -> None:
+        self.jobs = {job.name: job for job in jobs}
+        self.folder, self.parallel, self.environment, self.place = folder, parallel, environment, place
+        self.lock, self.show = lock, show
+        self.outcomes = {job.name: Outcome() for job in jobs}
+        self._running: dict[str, tuple[int, Process]] = {}
+
+    def run(self) -> dict[str, Outcome]:
+        """Runs until nothing is left to do; a failed job only keeps those from starting that need it.
+
+        Interrupted, it stops its processes, records their time and raises KeyboardInterrupt on.
+        """
+        try:
+            self._start_what_can()
+            while self._running:
+                self.show(self.outcomes)
+                time.sleep(_PAUSE)
+                if self._take_in_what_ended():
+                    self._start_what_can()
+        finally:
+            for name, (_, process) in self._running.items():
+                process.stop()
+                self._record(name, 'begun', process.seconds)
+        self.show(self.outcomes)
+        return self.outcomes
+
+    def _start_what_can(self) -> None:
+        """Starts jobs while there is room, and those that wait for one which turns out to be done."""
+        waiting = [job for job in self.jobs.values() if self.outcomes[job.name].state == 'waiting']
+        for job in waiting:
+            states = {need: self.outcomes[need].state for need in job.needs}
+            if lost := [need for need, state in states.items() if state in ('failed', 'left out')]:
+                self.outcomes[job.name] = Outcome('left out', reason=f'{lost[0]} is missing')
+            elif all(state == 'done' for state in states.values()):
+                self._start(job)
+        if any(self.outcomes[job.name].state not in ('waiting', 'running') for job in waiting):
+            self._start_what_can()
+
+    def _start(self, job: Job) -> None:
+        """Starts a job if it is not done and there is room for it."""
+        record, inputs = _read_record(self._record_of(job.name)), self._digests(job.inputs)
+        outcome = self.outcomes[job.name]
+        outcome.seconds, outcome.alone = record.get('seconds', 0.0), record.get('alone', False)
+        if record and job.resumes and record['inputs'] != inputs:
+            changed = next(path for path, digest in inputs.items() if record['inputs'].get(path) != digest)
+            outcome.state = 'failed'
+            outcome.reason = f'{changed} has changed since it began: give --fresh to begin anew'
+        elif record.get('state') == 'done' and record['inputs'] == inputs and not _missing(job.outputs):
+            outcome.state = 'done'
+        elif len(self._running) < self.parallel:
+            if job.cleared:
+                shutil.rmtree(job.cleared, ignore_errors=True)
+            if not job.resumes:
+                outcome.seconds = 0.0
+            slot = min(set(range(self.parallel)) - {slot for slot, _ in self._running.values()})
+            for other in (job.name, *self._running):
+                self.outcomes[other].alone = not self._running
+            self._record(job.name, 'begun', 0.0)
+            self._running[job.name] = slot, Process(
+                job.command, log_of(self.folder, job.name), self.environment(slot), self.place, self.lock)
+            outcome.state = 'running'
+
+    def _take_in_what_ended(self) -> bool:
+        """Notes what became of processes that ended; returns whether there were any."""
+        before = len(self._running)
+        for name, (_, process) in list(self._running.items()):
+            status = process.poll()
+            if status is None:
+                continue
+            del self._running[name]
+            outcome, missing = self.outcomes[name], _missing(self.jobs[name].outputs)
+            succeeded = status == 0 and not missing
+            self._record(name, 'done' if succeeded else 'begun', process.seconds)
+            outcome.state = 'done' if succeeded else 'failed'
+            if not succeeded:
+                outcome.reason = f'{missing[0]} was not written' if status == 0 else process.last_words()
+        return len(self._running) < before
+
+    def _record(self, name: str, state: str, seconds: float) -> None:
+        outcome = self.outcomes[name]
+        outcome.seconds += seconds
+        inputs = self._digests(self.jobs[name].inputs)
+        with atomic_path(self._record_of(name)) as part:
+            part.write_text(json.dumps({'state': state, 'seconds': outcome.seconds, 'alone': outcome.alone,
+                                        'inputs': inputs}, indent=2), encoding='utf-8')
+
+    def _digests(self, paths: Sequence[Path]) -> dict[str, str]:
+        """By path, relative to the comparison's folder, which may be moved; '' for an absent file."""
+        return {os.path.relpath(path, self.folder): digest(path) if path.is_file() else '' for path in paths}
+
+    def _record_of(self, name: str) -> Path:
+        return self.folder / 'jobs' / f'{name}.json'
+
+
+def log_of(folder: Path, name: str) -> Path:
+    """The log of a job."""
+    return folder / 'logs' / f'{name}.log'
+
+
+def _missing(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if not path.is_file()]
+
+
+def _read_record(path: Path) -> dict:
+    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}

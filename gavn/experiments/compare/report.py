@@ -1,0 +1,168 @@
+"""What is left at the end: results gathered, tables, curves, and a page that says how it all came about."""
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gavn.experiments.compare.detectors import describe
+from gavn.experiments.compare.experiments import Method, size_warning
+from gavn.experiments.compare.folder import PAGE
+from gavn.experiments.compare.jobs import Outcome
+from gavn.experiments.compare.plan import Plan
+from gavn.experiments.compare.settings import Settings
+from gavn.experiments.report.cells import Plan as Tabulated
+from gavn.experiments.report.curves import read_curve, training_figure
+from gavn.experiments.report.drawing import save
+from gavn.experiments.report.layout import TASKS, Task
+from gavn.experiments.report.make import make_tables, write_tables
+from gavn.experiments.report.results import ReportError
+from gavn.metrics.results_file import ResultsError
+from gavn.models.budget import FILE as BUDGET
+from gavn.runtime.files import atomic_path
+
+COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 'frames restored', 's/it',
+           'min planned', 'min of training', 'min took')
+SPEED = 'fps'  # the column of results that depends on what else runs
+CURVE = 'psnr'  # the metric that is drawn
+TABLE, TABLES = 'table1.md', 'tables.md'  # in the folder tables: ours, and the paper's with it
+
+
+def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> list[Path]:
+    """Copies the results of finished tests to `results/<method>_<set>.csv`; returns the copies.
+
+    Frames a second are left out where other jobs ran beside the test.
+    """
+    folder = settings.out / 'results'
+    shutil.rmtree(folder, ignore_errors=True)
+    copies = []
+    for method in methods:
+        for test in method.tests(settings):
+            outcome = outcomes.get(f'test_{test.token}')
+            for file in test.results(settings) if outcome and outcome.state == 'done' else ():
+                copies.append(folder / f'{test.token}_{file.name}')
+                with atomic_path(copies[-1]) as part:
+                    copy = shutil.copyfile if outcome.alone else _copy_without_speed
+                    copy(file, part)
+    return copies
+
+
+def _copy_without_speed(file: Path, copy: Path) -> None:
+    with file.open(newline='', encoding='utf-8') as source, \
+            copy.open('w', newline='', encoding='utf-8') as target:
+        header, *rows = csv.reader(source)
+        writer = csv.DictWriter(target, header)
+        writer.writeheader()
+        writer.writerows({**dict(zip(header, row, strict=True)), SPEED: ''} for row in rows)
+
+
+def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method]) -> str:
+    """Writes the tables of these results into `tables`; returns what keeps them from being made, else ''."""
+    if not files:
+        return 'no test has finished'
+    titles = [test.title for method in methods for test in method.tests(settings)]
+    try:
+        made = make_tables(files, Tabulated(tasks=_tasks(settings, methods), methods=titles), [1])
+    except (ResultsError, ReportError) as error:
+        return str(error)
+    write_tables(made, settings.out / 'tables')
+    return ''
+
+
+def _tasks(settings: Settings, methods: Sequence[Method]) -> list[Task]:
+    """A row of the table for each layer that was tested on, which need not be the paper's."""
+    task = TASKS.get(settings.task) or Task(settings.task, settings.task, '', '', {})
+    layers = dict.fromkeys(section.get('degradation', '') for method in methods
+                           for section in method.test['datasets'].values())
+    return [replace(task, layer=layer) for layer in layers]
+
+
+def draw_curves(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> str:
+    """Draws the validations of finished trainings; returns what keeps them from being drawn, else ''."""
+    names = {method.title: settings.name(method.token) for method in methods
+             if (outcome := outcomes.get(f'train_{method.token}')) and outcome.state == 'done'}
+    sets = [section['name'] for key, section in methods[0].train['datasets'].items() if key != 'train']
+    if not names or not sets:
+        return 'nothing was trained' if not names else 'the option files name no data for validation'
+    try:
+        curves = {title: read_curve(settings.out / 'experiments' / name, sets[0], CURVE)
+                  for title, name in names.items()}
+        save(training_figure(curves, CURVE), settings.out / 'figures' / f'{CURVE}.png')
+    except (ResultsError, ReportError) as error:
+        return str(error)
+    return ''
+
+
+def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcomes: Mapping[str, Outcome],
+               missing: Mapping[str, str]) -> Path:
+    """Writes README.md: budget, machine, what each method got, and what failed. Returns it.
+
+    `missing` says of tables and curves that are not there why they are not.
+    """
+    device = f'GPU {", ".join(settings.gpus)}' if settings.gpus else 'the CPU'
+    lines = [f'# {settings.task}: {", ".join(method.title for method in methods)}', '',
+             f'- data: `{plan.data}`', f'- options: `{settings.told(settings.options)}`',
+             f'- budget of each method: {_budget(plan)}',
+             f'- machine: {", ".join(f"{key} {value}" for key, value in plan.machine.items())}',
+             f'- {settings.jobs} at a time, {settings.threads} threads each, on {device}'
+             f'{f", trained in {settings.amp}" if settings.amp else ""}', '',
+             '| ' + ' | '.join(COLUMNS) + ' |', '|---|' + '--:|' * (len(COLUMNS) - 1)]
+    lines += [_row(settings, plan, method, outcomes) for method in methods]
+    lines += ['', 'A clip is a sample of training: so many frames, of which the network restores all or '
+                  'those in the middle. Parameters include the landmark detector\'s. Minutes of training: '
+                  'the clock without validations; took: all of the job.']
+    lines += [f'\n{words}' for words in (*describe(settings, methods), _without_speed(outcomes)) if words]
+    if words := size_warning(methods):
+        lines += ['', f'Warning: {words}.']
+    lines += ['', f'Files: results/*.csv, [tables/{TABLES}](tables/{TABLES}), [figures/{CURVE}.png]'
+                  f'(figures/{CURVE}.png), the option files in options.']
+    lines += [f'\nNo {what}: {reason}' for what, reason in missing.items()]
+    lost = {name: outcome for name, outcome in outcomes.items() if outcome.state != 'done'}
+    if lost:
+        lines += ['', '## Not done', '', *(f'- {name}: {outcome.reason}' for name, outcome in lost.items())]
+    path = settings.out / PAGE
+    with atomic_path(path) as part:
+        part.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    return path
+
+
+def _budget(plan: Plan) -> str:
+    if plan.clips:
+        return f'{plan.budget}, that is {plan.clips:,} clips seen'
+    beside = ' or '.join(str(count) for count in sorted({share.beside for share in plan.shares.values()}))
+    return (f'{plan.budget} of training here, from the seconds that an iteration took in a short run before, '
+            f'{beside} side by side')
+
+
+def _without_speed(outcomes: Mapping[str, Outcome]) -> str:
+    """Words about tests that did not have the machine to themselves; '' if all of them did."""
+    tests = [name for name, outcome in outcomes.items()
+             if name.startswith('test_') and outcome.state == 'done' and not outcome.alone]
+    if not tests:
+        return ''
+    return (f'Frames a second are left out for {", ".join(tests)}: other jobs ran beside. '
+            'scripts/benchmark.py measures speed.')
+
+
+def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
+    """The line under `COLUMNS`; cells stay empty where nothing was planned or timed."""
+    share, training = plan.shares.get(method.token), outcomes.get(f'train_{method.token}')
+    data = method.train['datasets']['train']
+    cells = [method.title, f'{method.parameters:,}', str(method.batch), str(data.get('num_frame', ''))]
+    cells += [f'{share.iterations:,}', f'{share.clips:,}'] if share else ['', '']
+    cells += [f'{share.clips * method.outputs:,}' if share and method.outputs else '']
+    minutes = share.minutes if share else None
+    cells += [f'{minutes * 60 / share.iterations:.3f}', f'{minutes:.1f}'] if minutes else ['', '']
+    cells += [_trained(settings, method.token)]
+    done = training and training.state == 'done'
+    return f'| {" | ".join([*cells, f"{training.seconds / 60:.1f}" if done else "not done"])} |'
+
+
+def _trained(settings: Settings, token: str) -> str:
+    """Minutes of training that a run has noted; '' if it has not."""
+    noted = settings.out / 'experiments' / settings.name(token) / BUDGET
+    minutes = json.loads(noted.read_text(encoding='utf-8'))['minutes'] if noted.is_file() else None
+    return '' if minutes is None else f'{minutes:.1f}'

@@ -1,0 +1,169 @@
+"""A comparison from beginning to end: plan, trainings, tests, report."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gavn.experiments.compare import report
+from gavn.experiments.compare.budget import CompareError
+from gavn.experiments.compare.calibration import calibrate
+from gavn.experiments.compare.experiments import (
+    DETECTOR,
+    Method,
+    check_titles,
+    load_detector,
+    load_method,
+    option_file,
+    size_warning,
+)
+from gavn.experiments.compare.folder import LOCK, forget, open_folder, write_options
+from gavn.experiments.compare.generated_options import check_unchanged, write
+from gavn.experiments.compare.jobs import Job, Outcome, Runner, locked
+from gavn.experiments.compare.plan import Plan
+from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.status import Board
+
+Command = Sequence[str]
+"""A command that trains or tests, to which `-opt FILE` is added."""
+Say = Callable[[str], None]
+
+
+def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
+            say: Say = print) -> bool:
+    """Plans, trains, tests and reports; returns whether all of it was done.
+
+    Args:
+        settings: what is compared.
+        trainer, tester: the commands.
+        fresh: methods of which nothing earlier is kept; an empty list means all, None means none.
+        say: takes lines for the user.
+
+    What an earlier, interrupted call has done is not done again. A method that fails stops no other. Raises
+    CompareError and OptionError, before anything is trained, for what cannot be right.
+    """
+    known = (*settings.methods, DETECTOR) if settings.detectors else settings.methods
+    if unknown := [token for token in fresh or () if token not in known]:
+        raise CompareError(f'--fresh {unknown[0]}: this comparison has {", ".join(known)}')
+    open_folder(settings.out)
+    with locked(settings.out / LOCK) as lock:
+        if fresh is not None:
+            forget(settings, fresh)
+        return _Comparison(settings, trainer, tester, lock, say).run()
+
+
+class _Comparison:
+    """One call of `compare`, which holds the lock of its folder."""
+
+    def __init__(self, settings: Settings, trainer: Command, tester: Command, lock: int, say: Say) -> None:
+        self.settings, self.trainer, self.tester, self.lock, self.say = settings, trainer, tester, lock, say
+        self.methods = [load_method(settings, token) for token in settings.methods]
+        check_titles(self.methods)
+        self.plan = Plan.of(settings, self.methods)
+        self.outcomes: dict[str, Outcome] = {}
+
+    def run(self) -> bool:
+        if words := size_warning(self.methods):
+            self.say(f'warning: {words}')
+        self._share_out()
+        write_options(self.methods, self.settings, self.plan)
+        planned = [method for method in self.methods if method.token in self.plan.shares]
+        self._do([*self._detector(), *(job for method in planned for job in self._jobs(method))],
+                 self.settings.jobs)
+        return self._report()
+
+    def _share_out(self) -> None:
+        """Gives every method that has none its share of the budget; one that cannot be timed has failed."""
+        lacking = self.plan.lacking(self.methods)
+        seconds = self._time(lacking) if lacking and not self.plan.clips else {}
+        for method in lacking:
+            if self.plan.clips or method.token in seconds:
+                self.plan.give(method, self.settings, seconds.get(method.token, ()))
+                self.say(f'{method.token}: {self.plan.shares[method.token].iterations:,} iterations')
+        self.plan.write(self.settings.out)
+
+    def _time(self, lacking: Sequence[Method]) -> dict[str, list[float]]:
+        """Seconds of an iteration in each phase, of those that can be timed.
+
+        Methods that do the same work, as one with sound and one with silence, are timed once: what the clock
+        makes of them would give one of them more training.
+        """
+        self._do(self._detector(), 1)
+        self._require_detector()
+        known = {token: share.seconds for token, share in self.plan.shares.items()}
+        known_first = sorted(self.methods, key=lambda method: method.token not in known)
+        patterns = {method.token: next(other for other in known_first if other.work == method.work)
+                    for method in lacking}
+        asked = {pattern.token: pattern for pattern in patterns.values() if pattern.token not in known}
+        timed, failed = calibrate(list(asked.values()), self.methods, self.settings, self.trainer,
+                                  self.environment, self.lock, self.say) if asked else ({}, {})
+        for token, pattern in patterns.items():
+            if reason := failed.get(pattern.token):
+                self.outcomes[f'train_{token}'] = Outcome('failed', reason=f'could not be timed: {reason}')
+        known |= timed
+        return {token: known[pattern.token] for token, pattern in patterns.items() if pattern.token in known}
+
+    def _require_detector(self) -> None:
+        """Raises CompareError if it could not be trained: without it some methods cannot be timed."""
+        outcome = self.outcomes.get(f'train_{DETECTOR}')
+        if outcome and outcome.state != 'done':
+            raise CompareError(f'the landmark detector could not be trained: {outcome.reason}')
+
+    def _do(self, jobs: Sequence[Job], parallel: int) -> None:
+        settings = self.settings
+        runner = Runner(jobs, settings.out, parallel, self.environment, settings.root, self.lock,
+                        Board(settings.out).show)
+        self.outcomes |= runner.run()
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """Threads of a process, and its device: slots are dealt out to the GPUs in turn."""
+        threads, gpus = str(self.settings.threads), self.settings.gpus
+        return {**os.environ, 'OMP_NUM_THREADS': threads, 'MKL_NUM_THREADS': threads, 'GAVN_PROGRESS': '0',
+                'PYTHONUNBUFFERED': '1', 'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
+
+    def _detector(self) -> list[Job]:
+        """The job that trains the landmark detector, where it is asked for and needed."""
+        settings = self.settings
+        if not settings.detectors or not any(method.needs_detector for method in self.methods):
+            return []
+        file, options = settings.file('train', DETECTOR), load_detector(settings)
+        origin = option_file(settings, 'train', DETECTOR)
+        check_unchanged(file, options, origin)
+        write(file, options, origin)
+        return [self._training(DETECTOR, file, settings.weights(DETECTOR, 'l'))]
+
+    def _training(self, token: str, file: Path, weights: Path, detector: Path | None = None) -> Job:
+        needs = (f'train_{DETECTOR}',) if detector and self.settings.detectors else ()
+        return Job(f'train_{token}', (*self.trainer, '-opt', str(file), '--auto_resume'),
+                   (file, detector) if detector else (file,), (weights,), needs, resumes=True)
+
+    def _jobs(self, method: Method) -> list[Job]:
+        """Training and tests of a method."""
+        settings = self.settings
+        weights, detector = settings.weights(method.token), None
+        if method.needs_detector:
+            detector = settings.root / method.train['path']['pretrain_network_l']
+        jobs = [self._training(method.token, settings.file('train', method.token), weights, detector)]
+        for test in method.tests(settings):
+            jobs.append(Job(f'test_{test.token}', (*self.tester, '-opt', str(test.file)),
+                            (test.file, weights), tuple(test.results(settings)), (f'train_{method.token}',),
+                            cleared=settings.out / 'tested' / settings.name(test.token)))
+        return jobs
+
+    def _report(self) -> bool:
+        """Results, tables, curves and the page about them; says what failed."""
+        settings, outcomes = self.settings, self.outcomes
+        files = report.gather(settings, self.methods, outcomes)
+        made = {'tables': report.tabulate(settings, files, self.methods),
+                'curves': report.draw_curves(settings, self.methods, outcomes)}
+        missing = {what: reason for what, reason in made.items() if reason}
+        page = report.write_page(settings, self.plan, self.methods, outcomes, missing)
+        if 'tables' not in missing:
+            self.say((settings.out / 'tables' / report.TABLE).read_text(encoding='utf-8'))
+        failed = [f'{name} {outcome.state}: {outcome.reason}' for name, outcome in outcomes.items()
+                  if outcome.state != 'done']
+        for words in [*failed, *(f'no {what}: {reason}' for what, reason in missing.items())]:
+            self.say(words)
+        self.say(f'{len(files)} files of results in {settings.out / "results"}; {page} says how they came '
+                 'about')
+        return not failed and not missing

@@ -1,0 +1,104 @@
+"""Fits the classifier of `gavn.restoration.degradation`, and from which probability on to believe it."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from gavn.restoration.degradation import KINDS, Model, with_ones
+
+HIDDEN = 24
+RIDGE = 3.  # half the penalty on the squares of the weights, in samples' log-likelihood
+FOLDS = 5
+SPECIALIST = 0.9  # the wrong weights for one kind cost up to 19 dB, the right ones gain up to 3
+THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
+
+
+def fit(features: np.ndarray, kinds: Sequence[str], seed: int = 0) -> Model:
+    """A model without thresholds.
+
+    Args:
+        features: (n, f), of a sample each.
+        kinds: their true kinds; all of KINDS must occur, and count alike, however often they do.
+        seed: of the weights from which it starts.
+    """
+    truth = np.array([KINDS.index(kind) for kind in kinds])
+    often = np.bincount(truth, minlength=len(KINDS))
+    if not often.all():
+        raise ValueError(f'no samples of {", ".join(k for k, n in zip(KINDS, often, strict=True) if not n)}')
+    scale, draw, count = features.std(0), np.random.default_rng(seed), features.shape[1]
+    model = Model(features.mean(0), np.where(scale > 1e-6, scale, 1.),
+                  draw.normal(0, count ** -0.5, (1 + count, HIDDEN)),
+                  draw.normal(0, 0.1, (1 + HIDDEN, len(KINDS))), {})
+    return _descended(model, features, np.eye(len(KINDS))[truth], len(truth) / len(KINDS) / often)
+
+
+def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Model:
+    """The model of least penalised cross-entropy near where it is.
+
+    Args:
+        model: where to start.
+        features: (n, f).
+        target: (n, kinds), 1 at the true kind.
+        weight: (kinds,), how much a sample of each kind counts.
+    """
+    inputs, (rows, columns), cut = model.inputs(features), model.hidden.shape, model.hidden.size
+    weighted = target @ weight[:, None]
+
+    def parts(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return flat[:cut].reshape(rows, columns), flat[cut:].reshape(1 + columns, -1)
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        hidden, output = parts(flat)
+        active = np.tanh(inputs @ hidden)
+        logs = log_softmax(with_ones(active) @ output, axis=1)
+        error = (np.exp(logs) - target) * weighted
+        back = error @ output[1:].T * (1 - active ** 2)
+        shrunk = np.concatenate([(part * (np.arange(len(part)) > 0)[:, None]).ravel()
+                                 for part in (hidden, output)])  # constants are not penalised
+        slope = np.concatenate([(inputs.T @ back).ravel(), (with_ones(active).T @ error).ravel()])
+        value = RIDGE / 2 * (shrunk ** 2).sum() - (weighted * target * logs).sum()
+        return float(value), slope + RIDGE * shrunk
+
+    start = np.concatenate([model.hidden.ravel(), model.output.ravel()])
+    hidden, output = parts(minimize(loss, start, jac=True, method='L-BFGS-B', options={'maxiter': 300}).x)
+    return replace(model, hidden=hidden, output=output)
+
+
+def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str], seed: int = 0) -> np.ndarray:
+    """Probabilities (n, kinds) of samples by models that saw no sample of their group (a speaker)."""
+    names = sorted(set(groups))
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold = {names[index]: place % FOLDS for place, index in enumerate(order)}
+    folds, kinds = np.array([fold[group] for group in groups]), np.array(kinds)
+    shares = np.empty((len(kinds), len(KINDS)))
+    for number in range(FOLDS):
+        out = folds == number
+        shares[out] = fit(features[~out], kinds[~out].tolist()).shares(features[out])
+    return shares
+
+
+def cautious(enough: dict[str, float]) -> dict[str, float]:
+    """Thresholds of at least SPECIALIST for the kinds that have weights of their own."""
+    return {kind: least if kind == 'clean' else max(least, SPECIALIST) for kind, least in enough.items()}
+
+
+def thresholds(shares: np.ndarray, kinds: Sequence[str], precision: dict[str, float]) -> dict[str, float]:
+    """By kind the lowest of THRESHOLDS from which on verdicts are right often enough; above 1 for never.
+
+    Args:
+        shares: (n, kinds), as `held_out` gives them.
+        kinds: the true ones.
+        precision: the share of right verdicts that is asked for, of each kind that needs a threshold.
+    """
+    chosen, truth = shares.argmax(1), np.array(kinds)
+
+    def suffices(kind: str, least: float) -> bool:
+        column = KINDS.index(kind)
+        said = (chosen == column) & (shares[:, column] >= least)
+        return bool(said.any() and (truth[said] == kind).mean() >= precision[kind])
+
+    return {kind: next((least for least in THRESHOLDS if suffices(kind, least)), 1.01) for kind in precision}

@@ -1,0 +1,168 @@
+"""Face crops with known damage, of all levels, to fit and to check `gavn.restoration.degradation` on.
+
+A specialist's kind is the damage that its weights are trained on (options/shipped): x264 at CRF 30..45,
+Gaussian blur of 15..25 pixels, reduction by 2..8. What is weaker than that but visible is `mixed`, as a
+specialist would overdo it. What a viewer takes for a good video is `clean`: coded at CRF 23 or better,
+with a little noise, taken from a larger picture. Levels between two kinds have none, and are not drawn.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from gavn.data.clip_store import ClipEntry, ClipStore
+from gavn.data.degradation import compress_crf, downscale, gaussian_blur
+from gavn.data.mixture import Mixture
+
+LAYERS = {'gt': 'clean', 'car_crf45': 'compression', 'blur': 'deblur', 'sr': 'sr', 'mixed': 'mixed',
+          'mixed_v1': 'mixed', 'mixed_v2': 'mixed', 'mixed_v3': 'mixed'}
+"""Layers of a data set folder, and the kinds of what is in them; see `kind_of` for mixtures."""
+
+WELL_CODED = 23  # CRF; up to here a picture counts as clean
+BADLY_CODED = 29  # CRF; from here on as compressed
+_FRAMES, _TAKEN = 12, (2, 5, 8, 11)  # consecutive frames that are damaged, those of them that are looked at
+
+Frames = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A few crops of one clip, damaged in one way.
+
+    Attributes:
+        name: the layer it is from, or the recipe.
+        kind: one of `gavn.restoration.degradation.KINDS`; None for a mixture that is nearly of two kinds.
+        crops: uint8 BGR (h, w, 3).
+    """
+
+    name: str
+    kind: str | None
+    crops: Frames
+
+
+def kind_of(mixture: Mixture) -> str | None:
+    """What a mixture counts as; one of compression and faint noise alone may be `clean` or `compression`."""
+    crf = max(mixture.crf or 0, mixture.crf_again or 0)
+    if mixture.sigma or mixture.factor or (mixture.noise or 0) > 4:
+        return 'mixed'
+    if crf <= WELL_CODED:
+        return 'clean' if (mixture.noise or 0) <= 3 else None
+    if mixture.noise is None and crf >= BADLY_CODED:
+        return 'compression'
+    return 'mixed' if crf >= BADLY_CODED else None
+
+
+def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[Sample]:
+    """`count` frames spread over a clip, from each of LAYERS. FileNotFoundError for a layer not there."""
+    indices = np.linspace(0, entry.n_frames - 1, count + 2).astype(int)[1:-1]
+    for layer, kind in LAYERS.items():
+        store = ClipStore(root, layer)
+        own = kind_of(Mixture.drawn(f'{entry.clip}\n{layer}')) if kind == 'mixed' else kind
+        yield Sample(layer, own, [store.frame(entry.clip, int(index)) for index in indices])
+
+
+def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[Sample]:
+    """Damages a stretch of a clip by every recipe, as often as RECIPES says, a function of clip and seed.
+
+    Raises ValueError for a clip that is too short.
+    """
+    if entry.n_frames < _FRAMES:
+        raise ValueError(f'{entry.clip} has {entry.n_frames} frames, of the {_FRAMES} that are needed')
+    draw = np.random.default_rng([seed, *entry.clip.encode()])
+    start, store = int(draw.integers(0, entry.n_frames - _FRAMES + 1)), ClipStore(root, 'gt')
+    frames = [store.frame(entry.clip, start + index) for index in range(_FRAMES)]
+    for recipe, times in RECIPES.items():
+        for _ in range(times):
+            kind, damaged = recipe(frames, draw)
+            yield Sample(recipe.__name__.strip('_'), kind, [damaged[index] for index in _TAKEN])
+
+
+def _resized(frames: Frames, scale: float) -> list[np.ndarray]:
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return [cv2.resize(frame, None, fx=scale, fy=scale, interpolation=method) for frame in frames]
+
+
+def _reduced(frames: Frames, draw: np.random.Generator, least: float, chance: float) -> Frames:
+    """Sometimes smaller: what is sharp at one size is sharper at a smaller one."""
+    return _resized(frames, draw.uniform(least, 1)) if draw.random() < chance else frames
+
+
+def _coded(frames: Frames, draw: np.random.Generator, worst: int, chance: float = 0.65) -> Frames:
+    return compress_crf(frames, int(draw.integers(15, worst + 1))) if draw.random() < chance else frames
+
+
+def _from_to(draw: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(draw.uniform(np.log(low), np.log(high))))
+
+
+def _good(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    frames = _reduced(frames, draw, 0.5, 0.6)
+    if draw.random() < 0.4:
+        noise = Mixture(noise=_from_to(draw, 0.5, 3), coloured=bool(draw.random() < 0.5),
+                        seed=int(draw.integers(1 << 30)))
+        frames = noise.apply(frames)
+    frames = _coded(frames, draw, WELL_CODED)
+    return 'clean', _resized(frames, draw.uniform(1, 1.2)) if draw.random() < 0.25 else frames
+
+
+def _coded_larger(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    """A close-up: its artefacts are smaller than the crop's pixels."""
+    good = draw.random() < 0.6
+    crf = draw.integers(15, 27) if good else draw.integers(33, 42)
+    return 'clean' if good else 'mixed', _resized(compress_crf(frames, int(crf)), draw.uniform(0.5, 0.85))
+
+
+def _compressed(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    return 'compression', compress_crf(_reduced(frames, draw, 0.6, 0.3), int(draw.integers(BADLY_CODED, 51)))
+
+
+def _blurred(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    return 'deblur', _coded(gaussian_blur(frames, int(draw.choice(range(13, 32, 2)))), draw, WELL_CODED)
+
+
+def _soft(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    return 'mixed', _coded(gaussian_blur(frames, int(draw.choice((5, 7, 9)))), draw, WELL_CODED)
+
+
+def _low(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    small = downscale(frames, _from_to(draw, 1.9, 8), str(draw.choice(('matlab', 'cv2'))))
+    return 'sr', _coded(small, draw, 18, 0.4)
+
+
+def _slightly_low(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    return 'mixed', _coded(downscale(frames, draw.uniform(1.4, 1.7)), draw, WELL_CODED)
+
+
+def _enlarged(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    """A face that is small in a good video: what is enlarged with it are the traces of its compression."""
+    small = _coded(_resized(frames, 1 / draw.uniform(1.4, 2.5)), draw, WELL_CODED, 1)
+    return 'mixed', _as_large_as(frames, small, draw)
+
+
+def _enlarged_much(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
+    """A face of 40 to 90 pixels in a good video: of low resolution, whatever traces are enlarged with it."""
+    small = _coded(_resized(frames, 1 / _from_to(draw, 2.5, 6)), draw, WELL_CODED, 0.8)
+    return 'sr', _as_large_as(frames, small, draw)
+
+
+def _as_large_as(frames: Frames, small: Frames, draw: np.random.Generator) -> list[np.ndarray]:
+    """Enlarged as crops are, or as `--scale` does before."""
+    method = cv2.INTER_CUBIC if draw.random() < 0.5 else cv2.INTER_LANCZOS4
+    height, width = frames[0].shape[:2]
+    return [cv2.resize(frame, (width, height), interpolation=method) for frame in small]
+
+
+def _mixture(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Frames]:
+    seed = int(draw.integers(1 << 30))
+    mixture = replace(Mixture.drawn(str(seed)), seed=seed)
+    return kind_of(mixture), mixture.apply(frames)
+
+
+RECIPES: dict[Callable[[Frames, np.random.Generator], tuple[str | None, Frames]], int] = {
+    _good: 10, _coded_larger: 4, _compressed: 8, _blurred: 6, _soft: 4, _low: 8, _slightly_low: 3,
+    _enlarged: 3, _enlarged_much: 5, _mixture: 8}
+"""Ways of damaging, each with how many samples a clip gives of it."""

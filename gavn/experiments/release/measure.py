@@ -1,0 +1,133 @@
+"""Measures shipped weights, their choice by `auto` and methods of others on speakers that no training saw."""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gavn.checkpoints import pretrained
+from gavn.data.av_video_dataset import AVVideoDataset, Clip
+from gavn.data.degradation import compress_crf
+from gavn.experiments.release.peers import PEERS
+from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate_clip
+from gavn.metrics.measures import instruments
+from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
+from gavn.metrics.table import STANDARD
+from gavn.restoration.choosing import name_for
+from gavn.restoration.degradation import estimate
+from gavn.restoration.restorer import Restorer
+
+AUTO = 'auto'
+RESULTS = 'validation.csv'
+FIGURES = ('psnr', 'ssim', 'psnr_mouth')
+LAYERS = ('car_crf45', 'blur', 'sr_x4', 'sr', 'call', 'mixed', 'mixed_v1')
+STORED = {'clean': 'gt', 'blur_stored': 'blur', 'sr_stored': 'sr_x4'}
+"""Layers that are encoded once more, as a good encoder leaves them, by the name that they then have."""
+_STORED_CRF = 18
+_SAMPLES = 16  # frames of a clip by which `auto` judges it
+
+Frames = Iterator[np.ndarray]
+_Restore = Callable[[Clip], Frames]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to measure.
+
+    Attributes:
+        layers: degradations, of `LAYERS` and `STORED`.
+        methods: names of shipped weights, `auto` and names of peers.
+        frames: of each clip, from its first; None: all of them.
+    """
+
+    layers: Collection[str] = (*LAYERS, *STORED)
+    methods: Collection[str] = (*pretrained.WHAT, AUTO, *(peer.name for peer in PEERS))
+    frames: int | None = None
+
+
+def measure(root: str | Path, selection: Selection, device: str = 'auto',
+            report: Callable[[str], None] = print) -> Path:
+    """Measure what is selected and replace its rows in the results beside the weights; others stay.
+
+    Results are written after each layer and method, so that a long run may be stopped.
+
+    Args:
+        root: a prepared data set with the selected layers.
+        selection: what to measure.
+        device: see `find_device`.
+        report: takes a line for each layer and method.
+
+    Returns the file of results: a row for each clip, layer and method.
+
+    Raises:
+        PeerMissing: a selected peer is not installed.
+    """
+    path = pretrained.FOLDER / RESULTS
+    for layer in selection.layers:
+        for method, restore in _restorers(layer, selection.methods, device):
+            rows = [row for clip in _clips(root, layer, selection.frames)
+                    for row in _scores(clip, restore).rows(RunInfo(Path(root).name, layer, method), clip.key)]
+            _merge(path, rows)
+            report(_summary(layer, method, rows))
+    return path
+
+
+def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tuple[str, _Restore]]:
+    """Those of the methods that are made for a layer: all of ours, and some of others."""
+    for name in (name for name in pretrained.names() if name in methods):
+        yield name, _ours(Restorer.from_pretrained(name, device))
+    if AUTO in methods:
+        loaded = {name: Restorer.from_pretrained(name, device) for name in pretrained.names()}
+        yield AUTO, lambda clip: _chosen(clip, loaded, lossless=layer not in STORED)
+    for peer in PEERS:
+        if peer.name in methods and layer in peer.layers:
+            yield peer.name, peer.restore
+
+
+def _ours(restorer: Restorer) -> _Restore:
+    return lambda clip: restorer.restore(_inputs(clip), clip.audio)
+
+
+def _chosen(clip: Clip, restorers: dict[str, Restorer], lossless: bool) -> Frames:
+    """What `auto` makes of a clip: the weights that it chooses, or the clip as it is."""
+    damage = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
+    return _inputs(clip) if damage.kind == 'clean' else _ours(restorers[name_for(damage, lossless)])(clip)
+
+
+def _clips(root: str | Path, layer: str, frames: int | None) -> Iterator[Clip]:
+    data = AVVideoDataset({'root': str(root), 'degradation': STORED.get(layer, layer), 'max_frames': frames})
+    for index in range(len(data)):
+        clip = data.clip(index)
+        if layer in STORED:
+            images = compress_crf(list(_inputs(clip)), _STORED_CRF)
+            clip = replace(clip, lq=images.__getitem__)
+        yield clip
+
+
+def _inputs(clip: Clip) -> Frames:
+    return (clip.lq(i) for i in range(clip.n_frames))
+
+
+def _scores(clip: Clip, restore: _Restore) -> ClipScores:
+    gauges = instruments({key: STANDARD[key] for key in FIGURES}, 'cpu')
+    frames = (EvaluatedFrame(image, clip.lq(i), clip.gt(i), true_landmarks=clip.landmarks[i])
+              for i, image in enumerate(restore(clip)))
+    return evaluate_clip(frames, gauges, subjects=(RESTORED, DEGRADED))
+
+
+def _merge(path: Path, rows: list[Row]) -> None:
+    def key(row: Row) -> tuple[str, str, str]:
+        return row.run.degradation, row.run.method, row.clip
+    old = [row for row in read_results(path) if row.is_clip] if path.exists() else []
+    write_results(path, ({key(row): row for row in old} | {key(row): row for row in rows}).values())
+
+
+def _summary(layer: str, method: str, rows: list[Row]) -> str:
+    def mean(name: str, figure: str) -> float:
+        return float(np.mean([row.values[figure] for row in rows if row.run.method == name]))
+    worst = min(row.values['psnr'] - before.values['psnr'] for row in rows for before in rows
+                if (row.run.method, before.run.method) == (method, DEGRADED) and row.clip == before.clip)
+    gains = [f'{mean(method, figure) - mean(DEGRADED, figure):+.4f} {figure}' for figure in FIGURES]
+    return f'{layer}, {method}: {", ".join(gains)}; worst clip {worst:+.2f} dB'

@@ -1,0 +1,109 @@
+"""What stands in the cells of every table: figures, where they come from, why they are absent."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gavn.experiments.report.grid import MISSING, Cell, Column
+from gavn.experiments.report.layout import ABLATIONS, GAVN, QUALITY, TASKS, Task, decimals, in_order
+from gavn.experiments.report.origin import window
+from gavn.experiments.report.results import LANDMARKS, Result
+from gavn.metrics.results_file import BETWEEN_NOTES, RunInfo
+from gavn.metrics.table import column_of
+
+ORIGIN = (Column('Params (M)', figures=True), Column('GMACs', figures=True), Column('Frames/s', figures=True),
+          Column('Training', in_latex=False), Column('Option file', in_latex=False),
+          Column('Checkpoint', in_latex=False))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to tabulate.
+
+    Attributes:
+        measures: metric columns of tables 1 and 3.
+        tasks: rows of tables 1 to 3.
+        methods: those to list; None for the paper's and all others that were measured.
+        std: whether deviations over clips stand behind the means.
+        ours: whether these are runs of ours, with an origin, some of which may have yet to be done.
+    """
+
+    measures: Sequence[str] = QUALITY
+    tasks: Sequence[Task] = tuple(TASKS.values())
+    methods: Sequence[str] | None = None
+    std: bool = False
+    ours: bool = True
+
+    def shows(self, method: str) -> bool:
+        """Whether a method that was measured stands in tables 1, 2 and 4."""
+        if self.methods is not None:
+            return method in self.methods
+        return method not in ABLATIONS or method == GAVN
+
+    def listed(self, expected: Iterable[str], found: Iterable[str]) -> list[str]:
+        """Methods of a table, in order: `expected` and what it shows of those that were found."""
+        if self.methods is not None:
+            return in_order(self.methods)
+        return in_order([*(expected if self.ours else ()), *filter(self.shows, found)])
+
+
+def measure_column(measure: str, group: str = '') -> Column:
+    """The column of a metric, `group` being the data set that it was measured on."""
+    shown = column_of(measure)
+    return Column(shown.title, shown.better, group, figures=True)
+
+
+def figure(result: Result | None, measure: str, std: bool) -> Cell:
+    """A mean, `n/a` where it could not be measured, nothing where it does not apply."""
+    if result is None:
+        return Cell(MISSING, missing=True)
+    if measure not in result.mean:
+        exempt = result.is_reference or measure in LANDMARKS  # which not all methods are told
+        return Cell() if exempt else Cell('not measured', missing=True)
+    value, deviation = result.mean[measure], result.std.get(measure)
+    if value is None:
+        return Cell('n/a')
+    digits = decimals(measure)
+    text = f'{value:.{digits}f}'
+    return Cell(text, None if result.is_reference else float(text),
+                after=f' ± {deviation:.{digits}f}' if std and deviation is not None else '')
+
+
+def windows(found: Sequence[Result | None]) -> Cell:
+    """Frames that the network was trained on at once, where that is known."""
+    known = (result.window or window(result.run.option_file) for result in found if result)
+    return joined(str(frames) for frames in known if frames)
+
+
+def origin(runs: Sequence[RunInfo], to_run: Iterable[str] = ()) -> list[Cell]:
+    """Cells under `ORIGIN`: each different value of several runs, one below the other, then what to run."""
+    files = (f'`{run.option_file}`' for run in runs if run.option_file)
+    return [
+        joined(f'{run.parameters / 1e6:.2f}' for run in runs if run.parameters is not None),
+        joined(f'{run.gmacs:.1f}' for run in runs if run.gmacs is not None),
+        joined(f'{run.fps:.1f}' for run in runs if run.fps is not None),
+        joined(map(_training, runs)),
+        joined([*files, *to_run]),
+        joined(f'`{run.checkpoint}`' for run in runs if run.checkpoint)]
+
+
+def _training(run: RunInfo) -> str:
+    iterations = [] if run.iterations is None else [f'{run.iterations:,} it']
+    return ', '.join(iterations if run.minutes is None else [*iterations, f'{run.minutes:.0f} min'])
+
+
+def joined(texts: Iterable[str]) -> Cell:
+    """A cell of the different ones among these texts, a line each."""
+    return Cell('\n'.join(dict.fromkeys(text for text in texts if text)))
+
+
+def reasons(results: Sequence[Result], measures: Sequence[str]) -> list[str]:
+    """Why cells read n/a or hold fewer clips than others: each reason once, with the methods it holds for."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes.split(BETWEEN_NOTES):
+            if note.partition(':')[0] in measures:
+                found.setdefault(note, []).append(result.run.method)
+    everyone = {result.run.method for result in results}
+    return [note if set(methods) == everyone else f'{note} ({", ".join(dict.fromkeys(methods))})'
+            for note, methods in found.items()]

@@ -1,0 +1,68 @@
+"""Tables of results, each as Markdown, LaTeX and CSV, with the paper's own beside them."""
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from gavn.experiments.report.cells import Plan
+from gavn.experiments.report.grid import Table
+from gavn.experiments.report.layout import LEVELS, TASKS
+from gavn.experiments.report.paper import paper_table
+from gavn.experiments.report.render import document, latex, markdown, plain
+from gavn.experiments.report.results import ReportError, Results, collect
+from gavn.experiments.report.tables import TABLES
+from gavn.runtime.files import atomic_path
+
+
+def _or(names: Sequence[str]) -> str:
+    return f'{", ".join(names[:-1])} or {names[-1]}'
+
+
+_NEEDS = {
+    1: f'results on {_or([task.layer for task in TASKS.values()])}: gavn test -opt '
+       'options/test_gavn_car.yml, or gavn evaluate --reference TRUTH --dataset NAME --degradation car_crf45',
+    2: f'results on {_or(list(LEVELS))}: gavn test -opt options/levels/test_gavn_car.yml',
+    3: 'results of ablations: gavn test -opt options/ablations/test_gavn_car_wo_if.yml',
+    4: 'results of videos that nobody degraded, without a truth: gavn evaluate without --reference',
+}
+Paths = Sequence[str | os.PathLike[str]]
+
+
+def make_tables(files: Paths, plan: Plan | None = None, numbers: Collection[int] = ()
+                ) -> dict[int, list[Table]]:
+    """The paper's tables, by number, of the results in `files`, each followed by the paper's own figures.
+
+    `numbers` are those asked for; none asks for all for which there is a figure. Raises ResultsError and
+    ReportError for files that cannot be read or contradict each other, and where there is nothing to
+    tabulate.
+    """
+    results = collect(files)
+    made = {number: TABLES[number](results, plan or Plan()) for number in (numbers or TABLES)}
+    empty = [number for number, tables in made.items() if not tables]
+    if empty and (numbers or not any(made.values())):
+        needs = '\n'.join(f'table {number} needs {_NEEDS[number]}' for number in empty)
+        raise ReportError(f'nothing to tabulate in {", ".join(map(str, files))}: {_found(results)}\n{needs}')
+    return {number: [*tables, paper_table(number)] for number, tables in made.items() if tables}
+
+
+def _found(results: Results) -> str:
+    runs = [f'{run.method} on {run.dataset}{f" ({run.degradation})" if run.degradation else ""}'
+            for run in (result.run for result in results)]
+    return f'there are {", ".join(runs)}' if runs else 'there are no rows'
+
+
+def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes `<table>.md`, `.tex` and `.csv` of each, and all together as `tables.md` and `tables.tex`.
+
+    Returns the files. The LaTeX of a table is to be taken in with \\input; `tables.tex` compiles as it is.
+    """
+    folder, tables = Path(folder), [table for group in made.values() for table in group]
+    texts = {f'{table.name}{ending}': write(table) for table in tables
+             for ending, write in (('.md', markdown), ('.tex', latex), ('.csv', plain))}
+    texts |= {f'{table.runs.name}.csv': plain(table.runs) for table in tables if table.runs}
+    texts |= {'tables.md': '\n'.join(map(markdown, tables)), 'tables.tex': document(tables)}
+    for name, text in texts.items():
+        with atomic_path(folder / name) as part:
+            part.write_text(text, encoding='utf-8')
+    return [folder / name for name in texts]

@@ -1,0 +1,187 @@
+"""Files of results brought together: one result per data set, degradation and method, none contradicting."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gavn.config.sections import REFERENCES
+from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
+
+_SAME = 1e-6  # difference between two measurements of the same pictures
+_REPEATED = 1e-3  # where a network had a part in it: devices do not agree to the last digit
+LANDMARKS = {'nme', 'nme_mouth'}  # what a network was told; says nothing of pictures
+_BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | LANDMARKS
+
+Key = tuple[str, str, str]
+"""Data set, degradation ('' where there is no ground truth), method."""
+
+
+class ReportError(Exception):
+    """A table or a figure cannot be made; the message says why, and what to run."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A method on a data set with one degradation.
+
+    Attributes:
+        run: what was measured, as its file says.
+        mean, std: over clips, by metric; None where it could not be measured, absent where it does not apply.
+        clips: the rows of its clips, by name.
+        notes: why something could not be measured.
+        source: the file it was read from.
+        window: frames that the network was trained on at once, None where unknown.
+    """
+
+    run: RunInfo
+    mean: Mapping[str, float | None]
+    std: Mapping[str, float | None] = field(default_factory=dict)
+    clips: Mapping[str, Row] = field(default_factory=dict)
+    notes: str = ''
+    source: str = ''
+    window: int | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the degraded input or the ground truth."""
+        return self.run.method in REFERENCES
+
+
+class Results:
+    """Results by data set, degradation and method, in the order in which they were found."""
+
+    def __init__(self, results: Iterable[Result] = ()) -> None:
+        self._by_key: dict[Key, Result] = {}
+        for result in results:
+            self.add(result)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._by_key.values())
+
+    def get(self, dataset: str, degradation: str, method: str) -> Result | None:
+        """The result, None where there is none."""
+        return self._by_key.get((dataset, degradation, method))
+
+    def datasets(self, degradations: Iterable[str]) -> list[str]:
+        """Data sets on which a method was measured with any of these degradations."""
+        return list(dict.fromkeys(result.run.dataset for result in self._methods(degradations)))
+
+    def methods(self, dataset: str, degradations: Iterable[str]) -> list[str]:
+        """Methods measured on a data set with any of these degradations, without the references."""
+        return list(dict.fromkeys(result.run.method for result in self._methods(degradations)
+                                  if result.run.dataset == dataset))
+
+    def has_truth(self, dataset: str, degradation: str) -> bool:
+        """Whether something was compared with a truth there."""
+        return any(result.run.method == TRUTH or 'psnr' in result.mean for result in self
+                   if (result.run.dataset, result.run.degradation) == (dataset, degradation))
+
+    def _methods(self, degradations: Iterable[str]) -> Iterator[Result]:
+        wanted = set(degradations)
+        return (result for result in self if result.run.degradation in wanted and not result.is_reference)
+
+    def add(self, result: Result) -> None:
+        """Takes a result in; one that is there already, as the references are, must say the same.
+
+        Raises ReportError, naming both files, for a contradiction and for methods measured on different
+        clips.
+        """
+        run = result.run
+        key = run.dataset, run.degradation, run.method
+        if kin := next((other for other in self if other.run.dataset == run.dataset
+                        and other.run.degradation == run.degradation), None):
+            _check_same_clips(kin, result)
+        if known := self._by_key.get(key):
+            _check_same_values(known, result)
+            mean, std = ({**new, **{c: v for c, v in old.items() if v is not None}}
+                         for old, new in ((known.mean, result.mean), (known.std, result.std)))
+            result = Result(known.run, mean, std, known.clips, known.notes, known.source, known.window)
+        self._by_key[key] = result
+
+
+def _place(result: Result) -> str:
+    run = result.run
+    return f'{run.method} on {run.dataset}{f" ({run.degradation})" if run.degradation else ""}'
+
+
+def _check_same_clips(one: Result, other: Result) -> None:
+    """Methods are compared on the same clips and frames or not at all."""
+    lengths = [{clip: row.frames for clip, row in result.clips.items()} for result in (one, other)]
+    if lengths[0] == lengths[1]:
+        return
+    odd = min(clip for clip in lengths[0].keys() | lengths[1].keys()
+              if lengths[0].get(clip) != lengths[1].get(clip))
+    told = [f'{result.source}: {_place(result)} has '
+            + (f'{frames[odd]} frames' if odd in frames else 'no such clip')
+            for result, frames in zip((one, other), lengths, strict=True)]
+    raise ReportError(f'results of different data cannot stand in one table: clip {odd!r}\n'
+                      + '\n'.join(told) + '\nevaluate both on the same split and frames')
+
+
+def _check_same_values(known: Result, result: Result) -> None:
+    """Two rows of one method must be the same measurement of the same weights."""
+    same_weights = known.run.checkpoint == result.run.checkpoint
+    difference = _first_difference(known, result)
+    if same_weights and difference is None:
+        return
+    files = f'{known.source} and {result.source}'
+    if not same_weights:
+        raise ReportError(f'{files} both hold {_place(result)}, of different weights (checkpoints '
+                          f'{known.run.checkpoint or "unknown"} and {result.run.checkpoint or "unknown"}); '
+                          'give one of them, or another `method:` in the option file of the other')
+    clip, metric, values = difference
+    told = f'{_place(result)}, {clip}: {metric} is {values[0]} and {values[1]}'
+    if result.is_reference:
+        raise ReportError(f'{files} come from different data: {told}\nthis row depends on the data alone; '
+                          'evaluate both on the same data set folder')
+    raise ReportError(f'{files} contradict each other: {told}\ngive one of them')
+
+
+def _first_difference(one: Result, other: Result) -> tuple[str, str, tuple[float, float]] | None:
+    """Clip, metric and both values where two results differ; what one did not measure is no difference."""
+    pairs = [(clip, row.values, other.clips[clip].values) for clip, row in one.clips.items()]
+    for clip, left, right in [*pairs, (MEAN, one.mean, other.mean)]:
+        for metric in left.keys() & right.keys():
+            values = left[metric], right[metric]
+            exact = one.is_reference and metric not in _BY_NETWORKS
+            if None not in values and abs(values[0] - values[1]) > (_SAME if exact else _REPEATED):
+                return clip, metric, values
+    return None
+
+
+def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
+    """All results of restoration in several files; those of landmark detectors are passed over.
+
+    Raises ResultsError for a file that cannot be read or lacks the mean of a method, ReportError for files
+    that contradict each other.
+    """
+    results = Results()
+    for path in dict.fromkeys(map(Path, paths)):
+        groups: dict[Key, list[Row]] = {}
+        for row in read_results(path):
+            groups.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
+        for result in _restorations([_result(rows, str(path)) for rows in groups.values()]):
+            results.add(result)
+    return results
+
+
+def _restorations(results: Sequence[Result]) -> Iterator[Result]:
+    """Those of one file that are about pictures, with the references that belong to them."""
+    methods = [result for result in results if not result.is_reference and result.mean.keys() - LANDMARKS]
+    places = {(result.run.dataset, result.run.degradation) for result in methods}
+    return (result for result in results
+            if result in methods or (result.is_reference
+                                     and (result.run.dataset, result.run.degradation) in places))
+
+
+def _result(rows: Sequence[Row], source: str) -> Result:
+    summary = {row.clip: row for row in rows if not row.is_clip}
+    run = rows[0].run
+    if missing := [name for name in (MEAN, STD) if name not in summary]:
+        raise ResultsError(f'{source}: {run.method} on {run.dataset} has no row {missing[0]!r}: the file is '
+                           'not whole; make it anew with gavn test or gavn evaluate')
+    mean = summary[MEAN]
+    return Result(run, mean.values, summary[STD].values, {row.clip: row for row in rows if row.is_clip},
+                  mean.notes, source)

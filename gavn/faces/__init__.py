@@ -1,0 +1,1 @@
+"""Face boxes, detection, tracking, landmarks, crop and paste."""

@@ -1,0 +1,255 @@
+"""What following faces through a video yields: where each is, which of them to take, all of it as text."""
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from gavn.faces.box_array import Boxes
+from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
+
+FORM = 3  # of `to_json`; `from_json` reads no other
+_STORED = '<f8'  # how numbers of boxes are written
+
+
+class ChoiceError(ValueError):
+    """Faces, or a place for one, that a video does not have."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where the main face is, frame by frame.
+
+    Attributes:
+        boxes: smoothed; None where there is no face.
+        segments: runs of frames in which one face is seen without a cut, in order.
+        size: (width, height) of the frames; regions are kept inside, None = they may reach beyond.
+    """
+
+    boxes: tuple[Box | None, ...]
+    segments: tuple[range, ...]
+    size: tuple[int, int] | None = None
+
+    @property
+    def longest(self) -> range:
+        """The longest segment."""
+        return max(self.segments, key=len)
+
+    @property
+    def coverage(self) -> float:
+        """The part of the frames that show the face, in [0, 1]."""
+        return sum(map(len, self.segments)) / len(self.boxes)
+
+    def region(self, index: int, margin: float = CROP_MARGIN) -> Box | None:
+        """The square to crop from frame `index`, None where there is no face."""
+        box = self.boxes[index]
+        return None if box is None else _region(box, self.size, margin)
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face from where it comes into sight to where it is lost, at the latest at a cut.
+
+    Attributes:
+        id: 0 for the face that fills most of the film (mean area times length), 1 for the next.
+        span: the frames that show it, without gaps.
+        boxes: smoothed, one for each frame of `span`.
+        score: the detector's, at the moment it was surest, in [0, 1].
+        surest: that frame; None where nobody looked.
+        thumbnail: what the face looks like in it (see `gavn.faces.thumbnail`), or ''.
+    """
+
+    id: int
+    span: range
+    boxes: Boxes
+    score: float
+    surest: int | None = None
+    thumbnail: str = ''
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Every face of a video, or those that were chosen of them.
+
+    Attributes:
+        faces: by id, lowest first.
+        count: frames of the video.
+        size: (width, height) of the frames.
+        cuts: the frames with which a new scene begins, the first of the video left out.
+    """
+
+    faces: tuple[Face, ...]
+    count: int
+    size: tuple[int, int]
+    cuts: tuple[int, ...] = ()
+
+    @cached_property
+    def _spans(self) -> np.ndarray:
+        """First frame of each face and the one after its last: (2, faces)."""
+        return np.array([(face.span.start, face.span.stop) for face in self.faces], int).reshape(-1, 2).T
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The frames that show a face, in order: (n,)."""
+        shows = np.zeros(self.count, bool)
+        for start, stop in self._spans.T:
+            shows[start:stop] = True
+        return np.flatnonzero(shows)
+
+    @property
+    def coverage(self) -> float:
+        """The part of the frames that show a face, in [0, 1]."""
+        return len(self.shown) / self.count
+
+    def present(self, index: int) -> Sequence[Face]:
+        """The faces of frame `index`, by id. IndexError for a frame that is not there."""
+        if not 0 <= index < self.count:
+            raise IndexError(f'frame {index} of {self.count}')
+        starts, stops = self._spans
+        return [self.faces[number] for number in np.flatnonzero((starts <= index) & (index < stops))]
+
+    def region(self, face: Face, index: int, margin: float = CROP_MARGIN) -> Box:
+        """The square to crop for a face of frame `index`, inside the picture.
+
+        Squares of faces that stand close overlap.
+        """
+        return _region(self.box(face, index), self.size, margin)
+
+    def box(self, face: Face, index: int) -> Box:
+        """Where a face is in frame `index`, without margin."""
+        return face.boxes[index - face.span.start]
+
+    def enlarged(self, size: tuple[int, int]) -> Faces:
+        """The same faces in pictures of another size (width, height)."""
+        across, down = (new / old for new, old in zip(size, self.size, strict=True))
+        faces = tuple(replace(face, boxes=face.boxes.scaled(across, down)) for face in self.faces)
+        return replace(self, faces=faces, size=size)
+
+    def to_json(self) -> str:
+        """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
+        faces = [{'id': face.id, 'start': face.span.start, 'score': face.score, 'surest': face.surest,
+                  'thumbnail': face.thumbnail, 'boxes': _as_text(face.boxes)} for face in self.faces]
+        return json.dumps({'count': self.count, 'size': self.size, 'cuts': self.cuts, 'faces': faces})
+
+    @classmethod
+    def from_json(cls, text: str) -> Faces:
+        """What `to_json` wrote. ValueError for any other text."""
+        try:
+            values = json.loads(text)
+            return cls(tuple(map(_face, values['faces'])), values['count'], tuple(values['size']),
+                       tuple(values['cuts']))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'these are no faces as they are written to JSON ({error!r})') from error
+
+
+def main_track(faces: Faces) -> Track:
+    """The main face as one track: that of most weight, and those that take over where it is absent."""
+    chosen = _main(faces)
+    boxes: list[Box | None] = [None] * faces.count
+    for face in chosen:
+        boxes[face.span.start:face.span.stop] = face.boxes
+    return Track(tuple(boxes), tuple(face.span for face in chosen), faces.size)
+
+
+def choose(faces: Faces, which: str) -> Faces:
+    """Those faces that `which` names, with the ids they have.
+
+    Args:
+        faces: what was found.
+        which: 'all', 'largest' (one at any time, those that `main_track` follows) or ids as in '0,2'.
+
+    Raises ChoiceError for anything else, and for an id that is not there.
+    """
+    if which == 'all':
+        return faces
+    ids = {face.id for face in _main(faces)} if which == 'largest' else _ids(which)
+    there = {face.id for face in faces.faces}
+    if missing := sorted(ids - there):
+        raise ChoiceError(f'no face {", ".join(map(str, missing))}; there is {_listed(sorted(there))}')
+    return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
+
+
+def beginning(faces: Faces, count: int) -> Faces:
+    """The same faces in the first `count` frames alone, with the ids they have."""
+    def cut(face: Face) -> Face:
+        span = range(face.span.start, min(face.span.stop, count))
+        surest = face.surest if face.surest in span else None
+        return replace(face, span=span, boxes=Boxes(face.boxes.corners[:len(span)]), surest=surest)
+
+    return Faces(tuple(cut(face) for face in faces.faces if face.span.start < count), count, faces.size,
+                 tuple(at for at in faces.cuts if at < count))
+
+
+def check_choice(which: str) -> None:
+    """Raises ChoiceError for what `choose` cannot understand, whatever faces there are."""
+    if which not in ('all', 'largest'):
+        _ids(which)
+
+
+def fixed_box(box: Box, count: int, size: tuple[int, int], thumbnail: str = '') -> Faces:
+    """One face that is said to be in the same place of every frame.
+
+    Args:
+        box: around the face, without margin, in pixels of the upright picture.
+        count: frames of the video, at least one.
+        size: (width, height) of the frames.
+        thumbnail: what is in the box of the first frame.
+
+    Raises ChoiceError for a box that is empty or not inside the picture.
+    """
+    width, height = size
+    if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
+        raise ChoiceError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is '
+                          f'not inside a picture of {width} x {height}')
+    return Faces((Face(0, range(count), Boxes.repeated(box, count), 1., 0, thumbnail),), count, size)
+
+
+def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
+    square = crop_box(box, margin)
+    return square if size is None else inside(square, *size)
+
+
+def _face(values: dict) -> Face:
+    boxes = _from_text(values['boxes'])
+    start = values['start']
+    return Face(values['id'], range(start, start + len(boxes)), boxes, values['score'], values['surest'],
+                values['thumbnail'])
+
+
+def _as_text(boxes: Boxes) -> str:
+    """The bytes of the numbers in base64: decimals would be numerous, and objects when they are read."""
+    return b64encode(np.ascontiguousarray(boxes.corners, _STORED)).decode()
+
+
+def _from_text(text: str) -> Boxes:
+    return Boxes(np.frombuffer(b64decode(text), _STORED).reshape(-1, 4))
+
+
+def _main(faces: Faces) -> list[Face]:
+    """Face by face from the heaviest, those that show where none before does; in order of time."""
+    free = np.ones(faces.count, bool)
+    chosen = []
+    for face in faces.faces:
+        within = slice(face.span.start, face.span.stop)
+        if free[within].all():
+            free[within] = False
+            chosen.append(face)
+    return sorted(chosen, key=lambda face: face.span.start)
+
+
+def _ids(which: str) -> set[int]:
+    try:
+        return {int(part) for part in which.split(',')}
+    except ValueError:
+        raise ChoiceError(f"faces are 'all', 'largest' or ids such as '0,2', not {which!r}") from None
+
+
+def _listed(ids: Sequence[int]) -> str:
+    """Ids in words; many that follow each other as a range."""
+    if len(ids) > 1 and ids[-1] - ids[0] == len(ids) - 1:
+        return f'{ids[0]} to {ids[-1]}'
+    return ', '.join(map(str, ids)) or 'none'

@@ -1,0 +1,1 @@
+"""Losses, registered in the LOSS_REGISTRY of BasicSR."""

@@ -1,0 +1,229 @@
+"""The streams of a file that are copied beside a restored video: sound, subtitles, covers, attachments."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from math import inf
+from pathlib import Path
+
+import av
+from av import Packet
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition, Stream
+
+from gavn.media.audio_track import sound_track
+from gavn.media.container import MediaError, StrPath, codec_label, exact, has_parameters, open_media
+from gavn.media.output import added_stream
+from gavn.media.subtitles import TextConverter, converted_to
+from gavn.media.track import CopiedTrack, Track
+
+_SPREAD = 2  # seconds that what belongs to one moment may lie apart in a file
+_EQUAL_TIMES = {'matroska'}  # muxers in which packets of a stream may share a time stamp
+_COVERS = {'matroska', 'mp4'}  # muxers that hold a cover
+_IMAGES = {  # name and kind of a cover, by codec
+    'mjpeg': ('cover.jpg', 'image/jpeg'), 'png': ('cover.png', 'image/png'),
+    'bmp': ('cover.bmp', 'image/bmp')}
+
+Notice = Callable[[str], None]
+warn: Notice = logging.getLogger(__name__).warning
+
+
+class OtherStreams:
+    """Streams of a file on their way into an output.
+
+    Args:
+        path, source: the file, opened.
+        output: with its video stream.
+        target: what to call it.
+        streams: those to copy.
+        until: seconds on the source's clock; packets from then on are left out. None = all.
+        moved: seconds by which all times become later.
+        notice: takes words about what is left out or converted.
+    """
+
+    def __init__(
+        self, path: StrPath, source: InputContainer, output: OutputContainer, target: Path,
+        streams: Iterable[Stream], until: Fraction | None, moved: Fraction, notice: Notice = warn,
+    ) -> None:
+        self._path, self._source, self._output, self._target = Path(path), source, output, target
+        self._until, self._moved = inf if until is None else until, moved
+        self._say = lambda words: notice(f'{self._path}: {words}')
+        self._tracks: dict[Stream, Track] = {}
+        self._last: dict[int, tuple[Fraction, int]] = {}  # decoding times, by stream of the output
+        self._told: set[Stream] = set()
+        for stream in streams:
+            self._add(stream)
+        self._packets = self._content()
+        self._pending = next(self._packets, None)
+
+    def copy_until(self, seconds: Fraction | None) -> None:
+        """Passes on packets up to a time, or all of them and what converters hold back."""
+        while self._pending is not None:
+            packet = self._pending
+            due = None if packet.dts is None else packet.dts * exact(packet.time_base)
+            if None not in (seconds, due) and due > seconds:
+                return
+            self._pass_on(self._tracks[packet.stream], packet)
+            self._pending = next(self._packets, None)
+        if seconds is None:
+            for track in self._tracks.values():
+                self._mux(track, track.rest())
+
+    def _pass_on(self, track: Track, packet: Packet) -> None:
+        stream = packet.stream
+        try:
+            packets = track(packet)
+        except MediaError as error:
+            self._tell_once(stream, f'{_what(stream)}: {error}; it is left out')
+            return
+        if not self._mux(track, packets):
+            self._tell_once(stream, f'{_what(stream)} runs back in time; what overlaps is left out')
+
+    def _tell_once(self, stream: Stream, words: str) -> None:
+        if stream not in self._told:
+            self._told.add(stream)
+            self._say(words)
+
+    def _mux(self, track: Track, packets: Iterable[Packet]) -> bool:
+        """Writes those packets that are in order, and says whether all are."""
+        packets = list(packets)
+        fitting = [packet for packet in packets if self._in_order(track.stream, packet)]
+        for packet in fitting:
+            packet.stream = track.stream
+            self._output.mux(packet)
+        return len(fitting) == len(packets)
+
+    def _in_order(self, copy: Stream, packet: Packet) -> bool:
+        """Whether a packet comes after the one before; one at the same time is moved on by a tick if need be.
+
+        No container takes a packet before the last; only .mkv takes several at one time.
+        """
+        if packet.dts is None:
+            return True
+        time, base = packet.dts * exact(packet.time_base), exact(copy.time_base)
+        before, tick = self._last.get(copy.index, (-inf, -inf))
+        if time < before:
+            return False
+        own = max(round(time / base), tick + (self._output.format.name not in _EQUAL_TIMES))
+        if own > round(time / base):
+            _move_to(packet, own, base)
+        self._last[copy.index] = time, own
+        return True
+
+    def _content(self) -> Iterator[Packet]:
+        """Packets of the streams that are copied, without the empty ones that end each."""
+        if not self._tracks:
+            return
+        clocks = [] if self._until == inf else self._clocks()
+        behind = {*clocks, *(stream for stream in self._tracks if stream.type == 'audio')}
+        for packet in self._demuxed(*clocks, *self._tracks):
+            time = inf if packet.pts is None else packet.pts * exact(packet.time_base)
+            if packet.stream in behind and packet.size and self._until + _SPREAD <= time < inf:
+                behind.remove(packet.stream)
+                if not behind:
+                    return
+            late = packet.pts is not None and time >= self._until
+            if packet.size and not late and packet.stream in self._tracks:
+                yield self._later(packet)
+
+    def _demuxed(self, *streams: Stream) -> Iterator[Packet]:
+        try:
+            yield from self._source.demux(*streams)
+        except av.FFmpegError as error:
+            self._say(f'breaks off ({error.strerror}); what follows there is not copied')
+
+    def _clocks(self) -> list[Stream]:
+        """The video, which is not copied, but tells how far we are."""
+        main = self._source.streams.best('video')
+        return [] if main is None or main in self._tracks else [main]
+
+    def _later(self, packet: Packet) -> Packet:
+        ticks = round(self._moved / exact(packet.time_base))
+        if ticks:
+            packet.pts, packet.dts = (None if at is None else at + ticks for at in (packet.pts, packet.dts))
+        return packet
+
+    def _add(self, stream: Stream) -> None:
+        what = _what(stream)
+        if stream.type == 'attachment':
+            self._attach(stream)
+        elif stream.type not in ('audio', 'subtitle', 'video'):
+            self._say(f'{what} is not copied: only sound, text and images are')
+        elif stream.codec_context is None:
+            self._say(f'{what} is not copied: its codec is unknown ({codec_label(self._source, stream)})')
+        elif stream.disposition & Disposition.attached_pic:
+            self._add_cover(stream)
+        elif stream.type == 'video':
+            self._say(f'{what} is a second video and is not copied')
+        elif stream.type == 'audio' and not has_parameters(stream):
+            self._say(f'{what} is not copied: it is announced, but holds no sound '
+                      f'({stream.codec_context.name})')
+        else:
+            self._copy(stream, what)
+
+    def _copy(self, stream: Stream, what: str) -> None:
+        try:
+            track = self._sound(stream, what) if stream.type == 'audio' else self._text(stream)
+        except MediaError as error:
+            self._say(f'{what} is not copied: {error}')
+            return
+        track.stream.metadata.update(stream.metadata)
+        track.stream.disposition = stream.disposition
+        self._tracks[stream] = track
+
+    def _sound(self, stream: Stream, what: str) -> Track:
+        track, encoder = sound_track(self._path, stream, self._output)
+        if encoder:
+            self._say(f'{what} is converted from {stream.codec_context.name} to {encoder.upper()}: '
+                      f'{self._target.suffix} cannot hold it as it is (.mkv and .mov hold more kinds)')
+        return track
+
+    def _text(self, stream: Stream) -> Track:
+        if text := converted_to(stream, self._output):
+            return TextConverter(stream, self._output, text)
+        name = stream.codec_context.name
+        return CopiedTrack(added_stream(
+            self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
+            f'{name} {stream.type}'))
+
+    def _add_cover(self, stream: Stream) -> None:
+        """A cover: an attachment in .mkv, a stream of its own in .mp4."""
+        form, name = self._output.format.name, stream.codec_context.name
+        if form not in _COVERS or name not in _IMAGES:
+            self._say(f'{_what(stream)} is a cover and is not copied: {self._target.suffix} holds no such'
+                      f' ({name}); .mkv and .mp4 hold JPEG, PNG and BMP')
+        elif form == 'matroska':
+            self._attach_cover(stream, *_IMAGES[name])
+        else:
+            copy = self._output.add_stream_from_template(stream, opaque=True)
+            copy.disposition = Disposition.attached_pic
+            self._tracks[stream] = CopiedTrack(copy)
+
+    def _attach_cover(self, stream: Stream, name: str, kind: str) -> None:
+        with open_media(self._path) as again:
+            packets = again.demux(again.streams[stream.index])
+            content = next((bytes(packet) for packet in packets if packet.size), b'')
+        tags = {'filename': name, 'mimetype': kind, **stream.metadata}
+        copy = self._output.add_attachment(name, kind, content)
+        copy.metadata.update(tags)
+
+    def _attach(self, stream: Stream) -> None:
+        if self._output.format.name != 'matroska':
+            self._say(f'{_what(stream)} is not copied: only .mkv holds attachments')
+            return
+        copy = self._output.add_attachment('attachment', 'application/octet-stream', stream.data)
+        copy.metadata.update(stream.metadata)  # which may be no UTF-8
+
+
+def _move_to(packet: Packet, time: int, base: Fraction) -> None:
+    """Gives a packet another decoding time, in ticks of `base` seconds, and the same delay and duration."""
+    ticks = exact(packet.time_base) / base
+    delay = None if packet.pts is None else round((packet.pts - packet.dts) * ticks)
+    duration = packet.duration and round(packet.duration * ticks)
+    packet.time_base, packet.dts, packet.duration = base, time, duration
+    packet.pts = None if delay is None else time + delay
+
+
+def _what(stream: Stream) -> str:
+    return f'stream {stream.index} ({stream.type})'

@@ -1,0 +1,69 @@
+"""A part of a long video, entered midway: its pictures at a constant rate."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from itertools import chain, islice, repeat
+
+import av
+import numpy as np
+
+from gavn.audio.mfcc import FRAME_RATE
+from gavn.media.container import StrPath, exact, open_media, video_stream
+from gavn.media.decode import decoded
+from gavn.media.frame import Frame, ToBGR, Upright
+from gavn.media.reader import Ticks, VideoInfo, hidden_edges, probe, resample_frames
+
+_GUESSED = ('avi',)  # containers whose time stamps are those of decoding
+
+
+def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: int = FRAME_RATE
+            ) -> Iterator[np.ndarray]:
+    """The pictures number `start * rate` to `stop * rate` (not included) of `resample_frames`.
+
+    Only what lies between the keyframe before `start` and `stop` is decoded, where the file can be entered
+    there. Packets that cannot be decoded are stood in for by the picture before.
+
+    Args:
+        path: of a video.
+        start, stop: seconds from its first frame, rounded to whole pictures; None: its end.
+        rate: pictures a second.
+    """
+    first, last = round(start * rate), None if stop is None else round(stop * rate)
+    info = probe(path)
+    with closing(_entered(path, first / rate, info)) as frames:
+        earliest = next(frames, None) if first else None
+        if earliest is not None and earliest.time <= first / rate:
+            count = None if last is None else last - first
+            yield from islice(_resampled(chain([earliest], frames), first / rate, info, rate), count)
+            return
+    yield from islice(resample_frames(path, rate), first, last)
+
+
+def _entered(path: StrPath, start: float, info: VideoInfo) -> Iterator[Frame]:
+    """Frames from the keyframe before `start` on; none where the file cannot be entered."""
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        base = exact(stream.time_base)
+        if container.format.name in _GUESSED:
+            return
+        try:
+            container.seek(int((info.start + Fraction(start)) / base), stream=stream)
+        except av.FFmpegError:
+            return
+        stream.thread_type = 'AUTO'
+        upright, to_bgr = Upright(hidden_edges(container, stream)), ToBGR()
+        for index, frame in enumerate(decoded(container, stream, lambda: None)):
+            if frame.pts is not None:
+                yield Frame(upright(frame), frame.pts, float(frame.pts * base - info.start), index,
+                            to_bgr=to_bgr)
+
+
+def _resampled(frames: Iterator[Frame], start: float, info: VideoInfo, rate: int) -> Iterator[np.ndarray]:
+    ticks, shown = Ticks(rate), None
+    for frame in frames:
+        if shown is not None and (count := ticks.before(frame.time - start)):
+            yield from repeat(shown.image, count)
+        shown = frame
+    yield from repeat(shown.image, ticks.before(shown.time + float(1 / info.frame_rate) - start))

@@ -1,0 +1,50 @@
+"""Text subtitles in the form that a container knows."""
+import av
+from av import Packet
+from av.container import OutputContainer
+from av.stream import Stream
+
+from gavn.media.container import MediaError
+from gavn.media.track import Track
+
+_TEXT = {'ass', 'ssa', 'mov_text', 'srt', 'subrip', 'text', 'webvtt'}
+_KNOWN = {'mp4': 'mov_text', 'mov': 'mov_text', 'matroska': 'subrip'}  # encoders, by container
+_IN_MATROSKA = _TEXT - {'mov_text'}
+
+
+def converted_to(stream: Stream, output: OutputContainer) -> str | None:
+    """The encoder that a stream needs to fit into `output`; None if it is copied, or cannot be converted."""
+    name, form = stream.codec_context.name, output.format.name
+    kept = _IN_MATROSKA if form == 'matroska' else {'mov_text'}
+    return None if name not in _TEXT or name in kept else _KNOWN.get(form)
+
+
+class TextConverter(Track):
+    """Turns the packets of a text stream into those of `stream`, which is added to the output.
+
+    Raises MediaError if the text's format cannot be read or written by this build of PyAV.
+    """
+
+    def __init__(self, source: Stream, output: OutputContainer, encoder: str) -> None:
+        self._decoder = source.codec_context
+        try:
+            self._decoder.open(strict=False)
+            self.stream = output.add_stream(encoder)
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(f'no way from {self._decoder.name} to {encoder} ({error})') from error
+        self.stream.time_base = source.time_base
+        self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
+
+    def __call__(self, packet: Packet) -> list[Packet]:
+        """The packet in the new form, at its own time; nothing for one that says nothing."""
+        try:
+            text = self._decoder.decode2(packet)
+            if text is None or not len(text):
+                return []
+            converted = self.stream.codec_context.encode_subtitle(text)
+        except av.FFmpegError as error:
+            raise MediaError(f'the subtitle at {packet.pts * packet.time_base} s cannot be converted '
+                             f'({error.strerror})') from error
+        converted.time_base, converted.pts, converted.dts = packet.time_base, packet.pts, packet.pts
+        converted.duration = packet.duration
+        return [converted]

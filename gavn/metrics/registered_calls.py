@@ -1,0 +1,61 @@
+"""Calling a registered metric as BasicSR's users write one: what it is given follows from its signature."""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gavn.config.sections import SUPPLIED
+from gavn.runtime.tensors import to_tensor
+
+PICTURES = ('img', 'img2')
+Metric = Callable[..., Any]
+
+
+def supplied_to(metric: Metric, must: bool = False) -> tuple[str, ...]:
+    """Which of `SUPPLIED` a metric asks for, or only those that it must have."""
+    parameters = inspect.signature(metric).parameters
+    return tuple(name for name in SUPPLIED if name in parameters
+                 and not (must and parameters[name].default is not inspect.Parameter.empty))
+
+
+def check_options(metric: Metric, options: Mapping[str, Any]) -> None:
+    """Raises ValueError for options that a metric does not have, or lacks.
+
+    Stock metrics take `**kwargs` and drop them, so that only named options count there.
+    """
+    parameters = inspect.signature(metric).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    takes_any = inspect.Parameter.VAR_KEYWORD in kinds and not metric.__module__.startswith('basicsr.')
+    for name in options:
+        if name in SUPPLIED or (name not in parameters and not takes_any):
+            raise ValueError(f'{metric.__name__} has no option {name!r}')
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD \
+                and name not in SUPPLIED and name not in options:
+            raise ValueError(f'{metric.__name__} needs the option {name}')
+
+
+def call_metric(metric: Metric, data: Mapping[str, Any], options: Mapping[str, Any]) -> float:
+    """The number that a metric gives.
+
+    Args:
+        metric: registered in METRIC_REGISTRY. One whose name ends in `_pt` takes pictures as BasicSR's do:
+            (1, 3, h, w), RGB in [0, 1]; others take uint8 BGR (h, w, 3).
+        data: values of `SUPPLIED`; a metric gets those that it asks for.
+        options: further keyword arguments.
+    """
+    given = {name: data[name] for name in supplied_to(metric) if name in data}
+    if metric.__name__.endswith('_pt'):
+        given |= {name: _tensor(given[name]) for name in PICTURES if name in given}
+    return float(metric(**given, **options))
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    if image.ndim == 3 and image.shape[2] == 3:
+        return to_tensor(image)[None]
+    return torch.from_numpy(image.reshape(1, 1, *image.shape[:2])).float().div_(255)  # grey, as stock has it

@@ -1,0 +1,48 @@
+"""The networks that come with the package, to be chosen for each video by what is wrong with its faces."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gavn.checkpoints import pretrained
+from gavn.restoration.in_memory import restore_frames
+from gavn.restoration.restorer import AUTO, Restorer, find_device, quick_dtype
+from gavn.runtime.files import sha256
+
+
+@dataclass
+class Automatic:
+    """Stands where a `Restorer` does; see there for `device`, `dtype`, `batch` and `compile`."""
+
+    device: str = 'auto'
+    dtype: str = AUTO
+    batch: int | None = None
+    compile: str | None = None
+    _loaded: dict[str, Restorer] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        device = find_device(self.device)
+        self.device, self.dtype = str(device), quick_dtype(device) if self.dtype == AUTO else self.dtype
+
+    @cached_property
+    def weights(self) -> dict[str, str]:
+        """All files that may be chosen, with their SHA-256."""
+        files = map(pretrained.weights_of, pretrained.names())
+        return {str(file): sha256(file) for file in files}
+
+    def named(self, name: str) -> Restorer:
+        """The networks of a name, which are loaded once."""
+        if name not in self._loaded:
+            self._loaded[name] = Restorer.from_pretrained(
+                name, self.device, self.dtype, self.batch, self.compile)
+        return self._loaded[name]
+
+    def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
+                       audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
+        """As `Restorer.restore_frames`, with the weights that suit the damage of the faces."""
+        return restore_frames(self, frames, fps, audio, **choices)

@@ -1,0 +1,1 @@
+"""Windows over a clip, batching, threads, memory, whole files."""

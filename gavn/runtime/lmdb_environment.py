@@ -1,0 +1,54 @@
+"""LMDB environments, one per process and path."""
+import os
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from gavn.errors import DataError
+
+_ENVIRONMENTS: dict[str, lmdb.Environment] = {}
+_owner = os.getpid()
+
+
+def open_lmdb(path: str | os.PathLike[str], **settings: Any) -> lmdb.Environment:
+    """The process's one environment of a path, opened to read without locks unless `settings` say otherwise.
+
+    LMDB refuses a second one, which two layers in one file would need. A forked process closes what it
+    inherited, which it must not read, and opens its own: ask again for every reading instead of keeping one.
+    Raises DataError for a file that is no LMDB or is cut short: reading past its end would kill the process.
+    """
+    global _owner
+    if _owner != os.getpid():
+        for inherited in _ENVIRONMENTS.values():
+            inherited.close()
+        _ENVIRONMENTS.clear()
+        _owner = os.getpid()
+    real = os.path.realpath(path)
+    if real not in _ENVIRONMENTS:
+        settings = {'readonly': True, 'lock': False, 'readahead': False, 'meminit': False, **settings}
+        _ENVIRONMENTS[real] = _opened(real, settings)
+    return _ENVIRONMENTS[real]
+
+
+def _opened(path: str, settings: dict[str, Any]) -> lmdb.Environment:
+    file = Path(path, 'data.mdb')
+    remedy = 'copy it again, or pack the data set again'
+    if not file.is_file():
+        raise DataError(f'{path} holds no LMDB (data.mdb is missing); {remedy}')
+    size = file.stat().st_size
+    try:
+        environment = lmdb.open(path, **settings)
+    except lmdb.Error as error:
+        raise DataError(f'{file} is no readable LMDB ({size} bytes: {error}); {remedy}') from error
+    needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    if size < needed:
+        environment.close()
+        raise DataError(f'{file} is cut short: it has {size} bytes of {needed}; {remedy}')
+    return environment
+
+
+def close_lmdb(path: str | os.PathLike[str]) -> None:
+    """Closes the process's environment of a path, if it has one; no transaction may be under way."""
+    if _owner == os.getpid() and (opened := _ENVIRONMENTS.pop(os.path.realpath(path), None)) is not None:
+        opened.close()

@@ -1,0 +1,202 @@
+"""The voice of the demo faces: source-filter speech from random words, and the mouth that belongs to it.
+
+A clip is a seeded sequence of invented words. Each sound of a word has formants, voicing and friction for the
+ear and a target for the lips; both are smoothed with the overlap of neighbouring sounds (coarticulation), so
+that sound and lips agree to within a frame. Training and test words share sounds, but no word.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import butter, sosfilt
+
+from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.synthetic.motion import Mouth
+
+WORDS = {
+    'train': ('mama', 'banana', 'lemon', 'sofa', 'tomato', 'panda', 'wagon', 'kilo', 'Salut', 'fila', 'neto',
+              'robu', 'usami', 'vela', 'peda', 'jogi', 'mupi', 'tawo', 'base', 'oSan', 'diwa', 'gefu',
+              'lavim'),
+    'test': ('papa', 'melona', 'fatima', 'sabo', 'roka', 'visu', 'Samo', 'pulan', 'dotawe', 'jemi', 'galo',
+             'efuno'),
+}
+STEPS = 1000  # a second: the rate of everything that moves slowly
+BURST = 14  # milliseconds of friction when a stop opens
+LOUDNESS = 1300  # of the voice, and of friction below, in int16 units
+HISS_LOUDNESS = 900
+ROOM = 6  # standard deviation of the background noise
+HISS = {'s': (4300, 7600), 'S': (1900, 5200), 'f': (700, 7600)}  # friction bands, Hz
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One speech sound: what is heard, and what the lips do."""
+
+    formants: tuple[float, float, float]  # Hz
+    voice: float  # level of the voice
+    lips: Mouth
+    hiss: str = ''  # friction band
+    noise: float = 0.0  # level of friction
+    length: float = 80.0  # milliseconds
+    hold: float = 1.0  # how firmly it holds the lips against its neighbours
+    burst: bool = False  # friction only while it opens
+
+
+def _vowel(f1: float, f2: float, f3: float, **lips: float) -> Phone:
+    return Phone((f1, f2, f3), 1.0, Mouth(**lips), length=130)
+
+
+PHONES = {
+    'a': _vowel(760, 1200, 2450, opening=0.92),
+    'e': _vowel(540, 1850, 2500, opening=0.55, width=0.5, teeth=0.2),
+    'i': _vowel(280, 2250, 2900, opening=0.26, width=0.9, teeth=0.5),
+    'o': _vowel(500, 880, 2400, opening=0.50, rounding=0.75),
+    'u': _vowel(300, 800, 2250, opening=0.20, rounding=1.0),
+    'm': Phone((250, 1050, 2200), 0.40, Mouth(press=0.7), hold=5, length=85),
+    'n': Phone((260, 1600, 2500), 0.40, Mouth(opening=0.14, teeth=0.2, tongue=1.0), length=75),
+    'l': Phone((370, 1300, 2850), 0.60, Mouth(opening=0.26, tongue=1.0), length=75),
+    'r': Phone((340, 1150, 1650), 0.60, Mouth(opening=0.22, rounding=0.5), length=75),
+    'w': Phone((300, 680, 2200), 0.55, Mouth(opening=0.10, rounding=1.0), hold=2),
+    'j': Phone((270, 2250, 3000), 0.55, Mouth(opening=0.18, width=0.6, teeth=0.4), length=70),
+    'b': Phone((220, 900, 2200), 0.10, Mouth(press=0.9), 'f', 0.35, 85, 6, True),
+    'p': Phone((300, 900, 2200), 0.00, Mouth(press=1.0), 'f', 0.60, 95, 6, True),
+    'd': Phone((250, 1700, 2600), 0.10, Mouth(opening=0.14, teeth=0.4, tongue=0.9), 's', 0.40, 75, 2, True),
+    't': Phone((300, 1700, 2600), 0.00, Mouth(opening=0.12, teeth=0.4, tongue=0.9), 's', 0.80, 85, 2, True),
+    'g': Phone((250, 1900, 2300), 0.10, Mouth(opening=0.24, teeth=0.2), 'S', 0.40, 75, 1.5, True),
+    'k': Phone((300, 1900, 2300), 0.00, Mouth(opening=0.24, teeth=0.2), 'S', 0.80, 85, 1.5, True),
+    's': Phone((320, 1700, 2600), 0.00, Mouth(opening=0.08, width=0.5, teeth=0.95), 's', 1.00, 110, 2.5),
+    'S': Phone((320, 1600, 2500), 0.00, Mouth(opening=0.13, rounding=0.7, teeth=0.85), 'S', 1.00, 110, 2.5),
+    'f': Phone((320, 1100, 2300), 0.00, Mouth(opening=0.02, teeth=0.7), 'f', 0.55, 100, 3),
+    'v': Phone((260, 1100, 2300), 0.35, Mouth(opening=0.02, teeth=0.6), 'f', 0.25, 80, 3),
+    '_': Phone((480, 1400, 2450), 0.00, Mouth(), length=170),
+}
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a clip says.
+
+    `audio` int16 at 16 kHz; one `Mouth` and one `stress` (loudness in [0, 1]) for the middle of every video
+    frame; `phones`: (sound, start, end) in seconds.
+    """
+
+    audio: np.ndarray
+    mouths: tuple[Mouth, ...]
+    stress: np.ndarray
+    phones: tuple[tuple[str, float, float], ...]
+
+
+@dataclass
+class _Script:
+    """Sounds in order, with their lengths in milliseconds and stress, cut to `steps` steps."""
+
+    steps: int
+    symbols: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    loud: list[float] = field(default_factory=list)
+
+    def say(self, symbol: str, length: float, loud: float) -> None:
+        """Appends one sound."""
+        self.symbols.append(symbol)
+        self.lengths.append(round(length))
+        self.loud.append(loud)
+
+    def track(self, value: Callable[[Phone], float], smooth: float = 0.0) -> np.ndarray:
+        """A property of the sounds over time (steps,), smoothed by a bell of `smooth` milliseconds."""
+        return self.spread([float(value(PHONES[symbol])) for symbol in self.symbols], smooth)
+
+    def spread(self, values: list[float], smooth: float = 0.0) -> np.ndarray:
+        """One value a sound over time (steps,)."""
+        track = np.repeat(np.asarray(values, float), self.lengths)[:self.steps]
+        return gaussian_filter1d(track, smooth) if smooth else track
+
+    def phones(self) -> tuple[tuple[str, float, float], ...]:
+        """(sound, start, end) in seconds, as far as the clip lasts."""
+        ends = np.cumsum(self.lengths) / STEPS
+        starts = ends - np.asarray(self.lengths) / STEPS
+        spoken = zip(self.symbols, starts.tolist(), ends.tolist(), strict=True)
+        return tuple(entry for entry in spoken if entry[1] < self.steps / STEPS)
+
+
+def _write(draw: np.random.Generator, words: str, seconds: float) -> _Script:
+    """Random words and pauses, a little longer than the clip."""
+    if words not in WORDS:
+        raise ValueError(f'words must be one of {", ".join(WORDS)}, not {words!r}')
+    script = _Script(round(seconds * STEPS))
+    script.say('_', draw.uniform(40, 200), 0.0)
+    pace = draw.uniform(0.85, 1.15)
+    while sum(script.lengths) < script.steps + 200:
+        loud = draw.uniform(0.3, 1.0)
+        for symbol in str(draw.choice(WORDS[words])):
+            script.say(symbol, PHONES[symbol].length * pace * draw.uniform(0.85, 1.2), loud)
+        if draw.random() < 0.45:
+            script.say('_', draw.uniform(90, 320), 0.0)
+    return script
+
+
+def speak(draw: np.random.Generator, words: str, seconds: float, pitch: float, tract: float) -> Speech:
+    """`seconds` of speech in a voice of `pitch` Hz whose formants are `tract` times the usual ones.
+
+    `words` is 'train' or 'test', else ValueError.
+    """
+    script = _write(draw, words, seconds)
+    stress = script.spread(script.loud, 45)
+    audio = _voiced(draw, script, stress, pitch, tract) + _friction(draw, script, stress)
+    audio = np.clip(np.round(audio + draw.normal(0, ROOM, audio.size)), -32768, 32767).astype(np.int16)
+    middles = ((np.arange(round(seconds * FRAME_RATE)) + 0.5) * STEPS / FRAME_RATE).astype(int)
+    lips = {name: track[middles].tolist() for name, track in _lips(script, stress).items()}
+    mouths = tuple(Mouth(*state) for state in zip(*lips.values(), strict=True))
+    return Speech(audio, mouths, stress[middles], script.phones())
+
+
+def _lips(script: _Script, stress: np.ndarray) -> dict[str, np.ndarray]:
+    """The mouth over time: targets averaged by how firmly each sound holds the lips."""
+    hold = script.track(lambda phone: phone.hold)
+    weight = gaussian_filter1d(hold, 24)
+    tracks = {}
+    for part in fields(Mouth):
+        target = script.track(lambda phone, name=part.name: getattr(phone.lips, name))
+        tracks[part.name] = gaussian_filter1d(target * hold, 24) / weight
+    tracks['opening'] = tracks['opening'] * (0.72 + 0.45 * stress)
+    return tracks
+
+
+def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitch: float, tract: float
+            ) -> np.ndarray:
+    """Harmonics of a gliding pitch under the resonances of five formants."""
+    steps = np.arange(script.steps)
+    times = np.arange(script.steps * SAMPLE_RATE // STEPS) * STEPS / SAMPLE_RATE
+    wander = gaussian_filter1d(draw.standard_normal(script.steps), 120) * 20
+    melody = pitch * (0.95 + 0.14 * stress + 0.05 * wander)
+    phase = 2 * np.pi * np.cumsum(np.interp(times, steps, melody)) / SAMPLE_RATE
+    coarse = slice(None, None, 5)
+    level = (script.track(lambda phone: phone.voice, 9) * (0.5 + 0.6 * stress))[coarse]
+    resonances = [(3500 * tract, 180.0), (4500 * tract, 250.0)]  # centre and half width in Hz
+    for k in range(3):
+        centre = tract * script.track(lambda phone, k=k: phone.formants[k], 16)
+        resonances.append((centre[coarse], 70.0 + 25 * k))
+    audio = np.zeros(times.size)
+    for harmonic in range(1, int(7000 / pitch)):
+        hertz = harmonic * melody[coarse]
+        gain = level * np.clip((7600 - hertz) / 500, 0, 1) / harmonic
+        for centre, width in resonances:
+            gain = gain * centre**2 / np.hypot(centre**2 - hertz**2, 2 * width * hertz)
+        audio += np.interp(times, steps[coarse], gain) * np.cos(harmonic * phase)
+    return LOUDNESS * audio
+
+
+def _friction(draw: np.random.Generator, script: _Script, stress: np.ndarray) -> np.ndarray:
+    """Band noise of fricatives, and of stops only while they open."""
+    left = script.spread(list(np.cumsum(script.lengths))) - np.arange(script.steps)
+    sounding = np.where(script.track(lambda phone: phone.burst) > 0, left < BURST, 1.0)
+    audio = np.zeros(script.steps * SAMPLE_RATE // STEPS)
+    for name, band in HISS.items():
+        level = script.track(lambda phone, name=name: phone.noise * (phone.hiss == name)) * sounding
+        level = gaussian_filter1d(level, 5) * (0.5 + 0.6 * stress)
+        filters = butter(3, band, 'bandpass', fs=SAMPLE_RATE, output='sos')
+        noise = sosfilt(filters, draw.standard_normal(audio.size))
+        audio += HISS_LOUDNESS * noise * np.repeat(level, SAMPLE_RATE // STEPS)
+    return audio
