@@ -6,7 +6,7 @@ from gavn import torchvision_shim  # noqa: F401  (makes basicsr importable; must
 
 __version__ = '0.1.0'
 
-_LAZY = {'Automatic': 'gavn.restoration.auto_restorer', 'Report': 'gavn.restoration.report',
+_LAZY = {'AutoRestorer': 'gavn.restoration.auto_restorer', 'Report': 'gavn.restoration.report',
          'Restorer': 'gavn.restoration.restorer', 'Settings': 'gavn.restoration.settings',
          'restore_video': 'gavn.restoration.restore_video'}
 __all__ = [*_LAZY, '__version__']

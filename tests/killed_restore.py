@@ -14,12 +14,12 @@ if __name__ == '__main__':
     source, target, piece = sys.argv[1:]
     resume_state.PIECE = int(piece)
     job.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
-    finish = resume_state.Journal.finish
+    finish = resume_state.ResumeState.finish
 
     def slow(*args):
         finish(*args)
         time.sleep(0.5)
 
-    resume_state.Journal.finish = slow
+    resume_state.ResumeState.finish = slow
     restorer = make_restorer(inputs=('lq', 'audio'))
     restore_video.restore_video(source, target, restorer)

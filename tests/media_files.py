@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from gavn.media import PieceWriter, join, probe, read_frames
+from gavn.media import SegmentWriter, join, probe, read_frames
 
 VARIABLE = (0, 1001, 2002, 4100, 4101, 9000, 9500, 12012, 13013, 20000)  # time stamps in 1 / 30000 s
 BASE = Fraction(1, 30000)
@@ -81,7 +81,7 @@ def remux(source: Path, target: Path, cuts: Sequence[int] = (), **options: objec
     with TemporaryDirectory() as folder:
         for begin, end in pairwise([0, *cuts, len(frames)]):
             pieces.append(Path(folder) / f'{begin}.nut')
-            with PieceWriter(pieces[-1], info, **({'crf': 10, 'preset': 'ultrafast'} | options)) as writer:
+            with SegmentWriter(pieces[-1], info, **({'crf': 10, 'preset': 'ultrafast'} | options)) as writer:
                 for frame in frames[begin:end]:
                     writer.write(frame.picture, frame.pts)
         join(target, pieces, source)

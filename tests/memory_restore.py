@@ -12,7 +12,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gavn.restoration import job, restore_video  # first: it makes basicsr importable
-from gavn.restoration.face_clip import Reel
+from gavn.restoration.face_clip import FrameBuffer
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
 from gavn.runtime.windows import Layout
@@ -44,6 +44,6 @@ if __name__ == '__main__':
     job.follow_faces = fixed_face()
     for number, source in enumerate(sources):
         if number == len(sources) - 1:
-            Reel.forget_before = lambda *_: None
+            FrameBuffer.forget_before = lambda *_: None
         restore_video.restore_video(source, folder / f'{number}.mp4', Still(), Settings(preset='ultrafast'))
         print(most_memory())

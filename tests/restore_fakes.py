@@ -14,7 +14,7 @@ from gavn.faces.geometry import Box
 from gavn.faces.tracks import Face, Faces
 from gavn.media import VideoWriter
 from gavn.media.frame import ToBGR
-from gavn.restoration.model_spec import Recipe
+from gavn.restoration.model_spec import ModelSpec
 from gavn.restoration.restorer import Restorer
 from gavn.runtime.windows import Layout
 
@@ -122,7 +122,7 @@ def fixed_face(absent: tuple[int, ...] = (), cuts: tuple[int, ...] = (), box: Bo
 
 def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Restorer:
     options = {'network_g': {'type': 'FakeRestorer', 'gain': gain}, 'network_inputs': inputs}
-    recipe = Recipe.parse(options, 'here')
+    recipe = ModelSpec.parse(options, 'here')
     return Restorer(recipe, recipe.build(), 'cpu')
 
 

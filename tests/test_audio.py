@@ -10,7 +10,7 @@ from python_speech_features import mfcc as reference_mfcc
 from sound_blocks import Passing
 
 from gavn.audio import mfcc
-from gavn.audio.gaps import Hole
+from gavn.audio.gaps import AudioGap
 
 GOLDEN = [19.5121, 19.5095, 2.6441, -13.1919, -26.1621, -32.5259, -28.6832, -17.6791, -2.3542, 10.7892,
           18.8813, 18.6872, 12.3887]
@@ -91,7 +91,7 @@ def test_blocks_of_any_size_change_nothing(
     whole = np.concatenate([np.zeros(0, np.int16), *blocks])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mfcc, '_CHUNK', chunk)
-        stored, joined = mfcc.StoredCepstra(iter(blocks), tmp_path_factory.getbasetemp()), mfcc.mfcc(whole)
+        stored, joined = mfcc.StoredMFCC(iter(blocks), tmp_path_factory.getbasetemp()), mfcc.mfcc(whole)
         assert torch.equal(stored.columns(0, stored.count), joined)
         for time in (0, 0.0349, len(whole) / 32000, 9.):
             assert torch.equal(stored.window(time), mfcc.mfcc_windows(joined, [time])[0])
@@ -104,12 +104,12 @@ def test_blocks_of_any_size_change_nothing(
 @pytest.mark.parametrize('size', [150, 1024, 50000])
 def test_blocks_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int) -> None:
     """A minute of sound: what is alive at once is what 100 columns are computed from, and a block."""
-    widest, cepstra = [], mfcc._cepstra
+    widest, mfcc_frames = [], mfcc._cepstra
     monkeypatch.setattr(mfcc, '_CHUNK', 100)
-    monkeypatch.setattr(mfcc, '_cepstra', lambda spans: widest.append(len(spans)) or cepstra(spans))
+    monkeypatch.setattr(mfcc, '_cepstra', lambda spans: widest.append(len(spans)) or mfcc_frames(spans))
     signal = np.random.default_rng(size).integers(-9999, 9999, 60 * mfcc.SAMPLE_RATE).astype(np.int16)
     blocks = Passing(np.split(signal, range(size, len(signal), size)))
-    stored = mfcc.StoredCepstra(blocks, tmp_path)
+    stored = mfcc.StoredMFCC(blocks, tmp_path)
     assert torch.equal(stored.columns(0, stored.count), mfcc.mfcc(signal)) and max(widest) == 100
     assert blocks.most <= 100 * mfcc.HOP // size + 4 and blocks.alive == 0
 
@@ -154,9 +154,9 @@ def test_a_hole_is_silence(tmp_path, length):
     """Window by window as if its zeros had been computed, before, in and after it."""
     rng = np.random.default_rng(0)
     before, after = (rng.integers(-9000, 9000, size).astype(np.int16) for size in (50123, 30077))
-    short = mfcc.StoredCepstra([before, Hole(length), after, Hole(length)], tmp_path)
+    short = mfcc.StoredMFCC([before, AudioGap(length), after, AudioGap(length)], tmp_path)
     zeros = np.zeros(length, np.int16)
-    whole = mfcc.StoredCepstra([before, zeros, after, zeros], tmp_path)
+    whole = mfcc.StoredMFCC([before, zeros, after, zeros], tmp_path)
     assert short.count == whole.count
     for time in np.arange(-1, 2 * length / 16000 + 6, 0.13):
         assert torch.equal(short.window(time), whole.window(time)), time

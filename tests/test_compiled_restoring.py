@@ -6,9 +6,9 @@ import torch
 from gavn.cli.main import _parser
 from gavn.cli.restore import _networks
 from gavn.models.clip_runner import ClipRunner
-from gavn.restoration.model_spec import Recipe
+from gavn.restoration.model_spec import ModelSpec
 from gavn.restoration.restorer import Restorer
-from gavn.runtime.batching import in_portions
+from gavn.runtime.batching import chunked_forward
 from gavn.runtime.compilation import TRACED, compile_in_place, is_compiled
 from gavn.runtime.tensors import to_tensor
 
@@ -22,7 +22,7 @@ NETWORKS = {'network_g': {'type': 'GAVN', 'num_feat': 8, 'num_extract_block': 1,
 def networks() -> dict[str, torch.nn.Module]:
     torch._dynamo.reset()  # what was traced before belongs to classes, not to these objects
     torch.manual_seed(0)
-    return Recipe.parse(NETWORKS, 'here').build()
+    return ModelSpec.parse(NETWORKS, 'here').build()
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def frames() -> np.ndarray:
 
 
 def restorer(networks: dict[str, torch.nn.Module], **options) -> Restorer:
-    return Restorer(Recipe.parse(NETWORKS, 'here'), networks, 'cpu', batch=4, **options)
+    return Restorer(ModelSpec.parse(NETWORKS, 'here'), networks, 'cpu', batch=4, **options)
 
 
 def test_clips_of_all_lengths_have_one_shape_and_the_same_frames(networks, frames):
@@ -68,7 +68,9 @@ def test_portions_are_filled_up_and_their_results_kept():
         return [memory.copy_(batch['lq'] + batch['features'][0].sum(1))]
 
     ones = [torch.ones(6, 2)]
-    (result,), size = in_portions(call, {'lq': torch.arange(6.), 'features': ones}, 2, share=2, whole=True)
+    (result,), size = chunked_forward(
+        call, {'lq': torch.arange(6.0), 'features': ones}, 2, share=2, whole=True
+    )
     assert size == 2 and result.tolist() == [2, 3, 4, 5, 6, 7]
 
 

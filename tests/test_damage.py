@@ -11,7 +11,7 @@ from gavn.data.mixture import Mixture
 from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
 from gavn.experiments.release.classifier_samples import RECIPES, kind_of, made
 from gavn.media import read_frames
-from gavn.restoration.degradation import KINDS, Damage, Model, estimate
+from gavn.restoration.degradation import KINDS, DegradationEstimate, Model, estimate
 from gavn.synthetic.head import make_clip
 
 DAMAGE = {
@@ -92,7 +92,7 @@ def test_below_its_threshold_a_kind_is_not_believed():
     assert model.decide(np.array([.1, 0, 0, .8, .1])) == 'sr'
     assert model.decide(np.array([.2, 0, 0, .75, .05])) == 'mixed'
     assert model.decide(np.array([.6, 0, 0, .4, 0])) == 'clean'
-    unsure = Damage('mixed', dict(zip(KINDS, (.2, 0, 0, .75, .05), strict=True)), 4, 1., 0., 0.)
+    unsure = DegradationEstimate('mixed', dict(zip(KINDS, (.2, 0, 0, .75, .05), strict=True)), 4, 1., 0., 0.)
     assert unsure.in_words() == 'unclear: low resolution (75 %) or no damage (20 %)'
 
 

@@ -24,7 +24,7 @@ def picture(clip: str, i: int, layer: str) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
 
 
-def cepstra(clip: str) -> np.ndarray:
+def mfcc_frames(clip: str) -> np.ndarray:
     number = list(LENGTHS).index(clip)
     columns = np.arange(4 * LENGTHS[clip] - 1, dtype=np.float32)
     return np.repeat((1000 * number + columns)[:, None], 13, axis=1)
@@ -37,7 +37,7 @@ def root(tmp_path_factory):
     for clip, length in LENGTHS.items():
         for layer in ('gt', 'blur'):
             writer.frames(layer, clip, (picture(clip, i, layer) for i in range(length)))
-        writer.array('mfcc', clip, cepstra(clip))
+        writer.array('mfcc', clip, mfcc_frames(clip))
         writer.array('landmarks', clip, POINTS + np.arange(length, dtype=np.float32)[:, None, None])
     entries = [ClipEntry(clip, length, SHAPE) for clip, length in LENGTHS.items()]
     writer.meta('train', entries)
@@ -77,7 +77,7 @@ def test_a_sample_holds_what_the_folder_does(root, gt_frames, first, count, back
     outputs = range(start + first, start + first + count)
     assert torch.equal(sample['lq'], to_tensor([picture(clip, start + i, 'blur') for i in range(7)]))
     assert torch.equal(sample['gt'], to_tensor([picture(clip, i, 'gt') for i in outputs]))
-    assert torch.equal(sample['audio'], mfcc_windows(cepstra(clip), [i / 25 for i in outputs]))
+    assert torch.equal(sample['audio'], mfcc_windows(mfcc_frames(clip), [i / 25 for i in outputs]))
     expected = (POINTS + np.array(outputs, np.float32)[:, None, None] + 0.5) / np.array([48, 32], np.float32)
     np.testing.assert_allclose(sample['landmarks'], expected, rtol=1e-6)
     assert sample['landmarks'].dtype == torch.float32
@@ -184,7 +184,7 @@ def test_videos_stream_whole_clips(root):
     sample = frames[9]
     assert torch.equal(sample['lq'], to_tensor(picture('anna/one', 9, 'blur')))
     assert torch.equal(sample['gt'], to_tensor(picture('anna/one', 9, 'gt')))
-    assert torch.equal(sample['audio'], mfcc_windows(cepstra('anna/one'), [9 / 25])[0])
+    assert torch.equal(sample['audio'], mfcc_windows(mfcc_frames('anna/one'), [9 / 25])[0])
     expected = (POINTS + 9.5) / np.array([48, 32], np.float32)
     np.testing.assert_allclose(sample['landmarks'], expected, rtol=1e-6)
     assert sample['face'].shape == (3, 112, 112)
@@ -249,7 +249,7 @@ def test_a_missing_frame_is_named(root, tmp_path):
     writer = ClipWriter(tmp_path)
     writer.frames('gt', 'a', [picture('bob', 0, 'gt')] * 6)
     writer.frames('blur', 'a', [picture('bob', 0, 'gt')] * 7)
-    writer.array('mfcc', 'a', cepstra('bob'))
+    writer.array('mfcc', 'a', mfcc_frames('bob'))
     writer.array('landmarks', 'a', np.zeros((7, 68, 2), np.float32))
     writer.meta('train', [ClipEntry('a', 7, SHAPE)])
     with pytest.raises(DataError, match=r'clip a: .*gt has no a/00000006'):

@@ -11,7 +11,7 @@ import torchvision
 from gavn.archs.syncnet_arch import SyncNet
 from gavn.metrics import measures
 from gavn.metrics.evaluate import RESTORED, EvaluatedFrame, evaluate_clip, is_lower_better
-from gavn.metrics.measures import Instrument, check_metrics, instrument, instruments, landmark_nme
+from gavn.metrics.measures import MetricFactory, check_metrics, landmark_nme, metric_factories, metric_factory
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
 from gavn.metrics.table import COLUMNS, METRICS, STANDARD
@@ -35,7 +35,7 @@ def psnr(error: float) -> float:
 
 
 def evaluate(frames, metrics, **options):
-    return evaluate_clip(frames, instruments(metrics), **options)
+    return evaluate_clip(frames, metric_factories(metrics), **options)
 
 
 def test_one_pass_measures_result_input_and_truth():
@@ -138,7 +138,7 @@ def test_what_has_no_value_is_noted_and_the_rest_is_measured():
 
 
 def test_values_that_are_no_numbers_are_not_averaged():
-    item = Instrument(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda view: (1.0, float('nan'))))
+    item = MetricFactory(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda view: (1.0, float('nan'))))
     scores = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert scores.values == {'x': None, 'y': None} and scores.notes.startswith('x, y: ')
 
@@ -150,7 +150,7 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
     monkeypatch.setitem(measures._LOADED, 'lpips', without)
     told = []
     metrics = {'lpips': {'type': 'lpips'}} | PSNR
-    items = instruments(metrics, missing=lambda *args: told.append(args))
+    items = metric_factories(metrics, missing=lambda *args: told.append(args))
     assert told == [('lpips', 'no weights\nfetch them')]
     for _ in range(2):
         found = evaluate_clip(flat(), items).subjects
@@ -159,7 +159,7 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
         assert found[TRUTH].values == {}  # it would not apply with weights either
     assert len(told) == 1
     with pytest.raises(WeightsMissing):
-        instrument('lpips', {'type': 'lpips'})
+        metric_factory('lpips', {'type': 'lpips'})
 
 
 class Listening:
@@ -180,7 +180,7 @@ class Listening:
 
 
 def test_measures_of_clips_hear_the_sound_and_see_every_frame():
-    item = Instrument(('sync_c', 'sync_d'), ('audio',), Listening)
+    item = MetricFactory(('sync_c', 'sync_d'), ('audio',), Listening)
     asked = []
 
     def sound():
@@ -195,7 +195,7 @@ def test_measures_of_clips_hear_the_sound_and_see_every_frame():
     assert short.notes == 'sync_c, sync_d: 1 frames are too few'
     silent = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert silent.notes == 'sync_c, sync_d: the clip has no sound'
-    evaluate_clip(flat(), instruments(PSNR), sound)
+    evaluate_clip(flat(), metric_factories(PSNR), sound)
     assert len(asked) == 2  # nobody else listens
 
 
@@ -207,7 +207,7 @@ def test_every_metric_measures_what_it_can(tmp_path):
     metrics = copy.deepcopy(STANDARD)
     metrics['sync']['weights'], metrics['lpips']['weights'] = (
         str(tmp_path / f'{name}.pth') for name in ('syncnet', 'alexnet'))
-    items = instruments(metrics)
+    items = metric_factories(metrics)
     texture = np.random.default_rng(0).integers(0, 256, (260, 260, 3), dtype=np.uint8)
     clip = [[cv2.GaussianBlur(texture[i:i + 224, i:i + 224], (0, 0), sigma) for sigma in (2, 3, 1)]
             for i in range(7)]

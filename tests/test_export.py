@@ -12,8 +12,8 @@ from gavn.archs.pfld_arch import PFLDAV
 from gavn.cli.main import main
 from gavn.ops import DeformableAlignPack
 from gavn.restoration import export as module
-from gavn.restoration.export import FACTS, TOLERANCE, ExportError, Whole, example, export
-from gavn.restoration.model_spec import Recipe
+from gavn.restoration.export import FACTS, TOLERANCE, ExportError, FullPipeline, example, export
+from gavn.restoration.model_spec import ModelSpec
 from gavn.restoration.restorer import Restorer
 from gavn.runtime.windows import Layout
 
@@ -43,7 +43,7 @@ class Bent(nn.Module):
 def restorer(network: nn.Module) -> Restorer:
     torch.manual_seed(0)
     networks = {'network_g': network, 'network_l': PFLDAV(width=0.125)}
-    return Restorer(Recipe({}, INPUTS, task='blur'), networks, 'cpu', weights={'/a/b.safetensors': 'abc'})
+    return Restorer(ModelSpec({}, INPUTS, task='blur'), networks, 'cpu', weights={'/a/b.safetensors': 'abc'})
 
 
 def moved(network: nn.Module) -> nn.Module:
@@ -75,7 +75,7 @@ def test_nothing_in_gavn_fixes_the_number_of_windows():
     windows = torch.export.Dim('n')
     free = (tuple({0: windows} for _ in INPUTS),)
     tensors = example(made, 2, SIZE)
-    program = torch.export.export(Whole(made).eval(), tensors, dynamic_shapes=free, strict=False)
+    program = torch.export.export(FullPipeline(made).eval(), tensors, dynamic_shapes=free, strict=False)
     assert program.range_constraints
 
 

@@ -6,8 +6,8 @@ import pytest
 from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.data.clip_reader import collect
 from gavn.experiments.report.images import plain_frame
-from gavn.restoration.video_source import Film
-from gavn.runtime.file_names import PICTURES, in_order
+from gavn.restoration.video_source import VideoSource
+from gavn.runtime.file_names import IMAGE_ENDINGS, in_order
 
 NAMES = ('f9.png', 'f10.TIF', 'f011.jpg', 'f100.bmp')
 
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def restoring(folder):
-    return [frame.image for frame in Film.of(folder).read()]
+    return [frame.image for frame in VideoSource.of(folder).read()]
 
 
 def measuring(folder):
@@ -49,4 +49,4 @@ def test_numbers_give_the_order_and_one_list_the_endings(folder, read):
 
 def test_numbers_count_in_folders_too(tmp_path):
     paths = [tmp_path / place for place in ('Take 10/1.png', 'take 9/2.png', 'take 9/10.png')]
-    assert in_order(paths[::-1]) == [paths[1], paths[2], paths[0]] and '.tiff' in PICTURES
+    assert in_order(paths[::-1]) == [paths[1], paths[2], paths[0]] and '.tiff' in IMAGE_ENDINGS

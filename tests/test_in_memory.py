@@ -11,9 +11,9 @@ from gavn.audio.mfcc import mfcc, mfcc_windows
 from gavn.faces.geometry import crop_box
 from gavn.faces.tracker import NoFace
 from gavn.restoration import in_memory
-from gavn.restoration.auto_restorer import Automatic
+from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.choosing import TaskError
-from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.degradation import KINDS, DegradationEstimate
 
 X, Y = (round(place) for place in FACE.centre)
 
@@ -110,16 +110,18 @@ def test_no_face_is_an_error(monkeypatch):
         make_restorer().restore_frames([FINE] * 3, 25)
 
 
-def damage(kind: str) -> Damage:
-    return Damage(kind, {one: float(one == kind) for one in KINDS}, 4, 0.5, 4., 0.1)
+def damage(kind: str) -> DegradationEstimate:
+    return DegradationEstimate(kind, {one: float(one == kind) for one in KINDS}, 4, 0.5, 4., 0.1)
 
 
 def test_weights_are_chosen_and_held_to_the_damage(monkeypatch, caplog):
-    monkeypatch.setattr(Automatic, 'named', lambda self, name: make_restorer(30. if name == 'mixed' else 0.))
+    monkeypatch.setattr(
+        AutoRestorer, 'named', lambda self, name: make_restorer(30.0 if name == 'mixed' else 0.0)
+    )
     frames = pictures(4)
     for kind, gain in (('mixed', 30), ('clean', 0)):
         monkeypatch.setattr(in_memory, 'look_at', lambda *_, kind=kind: damage(kind))
-        results = Automatic('cpu').restore_frames(frames, 25)
+        results = AutoRestorer('cpu').restore_frames(frames, 25)
         assert (results[0].astype(int) - frames[0])[Y, X].tolist() == [gain] * 3
         assert 'found in the faces' in caplog.text
     forced = make_restorer(30.)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from container_mutators import mutant
 
-from gavn.audio.gaps import Hole
-from gavn.media import MediaError, PieceWriter, encodable, iter_audio, read_audio
-from gavn.restoration.video_source import Film
+from gavn.audio.gaps import AudioGap
+from gavn.media import MediaError, SegmentWriter, encodable, iter_audio, read_audio
+from gavn.restoration.video_source import VideoSource
 
 CONTAINERS = {  # encoders of video and sound, by ending
     '.mp4': ('libx264', 'aac'), '.mkv': ('libx264', 'flac'), '.mov': ('mpeg4', 'pcm_s16le'),
@@ -54,12 +54,12 @@ def write(path: Path, frames: np.ndarray, sound: np.ndarray) -> bytes:
 
 def take_in(path: Path, folder: Path) -> int:
     """All that restoring does with a file but for the networks; the number of frames that come out."""
-    film, piece, target = Film.of(path), folder / 'piece.nut', folder / 'out.mkv'
-    with PieceWriter(piece, film.info, preset='ultrafast') as writer, closing(film.read()) as frames:
+    film, piece, target = VideoSource.of(path), folder / 'piece.nut', folder / 'out.mkv'
+    with SegmentWriter(piece, film.info, preset='ultrafast') as writer, closing(film.read()) as frames:
         for frame in islice(frames, 4 * FRAMES):
             writer.write(encodable(frame.picture, film.info.depth), frame.pts)
     for block in iter_audio(path, 16000, True) or ():
-        assert isinstance(block, (np.ndarray, Hole))
+        assert isinstance(block, (np.ndarray, AudioGap))
     film.join(target, [piece], None, notice=lambda words: None)
     return writer.frames
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, left, make_file, packets, remux, stamps_of, tone
 
-from gavn.media import MediaError, PieceWriter, join, mux, probe, read_frames
+from gavn.media import MediaError, SegmentWriter, join, mux, probe, read_frames
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def piece(path: Path, source: Path, frames: slice = slice(None), **options: object) -> Path:
-    with PieceWriter(path, probe(source), **({'preset': 'veryfast'} | options)) as writer:
+    with SegmentWriter(path, probe(source), **({'preset': 'veryfast'} | options)) as writer:
         for frame in list(read_frames(source))[frames]:
             writer.write(frame.picture, frame.pts)
     return path
@@ -46,7 +46,7 @@ def test_times_are_exact(tmp_path: Path, base: Fraction, stamps: list[int], endi
     pieces = []
     for number, some in enumerate((slice(0, 5), slice(5, 6), slice(6, None))):
         pieces.append(tmp_path / f'{number}.nut')
-        with PieceWriter(pieces[-1], like, preset='veryfast') as writer:
+        with SegmentWriter(pieces[-1], like, preset='veryfast') as writer:
             for frame, stamp in zip(frames[some], stamps[some], strict=True):
                 writer.write(frame.picture, stamp)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +74,7 @@ def test_pieces_are_repeatable_and_copied(source: Path, tmp_path: Path, codec: s
 def test_format_colours_and_shape_of_the_source(source: Path, tmp_path: Path, name: str) -> None:
     like, target = replace(probe(source), pixel_shape=Fraction(4, 3)), tmp_path / 'joined.mp4'
     tags = {'colorspace': 9, 'color_range': 2, 'color_primaries': 9, 'color_trc': 16}
-    with PieceWriter(tmp_path / '0.nut', like, crf=0) as writer:
+    with SegmentWriter(tmp_path / '0.nut', like, crf=0) as writer:
         for stamp in VARIABLE:
             picture = av.VideoFrame(64, 48, name)
             for plane in picture.planes:
@@ -236,7 +236,7 @@ def test_the_last_frame_of_a_beginning_lasts_until_the_next(tmp_path: Path) -> N
 def test_chapters_move_with_a_video_that_starts_below_zero(tmp_path: Path) -> None:
     source = rich_file(tmp_path / 'rich.mkv')
     like, (first, *_) = probe(source), read_frames(source)
-    with PieceWriter(tmp_path / '0.nut', like) as writer:
+    with SegmentWriter(tmp_path / '0.nut', like) as writer:
         writer.write(first.picture, -250)
     join(tmp_path / 'out.mkv', [tmp_path / '0.nut'], source)
     with av.open(str(tmp_path / 'out.mkv')) as copy:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from media_files import make_file, packets, pictures, remux, tone
 
-from gavn.audio.gaps import Hole
+from gavn.audio.gaps import AudioGap
 from gavn.media import fitting_ending, heard_stream, iter_audio, probe, read_audio
 
 RATE = 44100
@@ -107,7 +107,7 @@ def strung_together(path: Path, hours: float) -> Path:
 def test_a_hole_of_hours_is_no_samples(tmp_path: Path) -> None:
     path = strung_together(tmp_path / 'a.mkv', 26)
     blocks = list(iter_audio(path, 16000, True))
-    assert [len(block) for block in blocks if isinstance(block, Hole)] == [26 * 3600 * 16000 - 8000]
+    assert [len(block) for block in blocks if isinstance(block, AudioGap)] == [26 * 3600 * 16000 - 8000]
     assert sum(map(len, blocks)) == 26 * 3600 * 16000 + 8000
     short = strung_together(tmp_path / 'b.mkv', 0.01)
-    assert not any(isinstance(block, Hole) for block in iter_audio(short, 16000, True))
+    assert not any(isinstance(block, AudioGap) for block in iter_audio(short, 16000, True))

@@ -9,7 +9,7 @@ import pytest
 from media_files import BASE, VARIABLE, make_file, packets, pictures, remux, stamps_of, tone
 
 from gavn.media import (
-    PieceWriter,
+    SegmentWriter,
     VideoWriter,
     compress,
     join,
@@ -164,7 +164,7 @@ def test_real_files_go_through(shared: Path, tmp_path: Path) -> None:
     for path in sorted((shared / 'clips' / 'wild').iterdir()) + some:
         info, copy, stamps = probe(path), tmp_path / 'copy.mp4', []
         reader = read_frames(path)
-        with PieceWriter(tmp_path / 'piece.nut', info, preset='ultrafast') as writer:
+        with SegmentWriter(tmp_path / 'piece.nut', info, preset='ultrafast') as writer:
             for frame in islice(reader, 8):
                 stamps.append(frame.time)
                 writer.write(frame.picture, frame.pts)

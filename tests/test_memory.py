@@ -27,7 +27,7 @@ def test_a_step_gives_back_when_it_is_done(monkeypatch):
     told = []
     monkeypatch.setattr(memory, 'give_back', lambda: told.append('given back'))
 
-    @memory.giving_back
+    @memory.release_freed_memory
     def step(done: str, twice: bool = False) -> str:
         told.append(done)
         return done * (1 + twice)

@@ -16,7 +16,7 @@ from gavn import data, metrics, models  # noqa: F401  (fill the registries)
 from gavn.basicsr_patches import options
 from gavn.config.bounded_yaml import YamlError, parse, write_options
 from gavn.config.option_file import OptionError, read_options
-from gavn.restoration.model_spec import Recipe, RestoreError, weight_files
+from gavn.restoration.model_spec import ModelSpec, RestoreError, weight_files
 
 FILES = 300
 SLOWEST = 10.  # seconds for one file, on a busy machine
@@ -60,7 +60,7 @@ def try_all(sources: list[str], seeds: range, folder: Path, monkeypatch: pytest.
 def recipe(file: Path) -> None:
     """As restoring reads the file, which checks less."""
     with contextlib.suppress(RestoreError):
-        weight_files(Recipe.read(file)[1])
+        weight_files(ModelSpec.read(file)[1])
 
 
 def test_mutated_option_files(sources, tmp_path, monkeypatch):

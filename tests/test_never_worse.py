@@ -19,7 +19,7 @@ from gavn.media import read_frames
 from gavn.media.stream_copy import is_same_video
 from gavn.restoration import choosing, job, restore_video, time_estimate
 from gavn.restoration.choosing import CERTAIN, TaskError, choose_weights
-from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.report import HARDLY, Report
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
@@ -43,11 +43,11 @@ def video_packets(path: Path) -> list[tuple[Fraction, bytes]]:
                 for packet in container.demux(video=0) if packet.pts is not None]
 
 
-def found(kind: str, share: float = 1.) -> Damage:
+def found(kind: str, share: float = 1.) -> DegradationEstimate:
     """Damage of a kind with that probability; what is left is `mixed`, or of `mixed` itself `sr`."""
     other = 'sr' if kind == 'mixed' else 'mixed'
     shares = {one: {kind: share, other: 1 - share}.get(one, 0.) for one in KINDS}
-    return Damage(kind, shares, 4, detail=0.5, noise=4., blocks=0.1)
+    return DegradationEstimate(kind, shares, 4, detail=0.5, noise=4., blocks=0.1)
 
 
 def restored(source: Path, target: Path, gain: float, **settings) -> Report:

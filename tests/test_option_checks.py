@@ -10,7 +10,7 @@ from stand_in import StandInNet  # noqa: F401  (makes basicsr importable and reg
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
 from gavn.basicsr_patches.options import catalogue
-from gavn.config.check import Catalogue, check_options
+from gavn.config.check import Registries, check_options
 from gavn.config.option_file import OptionError, read_options
 
 TRAINING = """\
@@ -387,7 +387,7 @@ def test_a_model_may_declare_options_of_its_own(tmp_path: Path) -> None:
             taste: float
 
     known = catalogue()
-    mine = Catalogue(known.network, known.dataset, {**known.model, 'Mine': Mine}, known.loss, known.metric)
+    mine = Registries(known.network, known.dataset, {**known.model, 'Mine': Mine}, known.loss, known.metric)
     (tmp_path / 'x.yml').write_text(changed('model_type', 'Mine'))
     options, source = read_options(tmp_path / 'x.yml')
     with pytest.raises(OptionError, match=r'train\.taste is missing'):

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from gavn.runtime.prefetch import Ahead, Behind
+from gavn.runtime.prefetch import BackgroundWriter, PrefetchIterator
 
 SOON = 10  # seconds; what has not happened by then never will
 
@@ -30,14 +30,14 @@ class Restarting:
 
 def test_reading_ahead_takes_nothing_from_the_next_epoch() -> None:
     items = Restarting()
-    assert list(Ahead(items, size=3)) == [1, 2]
+    assert list(PrefetchIterator(items, size=3)) == [1, 2]
     items.left = [3, 4]
     time.sleep(0.1)
-    assert list(Ahead(items, size=3)) == [3, 4]
+    assert list(PrefetchIterator(items, size=3)) == [3, 4]
 
 
 def test_an_error_while_reading_ahead_is_raised_where_its_item_is_asked_for() -> None:
-    ahead = Ahead(map(int, ['1', 'x', '3']), size=2)
+    ahead = PrefetchIterator(map(int, ['1', 'x', '3']), size=2)
     assert next(ahead) == 1
     with pytest.raises(ValueError, match='invalid literal'):
         next(ahead)
@@ -54,7 +54,7 @@ def test_items_are_read_while_one_is_worked_on_and_no_more_than_asked_for() -> N
                 third.set()
             yield item
 
-    with closing(Ahead(items(), size=2)) as ahead:
+    with closing(PrefetchIterator(items(), size=2)) as ahead:
         assert next(ahead) == 0
         assert third.wait(SOON)  # nobody has asked for it yet
         time.sleep(0.05)
@@ -71,7 +71,7 @@ def test_closing_early_closes_what_is_read() -> None:
         finally:
             closed.set()
 
-    with closing(Ahead(items(), size=2)) as ahead:
+    with closing(PrefetchIterator(items(), size=2)) as ahead:
         next(ahead)
     assert closed.is_set() and next(ahead, None) is None
 
@@ -84,7 +84,7 @@ def test_calls_are_done_in_order_beside_the_one_who_asks() -> None:
         assert go.wait(SOON)
         done.append((number, threading.current_thread() is me))
 
-    with closing(Behind(2)) as thread, thread as behind:
+    with closing(BackgroundWriter(2)) as thread, thread as behind:
         behind.do(call, 0)
         behind.do(call, 1)
         assert not done  # both wait for what comes now
@@ -96,7 +96,7 @@ def test_calls_are_done_in_order_beside_the_one_who_asks() -> None:
 
 def test_an_error_of_a_call_is_raised_later_and_ends_the_calls() -> None:
     done: list[str] = []
-    with closing(Behind(3)) as thread:
+    with closing(BackgroundWriter(3)) as thread:
         with pytest.raises(ValueError, match='invalid literal'), thread as behind:
             for text in ('1', 'x', '3'):
                 behind.do(lambda text: done.append(int(text)), text)
@@ -122,7 +122,7 @@ def test_calls_that_wait_are_dropped_when_the_block_fails() -> None:
         soon(lambda: len(thread._waiting) > 1 and thread._waiting[1].cancelled())
         done.append(0)
 
-    with closing(Behind(3)) as thread, pytest.raises(KeyboardInterrupt), thread as behind:
+    with closing(BackgroundWriter(3)) as thread, pytest.raises(KeyboardInterrupt), thread as behind:
         behind.do(first)
         behind.do(done.append, 1)
         assert began.wait(SOON)
@@ -145,7 +145,7 @@ def test_an_interruption_while_a_call_is_waited_for_waits_for_it_all_the_same(mo
         go.set()
         raise KeyboardInterrupt
 
-    with closing(Behind(1)) as thread:
+    with closing(BackgroundWriter(1)) as thread:
         monkeypatch.setattr(Future, 'result', interrupted)
         with pytest.raises(KeyboardInterrupt), thread as behind:
             behind.do(call)

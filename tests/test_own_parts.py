@@ -10,7 +10,7 @@ import torch
 from stand_in import ROOT
 
 from gavn.checkpoints.checkpoint import load_bundle
-from gavn.restoration.model_spec import Recipe, RestoreError
+from gavn.restoration.model_spec import ModelSpec, RestoreError
 from gavn.runtime.plugins import PluginError, import_plugins
 
 PAGE = ROOT / 'docs' / 'custom.md'
@@ -119,7 +119,7 @@ def test_custom_imports_that_are_wrong_name_the_line(value: str, tmp_path: Path)
 def test_restoring_names_custom_imports_that_are_wrong(value: str, tmp_path: Path) -> None:
     (tmp_path / 'x.yml').write_text(f'name: x\ncustom_imports: {value}\n')
     with pytest.raises(RestoreError, match=r'x\.yml: custom_imports is .*; it must be a list of modules'):
-        Recipe.read(tmp_path / 'x.yml')
+        ModelSpec.read(tmp_path / 'x.yml')
 
 
 def test_the_current_folder_is_searched_only_where_modules_are_named(tmp_path: Path,

@@ -12,7 +12,7 @@ from gavn.media import parse_rate, probe, read_frames
 from gavn.restoration import job, restore_video
 from gavn.restoration.report import Report
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 
 
 def restore(source: Path, target: Path, **settings: object) -> Report:
@@ -46,7 +46,7 @@ def test_each_tick_shows_what_was_on(tmp_path, rate, shown, left_out):
     stamps = [0, 100, 130, 330, 610]
     source = write_variable(tmp_path / 'in.mp4', stamps)
     own = [frame.image for frame in read_frames(source)]
-    film = Film.of(source, Fraction(rate))
+    film = VideoSource.of(source, Fraction(rate))
     frames = list(film.read())
     which = [next(i for i, image in enumerate(own) if np.array_equal(image, frame.image)) for frame in frames]
     assert which == shown and [frame.left_out for frame in frames] == left_out

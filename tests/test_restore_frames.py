@@ -12,10 +12,10 @@ from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, pictur
 from gavn.cli import main as cli
 from gavn.faces.geometry import crop_box
 from gavn.media import (
+    ImageWriter,
     MediaError,
-    PictureWriter,
+    images_in,
     missing_numbers,
-    pictures_in,
     probe,
     read_audio,
     read_frames,
@@ -23,7 +23,7 @@ from gavn.media import (
 from gavn.media.image_folder import read_picture
 from gavn.media.rgb import samples_of
 from gavn.restoration import job, restore_video, resume_state
-from gavn.restoration.output_path import TargetError
+from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.settings import Settings
 
 GAIN = 20
@@ -172,11 +172,11 @@ def test_the_given_sound_is_heard(tmp_path, monkeypatch):
     """By the network, in place of the video's own."""
     heard = []
 
-    def listen(film, report, folder, progress):
+    def extract_features(film, report, folder, progress):
         heard.append(film.heard)
         raise MediaError('enough')
 
-    monkeypatch.setattr(job, 'listen', listen)
+    monkeypatch.setattr(job, 'listen', extract_features)
     talk, voice = (write_video(tmp_path / name, 4, sound=0.2) for name in ('talk.mp4', 'voice.mp4'))
     for audio in (None, voice):
         with pytest.raises(MediaError, match='enough'):
@@ -237,7 +237,7 @@ def test_videos_beside_pictures(weights, tmp_path, capsys):
 def test_order_and_gaps(tmp_path):
     for name in ('f10.png', 'f9.png', 'f012.png', '.f1.png', 'notes.txt'):
         (tmp_path / name).touch()
-    found = pictures_in(tmp_path)
+    found = images_in(tmp_path)
     assert [path.name for path in found] == ['f9.png', 'f10.png', 'f012.png'] and missing_numbers(found) == 1
 
 
@@ -248,7 +248,7 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     target.mkdir()
     (target / 'old.png').touch()
     written = []
-    write = PictureWriter.write
+    write = ImageWriter.write
 
     def stopping(self, picture, pts):
         write(self, picture, pts)
@@ -256,8 +256,8 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
         if len(written) == 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(PictureWriter, 'write', stopping)
-    with pytest.raises(TargetError, match='not empty'):
+    monkeypatch.setattr(ImageWriter, 'write', stopping)
+    with pytest.raises(OutputPathError, match='not empty'):
         restore_video.restore_video(frames, target, make_restorer(), Settings(pictures=True))
     with pytest.raises(KeyboardInterrupt, match='goes on from there'):
         restore_video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)

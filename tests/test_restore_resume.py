@@ -19,8 +19,8 @@ from gavn.media import probe, read_frames
 from gavn.restoration import job as restoration
 from gavn.restoration import restore_video, resume_state
 from gavn.restoration.audio_features import silence
-from gavn.restoration.face_clip import Reel, Story, _window_before, lead
-from gavn.restoration.output_path import TargetError
+from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer, _window_before, lead
+from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.report import Report
 from gavn.restoration.settings import Settings
 from gavn.runtime import memory
@@ -57,7 +57,11 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
     faces = replace(faces, faces=(*faces.faces, Face(9, range(5, 27), Boxes.repeated(FACE, 22), 1.)))
     changes = []
     for length in (FRAMES, 7, 1):
-        reel, story, added = Reel(read_frames(source)), Story(restorer, silence(tmp_path), faces), []
+        reel, story, added = (
+            FrameBuffer(read_frames(source)),
+            FaceClipRestorer(restorer, silence(tmp_path), faces),
+            [],
+        )
         for start in range(0, FRAMES, length):
             part = range(start, min(start + length, FRAMES))
             added += [[story.patch(frame, *change).change for change in changes]
@@ -106,7 +110,7 @@ def test_a_killed_run_ends_with_the_same_file(source, tmp_path, caplog):
 
 def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **options) -> Path:
     """A restoration that is stopped when so many pieces are finished; returns its journal."""
-    real = resume_state.Journal.finish
+    real = resume_state.ResumeState.finish
 
     def finish(self, part, notes):
         real(self, part, notes)
@@ -114,7 +118,7 @@ def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **optio
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(resume_state.Journal, 'finish', finish)
+        patched.setattr(resume_state.ResumeState, 'finish', finish)
         restore(source, target, **options)
     return target.with_name(f'{target.name}.gavn')
 
@@ -162,7 +166,7 @@ def test_a_folder_that_is_no_journal_is_left_alone(source, tmp_path):
     precious = tmp_path / 'out.mp4.gavn' / 'diary.txt'
     precious.parent.mkdir()
     precious.write_text('dear diary')
-    with pytest.raises(TargetError, match='is in the way'):
+    with pytest.raises(OutputPathError, match='is in the way'):
         restore(source, tmp_path / 'out.mp4')
     assert precious.read_text() == 'dear diary'
 
@@ -171,7 +175,10 @@ def test_two_processes_do_not_make_one_file(source, tmp_path, monkeypatch):
     target = tmp_path / 'out.mp4'
     interrupted(source, target, monkeypatch)
     job = json.loads((tmp_path / 'out.mp4.gavn/job.json').read_text())
-    with resume_state.Journal.opened(target, job), pytest.raises(TargetError, match='another process'):
+    with (
+        resume_state.ResumeState.opened(target, job),
+        pytest.raises(OutputPathError, match='another process'),
+    ):
         restore(source, target)
 
 

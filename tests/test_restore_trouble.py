@@ -72,7 +72,7 @@ def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypa
     assert gavn(source) == 0
     whole = (tmp_path / 'out.mp4').read_bytes()
     (tmp_path / 'out.mp4').unlink()
-    finish, opened = resume_state.Journal.finish, []
+    finish, opened = resume_state.ResumeState.finish, []
 
     def finished(*args):
         finish(*args)
@@ -83,7 +83,7 @@ def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypa
             broken.setattr(mux, 'atomic_path', full)
 
     with monkeypatch.context() as broken:
-        broken.setattr(resume_state.Journal, 'finish', finished)
+        broken.setattr(resume_state.ResumeState, 'finish', finished)
         assert gavn(source) == 1
     said = capsys.readouterr().err
     assert 'no space is left on the disk of' in said and 'the same command goes on' in said
@@ -99,7 +99,7 @@ def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, mon
     def no_room(*_: object) -> None:
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(resume_state.Journal, 'faces', property(lambda _: None, no_room))
+    monkeypatch.setattr(resume_state.ResumeState, 'faces', property(lambda _: None, no_room))
     assert gavn(source) == 1
     assert 'no space is left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 

@@ -28,7 +28,7 @@ from gavn.faces.geometry import Box, crop_box, feather_mask
 from gavn.faces.tracks import ChoiceError, Face
 from gavn.media import VideoWriter, read_audio, read_frames
 from gavn.restoration import audio_features, job, restore_video
-from gavn.restoration.model_spec import Recipe
+from gavn.restoration.model_spec import ModelSpec
 from gavn.restoration.report import Report
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
@@ -60,9 +60,9 @@ def talking(tmp_path_factory) -> Path:
 @pytest.fixture
 def recorder(monkeypatch) -> Recorder:
     kept = Recorder()
-    monkeypatch.setattr(job, 'PieceWriter', kept)
-    monkeypatch.setattr(job.Restoration, '_rehearse', lambda *_: None)
-    monkeypatch.setattr(job.Restoration, '_join', lambda *_: None)
+    monkeypatch.setattr(job, 'SegmentWriter', kept)
+    monkeypatch.setattr(job.RestorationJob, '_check_muxable', lambda *_: None)
+    monkeypatch.setattr(job.RestorationJob, '_join', lambda *_: None)
     return kept
 
 
@@ -189,9 +189,9 @@ def test_sound_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
     monkeypatch.setattr(audio_features, 'iter_audio', lambda *_: iter(blocks))
     report = Report('in.mp4', 'out.mp4')
     film = SimpleNamespace(heard=Path('in.mp4'), sound=None, info=SimpleNamespace(duration=25.))
-    cepstra = audio_features.listen(film, report, tmp_path)
+    mfcc_frames = audio_features.extract_features(film, report, tmp_path)
     whole = np.pad(sound, (0, max(0, 25 - seconds) * 16000))
-    assert torch.equal(cepstra.columns(0, cepstra.count), mfcc(whole))
+    assert torch.equal(mfcc_frames.columns(0, mfcc_frames.count), mfcc(whole))
     assert [notice.partition(';')[0] for notice in report.notices] == (
         ['the sound of in.mp4 ends 5.0 s before its picture'] if seconds < 25 else [])
     assert blocks.most < 0.6 * len(blocks.blocks)
@@ -230,7 +230,7 @@ def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     options = {'network_g': {'type': 'GAVN', 'num_feat': 8, 'num_reconstruct_block': [1, 1]},
                'network_l': {'type': 'PFLDAV', 'width': 0.25},
                'network_inputs': ['lq', 'audio', 'landmarks', 'region']}
-    recipe = Recipe.parse(options, 'here')
+    recipe = ModelSpec.parse(options, 'here')
     networks = recipe.build()
     networks['network_g'].reconstruction.last.weight.data.mul_(10)
     Restorer(recipe, networks, 'cpu').save(bundle)

@@ -12,8 +12,8 @@ from gavn.config.option_file import OptionError
 from gavn.faces.geometry import detector_view
 from gavn.restoration import auto_restorer
 from gavn.restoration import restorer as restorer_module
-from gavn.restoration.auto_restorer import Automatic
-from gavn.restoration.model_spec import Recipe, RestoreError
+from gavn.restoration.auto_restorer import AutoRestorer
+from gavn.restoration.model_spec import ModelSpec, RestoreError
 from gavn.restoration.restorer import Restorer, find_device
 from gavn.runtime.tensors import to_tensor
 
@@ -31,7 +31,7 @@ def sounds(count: int) -> list[torch.Tensor]:
 
 def make(gain: float = 0., inputs: tuple[str, ...] = ('lq',), **options) -> Restorer:
     network = {'type': 'FakeRestorer', 'gain': gain}
-    recipe = Recipe.parse({**FULL, 'network_g': network, 'network_inputs': inputs}, 'here')
+    recipe = ModelSpec.parse({**FULL, 'network_g': network, 'network_inputs': inputs}, 'here')
     return Restorer(recipe, recipe.build(), device='cpu', **options)
 
 
@@ -56,7 +56,7 @@ def test_residual_keeps_colour_order():
         def forward(self, lq):
             return lq + torch.tensor([0., 0., 10 / 255])[:, None, None]  # RGB
 
-    recipe = Recipe.parse({**FULL, 'network_inputs': ['lq']}, 'here')
+    recipe = ModelSpec.parse({**FULL, 'network_inputs': ['lq']}, 'here')
     residual = next(Restorer(recipe, {'network_g': Blue()}, 'cpu').residuals(faces(1)))
     assert np.allclose(residual.mean((0, 1)), [10, 0, 0], atol=1e-4)  # BGR
 
@@ -186,13 +186,13 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
 ])
 def test_unusable_options_are_named(change, words):
     with pytest.raises(RestoreError, match=rf'(?s){words}'):
-        recipe = Recipe.parse({**FULL, **change}, 'o.yml')
+        recipe = ModelSpec.parse({**FULL, **change}, 'o.yml')
         Restorer(recipe, recipe.build(), 'cpu')
 
 
 def test_window_option_serves_networks_without_a_layout():
     options = {'network_g': {'type': 'FakePerFrame'}, 'window': 'frame'}
-    recipe = Recipe.parse(options, 'o.yml')
+    recipe = ModelSpec.parse(options, 'o.yml')
     frames = faces(4)
     assert np.array_equal(list(Restorer(recipe, recipe.build(), 'cpu', batch=3).restore(frames)), frames)
 
@@ -222,10 +222,10 @@ def test_devices_and_dtypes():
 
 def test_dtype_auto_is_quick_for_shipped_weights_alone(monkeypatch):
     for module in (restorer_module, auto_restorer):
-        monkeypatch.setattr(module, 'quick_dtype', lambda device: 'bfloat16')
+        monkeypatch.setattr(module, 'default_dtype', lambda device: 'bfloat16')
     assert Restorer.from_pretrained('mixed', 'cpu').dtype == 'bfloat16'
     assert Restorer.from_pretrained('mixed', 'cpu', 'float32').dtype == 'float32'
-    assert Automatic('cpu').dtype == 'bfloat16' and Automatic('cpu', 'float32').dtype == 'float32'
+    assert AutoRestorer('cpu').dtype == 'bfloat16' and AutoRestorer('cpu', 'float32').dtype == 'float32'
     assert make().dtype == make(dtype='auto').dtype == 'float32'
 
 
@@ -250,7 +250,7 @@ def test_what_is_found_in_frames_is_not_rounded():
             self.types.append(self.conv(lq[:, 0]).dtype)
             return features[0]
 
-    recipe, network = Recipe.parse({**FULL, 'network_inputs': ['lq']}, 'here'), Precise()
+    recipe, network = ModelSpec.parse({**FULL, 'network_inputs': ['lq']}, 'here'), Precise()
     frames = faces(2)
     restored = list(Restorer(recipe, {'network_g': network}, 'cpu', 'bfloat16').restore(frames))
     assert np.array_equal(restored, frames) and network.types == 2 * [torch.float32, torch.bfloat16]
@@ -259,4 +259,4 @@ def test_what_is_found_in_frames_is_not_rounded():
 @pytest.mark.parametrize(('layers', 'task'), [('blur', 'blur'), (['mixed', 'mixed_v1', 'gt'], 'mixed')])
 def test_the_first_layer_of_the_training_data_names_the_task(layers, task):
     options = {**FULL, 'datasets': {'train': {'degradation': layers}}}
-    assert Recipe.parse(options, 'o.yml').task == task
+    assert ModelSpec.parse(options, 'o.yml').task == task

@@ -29,10 +29,10 @@ from gavn.media import SCALES, MediaError, enlarged_size, probe, read_frames
 from gavn.media.scale import Enlarger
 from gavn.restoration import auto_restorer, choosing, job, restore_video
 from gavn.restoration.choosing import ENLARGED, enlargement, scale_in_words, told_apart
-from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 
 GAIN = 30.
 
@@ -103,7 +103,7 @@ def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
     base = make_restorer(GAIN)
     restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.recipe, base.networks, 'cpu'),
                         Settings(scale='2'))
-    large = next(Film.of(talk).enlarged('2').read()).image
+    large = next(VideoSource.of(talk).enlarged('2').read()).image
     region = crop_box(FACE.scaled(2))
     wanted = large[round(region.y0):round(region.y1), round(region.x0):round(region.x1)]
     wanted = cv2.resize(wanted, (224, 224), interpolation=cv2.INTER_CUBIC)
@@ -122,8 +122,8 @@ def test_odd_times_and_frames_at_a_rate(tmp_path):
 
 def test_what_is_large_enough_stays_as_it_is(tmp_path, caplog):
     source = write_video(tmp_path / 'in.mp4', 4, sound=None)
-    assert Film.of(source).enlarged(None).size == (WIDTH, HEIGHT)
-    film = Film.of(source).enlarged('1080p')
+    assert VideoSource.of(source).enlarged(None).size == (WIDTH, HEIGHT)
+    film = VideoSource.of(source).enlarged('1080p')
     assert film.size == (1296, 1080) and film.enlarged('1080p') is film
 
 
@@ -204,8 +204,8 @@ def test_the_suggestion_is_told_and_reported(talk, tmp_path):
     assert any('--scale 4 makes the whole picture larger' in notice for notice in report.notices)
 
 
-def damaged(kind: str, noise: float = 0.3, blocks: float = 0.1) -> Damage:
-    return Damage(kind, {one: float(one == kind) for one in KINDS}, 4, 0.34, noise, blocks)
+def damaged(kind: str, noise: float = 0.3, blocks: float = 0.1) -> DegradationEstimate:
+    return DegradationEstimate(kind, {one: float(one == kind) for one in KINDS}, 4, 0.34, noise, blocks)
 
 
 @pytest.mark.parametrize(('damage', 'times', 'larger', 'kind'), [
@@ -235,7 +235,7 @@ def test_auto_looks_at_the_larger_picture(talk, tmp_path, monkeypatch):
         return damaged('mixed')
 
     monkeypatch.setattr(choosing, 'estimate', estimate)
-    monkeypatch.setattr(auto_restorer.Automatic, 'named',
+    monkeypatch.setattr(auto_restorer.AutoRestorer, 'named',
                         lambda _, name: make_restorer(GAIN if name == 'sr' else 0.))
     report = restore_video.restore_video(talk, tmp_path / 'out.mp4', settings=Settings(scale='2'))
     assert report.damage['kind'] == 'sr' and 'restored with the weights sr' in report.notices[0]

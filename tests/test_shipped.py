@@ -16,11 +16,11 @@ from gavn.experiments.release.measure import RESULTS
 from gavn.media import read_frames
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
 from gavn.restoration import choosing, job, restore_video
-from gavn.restoration.auto_restorer import Automatic
+from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.choosing import SAMPLES, name_for, samples
-from gavn.restoration.degradation import KINDS, Damage
+from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 from gavn.runtime.files import sha256
 
 LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
@@ -90,8 +90,10 @@ def test_damaged_weights_are_refused(home, capsys):
         Restorer.from_pretrained('car')
 
 
-def _found(kind: str) -> Damage:
-    return Damage(kind, {one: float(one == kind) for one in KINDS}, 7, detail=0.5, noise=4., blocks=0.1)
+def _found(kind: str) -> DegradationEstimate:
+    return DegradationEstimate(
+        kind, {one: float(one == kind) for one in KINDS}, 7, detail=0.5, noise=4.0, blocks=0.1
+    )
 
 
 @pytest.mark.parametrize(('kind', 'gain', 'weights'), [
@@ -106,11 +108,11 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
 
     recorder = Recorder()
     monkeypatch.setattr(choosing, 'estimate', estimate)
-    monkeypatch.setattr(Film, 'lossless', True)
+    monkeypatch.setattr(VideoSource, 'lossless', True)
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(1,)))
-    monkeypatch.setattr(job, 'PieceWriter', recorder)
-    monkeypatch.setattr(job.Restoration, '_rehearse', lambda *_: None)
-    monkeypatch.setattr(job.Restoration, '_join', lambda *_: None)
+    monkeypatch.setattr(job, 'SegmentWriter', recorder)
+    monkeypatch.setattr(job.RestorationJob, '_check_muxable', lambda *_: None)
+    monkeypatch.setattr(job.RestorationJob, '_join', lambda *_: None)
     report = restore_video.restore_video(source, tmp_path / 'out.mp4')
     before = list(read_frames(source))
     assert len(looked) == 7 and {crop.shape for crop in looked} == {(224, 224, 3)}
@@ -143,13 +145,13 @@ def test_what_is_stored_without_loss(tmp_path, codec, lossless):
         stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
         frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
         output.mux([*stream.encode(frame), *stream.encode(None)])
-    assert Film.of(path).lossless is lossless
+    assert VideoSource.of(path).lossless is lossless
 
 
 def test_nobody_knows_what_a_folder_of_frames_went_through(tmp_path):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.zeros((48, 64, 3), np.uint8))
-    assert not Film.of(tmp_path).lossless
+    assert not VideoSource.of(tmp_path).lossless
 
 
 def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
@@ -176,7 +178,7 @@ def test_samples_are_spread(tmp_path):
 
 
 def test_networks_are_loaded_once(home):
-    chooser = Automatic('cpu', batch=3)
+    chooser = AutoRestorer('cpu', batch=3)
     assert chooser.named('mixed') is chooser.named('mixed')
     assert chooser.named('mixed').batch == 3
     shutil.rmtree(home)

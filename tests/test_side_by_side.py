@@ -16,15 +16,15 @@ from gavn.archs.pfld_arch import PFLDAV
 from gavn.models.clip_runner import ClipRunner
 from gavn.restoration.restorer import Restorer
 from gavn.runtime import parallel_calls as side
-from gavn.runtime.batching import in_portions
+from gavn.runtime.batching import chunked_forward
 from gavn.runtime.compilation import compile_in_place
-from gavn.runtime.parallel_calls import calls_at_once, side_by_side
+from gavn.runtime.parallel_calls import parallel_call_count, side_by_side
 
 CPU = torch.device('cpu')
 
 
 class Reentrant(nn.Module):
-    reentrant = True
+    thread_safe = True
 
 
 class TooMany(ThreadPoolExecutor):
@@ -53,7 +53,7 @@ def test_as_many_as_use_most_threads(threads, calls, monkeypatch):
     made = []
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
     monkeypatch.setattr(side, '_pool', lambda *key: made.append(key))
-    assert calls_at_once([Reentrant(), Reentrant()], CPU) == calls
+    assert parallel_call_count([Reentrant(), Reentrant()], CPU) == calls
     assert made == ([] if calls == 1 else [(calls, threads // calls)])
 
 
@@ -61,8 +61,10 @@ def test_one_where_more_would_harm(monkeypatch):
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 8)
     compiled = Reentrant()
     compile_in_place(compiled, 'default')
-    assert calls_at_once([Reentrant(), FakeDetector()], CPU) == calls_at_once([compiled], CPU) == 1
-    assert calls_at_once([Reentrant()], torch.device('cuda')) == 1
+    assert (
+        parallel_call_count([Reentrant(), FakeDetector()], CPU) == parallel_call_count([compiled], CPU) == 1
+    )
+    assert parallel_call_count([Reentrant()], torch.device('cuda')) == 1
 
 
 def test_they_run_at_the_same_time_in_order(two_threads):
@@ -147,7 +149,7 @@ def test_portions_are_joined_in_order(two_threads):
         return [part['lq'] * 2, part['features'][0] + 1]
 
     batch = {'lq': torch.arange(10.), 'features': [torch.arange(10.)]}
-    (doubled, more), size = in_portions(call, batch, 4, share=2, calls=2)
+    (doubled, more), size = chunked_forward(call, batch, 4, share=2, calls=2)
     assert sorted(sizes) == [2, 4, 4] and size == 4
     assert doubled.equal(batch['lq'] * 2) and more.equal(batch['lq'] + 1)
 

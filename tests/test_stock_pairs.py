@@ -20,7 +20,7 @@ from gavn.basicsr_patches import progress
 from gavn.basicsr_patches.stock_data import FrameKey
 from gavn.data.clip_store import pack
 from gavn.errors import DataError
-from gavn.metrics.measures import View, check_metrics, instrument
+from gavn.metrics.measures import Sample, check_metrics, metric_factory
 from gavn.models.best import BestRecord
 
 basicsr_patches.install()
@@ -274,15 +274,15 @@ def test_registered_metrics_are_called_as_they_are_written() -> None:
     image, truth = draw.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     found = {}
     for key, metric in OWN.items():
-        measure = instrument(key, metric).begin(None)
-        measure.update(View(image, truth))
+        measure = metric_factory(key, metric).begin(None)
+        measure.update(Sample(image, truth))
         [found[key]] = measure.result()
-    psnr = instrument('p', {'type': 'calculate_psnr'}).begin(None)
-    psnr.update(View(image, truth))
+    psnr = metric_factory('p', {'type': 'calculate_psnr'}).begin(None)
+    psnr.update(Sample(image, truth))
     assert found['psnr'] == pytest.approx(psnr.result()[0], abs=1e-3)
     assert found['level'] == pytest.approx(2 * image.mean())
-    assert instrument('level', OWN['level']).needs == ()
-    assert instrument('error', OWN['error']).needs == ('truth',)
+    assert metric_factory('level', OWN['level']).needs == ()
+    assert metric_factory('error', OWN['error']).needs == ('truth',)
     assert BestRecord(None, OWN).lower_better == {'level': False, 'error': True, 'psnr': False, 'ssim': False}
 
 

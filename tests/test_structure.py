@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gavn.metrics import structure
 from gavn.metrics.frame import ms_ssims, ssims
-from gavn.metrics.measures import MeanOverBatches, View, instrument
+from gavn.metrics.measures import MeanOverBatches, Sample, metric_factory
 from gavn.metrics.missing import NotMeasurable
 
 
@@ -70,7 +70,7 @@ def test_batches_change_no_mean(kind: str, together: int) -> None:
     expected = np.mean([function([a], [b])[0] for a, b in zip(damaged, clean, strict=True)])
     measure = MeanOverBatches(function, together * 165 * 170)
     for image, truth in zip(damaged, clean, strict=True):
-        measure.update(View(image, truth))
+        measure.update(Sample(image, truth))
         assert len(measure.waiting) <= together
     assert measure.result()[0] == pytest.approx(expected, abs=1e-7)
 
@@ -79,17 +79,17 @@ def test_a_clip_may_change_its_size_and_be_too_small() -> None:
     measure = MeanOverBatches(ssims, 2**20)
     for side in (64, 64, 40):
         damaged, clean = pairs(side, side, 1)
-        measure.update(View(damaged[0], clean[0]))
+        measure.update(Sample(damaged[0], clean[0]))
     assert 0 < measure.result()[0] < 1 and measure.count == 3
-    measure.update(View(damaged[0][:10], clean[0][:10]))
+    measure.update(Sample(damaged[0][:10], clean[0][:10]))
     with pytest.raises(NotMeasurable, match='at least 11 pixels a side, got 40 x 10'):
         measure.result()
 
 
 def test_instruments_judge_on_their_device_with_their_options() -> None:
     damaged, clean = pairs(48, 48, 1)
-    luma = instrument('ssim_y', {'type': 'calculate_ssim', 'test_y_channel': True, 'crop_border': 4})
+    luma = metric_factory('ssim_y', {'type': 'calculate_ssim', 'test_y_channel': True, 'crop_border': 4})
     measure = luma.begin(None)
-    measure.update(View(damaged[0], clean[0]))
+    measure.update(Sample(damaged[0], clean[0]))
     stock = calculate_ssim(damaged[0], clean[0], 4, test_y_channel=True)
     assert measure.result()[0] == pytest.approx(stock, abs=1e-5)

@@ -46,7 +46,7 @@ class Numbers(nn.Module):
     def watch(self, frames: Tensor) -> Tensor:
         return self.table[frames[:-4, 0, 0, 0].long() - self.first]
 
-    def listen(self, windows: Tensor) -> Tensor:
+    def extract_features(self, windows: Tensor) -> Tensor:
         start = sum(map(len, self.windows))
         self.windows.append(windows)
         return self.table[start:start + len(windows)]
@@ -76,7 +76,7 @@ def test_network_reproduces_the_reference(shared: Path) -> None:
     clips = recipe.uniform('syncnet.lip', (2, 3, 5, 224, 224)) * 255
     with torch.no_grad():
         seen = torch.cat([network.watch(clip.transpose(0, 1)) for clip in clips])
-        heard = network.listen(recipe.uniform('syncnet.audio', (2, 1, 13, 20)) * 20 - 10)
+        heard = network.extract_features(recipe.uniform('syncnet.audio', (2, 1, 13, 20)) * 20 - 10)
     for found, key in ((seen, 'lip'), (heard, 'audio')):
         error = np.abs(found.numpy() - expected[key]).max() / np.abs(expected[key]).max()
         assert error < 1e-5, key
@@ -95,7 +95,7 @@ def test_the_network_names_wrong_shapes(network: SyncNet) -> None:
     with pytest.raises(ValueError, match=r'\(t >= 5, 3, 224, 224\), got \(4, 3, 224, 224\)'):
         network.watch(torch.zeros(4, 3, 224, 224))
     with pytest.raises(ValueError, match=r'\(n, 1, 13, 20\), got \(2, 1, 20, 13\)'):
-        network.listen(torch.zeros(2, 1, 20, 13))
+        network.extract_features(torch.zeros(2, 1, 20, 13))
 
 
 def test_scores_by_hand() -> None:

@@ -17,10 +17,10 @@ from gavn.restoration import job as restoration
 from gavn.restoration.choosing import TaskError
 from gavn.restoration.report import ESTIMATES
 from gavn.web import html, jobs, show, videos
-from gavn.web.jobs import Order
+from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import Limits, RefusalError, length
-from gavn.web.progress_tracker import CancelError, State, Watch
-from gavn.web.session_manager import Desk
+from gavn.web.progress_tracker import CancelError, ProgressTracker, State
+from gavn.web.session_manager import SessionManager
 from gavn.web.uploads import ShortError, safe_name
 from gavn.web.videos import Video
 
@@ -49,20 +49,20 @@ def desk(tmp_path, networks, monkeypatch):
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
     folder = tmp_path / 'served'
     folder.mkdir()
-    desk = Desk(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
+    desk = SessionManager(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
     yield desk
     networks.gate.set()
     desk.close()
     assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
-def upload(desk: Desk, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24) -> str:
+def upload(desk: SessionManager, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24) -> str:
     """The token of a video that was uploaded."""
     path = write_video(desk.folder.parent / 'made.mp4', frames, sound)
     return sent(desk, name, path.read_bytes())
 
 
-def sent(desk: Desk, name: str, content: bytes) -> str:
+def sent(desk: SessionManager, name: str, content: bytes) -> str:
     async def chunks():
         yield content
     token = desk.uploads.announce(name, len(content))
@@ -70,11 +70,11 @@ def sent(desk: Desk, name: str, content: bytes) -> str:
     return token
 
 
-def taken(desk: Desk, session: str = 'me', **what: object) -> Video:
+def taken(desk: SessionManager, session: str = 'me', **what: object) -> Video:
     return desk.take(session, upload(desk, **what))
 
 
-def finished(desk: Desk, order: Order, session: str = 'me') -> Video:
+def finished(desk: SessionManager, order: RestoreRequest, session: str = 'me') -> Video:
     """The session's last video, after it was restored as ordered."""
     video = desk.videos(session)[-1]
     desk.restore(session, order, [video.key]).join()
@@ -85,7 +85,7 @@ def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
     video = taken(desk, name='my <b>talk; rm -rf.MP4')
     source = video.source
     assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(desk.folder / 'sessions')
-    assert finished(desk, Order('sr', 'largest', 0.5)) is video
+    assert finished(desk, RestoreRequest('sr', 'largest', 0.5)) is video
     assert video.trouble is None and networks.asked == ['sr']
     made = video.result
     for path in (made.video, made.side):
@@ -101,14 +101,14 @@ def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
 
 def test_a_preview_takes_the_first_seconds(desk):
     taken(desk, frames=12)
-    result = finished(desk, Order(preview=0.2)).result
+    result = finished(desk, RestoreRequest(preview=0.2)).result
     assert result.report.frames_out == 5 and result.preview == 0.2
 
 
 def test_a_new_job_removes_what_was_made_before_and_videos_go_one_by_one(desk, tmp_path):
     first = taken(desk)
-    one = finished(desk, Order()).result
-    two = finished(desk, Order(preview=0.1)).result
+    one = finished(desk, RestoreRequest()).result
+    two = finished(desk, RestoreRequest(preview=0.1)).result
     assert one.video == two.video and len(list(read_frames(two.video))) < 6
     example = write_video(tmp_path / 'example.mp4', 6, sound=None)
     second = desk.take_example('me', example)
@@ -128,7 +128,7 @@ def test_one_video_that_fails_does_not_stop_the_others(desk, monkeypatch):
             raise NoFace(f'{source}: no face was found')
         return real(source, *args, **how)
     monkeypatch.setattr(jobs, 'restore_video', failing)
-    desk.restore('me', Order(), [video.key for video in videos]).join()
+    desk.restore('me', RestoreRequest(), [video.key for video in videos]).join()
     assert [video.result is not None for video in videos] == [True, False, True]
     assert videos[1].trouble == 'no face was found'
     said = html.outcome(videos, False)
@@ -144,15 +144,15 @@ def test_chosen_faces_alone_are_restored(desk, monkeypatch):
     assert desk.look_for_faces('me', video.key) is None
     assert video.chosen == {0, 1}
     desk.choose('me', video.key, [1])
-    report = finished(desk, Order(faces='chosen')).result.report
+    report = finished(desk, RestoreRequest(faces='chosen')).result.report
     assert (report.restored, [face['face'] for face in report.faces]) == (8, [1])
-    report = finished(desk, Order(faces='chosen', preview=0.24)).result.report
+    report = finished(desk, RestoreRequest(faces='chosen', preview=0.24)).result.report
     assert (report.frames_out, report.restored) == (6, 2)
     with pytest.raises(RefusalError, match=r'no chosen face is in its first 0\.1 s'):
-        desk.restore('me', Order(faces='chosen', preview=0.1), [video.key])
+        desk.restore('me', RestoreRequest(faces='chosen', preview=0.1), [video.key])
     desk.choose('me', video.key, [])
     with pytest.raises(RefusalError, match='at least one face'):
-        desk.restore('me', Order(faces='chosen'), [video.key])
+        desk.restore('me', RestoreRequest(faces='chosen'), [video.key])
     with pytest.raises(RefusalError, match='no such face'):
         desk.choose('me', video.key, [7])
 
@@ -160,7 +160,7 @@ def test_chosen_faces_alone_are_restored(desk, monkeypatch):
 def test_the_whole_picture_is_enlarged(desk):
     """Videos and pictures of before and after have one size."""
     taken(desk)
-    result = finished(desk, Order(scale='2')).result
+    result = finished(desk, RestoreRequest(scale='2')).result
     assert probe(result.video).width == 2 * WIDTH and probe(result.side).width == 4 * WIDTH
     before, after = (cv2.imread(str(path)) for path in (result.before, result.after))
     assert before.shape == after.shape and np.abs(before.astype(int) - after).mean() < 30
@@ -169,7 +169,7 @@ def test_the_whole_picture_is_enlarged(desk):
 def test_hardly_any_change_is_said(desk, monkeypatch):
     monkeypatch.setattr(desk.networks, 'restorer', lambda _: make_restorer(0.2))
     video = taken(desk)
-    result = finished(desk, Order()).result
+    result = finished(desk, RestoreRequest()).result
     assert result.report.hardly_changed and result.report.copied
     said = show.heading(video, result)
     assert 'Hardly any change: talk.mp4' in said and 'grey levels' in said and 'copied as it is' in said
@@ -181,7 +181,7 @@ def test_weights_for_another_damage_are_refused_in_words_of_the_page(desk, monke
             raise TaskError('the faces are compressed, not blurred', 'give --force-task')
     monkeypatch.setattr(jobs, 'restore_video', certain)
     taken(desk)
-    trouble = finished(desk, Order('sr')).trouble
+    trouble = finished(desk, RestoreRequest('sr')).trouble
     assert trouble.startswith('the faces are compressed') and 'even if the faces' in trouble
     assert '--force-task' not in trouble
 
@@ -192,7 +192,7 @@ def test_unsuitable_videos_are_refused_and_removed(desk, frames, said):
         taken(desk, frames=frames, sound=None)
     assert not list(desk.folder.rglob('*.mp4'))
     with pytest.raises(RefusalError, match='Drop a video first'):
-        desk.restore('me', Order(), [None])
+        desk.restore('me', RestoreRequest(), [None])
 
 
 def test_large_empty_and_unreadable_files_are_refused(desk):
@@ -286,7 +286,7 @@ def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(desk, networks):
     desk.sweep(time.monotonic() + 3599)
     assert video.source.exists()
     networks.gate.clear()
-    desk.restore('me', Order(), [video.key])
+    desk.restore('me', RestoreRequest(), [video.key])
     desk.sweep(time.monotonic() + 7200)  # it is at work
     assert video.source.exists()
     networks.gate.set()
@@ -308,11 +308,11 @@ def test_names_of_uploads_become_harmless(name, safe):
 
 def test_orders_that_are_none_are_refused(desk):
     video = taken(desk)
-    for order, said in ((Order('guess'), 'no task guess'), (Order(strength=2), 'strength'),
-                        (Order(strength=None), 'not supported')):
+    for order, said in ((RestoreRequest('guess'), 'no task guess'), (RestoreRequest(strength=2), 'strength'),
+                        (RestoreRequest(strength=None), 'not supported')):
         with pytest.raises(RefusalError, match=said):
             desk.restore('me', order, [video.key])
-    assert 'face' in finished(desk, Order(faces='7')).trouble
+    assert 'face' in finished(desk, RestoreRequest(faces='7')).trouble
 
 
 def test_troubles_are_told_in_words(desk, monkeypatch, caplog):
@@ -321,18 +321,24 @@ def test_troubles_are_told_in_words(desk, monkeypatch, caplog):
     def none(*_, **__):
         raise NoFace('no face was found')
     monkeypatch.setattr(restoration, 'follow_faces', none)
-    assert finished(desk, Order()).trouble == 'no face was found\nnothing was written'
+    assert finished(desk, RestoreRequest()).trouble == 'no face was found\nnothing was written'
     assert sorted(path.name for path in source.parent.iterdir()) == ['poster.jpg', source.name]
     monkeypatch.setattr(restoration, 'follow_faces', lambda *_, **__: 1 / 0)
-    assert 'the terminal says more' in finished(desk, Order()).trouble
+    assert 'the terminal says more' in finished(desk, RestoreRequest()).trouble
     assert 'ZeroDivisionError' in caplog.text
 
 
 def test_one_restoration_runs_at_a_time_and_each_can_be_cancelled(desk, networks):
     my, your = (taken(desk, session) for session in ('me', 'you'))
     networks.gate.clear()
-    mine, yours = desk.restore('me', Order(), [my.key]), desk.restore('you', Order(), [your.key])
-    for begin in (partial(desk.restore, 'me', Order(), [my.key]), partial(desk.look_for_faces, 'me', my.key)):
+    mine, yours = (
+        desk.restore('me', RestoreRequest(), [my.key]),
+        desk.restore('you', RestoreRequest(), [your.key]),
+    )
+    for begin in (
+        partial(desk.restore, 'me', RestoreRequest(), [my.key]),
+        partial(desk.look_for_faces, 'me', my.key),
+    ):
         with pytest.raises(RefusalError, match='already'):
             begin()
     assert len(networks.asked) <= 1 and mine.running and yours.running
@@ -343,13 +349,13 @@ def test_one_restoration_runs_at_a_time_and_each_can_be_cancelled(desk, networks
     networks.gate.set()
     mine.join()
     assert my.result is None and not my.source.with_name('restored').exists()
-    assert finished(desk, Order(), 'you').result is not None
+    assert finished(desk, RestoreRequest(), 'you').result is not None
 
 
 def test_a_closed_page_leaves_nothing(desk, networks):
     video = taken(desk)
     networks.gate.clear()
-    job = desk.restore('me', Order(), [video.key])
+    job = desk.restore('me', RestoreRequest(), [video.key])
     threading.Timer(0.1, networks.gate.set).start()
     desk.leave('me')
     assert not job.running and video.result is None
@@ -359,7 +365,7 @@ def test_a_closed_page_leaves_nothing(desk, networks):
 def test_a_watch_tells_rate_and_time_left_and_ends_the_work(monkeypatch):
     times = iter([0., 1., 3.])
     monkeypatch.setattr('gavn.web.progress_tracker.time.monotonic', lambda: next(times))
-    watch = Watch(most_frames=12)
+    watch = ProgressTracker(most_frames=12)
     watch.step('restoring', 1, 11)
     watch.step('restoring', 6, 11)
     state = watch.state

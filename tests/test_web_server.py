@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from gavn.cli import main as cli
 from gavn.cli import web
 from gavn.web import server
-from gavn.web.door import Door
+from gavn.web.door import RequestFilter
 from gavn.web.files import Files
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
@@ -167,7 +167,7 @@ def test_files_are_given_in_parts_and_never_as_pages(tmp_path):
     (tmp_path / 'a.html').write_text('<script>')
     (tmp_path / 'a.mp4').write_bytes(b'0123456789')
     files, empty = Files(), Uploads(tmp_path, Limits())
-    client = TestClient(Door(None, empty, files, private=True), base_url='http://localhost')
+    client = TestClient(RequestFilter(None, empty, files, private=True), base_url='http://localhost')
     page = client.get('/' + files.address(tmp_path / 'a.html'))
     assert page.headers['content-disposition'].startswith('attachment')
     assert page.headers['content-type'] == 'application/octet-stream'

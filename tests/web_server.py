@@ -20,12 +20,12 @@ from gavn.faces.tracks import Faces
 from gavn.restoration import job
 from gavn.web import server, session_manager, videos
 from gavn.web.examples import EXAMPLES, Examples
-from gavn.web.progress_tracker import Watch
+from gavn.web.progress_tracker import ProgressTracker
 
 PAUSE = 0.02  # seconds a frame
 
 
-class Unhurried(Watch):
+class Unhurried(ProgressTracker):
     def step(self, what: str, done: int, total: int | None) -> None:
         super().step(what, done, total)
         time.sleep(PAUSE)
@@ -51,6 +51,6 @@ if __name__ == '__main__':
     weights = Path(sys.argv[1], 'w.safetensors')
     make_restorer(gain=40.).save(weights)
     job.follow_faces = videos.follow_faces = follow_faces
-    session_manager.Watch = Unhurried
+    session_manager.ProgressTracker = Unhurried
     server.Examples = partial(Examples, draw=draw)
     sys.exit(cli.main(['web', '--weights', str(weights), *sys.argv[2:]]))

@@ -10,7 +10,7 @@ from gavn.archs.initialisation import (
     average_parts,
     check_init,
     ignore_brightness,
-    keep_the_scale,
+    variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
@@ -82,7 +82,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side
         self.cpu_cache = False  # read by the stock methods
         if init == 'scaled':
-            keep_the_scale(self, _STARTS)
+            variance_preserving_init(self, _STARTS)
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore every frame.

@@ -14,7 +14,7 @@ from gavn.archs.initialisation import (
     average_parts,
     check_init,
     ignore_brightness,
-    keep_the_scale,
+    variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
@@ -102,7 +102,7 @@ class DAVDNet(nn.Module):
         self.join = conv3(2 * num_feat, num_feat)
         self.reconstruction = Reconstruction(num_feat, (num_reconstruct_block, 0), use_identity=False)
         if init == 'scaled':
-            keep_the_scale(self, _STARTS)
+            variance_preserving_init(self, _STARTS)
 
     def forward(self, lq: Tensor, audio: Tensor, region: Tensor | None = None) -> Tensor:
         """Restore the middle frame.

@@ -12,9 +12,9 @@ from gavn.archs.initialisation import (
     check_init,
     embed_for_dot,
     ignore_brightness,
-    keep_the_scale,
     start_align,
     start_linear,
+    variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
@@ -75,7 +75,7 @@ class EDVR(edvr_arch.EDVR):
         self.num_frame = num_frame
         self.pcd_align.register_forward_hook(_in_planes)
         if init == 'scaled':
-            keep_the_scale(self, _STARTS)
+            variance_preserving_init(self, _STARTS)
 
     @property
     def layout(self) -> Layout:

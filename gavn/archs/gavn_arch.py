@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
-from gavn.archs.initialisation import Init, keep_the_scale
+from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
 from gavn.runtime.windows import CONTEXT, Layout
@@ -60,7 +60,7 @@ class GAVN(nn.Module):
         ValueError: an option has a value that is not among its choices.
     """
 
-    reentrant = True  # several threads may call it at once
+    thread_safe = True  # several threads may call it at once
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class GAVN(nn.Module):
             self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map, gate)
         self.reconstruction = Reconstruction(num_feat, tuple(num_reconstruct_block), use_identity)
         if init == 'scaled':
-            keep_the_scale(self)
+            variance_preserving_init(self)
 
     @property
     def any_length(self) -> bool:

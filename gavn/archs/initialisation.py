@@ -36,7 +36,7 @@ def check_init(init: str) -> None:
         raise ValueError(f'init: {init!r} is not one of {", ".join(get_args(Init))}')
 
 
-def keep_the_scale(network: nn.Module, further: Starts | None = None) -> None:
+def variance_preserving_init(network: nn.Module, further: Starts | None = None) -> None:
     """Set the weights of a GAVN, or of a network made of its parts; equations and sizes stay what they are.
 
     He's normal weights and zero biases, except: the first layers see differences, not brightness; alignments

@@ -59,7 +59,7 @@ class PFLDAV(nn.Module):
             followed by its normalisation `bn8`, which they carry all the same.
     """
 
-    reentrant = True  # several threads may call it at once
+    thread_safe = True  # several threads may call it at once
     SHALLOW = ('conv3_1', 'block3_2', 'block3_3', 'block3_4', 'block3_5')
     DEEP = ('conv4_1', 'conv5_1', 'block5_2', 'block5_3', 'block5_4', 'block5_5', 'block5_6')
 

@@ -73,7 +73,7 @@ class SyncNet(nn.Module):
         self.netcnnlip = _seeing()
         self.eval()
 
-    def listen(self, windows: Tensor) -> Tensor:
+    def extract_features(self, windows: Tensor) -> Tensor:
         """Raw cepstra (n, 1, 13, 20) of 0.2 s each -> (n, 1024).
 
         Raises ValueError for another shape.
@@ -97,4 +97,4 @@ class SyncNet(nn.Module):
 
     def forward(self, frames: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
         """What `watch` and `listen` make of a clip."""
-        return self.watch(frames), self.listen(windows)
+        return self.watch(frames), self.extract_features(windows)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.spynet import start_spynet
 from gavn.archs.vrt_flow import COARSEST, FlowPyramid, beside, neighbours, warp_four_nearest
-from gavn.archs.vrt_initialisation import keep_the_scale
+from gavn.archs.vrt_initialisation import variance_preserving_init
 from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
 from gavn.checkpoints.checkpoint import PathLike
 from gavn.ops.deform_align import use_backend
@@ -135,7 +135,7 @@ class VRT(nn.Module):
             self.upsample = Enlarge(UPSAMPLE_DIM, upscale)
         self.conv_last = FrameConv(UPSAMPLE_DIM if upscale > 1 else dim, COLOURS)
         use_backend(self, dcn_backend)
-        keep_the_scale(self)
+        variance_preserving_init(self)
         start_spynet(self.spynet, spynet_path)
 
     def forward(self, lq: Tensor) -> Tensor:

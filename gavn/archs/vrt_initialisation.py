@@ -20,7 +20,7 @@ GELU_OF_ONE = 0.8413
 BIAS_TABLE = 0.02  # of the biases of relative positions
 
 
-def keep_the_scale(network: nn.Module) -> None:
+def variance_preserving_init(network: nn.Module) -> None:
     """Set the weights of a VRT, but those of its flow network; equations and sizes stay what they are."""
     for module in network.modules():
         if isinstance(module, nn.Linear):

@@ -11,7 +11,7 @@ _BLOCK = 1 << 16  # zeros made at once, so that a gap of hours takes no memory
 
 
 @dataclass(frozen=True)
-class Hole:
+class AudioGap:
     """So many samples of silence, as between recordings that are strung together."""
 
     samples: int
@@ -26,9 +26,9 @@ def silent_blocks(samples: int) -> Iterator[np.ndarray]:
         yield np.zeros(min(_BLOCK, samples - at), np.int16)
 
 
-def silence_or_hole(samples: int, rate: int) -> Iterator[np.ndarray | Hole]:
+def silence_or_hole(samples: int, rate: int) -> Iterator[np.ndarray | AudioGap]:
     """Silence as zeros, or as one hole where it is longer than LONGEST_SILENCE seconds of `rate` samples."""
     if samples > LONGEST_SILENCE * rate:
-        yield Hole(samples)
+        yield AudioGap(samples)
     else:
         yield from silent_blocks(samples)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gavn.audio.gaps import Hole
+from gavn.audio.gaps import AudioGap
 
 SAMPLE_RATE = 16000  # samples a second
 HOP = SAMPLE_RATE // 100  # samples from one column of cepstra to the next: 10 ms
@@ -118,7 +118,7 @@ def mfcc(signal: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Ten
     return torch.cat([columns.to(dtype) for columns in _columns([signal])], dim=-2)
 
 
-class StoredCepstra:
+class StoredMFCC:
     """Cepstra in a nameless file, read as frames ask for them: however long the sound, they take no memory.
 
     Args:
@@ -128,7 +128,7 @@ class StoredCepstra:
         folder: on the disk that is to hold the file, 5 kB a second.
     """
 
-    def __init__(self, blocks: Iterable[np.ndarray | Hole], folder: str | os.PathLike[str]) -> None:
+    def __init__(self, blocks: Iterable[np.ndarray | AudioGap], folder: str | os.PathLike[str]) -> None:
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115 (`close` closes it)
         self._skips: list[tuple[int, int]] = []  # stored columns after which some are left out, and how many
         self._stored = 0
@@ -142,11 +142,11 @@ class StoredCepstra:
         """Columns of the whole sound."""
         return self._stored + sum(left_out for _, left_out in self._skips)
 
-    def _without_holes(self, blocks: Iterable[np.ndarray | Hole]) -> Iterator[np.ndarray]:
+    def _without_holes(self, blocks: Iterable[np.ndarray | AudioGap]) -> Iterator[np.ndarray]:
         """The blocks, with two seconds of silence and part of a column's step in place of each hole."""
         given = 0
         for block in blocks:
-            if isinstance(block, Hole):
+            if isinstance(block, AudioGap):
                 left_out = max(0, block.samples // HOP - 2 * _EDGE)
                 self._skips.append((given // HOP + _EDGE, left_out))
                 block = np.zeros(block.samples - left_out * HOP, np.int16)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from gavn.config.option_file import OptionError, building
-from gavn.metrics.registered_calls import PICTURES, check_options, supplied_to
+from gavn.metrics.registered_calls import IMAGE_ENDINGS, check_options, supplied_to
 
 
 def build_dataset(dataset_opt: dict[str, Any]) -> Dataset:
@@ -83,7 +83,7 @@ def _check_validation(model: type, opt: Mapping[str, Any]) -> None:
 
 def _check_metric(key: str, metric: Mapping[str, Any], model: type) -> None:
     function = METRIC_REGISTRY.get(metric['type'])
-    if more := [name for name in supplied_to(function, must=True) if name not in PICTURES]:
+    if more := [name for name in supplied_to(function, must=True) if name not in IMAGE_ENDINGS]:
         raise OptionError(f'val.metrics.{key}: {metric["type"]} asks for {", ".join(more)}, which '
                           f'{model.__name__} does not supply; AVVideoModel and GAVNModel do')
     with building(f'val.metrics.{key}'):

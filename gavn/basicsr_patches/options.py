@@ -28,7 +28,7 @@ from basicsr.utils.registry import (
 )
 
 from gavn.basicsr_patches.distributed import init_dist
-from gavn.config.check import Catalogue, check_options
+from gavn.config.check import Registries, check_options
 from gavn.config.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
@@ -104,13 +104,13 @@ def keep_options(account: str, opt_file: str, folder: str) -> None:
         kept.write_text(account, encoding='utf-8')
 
 
-def catalogue() -> Catalogue:
+def catalogue() -> Registries:
     """Everything registered so far, under its name and under the name without BasicSR's suffix."""
     def names(registry: Registry) -> dict[str, Any]:
         items = list(registry)
         return {name.removesuffix('_basicsr'): item for name, item in items} | dict(items)
 
-    return Catalogue(network=names(ARCH_REGISTRY), dataset=names(DATASET_REGISTRY),
+    return Registries(network=names(ARCH_REGISTRY), dataset=names(DATASET_REGISTRY),
                      model=names(MODEL_REGISTRY), loss=names(LOSS_REGISTRY), metric=names(METRIC_REGISTRY))
 
 

@@ -9,7 +9,7 @@ from basicsr.data import prefetch_dataloader
 from torch.utils.data import DataLoader
 
 from gavn.basicsr_patches.progress import Waiting
-from gavn.runtime.prefetch import Ahead
+from gavn.runtime.prefetch import PrefetchIterator
 
 Batch = dict[str, Any]
 
@@ -88,4 +88,4 @@ def install() -> None:
     The stock thread dies of a bad sample without a word, and the training loop waits for ever. It also reads
     on when the next epoch begins with the same iterator (persistent workers), and takes a batch of it away.
     """
-    prefetch_dataloader.PrefetchGenerator = Ahead
+    prefetch_dataloader.PrefetchGenerator = PrefetchIterator

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int | None:
 
 def _chosen(args: argparse.Namespace, device: str) -> dict:
     from gavn.experiments.bench.networks import QUICK, RECIPES, SLOW
-    from gavn.restoration.model_spec import GENERATOR, Recipe, RestoreError
+    from gavn.restoration.model_spec import GENERATOR, ModelSpec, RestoreError
     if args.networks:
         names = [name for name in RECIPES if any(part.lower() in name.lower() for part in args.networks)]
         if not names:
@@ -75,9 +75,9 @@ def _chosen(args: argparse.Namespace, device: str) -> dict:
         names = [name for name in RECIPES if device != 'cpu' or name not in SLOW]
     recipes = {name: RECIPES[name] for name in names}
     for path in args.opt:  # without the landmark detector: landmarks are given
-        recipe, _ = Recipe.read(path)
+        recipe, _ = ModelSpec.read(path)
         alone = {GENERATOR: recipe.networks[GENERATOR]}
-        recipes[Path(path).stem] = Recipe(alone, recipe.inputs, recipe.window)
+        recipes[Path(path).stem] = ModelSpec(alone, recipe.inputs, recipe.window)
     return recipes
 
 

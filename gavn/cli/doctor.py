@@ -131,14 +131,14 @@ def _video() -> str:
     import av
     import numpy as np
 
-    from gavn.media import PieceWriter, VideoWriter, join, probe, read_frames
+    from gavn.media import SegmentWriter, VideoWriter, join, probe, read_frames
     with tempfile.TemporaryDirectory() as folder:
         source, piece, joined = (Path(folder, name) for name in ('grey.mp4', 'piece.nut', 'joined.mp4'))
         with VideoWriter(source, 64, 64, 25) as writer:
             for _ in range(3):
                 writer.write(np.full((64, 64, 3), 120, np.uint8))
         for codec in ('libx264', 'libx265'):
-            with PieceWriter(piece, probe(source), codec=codec) as writer:
+            with SegmentWriter(piece, probe(source), codec=codec) as writer:
                 for frame in read_frames(source):
                     writer.write(frame.picture, frame.pts)
             join(joined, [piece], source)

@@ -16,7 +16,7 @@ from gavn.faces.tracker import NoFace, track_faces
 from gavn.faces.tracks import Track
 from gavn.media import Frame
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import Device, Instrument, instrument, instruments
+from gavn.metrics.measures import Device, MetricFactory, metric_factories, metric_factory
 from gavn.metrics.results_file import BETWEEN_NOTES, MEAN, STD, Row, RunInfo, check_names
 from gavn.metrics.table import METRICS, STANDARD, column_of
 
@@ -79,7 +79,7 @@ class FaceCrop:
         return None if sound is None else sound[round(self.start * SAMPLE_RATE):]
 
 
-def evaluate(clip: Triple, instruments: Sequence[Instrument], crop_face: bool = False,
+def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face: bool = False,
              tick: Callable[[], object] = lambda: None) -> tuple[ClipScores, str]:
     """What is measured of a clip, and what should be known about it; `tick` is called after every frame.
 
@@ -97,9 +97,11 @@ def evaluate(clip: Triple, instruments: Sequence[Instrument], crop_face: bool = 
             tick()
 
     if not crop_face:
-        return evaluate_clip(_whole(counted()), instruments, clip.sound), ''
+        return evaluate_clip(_whole(counted()), metric_factories, clip.sound), ''
     face = FaceCrop.of(clip)
-    return evaluate_clip(face.frames(counted()), instruments, lambda: face.sound(clip.sound())), face.notes
+    return evaluate_clip(
+        face.frames(counted()), metric_factories, lambda: face.sound(clip.sound())
+    ), face.notes
 
 
 def _whole(frames: _Frames) -> Iterator[EvaluatedFrame]:
@@ -109,7 +111,7 @@ def _whole(frames: _Frames) -> Iterator[EvaluatedFrame]:
 
 
 def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, str], device: Device
-           ) -> list[Instrument]:
+           ) -> list[MetricFactory]:
     """What measures.
 
     Args:
@@ -129,10 +131,10 @@ def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, s
     comparing = [key for key, metric in metrics.items() if 'truth' in METRICS[metric['type']].needs]
     if names is None:
         left_out = (*SLOW, *(() if has_truth else comparing))
-        return instruments({key: metrics[key] for key in metrics if key not in left_out}, device)
+        return metric_factories({key: metrics[key] for key in metrics if key not in left_out}, device)
     if not has_truth and (blind := [name for name in names if name in comparing]):
         raise EvaluationError(f'{", ".join(blind)} compare with the truth: give it by --reference')
-    return [instrument(name, metrics[name], device) for name in dict.fromkeys(names)]
+    return [metric_factory(name, metrics[name], device) for name in dict.fromkeys(names)]
 
 
 def gather(restored: Path, reference: Path | None, degraded: Path | None) -> tuple[str, list[Triple]]:
@@ -149,7 +151,7 @@ def gather(restored: Path, reference: Path | None, degraded: Path | None) -> tup
     return found.name, clips
 
 
-def evaluate_all(clips: Sequence[Triple], run: RunInfo, instruments: Sequence[Instrument],
+def evaluate_all(clips: Sequence[Triple], run: RunInfo, metric_factories: Sequence[MetricFactory],
                  crop_face: bool = False) -> list[Row]:
     """Rows of every clip, its input and its truth; a bar shows the progress on a terminal.
 
@@ -159,7 +161,7 @@ def evaluate_all(clips: Sequence[Triple], run: RunInfo, instruments: Sequence[In
     with tqdm(unit='frame', disable=not sys.stderr.isatty()) as bar:
         for clip in clips:
             bar.set_description(clip.name)
-            scores, notes = evaluate(clip, instruments, crop_face, bar.update)
+            scores, notes = evaluate(clip, metric_factories, crop_face, bar.update)
             rows += [replace(row, notes=BETWEEN_NOTES.join(filter(None, (notes, row.notes))))
                      for row in scores.rows(run, clip.name)]
     return rows

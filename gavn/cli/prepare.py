@@ -133,7 +133,7 @@ class Listen(ClipStep):
 
     def apply(self, source: Source) -> None:
         """See Preparation.listen."""
-        self.preparation.listen(source.clip)
+        self.preparation.extract_features(source.clip)
 
 
 class Degrade(ClipStep):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavn.cli.restore_jobs import BOTH, PICTURES, left_to_do, plan
+from gavn.cli.restore_jobs import BOTH, IMAGE_ENDINGS, left_to_do, plan
 from gavn.errors import check_inputs, check_weights
 from gavn.runtime.arguments import fraction, positive, seconds, whole
 from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
@@ -23,7 +23,7 @@ from gavn.runtime.notices import NOTICES
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from gavn.restoration.auto_restorer import Automatic
+    from gavn.restoration.auto_restorer import AutoRestorer
     from gavn.restoration.report import Report
     from gavn.restoration.restorer import Restorer
     from gavn.restoration.settings import Settings
@@ -34,7 +34,7 @@ PIX_FMTS = ('auto', 'yuv420p')
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 _TRACEBACK = 'GAVN_TRACEBACK'  # variable of the environment
 SCALES = ('2', '3', '4', '1080p')  # as gavn.media.scale has them, which takes long to import
-EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', PICTURES)
+EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', IMAGE_ENDINGS)
 EPILOG = """\
 Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4, with --preview
 talk_gavn_preview.mp4, a folder of pictures frames
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
     jobs = [(source, target) for source, target in jobs if source.exists()]
     if jobs and alone:
-        check_target(*jobs[0], args.force, args.ext == PICTURES)
+        check_target(*jobs[0], args.force, args.ext == IMAGE_ENDINGS)
     elif not args.force:
         jobs = left_to_do(jobs)
     codes += _restore_all(jobs, args) if jobs else []
@@ -168,7 +168,7 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
         fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
-        pictures=args.ext == PICTURES, crf=args.crf, preset=args.preset, codec=_chosen(args.codec),
+        pictures=args.ext == IMAGE_ENDINGS, crf=args.crf, preset=args.preset, codec=_chosen(args.codec),
         pix_fmt=_chosen(args.pix_fmt))
     codes: list[int] = []
     with _stopped_alike():
@@ -198,8 +198,8 @@ def _chosen(choice: str) -> str | None:
     return None if choice == 'auto' else choice
 
 
-def _networks(args: argparse.Namespace) -> Restorer | Automatic:
-    from gavn.restoration.auto_restorer import Automatic
+def _networks(args: argparse.Namespace) -> Restorer | AutoRestorer:
+    from gavn.restoration.auto_restorer import AutoRestorer
     from gavn.restoration.model_spec import import_modules
     from gavn.restoration.restorer import Restorer, find_device
     from gavn.runtime.compilation import quick_mode
@@ -212,7 +212,7 @@ def _networks(args: argparse.Namespace) -> Restorer | Automatic:
         restorer = Restorer.load(args.weights, **means)
         print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
         return restorer
-    restorer = Automatic(**means) if args.task == 'auto' else Restorer.from_pretrained(args.task, **means)
+    restorer = AutoRestorer(**means) if args.task == 'auto' else Restorer.from_pretrained(args.task, **means)
     print(f'task {args.task}, device {restorer.device}')
     return restorer
 
@@ -234,22 +234,22 @@ def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings,
              ) -> None:
     from gavn.restoration.comparison_video import before_and_after
     from gavn.restoration.output_path import check_target
-    from gavn.restoration.progress import Bars
+    from gavn.restoration.progress import ProgressBars
     from gavn.restoration.restore_video import restore_video
-    from gavn.restoration.video_source import Film
+    from gavn.restoration.video_source import VideoSource
     notes = beside(target, '.json')
     both = (beside(target, f'{BOTH}.mp4') if settings.pictures
             else target.with_name(with_ending(target.stem, f'{BOTH}{target.suffix}')))
     for wanted, path in ((not args.no_report, notes), (args.compare, both)):
         if wanted:
             check_target(source, path, args.force)
-    with Bars() as bars:
+    with ProgressBars() as bars:
         report = restore_video(source, target, restorer, settings, args.force, not args.no_resume, bars)
     if not args.no_report:
         report.write(notes)
     if args.compare:
-        before = Film.of(source, settings.fps, settings.audio).enlarged(settings.scale)
-        before_and_after(before, Film.of(target, settings.fps), both, args.compare)
+        before = VideoSource.of(source, settings.fps, settings.audio).enlarged(settings.scale)
+        before_and_after(before, VideoSource.of(target, settings.fps), both, args.compare)
     print(in_words(report))
 
 

@@ -33,8 +33,8 @@ from gavn.config.sections import (
     FileOptions,
     Kind,
     LoaderOptions,
+    ModelSchema,
     PathOptions,
-    Reading,
     check_component,
     check_method,
 )
@@ -46,7 +46,7 @@ _LISTED = 14  # so many valid names are listed where none is near
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Registries:
     """The registered classes and functions by name, as `type:` names them."""
 
     network: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
@@ -68,7 +68,7 @@ class _Problem:
 _Problems = Iterator[_Problem]
 
 
-def check_options(options: Mapping[str, Any], source: Source, catalogue: Catalogue,
+def check_options(options: Mapping[str, Any], source: Source, catalogue: Registries,
                   is_train: bool = True) -> None:
     """Raises OptionError, naming every wrong key with its file, line and nearest valid name.
 
@@ -85,28 +85,28 @@ def section_problems(section: Any, cls: type, name: str) -> list[str]:
     """What keeps a section from being the dataclass `cls`, which other keys may stand beside."""
     if not isinstance(section, Mapping):
         return [f'{name} must be a section, not {_shown(section)}']
-    return [problem.text for problem in _Check(Catalogue(), False).section(section, cls, (), any_key=True)]
+    return [problem.text for problem in _Check(Registries(), False).section(section, cls, (), any_key=True)]
 
 
 def network_problems(section: Mapping[str, Any], networks: Mapping[str, Callable[..., Any]]) -> list[str]:
     """What is wrong with {type: NAME, ...}, held to the signature of what `networks` has under NAME."""
-    found = _Check(Catalogue(network=networks), False).registered(section, Kind('network'), ())
+    found = _Check(Registries(network=networks), False).registered(section, Kind('network'), ())
     return [problem.text.removeprefix(': ') for problem in found]
 
 
 class _Check:
     """One walk through an option file."""
 
-    def __init__(self, catalogue: Catalogue, is_train: bool) -> None:
+    def __init__(self, catalogue: Registries, is_train: bool) -> None:
         self.catalogue = catalogue
         self.is_train = is_train
         self.model_type = ''
-        self.reading = Reading()
+        self.reading = ModelSchema()
 
     def file(self, options: Mapping[str, Any]) -> _Problems:
         self.model_type = str(options.get('model_type', ''))
         model = self.catalogue.model.get(self.model_type)
-        self.reading = Reading.of(model)
+        self.reading = ModelSchema.of(model)
         networks = {name: section for name, section in options.items() if name.startswith('network_')
                     and name != 'network_inputs'}
         rest = {name: value for name, value in options.items() if name not in networks}

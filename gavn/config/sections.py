@@ -262,7 +262,7 @@ class FileOptions:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ModelSchema:
     """What a model reads: the dataclasses of its `train` and `val`.
 
     open: it may read keys that are not listed there, as stock models do.
@@ -273,7 +273,7 @@ class Reading:
     open: bool = False
 
     @classmethod
-    def of(cls, model: Any) -> Reading:
+    def of(cls, model: Any) -> ModelSchema:
         """Of a model class; None, which is no model, may read anything that is listed."""
         if getattr(model, '__module__', '').startswith('basicsr.'):
             train = EDVRTrainOptions if model.__name__ == 'EDVRModel' else StockTrainOptions

@@ -20,7 +20,7 @@ from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
 from gavn.errors import DataError
 from gavn.faces import landmarks
 from gavn.faces.geometry import detector_view
-from gavn.runtime.file_names import in_order, is_picture
+from gavn.runtime.file_names import in_order, is_image
 from gavn.runtime.images import read_image
 from gavn.runtime.tensors import to_tensor
 
@@ -226,7 +226,7 @@ def _pictures(root: Path) -> dict[str, list[Path]]:
         raise FileNotFoundError(f'{root} is not a folder')
     clips: dict[str, list[Path]] = {}
     for path in in_order(root.rglob('*')):
-        if is_picture(path):
+        if is_image(path):
             folder = path.parent.relative_to(root)
             clips.setdefault(folder.as_posix() if folder.parts else root.name, []).append(path)
     return clips

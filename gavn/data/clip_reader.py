@@ -12,7 +12,7 @@ import numpy as np
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import DataError
 from gavn.media import Frame, UnreadableMedia, read_audio, read_frames
-from gavn.runtime.file_names import PICTURES, VIDEOS, in_order, is_picture, is_video
+from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEOS, in_order, is_image, is_video
 from gavn.runtime.images import read_image
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class MismatchError(Exception):
 
 
 @dataclass(frozen=True)
-class Footage:
+class ClipReader:
     """A clip: a video file, or pictures in the order of their numbers, which show at 25 a second.
 
     Attributes:
@@ -61,7 +61,7 @@ class Collection:
     """
 
     path: Path
-    clips: dict[str, Footage]
+    clips: dict[str, ClipReader]
     is_one: bool = False
 
     @property
@@ -79,13 +79,13 @@ def collect(path: str | Path) -> Collection:
     """
     path = Path(path)
     if path.is_file():
-        return Collection(path, {path.stem: Footage(path)}, is_one=True)
+        return Collection(path, {path.stem: ClipReader(path)}, is_one=True)
     if not path.is_dir():
         raise UnreadableMedia(f'{path}: no such file or folder; check the path')
     found = _in_folder(path)
     if not found:
         raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEOS)}) and no pictures '
-                              f'({", ".join(PICTURES)})')
+                              f'({", ".join(IMAGE_ENDINGS)})')
     if '.' in found and len(found) > 1:
         raise UnreadableMedia(f'{path} holds pictures beside other clips, such as '
                               f'{next(clip for clip in found.values() if clip.path != path).path}\n'
@@ -95,21 +95,21 @@ def collect(path: str | Path) -> Collection:
     return Collection(path, found)
 
 
-def _in_folder(root: Path) -> dict[str, Footage]:
+def _in_folder(root: Path) -> dict[str, ClipReader]:
     """Name -> clip; the pictures that lie in `root` itself are called '.'."""
     pictures: dict[Path, list[Path]] = {}
-    clips: dict[str, Footage] = {}
+    clips: dict[str, ClipReader] = {}
     for path in in_order(root.rglob('*')):
-        if is_picture(path):
+        if is_image(path):
             pictures.setdefault(path.parent, []).append(path)
         elif is_video(path):
-            _add(clips, path.relative_to(root).with_suffix('').as_posix(), Footage(path))
+            _add(clips, path.relative_to(root).with_suffix('').as_posix(), ClipReader(path))
     for folder, files in pictures.items():
-        _add(clips, folder.relative_to(root).as_posix(), Footage(folder, tuple(files)))
+        _add(clips, folder.relative_to(root).as_posix(), ClipReader(folder, tuple(files)))
     return dict(sorted(clips.items()))
 
 
-def _add(clips: dict[str, Footage], name: str, clip: Footage) -> None:
+def _add(clips: dict[str, ClipReader], name: str, clip: ClipReader) -> None:
     if name in clips:
         raise UnreadableMedia(f'{clips[name].path} and {clip.path} have one name; keep one of them here')
     clips[name] = clip
@@ -120,9 +120,9 @@ class Triple:
     """A restored clip, and where there are any, its degraded input and the truth."""
 
     name: str
-    restored: Footage
-    degraded: Footage | None = None
-    truth: Footage | None = None
+    restored: ClipReader
+    degraded: ClipReader | None = None
+    truth: ClipReader | None = None
 
     def frames(self) -> Iterator[tuple[Frame, Frame | None, Frame | None]]:
         """The same frame of all three, one after the other.
@@ -146,14 +146,14 @@ class Triple:
         return next((sound for source in sources if (sound := source.sound()) is not None), None)
 
 
-def _other_lengths(sources: Sequence[Footage]) -> str:
+def _other_lengths(sources: Sequence[ClipReader]) -> str:
     counts = [sum(1 for _ in source.frames()) for source in sources]
     other = next(i for i, count in enumerate(counts) if count != counts[0])
     return (f'{sources[0].path} has {counts[0]} frames, but {sources[other].path} has {counts[other]}\n'
             'they are compared frame by frame: give clips of one length')
 
 
-def _check_sizes(sources: Sequence[Footage], frames: Sequence[Frame]) -> None:
+def _check_sizes(sources: Sequence[ClipReader], frames: Sequence[Frame]) -> None:
     sizes = [f'{frame.image.shape[1]}x{frame.image.shape[0]}' for frame in frames]
     for source, size in zip(sources, sizes, strict=True):
         if size != sizes[0]:
@@ -172,7 +172,7 @@ def pair(restored: Collection, degraded: Collection | None = None, truth: Collec
     return [Triple(name, clip, inputs.get(name), truths.get(name)) for name, clip in restored.clips.items()]
 
 
-def _counterparts(restored: Collection, other: Collection) -> dict[str, Footage]:
+def _counterparts(restored: Collection, other: Collection) -> dict[str, ClipReader]:
     if restored.is_one and other.is_one:
         return dict(zip(restored.clips, other.clips.values(), strict=True))
     if missing := [name for name in restored.clips if name not in other.clips]:

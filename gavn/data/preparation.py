@@ -137,7 +137,7 @@ class Preparation:
             self.records.update(clip, landmarks_seen=round(seen, 4), teacher=type(teacher).__name__)
             self.writer.array('landmarks', clip, points)
 
-    def listen(self, clip: str) -> None:
+    def extract_features(self, clip: str) -> None:
         """Writes the cepstra."""
         if not self.writer.has('mfcc', clip):
             self.writer.array('mfcc', clip, mfcc(ClipStore(self.root, 'audio', 'disk').array(clip)).numpy())

@@ -6,7 +6,7 @@ import av
 import numpy as np
 from av import AudioFrame
 
-from gavn.audio.gaps import Hole, silence_or_hole, silent_blocks
+from gavn.audio.gaps import AudioGap, silence_or_hole, silent_blocks
 from gavn.media.container import NoVideo, StrPath, exact, has_parameters, open_media, video_stream
 from gavn.media.decode import decoded, shown
 
@@ -15,7 +15,7 @@ _TOLERANCE = 0.05  # seconds
 
 
 def iter_audio(path: StrPath, sample_rate: int = 16000, holes: bool = False
-               ) -> Iterator[np.ndarray | Hole] | None:
+               ) -> Iterator[np.ndarray | AudioGap] | None:
     """The sound track that is heard as int16 mono blocks (n,), a block in memory at a time; None without any.
 
     That is the first (or the one marked as default) of which anything can be decoded; see `heard_stream`.
@@ -87,8 +87,12 @@ def _drained(resampler: av.AudioResampler | None) -> list[AudioFrame]:
     return [frame for frame in resampler.resample(None) if frame] if resampler else []
 
 
-def _placed(pieces: Iterable[AudioFrame], start: float, rate: int,
-            silence: Callable[[int, int], Iterable[np.ndarray | Hole]]) -> Iterator[np.ndarray | Hole]:
+def _placed(
+    pieces: Iterable[AudioFrame],
+    start: float,
+    rate: int,
+    silence: Callable[[int, int], Iterable[np.ndarray | AudioGap]],
+) -> Iterator[np.ndarray | AudioGap]:
     """Lays the pieces where their time stamps say, counted from `start`; what was given already stays."""
     end, given = None, 0  # samples: where the last piece ends, and how many were given so far
     for piece in pieces:

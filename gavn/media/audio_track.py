@@ -61,7 +61,7 @@ def _ways(stream: AudioStream) -> Iterator[tuple[_Way, str | None]]:
         yield way, None
     codec = stream.codec_context.codec
     for encoder in ('flac', 'aac') if codec.lossless else ('aac', 'flac'):
-        yield partial(SoundConverter, encoder=encoder), encoder
+        yield partial(AudioConverter, encoder=encoder), encoder
 
 
 def _from_template(stream: AudioStream, output: OutputContainer) -> Track:
@@ -132,7 +132,7 @@ def _mux(output: OutputContainer, track: Track, packets: Sequence[Packet]) -> No
         output.mux(packet)
 
 
-class SoundConverter(Track):
+class AudioConverter(Track):
     """Decodes a stream's packets and encodes them anew, at their own times.
 
     Gaps, and what cannot be decoded, become silence; of pieces that overlap the first is heard to its end.

@@ -48,7 +48,7 @@ def read_picture(path: Path) -> VideoFrame:
         raise UnreadableMedia(f'{path}: {error}\nconvert it to PNG') from error
 
 
-def read_pictures(paths: Sequence[Path], rate: Fraction, start: int = 0) -> Iterator[Frame]:
+def read_images(paths: Sequence[Path], rate: Fraction, start: int = 0) -> Iterator[Frame]:
     """Pictures as the frames of a film, from index `start` on; time stamps count them.
 
     Raises MediaError for a picture that cannot be read or differs in size from the first.
@@ -66,7 +66,7 @@ def _size(picture: VideoFrame) -> tuple[int, int]:
     return picture.width, picture.height
 
 
-def probe_pictures(paths: Sequence[Path], rate: Fraction) -> VideoInfo:
+def probe_images(paths: Sequence[Path], rate: Fraction) -> VideoInfo:
     """What a folder's pictures, at least one, are as a film of `rate` frames a second; reads the first."""
     first = read_picture(paths[0])
     samples = samples_of(first)
@@ -76,7 +76,7 @@ def probe_pictures(paths: Sequence[Path], rate: Fraction) -> VideoInfo:
         paths[0].suffix.lower().removeprefix('.'), 0, 0)
 
 
-class PictureWriter:
+class ImageWriter:
     """Writes pictures as PNGs into a folder, under the names of others; a context like PieceWriter.
 
     Args:
@@ -88,7 +88,7 @@ class PictureWriter:
         self._folder, self._names = folder, names
         self.frames = 0
 
-    def __enter__(self) -> PictureWriter:
+    def __enter__(self) -> ImageWriter:
         self._folder.mkdir(exist_ok=True)
         for part in self._folder.glob('.*'):  # of a file that a killed run was at
             part.unlink()
@@ -98,7 +98,7 @@ class PictureWriter:
         """Nothing is left to do: each file is whole."""
 
     def write(self, picture: VideoFrame, pts: int) -> None:
-        """Writes a picture as `read_pictures` gives it."""
+        """Writes a picture as `read_images` gives it."""
         with atomic_path(self._folder / f'{self._names[pts]}.png') as part:
             part.write_bytes(cv2.imencode('.png', samples_of(picture))[1].tobytes())
         self.frames += 1

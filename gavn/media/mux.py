@@ -17,7 +17,7 @@ from gavn.media.container import MediaError, StrPath, exact, has_parameters, ope
 from gavn.media.other_streams import Notice, OtherStreams, warn
 from gavn.media.output import added_stream, opened_output
 from gavn.media.reader import VideoInfo, probe
-from gavn.media.segments import Pieces
+from gavn.media.segments import Segments
 from gavn.runtime.files import atomic_path
 from gavn.runtime.memory import give_back
 
@@ -55,7 +55,7 @@ def join(
     """
     target = Path(target)
     info = probe(source) if like is None else like
-    parts = Pieces.stored(source) if pieces is None else Pieces.of(pieces, info)
+    parts = Segments.stored(source) if pieces is None else Segments.of(pieces, info)
     moved = parts.moved * info.time_base
     own_times = like is None or (source is not None and _same_clock(like, probe(source)))
     last = parts.last_duration(source) if own_times else None  # before: of .mp4 every reader holds an index

@@ -111,14 +111,14 @@ class FrameReader(Iterator[Frame]):
 
     def _read(self, start: int) -> Iterator[Frame]:
         time_base, step, crop = self._layout()
-        picture_of, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
+        frame_from_image, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
         for index, item in enumerate(shown(self.path, self._count_failure)):
             self._refuse_jump(item.pts, last, step)
             last = _next_pts(item.pts, last, step)
             first = last if first is None else first
             repeated += item.repeated
             if index == 0 or index >= start:  # the first sets the format of all
-                picture = picture_of(item.frame)
+                picture = frame_from_image(item.frame)
             if index >= start:
                 yield Frame(picture, last, float((last - first) * time_base), index, item.repeated,
                             to_bgr=to_bgr)

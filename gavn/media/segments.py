@@ -22,7 +22,7 @@ _PARAMETERS = {'libx264': ('x264-params', REPEATABLE), 'libx265': ('x265-params'
 _HDR10 = {'libx264': ('mastering-display', 'cll'), 'libx265': ('master-display', 'max-cll')}
 
 
-class PieceWriter(Writer):
+class SegmentWriter(Writer):
     """Encodes consecutive pictures of a video into a file of its own, for `join`; a context manager.
 
     The container is NUT, whatever the name, which keeps time stamps in any time base. Two runs over the same
@@ -105,7 +105,7 @@ class PieceWriter(Writer):
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class Segments:
     """Pieces one after the other, whose packets fit together.
 
     Attributes:
@@ -123,7 +123,7 @@ class Pieces:
     moved: int
 
     @classmethod
-    def of(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Pieces':
+    def of(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Segments':
         """Raises MediaError if there are none, or they were encoded in different ways or overlap."""
         if not paths:
             raise MediaError('there are no pieces to join; encode the video first')
@@ -133,7 +133,7 @@ class Pieces:
         return cls(paths, like.time_base, average_step(like.frame_rate, like.time_base), shown + moved, moved)
 
     @classmethod
-    def stored(cls, path: StrPath) -> 'Pieces':
+    def stored(cls, path: StrPath) -> 'Segments':
         """A whole video as it is stored, as one piece. MediaError if its packets do not tell their times."""
         path = Path(path)
         with open_media(path) as container:

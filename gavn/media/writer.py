@@ -25,7 +25,7 @@ def _checked(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return image
 
 
-class _Pictures:
+class _ImageEncoder:
     """Turns uint8 BGR pictures into an encoder's frames, in the matrix and range that its tags announce."""
 
     def __init__(self, encoder: VideoCodecContext) -> None:
@@ -74,7 +74,7 @@ class VideoWriter(Writer):
         encoder = self._stream.codec_context
         encoder.time_base, encoder.pix_fmt = 1 / self._rate, self._pix_fmt
         encoder.width, encoder.height = self._size
-        self._pictures = _Pictures(encoder)
+        self._pictures = _ImageEncoder(encoder)
         if self._audio is not None:
             self._sound = added_stream(
                 self.path, lambda: self._output.add_stream('aac', rate=self._sample_rate, layout='mono'),
@@ -145,7 +145,7 @@ def encode_decode(
     height, width = frames[0].shape[:2]
     encoder = _encoder(codec, width + width % 2, height + height % 2, options, Fraction(frame_rate), bit_rate)
     decoder = av.CodecContext.create(DECODERS[codec], 'r')
-    images, to_bgr, decoded = _Pictures(encoder), VideoReformatter(), []
+    images, to_bgr, decoded = _ImageEncoder(encoder), VideoReformatter(), []
     for index, image in enumerate([*frames, None]):
         frame = None if image is None else images.frame(_even(_checked(image, width, height)), index)
         for packet in encoder.encode(frame):
@@ -157,7 +157,7 @@ def encode_decode(
     return [np.ascontiguousarray(frame.to_ndarray()[:height, :width]) for frame in bgr]
 
 
-def picture_of(image: np.ndarray) -> VideoFrame:
+def frame_from_image(image: np.ndarray) -> VideoFrame:
     """A uint8 BGR picture (h, w, 3) as PieceWriter takes it, and any player shows it: 4:2:0, BT.601.
 
     Odd sides are continued by a repeated row or column.
@@ -188,7 +188,7 @@ def _encoder(codec: str, width: int, height: int, options: Mapping[str, str], ra
 def encoder_versions() -> dict[str, str]:
     """What `compress` depends on, to be kept beside its results: PyAV, libavcodec and x264's own build."""
     encoder = _encoder('libx264', 16, 16, {'crf': '23', 'x264-params': REPEATABLE}, Fraction(25))
-    blank = _Pictures(encoder).frame(np.zeros((16, 16, 3), np.uint8), 0)
+    blank = _ImageEncoder(encoder).frame(np.zeros((16, 16, 3), np.uint8), 0)
     stream = b''.join(bytes(packet) for frame in (blank, None) for packet in encoder.encode(frame))
     build = re.search(rb'x264 - (core \d+[^-]*?) -', stream)
     codec = '.'.join(map(str, av.library_versions['libavcodec']))

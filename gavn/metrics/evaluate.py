@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gavn.metrics.measures import Instrument, Measure, Sound, View
+from gavn.metrics.measures import Measure, MetricFactory, Sample, Sound
 from gavn.metrics.missing import NotMeasurable, WeightsMissing
 from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, Row, RunInfo
 from gavn.metrics.table import metric_of
@@ -36,12 +36,12 @@ class EvaluatedFrame:
     true_landmarks: Tensor | None = None
     time: float | None = None
 
-    def view(self, subject: str) -> View | None:
+    def view(self, subject: str) -> Sample | None:
         """What is judged of a subject, None where the clip does not have it; the truth has no truth."""
         if subject == RESTORED:
-            return View(self.restored, self.clean, self.landmarks, self.true_landmarks, self.time)
+            return Sample(self.restored, self.clean, self.landmarks, self.true_landmarks, self.time)
         image, truth = (self.degraded, self.clean) if subject == DEGRADED else (self.clean, None)
-        return None if image is None else View(image, truth, None, self.true_landmarks, self.time)
+        return None if image is None else Sample(image, truth, None, self.true_landmarks, self.time)
 
     def check_sizes(self, index: int) -> None:
         """Raises ValueError, naming the frame, where the pictures differ in size."""
@@ -82,7 +82,7 @@ def is_lower_better(metric: Mapping[str, Any]) -> bool:
     return metric.get('better', metric_of(metric['type']).better) == 'lower'
 
 
-def evaluate_clip(frames: Iterable[EvaluatedFrame], instruments: Sequence[Instrument],
+def evaluate_clip(frames: Iterable[EvaluatedFrame], metric_factories: Sequence[MetricFactory],
                   sound: Callable[[], Sound] = lambda: None, subjects: Collection[str] = SUBJECTS
                   ) -> ClipScores:
     """Measures a clip whose frames are taken one at a time, in order.
@@ -96,40 +96,40 @@ def evaluate_clip(frames: Iterable[EvaluatedFrame], instruments: Sequence[Instru
     A subject that the clip does not have is absent, and so is a column that does not apply to one: a measure
     that compares, for the truth or where there is none. Raises ValueError where frames differ in size.
     """
-    heard = sound() if any('audio' in item.needs for item in instruments) else None
-    gauges: dict[str, list[_Gauge]] = {}
+    heard = sound() if any('audio' in item.needs for item in metric_factories) else None
+    states: dict[str, list[_MetricState]] = {}
     count = 0
     for frame in frames:
         frame.check_sizes(count)
         count += 1
         for subject in subjects:
             if (view := frame.view(subject)) is not None:
-                if subject not in gauges:
-                    gauges[subject] = [_Gauge(item, heard) for item in instruments]
-                for gauge in gauges[subject]:
-                    gauge.update(view)
-    return ClipScores(count, {subject: _scores(gauges[subject]) for subject in SUBJECTS if subject in gauges})
+                if subject not in states:
+                    states[subject] = [_MetricState(item, heard) for item in metric_factories]
+                for state in states[subject]:
+                    state.update(view)
+    return ClipScores(count, {subject: _scores(states[subject]) for subject in SUBJECTS if subject in states})
 
 
-class _Gauge:
+class _MetricState:
     """One instrument on one subject of one clip; once it cannot measure, it keeps the reason."""
 
-    def __init__(self, instrument: Instrument, sound: Sound) -> None:
-        self.instrument, self.sound = instrument, sound
+    def __init__(self, metric_factory: MetricFactory, sound: Sound) -> None:
+        self.metric_factory, self.sound = metric_factory, sound
         self.measure: Measure | None = None
         self.reason: str | None = None
 
-    def update(self, view: View) -> None:
-        if self.reason is not None or not view.offers(self.instrument.needs):
+    def update(self, view: Sample) -> None:
+        if self.reason is not None or not view.offers(self.metric_factory.needs):
             return
         try:
-            self.measure = self.measure or self.instrument.begin(self.sound)
+            self.measure = self.measure or self.metric_factory.begin(self.sound)
             self.measure.update(view)
         except (NotMeasurable, WeightsMissing) as error:
             self.reason = str(error)
 
     def values(self) -> dict[str, float | None]:
-        columns = self.instrument.columns
+        columns = self.metric_factory.columns
         if self.reason is None and self.measure is not None:
             try:
                 return dict(zip(columns, self.measure.result(), strict=True))
@@ -138,11 +138,11 @@ class _Gauge:
         return {} if self.reason is None else dict.fromkeys(columns)
 
 
-def _scores(gauges: Sequence[_Gauge]) -> Scores:
+def _scores(states: Sequence[_MetricState]) -> Scores:
     values: dict[str, float | None] = {}
     notes = []
-    for gauge in gauges:
-        values |= gauge.values()
-        if gauge.reason is not None:
-            notes.append(f'{", ".join(gauge.instrument.columns)}: {"; ".join(gauge.reason.splitlines())}')
+    for state in states:
+        values |= state.values()
+        if state.reason is not None:
+            notes.append(f'{", ".join(state.metric_factory.columns)}: {"; ".join(state.reason.splitlines())}')
     return Scores(values, BETWEEN_NOTES.join(notes))

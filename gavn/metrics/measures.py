@@ -1,6 +1,6 @@
 """Measures as objects: one takes the frames of a clip as they come and then gives its numbers.
 
-What is costly (a network with its weights) is loaded once, in an `Instrument`, which begins a measure for
+What is costly (a network with its weights) is loaded once, in an `MetricFactory`, which begins a measure for
 each clip. Their registered names and options are those of `val.metrics`.
 """
 from __future__ import annotations
@@ -36,7 +36,7 @@ _AT_ONCE = 2**20  # pixels that a device judges at once: 20 frames of 224 x 224,
 
 
 @dataclass(frozen=True)
-class View:
+class Sample:
     """One picture that is judged, uint8 BGR (h, w, 3), and what it is judged by (None: not known).
 
     Attributes:
@@ -68,7 +68,7 @@ class View:
 class Measure(Protocol):
     """What judges one clip; both methods raise NotMeasurable where the clip has no value."""
 
-    def update(self, view: View) -> None:
+    def update(self, view: Sample) -> None:
         """Takes the next picture."""
 
     def result(self) -> tuple[float, ...]:
@@ -76,7 +76,7 @@ class Measure(Protocol):
 
 
 @dataclass(frozen=True)
-class Instrument:
+class MetricFactory:
     """A metric with all that it needs, ready for any number of clips.
 
     Attributes:
@@ -93,12 +93,12 @@ class Instrument:
 class MeanOverFrames:
     """Means of the numbers that `judge` finds in each picture."""
 
-    def __init__(self, judge: Callable[[View], tuple[float, ...]]) -> None:
+    def __init__(self, judge: Callable[[Sample], tuple[float, ...]]) -> None:
         self.judge = judge
         self.sums: list[float] = []
         self.count = 0
 
-    def update(self, view: View) -> None:
+    def update(self, view: Sample) -> None:
         """Takes the next picture."""
         values = self.judge(view)
         if not all(map(math.isfinite, values)):
@@ -125,7 +125,7 @@ class MeanOverBatches:
         self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self.total, self.count = 0.0, 0
 
-    def update(self, view: View) -> None:
+    def update(self, view: Sample) -> None:
         """Takes the next picture."""
         height, width = view.image.shape[:2]
         if self.waiting and (view.image.shape != self.waiting[0][0].shape
@@ -157,7 +157,7 @@ class Synchrony:
         self.shown: np.ndarray | None = None
         self.count, self.time = 0, 0.0
 
-    def update(self, view: View) -> None:
+    def update(self, view: Sample) -> None:
         """Takes the next picture, a square face crop."""
         height, width = view.image.shape[:2]
         if height != width:
@@ -184,7 +184,7 @@ class Flicker:
     def __init__(self, error: WarpingError) -> None:
         self.error = error
 
-    def update(self, view: View) -> None:
+    def update(self, view: Sample) -> None:
         """Takes the next picture."""
         self.error.update(view.image, view.truth)
 
@@ -244,7 +244,7 @@ def identity(device: Device) -> Callable[[Sound], Measure]:
     """Likeness to the true face; see `gavn.metrics.identity`."""
     compare = IdentitySimilarity()
 
-    def likeness(view: View) -> tuple[float]:
+    def likeness(view: Sample) -> tuple[float]:
         points = None if view.true_landmarks is None else view.points()
         return (compare(view.image, view.truth, points),)
     return lambda _: MeanOverFrames(likeness)
@@ -278,7 +278,7 @@ def _of_registered(kind: str, options: Mapping[str, Any], device: Device) -> Cal
     """A metric of stock or of a user: called for every frame with what it asks for."""
     function = METRIC_REGISTRY.get(kind)
 
-    def judge(view: View) -> tuple[float]:
+    def judge(view: Sample) -> tuple[float]:
         data = {'img': view.image, 'img2': view.truth, 'landmarks': view.landmarks, 'device': device,
                 'true_landmarks': view.true_landmarks}
         return (call_metric(function, data, options),)
@@ -309,7 +309,7 @@ def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
         columns.update(own)
 
 
-def instrument(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> Instrument:
+def metric_factory(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> MetricFactory:
     """What measures the entry `key: metric` of `val.metrics`; its networks run on `device`.
 
     Raises ValueError for a type or an option that is not known, WeightsMissing where a network has none.
@@ -323,11 +323,11 @@ def instrument(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> I
     else:
         begin = _of_registered(kind, options, device)
     about = metric_of(kind)
-    return Instrument(about.columns(key), about.needs, begin)
+    return MetricFactory(about.columns(key), about.needs, begin)
 
 
-def instruments(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',
-                missing: Callable[[str, str], None] = lambda key, reason: None) -> list[Instrument]:
+def metric_factories(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',
+                missing: Callable[[str, str], None] = lambda key, reason: None) -> list[MetricFactory]:
     """All that `val.metrics` names; those without weights only give the reason why they measure nothing.
 
     `missing` is told of these: the key, and the reason. Raises ValueError as `check_metrics` does.
@@ -336,11 +336,11 @@ def instruments(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu'
     found = []
     for key, metric in metrics.items():
         try:
-            found.append(instrument(key, metric, device))
+            found.append(metric_factory(key, metric, device))
         except WeightsMissing as error:
             missing(key, str(error))
             about = METRICS[metric['type']]
-            found.append(Instrument(about.columns(key), about.needs, _refusing(str(error))))
+            found.append(MetricFactory(about.columns(key), about.needs, _refusing(str(error))))
     return found
 
 

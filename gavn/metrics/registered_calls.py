@@ -12,7 +12,7 @@ from torch import Tensor
 from gavn.config.sections import SUPPLIED
 from gavn.runtime.tensors import to_tensor
 
-PICTURES = ('img', 'img2')
+IMAGE_ENDINGS = ('img', 'img2')
 Metric = Callable[..., Any]
 
 
@@ -51,7 +51,7 @@ def call_metric(metric: Metric, data: Mapping[str, Any], options: Mapping[str, A
     """
     given = {name: data[name] for name in supplied_to(metric) if name in data}
     if metric.__name__.endswith('_pt'):
-        given |= {name: _tensor(given[name]) for name in PICTURES if name in given}
+        given |= {name: _tensor(given[name]) for name in IMAGE_ENDINGS if name in given}
     return float(metric(**given, **options))
 
 

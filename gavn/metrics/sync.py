@@ -116,7 +116,9 @@ class SyncScore:
     def _listen(self, sound: Tensor, windows: int) -> Tensor:
         """What is heard from every frame on, (windows, 1024)."""
         spans = mfcc(sound).unfold(0, WINDOW_COLUMNS, MFCC_PER_FRAME)[:windows].unsqueeze(1)
-        return torch.cat([self.network.listen(part.to(self.device)).cpu() for part in spans.split(_HEARD)])
+        return torch.cat(
+            [self.network.extract_features(part.to(self.device)).cpu() for part in spans.split(_HEARD)]
+        )
 
 
 def score(seen: Tensor, heard: Tensor) -> SyncResult:

@@ -15,14 +15,14 @@ from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import RunError
 from gavn.media import VideoWriter
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import Instrument
+from gavn.metrics.measures import MetricFactory
 from gavn.models.cost import Stopwatch
 from gavn.runtime import windows
-from gavn.runtime.batching import Batch, in_portions, windows_at_once
+from gavn.runtime.batching import Batch, chunked_forward, default_batch
 from gavn.runtime.compilation import is_compiled
 from gavn.runtime.images import write_image
-from gavn.runtime.parallel_calls import calls_at_once
-from gavn.runtime.prefetch import Ahead
+from gavn.runtime.parallel_calls import parallel_call_count
+from gavn.runtime.prefetch import PrefetchIterator
 from gavn.runtime.tensors import to_images
 
 Sample = dict[str, Tensor]
@@ -57,8 +57,8 @@ class ClipRunner:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        self.batch = self.batch or windows_at_once(self.device)
-        self.calls = calls_at_once(filter(None, (self.network, self.detector)), self.device)
+        self.batch = self.batch or default_batch(self.device)
+        self.calls = parallel_call_count(filter(None, (self.network, self.detector)), self.device)
         self.watch = Stopwatch(self.device, sets_up=self.calls == 1)
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
@@ -115,7 +115,7 @@ class ClipRunner:
     @torch.no_grad()
     def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
                      ) -> list[Tensor]:
-        results, self.batch = in_portions(call, batch, self.batch, share, is_compiled(self.network),
+        results, self.batch = chunked_forward(call, batch, self.batch, share, is_compiled(self.network),
                                           self.calls)
         return results
 
@@ -160,7 +160,7 @@ class Keeping:
         return VideoWriter(path, width, height, FRAME_RATE, audio=sound, sample_rate=SAMPLE_RATE)
 
 
-def validate_clip(runner: ClipRunner, clip: Any, instruments: Sequence[Instrument], keeping: Keeping,
+def validate_clip(runner: ClipRunner, clip: Any, metric_factories: Sequence[MetricFactory], keeping: Keeping,
                   tick: Callable[[], None], subjects: Collection[str]) -> ClipScores:
     """Restores, keeps and measures one clip of an AVVideoDataset; `tick` is called after each frame.
 
@@ -171,6 +171,6 @@ def validate_clip(runner: ClipRunner, clip: Any, instruments: Sequence[Instrumen
             yield frame
             tick()
 
-    with closing(Ahead(clip.frames(), runner.together)) as read:
+    with closing(PrefetchIterator(clip.frames(), runner.together)) as read:
         frames = keeping.keep(runner.run(read), clip.key, clip.sound() if keeping.video else None)
-        return evaluate_clip(counted(frames), instruments, clip.sound, subjects)
+        return evaluate_clip(counted(frames), metric_factories, clip.sound, subjects)

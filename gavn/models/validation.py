@@ -17,7 +17,7 @@ from gavn.checkpoints.checkpoint import training_budget
 from gavn.config.option_file import building
 from gavn.config.sections import ClipValOptions
 from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
-from gavn.metrics.measures import Instrument, check_metrics, instruments
+from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories
 from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names, with_summaries, write_results
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, Keeping, validate_clip
@@ -102,13 +102,13 @@ class ClipValidation:
         return (self.opt.get('val') or {}).get('metrics') or {}
 
     @cached_property
-    def _instruments(self) -> list[Instrument]:
+    def _instruments(self) -> list[MetricFactory]:
         """What measures, its networks loaded; the log tells once of those that lack weights."""
         def tell(key: str, reason: str) -> None:
             get_root_logger().warning(f'val.metrics.{key} is not measured: {reason}')
 
         with building('val.metrics'):
-            return instruments(self._metrics, self.device, tell)
+            return metric_factories(self._metrics, self.device, tell)
 
     @cached_property
     def _references(self) -> dict[tuple[str, str], dict[str, Scores]]:

@@ -273,7 +273,7 @@ def _basicsr(x, offset, mask, weight, bias, stride, padding, dilation, groups, d
 
 def _triton(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups, sigmoid, slope
             ) -> Tensor:
-    if reason := deform_triton.refusal(x.device, x.dtype):
+    if reason := deform_triton.unsupported_reason(x.device, x.dtype):
         raise ValueError(f"deformable convolution backend 'triton' was chosen, but {reason}: choose "
                          "'torchvision' or 'reference' (same results)")
     return deform_triton.deform_conv2d(
@@ -284,7 +284,7 @@ def _check_native(x: Tensor) -> None:
     if not deform_native.installed():
         raise ImportError("deformable convolution backend 'native' was chosen, but it was not built: install "
                           "gavn again where there is a C compiler, or choose 'reference' (same results)")
-    if reason := deform_native.refusal(x.device, x.dtype):
+    if reason := deform_native.unsupported_reason(x.device, x.dtype):
         raise ValueError(f"deformable convolution backend 'native' was chosen, but {reason}: choose "
                          "'reference' or 'torchvision' (same results)")
 

@@ -43,7 +43,7 @@ def quick() -> bool:
     return installed() and bool(_native.QUICK)
 
 
-def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why the operator does not serve tensors of a device and type, in words; None where it does."""
     if dtype not in DTYPES:
         return f'it takes float32, bfloat16 and float16, not {str(dtype).removeprefix("torch.")}'

@@ -95,7 +95,7 @@ def _blocks(whole: int, block: int) -> int:
     return -(-whole // block)
 
 
-def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why the kernels cannot serve tensors of a device and type, in words; None where they can."""
     if dtype not in DTYPES:
         return f'it computes in float32, bfloat16 and float16, not in {str(dtype).removeprefix("torch.")}'

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from gavn.audio.mfcc import SAMPLE_RATE, StoredCepstra
-from gavn.media import Hole, VideoInfo, iter_audio, silence_or_hole
+from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
+from gavn.media import AudioGap, VideoInfo, iter_audio, silence_or_hole
 from gavn.restoration.progress import Progress
 from gavn.restoration.report import Report
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 
-Block = np.ndarray | Hole
+Block = np.ndarray | AudioGap
 NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a word about it
 
 
-def listen(film: Film, report: Report, folder: Path, progress: Progress | None = None) -> StoredCepstra:
+def extract_features(
+    film: VideoSource, report: Report, folder: Path, progress: Progress | None = None
+) -> StoredMFCC:
     """Cepstra of the sound, in a file of `folder`; silence where it is missing or ends before the picture."""
     blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE, True)
     if blocks is None:
@@ -24,7 +26,7 @@ def listen(film: Film, report: Report, folder: Path, progress: Progress | None =
                       'were silent')
         return silence(folder)
     blocks = blocks if progress is None else _counted(blocks, film.info, progress)
-    return StoredCepstra(_to_the_end(blocks, film, report), folder)
+    return StoredMFCC(_to_the_end(blocks, film, report), folder)
 
 
 def _counted(blocks: Iterable[Block], info: VideoInfo, progress: Progress) -> Iterator[Block]:
@@ -36,12 +38,12 @@ def _counted(blocks: Iterable[Block], info: VideoInfo, progress: Progress) -> It
         progress.step('listening', min(most, int(samples / SAMPLE_RATE * info.frame_rate) + 1), most)
 
 
-def silence(folder: Path) -> StoredCepstra:
+def silence(folder: Path) -> StoredMFCC:
     """Cepstra of no sound."""
-    return StoredCepstra([], folder)
+    return StoredMFCC([], folder)
 
 
-def _to_the_end(blocks: Iterable[Block], film: Film, report: Report) -> Iterator[Block]:
+def _to_the_end(blocks: Iterable[Block], film: VideoSource, report: Report) -> Iterator[Block]:
     """The blocks of sound, and zeros after them up to the end of the picture."""
     samples = 0
     for block in blocks:

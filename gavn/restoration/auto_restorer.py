@@ -11,12 +11,12 @@ import numpy as np
 
 from gavn.checkpoints import pretrained
 from gavn.restoration.in_memory import restore_frames
-from gavn.restoration.restorer import AUTO, Restorer, find_device, quick_dtype
+from gavn.restoration.restorer import AUTO, Restorer, default_dtype, find_device
 from gavn.runtime.files import sha256
 
 
 @dataclass
-class Automatic:
+class AutoRestorer:
     """Stands where a `Restorer` does; see there for `device`, `dtype`, `batch` and `compile`."""
 
     device: str = 'auto'
@@ -27,7 +27,7 @@ class Automatic:
 
     def __post_init__(self) -> None:
         device = find_device(self.device)
-        self.device, self.dtype = str(device), quick_dtype(device) if self.dtype == AUTO else self.dtype
+        self.device, self.dtype = str(device), default_dtype(device) if self.dtype == AUTO else self.dtype
 
     @cached_property
     def weights(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gavn.checkpoints import pretrained
 from gavn.faces.geometry import CROP_SIZE, crop
 from gavn.faces.tracks import Face, Faces
 from gavn.media import FACTORS, LONGEST_SIDE, Frame
-from gavn.restoration.degradation import WORDS, Damage, estimate
+from gavn.restoration.degradation import WORDS, DegradationEstimate, estimate
 from gavn.restoration.face_clip import CropRestorer
 
 SAMPLES = 16  # frames that are looked at
@@ -36,7 +36,7 @@ class TaskError(Exception):
 
 @runtime_checkable
 class Chooser(Protocol):
-    """Has the networks of every damage, as `Automatic`."""
+    """Has the networks of every damage, as `AutoRestorer`."""
 
     def named(self, name: str) -> CropRestorer:
         """Those of the weights of a name."""
@@ -54,13 +54,14 @@ class Choice:
     """
 
     restorer: CropRestorer
-    damage: Damage | None = None
+    damage: DegradationEstimate | None = None
     restores: bool = True
     words: str = ''
 
 
-def choose_weights(restorer: CropRestorer | Chooser, look: Callable[[], Damage], lossless: bool, force: bool
-                   ) -> Choice:
+def choose_weights(
+    restorer: CropRestorer | Chooser, look: Callable[[], DegradationEstimate], lossless: bool, force: bool
+) -> Choice:
     """The networks for the faces of a video.
 
     Args:
@@ -72,7 +73,7 @@ def choose_weights(restorer: CropRestorer | Chooser, look: Callable[[], Damage],
     Raises TaskError for weights that are certainly for another damage, unless `force`.
     """
     if isinstance(restorer, Chooser):
-        return _suited(restorer, look(), lossless)
+        return _select_restorer(restorer, look(), lossless)
     if restorer.name is None:
         return Choice(restorer)
     damage = look()
@@ -83,7 +84,7 @@ def choose_weights(restorer: CropRestorer | Chooser, look: Callable[[], Damage],
     return Choice(restorer, damage, True, words)
 
 
-def _suited(restorer: Chooser, damage: Damage, lossless: bool) -> Choice:
+def _select_restorer(restorer: Chooser, damage: DegradationEstimate, lossless: bool) -> Choice:
     name, found = name_for(damage, lossless), f'found in the faces: {damage.in_words()}'
     if damage.kind == 'clean':
         return Choice(restorer.named(name), damage, False,
@@ -92,7 +93,7 @@ def _suited(restorer: Chooser, damage: Damage, lossless: bool) -> Choice:
     return Choice(restorer.named(name), damage, True, f'{found}{codec}; restored with the weights {name}')
 
 
-def name_for(damage: Damage, lossless: bool) -> str:
+def name_for(damage: DegradationEstimate, lossless: bool) -> str:
     """Which of the shipped weights suit a damage best: its own, or those for all kinds.
 
     Those in NEEDS_LOSSLESS are for videos that are stored without loss: what a codec left they take for
@@ -102,7 +103,7 @@ def name_for(damage: Damage, lossless: bool) -> str:
     return damage.kind if own else FOR_ALL
 
 
-def disagreement(task: str, damage: Damage, lossless: bool) -> str:
+def disagreement(task: str, damage: DegradationEstimate, lossless: bool) -> str:
     """In words, how what was found differs from what weights are for; '' where they agree.
 
     Those for all kinds of damage differ from clean faces alone.
@@ -118,7 +119,7 @@ def disagreement(task: str, damage: Damage, lossless: bool) -> str:
     return ''
 
 
-def is_certain(task: str, damage: Damage) -> bool:
+def is_certain(task: str, damage: DegradationEstimate) -> bool:
     """Whether the faces certainly do not have the damage that weights are for.
 
     Several kinds of damage may hold that one among others; weights that need lossless videos harm these too.
@@ -129,7 +130,7 @@ def is_certain(task: str, damage: Damage) -> bool:
     return 1 - possible >= CERTAIN
 
 
-def look_at(frames: Iterable[Frame], faces: Faces, stored: int | None = None) -> Damage:
+def look_at(frames: Iterable[Frame], faces: Faces, stored: int | None = None) -> DegradationEstimate:
     """What is wrong with the faces, by samples spread over all frames that show one.
 
     `stored` is the width of the picture as it is stored, where the frames are enlarged.
@@ -138,7 +139,7 @@ def look_at(frames: Iterable[Frame], faces: Faces, stored: int | None = None) ->
     return told_apart(estimate(samples(frames, faces)), enlargement(faces, stored), larger)
 
 
-def told_apart(damage: Damage, times: float, larger: bool) -> Damage:
+def told_apart(damage: DegradationEstimate, times: float, larger: bool) -> DegradationEstimate:
     """The damage, given how many `times` the crops are as large as what is stored of them.
 
     A crop that was enlarged much, and shows neither noise nor blocks, is of low resolution whatever the

@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 
 from gavn.media import (
-    PieceWriter,
+    SegmentWriter,
     VideoWriter,
-    picture_of,
+    frame_from_image,
     probe,
     read_audio,
     read_frames,
 )
-from gavn.restoration.progress import Progress, Silence, counted
-from gavn.restoration.video_source import Film
+from gavn.restoration.progress import Progress, SilentProgress, counted
+from gavn.restoration.video_source import VideoSource
 from gavn.runtime.files import atomic_path
 
 Form = Literal['side', 'split']
@@ -58,7 +58,7 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], picture: str | os.Path
     _write_png(Path(picture), np.vstack(kept or [sheet]))
 
 
-def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], form: Form,
+def before_and_after(before: VideoSource, after: VideoSource, target: str | os.PathLike[str], form: Form,
                      progress: Progress | None = None) -> None:
     """A video of another two, frame by frame at the times of the first, with its sound.
 
@@ -77,10 +77,12 @@ def before_and_after(before: Film, after: Film, target: str | os.PathLike[str], 
     last = None
     with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
         piece = Path(folder, 'piece.nut')
-        with PieceWriter(piece, info) as writer:
-            frames = counted(after.read(), 'laying side by side', after.info.frames, progress or Silence())
+        with SegmentWriter(piece, info) as writer:
+            frames = counted(
+                after.read(), 'laying side by side', after.info.frames, progress or SilentProgress()
+            )
             for old, new in zip(before.read(), frames, strict=False):
-                writer.write(picture_of(lay(old.image, new.image)), old.pts)
+                writer.write(frame_from_image(lay(old.image, new.image)), old.pts)
                 last = old.time
         end = info.start + Fraction(last).limit_denominator(10 ** 6) + 1 / info.frame_rate
         whole = last + 2 / info.frame_rate > info.duration

@@ -36,7 +36,7 @@ _ARRAYS = ('mean', 'scale', 'hidden', 'output')
 
 
 @dataclass(frozen=True)
-class Damage:
+class DegradationEstimate:
     """What was found in the crops of a video.
 
     Attributes:
@@ -118,7 +118,7 @@ class Model:
         return kind if shares.max() >= self.enough.get(kind, 0) else 'mixed'
 
 
-def estimate(crops: Iterable[np.ndarray]) -> Damage:
+def estimate(crops: Iterable[np.ndarray]) -> DegradationEstimate:
     """What is wrong with face crops, of one face or several of one video; four or more say it well.
 
     Args:
@@ -132,8 +132,12 @@ def estimate(crops: Iterable[np.ndarray]) -> Damage:
     model = _model()
     [shares] = model.shares(np.mean([described(grey) for grey in greys], axis=0)[None])
     measured = np.mean([measures(grey) for grey in greys], axis=0)
-    return Damage(model.decide(shares), dict(zip(KINDS, map(float, shares), strict=True)), len(greys),
-                  *map(float, measured))
+    return DegradationEstimate(
+        model.decide(shares),
+        dict(zip(KINDS, map(float, shares), strict=True)),
+        len(greys),
+        *map(float, measured),
+    )
 
 
 def with_ones(values: np.ndarray) -> np.ndarray:

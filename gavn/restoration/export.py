@@ -38,7 +38,7 @@ class ExportError(Exception):
     """A network that cannot be exported here, or that does not give the same numbers elsewhere."""
 
 
-class Whole(nn.Module):
+class FullPipeline(nn.Module):
     """Landmark detector, where there is one, and restoration in one graph."""
 
     def __init__(self, restorer: Restorer) -> None:
@@ -108,7 +108,7 @@ def export(restorer: Restorer, target: Path, form: str, size: int = CROP_SIZE) -
     write, load = _WRITERS[form]
     with atomic_path(target) as unfinished, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # tracing warns of every check of a shape
-        write(Whole(restorer).eval(), restorer, unfinished, size)
+        write(FullPipeline(restorer).eval(), restorer, unfinished, size)
         worst = max(_difference(restorer, load(unfinished), windows, size) for windows in CHECKED)
         if not worst <= TOLERANCE:
             raise ExportError(f'the {form} file gives values that differ by {worst:.1e}, more than '
@@ -133,7 +133,7 @@ def _difference(restorer: Restorer, run: Callable[[Sequence[Tensor]], Tensor], w
     return float((found - expected).abs().max())
 
 
-def _write_torchscript(whole: Whole, restorer: Restorer, path: Path, size: int) -> None:
+def _write_torchscript(whole: FullPipeline, restorer: Restorer, path: Path, size: int) -> None:
     traced = torch.jit.trace(whole, example(restorer, TRACED, size), check_trace=False)
     torch.jit.save(traced, str(path), {FACTS: json.dumps(facts(restorer, size))})
 
@@ -143,7 +143,7 @@ def _load_torchscript(path: Path) -> Callable[[Sequence[Tensor]], Tensor]:
     return lambda tensors: network(*tensors)
 
 
-def _write_onnx(whole: Whole, restorer: Restorer, path: Path, size: int) -> None:
+def _write_onnx(whole: FullPipeline, restorer: Restorer, path: Path, size: int) -> None:
     if missing := [name for name in NEEDS if not importlib.util.find_spec(name)]:
         raise ExportError(f'ONNX needs {", ".join(missing)}\n'
                           "pip install -c constraints.txt -e '.[export]', or export torchscript")

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from gavn.audio.mfcc import StoredCepstra
+from gavn.audio.mfcc import StoredMFCC
 from gavn.faces.geometry import Patch, crop, feather_mask, oval_mask, sides_on_edge
 from gavn.faces.tracks import Face, Faces
 from gavn.media import Frame, MediaError
@@ -38,7 +38,7 @@ class CropRestorer(Protocol):
         """What to add to each crop."""
 
 
-class Reel:
+class FrameBuffer:
     """The frames of a video by index: read in order as they are asked for, kept until they are let go."""
 
     def __init__(self, frames: Iterable[Frame]) -> None:
@@ -74,7 +74,7 @@ def lead(layout: Layout) -> int:
 
 
 @dataclass
-class Story:
+class FaceClipRestorer:
     """Restores the faces of a video.
 
     Attributes:
@@ -86,12 +86,12 @@ class Story:
     """
 
     restorer: CropRestorer
-    cepstra: StoredCepstra
+    mfcc_frames: StoredMFCC
     faces: Faces
     strength: float = 1.
     seen: Callable[[int, np.ndarray, np.ndarray], None] = lambda *_: None
 
-    def changes(self, reel: Reel, part: range) -> Iterator[tuple[Frame, list[Change]]]:
+    def changes(self, reel: FrameBuffer, part: range) -> Iterator[tuple[Frame, list[Change]]]:
         """Per frame of `part`: itself, and what to add to the crop of each face.
 
         The same whatever parts a video is divided into. The reel must hold, or come to, the frames from
@@ -119,7 +119,7 @@ class Story:
         mask = mask * oval_mask(self.faces.box(face, frame.index), region)
         return Patch.spread(region, change, mask, width, height)
 
-    def _residuals(self, face: Face, reel: Reel, part: range) -> Iterator[np.ndarray]:
+    def _residuals(self, face: Face, reel: FrameBuffer, part: range) -> Iterator[np.ndarray]:
         """What to add to the crops of one face, from the first frame of `part` that shows it."""
         first = max(part.start, face.span.start)
         start = _window_before(first - face.span.start, self.restorer.layout) + face.span.start
@@ -131,7 +131,7 @@ class Story:
                 waiting.append(crop(reel[index].image, self.faces.region(face, index)))
                 yield waiting[-1]
 
-        sounds = (self.cepstra.window(reel[index].time) for index in frames)
+        sounds = (self.mfcc_frames.window(reel[index].time) for index in frames)
         for index, residual in enumerate(self.restorer.residuals(crops(), sounds), start):
             before = waiting.popleft()
             if index >= first:

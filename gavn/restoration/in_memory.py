@@ -12,13 +12,13 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.signal import resample_poly
 
-from gavn.audio.mfcc import SAMPLE_RATE, StoredCepstra
+from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
 from gavn.faces.geometry import paste
 from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
 from gavn.media import Frame, enlarged, enlarged_size
 from gavn.restoration.choosing import Chooser, choose_weights, look_at
-from gavn.restoration.face_clip import CropRestorer, Reel, Story
+from gavn.restoration.face_clip import CropRestorer, FaceClipRestorer, FrameBuffer
 from gavn.restoration.settings import Settings
 
 Channels = Literal['rgb', 'bgr']
@@ -66,13 +66,13 @@ def restore_frames(restorer: CropRestorer | Chooser, frames: Iterable[np.ndarray
     if not choice.restores:
         return [_ordered(frame.image, channels) for frame in read()]
     padded = np.pad(sound, (0, max(0, round(len(stored) / _rate(fps) * SAMPLE_RATE) - len(sound))))
-    with closing(StoredCepstra([padded], tempfile.gettempdir())) as cepstra:
-        story = Story(choice.restorer, cepstra, large, settings.strength)
+    with closing(StoredMFCC([padded], tempfile.gettempdir())) as mfcc_frames:
+        story = FaceClipRestorer(choice.restorer, mfcc_frames, large, settings.strength)
         return [_ordered(image, channels) for image in _restored(story, read())]
 
 
-def _restored(story: Story, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
-    for frame, changes in story.changes(Reel(frames), range(story.faces.count)):
+def _restored(story: FaceClipRestorer, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
+    for frame, changes in story.changes(FrameBuffer(frames), range(story.faces.count)):
         yield paste(frame.image, [story.patch(frame, *change) for change in changes])
 
 

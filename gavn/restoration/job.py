@@ -17,36 +17,36 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from gavn.audio.mfcc import StoredCepstra
+from gavn.audio.mfcc import StoredMFCC
 from gavn.faces.geometry import shared
 from gavn.faces.thumbnail import thumbnail
 from gavn.faces.tracker import NoFace, follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
 from gavn.media import (
     Frame,
+    ImageWriter,
     MediaError,
-    PictureWriter,
-    PieceWriter,
     Playable,
+    SegmentWriter,
     changed,
     encodable,
     missing_numbers,
 )
-from gavn.restoration.audio_features import listen, silence
-from gavn.restoration.auto_restorer import Automatic
+from gavn.restoration.audio_features import extract_features, silence
+from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.choosing import Choice, choose_weights, look_at, scale_in_words
-from gavn.restoration.degradation import Damage
-from gavn.restoration.face_clip import Change, Reel, Story
+from gavn.restoration.degradation import DegradationEstimate
+from gavn.restoration.face_clip import Change, FaceClipRestorer, FrameBuffer
 from gavn.restoration.input_notices import encoder_for, unusual, with_holes_told
 from gavn.restoration.progress import Progress, counted
 from gavn.restoration.report import COUNTED, FaceNotes, Report, film_in_words, most_changed, summarise
 from gavn.restoration.restorer import Restorer
-from gavn.restoration.resume_state import Journal, parts
+from gavn.restoration.resume_state import ResumeState, parts
 from gavn.restoration.settings import Settings
 from gavn.restoration.time_estimate import WORTH_TELLING, in_words, seconds_for
-from gavn.restoration.video_source import Film
-from gavn.runtime.memory import giving_back
-from gavn.runtime.prefetch import Ahead, Behind
+from gavn.restoration.video_source import VideoSource
+from gavn.runtime.memory import release_freed_memory
+from gavn.runtime.prefetch import BackgroundWriter, PrefetchIterator
 
 _COPIED = '; the video is copied as it is, not encoded again'
 _LEAST_AHEAD, _MOST_AHEAD = 4, 32  # frames that are decoded before, and encoded after, those being restored
@@ -55,16 +55,16 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Restoration:
+class RestorationJob:
     """One restoration: faces, sound, then the video piece by piece, then all of it together.
 
     Decoding, the networks and encoding have threads of their own.
     """
 
-    film: Film
-    restorer: Restorer | Automatic
+    film: VideoSource
+    restorer: Restorer | AutoRestorer
     settings: Settings
-    journal: Journal
+    journal: ResumeState
     report: Report
     progress: Progress
     _playable: Playable = field(default_factory=Playable, init=False)
@@ -75,7 +75,7 @@ class Restoration:
         """Writes the target."""
         self._check_choices()
         self._target = target
-        self._describe(self._rehearse(target))
+        self._describe(self._check_muxable(target))
         found = self._found()
         self.report.cuts, self.report.coverage = list(found.cuts), round(found.coverage, 4)
         faces = self._chosen(found)
@@ -89,7 +89,7 @@ class Restoration:
         self._finish(target, faces)
         self.report.notices += choice.restorer.notices
 
-    @giving_back
+    @release_freed_memory
     def _choose_weights(self, faces: Faces) -> Choice:
         """The networks for the faces, and whether these need them; told to the report."""
         choice = choose_weights(self.restorer, lambda: self._look(faces), self.film.lossless,
@@ -103,8 +103,8 @@ class Restoration:
             report.notice(words)
         return choice
 
-    def _look(self, faces: Faces) -> Damage:
-        with closing(Ahead(self._read(self.large), _LEAST_AHEAD)) as read:
+    def _look(self, faces: Faces) -> DegradationEstimate:
+        with closing(PrefetchIterator(self._read(self.large), _LEAST_AHEAD)) as read:
             frames = counted(read, 'looking at faces', faces.count, self.progress)
             return look_at(frames, faces.enlarged(self.large.size), self.film.size[0])
 
@@ -114,8 +114,10 @@ class Restoration:
             self.report.notice(words)
         wanted = faces if choice.restores else replace(faces, faces=())
         todo = [part for part in parts(faces.count) if self.journal.notes(part) is None]
-        with closing(self._heard(wanted)) as cepstra:
-            story = Story(choice.restorer, cepstra, wanted.enlarged(self.large.size), self.settings.strength)
+        with closing(self._heard(wanted)) as mfcc_frames:
+            story = FaceClipRestorer(
+                choice.restorer, mfcc_frames, wanted.enlarged(self.large.size), self.settings.strength
+            )
             self._say_where_it_goes_on(faces.count, sum(map(len, todo)))
             if todo:
                 self._say_how_long(story, todo)
@@ -148,7 +150,7 @@ class Restoration:
         report.notices = [words for words in report.notices if words not in self._about_encoding]
         return True
 
-    def _say_how_long(self, story: Story, todo: Sequence[range]) -> None:
+    def _say_how_long(self, story: FaceClipRestorer, todo: Sequence[range]) -> None:
         """A line before a long run."""
         crops = sum(len(story.faces.present(index)) for part in todo for index in part)
         seconds = seconds_for(story.restorer, crops)
@@ -156,11 +158,15 @@ class Restoration:
             _log.warning('%s: restoring %d faces of frames will take about %s; Ctrl-C keeps what is done',
                          self.film.path, crops, in_words(seconds))
 
-    @giving_back
-    def _heard(self, faces: Faces) -> StoredCepstra:
+    @release_freed_memory
+    def _heard(self, faces: Faces) -> StoredMFCC:
         """What the networks hear while they restore faces."""
         folder = self.journal.folder
-        return listen(self.film, self.report, folder, self.progress) if faces.faces else silence(folder)
+        return (
+            extract_features(self.film, self.report, folder, self.progress)
+            if faces.faces
+            else silence(folder)
+        )
 
     def _join(self, target: Path, done: Sequence[range]) -> None:
         if self.settings.pictures:
@@ -174,7 +180,7 @@ class Restoration:
         os.replace(joined, target)
 
     @cached_property
-    def large(self) -> Film:
+    def large(self) -> VideoSource:
         """The film with frames as large as the target's; the film itself unless a scale was asked for."""
         return self.film.enlarged(self.settings.scale)
 
@@ -198,8 +204,8 @@ class Restoration:
             fixed_box(self.settings.box, 1, self.film.size)
         check_choice(self.settings.faces)
 
-    @giving_back
-    def _rehearse(self, target: Path) -> str:
+    @release_freed_memory
+    def _check_muxable(self, target: Path) -> str:
         """Makes a video of the first frame, so that what does not fit together is told before the work.
 
         Returns the format of its pictures.
@@ -222,11 +228,11 @@ class Restoration:
     def _encoder(self) -> str:
         return self.settings.codec or encoder_for(self.film.stored)
 
-    def _writer(self, piece: Path) -> PieceWriter | PictureWriter:
+    def _writer(self, piece: Path) -> SegmentWriter | ImageWriter:
         settings = self.settings
         if settings.pictures:
-            return PictureWriter(self.journal.pictures, [path.stem for path in self.film.pictures])
-        return PieceWriter(piece, self.large.info, settings.crf, settings.preset, self._encoder)
+            return ImageWriter(self.journal.pictures, [path.stem for path in self.film.pictures])
+        return SegmentWriter(piece, self.large.info, settings.crf, settings.preset, self._encoder)
 
     def _storable(self, picture: VideoFrame) -> VideoFrame:
         """The picture as the writer takes it."""
@@ -235,7 +241,7 @@ class Restoration:
         picture = encodable(picture, self.film.info.depth)
         return picture if self.settings.pix_fmt is None else self._playable(picture)
 
-    @giving_back
+    @release_freed_memory
     def _found(self) -> Faces:
         """The faces of the film, looked for unless an earlier run found them."""
         found = self.journal.faces
@@ -246,7 +252,7 @@ class Restoration:
     def _find(self) -> Faces:
         box = self.settings.box
         read = map(_seen, self._read(self.film)) if box is None else self._read(self.film)
-        with closing(Ahead(read, _LEAST_AHEAD)) as ahead:
+        with closing(PrefetchIterator(read, _LEAST_AHEAD)) as ahead:
             frames = counted(ahead, 'finding faces', self._expected(), self.progress)
             if box is not None:
                 picture = thumbnail(next(frames).image, box)
@@ -259,7 +265,7 @@ class Restoration:
     def _chosen(self, found: Faces) -> Faces:
         return choose(found, self.settings.faces) if self.settings.box is None else found
 
-    def _read(self, film: Film, start: int = 0) -> Iterator[Frame]:
+    def _read(self, film: VideoSource, start: int = 0) -> Iterator[Frame]:
         """The frames to restore, as they are in the film or in the larger one."""
         frames = with_holes_told(film.read(start), film.info, self._target, self._tell_once)
         if self.settings.preview is None:
@@ -286,18 +292,20 @@ class Restoration:
             self.report.notice(f'going on where an interrupted run stopped: {count - left} of {count} frames '
                                'are done')
 
-    @giving_back
-    def _restore(self, story: Story, todo: list[range], count: int) -> None:
+    @release_freed_memory
+    def _restore(self, story: FaceClipRestorer, todo: list[range], count: int) -> None:
         ahead = min(max(_LEAST_AHEAD, story.restorer.together), _MOST_AHEAD)
         read = (_seen(frame) if story.faces.present(frame.index) else frame
                 for frame in self._read(self.large, story.first_needed(todo[0])))
-        with closing(Ahead(read, ahead)) as frames, closing(Behind(ahead)) as writing:
-            reel = Reel(frames)
+        with closing(PrefetchIterator(read, ahead)) as frames, closing(BackgroundWriter(ahead)) as writing:
+            reel = FrameBuffer(frames)
             for part in todo:
                 self.journal.finish(part, self._encode(story, reel, part, count, writing))
 
-    @giving_back
-    def _encode(self, story: Story, reel: Reel, part: range, count: int, writing: Behind) -> dict[str, Any]:
+    @release_freed_memory
+    def _encode(
+        self, story: FaceClipRestorer, reel: FrameBuffer, part: range, count: int, writing: BackgroundWriter
+    ) -> dict[str, Any]:
         """Writes one piece and returns what to note about it."""
         looks: defaultdict[int, FaceNotes] = defaultdict(FaceNotes)
 
@@ -314,7 +322,7 @@ class Restoration:
         return {**counts, 'frames': writer.frames,
                 'looks': {face: notes.plain() for face, notes in looks.items()}}
 
-    def _write(self, writer: PieceWriter | PictureWriter, story: Story, frame: Frame,
+    def _write(self, writer: SegmentWriter | ImageWriter, story: FaceClipRestorer, frame: Frame,
                changes: Sequence[Change], looks: Mapping[int, FaceNotes]) -> None:
         patches = [story.patch(frame, *change) for change in changes]
         for (face, _), patch in zip(changes, patches, strict=True):

@@ -16,7 +16,7 @@ from gavn.config.sections import check_component, task_of
 from gavn.restoration.model_builder import RestoreError, build, build_with, check_foreign
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
 
-__all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'Recipe', 'RestoreError', 'weight_files']
+__all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'ModelSpec', 'RestoreError', 'weight_files']
 
 GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in option files and bundles
 
@@ -34,7 +34,7 @@ def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> N
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ModelSpec:
     """The part of an option file that restoration needs.
 
     Attributes:
@@ -52,7 +52,7 @@ class Recipe:
     modules: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def read(cls, file: str | os.PathLike[str]) -> tuple[Recipe, dict[str, Any]]:
+    def read(cls, file: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Any]]:
         """The recipe of an option file, whose `custom_imports` are imported, and all of its options.
 
         Raises OptionError for a file that cannot be read, RestoreError as `parse` does and for modules that
@@ -67,7 +67,7 @@ class Recipe:
         return cls.parse(options, file), options
 
     @classmethod
-    def parse(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> Recipe:
+    def parse(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:
         """Takes the recipe out of the options of the file `where`.
 
         Raises RestoreError for inputs that are not known, and if `network_g`, or `network_l` where landmarks
@@ -88,7 +88,7 @@ class Recipe:
                    tuple(options.get('custom_imports') or ()))
 
     @classmethod
-    def parse_bundle(cls, header: Mapping[str, Any], where: str | os.PathLike[str]) -> Recipe:
+    def parse_bundle(cls, header: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:
         """Takes the recipe out of the header of a bundle, which may come from anybody.
 
         What installed packages register may be named in it. Raises RestoreError as `parse` does, and for

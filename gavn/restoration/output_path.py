@@ -7,7 +7,7 @@ from pathlib import Path
 PathLike = str | os.PathLike[str]
 
 
-class TargetError(Exception):
+class OutputPathError(Exception):
     """The place to write to cannot be used; nothing was written."""
 
 
@@ -19,26 +19,28 @@ def check_target(source: PathLike, target: PathLike, overwrite: bool = False, pi
     source, target = Path(source), Path(target)
     folder = target.parent
     if target.exists() and source.exists() and target.samefile(source):
-        raise TargetError(f'{target} is the input, which is never overwritten\nchoose another output')
+        raise OutputPathError(f'{target} is the input, which is never overwritten\nchoose another output')
     if target.is_dir() and pictures:
         _check_pictures(target, overwrite)
     elif target.is_dir():
-        raise TargetError(f'{target} is a folder\ngive the name of a file in it')
+        raise OutputPathError(f'{target} is a folder\ngive the name of a file in it')
     elif target.exists() and pictures:
-        raise TargetError(f'{target} is a file\ngive the name of a folder for the pictures')
+        raise OutputPathError(f'{target} is a file\ngive the name of a folder for the pictures')
     elif target.exists() and not overwrite:
-        raise TargetError(f'{target} exists already\ngive --force to replace it, or choose another output')
+        raise OutputPathError(
+            f'{target} exists already\ngive --force to replace it, or choose another output'
+        )
     if not folder.is_dir():
-        raise TargetError(f'the folder {folder} does not exist\nmake it, or choose another output')
+        raise OutputPathError(f'the folder {folder} does not exist\nmake it, or choose another output')
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise TargetError(f'the folder {folder} is read-only\nchange its permissions, or choose another')
+        raise OutputPathError(f'the folder {folder} is read-only\nchange its permissions, or choose another')
 
 
 def _check_pictures(folder: Path, overwrite: bool) -> None:
     entries = sorted(folder.iterdir())
     if entries and not overwrite:
-        raise TargetError(f'{folder} is not empty\n'
+        raise OutputPathError(f'{folder} is not empty\n'
                           'give --force to replace its pictures, or choose another output')
     if other := next((path for path in entries if path.suffix != '.png' or not path.is_file()), None):
-        raise TargetError(f'{folder} holds more than PNGs, such as {other.name}: it is not replaced\n'
+        raise OutputPathError(f'{folder} holds more than PNGs, such as {other.name}: it is not replaced\n'
                           'choose another output')

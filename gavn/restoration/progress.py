@@ -16,20 +16,20 @@ class Progress(Protocol):
         """`done` of `total` frames (None: it is not known) are through with `what`, as in 'restoring'."""
 
 
-class Silence:
+class SilentProgress:
     """Tells nobody."""
 
     def step(self, what: str, done: int, total: int | None) -> None:
         """Does nothing."""
 
 
-class Bars:
+class ProgressBars:
     """A bar in the terminal for each thing that is done; to be used as a context, which ends the last."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> ProgressBars:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Looks:
+class FaceQualityStats:
     """How sharp a face is and how much it flickers, over the frames that were added; sums that can be joined.
 
     Sharpness is the standard deviation of the Laplacian of the crop's brightness. Flicker is what remains of
@@ -69,8 +69,8 @@ class Looks:
 class FaceNotes:
     """How a face looks in a piece of a video before and after, and how much it was changed."""
 
-    before: Looks = field(default_factory=Looks)
-    after: Looks = field(default_factory=Looks)
+    before: FaceQualityStats = field(default_factory=FaceQualityStats)
+    after: FaceQualityStats = field(default_factory=FaceQualityStats)
     changed: float = 0.
     weight: float = 0.
 
@@ -189,8 +189,8 @@ def faces_in_words(faces: Faces, looks: Mapping[str, Sequence[Mapping[str, Any]]
             'face': face.id, 'first_frame': face.span.start, 'last_frame': face.span.stop - 1,
             'height': round(height, 1), 'score': round(face.score, 4), 'box_frame': seen,
             'box': _corner_and_size(faces.box(face, seen)), 'thumbnail': face.thumbnail,
-            'before': Looks.joined([part['before'] for part in parts]),
-            'after': Looks.joined([part['before' if copied else 'after'] for part in parts])})
+            'before': FaceQualityStats.joined([part['before'] for part in parts]),
+            'after': FaceQualityStats.joined([part['before' if copied else 'after'] for part in parts])})
     return entries
 
 

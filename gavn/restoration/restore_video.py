@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from gavn.faces.tracks import FORM, Faces
-from gavn.restoration.auto_restorer import Automatic
-from gavn.restoration.job import Restoration
-from gavn.restoration.output_path import TargetError, check_target
-from gavn.restoration.progress import Progress, Silence
+from gavn.restoration.auto_restorer import AutoRestorer
+from gavn.restoration.job import RestorationJob
+from gavn.restoration.output_path import OutputPathError, check_target
+from gavn.restoration.progress import Progress, SilentProgress
 from gavn.restoration.report import Report, versions
 from gavn.restoration.restorer import Restorer
-from gavn.restoration.resume_state import Journal, JournalError
+from gavn.restoration.resume_state import ResumeState, ResumeStateError
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 from gavn.runtime.files import fingerprint
 
 PathLike = str | os.PathLike[str]
 
 
-def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Automatic | None = None,
+def restore_video(source: PathLike, target: PathLike, restorer: Restorer | AutoRestorer | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None, found: Faces | None = None) -> Report:
     """Restores the faces in a video, in memory that does not grow with its length.
@@ -56,39 +56,39 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | Autom
     are not there, TaskError for weights that are certainly for another damage, Stopped (an OSError) for a
     disk that is full or fails.
     """
-    settings, restorer = settings or Settings(), restorer or Automatic()
+    settings, restorer = settings or Settings(), restorer or AutoRestorer()
     source, target, started = Path(source), Path(target), time.monotonic()
     check_target(source, target, overwrite, settings.pictures)
     means = {'device': str(restorer.device), 'dtype': restorer.dtype}
     report = Report(str(source), str(target), settings={**settings.plain(), **means},
                     weights=dict(restorer.weights), versions=versions())
-    film = Film.of(source, settings.fps, settings.audio)
+    film = VideoSource.of(source, settings.fps, settings.audio)
     if settings.pictures:
         _check_names(film)
     try:
-        with Journal.opened(target, _job(film, restorer, settings, found), resume) as journal:
+        with ResumeState.opened(target, _job(film, restorer, settings, found), resume) as journal:
             if found is not None:
                 journal.faces = found
-            Restoration(film, restorer, settings, journal, report, progress or Silence()).go(target)
-    except JournalError as error:
-        raise TargetError(str(error)) from error
+            RestorationJob(film, restorer, settings, journal, report, progress or SilentProgress()).go(target)
+    except ResumeStateError as error:
+        raise OutputPathError(str(error)) from error
     report.seconds = time.monotonic() - started
     return report
 
 
-def _check_names(film: Film) -> None:
+def _check_names(film: VideoSource) -> None:
     """Raises TargetError where no PNG can have the name of its picture."""
     if not film.pictures:
-        raise TargetError(f'{film.path} is a video, but pictures are to be written\n'
+        raise OutputPathError(f'{film.path} is a video, but pictures are to be written\n'
                           'write a video, or give a folder of pictures')
     once: dict[str, Path] = {}
     for path in film.pictures:
         if once.setdefault(path.stem, path) != path:
-            raise TargetError(f'{once[path.stem]} and {path.name} would both become {path.stem}.png\n'
+            raise OutputPathError(f'{once[path.stem]} and {path.name} would both become {path.stem}.png\n'
                               'rename one of them')
 
 
-def _job(film: Film, restorer: Restorer | Automatic, settings: Settings, found: Faces | None
+def _job(film: VideoSource, restorer: Restorer | AutoRestorer, settings: Settings, found: Faces | None
          ) -> dict[str, Any]:
     """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
     return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions(),

@@ -28,11 +28,18 @@ from gavn.checkpoints.checkpoint import (
 )
 from gavn.faces.geometry import CROP_SIZE, detector_view
 from gavn.restoration.in_memory import restore_frames
-from gavn.restoration.model_spec import DETECTOR, GENERATOR, DeviceError, Recipe, RestoreError, weight_files
-from gavn.runtime.batching import Batch, in_portions, windows_at_once
+from gavn.restoration.model_spec import (
+    DETECTOR,
+    GENERATOR,
+    DeviceError,
+    ModelSpec,
+    RestoreError,
+    weight_files,
+)
+from gavn.runtime.batching import Batch, chunked_forward, default_batch
 from gavn.runtime.compilation import compile_in_place
 from gavn.runtime.files import sha256
-from gavn.runtime.parallel_calls import calls_at_once
+from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last, to_tensor
 from gavn.runtime.windows import run
 
@@ -57,7 +64,7 @@ def find_device(name: str = 'auto') -> torch.device:
     return device
 
 
-def quick_dtype(device: torch.device) -> str:
+def default_dtype(device: torch.device) -> str:
     """`bfloat16` where a device multiplies such numbers by itself, else `float32`."""
     if device.type == 'cuda':
         quick = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -86,7 +93,7 @@ class Restorer:
         name: of weights that come with the package; None for others.
     """
 
-    recipe: Recipe
+    recipe: ModelSpec
     networks: dict[str, nn.Module]
     device: str | torch.device = 'auto'
     dtype: str = AUTO
@@ -102,12 +109,12 @@ class Restorer:
         if self.dtype not in DTYPES:
             raise DeviceError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
         self.device = find_device(str(self.device))
-        self.batch = self.batch or windows_at_once(self.device)
+        self.batch = self.batch or default_batch(self.device)
         for network in self.networks.values():
             channels_last(network.to(self.device).eval().requires_grad_(False))
             if self.compile:
                 compile_in_place(network, self.compile)
-        self.calls = calls_at_once(self.networks.values(), self.device)
+        self.calls = parallel_call_count(self.networks.values(), self.device)
         try:
             self.layout = layout_of(self.networks[GENERATOR], self.recipe.window)
         except ValueError as error:
@@ -129,7 +136,7 @@ class Restorer:
         Raises CheckpointError for weights unreadable or not fitting, RestoreError for unusable options.
         """
         options, states = load_bundle(weights)
-        recipe = Recipe.parse_bundle(options, weights)
+        recipe = ModelSpec.parse_bundle(options, weights)
         networks = recipe.build_with({name: (state, f'{weights} ({name})') for name, state in states.items()})
         return cls(recipe, networks, device, dtype, batch, compile, {str(weights): sha256(weights)},
                    options.get(BUDGET) or {})
@@ -139,10 +146,10 @@ class Restorer:
                         batch: int | None = None, compile: str | None = None) -> Restorer:
         """With weights that come with the package (`gavn models list` names them).
 
-        `dtype` auto is `quick_dtype`: bfloat16 changes their PSNR by less than 0.01 dB (docs/performance.md).
+        `dtype` auto is `default_dtype`: bfloat16 changes PSNR by less than 0.01 dB (docs/performance.md).
         Raises ModelError for a name that is not known, or a file that is not what its SHA-256 says.
         """
-        dtype = quick_dtype(find_device(device)) if dtype == AUTO else dtype
+        dtype = default_dtype(find_device(device)) if dtype == AUTO else dtype
         restorer = cls.load(pretrained.weights_of(name), device, dtype, batch, compile)
         restorer.name = name
         return restorer
@@ -162,7 +169,7 @@ class Restorer:
         Raises CheckpointError for weights absent, unreadable or not fitting, RestoreError and OptionError for
         unusable options.
         """
-        recipe, options = Recipe.read(opt_path)
+        recipe, options = ModelSpec.read(opt_path)
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
         loaded, sums = {}, {}
         for name in recipe.networks:
@@ -266,10 +273,14 @@ class Restorer:
     def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
                      ) -> list[Tensor]:
         try:
-            results, size = in_portions(call, batch, self.batch, share, self.compile is not None, self.calls)
+            results, size = chunked_forward(
+                call, batch, self.batch, share, self.compile is not None, self.calls
+            )
         except torch.OutOfMemoryError as error:
-            raise RestoreError(f'the memory of {self.device} is too small for one window\n'
-                               'close what else uses it, or give --device cpu') from error
+            raise RestoreError(
+                f'the memory of {self.device} is too small for one window\n'
+                'close what else uses it, or give --device cpu'
+            ) from error
         if size < self.batch:
             self.batch = size
             self._notice(f'the memory of {self.device} is too small: going on with {size} windows at once')

@@ -22,7 +22,7 @@ PIECE = 250  # frames that are encoded together; what an interruption can cost
 _KEY, _FACES, _LOCK, _PICTURES = 'job.json', 'faces.json', 'lock', 'pictures'
 
 
-class JournalError(Exception):
+class ResumeStateError(Exception):
     """A folder that is in the way, or a restoration that another process is at."""
 
 
@@ -30,7 +30,7 @@ class Stopped(OSError):  # noqa: N818
     """A disk that is full, or fails, in the midst of the work; says what is kept."""
 
 
-class Journal:
+class ResumeState:
     """The folder `<target>.gavn`: the faces that were found, and the pieces that are encoded.
 
     Each file is whole or absent. They count only for the same job, the dictionary that `opened` is given: the
@@ -43,7 +43,7 @@ class Journal:
 
     @classmethod
     @contextmanager
-    def opened(cls, target: Path, job: Mapping[str, Any], resume: bool = True) -> Iterator[Journal]:
+    def opened(cls, target: Path, job: Mapping[str, Any], resume: bool = True) -> Iterator[ResumeState]:
         """The journal of a job, emptied where it belongs to another job.
 
         The folder is gone when the block is left, unless it is left by an error or an interruption and holds
@@ -77,7 +77,7 @@ class Journal:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise JournalError(f'{target} is being made by another process\n'
+            raise ResumeStateError(f'{target} is being made by another process\n'
                                'wait for it, or choose another output') from error
         try:
             yield
@@ -101,7 +101,7 @@ class Journal:
     def _refuse_strangers(self) -> None:
         inside = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
         if inside and not inside & {_LOCK, _KEY}:  # Windows removes locks that are let go
-            raise JournalError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
+            raise ResumeStateError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
                                'rename it, or choose another output')
 
     def _take(self, job: Mapping[str, Any], resume: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from gavn.audio.mfcc import FRAME_RATE
 from gavn.media import (
-    PICTURES,
+    IMAGE_ENDINGS,
     Frame,
     MediaError,
     NoVideo,
@@ -21,15 +21,15 @@ from gavn.media import (
     copied,
     enlarged,
     enlarged_size,
+    images_in,
     info_at_rate,
-    is_picture,
+    is_image,
     iter_audio,
     join,
-    pictures_in,
     probe,
-    probe_pictures,
+    probe_images,
     read_frames,
-    read_pictures,
+    read_images,
 )
 from gavn.runtime.files import fingerprint
 
@@ -39,7 +39,7 @@ LOSSLESS_CODECS = frozenset({
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoSource:
     """Frames, and the sound that goes with them.
 
     Attributes:
@@ -59,7 +59,7 @@ class Film:
     sound: Path | None = None
 
     @classmethod
-    def of(cls, path: PathLike, rate: Fraction | None = None, sound: Path | None = None) -> Film:
+    def of(cls, path: PathLike, rate: Fraction | None = None, sound: Path | None = None) -> VideoSource:
         """Looks at a file or a folder.
 
         Args:
@@ -73,12 +73,12 @@ class Film:
         if sound is not None and iter_audio(sound) is None:
             raise MediaError(f'{sound} has no sound track\ngive a file that has one')
         if path.is_dir():
-            pictures = pictures_in(path)
+            pictures = images_in(path)
             if not pictures:
-                raise UnreadableMedia(f'{path} holds no pictures ({", ".join(PICTURES)})')
-            info = probe_pictures(pictures, rate or Fraction(FRAME_RATE))
+                raise UnreadableMedia(f'{path} holds no pictures ({", ".join(IMAGE_ENDINGS)})')
+            info = probe_images(pictures, rate or Fraction(FRAME_RATE))
             return cls(path, info, info, rate, pictures, sound)
-        if is_picture(path):
+        if is_image(path):
             raise NoVideo(f'{path} is a picture, not a video\ngive a video, or the '
                           'folder that holds its frames')
         stored = probe(path)
@@ -89,7 +89,7 @@ class Film:
         """Width and height of its frames."""
         return self.info.width, self.info.height
 
-    def enlarged(self, scale: str | None) -> Film:
+    def enlarged(self, scale: str | None) -> VideoSource:
         """The same with frames that are `scale` times as large; itself for None, and what is large enough.
 
         Raises MediaError as `enlarged_size`.
@@ -99,14 +99,14 @@ class Film:
             self, info=replace(self.info, width=size[0], height=size[1]))
 
     def read(self, start: int = 0) -> Iterator[Frame]:
-        """The frames from index `start` on; raises as `read_frames` and `read_pictures` do."""
+        """The frames from index `start` on; raises as `read_frames` and `read_images` do."""
         frames = self._stored_frames(start)
         stored = self.stored.width, self.stored.height
         return frames if self.size == stored else enlarged(frames, self.size)
 
     def _stored_frames(self, start: int) -> Iterator[Frame]:
         if self.pictures:
-            return read_pictures(self.pictures, self.info.frame_rate, start)
+            return read_images(self.pictures, self.info.frame_rate, start)
         if self.rate is None:
             return read_frames(self.path, start)
         frames = at_rate(read_frames(self.path), self.stored, self.rate)

@@ -10,12 +10,12 @@ Batch = dict[str, Tensor | list[Tensor]]
 WINDOWS_ON_GPU = 16  # one at a time leaves a GPU waiting for launches; on a CPU several crowd the caches
 
 
-def windows_at_once(device: torch.device) -> int:
+def default_batch(device: torch.device) -> int:
     """How many windows to give a device per call where nobody says otherwise."""
     return WINDOWS_ON_GPU if device.type == 'cuda' else 1
 
 
-def in_portions(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
+def chunked_forward(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
                 whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
     """Calls with some entries of a batch at a time.
 

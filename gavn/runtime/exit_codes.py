@@ -19,7 +19,7 @@ CODES = {
     'gavn.faces.tracker.NoFace': NO_FACE,
     'gavn.faces.tracks.ChoiceError': USAGE,
     'gavn.restoration.model_spec.DeviceError': USAGE,
-    'gavn.restoration.output_path.TargetError': USAGE,
+    'gavn.restoration.output_path.OutputPathError': USAGE,
     'gavn.checkpoints.safe_files.CheckpointError': WEIGHTS,
     'gavn.errors.MissingInput': UNREADABLE,
     'gavn.errors.MissingWeights': WEIGHTS,

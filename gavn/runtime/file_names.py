@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 LONGEST_NAME = 255  # bytes, of most file systems
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether a file's name is that of a picture; hidden files do not count."""
-    return _is_one_of(path, PICTURES)
+    return _is_one_of(path, IMAGE_ENDINGS)
 
 
 def is_video(path: Path) -> bool:
@@ -34,9 +34,9 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=natural)
 
 
-def pictures_in(folder: Path) -> tuple[Path, ...]:
+def images_in(folder: Path) -> tuple[Path, ...]:
     """The pictures of a folder, in the order of their numbers."""
-    return tuple(in_order(filter(is_picture, folder.iterdir())))
+    return tuple(in_order(filter(is_image, folder.iterdir())))
 
 
 def with_ending(stem: str, ending: str, spare: int = 0) -> str:

@@ -13,7 +13,7 @@ def give_back() -> None:
     _trim()(0)
 
 
-def giving_back(step: Callable[_P, _R]) -> Callable[_P, _R]:
+def release_freed_memory(step: Callable[_P, _R]) -> Callable[_P, _R]:
     """A step of some length, after which what it freed is given back: the next one begins without it."""
     @functools.wraps(step)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:

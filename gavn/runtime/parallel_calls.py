@@ -19,8 +19,8 @@ _MOST = 8  # calls: each takes the memory of one
 _Part, _Result = TypeVar('_Part'), TypeVar('_Result')
 
 
-def calls_at_once(networks: Iterable[nn.Module], device: torch.device) -> int:
-    """How many calls of networks suit a device: on a CPU several of those that say they are `reentrant`.
+def parallel_call_count(networks: Iterable[nn.Module], device: torch.device) -> int:
+    """How many calls of networks suit a device: on a CPU several of those that say they are `thread_safe`.
 
     A network is if its methods keep nothing from call to call; what is compiled is not. The threads are made
     now: while PyTorch is told how many each may use, others had better not be at their first work.
@@ -34,7 +34,7 @@ def calls_at_once(networks: Iterable[nn.Module], device: torch.device) -> int:
 
 
 def _may_run_twice(network: nn.Module) -> bool:
-    return getattr(network, 'reentrant', False) and not is_compiled(network)
+    return getattr(network, 'thread_safe', False) and not is_compiled(network)
 
 
 def side_by_side(call: Callable[[_Part], _Result], parts: Sequence[_Part], calls: int) -> list[_Result]:

@@ -10,7 +10,7 @@ _Item = TypeVar('_Item')
 _END: Any = object()
 
 
-class Ahead(Iterator[_Item], Generic[_Item]):
+class PrefetchIterator(Iterator[_Item], Generic[_Item]):
     """The items of another iterator, taken in a thread up to `size` of them before they are asked for.
 
     What it raises is raised where its item is asked for. To be closed if it is left before its end.
@@ -43,7 +43,7 @@ class Ahead(Iterator[_Item], Generic[_Item]):
             self._items.close()
 
 
-class Behind:
+class BackgroundWriter:
     """Calls done in a thread, one after the other, up to `size` of them behind.
 
     It is a context as often as one likes. The block ends when all that was asked for in it is done; if it is
@@ -56,7 +56,7 @@ class Behind:
         self._waiting: deque[Future[None]] = deque()
         self._failed = False
 
-    def __enter__(self) -> Behind:
+    def __enter__(self) -> BackgroundWriter:
         self._failed = False
         return self
 

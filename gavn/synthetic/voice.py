@@ -32,7 +32,7 @@ HISS = {'s': (4300, 7600), 'S': (1900, 5200), 'f': (700, 7600)}  # friction band
 
 
 @dataclass(frozen=True)
-class Phone:
+class Phoneme:
     """One speech sound: what is heard, and what the lips do."""
 
     formants: tuple[float, float, float]  # Hz
@@ -45,8 +45,8 @@ class Phone:
     burst: bool = False  # friction only while it opens
 
 
-def _vowel(f1: float, f2: float, f3: float, **lips: float) -> Phone:
-    return Phone((f1, f2, f3), 1.0, Mouth(**lips), length=130)
+def _vowel(f1: float, f2: float, f3: float, **lips: float) -> Phoneme:
+    return Phoneme((f1, f2, f3), 1.0, Mouth(**lips), length=130)
 
 
 PHONES = {
@@ -55,23 +55,23 @@ PHONES = {
     'i': _vowel(280, 2250, 2900, opening=0.26, width=0.9, teeth=0.5),
     'o': _vowel(500, 880, 2400, opening=0.50, rounding=0.75),
     'u': _vowel(300, 800, 2250, opening=0.20, rounding=1.0),
-    'm': Phone((250, 1050, 2200), 0.40, Mouth(press=0.7), hold=5, length=85),
-    'n': Phone((260, 1600, 2500), 0.40, Mouth(opening=0.14, teeth=0.2, tongue=1.0), length=75),
-    'l': Phone((370, 1300, 2850), 0.60, Mouth(opening=0.26, tongue=1.0), length=75),
-    'r': Phone((340, 1150, 1650), 0.60, Mouth(opening=0.22, rounding=0.5), length=75),
-    'w': Phone((300, 680, 2200), 0.55, Mouth(opening=0.10, rounding=1.0), hold=2),
-    'j': Phone((270, 2250, 3000), 0.55, Mouth(opening=0.18, width=0.6, teeth=0.4), length=70),
-    'b': Phone((220, 900, 2200), 0.10, Mouth(press=0.9), 'f', 0.35, 85, 6, True),
-    'p': Phone((300, 900, 2200), 0.00, Mouth(press=1.0), 'f', 0.60, 95, 6, True),
-    'd': Phone((250, 1700, 2600), 0.10, Mouth(opening=0.14, teeth=0.4, tongue=0.9), 's', 0.40, 75, 2, True),
-    't': Phone((300, 1700, 2600), 0.00, Mouth(opening=0.12, teeth=0.4, tongue=0.9), 's', 0.80, 85, 2, True),
-    'g': Phone((250, 1900, 2300), 0.10, Mouth(opening=0.24, teeth=0.2), 'S', 0.40, 75, 1.5, True),
-    'k': Phone((300, 1900, 2300), 0.00, Mouth(opening=0.24, teeth=0.2), 'S', 0.80, 85, 1.5, True),
-    's': Phone((320, 1700, 2600), 0.00, Mouth(opening=0.08, width=0.5, teeth=0.95), 's', 1.00, 110, 2.5),
-    'S': Phone((320, 1600, 2500), 0.00, Mouth(opening=0.13, rounding=0.7, teeth=0.85), 'S', 1.00, 110, 2.5),
-    'f': Phone((320, 1100, 2300), 0.00, Mouth(opening=0.02, teeth=0.7), 'f', 0.55, 100, 3),
-    'v': Phone((260, 1100, 2300), 0.35, Mouth(opening=0.02, teeth=0.6), 'f', 0.25, 80, 3),
-    '_': Phone((480, 1400, 2450), 0.00, Mouth(), length=170),
+    'm': Phoneme((250, 1050, 2200), 0.40, Mouth(press=0.7), hold=5, length=85),
+    'n': Phoneme((260, 1600, 2500), 0.40, Mouth(opening=0.14, teeth=0.2, tongue=1.0), length=75),
+    'l': Phoneme((370, 1300, 2850), 0.60, Mouth(opening=0.26, tongue=1.0), length=75),
+    'r': Phoneme((340, 1150, 1650), 0.60, Mouth(opening=0.22, rounding=0.5), length=75),
+    'w': Phoneme((300, 680, 2200), 0.55, Mouth(opening=0.10, rounding=1.0), hold=2),
+    'j': Phoneme((270, 2250, 3000), 0.55, Mouth(opening=0.18, width=0.6, teeth=0.4), length=70),
+    'b': Phoneme((220, 900, 2200), 0.10, Mouth(press=0.9), 'f', 0.35, 85, 6, True),
+    'p': Phoneme((300, 900, 2200), 0.00, Mouth(press=1.0), 'f', 0.60, 95, 6, True),
+    'd': Phoneme((250, 1700, 2600), 0.10, Mouth(opening=0.14, teeth=0.4, tongue=0.9), 's', 0.40, 75, 2, True),
+    't': Phoneme((300, 1700, 2600), 0.00, Mouth(opening=0.12, teeth=0.4, tongue=0.9), 's', 0.80, 85, 2, True),
+    'g': Phoneme((250, 1900, 2300), 0.10, Mouth(opening=0.24, teeth=0.2), 'S', 0.40, 75, 1.5, True),
+    'k': Phoneme((300, 1900, 2300), 0.00, Mouth(opening=0.24, teeth=0.2), 'S', 0.80, 85, 1.5, True),
+    's': Phoneme((320, 1700, 2600), 0.00, Mouth(opening=0.08, width=0.5, teeth=0.95), 's', 1.00, 110, 2.5),
+    'S': Phoneme((320, 1600, 2500), 0.00, Mouth(opening=0.13, rounding=0.7, teeth=0.85), 'S', 1.00, 110, 2.5),
+    'f': Phoneme((320, 1100, 2300), 0.00, Mouth(opening=0.02, teeth=0.7), 'f', 0.55, 100, 3),
+    'v': Phoneme((260, 1100, 2300), 0.35, Mouth(opening=0.02, teeth=0.6), 'f', 0.25, 80, 3),
+    '_': Phoneme((480, 1400, 2450), 0.00, Mouth(), length=170),
 }
 
 
@@ -104,7 +104,7 @@ class _Script:
         self.lengths.append(round(length))
         self.loud.append(loud)
 
-    def track(self, value: Callable[[Phone], float], smooth: float = 0.0) -> np.ndarray:
+    def track(self, value: Callable[[Phoneme], float], smooth: float = 0.0) -> np.ndarray:
         """A property of the sounds over time (steps,), smoothed by a bell of `smooth` milliseconds."""
         return self.spread([float(value(PHONES[symbol])) for symbol in self.symbols], smooth)
 

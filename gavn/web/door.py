@@ -31,7 +31,7 @@ def is_loopback(name: str) -> bool:
         return False
 
 
-class Door:
+class RequestFilter:
     """Lets those requests through that the page makes; gradio answers others too, some by going outside.
 
     Requests that the page of another site makes are refused. Where only this machine can reach the server,

@@ -11,10 +11,10 @@ import gradio as gr
 
 from gavn.web import html, show
 from gavn.web.examples import Examples
-from gavn.web.jobs import FaceJob, Job, Order
+from gavn.web.jobs import FaceJob, Job, RestoreRequest
 from gavn.web.limits import RefusalError
 from gavn.web.page import PREVIEW, Parts, lay_out
-from gavn.web.session_manager import Desk
+from gavn.web.session_manager import SessionManager
 from gavn.web.videos import Video
 
 POLL = 0.25  # seconds between two looks at a job
@@ -23,7 +23,7 @@ _QUIET = {'show_progress': 'hidden', 'api_visibility': 'private', 'concurrency_l
 Updates = dict[Any, Any]
 
 
-def build(desk: Desk, examples: Examples) -> gr.Blocks:
+def build(desk: SessionManager, examples: Examples) -> gr.Blocks:
     """The page with its handlers; nothing is served yet."""
     with gr.Blocks(title='gavn: restore a talking face', analytics_enabled=False) as page:
         handlers = Handlers(desk, examples, lay_out(desk))
@@ -34,7 +34,7 @@ def build(desk: Desk, examples: Examples) -> gr.Blocks:
 class Handlers:
     """Handlers of one server's pages. What they return is what changes on the page."""
 
-    def __init__(self, desk: Desk, examples: Examples, parts: Parts) -> None:
+    def __init__(self, desk: SessionManager, examples: Examples, parts: Parts) -> None:
         self.desk, self.examples, self.parts = desk, examples, parts
 
     def connect(self, page: gr.Blocks) -> None:
@@ -136,8 +136,14 @@ class Handlers:
         """Restores as the components `chosen` say, which stand with their values."""
         parts, session = self.parts, request.session_hash
         key, which = chosen[parts.videos], chosen[parts.which]
-        order = Order(chosen[parts.task], which, chosen[parts.strength], preview, chosen[parts.scale] or None,
-                      chosen[parts.even_so])
+        order = RestoreRequest(
+            chosen[parts.task],
+            which,
+            chosen[parts.strength],
+            preview,
+            chosen[parts.scale] or None,
+            chosen[parts.even_so],
+        )
 
         def begin() -> Job:
             keys = [video.key for video in self.desk.videos(session)] if all_of_them else [key]

@@ -10,14 +10,14 @@ import numpy as np
 from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import Box
 from gavn.restoration.report import Report
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 
 _ROOM = 2.4  # the shown part of the picture, in heights of the face
 _SHAPE = 4 / 3  # its width by its height
 _SIDE = 960  # pixels of its longer side, at most; smaller ones are enlarged for the page
 
 
-def before_and_after_pictures(source: Film, restored: Film, report: Report, folder: Path
+def before_and_after_pictures(source: VideoSource, restored: VideoSource, report: Report, folder: Path
                               ) -> tuple[Path, Path]:
     """Writes the same part of the same frame of both videos as PNG: around the face, where there is one.
 
@@ -42,7 +42,7 @@ def _moment(report: Report) -> int:
     return (longest['first_frame'] + longest['last_frame']) // 2
 
 
-def _frame(film: Film, index: int) -> np.ndarray:
+def _frame(film: VideoSource, index: int) -> np.ndarray:
     with closing(film.read(index)) as frames:
         return next(frame.image for frame in frames if frame.index >= index)
 

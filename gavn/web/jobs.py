@@ -16,12 +16,12 @@ from gavn.restoration.comparison_video import before_and_after
 from gavn.restoration.report import Report
 from gavn.restoration.restore_video import restore_video
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import Film
+from gavn.restoration.video_source import VideoSource
 from gavn.runtime.exit_codes import code_of
 from gavn.web.images import before_and_after_pictures
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
-from gavn.web.progress_tracker import CancelError, Watch
+from gavn.web.progress_tracker import CancelError, ProgressTracker
 from gavn.web.videos import Result, Video, find_faces
 
 KEPT = ('.mp4', '.mov', '.mkv')
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Order:
+class RestoreRequest:
     """What is asked for.
 
     Attributes:
@@ -57,7 +57,7 @@ class Order:
                         force_task=self.force_task)
 
 
-Turn = Callable[[Watch], AbstractContextManager[None]]
+Turn = Callable[[ProgressTracker], AbstractContextManager[None]]
 
 
 class Job(ABC):
@@ -68,7 +68,7 @@ class Job(ABC):
         watch: is told how far the job is.
     """
 
-    def __init__(self, turn: Turn, watch: Watch) -> None:
+    def __init__(self, turn: Turn, watch: ProgressTracker) -> None:
         self.watch, self._turn = watch, turn
         self._thread = threading.Thread(target=self._run, name='gavn web', daemon=True)
 
@@ -109,7 +109,7 @@ class Job(ABC):
 class FaceJob(Job):
     """Looks for the faces of a video; says on the video what came of it."""
 
-    def __init__(self, video: Video, turn: Turn, watch: Watch) -> None:
+    def __init__(self, video: Video, turn: Turn, watch: ProgressTracker) -> None:
         super().__init__(turn, watch)
         self.video = video
         self.trouble: str | None = None
@@ -126,8 +126,14 @@ class FaceJob(Job):
 class RestoreJob(Job):
     """Restores videos; says on each what became of it. One that fails does not stop the others."""
 
-    def __init__(self, videos: Sequence[Video], order: Order, networks: Networks, turn: Turn, watch: Watch
-                 ) -> None:
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        order: RestoreRequest,
+        networks: Networks,
+        turn: Turn,
+        watch: ProgressTracker,
+    ) -> None:
         super().__init__(turn, watch)
         self.videos, self.order, self._networks = videos, order, networks
 
@@ -153,7 +159,7 @@ class RestoreJob(Job):
         report = restore_video(video.source, target, restorer, settings, resume=False, progress=self.watch,
                                found=found if found and found.faces else None)
         self.watch.begin('choosing a picture')
-        films = Film.of(video.source).enlarged(self.order.scale), Film.of(target)
+        films = VideoSource.of(video.source).enlarged(self.order.scale), VideoSource.of(target)
         before, after = before_and_after_pictures(*films, report, folder)
         side = self._side(*films, report)
         self.watch.check()
@@ -161,7 +167,7 @@ class RestoreJob(Job):
         report.write(notes)
         video.result = Result(target, notes, before, after, side, report, self.order.preview)
 
-    def _side(self, before: Film, after: Film, report: Report) -> Path | None:
+    def _side(self, before: VideoSource, after: VideoSource, report: Report) -> Path | None:
         side = after.path.with_name(f'{after.path.stem}_compare.mp4')
         try:
             before_and_after(before, after, side, 'side', self.watch)

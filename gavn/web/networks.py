@@ -10,7 +10,7 @@ from gavn.checkpoints import pretrained
 from gavn.checkpoints.hub import ModelError
 
 if TYPE_CHECKING:
-    from gavn.restoration.auto_restorer import Automatic
+    from gavn.restoration.auto_restorer import AutoRestorer
     from gavn.restoration.restorer import Restorer
 
 TASKS = {
@@ -35,7 +35,7 @@ class Networks:
     device: str = 'auto'
     dtype: str = 'auto'
     batch: int | None = None
-    _loaded: dict[str, Restorer | Automatic] = field(default_factory=dict, repr=False)
+    _loaded: dict[str, Restorer | AutoRestorer] = field(default_factory=dict, repr=False)
     _reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -52,7 +52,7 @@ class Networks:
             raise ModelError('no weights come with this gavn\ngive --weights FILE')
         self.restorer()
 
-    def restorer(self, task: str = 'auto') -> Restorer | Automatic:
+    def restorer(self, task: str = 'auto') -> Restorer | AutoRestorer:
         """The networks of a task. Raises as `Restorer.load` and `Restorer.from_pretrained` do."""
         key = 'own' if self.weights else task
         with self._reading:
@@ -60,12 +60,12 @@ class Networks:
                 self._loaded[key] = self._load(key)
             return self._loaded[key]
 
-    def _load(self, key: str) -> Restorer | Automatic:
-        from gavn.restoration.auto_restorer import Automatic
+    def _load(self, key: str) -> Restorer | AutoRestorer:
+        from gavn.restoration.auto_restorer import AutoRestorer
         from gavn.restoration.restorer import Restorer
         means = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
         if self.weights:
             return Restorer.load(self.weights, **means)
         if key == 'auto':
-            return Automatic(**means)
+            return AutoRestorer(**means)
         return Restorer.from_pretrained(key, **means)

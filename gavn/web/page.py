@@ -12,7 +12,7 @@ from gavn.media import SCALES
 from gavn.web import html, show
 from gavn.web.examples import EXAMPLES
 from gavn.web.jobs import EVEN_SO
-from gavn.web.session_manager import Desk
+from gavn.web.session_manager import SessionManager
 
 PREVIEW = 3.  # seconds
 CSS, DROP_SCRIPT = (Path(__file__).with_name(name) for name in ('page.css', 'drop.js'))
@@ -77,7 +77,7 @@ class Parts:
         return {self.videos, self.task, self.even_so, self.which, self.scale, self.strength}
 
 
-def lay_out(desk: Desk) -> Parts:
+def lay_out(desk: SessionManager) -> Parts:
     """The components, within the blocks that are open."""
     gr.HTML(HEADER, padding=False)
     parts: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def lay_out(desk: Desk) -> Parts:
     return Parts(**parts, **_results())
 
 
-def _input(desk: Desk) -> dict[str, Any]:
+def _input(desk: SessionManager) -> dict[str, Any]:
     drop = _html(html_template=show.DROP, js_on_load=DROP_SCRIPT.read_text(encoding='utf-8'), elem_id='drop',
                  takes=desk.limits.in_words(), bytes=desk.limits.bytes)
     with gr.Group(elem_id='examples'):
@@ -109,7 +109,7 @@ def _input(desk: Desk) -> dict[str, Any]:
     return {'drop': drop, 'examples': examples, 'videos': videos, 'player': player, 'remove': remove}
 
 
-def _choices(desk: Desk) -> dict[str, Any]:
+def _choices(desk: SessionManager) -> dict[str, Any]:
     tasks = [(f'{name}: {text}', name) for name, text in desk.networks.tasks.items()]
     own = [] if tasks else [(f'weights of your own: {desk.networks.weights.name}', 'auto')]
     task = gr.Dropdown(tasks or own, value='auto', label='What is wrong with the faces',

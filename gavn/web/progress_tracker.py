@@ -36,7 +36,7 @@ class State:
         return max(self.total - self.done, 0) / self.rate if self.total and self.rate else None
 
 
-class Watch:
+class ProgressTracker:
     """Is told of every frame (`gavn.restoration.progress.Progress`), and ends the work when it is cancelled.
 
     Args:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gavn.web.door import Door, is_loopback
+from gavn.web.door import RequestFilter, is_loopback
 from gavn.web.examples import Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.place import served_folder
-from gavn.web.session_manager import Desk
+from gavn.web.session_manager import SessionManager
 
 _SWEEP = 30.  # seconds between two looks for what was left
 
@@ -57,7 +57,7 @@ def serving(networks: Networks, address: Address, limits: Limits) -> Iterator[st
     _check_port(address)
     with served_folder() as folder:
         _set_environment(folder)
-        desk, examples = Desk(folder, networks, limits), Examples(folder / 'examples')
+        desk, examples = SessionManager(folder, networks, limits), Examples(folder / 'examples')
         page, url = _launch(desk, examples, address)
         examples.begin()
         stop = threading.Event()
@@ -70,7 +70,7 @@ def serving(networks: Networks, address: Address, limits: Limits) -> Iterator[st
             page.close(verbose=False)
 
 
-def _sweep(desk: Desk, stop: threading.Event) -> None:
+def _sweep(desk: SessionManager, stop: threading.Event) -> None:
     while not stop.wait(_SWEEP):
         desk.sweep(time.monotonic())
 
@@ -92,13 +92,13 @@ def _set_environment(folder: Path) -> None:
                       GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 
 
-def _launch(desk: Desk, examples: Examples, address: Address) -> tuple[Any, str]:
+def _launch(desk: SessionManager, examples: Examples, address: Address) -> tuple[Any, str]:
     from starlette.middleware import Middleware
 
     from gavn.web.handlers import build
     from gavn.web.page import CSS, theme
     page = build(desk, examples)
-    door = Middleware(Door, uploads=desk.uploads, files=desk.files, private=not address.is_open)
+    door = Middleware(RequestFilter, uploads=desk.uploads, files=desk.files, private=not address.is_open)
     page.launch(
         server_name=address.for_gradio, server_port=address.port, prevent_thread_lock=True, quiet=True,
         inbrowser=False, share=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,

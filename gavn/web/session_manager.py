@@ -13,10 +13,10 @@ from secrets import token_hex
 
 from gavn.media import MediaError
 from gavn.web.files import Files
-from gavn.web.jobs import FaceJob, Job, Order, RestoreJob, without_paths
+from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest, without_paths
 from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.networks import Networks
-from gavn.web.progress_tracker import Watch
+from gavn.web.progress_tracker import ProgressTracker
 from gavn.web.uploads import Uploads
 from gavn.web.videos import Video, look_at
 
@@ -39,7 +39,7 @@ class Session:
         return self.job is not None and self.job.running
 
 
-class Desk:
+class SessionManager:
     """Takes videos in and gives jobs out.
 
     Args:
@@ -104,7 +104,7 @@ class Desk:
         """Whether a job of the session runs."""
         return self._session(session).busy
 
-    def restore(self, session: str, order: Order, keys: Sequence[str | None]) -> Job:
+    def restore(self, session: str, order: RestoreRequest, keys: Sequence[str | None]) -> Job:
         """Begins to restore videos of the session; what was made of them before is removed.
 
         Raises RefusalError without a video, while another job of the session runs, or for an order that is
@@ -121,7 +121,9 @@ class Desk:
         for video in videos:
             _forget(video)
         most = max(self.limits.most_frames(video.info) for video in videos)
-        return self._begin(own, RestoreJob(videos, order, self.networks, self._turn_of, Watch(most)))
+        return self._begin(
+            own, RestoreJob(videos, order, self.networks, self._turn_of, ProgressTracker(most))
+        )
 
     def look_for_faces(self, session: str, key: str | None) -> Job | None:
         """Begins to look for the faces of a video; None where that was done. Raises RefusalError."""
@@ -129,7 +131,9 @@ class Desk:
         if video.found is not None:
             return None
         self._refuse_two(own)
-        return self._begin(own, FaceJob(video, self._turn_of, Watch(self.limits.most_frames(video.info))))
+        return self._begin(
+            own, FaceJob(video, self._turn_of, ProgressTracker(self.limits.most_frames(video.info)))
+        )
 
     def choose(self, session: str, key: str | None, ids: Sequence[int]) -> None:
         """Chooses the faces of a video by their ids. Raises RefusalError for some that are not there."""
@@ -196,7 +200,7 @@ class Desk:
         return job
 
     @contextmanager
-    def _turn_of(self, watch: Watch) -> Iterator[None]:
+    def _turn_of(self, watch: ProgressTracker) -> Iterator[None]:
         """Waits until no other job runs. Raises CancelError."""
         if not self._turn.acquire(blocking=False):
             watch.begin('waiting for another page to end')
@@ -208,7 +212,7 @@ class Desk:
             self._turn.release()
 
 
-def _check(order: Order, video: Video) -> None:
+def _check(order: RestoreRequest, video: Video) -> None:
     try:
         order.settings(video)
     except (ValueError, TypeError) as error:

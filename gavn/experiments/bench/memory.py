@@ -19,7 +19,7 @@ from gavn.experiments.bench.timing import STATUS, status_mib
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter
 from gavn.restoration import job
-from gavn.restoration.model_spec import GENERATOR, Recipe
+from gavn.restoration.model_spec import GENERATOR, ModelSpec
 from gavn.restoration.restore_video import restore_video
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
@@ -66,7 +66,7 @@ def _write(path: Path, frames: int) -> None:
 def _restore(film: Path) -> tuple[float, float]:
     """Seconds, and MiB of this process at its peak."""
     job.follow_faces = partial(job.follow_faces, detect=_bright)
-    restorer = Restorer(Recipe({GENERATOR: {'type': 'Same'}}, window='frame'), {GENERATOR: Same()}, 'cpu')
+    restorer = Restorer(ModelSpec({GENERATOR: {'type': 'Same'}}, window='frame'), {GENERATOR: Same()}, 'cpu')
     start = time.perf_counter()
     restore_video(film, film.with_name('restored.mp4'), restorer, Settings(preset='ultrafast'))
     return time.perf_counter() - start, status_mib('VmHWM')

@@ -20,10 +20,10 @@ from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import N_POINTS
 from gavn.models.cost import giga_macs, parameters
 from gavn.ops.deform_conv import BACKEND_VARIABLE
-from gavn.restoration.model_spec import DETECTOR, GENERATOR, Recipe
-from gavn.runtime.batching import in_portions
+from gavn.restoration.model_spec import DETECTOR, GENERATOR, ModelSpec
+from gavn.runtime.batching import chunked_forward
 from gavn.runtime.compilation import compile_in_place, is_compiled, quick_mode
-from gavn.runtime.parallel_calls import calls_at_once
+from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last
 from gavn.runtime.windows import Layout, run
 
@@ -37,14 +37,14 @@ _VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [
 
 
 def _recipe(*inputs: str, window: str | None = None, detector: dict | None = None, **network: object
-            ) -> Recipe:
+            ) -> ModelSpec:
     networks = {GENERATOR: network, **({DETECTOR: detector} if detector else {})}
-    return Recipe(networks, inputs or ('lq',), window)
+    return ModelSpec(networks, inputs or ('lq',), window)
 
 
 RECIPES = {
     EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
-    BASICVSRPP: Recipe({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
+    BASICVSRPP: ModelSpec({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
                                     'is_low_res_input': False, 'window': 15}}),
     SHIPPED: _recipe(*ALL, type='GAVN', num_feat=24, radius=0, detector={'type': 'PFLDAV', 'width': 0.5}),
     GAVN_64: _recipe(*ALL, type='GAVN'),
@@ -94,17 +94,17 @@ class Subject:
     def calls(self) -> int:
         """How many run side by side, as in `Restorer`, where a schedule takes several windows at once."""
         networks = filter(None, (self.network, self.detector))
-        return 1 if self.form == 'stock' else calls_at_once(networks, self.device)
+        return 1 if self.form == 'stock' else parallel_call_count(networks, self.device)
 
     def together(self, windows: dict[str, Tensor], batch: int) -> Tensor:
         """As `forward`, `batch` windows at a time in each of the `calls`."""
         if self.calls == 1:
             return self.forward(windows)  # what the memory is too small for has no figure
-        return in_portions(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
+        return chunked_forward(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
 
     def features(self, frames: Tensor, batch: int) -> list[Tensor]:
         """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
-        return in_portions(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
+        return chunked_forward(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
                            self.layout.outputs, is_compiled(self.network), self.calls)[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
@@ -119,7 +119,7 @@ class Subject:
                  if name in taken} for _ in range(frames)]
 
 
-def prepare(name: str, recipe: Recipe, device: torch.device, size: int, form: str) -> Subject:
+def prepare(name: str, recipe: ModelSpec, device: torch.device, size: int, form: str) -> Subject:
     """Builds a network with fresh weights, in the form that is asked for."""
     torch.manual_seed(0)
     networks = {key: network.to(device).eval().requires_grad_(False)

@@ -9,7 +9,7 @@ import torch
 from gavn.experiments.bench import loader, memory, networks, operators, training
 from gavn.experiments.bench.networks import Case, Subject
 from gavn.experiments.bench.rows import Row, no_figure
-from gavn.restoration.model_spec import GENERATOR, Recipe
+from gavn.restoration.model_spec import GENERATOR, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def plan_for(device: str, quick: bool = False) -> Plan:
     return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
 
 
-def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
+def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device,
              say: Callable[[str], None] = print) -> Iterator[Row]:
     """The rows of a plan, each as soon as it is known; ceilings first, since others are held to them."""
     yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
@@ -100,7 +100,7 @@ def measured(plan: Plan, recipes: Mapping[str, Recipe], device: torch.device,
     yield from memory.films(plan.minutes)
 
 
-def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, say: Callable[[str], None]
+def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device, say: Callable[[str], None]
                   ) -> Iterator[Row]:
     subjects: dict[str, Subject] = {}
     costs: tuple[float, float] | None = None
@@ -117,7 +117,7 @@ def _network_rows(plan: Plan, name: str, recipe: Recipe, device: torch.device, s
             torch.compiler.reset()  # graphs keep their memory, and only so many are compiled
 
 
-def _cases(plan: Plan, name: str, recipe: Recipe) -> list[Case]:
+def _cases(plan: Plan, name: str, recipe: ModelSpec) -> list[Case]:
     """What a network of the plan can do: features once is GAVN's alone; slow ones have first and last."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
     cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]

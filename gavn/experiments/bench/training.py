@@ -19,7 +19,7 @@ from gavn.experiments.bench.networks import GAVN_64, RECIPES, TRITON, Case, Subj
 from gavn.experiments.bench.rows import Row, no_figure
 from gavn.experiments.bench.timing import Laps, Timing, measure, peak_mib, wait
 from gavn.models.cost import parameters
-from gavn.restoration.model_spec import Recipe
+from gavn.restoration.model_spec import ModelSpec
 
 PLAIN, OURS = Case('stock', 'fp32', 'one batch'), Case('gavn', 'bf16', 'one batch')
 _EPS = 1e-6  # of the Charbonnier loss
@@ -29,7 +29,7 @@ Step = Callable[[dict[str, Tensor]], None]
 
 
 def steps(device: torch.device, batch: int, size: int, seconds: float, name: str = GAVN_64,
-          recipe: Recipe | None = None, say: Callable[[str], None] = print) -> Iterator[Row]:
+          recipe: ModelSpec | None = None, say: Callable[[str], None] = print) -> Iterator[Row]:
     """A step (forward, loss, backward, Adam) of the whole network: plain, then bf16 and channels-last.
 
     Ours also takes the fused Adam, and on a GPU the kernels of triton. Landmarks are given; noise stands in
@@ -43,7 +43,7 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
             say(no_figure(f'training step, {case.form}', error))
 
 
-def _time_step(case: Case, name: str, recipe: Recipe, device: torch.device, batch: int, size: int,
+def _time_step(case: Case, name: str, recipe: ModelSpec, device: torch.device, batch: int, size: int,
                seconds: float) -> Row:
     subject, step = _student(case, name, recipe, device, size)
     once = partial(step, _noise(subject, batch))
@@ -54,7 +54,7 @@ def _time_step(case: Case, name: str, recipe: Recipe, device: torch.device, batc
 
 
 def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
-        recipe: Recipe | None = None) -> Row:
+        recipe: ModelSpec | None = None) -> Row:
     """Our step with the loader beside it: the workers, the prefetcher and the clock of training.
 
     Batches come out of LMDBs of noise. On a GPU they are copied ahead (`prefetch_mode: cuda`), and waiting
@@ -69,7 +69,9 @@ def fed(device: torch.device, batch: int, size: int, seconds: float, workers: in
     return _row(subject, OURS, f'LMDB, {workers} workers', batch, timing, waited=waited)
 
 
-def _student(case: Case, name: str, recipe: Recipe, device: torch.device, size: int) -> tuple[Subject, Step]:
+def _student(
+    case: Case, name: str, recipe: ModelSpec, device: torch.device, size: int
+) -> tuple[Subject, Step]:
     """A network in training mode, and a step on a batch."""
     subject = prepare(name, recipe, device, size, case.form)
     network = subject.network.train().requires_grad_()

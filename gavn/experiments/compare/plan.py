@@ -27,7 +27,7 @@ FILE = 'plan.json'
 
 
 @dataclass(frozen=True)
-class Share:
+class BudgetShare:
     """What one method gets.
 
     Attributes:
@@ -72,7 +72,7 @@ class Plan:
     data: str
     budget: str
     clips: int
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: dict[str, BudgetShare] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -104,7 +104,7 @@ class Plan:
             iterations = iterations_for_clips(self.clips, method.batch)
         else:
             iterations = iterations_for_minutes(settings.budget.amount, lengths, seconds)
-        self.shares[method.token] = Share(iterations, method.batch, divided(iterations, lengths),
+        self.shares[method.token] = BudgetShare(iterations, method.batch, divided(iterations, lengths),
                                           [round(value, 5) for value in seconds], settings.jobs)
 
     def write(self, out: Path) -> None:
@@ -123,7 +123,7 @@ def read_plan(out: Path) -> Plan | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
         if content.pop('format') != FORMAT:
             raise ValueError('another format')
-        shares = {token: Share(**share) for token, share in content.pop('shares').items()}
+        shares = {token: BudgetShare(**share) for token, share in content.pop('shares').items()}
         return Plan(**content, shares=shares)
     except (ValueError, KeyError, TypeError) as error:
         raise CompareError(f'{path} is no plan of this version ({error}): give another --out') from error

@@ -12,7 +12,7 @@ from gavn.data.av_video_dataset import AVVideoDataset, Clip
 from gavn.data.degradation import compress_crf
 from gavn.experiments.release.peers import PEERS
 from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import instruments
+from gavn.metrics.measures import metric_factories
 from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
 from gavn.metrics.table import STANDARD
 from gavn.restoration.choosing import name_for
@@ -111,10 +111,10 @@ def _inputs(clip: Clip) -> Frames:
 
 
 def _scores(clip: Clip, restore: _Restore) -> ClipScores:
-    gauges = instruments({key: STANDARD[key] for key in FIGURES}, 'cpu')
+    states = metric_factories({key: STANDARD[key] for key in FIGURES}, 'cpu')
     frames = (EvaluatedFrame(image, clip.lq(i), clip.gt(i), true_landmarks=clip.landmarks[i])
               for i, image in enumerate(restore(clip)))
-    return evaluate_clip(frames, gauges, subjects=(RESTORED, DEGRADED))
+    return evaluate_clip(frames, states, subjects=(RESTORED, DEGRADED))
 
 
 def _merge(path: Path, rows: list[Row]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from gavn.data.clip_store import frame_name
 from gavn.experiments.report.results import ReportError
 from gavn.metrics.results_file import ResultsError, read_results
-from gavn.runtime.file_names import pictures_in
+from gavn.runtime.file_names import images_in
 
 
 def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def plain_frame(folder: Path, index: int) -> np.ndarray:
 
     Raises ReportError where there is none of that number, or it cannot be read.
     """
-    names = pictures_in(folder) if folder.is_dir() else ()
+    names = images_in(folder) if folder.is_dir() else ()
     image = cv2.imread(str(names[index]), cv2.IMREAD_COLOR) if 0 <= index < len(names) else None
     if image is None:
         raise ReportError(f'{folder} has no readable picture number {index}; it has {len(names)} pictures')
