@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from basicsr.models import build_model
 from torch import Tensor, nn
 
-from gavn.basicsr_patches.sampling import seed_step
+from gavn.basicsr_patches.data_data_sampler import seed_step
 from gavn.data import AVClipDataset
 from gavn.models import AVVideoModel
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import gavn
-from gavn.basicsr_patches.options import _arguments
+from gavn.basicsr_patches.utils_options import _arguments
 from gavn.cli import main as cli
 from gavn.errors import MissingInput
 from gavn.media import UnreadableMedia

@@ -14,7 +14,7 @@ import torch
 from stand_in import run, run_here, write_options
 
 from gavn import data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches import checkpoints
+from gavn.basicsr_patches import training_state
 from gavn.data.clip_store import ClipStore, pack
 from gavn.errors import DataError
 from gavn.runtime.files import atomic_path
@@ -141,7 +141,7 @@ def test_a_cut_file_is_no_picture(ending: str, tmp_path: Path) -> None:
 
 def test_a_full_disk_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(checkpoints.shutil, 'disk_usage', lambda folder: usage)
+    monkeypatch.setattr(training_state.shutil, 'disk_usage', lambda folder: usage)
     with pytest.raises(SystemExit, match=r'stand_in: its disk has 0 MiB left, a checkpoint takes about'):
         run_here('train', '-opt', str(write_options(tmp_path)))
 

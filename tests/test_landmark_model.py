@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from gavn import basicsr_patches
 from gavn.audio.mfcc import silence
-from gavn.basicsr_patches.checkpoints import load_resume_state
+from gavn.basicsr_patches.training_state import load_resume_state
 from gavn.checkpoints.checkpoint import load_state
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.av_video_dataset import AVVideoDataset

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mutators import mutate_yaml
 
 from gavn import data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches import options
+from gavn.basicsr_patches import utils_options
 from gavn.config.bounded_yaml import YamlError, parse, write_options
 from gavn.config.option_file import OptionError, read_options
 from gavn.restoration.model_spec import ModelSpec, RestoreError, weight_files
@@ -46,7 +46,7 @@ def try_all(sources: list[str], seeds: range, folder: Path, monkeypatch: pytest.
         start = time.monotonic()
         try:
             recipe(file)
-            options.parse_options(str(folder), is_train=bool(seed % 4))
+            utils_options.parse_options(str(folder), is_train=bool(seed % 4))
             accepted += 1
         except OptionError as error:
             assert str(error).replace('\n', '').isprintable()

@@ -11,8 +11,8 @@ import torch
 from basicsr.archs import build_network
 from mutators import mutate_archive, mutate_safetensors
 
-from gavn.basicsr_patches.checkpoints import ResumeError
-from gavn.basicsr_patches.checkpoints import load_state as load_training_state
+from gavn.basicsr_patches.training_state import ResumeError
+from gavn.basicsr_patches.training_state import load_state as load_training_state
 from gavn.checkpoints.checkpoint import (
     CheckpointError,
     load_state,

@@ -8,7 +8,7 @@ from basicsr.archs import build_network
 from stand_in import run_here, write_options
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches.options import account, catalogue
+from gavn.basicsr_patches.utils_options import account, catalogue
 from gavn.cli.demo import SMALLEST
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, force, merge, read_options

@@ -9,7 +9,7 @@ from basicsr.archs.edvr_arch import EDVR
 from stand_in import StandInNet  # noqa: F401  (makes basicsr importable and registers)
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches.options import catalogue
+from gavn.basicsr_patches.utils_options import catalogue
 from gavn.config.check import Registries, check_options
 from gavn.config.option_file import OptionError, read_options
 

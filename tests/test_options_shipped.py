@@ -5,8 +5,8 @@ from shipped import FILES, TASKS, build, differences, load, name_of, parameters
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
-from gavn.basicsr_patches.options import catalogue
-from gavn.basicsr_patches.sampling import divide
+from gavn.basicsr_patches.data_data_sampler import divide
+from gavn.basicsr_patches.utils_options import catalogue
 from gavn.config.check import check_options
 from gavn.config.option_file import read_options
 from gavn.models.schedule import Schedule

@@ -10,7 +10,7 @@ from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
 from gavn.archs.replacing import in_place_of_stock
 from gavn.archs.spynet import SizedSpyNet, start_spynet
-from gavn.basicsr_patches.options import catalogue
+from gavn.basicsr_patches.utils_options import catalogue
 from gavn.runtime.windows import Layout
 
 SMALL = {'mid_channels': 8, 'num_blocks': 1, 'is_low_res_input': False, 'min_side': 16}

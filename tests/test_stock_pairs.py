@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches import progress
+from gavn.basicsr_patches import utils_logger
 from gavn.basicsr_patches.stock_data import FrameKey
 from gavn.data.clip_store import pack
 from gavn.errors import DataError
@@ -299,7 +299,7 @@ def test_options_of_registered_metrics_are_checked(metric: dict, words: str) -> 
 def test_a_stock_model_validates_by_registered_metrics_and_shows_pictures(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
-    monkeypatch.setattr(progress.stock, 'init_tb_logger', lambda log_dir: writer(logs))
+    monkeypatch.setattr(utils_logger.stock, 'init_tb_logger', lambda log_dir: writer(logs))
     folders(tmp_path)
     file = theirs(tmp_path, paired(tmp_path), {'type': 'StandInNet'}, 'SRModel', logger__use_tb_logger=True,
                   val={'val_freq': 2, 'metrics': OWN}, datasets__val={**paired(tmp_path), 'name': 'check'})
@@ -328,7 +328,7 @@ def test_a_metric_that_a_stock_model_cannot_measure_is_refused(tmp_path: Path) -
 def test_our_model_shows_pictures_learning_rate_and_gradients(root: Path, tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
-    monkeypatch.setattr(progress.stock, 'init_tb_logger', lambda log_dir: writer(logs))
+    monkeypatch.setattr(utils_logger.stock, 'init_tb_logger', lambda log_dir: writer(logs))
     file = ours(root, tmp_path, network_g=BASICVSRPP)
     opt = yaml.safe_load(file.read_text())
     opt['logger'] |= {'use_tb_logger': True, 'print_freq': 1}

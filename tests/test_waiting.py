@@ -7,7 +7,7 @@ import pytest
 from basicsr.utils.registry import DATASET_REGISTRY
 from stand_in import StandInData, run_here, write_options
 
-from gavn.basicsr_patches.progress import Percent, Waiting
+from gavn.basicsr_patches.utils_logger import Percent, Waiting
 
 
 class Clock:

@@ -13,21 +13,22 @@ _installed = False
 def install() -> None:
     """Mends basicsr in this process; a second call only readies the pipelines for another run."""
     from gavn.basicsr_patches import (
-        checkpoints,
-        distributed,
-        prefetching,
+        data_prefetch_dataloader,
         reading,
-        run,
         stock_data,
         stock_models,
+        train,
+        training_state,
+        utils_dist_util,
     )
 
     global _installed
     if not _installed:
-        for module in (checkpoints, distributed, prefetching, reading, stock_data, stock_models):
+        for module in (training_state, utils_dist_util, data_prefetch_dataloader, reading,
+                       stock_data, stock_models):
             module.install()
         _installed = True
-    run.install()
+    train.install()
 
 
 def run_pipeline(kind: str, root: Path) -> None:

@@ -61,7 +61,7 @@ class Schedule:
 
     Args:
         phases: mappings {name, lr, iters, train, freeze, temporal_only, lr_end}: `train.phases` of an option
-            file, epochs turned into iterations (`basicsr_patches.sampling.divide` knows the data).
+            file, epochs turned into iterations (`basicsr_patches.data_data_sampler.divide` knows the data).
         warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
 
     Raises ValueError for no phases, and for one without a length.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from gavn.basicsr_patches.prefetching import CUDAPrefetcher, Prefetcher
-from gavn.basicsr_patches.progress import Waiting
+from gavn.basicsr_patches.data_prefetch_dataloader import CUDAPrefetcher, Prefetcher
+from gavn.basicsr_patches.utils_logger import Waiting
 from gavn.experiments.bench.loader import make_set, windows_of
 from gavn.experiments.bench.networks import GAVN_64, RECIPES, TRITON, Case, Subject, operators, prepare
 from gavn.experiments.bench.rows import Row, no_figure

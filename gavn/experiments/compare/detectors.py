@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gavn.basicsr_patches.options import locate
+from gavn.basicsr_patches.utils_options import locate
 from gavn.checkpoints.checkpoint import CheckpointError, training_budget
 from gavn.experiments.compare.experiments import Method
 from gavn.experiments.compare.settings import Settings

@@ -11,9 +11,9 @@ from basicsr.archs import build_network
 from torch import nn
 from torch.utils.data import Dataset
 
-from gavn.basicsr_patches.building import build_dataset
-from gavn.basicsr_patches.options import catalogue, import_parts, locate
-from gavn.basicsr_patches.sampling import divide
+from gavn.basicsr_patches.build import build_dataset
+from gavn.basicsr_patches.data_data_sampler import divide
+from gavn.basicsr_patches.utils_options import catalogue, import_parts, locate
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, building, read_options
 from gavn.experiments.compare.budget import CompareError

@@ -9,7 +9,7 @@ import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from stand_in import StandInData, run, run_here, stock, weights, write_options
 
-from gavn.basicsr_patches.sampling import Epochs, EpochSampler, SeededSamples, divide
+from gavn.basicsr_patches.data_data_sampler import Epochs, EpochSampler, SeededSamples, divide
 
 
 def sampler(start: int = 0, rank: int = 0, processes: int = 1, seed: int = 0, **changes: int) -> EpochSampler:

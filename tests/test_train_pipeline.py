@@ -14,16 +14,17 @@ from stand_in import StandInNet, forget_logger, run, run_here, stock, weights, w
 from torch.nn.parallel import DistributedDataParallel
 
 from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches import distributed, options, progress
-from gavn.basicsr_patches.distributed import init_dist
-from gavn.basicsr_patches.folders import Folders
+from gavn.basicsr_patches import utils_dist_util, utils_logger, utils_options
+from gavn.basicsr_patches.utils_dist_util import init_dist
+from gavn.basicsr_patches.utils_misc import Folders
 from gavn.config.option_file import OptionError, Source, building, force, read_options
 from gavn.errors import RunError
 from gavn.models import phased_model
 from gavn.models.training import TrainingDiverged
 
 
-def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str, module: object = options) -> dict:
+def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str,
+          module: object = utils_options) -> dict:
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), *arguments])
     return module.parse_options(str(file.parent), is_train=True)[0]
 
@@ -81,7 +82,7 @@ def test_s_what_cannot_be_forced(entry: str, message: str, tmp_path: Path) -> No
 def test_s_a_forced_seed_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_options(tmp_path)
     draws = []
-    for module in (options, stock('utils.options')):
+    for module in (utils_options, stock('utils.options')):
         for seed in (1, 2):
             parse(monkeypatch, file, '--force_yml', f'manual_seed={seed}', module=module)
             draws.append(torch.rand(()).item())
@@ -133,13 +134,13 @@ def test_s_tensorboard_of_a_name_with_debug_in_it(tmp_path: Path) -> None:
            'logger': {'use_tb_logger': True, 'print_freq': 1}}
     assert stock('train').init_tb_loggers(opt) is None
     scalars = {}
-    writer = progress.init_tb_loggers(opt)
+    writer = utils_logger.init_tb_loggers(opt)
     writer.add_scalar = lambda name, value, iteration: scalars.update({name: value})
-    log = progress.MessageLogger(opt, 0, writer, progress.Progress(0, 3, get_root_logger()),
-                                 progress.Waiting())
+    log = utils_logger.MessageLogger(opt, 0, writer, utils_logger.Progress(0, 3, get_root_logger()),
+                                 utils_logger.Waiting())
     log({'epoch': 0, 'iter': 1, 'lrs': [0.1], 'l_pix': 2.0})
     assert scalars == {'lr': 0.1, 'losses/l_pix': 2.0, 'wait': 0.0}
-    assert progress.init_tb_loggers({**opt, 'name': 'debug_x'}) is None
+    assert utils_logger.init_tb_loggers({**opt, 'name': 'debug_x'}) is None
 
 
 def test_wandb_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +148,9 @@ def test_wandb_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     module = type(sys)('wandb')
     module.init = lambda **settings: started.update(settings)  # and nothing else, as in its newest release
     monkeypatch.setitem(sys.modules, 'wandb', module)
-    monkeypatch.setattr(progress.stock, 'init_tb_logger', lambda log_dir: log_dir)
+    monkeypatch.setattr(utils_logger.stock, 'init_tb_logger', lambda log_dir: log_dir)
     opt = {'name': 'x', 'root_path': '/r', 'logger': {'use_tb_logger': True, 'wandb': {'project': 'p'}}}
-    assert progress.init_tb_loggers(opt) == '/r/tb_logger/x'
+    assert utils_logger.init_tb_loggers(opt) == '/r/tb_logger/x'
     assert started['project'] == 'p'
     with pytest.raises(AttributeError):
         stock('utils.logger').init_wandb_logger(opt)
@@ -366,17 +367,17 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_gpus_of_several_machines_may_be_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
-    assert options._gpus(8, Source('x.yml'), launched=True) == 8
+    assert utils_options._gpus(8, Source('x.yml'), launched=True) == 8
     with pytest.raises(OptionError, match='num_gpu is 8, this machine has 4'):
-        options._gpus(8, Source('x.yml'), launched=False)
+        utils_options._gpus(8, Source('x.yml'), launched=False)
 
 
 def test_data_parallel_takes_as_many_gpus_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stock spreads over all, with batches for `num_gpu`."""
     asked = {}
-    monkeypatch.setattr(distributed, 'DataParallel', lambda net, device_ids: asked.update(ids=device_ids))
+    monkeypatch.setattr(utils_dist_util, 'DataParallel', lambda net, device_ids: asked.update(ids=device_ids))
     model = SimpleNamespace(opt={'dist': False, 'num_gpu': 2}, device=torch.device('cpu'))
-    distributed.model_to_device(model, StandInNet())
+    utils_dist_util.model_to_device(model, StandInNet())
     assert asked == {'ids': [0, 1]}
 
 
@@ -387,7 +388,7 @@ def test_data_parallel_takes_as_many_gpus_as_are_asked_for(monkeypatch: pytest.M
 def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: str, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'wandb', None)
-    monkeypatch.setattr(options.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(utils_options.importlib.util, 'find_spec', lambda name: None)
     result = tmp_path / 'experiments/stand_in/models/net_g_4.pth'
     result.parent.mkdir(parents=True)
     result.touch()
@@ -400,11 +401,11 @@ def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: st
 
 def test_the_bar_leaves_the_log_whole(monkeypatch: pytest.MonkeyPatch,
                                       capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(progress, 'wanted', lambda: True)
+    monkeypatch.setattr(utils_logger, 'wanted', lambda: True)
     forget_logger()
     logger = get_root_logger()
     logger.setLevel('INFO')
-    bar = progress.Progress(2, 4, logger)
+    bar = utils_logger.Progress(2, 4, logger)
     bar.show({'l_pix': 0.25, 'offset': 3.0})
     bar.reach(3)
     logger.info('a line')
@@ -430,8 +431,8 @@ def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
 def test_the_last_line_of_the_log_has_no_time_left() -> None:
     opt = {'name': 'run', 'logger': {'print_freq': 1, 'use_tb_logger': False}, 'train': {'total_iter': 3}}
     lines: list[str] = []
-    log = progress.MessageLogger(opt, 0, None, progress.Progress(0, 3, get_root_logger()),
-                                 progress.Waiting())
+    log = utils_logger.MessageLogger(opt, 0, None, utils_logger.Progress(0, 3, get_root_logger()),
+                                 utils_logger.Waiting())
     log.logger = SimpleNamespace(info=lines.append)
     log({'epoch': 0, 'iter': 3, 'lrs': [1e-3], 'time': 0.1, 'data_time': 0.0, 'l_pix': 1.0})
     assert 'eta: 0:00:00' in lines[0]

@@ -10,7 +10,7 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 from stand_in import StandInNet, run_here, stock, write_options
 
 from gavn import basicsr_patches
-from gavn.basicsr_patches.checkpoints import (
+from gavn.basicsr_patches.training_state import (
     ResumeError,
     load_resume_state,
     load_state,

@@ -15,13 +15,19 @@ from basicsr.models.base_model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gavn.basicsr_patches import progress, reading, stock_data
-from gavn.basicsr_patches.building import build_dataset, build_model, first_sample, try_sample
-from gavn.basicsr_patches.checkpoints import check_room, load_resume_state, remove_parts
-from gavn.basicsr_patches.folders import Folders
-from gavn.basicsr_patches.options import keep_options, parse_options, set_seed
-from gavn.basicsr_patches.prefetching import CUDAPrefetcher, Prefetcher
-from gavn.basicsr_patches.sampling import EpochSampler, SeededSamples, divide, draws_by_itself, seed_step
+from gavn.basicsr_patches import reading, stock_data, utils_logger
+from gavn.basicsr_patches.build import build_dataset, build_model, first_sample, try_sample
+from gavn.basicsr_patches.data_data_sampler import (
+    EpochSampler,
+    SeededSamples,
+    divide,
+    draws_by_itself,
+    seed_step,
+)
+from gavn.basicsr_patches.data_prefetch_dataloader import CUDAPrefetcher, Prefetcher
+from gavn.basicsr_patches.training_state import check_room, load_resume_state, remove_parts
+from gavn.basicsr_patches.utils_misc import Folders
+from gavn.basicsr_patches.utils_options import keep_options, parse_options, set_seed
 
 
 class TrainingRun:
@@ -31,7 +37,7 @@ class TrainingRun:
         self.state: dict[str, Any] | None = None
         self.opt: dict[str, Any] = {}
         self.folders = Folders()
-        self.waiting = progress.Waiting()
+        self.waiting = utils_logger.Waiting()
         self.started = 0  # iterations handed to the model, counted over all starts of the run
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
@@ -93,11 +99,12 @@ class TrainingRun:
         check_room(self.model, opt)
         return self.model
 
-    def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any) -> progress.MessageLogger:
+    def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any
+                       ) -> utils_logger.MessageLogger:
         """The log of the training loop, and its bar."""
         total, self.tb_logger = opt['train']['total_iter'], tb_logger
-        self.progress = progress.Progress(start_iter, total, logging.getLogger('basicsr'))
-        return progress.MessageLogger(opt, start_iter, tb_logger, self.progress, self.waiting,
+        self.progress = utils_logger.Progress(start_iter, total, logging.getLogger('basicsr'))
+        return utils_logger.MessageLogger(opt, start_iter, tb_logger, self.progress, self.waiting,
                                       self._gradients)
 
     def _gradients(self) -> Iterator[Tensor]:
@@ -184,7 +191,7 @@ def install() -> None:
     train.build_model = run.build_model
     basicsr.test.build_dataset, basicsr.test.build_model = build_dataset, build_model
     train.create_train_val_dataloader = run.create_train_val_dataloader
-    train.init_tb_loggers = progress.init_tb_loggers
+    train.init_tb_loggers = utils_logger.init_tb_loggers
     train.MessageLogger = run.message_logger
     train.CPUPrefetcher = run.cpu_prefetcher
     train.CUDAPrefetcher = run.cuda_prefetcher

@@ -14,7 +14,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gavn.basicsr_patches.options import DEBUG
+from gavn.basicsr_patches.utils_options import DEBUG
 
 
 def wanted() -> bool:

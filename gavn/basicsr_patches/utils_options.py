@@ -27,7 +27,7 @@ from basicsr.utils.registry import (
     Registry,
 )
 
-from gavn.basicsr_patches.distributed import init_dist
+from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.check import Registries, check_options
 from gavn.config.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
 from gavn.config.sections import FileOptions

@@ -8,7 +8,7 @@ import torch
 from basicsr.data import prefetch_dataloader
 from torch.utils.data import DataLoader
 
-from gavn.basicsr_patches.progress import Waiting
+from gavn.basicsr_patches.utils_logger import Waiting
 from gavn.runtime.prefetch import PrefetchIterator
 
 Batch = dict[str, Any]
