@@ -1,6 +1,6 @@
 """Fits what `gavn restore --task auto` judges videos by, from a prepared data set (see --help).
 
-    python scripts/fit_damage.py --data datasets/shipped --out gavn/restoration/damage.json
+    python scripts/fit_damage.py --data datasets/shipped --out gavn/restoration/degradation.json
 
 Trains on the training split, chooses thresholds on speakers held out of it, prints what the result says about
 the validation split. The same data give the same numbers.

@@ -17,10 +17,11 @@ import numpy as np
 from gavn.data.clip_store import ClipEntry, ClipStore
 from gavn.data.degradation import compress_crf, downscale, gaussian_blur
 from gavn.data.mixture import Mixture
+from gavn.data.video_call import FRAME_RATE, VideoCall
 
 LAYERS = {'gt': 'clean', 'car_crf45': 'compression', 'blur': 'deblur', 'sr': 'sr', 'mixed': 'mixed',
-          'mixed_v1': 'mixed', 'mixed_v2': 'mixed', 'mixed_v3': 'mixed'}
-"""Layers of a data set folder, and the kinds of what is in them; see `kind_of` for mixtures."""
+          'mixed_v1': 'mixed', 'call': 'mixed'}
+"""Layers of a data set folder, and the kinds of what is in them; see `kind_of` and `kind_of_call`."""
 
 WELL_CODED = 23  # CRF; up to here a picture counts as clean
 BADLY_CODED = 29  # CRF; from here on as compressed
@@ -56,12 +57,24 @@ def kind_of(mixture: Mixture) -> str | None:
     return 'mixed' if crf >= BADLY_CODED else None
 
 
+def kind_of_call(call: VideoCall) -> str | None:
+    """`mixed` where a small face, few bits or a second encoding leave visible artifacts; else None."""
+    bits_a_pixel = 1000 * call.kbits / FRAME_RATE / call.side**2
+    visible = bits_a_pixel < 0.12 or call.side < 150 or (call.crf_again or 0) >= BADLY_CODED
+    return 'mixed' if visible else None
+
+
+def _drawn_kind(layer: str, clip: str) -> str | None:
+    name = f'{clip}\n{layer}'
+    return kind_of_call(VideoCall.drawn(name)) if layer == 'call' else kind_of(Mixture.drawn(name))
+
+
 def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[Sample]:
     """`count` frames spread over a clip, from each of LAYERS. FileNotFoundError for a layer not there."""
     indices = np.linspace(0, entry.n_frames - 1, count + 2).astype(int)[1:-1]
     for layer, kind in LAYERS.items():
         store = ClipStore(root, layer)
-        own = kind_of(Mixture.drawn(f'{entry.clip}\n{layer}')) if kind == 'mixed' else kind
+        own = _drawn_kind(layer, entry.clip) if kind == 'mixed' else kind
         yield Sample(layer, own, [store.frame(entry.clip, int(index)) for index in indices])
 
 
@@ -162,7 +175,13 @@ def _mixture(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Fra
     return kind_of(mixture), mixture.apply(frames)
 
 
+def _called(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Frames]:
+    """A call; played forth, back and forth, for a rate-limited encoder needs some frames to settle."""
+    call = VideoCall.drawn(str(int(draw.integers(1 << 30))))
+    return kind_of_call(call), call.apply([*frames, *frames[::-1], *frames])[-len(frames):]
+
+
 RECIPES: dict[Callable[[Frames, np.random.Generator], tuple[str | None, Frames]], int] = {
     _good: 10, _coded_larger: 4, _compressed: 8, _blurred: 6, _soft: 4, _low: 8, _slightly_low: 3,
-    _enlarged: 3, _enlarged_much: 5, _mixture: 8}
+    _enlarged: 3, _enlarged_much: 5, _mixture: 8, _called: 8}
 """Ways of damaging, each with how many samples a clip gives of it."""
