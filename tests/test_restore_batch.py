@@ -66,7 +66,8 @@ def test_unreadable_inputs_count(talks, weights, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == '0 done, 1 failed'
 
 
-@pytest.mark.parametrize('stem', ['12:30 talk', 'n' * 251, 'é' * 125, 'http:', '\udcb2\udcc9\udcff'])
+@pytest.mark.parametrize('stem', ['12:30 talk', 'n' * 251, 'é' * 125, 'http:', '\udcb2\udcc9\udcff'],
+                         ids=['colons', '251 letters', '125 letters of two bytes', 'a scheme', 'no text'])
 def test_names_that_are_hard(tmp_path, weights, capsys, stem):
     source = write_video(tmp_path / 'made.mp4', 4, None).rename(tmp_path / f'{stem}.mp4')
     command = ['restore', str(tmp_path), '--weights', str(weights), '--compare', 'side']
