@@ -3,13 +3,13 @@ import pytest
 import torch
 from basicsr.archs import basicvsrpp_arch as stock_basicvsrpp
 from basicsr.archs import edvr_arch as stock_edvr
-from basicsr.archs.spynet_arch import SpyNet
+from basicsr.archs.spynet_arch import SpyNet as StockSpyNet
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
 from gavn.archs.replacing import in_place_of_stock
-from gavn.archs.spynet import SizedSpyNet, start_spynet
+from gavn.archs.spynet import SpyNet, start_spynet
 from gavn.basicsr_patches.utils_options import catalogue
 from gavn.runtime.windows import Layout
 
@@ -85,7 +85,7 @@ class TestBasicVSRPlusPlus:
     @pytest.mark.parametrize('side', [16, 64])
     def test_flow_stays_in_single_precision(self, side):
         network = basicvsrpp_arch.BasicVSRPlusPlus(**SMALL)
-        network.spynet.load_state_dict(SpyNet().state_dict())
+        network.spynet.load_state_dict(StockSpyNet().state_dict())
         lq = torch.rand(1, 3, 3, side, side)
         with torch.autocast('cpu', torch.bfloat16), torch.no_grad():
             flow = network.compute_flow(lq)[0]
@@ -109,9 +109,9 @@ class TestBasicVSRPlusPlus:
             basicvsrpp_arch.BasicVSRPlusPlus(**{**SMALL, **wrong})
 
 
-class TestSizedSpyNet:
+class TestSpyNet:
     def test_equals_stock_where_stock_runs(self):
-        stock, ours = SpyNet(), SizedSpyNet()
+        stock, ours = StockSpyNet(), SpyNet()
         ours.load_state_dict(stock.state_dict())
         for size in ((64, 64), (33, 70)):
             ref, supp = torch.rand(2, 2, 3, *size)
@@ -120,7 +120,7 @@ class TestSizedSpyNet:
     @pytest.mark.parametrize(('size', 'levels'), [((32, 32), 5), ((16, 80), 4), ((17, 17), 5), ((2, 3), 1),
                                                   ((1, 9), 1)])
     def test_small_pictures_take_the_levels_that_fit(self, size, levels):
-        network = SizedSpyNet()
+        network = SpyNet()
         ref, supp = torch.rand(2, 2, 3, *size)
         flow = network(ref, supp)
         assert flow.shape == (2, 2, *size)
@@ -130,15 +130,15 @@ class TestSizedSpyNet:
 
     def test_fine_levels_are_those_of_the_whole_network(self):
         """Where the coarse levels see no motion, leaving them out changes nothing."""
-        network = SizedSpyNet()
+        network = SpyNet()
         for level in network.basic_module[:2]:
             torch.nn.init.zeros_(level.basic_module[-1].weight)
             torch.nn.init.zeros_(level.basic_module[-1].bias)
         ref, supp = torch.rand(2, 1, 3, 64, 64)
-        torch.testing.assert_close(network._fine_levels(ref, supp, 4), network(ref, supp))
+        torch.testing.assert_close(network._flow(ref, supp, 4), network(ref, supp))
 
     def test_flow_is_in_pixels_of_the_picture(self):
-        network = SizedSpyNet()
+        network = SpyNet()
         start_spynet(network, None)
         ref, supp = torch.rand(2, 1, 3, 12, 20)  # computed at 16 x 24
         assert not network(ref, supp).any()

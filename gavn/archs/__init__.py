@@ -1,26 +1,21 @@
-"""Networks, registered in basicsr's ARCH_REGISTRY under their class names."""
+"""Networks, registered in `gavn.registry.ARCH_REGISTRY` under their class names.
 
-from gavn.archs import (
-    basicvsrpp_arch,
-    davdnet_arch,
-    dbpn_arch,
-    edvr_arch,
-    gavn_arch,
-    pfld_arch,
-    syncnet_arch,
-    vrt_arch,
-)
-from gavn.ops.basicsr_networks import use_gavn_ops
+BasicSR's registry has them too once `gavn.archs.basicsr_archs` is imported, which happens here if BasicSR was
+imported before, and with `gavn.models`.
+"""
+
+import sys
+
+from gavn.archs import davdnet_arch, dbpn_arch, gavn_arch, pfld_arch, syncnet_arch, vrt_arch
 
 __all__ = [
-    'basicvsrpp_arch',
     'davdnet_arch',
     'dbpn_arch',
-    'edvr_arch',
     'gavn_arch',
     'pfld_arch',
     'syncnet_arch',
     'vrt_arch',
 ]
 
-use_gavn_ops()
+if 'basicsr' in sys.modules:
+    from gavn.archs import basicsr_archs  # noqa: F401  (joins the registries)

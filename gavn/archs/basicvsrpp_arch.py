@@ -1,7 +1,7 @@
 """BasicVSR++ (Chan et al., CVPR 2022) as it comes with basicsr, for frames and clips of any size."""
 
 import torch.nn.functional as F
-from basicsr.archs import basicvsrpp_arch
+from basicsr.archs import arch_util, basicvsrpp_arch
 from torch import Tensor
 
 from gavn.archs.initialisation import (
@@ -14,7 +14,7 @@ from gavn.archs.initialisation import (
 )
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.replacing import in_place_of_stock
-from gavn.archs.spynet import SizedSpyNet, start_spynet
+from gavn.archs.spynet import SpyNet, start_spynet
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
@@ -40,7 +40,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         is_low_res_input: enlarge four times; otherwise restore at the same size.
         spynet_path: pretrained weights of the flow network; None: no motion at first.
         min_side: shorter sides are padded to so many pixels; None: to what stock asks for, 64, or 256 at the
-            same size. Smaller ones run as well (see `SizedSpyNet`) and cost less: a crop of 64 pixels a
+            same size. Smaller ones run as well (see `SpyNet`) and cost less: a crop of 64 pixels a
             sixteenth of one that is padded to 256.
         window: frames of a long clip that are restored together.
         context: frames at either end of a window whose results are dropped: propagation has only begun there.
@@ -75,14 +75,14 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
             raise ValueError(f'min_side is {min_side}; it must be from 1 to {MOST_PADDED}')
         super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input)
         use_backend(self, dcn_backend)
-        self.spynet = SizedSpyNet()
+        self.spynet = SpyNet()
         start_spynet(self.spynet, spynet_path)
         self.layout = Layout(window - 2 * context, context, 'clip')
         self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
         self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side
         self.cpu_cache = False  # read by the stock methods
         if init == 'scaled':
-            variance_preserving_init(self, _STARTS)
+            variance_preserving_init(self, _STARTS, kept=(arch_util.ResidualBlockNoBN,))
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore every frame.

@@ -1,13 +1,12 @@
 """DAVDNet: our re-creation of an audio-visual decompression network (Zhang et al., CVPR 2020)."""
 
 import torch
-from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from gavn.archs.blocks import ResidualBlockNoBN, conv3, lrelu, make_layer
 from gavn.archs.gavn_identity import SpatialAudioFeatures
 from gavn.archs.gavn_reconstruction import Reconstruction
-from gavn.archs.gavn_temporal import Align, Pyramid, conv3, lrelu
+from gavn.archs.gavn_temporal import Align, Pyramid
 from gavn.archs.initialisation import (
     SMALL,
     Init,
@@ -18,6 +17,7 @@ from gavn.archs.initialisation import (
 )
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
+from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
 MULTIPLE = 16  # sides are padded to it: the coarsest level of the alignment is a sixteenth of the frame

@@ -4,10 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.padding import pad_to_multiple
+from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
 KERNELS = {2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}  # scale: kernel, stride, padding (section 4.1)

@@ -1,6 +1,6 @@
 """EDVR (Wang et al., CVPRW 2019) as it comes with basicsr, for any size and with a start that learns."""
 
-from basicsr.archs import edvr_arch
+from basicsr.archs import arch_util, edvr_arch
 from torch import Tensor, nn
 
 from gavn.archs.initialisation import (
@@ -75,7 +75,7 @@ class EDVR(edvr_arch.EDVR):
         self.num_frame = num_frame
         self.pcd_align.register_forward_hook(_in_planes)
         if init == 'scaled':
-            variance_preserving_init(self, _STARTS)
+            variance_preserving_init(self, _STARTS, kept=(arch_util.ResidualBlockNoBN,))
 
     @property
     def layout(self) -> Layout:

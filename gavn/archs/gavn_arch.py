@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
@@ -12,6 +11,7 @@ from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
+from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import CONTEXT, Layout
 
 MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame

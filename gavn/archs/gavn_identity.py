@@ -8,11 +8,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
-from gavn.archs.gavn_temporal import conv3, double, lrelu
+from gavn.archs.blocks import ResidualBlockNoBN, conv3, double, lrelu, make_layer
 from gavn.faces.landmarks import N_POINTS
 
 AudioMap = Literal['decode', 'tile']

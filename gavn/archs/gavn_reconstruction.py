@@ -1,10 +1,9 @@
 """The reconstruction module (figure 4): temporal and identity features become a picture."""
 
 import torch.nn.functional as F
-from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
 from torch import Tensor, nn
 
-from gavn.archs.gavn_temporal import conv3, lrelu
+from gavn.archs.blocks import ResidualBlockNoBN, conv3, lrelu, make_layer
 
 
 class FeatureTransform(nn.Module):

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from basicsr.archs.arch_util import ResidualBlockNoBN, make_layer
-from basicsr.archs.edvr_arch import PredeblurModule
 from torch import Tensor, nn
 
+from gavn.archs.blocks import SLOPE, PredeblurModule, ResidualBlockNoBN, conv3, double, lrelu, make_layer
 from gavn.ops import DeformableAlignPack
 from gavn.ops.deform_conv import Backend
 from gavn.runtime.windows import CONTEXT
@@ -31,30 +29,12 @@ SHARING: dict[Sharing, dict[str, str]] = {
 }
 
 
-SLOPE = 0.1  # of every activation of the network but those in residual blocks and attention
-
-
-def lrelu(x: Tensor) -> Tensor:
-    """The usual activation, in place."""
-    return F.leaky_relu(x, SLOPE, inplace=True)
-
-
-def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, or halves it with stride 2."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride, 1)
-
-
-def double(x: Tensor) -> Tensor:
-    """Bilinear interpolation to twice the size."""
-    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
-
-
 class PyramidExtractor(nn.Module):
     """Pre-deblur, residual blocks and two strided steps; parts and names are EDVR's (Wang et al. 2019)."""
 
     def __init__(self, num_feat: int = 64, num_blocks: int = 5) -> None:
         super().__init__()
-        self.predeblur = PredeblurModule(num_feat=num_feat, hr_in=True)
+        self.predeblur = PredeblurModule(num_feat)
         self.conv_1x1 = nn.Conv2d(num_feat, num_feat, 1)
         self.feature_extraction = make_layer(ResidualBlockNoBN, num_blocks, num_feat=num_feat)
         self.conv_l2_1, self.conv_l2_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)

@@ -13,13 +13,13 @@ docs/initialisation.md has the measurements.
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from basicsr.archs.arch_util import ResidualBlockNoBN
-from basicsr.archs.spynet_arch import SpyNet
 from torch import nn
 
+from gavn.archs.blocks import ResidualBlockNoBN
 from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
+from gavn.archs.spynet import SpyNet
 from gavn.ops import DeformableAlignPack
 
 Init = Literal['scaled', 'ordinary']
@@ -36,30 +36,32 @@ def check_init(init: str) -> None:
         raise ValueError(f'init: {init!r} is not one of {", ".join(get_args(Init))}')
 
 
-def variance_preserving_init(network: nn.Module, further: Starts | None = None) -> None:
+def variance_preserving_init(network: nn.Module, further: Starts | None = None,
+                             kept: tuple[type[nn.Module], ...] = ()) -> None:
     """Set the weights of a GAVN, or of a network made of its parts; equations and sizes stay what they are.
 
     He's normal weights and zero biases, except: the first layers see differences, not brightness; alignments
     pass their neighbour on as it is; the fusion averages; products of eq. 9 stay where the sigmoid is steep;
     audio features start as small as the frame's; feature transforms and residual blocks start near the
-    identity; the last layer starts small. `further` says the like of classes that GAVN does not have.
+    identity; the last layer starts small. `further` says the like of classes that GAVN does not have; the
+    weights of `kept` classes stay as they are.
     """
-    _he(network)
+    _he(network, (ResidualBlockNoBN, SpyNet, *kept))
     starts = _GAVN_STARTS | (further or {})
     for module in network.modules():
         if type(module) in starts:
             starts[type(module)](module)
 
 
-def _he(module: nn.Module) -> None:
+def _he(module: nn.Module, kept: tuple[type[nn.Module], ...]) -> None:
     """All plain layers but those of residual blocks and offsets, which start small already, and of flow."""
     for name, child in module.named_children():
-        if isinstance(child, ResidualBlockNoBN | SpyNet) or name == 'conv_offset':
+        if isinstance(child, kept) or name == 'conv_offset':
             continue
         if isinstance(child, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(child.weight, a=SLOPE)
             nn.init.zeros_(child.bias)
-        _he(child)
+        _he(child, kept)
 
 
 def ignore_brightness(conv: nn.Conv2d) -> None:

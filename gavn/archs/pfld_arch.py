@@ -1,11 +1,11 @@
 """The landmark detector: PFLD (Guo et al. 2019) that also hears the speaker, with its auxiliary pose net."""
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import MEAN_FACE, N_POINTS
+from gavn.registry import ARCH_REGISTRY
 
 _LAST_SIZE = DETECTOR_SIZE // 16  # 7 x 7 remain for the last convolution
 _SLOPE = 0.1  # of every LeakyReLU

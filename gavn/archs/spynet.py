@@ -1,25 +1,50 @@
-"""SpyNet, the flow network of recurrent networks (Ranjan and Black, CVPR 2017), for pictures of any size."""
+"""SpyNet, the flow network of recurrent networks (Ranjan and Black, CVPR 2017), for images of any size."""
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from basicsr.archs.arch_util import flow_warp
-from basicsr.archs.spynet_arch import SpyNet
 from torch import Tensor, nn
 
 from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
 from gavn.ops.deform_conv import without_autocast
 
+LEVELS = 6
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
+CHANNELS = (8, 32, 64, 32, 16, 2)  # of one level: two images and a flow in, a flow out
 
-class SizedSpyNet(SpyNet):
-    """Basicsr's SpyNet, with its parameters and results; small pictures go through its finer levels alone.
 
-    Each of its six levels halves the picture once more, and the coarsest needs two pixels a side, so stock
+class Level(nn.Module):
+    """What the flow of the coarser level leaves over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for cin, cout in pairwise(CHANNELS):
+            layers += [nn.Conv2d(cin, cout, 7, 1, 3), nn.ReLU()]
+        self.basic_module = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """An image, its neighbour warped, and the flow so far (n, 8, h, w) -> (n, 2, h, w)."""
+        return self.basic_module(x)
+
+
+class SpyNet(nn.Module):
+    """SpyNet with BasicSR's names of parameters and results; small images go through its finer levels alone.
+
+    Each of its six levels halves the image once more, and the coarsest needs two pixels a side, so BasicSR's
     fails below 33 pixels. A level that is left out is not trained either: in several processes, training on
-    such small pictures needs `find_unused_parameters: true`.
+    such small images needs `find_unused_parameters: true`.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.basic_module = nn.ModuleList(Level() for _ in range(LEVELS))
+        self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer('std', torch.tensor(STD).view(1, 3, 1, 1))
+
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
-        """Flow from one picture to another, in float32 inside autocast too.
+        """Flow from one image to another, in float32 inside autocast too.
 
         Args:
             ref: (n, 3, h, w), RGB in [0, 1].
@@ -27,13 +52,15 @@ class SizedSpyNet(SpyNet):
 
         Returns (n, 2, h, w) in pixels, x before y: what is at p in `ref` is at p + flow(p) in `supp`.
         """
-        levels = max(1, (min(ref.shape[-2:]) - 1).bit_length())
+        levels = min(max(1, (min(ref.shape[-2:]) - 1).bit_length()), LEVELS)
         with without_autocast(ref.device.type):
-            if levels >= len(self.basic_module):
-                return super().forward(ref.float(), supp.float())
-            return self._fine_levels(ref.float(), supp.float(), levels)
+            return self._flow(ref.float(), supp.float(), levels)
 
-    def _fine_levels(self, ref: Tensor, supp: Tensor, levels: int) -> Tensor:
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Normalise (n, 3, h, w)."""
+        return (image - self.mean) / self.std
+
+    def _flow(self, ref: Tensor, supp: Tensor, levels: int) -> Tensor:
         height, width = ref.shape[-2:]
         block = 2 ** (levels - 1)
         size = -(-height // block) * block, -(-width // block) * block
@@ -44,23 +71,41 @@ class SizedSpyNet(SpyNet):
                 flow = a.new_zeros(len(a), 2, *a.shape[-2:])
             else:
                 flow = 2 * F.interpolate(flow, scale_factor=2, mode='bilinear', align_corners=True)
-            moved = flow_warp(b, flow.permute(0, 2, 3, 1), padding_mode='border')
-            flow = flow + level(torch.cat([a, moved, flow], dim=1))
+            flow = flow + level(torch.cat([a, warp(b, flow, padding_mode='border'), flow], dim=1))
         flow = F.interpolate(flow, (height, width), mode='bilinear', align_corners=False)
         return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
 
-    def _pyramid(self, picture: Tensor, size: tuple[int, int], levels: int) -> list[Tensor]:
-        """The picture at `size` and halved again and again, coarsest first."""
-        pictures = [self.preprocess(F.interpolate(picture, size, mode='bilinear', align_corners=False))]
+    def _pyramid(self, image: Tensor, size: tuple[int, int], levels: int) -> list[Tensor]:
+        """The image at `size` and halved again and again, coarsest first."""
+        images = [self.preprocess(F.interpolate(image, size, mode='bilinear', align_corners=False))]
         for _ in range(levels - 1):
-            pictures.insert(0, F.avg_pool2d(pictures[0], 2))
-        return pictures
+            images.insert(0, F.avg_pool2d(images[0], 2))
+        return images
+
+
+def warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
+    """Images (k, c, h, w) as seen through flow (k, 2, h, w), bilinear."""
+    return F.grid_sample(x, normalised(points(flow), flow), 'bilinear', padding_mode, align_corners=True)
+
+
+def points(flow: Tensor) -> Tensor:
+    """Where flow (k, 2, h, w) leads from each pixel: (k, h, w, 2), x before y."""
+    height, width = flow.shape[-2:]
+    y = torch.arange(height, dtype=flow.dtype, device=flow.device)
+    x = torch.arange(width, dtype=flow.dtype, device=flow.device)
+    return torch.stack([flow[:, 0] + x, flow[:, 1] + y[:, None]], dim=-1)
+
+
+def normalised(position: Tensor, like: Tensor) -> Tensor:
+    """Pixels to [-1, 1] between the centres of the first and the last."""
+    height, width = like.shape[-2:]
+    return 2 * position / position.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
 
 
 def start_spynet(network: SpyNet, weights: PathLike | None) -> None:
     """Load published weights, or let the network see no motion at first.
 
-    Random weights would displace everything by random amounts. Published files lack what pictures are
+    Random weights would displace everything by random amounts. Published files lack what images are
     normalised with, which is constant; checkpoints of networks have it.
 
     Raises CheckpointError if `weights` are absent, unreadable or not those of SpyNet.

@@ -1,10 +1,10 @@
 """SyncNet (Chung and Zisserman 2016), which measures whether a mouth and a sound belong together."""
 from itertools import pairwise
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS, WINDOW_FRAMES
+from gavn.registry import ARCH_REGISTRY
 
 SIDE = 224  # pixels of the face crop
 FEATURES = 1024

@@ -10,7 +10,6 @@ from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.padding import pad_to_multiple
@@ -21,6 +20,7 @@ from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
 from gavn.checkpoints.checkpoint import PathLike
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
+from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
 SCALES = (1, 2, 4, 8, 4, 2, 1)  # of the full size over that of stages 1 to 7

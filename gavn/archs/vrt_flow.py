@@ -7,9 +7,9 @@ then every frame and its predecessor, 2 (t - 1) in all (`neighbours`).
 
 import torch
 import torch.nn.functional as F
-from basicsr.archs.spynet_arch import SpyNet
 from torch import Tensor
 
+from gavn.archs.spynet import SpyNet, normalised, points, warp
 from gavn.ops.deform_conv import without_autocast
 
 COARSEST = 32  # the flow network halves its pictures five times
@@ -21,11 +21,6 @@ class FlowPyramid(SpyNet):
 
     Parameters are those of basicsr's; `gavn.archs.spynet.start_spynet` gives them their first values.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ('mean', 'std'):  # basicsr makes them on the CPU, whatever device is asked for
-            setattr(self, name, getattr(self, name).to(torch.get_default_device()))
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Flow between all neighbours of a clip, in float32 inside autocast too.
@@ -75,11 +70,6 @@ def beside(pairs: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([of_next, none], dim=1), torch.cat([none, of_previous], dim=1)
 
 
-def warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
-    """Pictures (k, c, h, w) as seen through flow (k, 2, h, w), bilinear."""
-    return F.grid_sample(x, _normalised(_points(flow), flow), 'bilinear', padding_mode, align_corners=True)
-
-
 def warp_four_nearest(x: Tensor, flow: Tensor) -> Tensor:
     """The four pixels around where flow leads, instead of their mixture: nothing is blurred.
 
@@ -90,24 +80,10 @@ def warp_four_nearest(x: Tensor, flow: Tensor) -> Tensor:
     Returns (k, 4 c, h, w).
     """
     k, c, height, width = x.shape
-    points = _points(flow.detach())
-    low, high = points.floor(), points.ceil()
+    position = points(flow.detach())
+    low, high = position.floor(), position.ceil()
     corners = [torch.stack([a, b], dim=-1)
                for a in (low[..., 0], high[..., 0]) for b in (low[..., 1], high[..., 1])]
-    grid = _normalised(torch.cat(corners, dim=1), flow)
+    grid = normalised(torch.cat(corners, dim=1), flow)
     sampled = F.grid_sample(x, grid, 'nearest', 'zeros', align_corners=True)
     return sampled.unflatten(2, (4, height)).transpose(1, 2).reshape(k, 4 * c, height, width)
-
-
-def _points(flow: Tensor) -> Tensor:
-    """Where flow (k, 2, h, w) leads from each pixel: (k, h, w, 2), x before y."""
-    height, width = flow.shape[-2:]
-    y = torch.arange(height, dtype=flow.dtype, device=flow.device)
-    x = torch.arange(width, dtype=flow.dtype, device=flow.device)
-    return torch.stack([flow[:, 0] + x, flow[:, 1] + y[:, None]], dim=-1)
-
-
-def _normalised(points: Tensor, like: Tensor) -> Tensor:
-    """Pixels to [-1, 1] between the centres of the first and the last."""
-    height, width = like.shape[-2:]
-    return 2 * points / points.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1

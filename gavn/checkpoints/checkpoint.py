@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,10 @@ def _stored(value: Tensor, half: bool) -> Tensor:
 
 
 def _versions() -> dict[str, str]:
-    tools = {name: importlib.metadata.version(name) for name in ('torch', 'basicsr')}
+    tools = {}
+    for name in ('torch', 'basicsr'):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            tools[name] = importlib.metadata.version(name)
     return {'gavn': gavn.__version__, 'python': platform.python_version(), **tools}
 
 

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
-from basicsr.archs.spynet_arch import SpyNet
+from basicsr.archs import spynet_arch
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
+from gavn.archs.spynet import SpyNet
 from gavn.config.option_file import OptionError, building
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.samples import parse_options
@@ -16,6 +17,8 @@ from gavn.errors import RunError
 from gavn.models.schedule import Phase, lies_under
 from gavn.ops import DeformableAlignPack, offset_magnitudes
 from gavn.runtime.windows import Layout
+
+FLOW_NETWORKS = (SpyNet, spynet_arch.SpyNet)
 
 
 class TrainingDiverged(RunError):  # noqa: N818 (it reads as what happened)
@@ -98,7 +101,7 @@ def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: f
         dcn_lr_mul: for deformable layers.
         flow_lr_mul: for the flow network (SpyNet).
     """
-    kinds = ((DeformableAlignPack, dcn_lr_mul), (SpyNet, flow_lr_mul))
+    kinds = ((DeformableAlignPack, dcn_lr_mul), (FLOW_NETWORKS, flow_lr_mul))
     kind_of = {id(parameter): kind for module in network.modules() for kind, _ in kinds
                if isinstance(module, kind) for parameter in module.parameters()}
     groups: list[tuple[list[nn.Parameter], float]] = []
@@ -111,7 +114,8 @@ def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: f
 
 def warn_of_untrained_flow(network: nn.Module, options: Mapping[str, Any]) -> None:
     """Says in the log that the flow network of a new network is untrained, if it is."""
-    if options.get('spynet_path') is None and any(isinstance(part, SpyNet) for part in network.modules()):
+    has_flow = any(isinstance(part, FLOW_NETWORKS) for part in network.modules())
+    if has_flow and options.get('spynet_path') is None:
         get_root_logger().warning(
             f'{type(network).__name__} starts with an untrained flow network and has to learn optical flow '
             'too, which takes long. `gavn models fetch spynet` fetches the published weights; give their '

@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor
 
 from gavn.ops import deform_native, deform_triton
+from gavn.registry import basicsr_installed
 
 Pair = tuple[int, int]
 Backend = Literal['reference', 'torchvision', 'mmcv', 'basicsr', 'triton', 'native']
@@ -148,6 +148,8 @@ def _mmcv_imports() -> bool:
 
 def _basicsr_operator() -> Callable[..., Tensor] | None:
     """Basicsr's own operator, where it was installed with BASICSR_EXT=True or BASICSR_JIT is True now."""
+    if not basicsr_installed():
+        return None
     module = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
     return module.modulated_deform_conv if hasattr(module, 'deform_conv_ext') else None
 
@@ -241,6 +243,7 @@ def _tap_positions(out: int, kernel: int, stride: int, padding: int, dilation: i
 
 def _torchvision(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
     """torchvision reads both numbers of groups from the shapes, which were checked against ours."""
+    import torchvision
     return torchvision.ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
 
 

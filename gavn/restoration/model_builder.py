@@ -4,6 +4,7 @@ Nothing is imported, downloaded or read for it, and nothing is allocated before 
 """
 from __future__ import annotations
 
+import importlib
 import math
 import re
 import threading
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
@@ -21,9 +21,12 @@ import gavn.archs  # noqa: F401  (registers the networks)
 from gavn.checkpoints.checkpoint import CheckpointError, check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
+from gavn.registry import INSTALL_BASICSR, basicsr_installed, known_networks
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
 """Networks of BasicSR that restore single frames (`window: frame`) and build on the device `meta`."""
+OURS_ON_BASICSR = ('EDVR', 'BasicVSRPlusPlus')
+"""Networks of gavn that derive from BasicSR's."""
 OURS = ('GAVN', 'EDVR', 'BasicVSRPlusPlus', 'VRT', 'DAVDNet', 'DBPN')
 DETECTORS = ('PFLDAV',)
 LARGEST = 1 << 16
@@ -38,10 +41,21 @@ class RestoreError(Exception):
     """Options that build no usable network, or a network that returns no numbers."""
 
 
-def registered() -> dict[str, Callable[..., nn.Module]]:
-    """All networks by the names that option files may give them."""
-    items = list(ARCH_REGISTRY)
-    return {name.removesuffix('_basicsr'): network for name, network in items} | dict(items)
+def registered(kind: Any) -> dict[str, Callable[..., nn.Module]]:
+    """All networks by the names that option files may give them; BasicSR is imported if `kind` needs it.
+
+    Raises RestoreError for a network that comes from BasicSR where that is not installed.
+    """
+    if not isinstance(kind, str) or kind in known_networks():
+        return known_networks()
+    if basicsr_installed():
+        try:
+            importlib.import_module('gavn.archs.basicsr_archs')
+        except ImportError as error:
+            raise RestoreError(f'BasicSR cannot be imported: {error}\n{INSTALL_BASICSR}') from error
+    elif kind.removesuffix('_basicsr') in (*OURS_ON_BASICSR, *STOCK):
+        raise RestoreError(f'{kind} comes from BasicSR, which is not installed\n{INSTALL_BASICSR}')
+    return known_networks()
 
 
 def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False,
@@ -54,7 +68,7 @@ def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False
     Raises RestoreError for a network that is not known or does not restore (or, as `detector`, detect
     landmarks), and for arguments that are unknown, ill-typed, beyond `LARGEST`, or name a file or a download.
     """
-    kind, known = options['type'], registered()
+    kind, known = options['type'], registered(options['type'])
     network = known.get(kind)
     package = getattr(network, '__module__', '').partition('.')[0]
     allowed = DETECTORS if detector else (*OURS, *STOCK)
@@ -97,7 +111,7 @@ def build(options: Mapping[str, Any]) -> nn.Module:
     """A network with fresh weights. Raises RestoreError for an unknown type or wrong arguments."""
     arguments = dict(options)
     kind = arguments.pop('type')
-    known = registered()
+    known = registered(kind)
     if not isinstance(kind, str) or kind not in known:
         raise RestoreError('; '.join(network_problems(options, known)))
     try:
