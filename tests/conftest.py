@@ -20,3 +20,12 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Captured text may hold file names that are not UTF-8, which workers cannot send to each other."""
+    report = yield
+    report.sections = [(title, text.encode('utf-8', 'backslashreplace').decode())
+                       for title, text in report.sections]
+    return report
