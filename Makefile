@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 COMPILED := gavn/ops/native.c gavn/ops/native_kernel.h
 
-.PHONY: restore web demo test lint clean
+.PHONY: restore web demo test test-fast lint docs clean
 .DELETE_ON_ERROR:
 
 restore: $(VENV)/.core
@@ -22,6 +22,12 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m fast
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -40,7 +46,11 @@ $(VENV)/.demo: $(VENV)/.base $(COMPILED)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.base $(COMPILED)
-	$(BIN)/pip install -c constraints.txt -e '.[demo,prepare,evaluate,export,web,test]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,docs,prepare,evaluate,export,web,test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.base $(COMPILED)
+	$(BIN)/pip install -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(VENV)/.base: setup.py constraints.txt requirements-nodeps.txt

