@@ -1,7 +1,7 @@
 """The card of weights that come with the package: what made them, what they gain, where they fail."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from gavn.checkpoints import pretrained
@@ -17,11 +17,21 @@ DAMAGE = {
     'clean': 'none, stored at CRF 18', 'blur_stored': 'the blur, stored at CRF 18',
     'sr_stored': 'the fourfold reduction, stored at CRF 18'}
 FAILURES = {
-    'mixed': 'It was taught all kinds of damage, and gains less on one of them than the weights for that.',
-    'compression': 'Videos that are blurred or small, beside compressed, it does not sharpen: take `mixed`.',
+    'mixed': 'It is trained on every kind of degradation, and gains less on each than the weights for it.',
+    'compression': 'It does not sharpen videos that are blurred or small beside compressed: take `mixed`.',
     'deblur': 'A blurred video that went through a codec gets ripples and halos: take `mixed`, as `auto` '
-              'does. Motion blur it never saw.',
-    'sr': 'Compression artifacts it takes for detail and strengthens: take `mixed`.'}
+              'does. It never saw motion blur.',
+    'sr': 'It takes compression artifacts for detail and strengthens them: take `mixed`.'}
+_FIRST_DATA = '35 clips of talking faces'
+_DATA = '76 clips (12 minutes) of 62 speakers'
+_OLD_START = 'It starts from the weights that `path` names.'
+TRAINING = {
+    'mixed': (_DATA, 'It starts from `compression` after 4,000 of its iterations.'),
+    'compression': (_DATA, 'It starts from 1,000 iterations of options/shipped/train_gavn_start.yml.'),
+    'deblur': (_FIRST_DATA, _OLD_START),
+    'sr': (_FIRST_DATA, _OLD_START)}
+"""By name: training data, and which weights the training started from."""
+
 
 def write_card(name: str) -> Path:
     """The card beside the weights, from their own header and the file of results."""
@@ -30,15 +40,21 @@ def write_card(name: str) -> Path:
     counts = {key: sum(value.numel() for value in network.parameters())
               for key, network in restorer.networks.items()}
     rows = read_results(pretrained.FOLDER / RESULTS)
-    frames = sum(row.frames for row in rows if row.is_clip and row.run.degradation == rows[0].run.degradation
-                 and row.run.method == name)
+    clips = {row.clip: row.frames for row in rows if row.is_clip and row.run.method == name}
+    data, start = TRAINING[name]
     text = Path(__file__).with_name('card.txt').read_text(encoding='utf-8').format(
         name=name, what=pretrained.WHAT[name], generator=counts['network_g'], detector=counts['network_l'],
-        **restorer.budget, frames=frames, failure=FAILURES[name],
+        width=restorer.recipe.networks['network_g']['num_feat'], data=data, start=start,
+        **restorer.budget, clips=len(clips), frames=_range(clips.values()), failure=FAILURES[name],
         table=table(rows, [name]))
     card = path.with_suffix('.md')
     card.write_text(text, encoding='utf-8')
     return card
+
+
+def _range(counts: Collection[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f'{least}' if least == most else f'{least} to {most}'
 
 
 def table(rows: Sequence[Row], methods: Sequence[str], figures: Sequence[str] = FIGURES) -> str:
@@ -46,8 +62,9 @@ def table(rows: Sequence[Row], methods: Sequence[str], figures: Sequence[str] = 
     means = {(row.run.degradation, row.run.method): row.values for row in rows if row.clip == MEAN}
     columns = [(figure, method) for figure in figures for method in (DEGRADED, *methods)]
     heads = [f'{_title(method)} {COLUMNS[figure].title}' for figure, method in columns]
-    lines = ['| damage | ' + ' | '.join(heads) + ' |', '|' + '---|' * (len(heads) + 1)]
-    for layer in dict.fromkeys(layer for layer, _ in means):
+    lines = ['| degradation | ' + ' | '.join(heads) + ' |', '|' + '---|' * (len(heads) + 1)]
+    measured = dict.fromkeys(layer for layer, method in means if method in methods)
+    for layer in measured:
         cells = [_cell(means.get((layer, method), {}), figure) for figure, method in columns]
         lines.append(f'| {DAMAGE[layer]} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
@@ -59,4 +76,4 @@ def _title(method: str) -> str:
 
 def _cell(values: Mapping[str, float | None], figure: str) -> str:
     value = values.get(figure)
-    return 'n/a' if value is None else f'{value:.{COLUMNS[figure].decimals}f}'
+    return '' if value is None else f'{value:.{COLUMNS[figure].decimals}f}'
