@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from conftest import FAST_FILES
 from test_imports import ROOMS
 
 import gavn
@@ -37,8 +38,9 @@ def anchors(text: str) -> set[str]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """Words of the lines in code blocks without a language: comments left out, continued lines joined."""
-    for block in re.finditer(r'^```\n(.*?)^```', text, re.MULTILINE | re.DOTALL):
-        for line in block[1].replace('\\\n', ' ').splitlines():
+    for block in FENCE.findall(text):
+        code = block.removeprefix('```\n').removesuffix('```').replace('\\\n', ' ')
+        for line in code.splitlines() if block.startswith('```\n') else ():
             for command in re.split(r' && ', re.sub(r'\[[^\]]*\]( |$)', ' ', line)):
                 if words := shlex.split(command, comments=True):
                     yield words
@@ -159,3 +161,7 @@ def test_hooks_run_the_linter_of_make_lint():
     hooks = [hook for repo in config['repos'] for hook in repo['hooks']]
     assert [hook['entry'].split()[:2] for hook in hooks] == [['ruff', 'check']]
     assert all(hook['language'] == 'system' for hook in hooks)  # nothing is downloaded
+
+
+def test_files_that_are_marked_fast_exist():
+    assert {path.name for path in (ROOT / 'tests').rglob('test_*.py')} >= FAST_FILES
