@@ -1,6 +1,7 @@
 """Command lines that are wrong: the nearest name is suggested, values say what they may be, all at once."""
 import argparse
 import importlib
+import io
 import logging
 import os
 import subprocess
@@ -17,7 +18,7 @@ from gavn.errors import MissingInput
 from gavn.media import UnreadableMedia
 from gavn.runtime.arguments import Parser, seconds
 from gavn.runtime.exit_codes import CODES, code_of
-from gavn.runtime.notices import NoticeFormatter
+from gavn.runtime.notices import NoticeFormatter, show_notices
 
 
 def refused(capsys, *args: str) -> str:
@@ -141,3 +142,13 @@ def test_notices_name_their_file():
         assert said('it is dark') == 'notice: in/a.mp4: it is dark'
         assert said('the sound of in/a.mp4 ends') == 'notice: the sound of in/a.mp4 ends'
     assert said('it is dark') == 'notice: it is dark'
+
+
+def test_notices_go_to_the_stderr_of_the_moment(monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), 'handlers', [])
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    show_notices()
+    sys.stderr.close()
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    logging.getLogger('gavn').warning('words')
+    assert sys.stderr.getvalue() == 'notice: words\n'

@@ -35,11 +35,21 @@ class NoticeFormatter(logging.Formatter):
 NOTICES = NoticeFormatter()
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to what `sys.stderr` is at that moment, which may have been replaced since the set-up."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # as logging.StreamHandler: a notice never ends a run
+            self.handleError(record)
+
+
 def show_notices() -> None:
     """Warnings go to stderr as notices, unless logging was set up; names of any bytes can be printed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
-    handler = logging.StreamHandler()
+    handler = _StderrHandler()
     handler.setFormatter(NOTICES)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
