@@ -26,7 +26,8 @@ RUN pip install -c constraints.txt pip setuptools wheel \
        esac \
     && pip install --no-build-isolation --no-deps -r requirements-nodeps.txt
 
-COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE ./
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE LICENSES.md ./
+COPY options options
 COPY gavn gavn
 RUN pip install -c constraints.txt ".[$EXTRAS]" \
     && useradd --create-home --uid 1000 gavn
