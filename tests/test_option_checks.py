@@ -184,22 +184,24 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
     ('train.grad_clipp', 1, 'unknown key train.grad_clipp; the nearest valid name is grad_clip'),
     ('train.ema_decay', '0.9.9', "it must be a number"),
     ('train.amp', 'fp16', "train.amp is 'fp16'; it must be none or bf16"),
-    ('train.phases', None, 'train.phases is missing'),
+    ('train.phases', None, 'train.total_iter, the length of training, is missing'),
     ('train.phases', [], 'train.phases is empty'),
-    ('train.total_iter', 100, 'train.total_iter: GAVNModel does not read it'),
+    ('train.total_iter', 0, 'train.total_iter is 0; it must be above 0'),
     ('train.perceptual_opt', {'type': 'PerceptualLoss'}, 'train.perceptual_opt: GAVNModel does not read it'),
-    ('train.scheduler', {'type': 'MultiStepLR'}, 'train.scheduler: GAVNModel does not read it'),
+    ('train.scheduler', {'type': 'MultiStepLR'}, 'train.scheduler.milestones is missing'),
+    ('train.scheduler', {'type': 'MultistepLR'}, 'the nearest valid name is MultiStepLR'),
+    ('train.scheduler', {'type': 'MultiStepLR', 'milestones': [5], 'gama': 1}, 'nearest valid name is gamma'),
     ('train.net_d_iters', 1, 'train.net_d_iters: GAVNModel does not read it'),
     ('val.flip_seq', True, 'val.flip_seq: GAVNModel does not read it'),
     ('train.phases.0.lrr', 1, 'unknown key train.phases[0].lrr; the nearest valid name is lr'),
-    ('train.phases.0.lr', None, 'train.phases[0].lr is missing'),
+    ('train.phases.0.lr', None, 'train.phases[0] has no learning rate: give train.optim_g.lr'),
     ('train.phases.0.train', 'temporal', 'it must be a list (text)'),
     ('train.phases.0.iters', 5, 'train.phases[0] needs one length above 0'),
     ('train.phases.1.iters', 0, 'train.phases[1] needs one length above 0'),
     ('train.phases.1', 5, 'train.phases[1] must be a section, not 5'),
     ('train.optim_g.type', 'Adan', 'there is no optimizer called Adan; the nearest valid name is Adam'),
     ('train.optim_g.beta', [0.9, 0.9], 'nearest valid name is betas'),
-    ('train.optim_g.lr', 1e-3, 'train.optim_g.lr is set by the program'),
+    ('train.optim_g.lr', 'fast', "train.optim_g.lr is 'fast'; it must be a number"),
     ('train.optim_g', None, 'train.optim_g is missing'),
     ('train.optim_g.betas', 0.9, 'train.optim_g.betas is 0.9; it must be a list'),
     ('train.pixel_opt.type', 'Charbonier', 'no loss called Charbonier; the nearest valid name is Charb'),
@@ -394,6 +396,8 @@ def test_a_model_may_declare_options_of_its_own(tmp_path: Path) -> None:
         check_options(options, source, mine)
     options['train']['taste'] = 0.5
     check_options(options, source, mine)
-    options['train']['total_iter'] = 5
-    with pytest.raises(OptionError, match=r'give either train\.phases'):
+    options['train'].pop('phases')
+    with pytest.raises(OptionError, match=r'train\.total_iter, the length of training, is missing'):
         check_options(options, source, mine)
+    options['train']['total_iter'] = 5
+    check_options(options, source, mine)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from basicsr.archs.spynet_arch import SpyNet
-from basicsr.models.lr_scheduler import CosineAnnealingRestartLR
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from torch import nn
 
 from gavn.config.option_file import OptionError
@@ -55,7 +55,50 @@ def test_a_falling_rate_is_basicsr_s_cosine_with_restarts():
     assert [schedule.lr(i) for i in range(1, schedule.total + 1)] == pytest.approx(rates, rel=1e-9)
 
 
+@pytest.mark.parametrize('options', [
+    {'type': 'MultiStepLR', 'milestones': []},
+    {'type': 'MultiStepLR', 'milestones': [4, 9, 9], 'gamma': 0.5},
+    {'type': 'MultiStepRestartLR', 'milestones': [3, 8], 'restarts': [0, 6], 'restart_weights': [1, 0.5]},
+    {'type': 'CosineAnnealingRestartLR', 'periods': [12], 'eta_min': 1e-7},
+    {'type': 'CosineAnnealingRestartLR', 'periods': [3, 4, 5], 'restart_weights': [1, 0.5, 0.25]},
+])
+def test_the_rate_is_that_of_basicsr_s_scheduler(options):
+    schedule = Schedule.from_options({'total_iter': 12, 'optim_g': {'lr': 4e-4}, 'scheduler': options})
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=4e-4)
+    kind = CosineAnnealingRestartLR if 'periods' in options else MultiStepRestartLR
+    theirs = kind(optimizer, **{key: value for key, value in options.items() if key != 'type'})
+    rates = []
+    for _ in range(12):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        theirs.step()
+    assert [schedule.lr(i) for i in range(1, 13)] == pytest.approx(rates, rel=1e-9)
+    assert schedule.lr(40) == schedule.lr(13)  # past the last period, theirs raises TypeError
+
+
+def test_phases_say_what_is_trained_and_the_scheduler_how_fast():
+    phases = [{key: value for key, value in phase.items() if key != 'lr'} for phase in PAPER]
+    train = {'total_iter': 400, 'warmup_iter': 100, 'optim_g': {'lr': 4e-4}, 'phases': phases,
+             'scheduler': {'type': 'MultiStepLR', 'milestones': [250], 'gamma': 0.5}}
+    old, new = Schedule(PAPER, 100), Schedule.from_options(train)
+    assert [new.lr(i) for i in range(1, 402)] == [old.lr(i) for i in range(1, 402)]
+    assert [phase.iters for phase in new.phases] == [phase.iters for phase in old.phases]
+    assert [phase.name for phase in Schedule.from_options({**train, 'phases': None}).phases] == ['all']
+
+
+@pytest.mark.parametrize(('scheduler', 'words'), [
+    ({'type': 'StepLR'}, "the type 'StepLR' is none of MultiStepLR"),
+    ({'type': 'MultiStepLR', 'gama': 1}, 'gama'),
+    ({'type': 'CosineAnnealingRestartLR', 'periods': [2, 2]}, 'periods has 2 entries, restart_weights 1'),
+    ({'type': 'CosineAnnealingRestartLR', 'periods': [0]}, 'each needs at least one iteration'),
+])
+def test_a_scheduler_that_is_none_is_refused(scheduler, words):
+    with pytest.raises(ValueError, match=words):
+        Schedule.from_options({'total_iter': 2, 'optim_g': {'lr': 1}, 'scheduler': scheduler})
+
+
 @pytest.mark.parametrize(('phases', 'words'), [
+    ([{'name': 'all', 'iters': 5}], 'no learning rate: give train.optim_g.lr'),
     ([], 'empty'),
     ([{'name': 'all', 'epochs': 2, 'lr': 1}], 'length is unknown'),
     ([{'name': 'all', 'lr': 1}], 'length is unknown'),

@@ -1,4 +1,5 @@
 """The paper's tables of files of results: layout, ranks, what has yet to be run, and contradictions."""
+import argparse
 import csv
 import re
 import runpy
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gavn.config.option_file import read_options
+from gavn.config.overlays import add_arguments, resolve_options
 from gavn.experiments.report import origin
 from gavn.experiments.report.cells import Plan
 from gavn.experiments.report.grid import Cell, ranked
@@ -155,7 +156,8 @@ def test_data_sets_stand_side_by_side_and_gaps_name_their_own(write):
     text = markdown(made)
     assert '| a<br>PSNR ↑ | b<br>PSNR ↑ |' in text
     assert '| <ins>30.0000</ins> | – |' in text and '| **31.0000** | 33.0000 |' in text  # alone: no rank
-    assert 'run (b): `python gavn/test.py -opt options/small/test_edvr_deblur.yml`' in text
+    assert ('run (b): `python gavn/test.py -opt options/test_edvr_deblur.yml '
+            '--with options/presets/small_deblur.yml`') in text  # what replaced that file
     assert '`options/test_gavn_deblur.yml`<br>`options/small/test_gavn_deblur.yml`' in text
     assert r'\multicolumn{1}{c}{a} & \multicolumn{1}{c}{b}' in latex(made)
 
@@ -184,10 +186,12 @@ def test_what_to_run_takes_the_data_set_that_is_missing(write, tmp_path):
 
 
 def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
-    (tmp_path / 'levels').mkdir()
-    (tmp_path / 'train_gavn_sr.yml').write_text('datasets: {train: {num_frame: 7}}')
-    names = 'test_gavn_sr.yml', 'levels/test_gavn_sr.yml', 'test_vrt_sr.yml', ''
-    assert [window(name) for name in names] == [7, 7, None, None]
+    (tmp_path / 'train_gavn_sr.yml').write_text('train: {}\ndatasets: {train: {num_frame: 7}}')
+    (tmp_path / 'small.yml').write_text('datasets: {train: {num_frame: 5}}')
+    names = ('test_gavn_sr.yml', 'levels/test_gavn_sr.yml',
+             'test_gavn_sr.yml --with small.yml --degradation sr_x2',
+             'test_gavn_sr.yml --degradation sr_x2 sr_x4', 'test_vrt_sr.yml', '')
+    assert [window(name) for name in names] == [7, 7, 5, 7, None, None]
 
 
 def test_the_working_directory_has_no_say_in_that(write, tmp_path, monkeypatch):
@@ -214,7 +218,8 @@ def test_levels_show_the_gain_over_the_best_of_the_others(write):
         '| Deblur | 17 | 20.0000 | 30.0000 | <ins>30.5000</ins> | run [1] | **31.0000** (+0.5000) |',
         '|  | 21 | 21.0000 | **32.0000** | run [2] | run [1] | <ins>31.7500</ins> (−0.2500) |',
         '|  | 25 | – | run [3] | run [2] | run [1] | run [4] |']
-    assert '[2] run: `python gavn/test.py -opt options/levels/test_basicvsrpp_deblur.yml`' in text
+    assert ('[2] run: `python gavn/test.py -opt options/test_basicvsrpp_deblur.yml '
+            '--degradation blur_k17 blur_k21 blur_k25`') in text
     assert ('| GAVN | blur_k17, blur_k21 | 7.05 | 91.5 | 12.3 | 60,000 it, 75 min | '
             '`options/test_gavn_deblur.yml` | `0123456789ab` |') in text
 
@@ -222,7 +227,7 @@ def test_levels_show_the_gain_over_the_best_of_the_others(write):
 def test_levels_in_latex_and_csv(write):
     made = table(levels(write), Plan(tasks=DEBLUR.tasks), 2)
     assert r' & 25 & -- & -- & -- & -- & -- \\' in latex(made) and 'run' not in latex(made)
-    assert 'run: python gavn/test.py -opt options/levels/test_edvr_deblur.yml' in plain(made)
+    assert 'run: python gavn/test.py -opt options/test_edvr_deblur.yml --degradation blur_k17' in plain(made)
 
 
 def test_ablations_have_a_table_of_their_own(write):
@@ -234,7 +239,8 @@ def test_ablations_have_a_table_of_their_own(write):
         'GAVN zero audio (test only)', 'GAVN shuffled audio (test only)', 'GAVN inject', 'GAVN']
     text = markdown(table(file, plan, 3))
     assert '| GAVN zero audio (trained) | <ins>30.5000</ins> |' in text and '| GAVN | **31.0000** |' in text
-    assert 'run: `python gavn/test.py -opt options/ablations/test_gavn_deblur_wo_if.yml`' in text
+    assert ('run: `python gavn/test.py -opt options/test_gavn_deblur.yml '
+            '--with options/ablations/wo_if.yml`') in text
     assert 'audio' not in markdown(table(file, plan, 1))
     alone = write(deaf, name='alone')
     assert list(make_tables([alone], plan)) == [3]
@@ -296,12 +302,16 @@ def test_landmark_detectors_are_no_methods(write):
 def test_the_option_files_that_are_named_exist_and_call_methods_as_tables_do(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(origin, 'ROOT', ROOT)
+    changes = argparse.ArgumentParser()
+    changes.add_argument('opt')
+    add_arguments(changes)
     named = [(method, folder) for methods, folder in ((METHODS, ''), (SWEPT, 'levels'), (ABLATIONS, ''))
              for method in methods if method != 'DAVD-Net']  # the paper's own
     for method, folder in named:
         for task in TASKS.values():
             command = what_to_run(Results(), 'talking_faces', task, method, folder)
-            options = read_options(command.removeprefix('python gavn/test.py -opt '))[0]
+            args = changes.parse_args(command.removeprefix('python gavn/test.py -opt ').split())
+            options = resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)[0]
             assert options.get('method', options['network_g']['type']) == method
             layers = {section['degradation'] for section in options['datasets'].values()}
             assert layers == (set(task.levels) if folder else {task.layer})
@@ -344,7 +354,7 @@ def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
 
 @pytest.mark.parametrize(('old', 'new', 'words'), [
     ('dataset,', 'set,', r'r\.csv lacks the columns dataset'),
-    ('options/test_', 'broken/test_', r'broken/train_gavn_deblur\.yml is not valid YAML')])
+    ('options/test_', 'broken/test_', r'broken/train_gavn_deblur\.yml, line 1: not valid YAML')])
 def test_the_script_ends_in_words(old, new, words, write, tmp_path, monkeypatch, capsys):
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken/train_gavn_deblur.yml').write_text('datasets: [')

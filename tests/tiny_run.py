@@ -1,5 +1,6 @@
 """A tiny data set, tiny networks and option files for tests that train."""
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,22 @@ PHASES = [
 ]
 
 
-def make_data(root: Path) -> Path:
-    """A data set folder of drifting noise, clean and blurred; returns it."""
+def make_data(root: Path, layers: Sequence[str] = ('blur',), side: int = SIDE) -> Path:
+    """A data set folder of drifting noise, clean and blurred (under each name of `layers`); returns it."""
     draw = np.random.default_rng(0)
     writer = ClipWriter(root)
     for clip, length in {**TRAIN, **VAL}.items():
-        texture = cv2.GaussianBlur(draw.integers(0, 256, (80, 80, 3), dtype=np.uint8), (0, 0), 1.5)
-        frames = [texture[i:i + SIDE, 2 * i:2 * i + SIDE] for i in range(length)]
+        noise = draw.integers(0, 256, (side + 48, side + 48, 3), dtype=np.uint8)
+        texture = cv2.GaussianBlur(noise, (0, 0), 1.5)
+        frames = [texture[i:i + side, 2 * i:2 * i + side] for i in range(length)]
         writer.frames('gt', clip, frames)
-        writer.frames('blur', clip, (cv2.GaussianBlur(frame, (5, 5), 0) for frame in frames))
+        for layer in layers:
+            writer.frames(layer, clip, (cv2.GaussianBlur(frame, (5, 5), 0) for frame in frames))
         writer.array('mfcc', clip, draw.normal(size=(4 * length - 1, 13)).astype(np.float32))
         writer.array('landmarks', clip, draw.uniform(4, 28, (length, 68, 2)).astype(np.float32))
         writer.array('audio', clip, draw.integers(-9000, 9000, 640 * length).astype(np.int16))
     for split, clips in (('train', TRAIN), ('val', VAL)):
-        writer.meta(split, [ClipEntry(clip, length, (SIDE, SIDE, 3)) for clip, length in clips.items()])
+        writer.meta(split, [ClipEntry(clip, length, (side, side, 3)) for clip, length in clips.items()])
     writer.stats({'mfcc_mean': [0.5] * 13, 'mfcc_std': [2.0] * 13})
     return root
 

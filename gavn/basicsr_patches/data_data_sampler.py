@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from gavn.config.option_file import OptionError
 
+_logger = logging.getLogger('basicsr')  # get_root_logger would set it up too early
 _STEP = 1  # marks the draws of a training step, apart from those of samples
 
 
@@ -139,7 +141,10 @@ def batch_size(dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> int:
 
 
 def divide(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> Epochs:
-    """The epochs of a run; resolves `train.phases` given in epochs and sets `train.total_iter`.
+    """The epochs of a run; turns `train.phases` given in epochs into iterations, with a notice.
+
+    Sets `train.total_iter` to the length of the phases where it is not given, and where all phases have
+    learning rates of their own: option files of that form may lie over one that gives `total_iter`.
 
     Raises OptionError where the data do not fill one batch: stock then ends without an error, untrained.
     """
@@ -150,8 +155,11 @@ def divide(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, Any])
                           f'{batch}; lower batch_size_per_gpu or raise dataset_enlarge_ratio')
     train = opt['train']
     for phase in train.get('phases') or ():
-        if phase.get('epochs') is not None:
-            phase['iters'] = max(1, round(phase['epochs'] * (samples // batch)))
-    if train.get('phases'):
+        if (epochs := phase.get('epochs')) is not None:
+            phase['iters'] = max(1, round(epochs * (samples // batch)))
+            _logger.warning(f'train.phases, {phase.get("name")}: {epochs:g} epochs of these data are '
+                            f'{phase["iters"]:,} iterations; option files now say iters: {phase["iters"]}')
+    phases = train.get('phases') or ()
+    if phases and (train.get('total_iter') is None or all(phase.get('lr') is not None for phase in phases)):
         train['total_iter'] = sum(phase['iters'] for phase in train['phases'])
     return Epochs(samples, batch, opt['world_size'], int(train['total_iter']))

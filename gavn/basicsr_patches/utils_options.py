@@ -29,7 +29,8 @@ from basicsr.utils.registry import (
 
 from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.check import Registries, check_options
-from gavn.config.option_file import Key, OptionError, Source, dotted, force, read_options, write_options
+from gavn.config.option_file import Key, OptionError, Source, dotted, write_options
+from gavn.config.overlays import DEGRADATION, WITH, add_arguments, resolve_options
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
@@ -50,10 +51,10 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     args = _arguments()
     root = Path(root_path)
     args.opt = str(locate(args.opt, root) or args.opt)
-    opt, source = read_options(args.opt)
-    force(opt, source, args.force_yml or ())
+    overlays = [str(locate(file, root) or file) for file in args.overlays]
+    opt, source = resolve_options(args.opt, overlays, args.degradation, args.force_yml)
     args.given = copy.deepcopy(opt)
-    args.account = partial(account, args.given, source, args.force_yml or ())
+    args.account = partial(account, args.given, source, args.force_yml)
     import_parts(opt, source)
     check_options(opt, source, catalogue(), is_train)
     _check_wandb(opt, source)
@@ -69,7 +70,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
         set_seed(opt, _draw_seed(opt['dist']), args.given)
     else:
         set_seed(opt, opt['manual_seed'])
-    opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args.opt, root))
+    opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args, overlays, root))
     _name_folders(opt, root)
     return opt, args
 
@@ -82,14 +83,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument('--auto_resume', action='store_true', help='go on from the newest checkpoint')
     parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument('--force_yml', nargs='+', metavar='KEY=VALUE', help='e.g. train:ema_decay=0.999')
+    add_arguments(parser)
     return parser.parse_args()
 
 
 def account(opt: Mapping[str, Any], source: Source, forced: Sequence[str]) -> str:
-    """An option file of all that a file, its bases and the command line gave; its head says who gave it."""
+    """An option file of all that files and the command line gave; its head says who gave it."""
     told = [f'Written {time.asctime()} by', f'  {shlex.join(sys.argv)}', f'Options of  {source.file}',
-            *(f'built on    {base}' for base in source.bases), *(f'changed by  {entry}' for entry in forced)]
+            *(f'built on    {base}' for base in source.bases),
+            *(f'overlaid by {overlay}' for overlay in source.overlays),
+            *(f'changed by  {words}' for words in dict.fromkeys((*source.given.values(), *forced)))]
     head = [f'# {line}' for lines in told for line in lines.splitlines()]
     return '\n'.join([*head, '', write_options(opt)])
 
@@ -179,10 +182,16 @@ def locate(path: str, root: Path) -> Path | None:
     return next((place for place in (given, root / given) if os.path.exists(place)), None)
 
 
-def _shown(file: str, root: Path) -> str:
-    """How results name an option file: relative to the project where it belongs to that."""
-    path = Path(file).absolute()
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
+def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str:
+    """How results name options: the file and its changes, with paths below the project relative to it."""
+    def relative(file: str) -> str:
+        path = Path(file).absolute()
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
+
+    words = [relative(args.opt)]
+    for flag, values in ((WITH, [relative(file) for file in overlays]), (DEGRADATION, args.degradation)):
+        words += [flag, *values] if values else []
+    return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:

@@ -28,6 +28,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 TRAINER = sys.executable, str(PACKAGE / 'train.py')
 TESTER = sys.executable, str(PACKAGE / 'test.py')
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # as gavn.cli
+OPTIONS = Path('options')
+PRESETS = OPTIONS / 'presets'
 TIMED_ON_GPU = 40  # iterations of a phase: they are short there
 
 
@@ -56,12 +58,23 @@ def _settings(args: argparse.Namespace) -> Settings:
     root = PACKAGE.parent if (PACKAGE.parent / 'setup.py').is_file() else Path.cwd()
     out = args.out or root / 'experiments' / f'compare_{args.task}'
     gpus = _gpus(args.device)
+    overlays, detector_overlays = _overlays(args)
     return Settings(
         data=args.data.absolute(), task=args.task, methods=tuple(dict.fromkeys(args.methods)),
-        options=args.options, budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
+        options=args.options or OPTIONS, overlays=overlays, detector_overlays=detector_overlays,
+        budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
         threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=gpus,
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
         pictures=args.pictures, frames=args.frames, timed=TIMED_ON_GPU if gpus else Settings.timed)
+
+
+def _overlays(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """What is laid over option files of methods, and over that of the landmark detector."""
+    if args.overlays is not None or args.options is not None:
+        given = tuple(args.overlays or ())
+        return given, given
+    of_task = PRESETS / f'small_{args.task}.yml'
+    return (of_task if of_task.is_file() else PRESETS / 'small.yml',), (PRESETS / 'small_pfld.yml',)
 
 
 def _gpus(device: str) -> tuple[str, ...]:
@@ -86,9 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='a prepared data set')
     parser.add_argument('--task', required=True, help='car, deblur, sr: ends the names of option files')
     parser.add_argument('--methods', nargs='+', required=True, metavar='NAME',
-                        help='train_NAME_TASK.yml and test_NAME_TASK.yml are in the folder of options')
-    parser.add_argument('--options', type=Path, default=Path('options/small'), metavar='DIR',
-                        help='folder of option files (default options/small)')
+                        help='train_NAME_TASK.yml and test_NAME_TASK.yml are in the folder of options; '
+                             'gavn_wo_if: with its overlay ablations/wo_if.yml')
+    parser.add_argument('--options', type=Path, metavar='DIR',
+                        help='folder of option files (default options)')
+    parser.add_argument('--with', dest='overlays', type=Path, nargs='*', metavar='FILE.yml',
+                        help='lay option files over them (default: those of small runs, '
+                             'options/presets/small*.yml, unless --options is given; none: full size)')
     parser.add_argument('--budget', required=True, metavar='N',
                         help='15min: minutes of training; 4000it: the clips that the first method sees in so '
                              'many iterations')

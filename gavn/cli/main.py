@@ -141,6 +141,7 @@ def models(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from gavn.cli.bench import add_arguments as add_bench
+    from gavn.cli.config import add_arguments as add_config
     from gavn.cli.demo import add_arguments
     from gavn.cli.doctor import add_arguments as add_doctor
     from gavn.cli.export import add_arguments as add_export
@@ -159,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
                              ('test', test, 'test a network: -opt FILE.yml ...'),
                              ('prepare', prepare, 'raw videos to a data set: --videos DIR --out ROOT ...')):
         verbs.add_parser(name, help=words, add_help=False).set_defaults(run=run)
+    add_config(verbs.add_parser('config', help='the options a training or test would use, and their origin'))
     add_doctor(verbs.add_parser('doctor', help='what is installed, what works, what to install'))
     add_export(verbs.add_parser('export', help='a network as a file for onnxruntime or PyTorch alone'))
     add_bench(verbs.add_parser('bench', help='how fast every network is on this machine'))

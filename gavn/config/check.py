@@ -25,6 +25,7 @@ from gavn.config.annotations import (
     without_none,
 )
 from gavn.config.option_file import Key, OptionError, Source, dotted
+from gavn.config.schedulers import SCHEDULERS
 from gavn.config.sections import (
     NETWORK_PATHS,
     AnyTrainOptions,
@@ -35,6 +36,7 @@ from gavn.config.sections import (
     LoaderOptions,
     ModelSchema,
     PathOptions,
+    PhasedTrainOptions,
     check_component,
     check_method,
 )
@@ -57,6 +59,7 @@ class Registries:
     optimizer: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=lambda: {
         name: cls for name, cls in vars(torch.optim).items()
         if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)})
+    scheduler: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=lambda: dict(SCHEDULERS))
 
 
 @dataclass(frozen=True)
@@ -177,16 +180,28 @@ class _Check:
     def phases(self, train: Mapping[str, Any]) -> _Problems:
         key: Key = ('train', 'phases')
         phases = train.get('phases')
-        if self.reading.train is AnyTrainOptions and (phases is None) == (train.get('total_iter') is None):
-            yield _Problem(key, 'give either train.phases, whose sum is the length of training, or '
-                                'train.total_iter')
+        total = train.get('total_iter')
+        if phases is None and total is None:
+            yield _Problem(('train',), 'train.total_iter, the length of training, is missing')
+        elif total is not None and not _positive(total) and fits(total, int):
+            yield _Problem(('train', 'total_iter'), f'train.total_iter is {total}; it must be above 0')
         elif phases == []:
             yield _Problem(key, 'train.phases is empty')
+        optimizer = train.get('optim_g')
+        rate = optimizer.get('lr') if isinstance(optimizer, Mapping) else None
+        phased = issubclass(self.reading.train, PhasedTrainOptions) and self.reading.train != AnyTrainOptions
+        if phased and rate is None and phases is None and total is not None:
+            yield _Problem(('train', 'optim_g'), 'train.optim_g.lr, the learning rate, is missing')
         for i, phase in enumerate(phases if isinstance(phases, list) else []):
-            lengths = [phase.get(name) for name in ('epochs', 'iters')] if isinstance(phase, Mapping) else [1]
-            given = [length for length in lengths if length is not None]
-            if len(given) != 1 or (isinstance(given[0], int | float) and given[0] <= 0):
-                yield _Problem((*key, i), f'{dotted((*key, i))} needs one length above 0: epochs or iters')
+            if isinstance(phase, Mapping):
+                yield from self.phase(phase, (*key, i), rate)
+
+    def phase(self, phase: Mapping[str, Any], key: Key, rate: Any) -> _Problems:
+        given = [phase[name] for name in ('epochs', 'iters') if phase.get(name) is not None]
+        if len(given) != 1 or (isinstance(given[0], int | float) and given[0] <= 0):
+            yield _Problem(key, f'{dotted(key)} needs one length above 0: iters')
+        if rate is None and phase.get('lr') is None:
+            yield _Problem(key, f'{dotted(key)} has no learning rate: give train.optim_g.lr')
 
     def datasets(self, datasets: Any) -> _Problems:
         if not isinstance(datasets, Mapping):
@@ -233,13 +248,15 @@ class _Check:
             return
         valid = {f'{prefix}{name.removeprefix("network_")}': Field(kind, False)
                  for name in networks for prefix, kind in NETWORK_PATHS.items()}
-        strays = [name for name in path if name.startswith(tuple(NETWORK_PATHS)) and name not in valid]
+        strays = [name for name, value in path.items() if name.startswith(tuple(NETWORK_PATHS))
+                  and name not in valid and value is not None]
         for name in strays:
             prefix = next(prefix for prefix in NETWORK_PATHS if name.startswith(prefix))
             network = f'network_{name.removeprefix(prefix)}'
             yield _Problem(('path', name), f'path.{name}: there is no section {network}'
                                            f'{self.hint(name, valid)}')
-        rest = {name: value for name, value in path.items() if name not in strays}
+        rest = {name: value for name, value in path.items()
+                if name in valid or not name.startswith(tuple(NETWORK_PATHS))}
         yield from self.section(rest, PathOptions, ('path',), extra=valid)
 
     def section(self, section: Any, cls: type, key: Key, *, extra: Mapping[str, Field] | None = None,

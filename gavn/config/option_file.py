@@ -15,8 +15,8 @@ from typing import Any
 
 from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
 
-__all__ = ['BASE', 'Key', 'OptionError', 'Source', 'building', 'dotted', 'force', 'merge', 'read_options',
-           'write_options']
+__all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'building', 'dotted', 'force', 'lay_over',
+           'merge', 'read_layers', 'read_options', 'write_options']
 
 BASE = 'base'
 MAX_BYTES = 1 << 20
@@ -51,12 +51,16 @@ class Source:
         file: the option file that was asked for.
         bases: those it builds on, each before what is laid over it.
         lines: file and line of every key.
-        forced: keys set on the command line.
+        overlays: files laid over it on the command line, and their bases.
+        given: keys set by other arguments of the command line, and these arguments.
+        forced: keys set by --force_yml.
     """
 
     file: str
     bases: list[str] = field(default_factory=list)
+    overlays: list[str] = field(default_factory=list)
     lines: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    given: dict[Key, str] = field(default_factory=dict)
     forced: set[Key] = field(default_factory=set)
 
     def place(self, key: Key) -> str:
@@ -64,6 +68,8 @@ class Source:
         for end in range(len(key), 0, -1):
             if key[:end] in self.forced:
                 return f'--force_yml (over {self.file})'
+            if key[:end] in self.given:
+                return f'{self.given[key[:end]]} (over {self.file})'
             if key[:end] in self.lines:
                 return '{}, line {}'.format(*self.lines[key[:end]])
         return self.file
@@ -80,15 +86,26 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
     limits of `gavn.config.bounded_yaml`, and for one that gives a key twice or builds on itself.
     """
     source, options = Source(str(file)), {}
-    files = list(_with_bases(_OptionFile.read(file)))
+    files = read_layers(file)
     source.bases = [layer.name for layer in files[:-1]]
     for layer in files:
-        replaced: set[Key] = set()
-        options = merge(options, layer.options, replaced)
-        source.lines = {key: place for key, place in source.lines.items()
-                        if not any(key[:end] in replaced for end in range(1, len(key) + 1))}
-        source.lines |= {key: (layer.name, line) for key, line in layer.lines.items()}
+        options = lay_over(options, source, layer)
     return options, source
+
+
+def read_layers(file: str | os.PathLike[str]) -> list[OptionFile]:
+    """A file after all that it builds on, each once. Raises OptionError (see `read_options`)."""
+    return list(_with_bases(OptionFile.read(file)))
+
+
+def lay_over(options: Mapping[str, Any], source: Source, layer: OptionFile) -> dict[str, Any]:
+    """Options with those of a file laid over them (see `merge`); `source` then knows its lines."""
+    replaced: set[Key] = set()
+    result = merge(options, layer.options, replaced)
+    source.lines = {key: place for key, place in source.lines.items()
+                    if not any(key[:end] in replaced for end in range(1, len(key) + 1))}
+    source.lines |= {key: (layer.name, line) for key, line in layer.lines.items()}
+    return result
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any], replaced: set[Key] | None = None,
@@ -124,7 +141,7 @@ def _differ_in_type(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
 
 
 @dataclass
-class _OptionFile:
+class OptionFile:
     """One file as it stands: what to call it, its options without `base`, its lines, its bases."""
 
     path: Path
@@ -134,7 +151,7 @@ class _OptionFile:
     bases: list[str]
 
     @classmethod
-    def read(cls, file: str | os.PathLike[str], wanted: str = '') -> _OptionFile:
+    def read(cls, file: str | os.PathLike[str], wanted: str = '') -> OptionFile:
         """Raises OptionError (see `read_options`), which begins with who `wanted` the file."""
         name = os.path.normpath(file)  # only what it is called: beyond a link, .. is elsewhere
         try:
@@ -153,7 +170,7 @@ class _OptionFile:
         bases = _names(options.pop(BASE), f'{name}, line {lines[(BASE,)]}') if BASE in options else []
         return cls(Path(file), name, options, lines, bases)
 
-    def base(self, name: str) -> _OptionFile:
+    def base(self, name: str) -> OptionFile:
         """A file that this one names as its base."""
         path = self.path.parent / os.path.expanduser(name)  # which leaves ~NOBODY as it is
         return self.read(path, f'{self.name}, line {self.lines[(BASE,)]}: base: ')
@@ -186,12 +203,12 @@ def _open_at_once(file: str, flags: int) -> int:
     return os.open(file, flags | getattr(os, 'O_NONBLOCK', 0))
 
 
-def _with_bases(file: _OptionFile) -> Iterator[_OptionFile]:
+def _with_bases(file: OptionFile) -> Iterator[OptionFile]:
     """Yields a file after all that it builds on, each once."""
     seen: set[Path] = set()
     read = 1
 
-    def walk(file: _OptionFile, above: tuple[_OptionFile, ...]) -> Iterator[_OptionFile]:
+    def walk(file: OptionFile, above: tuple[OptionFile, ...]) -> Iterator[OptionFile]:
         nonlocal read
         above, place = (*above, file), f'{file.name}, line {file.lines.get((BASE,))}: base: '
         for name in file.bases:

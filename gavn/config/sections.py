@@ -61,18 +61,21 @@ Network = Annotated[dict, Kind('network')]
 Loss = Annotated[dict, Kind('loss')]
 Metric = Annotated[dict, Kind('metric', SUPPLIED)]
 Optimizer = Annotated[dict, Kind('optimizer', ('params',))]
-PhasedOptimizer = Annotated[dict, Kind('optimizer', ('params', 'lr'))]
+Schedule = Annotated[dict, Kind('scheduler')]
 
 
 @dataclass
 class PhaseOptions:
-    """One entry of `train.phases`, `epochs` or `iters` long; its `lr` falls to `lr_end` as a cosine.
+    """One entry of `train.phases`, `iters` long.
+
+    Its own `lr`, which falls to `lr_end` as a cosine, stands in place of the optimizer's and the scheduler's.
+    `epochs` is an older form of `iters`; it depends on the data.
 
     `train` and `freeze` are prefixes of parameters: all of `train` (null: of the network) but `freeze` learn.
     """
 
     name: str
-    lr: float
+    lr: float | None = None
     epochs: float | None = None
     iters: int | None = None
     train: list[str] | None = None
@@ -83,13 +86,16 @@ class PhaseOptions:
 
 @dataclass(kw_only=True)
 class PhasedTrainOptions:
-    """`train` of a model that is trained in phases.
+    """`train` of a model that may be trained in phases, `total_iter` iterations long.
 
+    The learning rate is `optim_g.lr`, changed by `scheduler`. Without `phases`, everything is trained.
     Deformable layers learn `dcn_lr_mul` times as fast as the rest, the flow network `flow_lr_mul` times.
     """
 
-    phases: list[PhaseOptions]
-    optim_g: PhasedOptimizer
+    total_iter: int | None = None
+    phases: list[PhaseOptions] | None = None
+    optim_g: Optimizer
+    scheduler: Schedule | None = None
     pixel_opt: Loss
     warmup_iter: int = -1
     ema_decay: float = 0
@@ -156,7 +162,7 @@ class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
     """`train` of a model that does not say what it reads."""
 
     total_iter: int | None = None
-    phases: list[PhaseOptions] | None = None
+    scheduler: dict | None = None
     optim_g: Optimizer | None = None
     pixel_opt: Loss | None = None
 

@@ -45,11 +45,12 @@ class PhasedModel(BaseModel):
     def prepare_training(self, network: nn.Module) -> None:
         """Sets up schedule, loss and optimizer of `network`. Raises OptionError for unfit options."""
         options = self.opt['train']
-        if missing := [key for key in ('phases', 'pixel_opt', 'optim_g') if not options.get(key)]:
+        if missing := [key for key in ('pixel_opt', 'optim_g') if not options.get(key)]:
             raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
-        with building('train.phases'):
-            self.schedule = Schedule(options['phases'], options.get('warmup_iter', -1))
+        with building('train'):
+            self.schedule = Schedule.from_options(options)
         check_phases(network, self.schedule.phases)
+        self._compare_lengths(options.get('total_iter'))
         with building('train.pixel_opt'):
             self.criterion = build_loss(options['pixel_opt']).to(self.device)
         self.ema_decay = options.get('ema_decay', 0)
@@ -58,12 +59,19 @@ class PhasedModel(BaseModel):
         self.optimizers.append(self.optimizer_g)
         network.train()
 
+    def _compare_lengths(self, total: int | None) -> None:
+        """Warns where the phases do not add up to the length of the training."""
+        if total is not None and total != self.schedule.total:
+            last = self.schedule.phase(total).name
+            get_root_logger().warning(f'train.phases last {self.schedule.total:,} iterations, train.total_iter '
+                                      f'is {total:,}: training ends in the phase {last}')
+
     def _build_optimizer(self, network: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
         options = self.opt['train']
         groups = parameter_groups(network, options.get('dcn_lr_mul', 1), options.get('flow_lr_mul', 1))
         self.lr_factors = [factor for _, factor in groups]
         return self.get_optimizer(settings.pop('type'), [{'params': p} for p, _ in groups],
-                                  lr=self.schedule.lr(1), **settings)
+                                  **{**settings, 'lr': self.schedule.lr(1)})
 
     def start_averaging(self, network: nn.Module, part: str = '', file: str | None = None) -> None:
         """Sets `net_g_ema`, if `train.ema_decay` asks for it, to the weights that training starts from.
@@ -102,7 +110,8 @@ class PhasedModel(BaseModel):
         trained = ', '.join(phase.train) or 'all'
         frozen = f' but {", ".join(phase.freeze)}' if phase.freeze else ''
         get_root_logger().info(f'Phase {phase.name}, iterations {phase.start + 1:,} to {phase.end:,}: lr '
-                               f'{phase.lr:g}, {count:,} parameters ({trained}{frozen})')
+                               f'{self.schedule.full_lr(phase.start + 1):g}, {count:,} parameters '
+                               f'({trained}{frozen})')
 
     def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
         """Names of parameters that the network has but does not use in a phase."""

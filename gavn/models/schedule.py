@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gavn.config.schedulers import Scheduler, build_scheduler
+
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one learning rate and one set of trained modules.
+    """A stretch of training with one set of trained modules.
 
     Attributes:
         name: what the log calls it.
-        lr: learning rate; of the first iteration, where `lr_end` is given.
+        lr: learning rate; of the first iteration, where `lr_end` is given; None: the scheduler's.
         iters: iterations it lasts.
         start: iterations before it.
         train: prefixes of the parameters that are trained, e.g. `temporal`; empty for all.
@@ -25,7 +27,7 @@ class Phase:
     """
 
     name: str
-    lr: float
+    lr: float | None
     iters: int
     start: int = 0
     train: tuple[str, ...] = ()
@@ -39,7 +41,9 @@ class Phase:
         return self.start + self.iters
 
     def lr_at(self, iteration: int) -> float:
-        """The learning rate of an iteration."""
+        """The learning rate of an iteration, where the phase sets it."""
+        if self.lr is None:
+            raise ValueError(f'phase {self.name} has no learning rate of its own')
         if self.lr_end is None:
             return self.lr
         done = min(max((iteration - self.start - 1) / self.iters, 0), 1)
@@ -60,24 +64,38 @@ class Schedule:
     """Consecutive phases; iterations count from 1 as in BasicSR.
 
     Args:
-        phases: mappings {name, lr, iters, train, freeze, temporal_only, lr_end}: `train.phases` of an option
+        phases: mappings {name, iters, train, freeze, temporal_only, lr, lr_end}: `train.phases` of an option
             file, epochs turned into iterations (`basicsr_patches.data_data_sampler.divide` knows the data).
         warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
+        lr, scheduler: the learning rate of phases that have none of their own.
 
-    Raises ValueError for no phases, and for one without a length.
+    Raises ValueError for no phases, for one without a length, and for one without a learning rate.
     """
 
-    def __init__(self, phases: Sequence[Mapping[str, Any]], warmup_iter: int = 0) -> None:
+    def __init__(self, phases: Sequence[Mapping[str, Any]], warmup_iter: int = 0, lr: float | None = None,
+                 scheduler: Scheduler | None = None) -> None:
         if not phases:
             raise ValueError('train.phases is empty: name at least one phase')
-        self.warmup_iter = warmup_iter
+        self.warmup_iter, self.initial_lr = warmup_iter, lr
+        self.scheduler = scheduler or build_scheduler(None)
         self.phases: list[Phase] = []
         for entry in phases:
+            if lr is None and entry.get('lr') is None:
+                raise ValueError(f'phase {entry["name"]} has no learning rate: give train.optim_g.lr')
             self.phases.append(Phase(
-                name=entry['name'], lr=float(entry['lr']), iters=_length(entry),
+                name=entry['name'], lr=entry.get('lr'), iters=_length(entry),
                 start=self.total, train=tuple(entry.get('train') or ()),
                 temporal_only=entry.get('temporal_only', False), freeze=tuple(entry.get('freeze') or ()),
                 lr_end=entry.get('lr_end')))
+
+    @classmethod
+    def from_options(cls, train: Mapping[str, Any]) -> 'Schedule':
+        """Of the section `train`: without `phases`, everything is trained for `total_iter` iterations."""
+        phases = train.get('phases')
+        if phases is None:
+            phases = [{'name': 'all', 'iters': train.get('total_iter')}]
+        lr = (train.get('optim_g') or {}).get('lr')
+        return cls(phases, train.get('warmup_iter', -1), lr, build_scheduler(train.get('scheduler')))
 
     @property
     def total(self) -> int:
@@ -91,7 +109,14 @@ class Schedule:
     def lr(self, iteration: int) -> float:
         """The learning rate of an iteration."""
         rise = min(1.0, iteration / self.warmup_iter) if self.warmup_iter > 0 else 1.0
-        return self.phase(iteration).lr_at(iteration) * rise
+        return self.full_lr(iteration) * rise
+
+    def full_lr(self, iteration: int) -> float:
+        """The learning rate of an iteration without the warm-up."""
+        phase = self.phase(iteration)
+        if phase.lr is not None or self.initial_lr is None:
+            return phase.lr_at(iteration)
+        return self.scheduler.rate(self.initial_lr, iteration)
 
 
 def _length(entry: Mapping[str, Any]) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from gavn.config.schedulers import build_scheduler
+
 FREQUENCIES = (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'))  # scaled with the length of training
 
 
@@ -72,8 +74,8 @@ def divided(total: int, shares: Sequence[int]) -> list[int]:
 def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
     """Training options of `total` iterations, in which everything has the share that it had.
 
-    Phases, warm-up, validations, checkpoints and the length of the average over weights keep their places in
-    the schedule; learning rates stay.
+    Phases, learning rates, warm-up, validations, checkpoints and the length of the average over weights keep
+    their places in the schedule.
 
     Args:
         options: of an option file, its phases given in iterations. Not changed.
@@ -84,7 +86,9 @@ def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
     factor = total / sum(old)
     phases = [{**phase, 'iters': length}
               for phase, length in zip(train['phases'], divided(total, old), strict=True)]
-    train = {**train, 'phases': phases}
+    train = {**train, 'total_iter': total, 'phases': phases}
+    if train.get('scheduler'):
+        train['scheduler'] = {**train['scheduler'], **build_scheduler(train['scheduler']).scaled(factor)}
     if train.get('warmup_iter', -1) > 0:
         train['warmup_iter'] = max(1, round(train['warmup_iter'] * factor))
     if train.get('ema_decay', 0) > 0:  # averages over 1 / (1 - decay) iterations

@@ -15,7 +15,8 @@ from gavn.basicsr_patches.build import build_dataset
 from gavn.basicsr_patches.data_data_sampler import divide
 from gavn.basicsr_patches.utils_options import catalogue, import_parts, locate
 from gavn.config.check import check_options
-from gavn.config.option_file import OptionError, Source, building, read_options
+from gavn.config.option_file import OptionError, Source, building
+from gavn.config.overlays import resolve_options
 from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.settings import Settings
 from gavn.models.cost import parameters
@@ -102,21 +103,27 @@ class Method:
             yield Test(token, settings.file('test', self.token, sound), options)
 
 
-def option_file(settings: Settings, kind: str, token: str) -> Path:
-    """The option file of a method: train_gavn_deblur.yml, or, of a variant, train_gavn_deblur_wo_if.yml too.
+def option_files(settings: Settings, kind: str, token: str) -> tuple[Path, list[Path]]:
+    """The option file of a method and its overlays: train_gavn_deblur.yml with ablations/wo_if.yml.
 
-    Raises CompareError, with the methods that there are, where there is none.
+    A variant may also have a file of its own, train_gavn_deblur_wo_if.yml. Raises CompareError, with the
+    methods that there are, where there is none.
     """
+    overlays = list(settings.detector_overlays if token == DETECTOR else settings.overlays)
     parts = token.split('_')
-    names = [f'{kind}_{token}_{settings.task}.yml',
-             *(f'{kind}_{"_".join(parts[:i])}_{settings.task}_{"_".join(parts[i:])}.yml'
-               for i in range(1, len(parts)))]
-    for name in names:
+    splits = [('_'.join(parts[:i]), '_'.join(parts[i:])) for i in range(1, len(parts))]
+    first = f'{kind}_{token}_{settings.task}.yml'
+    for name in (first, *(f'{kind}_{method}_{settings.task}_{variant}.yml' for method, variant in splits)):
         if (settings.options / name).is_file():
-            return settings.options / name
+            return settings.options / name, overlays
+    for method, variant in splits:
+        file = settings.options / f'{kind}_{method}_{settings.task}.yml'
+        ablation = settings.options / 'ablations' / f'{variant}.yml'
+        if file.is_file() and ablation.is_file():
+            return file, [*overlays, ablation]
     there = sorted(path.name.split('_', 1)[1].removesuffix(f'_{settings.task}.yml')
                    for path in settings.options.glob(f'train_*_{settings.task}.yml'))
-    raise CompareError(f'{settings.options / names[0]} does not exist; methods for the task {settings.task} '
+    raise CompareError(f'{settings.options / first} does not exist; methods for the task {settings.task} '
                        f'in {settings.options}: {", ".join(there) or "none"}')
 
 
@@ -125,8 +132,9 @@ def load_method(settings: Settings, token: str) -> Method:
 
     Raises CompareError or OptionError, with words, for what would stop its training later on.
     """
-    origin = option_file(settings, 'train', token), option_file(settings, 'test', token)
-    (train, train_source), (test, test_source) = map(read_options, origin)
+    files = [option_files(settings, kind, token) for kind in ('train', 'test')]
+    origin = files[0][0], files[1][0]
+    (train, train_source), (test, test_source) = (resolve_options(*pair) for pair in files)
     for options, file in ((train, origin[0]), (test, origin[1])):
         _aim(settings, options, token)
         _place_detector(settings, options, file)
@@ -196,8 +204,7 @@ def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> 
 
 def load_detector(settings: Settings) -> dict[str, Any]:
     """Options of the landmark detector's training. Raises CompareError or OptionError."""
-    file = option_file(settings, 'train', DETECTOR)
-    options, source = read_options(file)
+    options, source = resolve_options(*option_files(settings, 'train', DETECTOR))
     _aim(settings, options, DETECTOR)
     _check(options, source, settings, is_train=True)
     _phases_in_iterations(options)
@@ -217,16 +224,19 @@ def _check(options: dict[str, Any], source: Source, settings: Settings, is_train
         ours = value and (settings.root / str(value)).is_relative_to(settings.out.absolute())
         if key.startswith('pretrain_network_') and value and not ours and not locate(value, settings.root):
             raise CompareError(f'{source.place(("path", key))}: path.{key}: {value} does not exist')
-    if is_train and not options['train'].get('phases'):
-        raise CompareError(f'{source.file} has no train.phases, whose lengths the budget would set')
 
 
 def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
-    """Turns epochs into iterations, as training does, so that phases can be scaled; returns its data."""
+    """Gives training phases with `iters`, which a budget scales; returns its data.
+
+    Training without phases has one, of all its iterations.
+    """
     data, sizes = options['datasets']['train'], {'dist': False, 'num_gpu': 1, 'world_size': 1}
     data_set = build_dataset({**data, 'phase': 'train'})
     divide(len(data_set), data, {**options, **sizes})
-    options['train'].pop('total_iter')
+    total = options['train'].pop('total_iter')
+    if not options['train'].get('phases'):
+        options['train']['phases'] = [{'name': 'all', 'iters': total}]
     for phase in options['train']['phases']:
         phase.pop('epochs', None)
     return data_set

@@ -14,7 +14,7 @@ from gavn.experiments.compare.experiments import (
     check_titles,
     load_detector,
     load_method,
-    option_file,
+    option_files,
     size_warning,
 )
 from gavn.experiments.compare.folder import LOCK, forget, open_folder, write_options
@@ -127,7 +127,7 @@ class _Comparison:
         if not settings.detectors or not any(method.needs_detector for method in self.methods):
             return []
         file, options = settings.file('train', DETECTOR), load_detector(settings)
-        origin = option_file(settings, 'train', DETECTOR)
+        origin = option_files(settings, 'train', DETECTOR)[0]
         check_unchanged(file, options, origin)
         write(file, options, origin)
         return [self._training(DETECTOR, file, settings.weights(DETECTOR, 'l'))]

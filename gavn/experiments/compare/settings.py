@@ -15,7 +15,8 @@ class Settings:
         data: a prepared data set.
         task: car, deblur, sr ...: ends the names of option files.
         methods: what they are called in names of option files.
-        options: the folder of option files.
+        options: the folder of option files, with `ablations`, the overlays of variants.
+        overlays, detector_overlays: laid over those of methods, and over that of the landmark detector.
         budget: of each method's training.
         out: folder of all that is made.
         root: of the project: where relative paths begin.
@@ -37,6 +38,8 @@ class Settings:
     budget: Budget
     out: Path
     root: Path
+    overlays: tuple[Path, ...] = ()
+    detector_overlays: tuple[Path, ...] = ()
     jobs: int = 1
     threads: int = 1
     gpus: tuple[str, ...] = ()

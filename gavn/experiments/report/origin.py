@@ -3,35 +3,46 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from gavn.config.option_file import read_options
+from gavn.config.overlays import DEGRADATION, WITH, resolve_options
 from gavn.experiments.report.layout import ABLATIONS, GAVN, METHODS, Task
 from gavn.experiments.report.results import Results
 
 ROOT = Path(__file__).resolve().parents[3]  # of the project, which option files in results are relative to
-_KINDS = ('ablations', 'levels')  # folders below `options` whose files are not one per method and task
+LEVELS_FOLDER = 'levels'
 
 
 def test_command(results: Results, dataset: str, task: Task, method: str, folder: str = '') -> str:
     """The command that measures a method or an ablation on a task, where that has yet to be done.
 
-    Its option file stands where those stand that the data set's other results came from, else in
-    `options/<folder>`. If it reads another data set, the command says which one to take. What is lacking
-    beside results of a comparison takes a comparison at the same budget.
+    Its option file and overlays are those that the data set's other results came from, else those below
+    `options`; `folder` is `levels` for three degradations in place of one. If the file reads another data
+    set, the command says which one to take. What is lacking beside results of a comparison takes a comparison
+    at the same budget.
     """
     if method not in METHODS | ABLATIONS:
         return f'python gavn/test.py -opt FILE.yml, the option file of {method} on {task.layer} of {dataset}'
     kind = ABLATIONS.get(method, '')
     token = METHODS.get(method, METHODS[GAVN])
-    name = '_'.join(filter(None, ['test', token, task.token, kind]))
-    path = f'{_folder_of_kin(results, dataset, "ablations" if kind else folder)}/{name}.yml'
+    kin, presets = _kin(results, dataset)
+    path = f'{kin}/test_{token}_{task.token}.yml'
     comparison = (ROOT / path).parent.parent / 'plan.json'
-    if comparison.is_file() and not (ROOT / path).is_file():
+    if comparison.is_file():
+        own = '_'.join(filter(None, ['test', token, task.token, kind]))
+        if (ROOT / kin / f'{own}.yml').is_file():
+            return f'python gavn/test.py -opt {kin}/{own}.yml'
         plan = json.loads(comparison.read_text(encoding='utf-8'))
         return (f'python scripts/compare.py --data {plan["data"]} --task {task.token} '
                 f'--budget {plan["budget"]} --methods {"_".join(filter(None, [token, kind]))}')
-    return f'python gavn/test.py -opt {path}{_other_data(path, dataset)}'
+    overlays = [*presets, *([f'options/ablations/{kind}.yml'] if kind else [])]
+    words = [WITH, *overlays] if overlays else []
+    if folder == LEVELS_FOLDER:
+        words += [DEGRADATION, *task.levels]
+    return ' '.join(['python gavn/test.py -opt', path, *map(shlex.quote, words)])\
+        + _other_data(path, overlays, dataset)
 
 
 def restore_command(dataset: str, method: str) -> str:
@@ -45,22 +56,40 @@ def restore_command(dataset: str, method: str) -> str:
             f'gavn evaluate {folder} --method {shlex.quote(method)} -o results/{token}_{dataset}.csv')
 
 
-def _folder_of_kin(results: Results, dataset: str, folder: str) -> str:
-    """Folder of the test files that this data set's figures came from: `options`, `options/small` ..."""
+def _kin(results: Results, dataset: str) -> tuple[str, list[str]]:
+    """Folder of the test files that this data set's figures came from, and their overlays but ablations."""
     for result in results:
-        path = PurePosixPath(result.run.option_file)
+        file, overlays = _parts(result.run.option_file)
+        path = PurePosixPath(file)
         if result.run.dataset == dataset and path.name.startswith('test_'):
-            kind = path.parent.name if path.parent.name in _KINDS else ''
-            if kind == folder:
-                return str(path.parent)
-    return str(PurePosixPath('options', folder))
+            return str(path.parent), [name for name in overlays if '/ablations/' not in name]
+    return 'options', []
 
 
-def _other_data(option_file: str, dataset: str) -> str:
+def _parts(option_file: str) -> tuple[str, list[str]]:
+    """Option file and overlays, as results name them: `FILE --with OVERLAY ... --degradation LAYER ...`."""
+    words = shlex.split(option_file.partition(f' {DEGRADATION} ')[0])
+    file, overlays = words[0] if words else '', words[2:]
+    path = PurePosixPath(file)
+    if (ROOT / path).is_file():
+        return file, overlays
+    if path.parent.name in ('ablations', 'levels'):  # files of versions before 0.2, which overlays replace
+        path = path.parent.parent / path.name
+    if path.parent.name == 'small':
+        preset = 'small_deblur' if path.stem.endswith('_deblur') else 'small'
+        return str(path.parent.parent / path.name), [f'options/presets/{preset}.yml', *overlays]
+    return str(path), overlays
+
+
+def _resolved(file: Path, overlays: Sequence[str]) -> dict[str, Any]:
+    return resolve_options(file, [ROOT / name for name in overlays])[0]
+
+
+def _other_data(option_file: str, overlays: Sequence[str], dataset: str) -> str:
     """Changes of an option file that is there but reads another data set; '' where none is needed."""
     if not (ROOT / option_file).is_file():
         return ''
-    options = read_options(ROOT / option_file)[0]
+    options = _resolved(ROOT / option_file, overlays)
     sections = options.get('datasets', {})
     roots = {key: section['root'] for key, section in sections.items() if section and section.get('root')}
     if not roots or dataset in (PurePosixPath(root).name for root in roots.values()):
@@ -73,14 +102,14 @@ def _other_data(option_file: str, dataset: str) -> str:
 def window(option_file: str) -> int | None:
     """Frames at once in the training that belongs to a test's option file; None where that is not there.
 
-    `options/test_gavn_car.yml` belongs to `options/train_gavn_car.yml`; files of levels, to the folder above.
-    They are read as they stand in the project now. Raises OptionError for a file that cannot be read.
+    `options/test_gavn_car.yml` belongs to `options/train_gavn_car.yml`, with the same overlays. They are read
+    as they stand in the project now. Raises OptionError for a file that cannot be read.
     """
-    path = ROOT / option_file
+    name, overlays = _parts(option_file)
+    path = ROOT / name
     if not path.name.startswith('test_'):
         return None
-    name = 'train_' + path.name.removeprefix('test_')
-    for file in (path.with_name(name), path.parent.parent / name):
-        if file.is_file():
-            return read_options(file)[0].get('datasets', {}).get('train', {}).get('num_frame')
-    return None
+    file = path.with_name('train_' + path.name.removeprefix('test_'))
+    if not file.is_file():
+        return None
+    return _resolved(file, overlays).get('datasets', {}).get('train', {}).get('num_frame')

@@ -1,0 +1,26 @@
+"""`gavn config`: the options that a training or test would use, and where each comes from."""
+from __future__ import annotations
+
+import argparse
+
+from gavn.config.overlays import add_arguments as add_changes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument('opt', metavar='FILE.yml', help='an option file of a training or a test')
+    add_changes(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints the options, then checks them. Raises OptionError for what is wrong with them."""
+    from gavn.config.overlays import resolve_options
+    from gavn.config.printing import annotated
+    options, source = resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)
+    print(annotated(options, source), end='')
+    from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
+    from gavn.basicsr_patches.options import catalogue, import_parts
+    from gavn.config.check import check_options
+    import_parts(options, source)
+    check_options(options, source, catalogue(), is_train=options.get('train') is not None)

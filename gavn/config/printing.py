@@ -1,0 +1,42 @@
+"""Options as text: one line each, with the place where each value comes from."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from gavn.config.option_file import Key, Source, write_options
+
+_COLUMN = 60
+
+
+def annotated(options: Mapping[str, Any], source: Source) -> str:
+    """YAML that reads as the options; a comment behind each value names its file and line."""
+    lines = []
+    for text, key in _lines(options, (), 0):
+        lines.append(text if key is None else f'{text:<{_COLUMN}}  # {source.place(key)}')
+    return '\n'.join([*lines, ''])
+
+
+def _lines(section: Mapping[str, Any], key: Key, depth: int) -> Iterator[tuple[str, Key | None]]:
+    """Lines of a section, and the keys of those that hold a value."""
+    indent = '  ' * depth
+    for name, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield f'{indent}{name}:', None
+            yield from _lines(value, (*key, name), depth + 1)
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            yield f'{indent}{name}:', None
+            for i, item in enumerate(value):
+                yield f'{indent}  - {_flow(item)}', (*key, name, i)
+        else:
+            yield f'{indent}{name}: {_flow(value)}', (*key, name)
+
+
+def _flow(value: Any) -> str:
+    """A value on one line."""
+    text = write_options({'value': value})
+    line = yaml.safe_dump(yaml.safe_load(text)['value'], default_flow_style=True, width=10 ** 6,
+                          sort_keys=False, allow_unicode=True)
+    return line.removesuffix('\n').removesuffix('\n...')

@@ -1,0 +1,99 @@
+"""`train.scheduler`: BasicSR's learning rate schedules as functions of the iteration."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+
+@dataclass(frozen=True)
+class MultiStepRestart:
+    """BasicSR's MultiStepRestartLR: the rate is multiplied by `gamma` after each of the `milestones`.
+
+    After each of `restarts`, it starts again from the initial rate times its entry of `restart_weights`.
+    """
+
+    milestones: Sequence[int]
+    gamma: float = 0.1
+    restarts: Sequence[int] = (0,)
+    restart_weights: Sequence[float] = (1,)
+
+    def __post_init__(self) -> None:
+        _check_lengths('restarts', self.restarts, self.restart_weights)
+
+    def rate(self, initial: float, iteration: int) -> float:
+        """The learning rate of iteration 1, 2 ..."""
+        done = iteration - 1
+        restarts = zip(self.restarts, self.restart_weights, strict=True)
+        start, weight = max(((at, weight) for at, weight in restarts if at <= done), default=(0, 1))
+        steps = sum(start < milestone <= done for milestone in self.milestones)
+        return initial * weight * self.gamma ** steps
+
+    def scaled(self, factor: float) -> dict[str, Any]:
+        """The options of the same schedule in a training `factor` times as long."""
+        return {'milestones': _scaled(self.milestones, factor), 'restarts': _scaled(self.restarts, factor)}
+
+
+@dataclass(frozen=True)
+class CosineAnnealingRestart:
+    """BasicSR's CosineAnnealingRestartLR: in each of the `periods` the rate falls to `eta_min`.
+
+    A period starts from the initial rate times its entry of `restart_weights`. After the last period the rate
+    stays (BasicSR's raises TypeError there).
+    """
+
+    periods: Sequence[int]
+    restart_weights: Sequence[float] = (1,)
+    eta_min: float = 0
+
+    def __post_init__(self) -> None:
+        _check_lengths('periods', self.periods, self.restart_weights)
+        if not self.periods or min(self.periods) < 1:
+            raise ValueError(f'periods are {list(self.periods)}; each needs at least one iteration')
+
+    def rate(self, initial: float, iteration: int) -> float:
+        """The learning rate of iteration 1, 2 ..."""
+        ends = list(accumulate(self.periods))
+        done = min(iteration - 1, ends[-1])
+        index = next(i for i, end in enumerate(ends) if done <= end)
+        share = 1 - (ends[index] - done) / self.periods[index]
+        fall = self.restart_weights[index] * (initial - self.eta_min) * (1 + math.cos(math.pi * share)) / 2
+        return self.eta_min + fall
+
+    def scaled(self, factor: float) -> dict[str, Any]:
+        """The options of the same schedule in a training `factor` times as long."""
+        ends = _scaled(list(accumulate(self.periods)), factor)
+        return {'periods': [max(1, end - start) for start, end in zip([0, *ends], ends, strict=False)]}
+
+
+Scheduler = MultiStepRestart | CosineAnnealingRestart
+SCHEDULERS: dict[str, type[Scheduler]] = {
+    'MultiStepLR': MultiStepRestart, 'MultiStepRestartLR': MultiStepRestart,
+    'CosineAnnealingRestartLR': CosineAnnealingRestart}
+"""By the `type` that names them."""
+
+
+def build_scheduler(options: Mapping[str, Any] | None) -> Scheduler:
+    """The schedule of `train.scheduler`; without one, the rate is constant.
+
+    Raises ValueError for options that fit no schedule.
+    """
+    arguments = dict(options or {'type': 'MultiStepLR', 'milestones': ()})
+    kind = arguments.pop('type', None)
+    if kind not in SCHEDULERS:
+        raise ValueError(f'the type {kind!r} is none of {", ".join(SCHEDULERS)}')
+    try:
+        return SCHEDULERS[kind](**arguments)
+    except TypeError as error:
+        raise ValueError(f'{kind}: {error}') from error
+
+
+def _check_lengths(name: str, places: Sequence[int], weights: Sequence[float]) -> None:
+    if len(places) != len(weights):
+        raise ValueError(f'{name} has {len(places)} entries, restart_weights {len(weights)}')
+
+
+def _scaled(iterations: Sequence[int], factor: float) -> list[int]:
+    return [round(iteration * factor) for iteration in iterations]
