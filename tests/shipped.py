@@ -1,5 +1,6 @@
 """The option files that ship, for tests: reading them, building their networks, telling them apart."""
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -8,10 +9,11 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from gavn import archs  # noqa: F401  (importing registers)
-from gavn.config.option_file import read_options
+from gavn.config.overlays import resolve_options
 
 OPTIONS = Path(__file__).resolve().parents[1] / 'options'
-FILES = sorted(path for path in OPTIONS.rglob('*.yml') if path.parent.name != 'base')  # those are parts
+PARTS = ('presets', 'ablations')  # overlays
+FILES = sorted(path for path in OPTIONS.rglob('*.yml') if path.parent.name not in PARTS)
 TASKS = {'car': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
 LEVELS = {'car': ('car_crf35', 'car_crf40', 'car_crf45'), 'deblur': ('blur_k17', 'blur_k21', 'blur_k25'),
           'sr': ('sr_x2', 'sr_x4', 'sr_x8')}
@@ -25,9 +27,16 @@ def name_of(path: Path) -> str:
     return path.relative_to(OPTIONS).with_suffix('').as_posix()
 
 
-def load(name: str) -> dict:
-    """Options of a file, its bases included."""
-    return read_options(OPTIONS / f'{name}.yml')[0]
+def load(name: str, *, small: bool = False, ablation: str = '', degradations: Sequence[str] = ()) -> dict:
+    """Options of a file with the preset of small runs, an ablation and degradations laid over it."""
+    overlays = []
+    if small:
+        detector, blur = '_pfld_' in name, name.endswith('_deblur')
+        kind = '_pfld' if detector else '_deblur' if blur else ''
+        overlays.append(OPTIONS / f'presets/small{kind}.yml')
+    if ablation:
+        overlays.append(OPTIONS / f'ablations/{ablation}.yml')
+    return resolve_options(OPTIONS / f'{name}.yml', overlays, degradations)[0]
 
 
 def build(options: dict) -> nn.Module:

@@ -10,7 +10,7 @@ from comparing import ROOT, make_place
 from gavn.cli import compare as command
 from gavn.experiments.compare.budget import Budget, CompareError
 from gavn.experiments.compare.calibration import Timing
-from gavn.experiments.compare.experiments import load_method, option_file
+from gavn.experiments.compare.experiments import load_method, option_files
 from gavn.models.cost import parameters
 
 
@@ -44,7 +44,21 @@ def test_variants_are_found_by_either_name(settings, tmp_path):
     options.mkdir()
     for name in ('train_gavn_deblur_wo_if.yml', 'train_gavn_wo_if_deblur.yml'):
         (options / name).touch()
-        assert option_file(settings(options=options), 'train', 'gavn_wo_if') == options / name
+        assert option_files(settings(options=options), 'train', 'gavn_wo_if') == (options / name, [])
+
+
+def test_variants_are_overlays_of_their_method(settings, tmp_path):
+    options, preset = tmp_path / 'options', tmp_path / 'small.yml'
+    (options / 'ablations').mkdir(parents=True)
+    for name in ('train_gavn_deblur.yml', 'train_pfld_deblur.yml', 'ablations/wo_if.yml'):
+        (options / name).touch()
+    asked = settings(options=options, overlays=(preset,))
+    assert option_files(asked, 'train', 'gavn') == (options / 'train_gavn_deblur.yml', [preset])
+    assert option_files(asked, 'train', 'gavn_wo_if') == (
+        options / 'train_gavn_deblur.yml', [preset, options / 'ablations/wo_if.yml'])
+    assert option_files(asked, 'train', 'pfld') == (options / 'train_pfld_deblur.yml', [])
+    with pytest.raises(CompareError, match=r'train_gavn_wo_of_deblur\.yml does not exist'):
+        option_files(asked, 'train', 'gavn_wo_of')
 
 
 def test_a_flow_network_to_start_from_must_be_there(settings, place, tmp_path):

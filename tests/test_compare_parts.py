@@ -51,6 +51,12 @@ def test_everything_in_a_schedule_is_scaled():
                'logger': {'print_freq': 5, 'save_checkpoint_freq': 10}}
     new = rescaled(options, 400)
     assert [(phase['iters'], phase['lr']) for phase in new['train']['phases']] == [(300, 1), (100, 2)]
+    assert new['train']['total_iter'] == 400
+    cosine = {'type': 'CosineAnnealingRestartLR', 'periods': [30, 10], 'restart_weights': [1, 0.5]}
+    steps = {'type': 'MultiStepLR', 'milestones': [10, 30], 'gamma': 0.5}
+    for scheduler, scaled in ((cosine, {'periods': [300, 100]}), (steps, {'milestones': [100, 300]})):
+        longer = rescaled({**options, 'train': {**options['train'], 'scheduler': scheduler}}, 400)
+        assert scaled.items() <= longer['train']['scheduler'].items()
     assert new['train']['warmup_iter'] == 100 and new['val']['val_freq'] == 200
     assert new['train']['ema_decay'] == pytest.approx(0.98)  # 5 iterations were averaged, 50 are now
     assert new['logger'] == {'print_freq': 5, 'save_checkpoint_freq': 100}

@@ -10,7 +10,6 @@ from shipped import (
     LEVELS,
     METHODS,
     OPTIONS,
-    PEERS,
     TASKS,
     build,
     differences,
@@ -36,32 +35,36 @@ ITERATIONS = 680_000
 OTHERS = tuple(method for method in METHODS if method != 'gavn')
 # what the methods' own part of an option file may be
 OWN = ('name', 'method', 'model_type', 'network_g.', 'network_l.', 'network_inputs', 'path.', 'train.phases',
-       'train.optim_g.', 'train.pixel_opt.', 'train.grad_clip', 'train.flow_lr_mul', 'train.dcn_lr_mul',
+       'train.optim_g.', 'train.scheduler.', 'train.pixel_opt.', 'train.grad_clip',
+       'train.flow_lr_mul', 'train.dcn_lr_mul',
        'datasets.train.num_frame', 'datasets.train.gt_frames', 'val.metrics.nme.')
 
 
 def schedule_of(options: dict) -> Schedule:
-    return Schedule(options['train']['phases'], options['train'].get('warmup_iter', -1))
+    return Schedule.from_options(options['train'])
 
 
 def test_every_method_has_its_files() -> None:
     names = {name_of(path) for path in FILES}
     for task in TASKS:
         assert {f'{kind}_{method}_{task}' for method in METHODS for kind in ('train', 'test')} <= names
-        assert {f'levels/test_{method}_{task}' for method in ('gavn', *PEERS)} <= names
-        assert {f'ablations/test_gavn_{task}_{kind}' for kind in ('silenced', 'other_voice')} <= names
 
 
 @pytest.mark.parametrize('path', [path for path in FILES if 'pfld' not in path.stem], ids=name_of)
 def test_files_name_their_method(path: Path) -> None:
     options, name = read_options(path)[0], path.stem
-    kinds = {'wo_if': 'GAVN w/o IF', 'wo_af': 'GAVN w/o AF', 'zero_audio': 'GAVN zero audio (trained)',
-             'shuffled_audio': 'GAVN shuffled audio (trained)', 'inject': 'GAVN inject',
-             'silenced': 'GAVN zero audio (test only)', 'other_voice': 'GAVN shuffled audio (test only)',
-             'two_stage': 'GAVN in two stages', 'inject_long': 'GAVN inject, 25 at once'}
     method = next(token for token in sorted(METHODS, key=len, reverse=True) if f'_{token}_' in name)
-    expected = next((title for kind, title in kinds.items() if name.endswith(kind)), METHODS[method])
-    assert options.get('method') == expected
+    assert options.get('method') == METHODS[method]
+
+
+@pytest.mark.parametrize(('kind', 'title'), {
+    'wo_if': 'GAVN w/o IF', 'wo_af': 'GAVN w/o AF', 'zero_audio': 'GAVN zero audio (trained)',
+    'shuffled_audio': 'GAVN shuffled audio (trained)', 'inject': 'GAVN inject',
+    'silenced': 'GAVN zero audio (test only)', 'other_voice': 'GAVN shuffled audio (test only)',
+    'two_stage': 'GAVN in two stages', 'inject_long': 'GAVN inject, 25 at once'}.items())
+def test_ablations_name_their_method(kind: str, title: str) -> None:
+    assert load('test_gavn_deblur', ablation=kind)['method'] == title
+    assert load('test_gavn_deblur', small=True, ablation=kind)['method'] == title
 
 
 @pytest.mark.parametrize('task', TASKS)
@@ -81,16 +84,15 @@ def test_a_peer_trains_as_long_as_gavn_on_the_paper_s_data() -> None:
     options = load('train_gavn_car')
     section = options['datasets']['train']
     batches = 4860 * 195 / section['num_frame'] / section['batch_size_per_gpu']
-    assert batches * sum(phase['epochs'] for phase in options['train']['phases']) == pytest.approx(
-        ITERATIONS, rel=0.01)
+    epochs = [phase['iters'] / batches for phase in options['train']['phases']]
+    assert epochs == pytest.approx([20, 5, 15], rel=0.01)
+    assert schedule_of(options).total == options['train']['total_iter'] == ITERATIONS
 
 
 @pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('task', ['deblur', 'sr'])
-@pytest.mark.parametrize('kind', ['train', 'test', 'levels/test'])
+@pytest.mark.parametrize('kind', ['train', 'test'])
 def test_tasks_differ_in_names_and_data_alone(kind: str, task: str, method: str) -> None:
-    if kind == 'levels/test' and method not in ('gavn', *PEERS):
-        return
     changed = differences(load(f'{kind}_{method}_car'), load(f'{kind}_{method}_{task}'))
     assert {key.split('.')[-1] for key in changed} <= {'name', 'degradation', 'pretrain_network_g',
                                                        'pretrain_network_l'}
@@ -111,7 +113,8 @@ def test_published_settings(method: str, count: int, frames: int, rates: tuple, 
     assert parameters(options['network_g']) == count
     assert options['datasets']['train']['num_frame'] == frames
     assert (schedule.lr(2000), schedule.lr(5000), schedule.lr(ITERATIONS)) == pytest.approx(rates, rel=0.02)
-    assert train['optim_g'] == {'type': 'Adam', 'betas': betas, 'weight_decay': 0, 'fused': True}
+    assert train['optim_g'] == {'type': 'Adam', 'lr': rates[0], 'betas': betas, 'weight_decay': 0,
+                                'fused': True}
     assert loss.items() <= train['pixel_opt'].items()
     frozen = [phase for phase in schedule.phases if phase.freeze]
     assert [phase.iters for phase in frozen] == ([first_mean] if first_mean else [])
@@ -132,7 +135,8 @@ def test_flow_learns_more_slowly_and_later(method: str, factors: list[float]) ->
 def test_vrt_in_windows_of_sixteen_frames() -> None:
     network = load('train_vrt_car')['network_g']
     longer = {**network, 'img_size': [16, 224, 224], 'window_size': [8, 8, 8]}
-    assert '[16, 224, 224], window_size: [8, 8, 8]; 18.44 million' in (OPTIONS / 'base/vrt.yml').read_text()
+    text = (OPTIONS / 'train_vrt_car.yml').read_text()
+    assert '[16, 224, 224], window_size: [8, 8, 8]; 18.44 million' in text
     assert parameters(longer) == 18_438_807
 
 
@@ -140,17 +144,18 @@ def test_vrt_in_windows_of_sixteen_frames() -> None:
 @pytest.mark.parametrize('method', METHODS)
 def test_tests_take_the_networks_that_were_trained(method: str, task: str) -> None:
     train, test = load(f'train_{method}_{task}'), load(f'test_{method}_{task}')
-    levels = load(f'levels/test_{method}_{task}') if method in ('gavn', *PEERS) else test
+    levels = load(f'test_{method}_{task}', degradations=LEVELS[task])
     for key in ('network_g', 'network_l', 'network_inputs', 'model_type', 'method'):
         assert train.get(key) == test.get(key) == levels.get(key)
     assert test['path']['pretrain_network_g'] == f'experiments/{train["name"]}/models/net_g_latest.pth'
     assert levels['path'] == test['path']
     assert weight_files(test)['network_g'] == str(weight_files(train)['network_g'])  # for gavn bundle
     assert [section['degradation'] for section in test['datasets'].values()] == [TASKS[task]]
-    if levels is not test:
-        layers = [section['degradation'] for section in levels['datasets'].values()]
-        assert tuple(layers) == LEVELS[task] == tuple(degradation(layer).layer for layer in layers)
-        assert list(levels['datasets']) == ['test', 'test_2', 'test_3']
+    layers = [section['degradation'] for section in levels['datasets'].values()]
+    assert tuple(layers) == LEVELS[task] == tuple(degradation(layer).layer for layer in layers)
+    assert list(levels['datasets']) == ['test', 'test_2', 'test_3']
+    assert [section['name'] for section in levels['datasets'].values()] == [
+        f'talking_faces_{layer}' for layer in layers]
 
 
 @pytest.mark.parametrize('path', [path for path in FILES if path.stem.startswith('test_')

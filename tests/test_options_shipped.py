@@ -1,7 +1,7 @@
 """Every option file that ships is valid, builds its networks, and differs from its kin only where it says."""
 import pytest
 from basicsr.losses import build_loss
-from shipped import FILES, TASKS, build, differences, load, name_of, parameters
+from shipped import FILES, OPTIONS, TASKS, build, differences, load, name_of, parameters
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
@@ -9,6 +9,7 @@ from gavn.basicsr_patches.data_data_sampler import divide
 from gavn.basicsr_patches.utils_options import catalogue
 from gavn.config.check import check_options
 from gavn.config.option_file import read_options
+from gavn.config.overlays import resolve_options
 from gavn.models.schedule import Schedule
 from gavn.models.training import check_phases, check_windows, train_only
 
@@ -17,14 +18,29 @@ def test_the_files_that_were_promised_are_there():
     names = {name_of(path) for path in FILES}
     for task in TASKS:
         assert {f'{kind}_{net}_{task}' for kind in ('train', 'test') for net in ('gavn', 'pfld')} <= names
-        assert {f'ablations/{job}_gavn_{task}_{kind}' for job in ('train', 'test')
-                for kind in ('wo_if', 'wo_af', 'zero_audio', 'shuffled_audio', 'inject')} <= names
     assert any(name.startswith('demo/') for name in names)
 
 
-@pytest.mark.parametrize('path', FILES, ids=name_of)
-def test_a_shipped_file_is_valid_and_builds_its_networks(path):
-    options, source = read_options(path)
+def small_of(path):
+    kind = '_pfld' if 'pfld' in path.stem else '_deblur' if path.stem.endswith('_deblur') else ''
+    return OPTIONS / f'presets/small{kind}.yml'
+
+
+ABLATIONS = sorted((OPTIONS / 'ablations').glob('*.yml'))
+RUNS = [(path, ()) for path in FILES]
+RUNS += [(path, (small_of(path),)) for path in sorted(OPTIONS.glob('*.yml'))]
+RUNS += [(OPTIONS / f'{kind}_gavn_{task}.yml', (overlay,)) for task in TASKS for overlay in ABLATIONS
+         for kind in ('train', 'test') if overlay.stem not in ('two_stage', 'inject_long')]
+RUNS += [(OPTIONS / f'{kind}_gavn_deblur.yml', (OPTIONS / 'presets/small_deblur.yml', overlay))
+         for overlay in ABLATIONS for kind in ('train', 'test') if overlay.stem != 'inject_long']
+RUNS += [(OPTIONS / 'test_gavn_deblur.yml', (OPTIONS / 'presets/small_deblur.yml', *(
+    OPTIONS / f'ablations/{name}.yml' for name in ('inject', 'inject_long'))))]
+
+
+@pytest.mark.parametrize(('path', 'overlays'), RUNS, ids=lambda part: (
+    name_of(part) if not isinstance(part, tuple) else '+'.join(overlay.stem for overlay in part) or 'plain'))
+def test_options_are_valid_and_build_their_networks(path, overlays):
+    options, source = resolve_options(path, overlays)
     check_options(options, source, catalogue(), is_train='train' in options)
     networks = {key: build(value) for key, value in options.items()
                 if key.startswith('network_') and key != 'network_inputs'}
@@ -34,8 +50,8 @@ def test_a_shipped_file_is_valid_and_builds_its_networks(path):
         assert ('landmarks' in options['network_inputs']) == ('network_l' in networks)
     if 'train' in options:
         divide(1000, options['datasets']['train'], {**options, 'dist': False, 'num_gpu': 0, 'world_size': 1})
-        schedule = Schedule(options['train']['phases'], options['train'].get('warmup_iter', -1))
-        assert schedule.total > 0 and build_loss(options['train']['pixel_opt'])
+        schedule = Schedule.from_options(options['train'])
+        assert schedule.total == options['train']['total_iter'] and build_loss(options['train']['pixel_opt'])
         if 'network_g' in networks:
             check_phases(networks['network_g'], schedule.phases)
             check_windows(networks['network_g'], layout_of(networks['network_g'], options.get('window')),
@@ -50,7 +66,7 @@ def test_every_run_has_a_folder_of_its_own():
         runs = [run for file, run in names.items() if file.split('/')[-1].startswith(kind)]
         assert runs and len(set(runs)) == len(runs)
     assert all(run == file.split('/')[-1] for file, run in names.items()
-               if '/' not in file or file.startswith('ablations/'))
+               if '/' not in file)
 
 
 @pytest.mark.parametrize('path', [path for path in FILES if 'gavn' in path.stem], ids=name_of)
@@ -65,10 +81,12 @@ def test_windows_of_the_training_data_fit_the_network(path):
 def test_the_paper_s_settings(task):
     options = load(f'train_gavn_{task}')
     train, data_set = options['train'], options['datasets']['train']
-    assert [(p['epochs'], p['lr']) for p in train['phases']] == [(20, 4e-4), (5, 4e-4), (15, 2e-4)]
+    schedule = Schedule.from_options(train)
+    assert [(phase.iters, schedule.full_lr(phase.end)) for phase in schedule.phases] == [
+        (20 * 17_000, 4e-4), (5 * 17_000, 4e-4), (15 * 17_000, 2e-4)]
     assert (data_set['batch_size_per_gpu'], data_set['num_frame'], data_set['crop_size']) == (8, 7, None)
     assert data_set['degradation'] == TASKS[task]
-    assert train['optim_g'] == {'type': 'Adam', 'betas': [0.9, 0.999], 'weight_decay': 0,
+    assert train['optim_g'] == {'type': 'Adam', 'lr': 4e-4, 'betas': [0.9, 0.999], 'weight_decay': 0,
                                 'fused': True}
     assert train['pixel_opt']['type'] == 'CharbonnierLoss' and train['pixel_opt']['eps'] == 1e-6
     assert (parameters(options['network_g']), parameters(options['network_l'])) == (7_049_539, 2_009_640)
@@ -102,9 +120,9 @@ def test_tasks_differ_in_names_data_and_detector_alone(kind, task):
                'path.pretrain_network_l', 'val.metrics.nme.type'}),
 ])
 def test_an_ablation_changes_one_thing(kind, changes, task):
-    full, ablation = load(f'train_gavn_{task}'), load(f'ablations/train_gavn_{task}_{kind}')
+    full, ablation = load(f'train_gavn_{task}'), load(f'train_gavn_{task}', ablation=kind)
     assert differences(full, ablation) == changes | {'name', 'method'}
-    epochs = [sum(phase['epochs'] for phase in opt['train']['phases']) for opt in (full, ablation)]
-    assert epochs[0] == epochs[1]
-    rates = [[(p['epochs'], p['lr']) for p in opt['train']['phases']] for opt in (full, ablation)]
-    assert sum(e * lr for e, lr in rates[0]) == pytest.approx(sum(e * lr for e, lr in rates[1]))
+    schedules = [Schedule.from_options(options['train']) for options in (full, ablation)]
+    places = (1, 2000, 425_000, 425_001, 680_000)
+    assert [schedules[0].lr(place) for place in places] == [schedules[1].lr(place) for place in places]
+    assert schedules[0].total == schedules[1].total

@@ -63,8 +63,9 @@ class PhasedModel(BaseModel):
         """Warns where the phases do not add up to the length of the training."""
         if total is not None and total != self.schedule.total:
             last = self.schedule.phase(total).name
-            get_root_logger().warning(f'train.phases last {self.schedule.total:,} iterations, train.total_iter '
-                                      f'is {total:,}: training ends in the phase {last}')
+            get_root_logger().warning(
+                f'train.phases last {self.schedule.total:,} iterations, train.total_iter is {total:,}: '
+                f'training ends in the phase {last}')
 
     def _build_optimizer(self, network: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
         options = self.opt['train']
