@@ -27,8 +27,9 @@ def test_an_overlay_renames_the_run_and_the_weights_it_makes(tmp_path: Path) -> 
     train, _ = resolve_options(CAR, [both, own])
     test, source = resolve_options(OPTIONS / 'test_gavn_car.yml', [both, own])
     assert train['name'] == 'train_gavn_car_tiny_deep' and test['name'] == 'test_gavn_car_tiny_deep'
-    assert test['path'] == {'pretrain_network_g': 'experiments/train_gavn_car_tiny_deep/models/net_g_latest.pth',
-                            'pretrain_network_l': 'experiments/train_pfld_car_tiny/models/net_l_latest.pth'}
+    assert test['path'] == {
+        'pretrain_network_g': 'experiments/train_gavn_car_tiny_deep/models/net_g_latest.pth',
+        'pretrain_network_l': 'experiments/train_pfld_car_tiny/models/net_l_latest.pth'}
     assert source.place(('name',)) == f'{own}, line 1'
     detector, _ = resolve_options(OPTIONS / 'train_pfld_car.yml', [both])
     assert detector['name'] == 'train_pfld_car_tiny'

@@ -135,7 +135,8 @@ def levels_figure(results: Results, dataset: str) -> Figure:
     shown = [TASKS[token] for token, names in found.items() if names]
     if not shown:
         raise ReportError(f'no results on levels of degradation of {dataset}: python gavn/test.py -opt '
-                          'options/levels/test_gavn_car.yml makes some')
+                          'options/test_gavn_car.yml --degradation car_crf35 car_crf40 car_crf45 '
+                          'makes some')
     methods = (name for names in found.values() for name in names if name == GAVN or name not in ABLATIONS)
     looks = {**{name: {**look, 'label': name} for name, look in styles(methods).items()}, DEGRADED: INPUT}
     figure, panels = _panels([task.parameter for task in shown], len(looks))

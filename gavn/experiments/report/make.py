@@ -22,8 +22,9 @@ def _or(names: Sequence[str]) -> str:
 _NEEDS = {
     1: f'results on {_or([task.layer for task in TASKS.values()])}: gavn test -opt '
        'options/test_gavn_car.yml, or gavn evaluate --reference TRUTH --dataset NAME --degradation car_crf45',
-    2: f'results on {_or(list(LEVELS))}: gavn test -opt options/levels/test_gavn_car.yml',
-    3: 'results of ablations: gavn test -opt options/ablations/test_gavn_car_wo_if.yml',
+    2: f'results on {_or(list(LEVELS))}: gavn test -opt options/test_gavn_car.yml '
+       '--degradation car_crf35 car_crf40 car_crf45',
+    3: 'results of ablations: gavn test -opt options/test_gavn_car.yml --with options/ablations/wo_if.yml',
     4: 'results of videos that nobody degraded, without a truth: gavn evaluate without --reference',
 }
 Paths = Sequence[str | os.PathLike[str]]
