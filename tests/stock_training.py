@@ -24,8 +24,8 @@ SMALL = {
     'DBPN': ['base_filter=4', 'feat=8', 'num_stages=2'],
     'BasicVSRPlusPlus': ['mid_channels=8', 'num_blocks=1', 'min_side=64'],
     'DAVDNet': ['num_feat=8', 'num_extract_block=1', 'num_reconstruct_block=1', 'deformable_groups=2'],
-    'VRT': ['img_size=[6,64,64]', 'window_size=[6,4,4]', 'depths=[1]*11', 'embed_dims=[8]*11',
-            'num_heads=[2]*11', 'deformable_groups=2', 'indep_reconsts=[9,10]'],
+    'VRT': ['img_size=[6,64,64]', 'window_size=[6,4,4]', f'depths={[1] * 11}', f'embed_dims={[8] * 11}',
+            f'num_heads={[2] * 11}', 'deformable_groups=2', 'indep_reconsts=[9,10]'],
 }
 FRAMES = {'GAVN': 5, 'BasicVSRPlusPlus': 7}
 LAYERS = ('car_crf45', 'sr', 'mixed', 'mixed_v1', 'mixed_v2', 'mixed_v3')  # beside blur and gt
