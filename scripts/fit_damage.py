@@ -20,7 +20,7 @@ import numpy as np
 from gavn.data.clip_store import ClipEntry, read_meta
 from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
 from gavn.experiments.release.classifier_samples import made, stored
-from gavn.restoration.degradation import KINDS, NUMBERS, Model, described
+from gavn.restoration.degradation import KINDS, NUMBERS, Model, features_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def of_clip(root: Path, count: int, seed: int, entry: ClipEntry) -> list[Row]:
     cv2.setNumThreads(1)
     samples = [*stored(root, entry, count), *made(root, entry, seed)]
     return [Row(entry.clip, sample.name, sample.kind, np.mean(
-        [described(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)) for crop in sample.crops], axis=0))
+        [features_of(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)) for crop in sample.crops], axis=0))
         for sample in samples]
 
 
@@ -90,7 +90,7 @@ def fitted(rows: Sequence[Row], speaker: dict[str, str], precision: dict[str, fl
 
 def table(rows: Sequence[Row], model: Model) -> str:
     """What the model decides, by layer or recipe and true kind."""
-    decided = [model.decide(share) for share in model.shares(np.stack([row.features for row in rows]))]
+    decided = [model.decide(share) for share in model.probabilities(np.stack([row.features for row in rows]))]
     return confusion([f'{row.name} ({row.kind or "between"})' for row in rows], decided)
 
 

@@ -1,4 +1,4 @@
-"""Restores a video slowly, to be killed: `python killed_restore.py SOURCE TARGET PIECE`."""
+"""Restores a video slowly, to be killed: `python killed_restore.py SOURCE TARGET SEGMENT_FRAMES`."""
 import sys
 import time
 from pathlib import Path
@@ -11,8 +11,8 @@ from gavn.restoration import job, restore_video, resume_state  # first: it makes
 from restore_fakes import fixed_face, make_restorer
 
 if __name__ == '__main__':
-    source, target, piece = sys.argv[1:]
-    resume_state.PIECE = int(piece)
+    source, target, length = sys.argv[1:]
+    resume_state.SEGMENT_FRAMES = int(length)
     job.follow_faces = fixed_face(absent=(3, 20), cuts=(12,))
     finish = resume_state.ResumeState.finish
 

@@ -14,6 +14,7 @@ import pytest
 import gavn
 from gavn.basicsr_patches.utils_options import _arguments
 from gavn.cli import main as cli
+from gavn.cli.train import missing_option_file
 from gavn.errors import MissingInput
 from gavn.media import UnreadableMedia
 from gavn.runtime.arguments import Parser, seconds
@@ -117,9 +118,9 @@ def test_which_option_files_are_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.mkfifo('pipe.yml')
     for name in ('options/train_gavn_car.yml', 'pipe.yml', '.'):
-        assert cli._missing_option_file(['-opt', name]) is None
+        assert missing_option_file(['-opt', name]) is None
     for name in ('none.yml', 'a' * 5000, '~nobody/x.yml'):
-        assert cli._missing_option_file(['-opt', name]) == name
+        assert missing_option_file(['-opt', name]) == name
 
 
 def test_exit_codes_are_those_of_kinds_that_there_are():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gavn.cli.bench import _chosen, _in_words
+from gavn.cli.bench import _chosen, _format_row
 from gavn.experiments.bench import loader, memory, networks, operators, plan, report, rows, timing, training
 from gavn.experiments.bench.goals import GOALS, judged
 from gavn.experiments.bench.networks import GAVN_64, RECIPES, SHIPPED, Case, _recipe
@@ -83,7 +83,7 @@ def test_deformable_convolution_training_and_loader_have_rows(capsys):
     assert [(row.form, row.precision) for row in stepped] == [('stock', 'fp32'), ('gavn', 'bf16')]
     fed = training.fed(CPU, 1, 32, 0.001, 1, 'tiny', TINY[GAVN_64])
     assert fed.calls >= 10 and 0 <= fed.waited < 100
-    assert f'{fed.waited:.1f} % of the time without a batch' in _in_words(fed)
+    assert f'{fed.waited:.1f} % of the time waiting for data' in _format_row(fed)
     loaded = list(loader.loading(32, (0,), 0.001))
     assert loaded[0].per_second > 0
 
@@ -173,7 +173,7 @@ def test_numbers_of_a_case_are_as_a_user_has_them():
 def test_films_are_restored_each_in_a_process_of_its_own():
     short, = memory.films((0.02,))
     assert short.calls == 30 and short.memory_mib > 100  # torch alone is more
-    assert f'{short.memory_mib:.0f} MiB at the peak' in _in_words(short)
+    assert f'{short.memory_mib:.0f} MiB peak memory' in _format_row(short)
     for growth, verdict in ((1.04, 'reached'), (1.06, 'not reached')):
         long = replace(short, calls=300, memory_mib=growth * short.memory_mib)
         assert judged([long, short], 'cpu')[-1][2:] == (f'{growth} times', verdict)

@@ -71,8 +71,8 @@ def test_the_bundle_that_all_others_are_made_of(tensors, tmp_path):
     (header(format=2), 'is a bundle of format 2, this version reads 1'),
     (header(networks=[]), r'networks is \[\]; it must be'), (header(networks={}), 'it names no networks'),
     (header(networks={'network_g': None}), 'network_g'),
-    (header(networks={'network_g': {}}), 'network_g names no type'),
-    (header(networks={'network_g': {'type': ['GAVN']}}), 'network_g names no type of network'),
+    (header(networks={'network_g': {}}), 'network_g has no type'),
+    (header(networks={'network_g': {'type': ['GAVN']}}), 'network_g has no type'),
     (header(networks={'a/b': GAVN}), "'a/b' cannot name a network"),
     (header(networks={'network_g': GAVN, 'network_l': GAVN}), 'names network_l but holds no weights for it'),
     (header(networks={'network_x': GAVN}), 'names network_x but holds no weights'),
@@ -99,28 +99,28 @@ def test_tensors_of_no_network_are_refused(stray, message, tensors, tmp_path):
 
 @pytest.mark.parametrize(('options', 'message'), [
     ({'type': 'VGGFeatureExtractor', 'layer_name_list': ['relu1_1']}, 'VGGFeatureExtractor is no network'),
-    ({'type': 'SpyNet', 'load_path': '/etc/passwd'}, 'SpyNet is no network that restores'),
-    ({'type': 'DFDNet', 'num_feat': 8, 'dict_path': 'x'}, 'DFDNet is no network that restores'),
-    ({'type': 'SyncNet'}, 'SyncNet is no network that restores\n *such are GAVN'),
+    ({'type': 'SpyNet', 'load_path': '/etc/passwd'}, 'SpyNet is not a network that restores'),
+    ({'type': 'DFDNet', 'num_feat': 8, 'dict_path': 'x'}, 'DFDNet is not a network that restores'),
+    ({'type': 'SyncNet'}, 'SyncNet is not a network that restores\n *use one of GAVN'),
     ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 3}, 'no network that restores'),
     ({'type': 'StyleGAN2Generator_basicsr', 'out_size': 8}, 'there is no network called'),
-    ({'type': 'os.system'}, 'there is no network called os.system.*\n *of a network of your own, import'),
+    ({'type': 'os.system'}, 'there is no network called os.system.*\n *import the package that registers'),
     ({**GAVN, 'type': 'GAWN'}, 'the nearest valid name is GAVN'),
-    ({'type': 'VRT', 'spynet_path': '/dev/zero'}, 'spynet_path may not be given'),
-    ({'type': 'BasicVSRPlusPlus', 'spynet_path': 'x.pth'}, 'spynet_path may not be given'),
+    ({'type': 'VRT', 'spynet_path': '/dev/zero'}, 'spynet_path is not allowed'),
+    ({'type': 'BasicVSRPlusPlus', 'spynet_path': 'x.pth'}, 'spynet_path is not allowed'),
     ({**GAVN, 'num_feat': None}, 'num_feat is null; it must be'),
     ({**GAVN, 'num_feat': 'x'}, 'num_feat is .x.; it must be'),
     ({**GAVN, 'num_feat': [8]}, 'num_feat is'), ({**GAVN, 'num_feat': {'x': 1}}, 'num_feat is'),
     ({**GAVN, 'num_feat': True}, 'num_feat is True; it must be a whole number'),
-    ({**GAVN, 'num_feat': 10 ** 9}, 'num_feat is out of range: numbers go to 65,536'),
+    ({**GAVN, 'num_feat': 10 ** 9}, 'num_feat is out of range: the largest number is 65,536'),
     ({**GAVN, 'num_feat': -8}, 'cannot be built'), ({**GAVN, 'num_feat': 0}, 'cannot be built'),
     ({**GAVN, 'num_fet': 8}, 'unknown key num_fet; the nearest valid name is num_feat'),
     ({**GAVN, 'num_reconstruct_block': [1, 10 ** 9]}, 'num_reconstruct_block is out of range'),
-    ({**GAVN, 'num_feat': 65536}, 'GAVN with these arguments is far larger than its weights'),
-    ({**GAVN, 'num_extract_block': 65536}, 'GAVN with these arguments is far larger than its weights'),
+    ({**GAVN, 'num_feat': 65536}, 'GAVN with these arguments is much larger than its weights'),
+    ({**GAVN, 'num_extract_block': 65536}, 'GAVN with these arguments is much larger than its weights'),
     ({'type': 'BasicVSRPlusPlus', 'min_side': 60000}, 'min_side is 60000; it must be from 1 to 1024'),
     ({'type': 'SwinIR', 'upscale': 1, 'window_size': 8, 'depths': [60000], 'num_heads': [6]},
-     'far larger than its weights'),
+     'much larger than its weights'),
     ({'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'img_range': float('1e400')}, 'Infinity is no JSON'),
 ])
 def test_networks_that_no_bundle_may_name(options, message, tensors, tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_a_detector_is_no_restorer(tensors, tmp_path):
     more = {key.replace('_g/', '_l/'): value.clone() for key, value in tensors.items()}
     path = write(tmp_path / 'b.safetensors', header(networks=both, network_inputs=['lq', 'landmarks']),
                  tensors | more)
-    with pytest.raises(RestoreError, match=r'GAVN is no network that detects landmarks\nsuch are PFLDAV'):
+    with pytest.raises(RestoreError, match=r'GAVN is not a network that detects landmarks\nuse one of PFLD'):
         Restorer.load(path)
 
 
@@ -156,7 +156,7 @@ def test_a_bundle_imports_nothing(tensors, tmp_path, monkeypatch):
     (tmp_path / 'planted.py').write_text('raise SystemExit("ran")')
     monkeypatch.syspath_prepend(tmp_path)
     content = header(custom_imports=['planted'], networks={'network_g': {**GAVN, 'type': 'planted.Net'}})
-    with pytest.raises(RestoreError, match=r'called planted.Net.*\n.*weights alone never have'):
+    with pytest.raises(RestoreError, match=r'called planted.Net.*\n.*a bundle never imports'):
         Restorer.load(write(tmp_path / 'b.safetensors', content, tensors))
     assert 'planted' not in sys.modules
 
@@ -178,7 +178,7 @@ def test_a_registered_network_of_the_users_own_may_be_named(tmp_path, monkeypatc
         return Restorer.load(write(tmp_path / 'b.safetensors', content, weights))
 
     assert load(width=3).layout.inputs == 1
-    with pytest.raises(RestoreError, match='vocabulary_path may not be given'):
+    with pytest.raises(RestoreError, match='vocabulary_path is not allowed'):
         load(width=3, vocabulary_path='/etc/passwd')
     with pytest.raises(CheckpointError, match=r'body\.weight is 3x3x3x3, not 3x3x5x5'):
         load(width=5)
@@ -225,7 +225,7 @@ def test_index_tables_are_those_of_the_class(tmp_path):
 def test_windows_have_a_limit(tmp_path):
     options = {'type': 'BasicVSRPlusPlus', **peers.PEERS['BasicVSRPlusPlus'].network, 'window': 60_000}
     tensors = {f'network_g/{key}': value for key, value in state_of(options).items()}
-    with pytest.raises(RestoreError, match='takes 60,000 frames at once, over 256'):
+    with pytest.raises(RestoreError, match='has 60,000 frames, more than 256'):
         Restorer.load(write(tmp_path / 'b.safetensors', header(networks={'network_g': options}), tensors))
 
 

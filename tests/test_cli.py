@@ -18,7 +18,7 @@ from gavn.cli import demo
 from gavn.cli import main as cli
 from gavn.faces.tracker import NoFace
 from gavn.media import probe, read_frames
-from gavn.restoration import job, restore_video, resume_state
+from gavn.restoration import job, restore_video, resume_state, segment_encoder
 from gavn.restoration.restorer import Restorer
 
 
@@ -53,7 +53,7 @@ def leftovers(folder: Path, *expected: Path) -> bool:
 def test_restores_a_file(tmp_path, talking, weights, capsys):
     out = tmp_path / 'out.mp4'
     code, said = run('restore', talking, '-o', out, '--weights', weights, capsys=capsys)
-    assert code == 0 and '12 of 12 frames, 1 face, 12 restored, 0 as they were' in said.out
+    assert code == 0 and '12 of 12 frames, 1 face, 12 restored, 0 unchanged' in said.out
     assert not leftovers(tmp_path, out, tmp_path / 'out.mp4.json')
     before, after = probe(talking), probe(out)
     assert (after.width, after.height, after.frames) == (before.width, before.height, 12)
@@ -87,7 +87,7 @@ def test_no_sound_track(tmp_path, weights, caplog):
 def test_sound_shorter_than_the_video(tmp_path, weights, caplog):
     source = write_video(tmp_path / 'in.mp4', 25, sound=0.3)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
-    assert 'before its picture' in caplog.text
+    assert 'before the video' in caplog.text
     assert len(list(read_frames(tmp_path / 'out.mp4'))) == 25
     assert sound_packets(tmp_path / 'out.mp4') == sound_packets(source)
 
@@ -133,7 +133,7 @@ def test_no_face(tmp_path, talking, weights, capsys, monkeypatch):
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
     code, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
-    assert code == 3 and 'in.mp4: no face in 12 frames' in said.err and 'nothing was written' in said.err
+    assert code == 3 and 'in.mp4: no face in 12 frames' in said.err and 'no output was written' in said.err
     assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out)
 
 
@@ -192,10 +192,10 @@ def test_unknown_container(tmp_path, talking, weights, capsys):
 
 @pytest.mark.parametrize(('failure', 'code', 'words'), [
     (KeyboardInterrupt(), 130, 'the same command goes on'),
-    (OSError(28, 'No space left on device'), 1, 'no space is left')])
+    (OSError(28, 'No space left on device'), 1, 'no space left')])
 def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, code, words):
     """Ctrl-C or a full disk half-way: the old output stays, and the same command goes on."""
-    monkeypatch.setattr(resume_state, 'PIECE', 5)
+    monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', 5)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
     real, done = job.changed, []
@@ -206,7 +206,7 @@ def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, co
             raise failure
         return real(*args)
 
-    monkeypatch.setattr(job, 'changed', changed)
+    monkeypatch.setattr(segment_encoder, 'changed', changed)
     got, said = run('restore', talking, '-o', out, '--weights', weights, '--force', capsys=capsys)
     assert got == code and words in said.err and 'Traceback' not in said.err
     assert out.read_bytes() == b'precious' and not leftovers(tmp_path, out, tmp_path / 'out.mp4.gavn')
@@ -263,13 +263,13 @@ def test_train_and_test_pass_their_arguments_on(verb, monkeypatch, tmp_path):
 
 def test_demo(monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(demo, 'run', lambda *args: seen.append(args))
+    monkeypatch.setattr(demo, 'make_demo', lambda *args: seen.append(args))
     assert run('demo', '--task', 'sr', '--size', 'smallest') == 0 and seen == [('sr', 'smallest')]
 
     def fail(*_):
         raise demo.DemoError('step 2 ended')
 
-    monkeypatch.setattr(demo, 'run', fail)
+    monkeypatch.setattr(demo, 'make_demo', fail)
     code, said = run('demo', capsys=capsys)
     assert code == 1 and said.err == 'error: step 2 ended\n'
 
@@ -297,6 +297,6 @@ def test_prepare_reads_its_own_arguments(tmp_path, capfd):
 
 def test_prepare_says_what_to_install(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, 'datatrove.data', None)
-    monkeypatch.delitem(sys.modules, 'gavn.cli.prepare', raising=False)
+    monkeypatch.delitem(sys.modules, 'gavn.cli.prepare_clips', raising=False)
     assert cli.main(['prepare']) == 2
     assert "'.[prepare]'" in capfd.readouterr().err

@@ -268,8 +268,9 @@ def test_processes_that_load_data_may_change(run, tmp_path):
 
 
 @pytest.mark.parametrize(('option', 'value', 'words'), [
-    ('--workers', '-3', '-3 is no whole number from 0 on'), ('--workers', '1.5', '1.5 is no whole number'),
-    ('--jobs', 'x', 'x is no whole number above 0'), ('--frames', '0', '0 is no whole number above 0')])
+    ('--workers', '-3', '-3 is not a whole number of at least 0'),
+    ('--workers', '1.5', '1.5 is not a whole number'),
+    ('--jobs', 'x', 'x is not a whole number above 0'), ('--frames', '0', '0 is not a whole number above 0')])
 def test_numbers_that_are_none(run, capsys, option, value, words):
     with pytest.raises(SystemExit, match='2'):
         run(f'{option}={value}')
@@ -372,7 +373,7 @@ def test_what_cannot_be_is_told_before_anything_is_trained(place, run, tmp_path)
     said = told(methods=['gavn', 'vrt'])
     assert 'train_vrt_deblur.yml does not exist' in said and 'edvr, gavn, gavn_quiet, pfld' in said
     assert 'neither minutes' in told(budget='5')
-    assert "'tpu'" in told('--device', 'tpu') and 'there is no device cuda:9' in told('--device', 'cuda:9')
+    assert "'tpu'" in told('--device', 'tpu') and 'device cuda:9 does not exist' in told('--device', 'cuda:9')
     said = told('--data', str(tmp_path / 'none'))
     assert 'train_gavn_deblur.yml' in said and 'is not a prepared data set' in said
     options = tmp_path / 'options'

@@ -35,9 +35,9 @@ def noisy(frames, sigma):
 @pytest.mark.parametrize('kind', DAMAGE)
 def test_drawn_faces_are_told_apart(frames, kind):
     found = estimate(DAMAGE[kind](frames)[2::3])
-    assert found.kind == kind == max(found.shares, key=found.shares.get)
-    assert found.frames == 4 and sum(found.shares.values()) == pytest.approx(1)
-    assert found.in_words().endswith(f'({100 * found.shares[kind]:.0f} %)')
+    assert found.kind == kind == max(found.probabilities, key=found.probabilities.get)
+    assert found.frames == 4 and sum(found.probabilities.values()) == pytest.approx(1)
+    assert found.describe().endswith(f'({100 * found.probabilities[kind]:.0f} %)')
 
 
 def test_what_no_specialist_is_made_for_is_mixed(frames):
@@ -64,7 +64,7 @@ def test_measures_follow_the_damage(frames):
 def test_the_same_crops_give_the_same_answer_in_any_order(frames):
     assert estimate(frames[:3]) == estimate(iter(frames[:3]))
     swapped = estimate(frames[2::-1])
-    assert swapped.shares == pytest.approx(estimate(frames[:3]).shares, abs=1e-9)
+    assert swapped.probabilities == pytest.approx(estimate(frames[:3]).probabilities, abs=1e-9)
 
 
 @pytest.mark.parametrize(('crops', 'words'), [
@@ -77,7 +77,8 @@ def test_what_is_no_crop(crops, words):
 
 def test_a_flat_picture_has_neither_detail_nor_noise():
     found = estimate([np.full((224, 224, 3), 90, np.uint8)])
-    assert found.detail == found.noise == found.blocks == 0 and np.isfinite(list(found.shares.values())).all()
+    assert found.detail == found.noise == found.blocks == 0
+    assert np.isfinite(list(found.probabilities.values())).all()
 
 
 @pytest.mark.parametrize('kind', DAMAGE)
@@ -93,7 +94,7 @@ def test_below_its_threshold_a_kind_is_not_believed():
     assert model.decide(np.array([.2, 0, 0, .75, .05])) == 'mixed'
     assert model.decide(np.array([.6, 0, 0, .4, 0])) == 'clean'
     unsure = DegradationEstimate('mixed', dict(zip(KINDS, (.2, 0, 0, .75, .05), strict=True)), 4, 1., 0., 0.)
-    assert unsure.in_words() == 'unclear: low resolution (75 %) or no damage (20 %)'
+    assert unsure.describe() == 'unclear: low resolution (75 %) or no degradation (20 %)'
 
 
 def test_a_fit_finds_its_kinds_again(tmp_path):
@@ -102,13 +103,13 @@ def test_a_fit_finds_its_kinds_again(tmp_path):
     features = np.array([[KINDS.index(kind), (KINDS.index(kind) - 2) ** 2] for kind in kinds])
     features = features + draw.normal(0, 0.1, features.shape)
     model = fit(features, kinds)
-    assert [KINDS[index] for index in model.shares(features).argmax(1)] == kinds
+    assert [KINDS[index] for index in model.probabilities(features).argmax(1)] == kinds
     shares = held_out(features, kinds, [str(index // 10) for index in range(200)])
     assert (shares.argmax(1) == [KINDS.index(kind) for kind in kinds]).mean() > 0.95
     replace(model, enough={'sr': 0.5}).write(tmp_path / 'numbers.json')
     again = Model.read(tmp_path / 'numbers.json')
     assert again.enough == {'sr': 0.5}
-    assert again.shares(features) == pytest.approx(model.shares(features), abs=1e-3)
+    assert again.probabilities(features) == pytest.approx(model.probabilities(features), abs=1e-3)
     with pytest.raises(ValueError, match='no samples of clean, mixed'):
         fit(features[:3], KINDS[1:4])
 

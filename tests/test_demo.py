@@ -22,7 +22,7 @@ def test_the_main_job() -> None:
     finished = subprocess.run(command, cwd=demo.ROOT, env=environment, check=False, text=True,
                               capture_output=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    for words in ('[5/5] restore a video file', 'known faces, other words', 'a face never trained on'):
+    for words in ('[5/5] restore a video file', 'known identities, other speech', 'an unknown identity'):
         assert words in finished.stdout
     folder = demo.ROOT / 'results/demo_smallest'
     _assert_report(json.loads((folder / 'report.json').read_text()))
@@ -65,7 +65,7 @@ def test_too_small_a_gain_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path)
     monkeypatch.setattr(demo, 'ROOT', tmp_path)
     (tmp_path / 'options/demo').mkdir(parents=True)
     with pytest.raises(demo.DemoError, match=r'\+0\.20 dB'):
-        demo.run('car')
+        demo.make_demo('car')
 
 
 def test_videos_side_by_side(tmp_path) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-import gavn.cli.evaluate
 from gavn.archs.syncnet_arch import SyncNet
+from gavn.cli import evaluate as verb
+from gavn.cli import evaluate_clips
 from gavn.cli import main as cli
 from gavn.data.clip_reader import collect, pair
 from gavn.experiments.report.make import make_tables
@@ -180,7 +181,7 @@ def test_the_face_is_cropped_where_the_truth_shows_it(tmp_path, syncnet, monkeyp
         boxes = [None, *([Box(10, 10, 20, 20)] * 3), None, *([Box(10, 10, 20, 20)] * 5)]
         return Track(tuple(boxes), (range(1, 4), range(5, 10)), (96, 64))
 
-    monkeypatch.setattr(gavn.cli.evaluate, 'track_faces', track)
+    monkeypatch.setattr(evaluate_clips, 'track_faces', track)
     truth = write_video(tmp_path / 't.mp4', frames(10, 64, width=96), sound=True)
     restored = write_video(tmp_path / 'r.mp4', frames(10, 64, width=96, noise=3), sound=True)
     assert run(restored, '--reference', truth, '--metrics', 'psnr', 'sync', '--weights', syncnet,
@@ -263,14 +264,14 @@ def test_weights_of_another_network(tmp_path, capsys):
 def test_a_comparison_without_a_truth(tmp_path, capsys):
     source = write_video(tmp_path / 'v.mp4', frames(1))
     code, said = run(source, '--metrics', 'niqe', 'psnr', '-o', tmp_path / 'r.csv', capsys=capsys)
-    assert code == 2 and 'psnr compare with the truth: give it by --reference' in said.err
+    assert code == 2 and 'psnr need the ground truth: use --reference' in said.err
 
 
 def test_no_face(tmp_path, capsys, monkeypatch):
     def none(images):
         raise NoFace(f'no face in {len(list(images))} frames')
 
-    monkeypatch.setattr(gavn.cli.evaluate, 'track_faces', none)
+    monkeypatch.setattr(evaluate_clips, 'track_faces', none)
     source = write_video(tmp_path / 'v.mp4', frames(2))
     code, said = run(source, '--crop-face', '-o', tmp_path / 'r.csv', capsys=capsys)
     assert code == 3 and 'v.mp4: no face in 2 frames' in said.err
@@ -301,10 +302,10 @@ def test_a_method_is_not_called_like_what_it_is_compared_with(name, capsys):
 def test_the_parser_knows_the_metrics_and_the_weights():
     names = tuple(key for key, metric in STANDARD.items()
                   if 'true_landmarks' not in METRICS[metric['type']].needs)
-    assert names == cli.METRICS
-    assert set(cli.WEIGHT_FILES) == set(gavn.cli.evaluate.WEIGHTS)
-    for key in gavn.cli.evaluate.WEIGHTS.values():
-        assert key in cli.METRICS and STANDARD[key]['type'] in METRICS
+    assert names == verb.METRICS
+    assert set(verb.WEIGHT_FILES) == set(evaluate_clips.WEIGHTS)
+    for key in evaluate_clips.WEIGHTS.values():
+        assert key in verb.METRICS and STANDARD[key]['type'] in METRICS
 
 
 def test_script_is_the_same_command(tmp_path, monkeypatch, capsys):

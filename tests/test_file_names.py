@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def restoring(folder):
-    return [frame.image for frame in VideoSource.of(folder).read()]
+    return [frame.image for frame in VideoSource.from_path(folder).read()]
 
 
 def measuring(folder):

@@ -194,7 +194,7 @@ def test_a_checkpoint_of_the_first_stage_restores_and_tests_as_the_network_of_th
     options = tiny_run.write(model.opt, place[0] / 'options.yml')
     restorer = Restorer.from_options(options, file, device='cpu')
     assert restorer.networks['network_g'].identity is None
-    assert restorer.recipe.networks['network_g']['use_identity'] is False
+    assert restorer.spec.networks['network_g']['use_identity'] is False
     tested = model_of(place, is_train=False, path={'pretrain_network_g': str(file)})
     assert tested.net_g.identity is None
     whole = model_of(place, path={'pretrain_network_g': str(file)})  # the second stage goes on from all of it

@@ -12,8 +12,8 @@ from gavn.faces.geometry import crop_box
 from gavn.faces.tracker import NoFace
 from gavn.restoration import in_memory
 from gavn.restoration.auto_restorer import AutoRestorer
-from gavn.restoration.choosing import TaskError
 from gavn.restoration.degradation import KINDS, DegradationEstimate
+from gavn.restoration.weight_selection import TaskError
 
 X, Y = (round(place) for place in FACE.centre)
 
@@ -34,7 +34,7 @@ class Reddening(Restorer):
 @pytest.fixture
 def reddening() -> Restorer:
     base = make_restorer()
-    return Reddening(base.recipe, base.networks, 'cpu')
+    return Reddening(base.spec, base.networks, 'cpu')
 
 
 @pytest.mark.parametrize('channels', ['rgb', 'bgr'])
@@ -69,7 +69,7 @@ def test_each_frame_hears_its_moment(unit, rate):
     time = np.arange(round(rate * 0.3)) / rate
     sound = 8000 * np.sin(2 * np.pi * 300 * time) * (1 + time)
     audio = sound.astype(np.int16) if unit == 'int16' else sound / 32767
-    Listening(base.recipe, base.networks, 'cpu').restore_frames(
+    Listening(base.spec, base.networks, 'cpu').restore_frames(
         pictures(2), fps=10, audio=audio, sample_rate=rate)
     at_16k = (8000 * np.sin(2 * np.pi * 300 * np.arange(4800) / 16000) * (1 + np.arange(4800) / 16000))
     wanted = mfcc_windows(mfcc(at_16k.astype(np.int16)), [0, 0.1])
@@ -120,7 +120,7 @@ def test_weights_are_chosen_and_held_to_the_damage(monkeypatch, caplog):
     )
     frames = pictures(4)
     for kind, gain in (('mixed', 30), ('clean', 0)):
-        monkeypatch.setattr(in_memory, 'look_at', lambda *_, kind=kind: damage(kind))
+        monkeypatch.setattr(in_memory, 'estimate_degradation', lambda *_, kind=kind: damage(kind))
         results = AutoRestorer('cpu').restore_frames(frames, 25)
         assert (results[0].astype(int) - frames[0])[Y, X].tolist() == [gain] * 3
         assert 'found in the faces' in caplog.text
@@ -144,6 +144,6 @@ def test_whole_pictures_are_no_face_crops(image):
 
 def test_crops_for_landmarks_are_square():
     restorer = make_restorer()
-    restorer.recipe = replace(restorer.recipe, inputs=('lq', 'landmarks'))
+    restorer.spec = replace(restorer.spec, inputs=('lq', 'landmarks'))
     with pytest.raises(ValueError, match='square, not 96 x 80 pixels'):
         next(restorer.restore(pictures(1)))

@@ -174,10 +174,10 @@ def told(info: VideoInfo, encoder: str = 'libx264', pix_fmt: str = PLAYED_EVERYW
 def test_what_cannot_be_carried_is_told(tmp_path: Path) -> None:
     plain, fields = make_file(tmp_path / 'plain.mp4'), make_file(tmp_path / 'fields.mp4', fields=True)
     assert not told(probe(plain)) and not told(probe(fields))
-    assert 'stores no transparency' in told(probe(transparent_file(tmp_path / 'a.mov')))
-    assert 'give --codec libx264' in told(probe(fields), 'libx265')
+    assert 'the output is opaque' in told(probe(transparent_file(tmp_path / 'a.mov')))
+    assert 'use --codec libx264' in told(probe(fields), 'libx265')
     set_matrix(fields, *MATRICES['turned clockwise'][0])
-    assert 'not marked as such' in told(probe(fields))
+    assert 'not marked as interlaced' in told(probe(fields))
     turned = hdr_file(tmp_path / 'turned.mp4')
     set_matrix(turned, *MATRICES['mirrored'][0])
     assert 'topleft' in told(probe(turned))
@@ -257,7 +257,7 @@ def test_a_hole_of_a_day_is_said_where_no_mp4_holds_it(tmp_path: Path) -> None:
     path = make_file(tmp_path / 'a.mkv', stamps=(0, 1001, 2002, day, day + 1001))
     said: list[str] = []
     assert len(list(with_holes_told(read_frames(path), probe(path), tmp_path / 'b.mkv', said.append))) == 5
-    assert len(said) == 1 and 'nothing is shown from 0:00:00.1 to 24:00:00.0' in said[0]
+    assert len(said) == 1 and 'no frames from 0:00:00.1 to 24:00:00.0' in said[0]
     fine = VideoInfo(**{**vars(probe(path)), 'time_base': Fraction(1, 90000)})
     with pytest.raises(MediaError, match=r'24\.0 hours\nwrite to \.mkv'):
         list(with_holes_told(read_frames(path), fine, tmp_path / 'b.mp4', said.append))

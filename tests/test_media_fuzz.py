@@ -54,7 +54,7 @@ def write(path: Path, frames: np.ndarray, sound: np.ndarray) -> bytes:
 
 def take_in(path: Path, folder: Path) -> int:
     """All that restoring does with a file but for the networks; the number of frames that come out."""
-    film, piece, target = VideoSource.of(path), folder / 'piece.nut', folder / 'out.mkv'
+    film, piece, target = VideoSource.from_path(path), folder / 'piece.nut', folder / 'out.mkv'
     with SegmentWriter(piece, film.info, preset='ultrafast') as writer, closing(film.read()) as frames:
         for frame in islice(frames, 4 * FRAMES):
             writer.write(encodable(frame.picture, film.info.depth), frame.pts)

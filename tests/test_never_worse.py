@@ -17,12 +17,12 @@ from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces
 from gavn.media import read_frames
 from gavn.media.stream_copy import is_same_video
-from gavn.restoration import choosing, job, restore_video, time_estimate
-from gavn.restoration.choosing import CERTAIN, TaskError, choose_weights
+from gavn.restoration import job, restore_video, time_estimate, weight_selection
 from gavn.restoration.degradation import KINDS, DegradationEstimate
-from gavn.restoration.report import HARDLY, Report
+from gavn.restoration.report import NEGLIGIBLE, Report
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
+from gavn.restoration.weight_selection import CERTAIN, TaskError, choose_weights
 
 FAINT, PLAIN = 0.4, 3.  # grey levels that a restorer adds
 
@@ -61,7 +61,7 @@ def test_hardly_any_change_is_told_and_the_file_copied(talk, tmp_path, caplog):
     assert (report.frames_in, report.frames_out, report.restored, report.passed_through) == (12, 12, 0, 12)
     assert report.faces[0]['after'] == report.faces[0]['before']
     [words] = [notice for notice in report.notices if 'hardly any change' in notice]
-    assert '0.40 grey levels' in words and 'copied as it is' in words and words in caplog.text
+    assert '0.40 grey levels' in words and 'copied without encoding' in words and words in caplog.text
 
 
 def test_a_visible_change_is_encoded(talk, tmp_path):
@@ -73,7 +73,7 @@ def test_a_visible_change_is_encoded(talk, tmp_path):
 
 def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypatch):
     """A long video with one damaged minute is not taken for one that hardly changes."""
-    monkeypatch.setattr('gavn.restoration.resume_state.PIECE', 4)
+    monkeypatch.setattr('gavn.restoration.resume_state.SEGMENT_FRAMES', 4)
     base = make_restorer(PLAIN)
 
     class LastOnly(Restorer):
@@ -82,8 +82,8 @@ def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypa
                 yield residual * (index >= 6)
 
     report = restore_video.restore_video(
-        talk, tmp_path / 'out.mp4', LastOnly(base.recipe, base.networks, 'cpu'))
-    assert not report.copied and report.change > 2 * HARDLY
+        talk, tmp_path / 'out.mp4', LastOnly(base.spec, base.networks, 'cpu'))
+    assert not report.copied and report.change > 2 * NEGLIGIBLE
 
 
 @pytest.mark.parametrize(('name', 'other'), [('out.mkv', None), ('out.mp4', 'voice.mp4'), ('out.mov', None)])
@@ -116,7 +116,7 @@ def test_what_cannot_be_copied_is_encoded(talk, tmp_path, monkeypatch):
 
 
 def test_notices_about_encoding_are_not_told_of_a_copy(talk, tmp_path, monkeypatch):
-    monkeypatch.setattr(job, 'unusual', lambda *_: iter(['the output is opaque']))
+    monkeypatch.setattr(job, 'encoding_notices', lambda *_: iter(['the output is opaque']))
     assert 'the output is opaque' in restored(talk, tmp_path / 'a.mp4', PLAIN).notices
     assert 'the output is opaque' not in restored(talk, tmp_path / 'b.mp4', 0.).notices
 
@@ -126,7 +126,7 @@ def test_pictures_of_a_folder_are_written_where_nothing_changes(tmp_path):
     frames.mkdir()
     for index in range(4):
         cv2.imwrite(str(frames / f'{index}.png'), np.full((80, 96, 3), 40 * index, np.uint8))
-    report = restored(frames, tmp_path / 'out', 0., pictures=True)
+    report = restored(frames, tmp_path / 'out', 0., write_images=True)
     assert report.hardly_changed and not report.copied and len(list((tmp_path / 'out').iterdir())) == 4
 
 
@@ -147,19 +147,19 @@ def test_weights_are_held_to_the_damage(task, kind, share, outcome):
     if outcome == 'refused':
         with pytest.raises(TaskError, match=r'(?s)but found in the faces.*--task auto.*--force-task') as told:
             choice()
-        assert '\n' not in told.value.found and choice(force=True).words == told.value.found
+        assert '\n' not in told.value.found and choice(force=True).message == told.value.found
     else:
-        assert bool(choice().words) == (outcome == 'told') and choice().restores
+        assert bool(choice().message) == (outcome == 'told') and choice().restores
 
 
 def test_weights_of_ones_own_are_not_held_to_anything():
     def look():
         raise AssertionError('nobody needs to look')
-    assert choose_weights(make_restorer(), look, lossless=False, force=False).damage is None
+    assert choose_weights(make_restorer(), look, lossless=False, force=False).degradation is None
 
 
 def test_the_wrong_task_is_refused_on_the_command_line(home, talk, tmp_path, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr(choosing, 'estimate', lambda crops: found('compression', 0.97))
+    monkeypatch.setattr(weight_selection, 'estimate', lambda crops: found('compression', 0.97))
     out = tmp_path / 'out.mp4'
     assert cli.main(['restore', str(talk), '--task', 'deblur', '-o', str(out)]) == 2
     said = capsys.readouterr().err
@@ -168,7 +168,7 @@ def test_the_wrong_task_is_refused_on_the_command_line(home, talk, tmp_path, mon
     assert cli.main(['restore', str(talk), '--task', 'deblur', '-o', str(out), '--force-task']) == 0
     report = json.loads((tmp_path / 'out.mp4.json').read_text())
     assert any('are for blur' in notice for notice in report['notices'])
-    assert report['damage']['kind'] == 'compression' and report['settings']['force_task']
+    assert report['degradation']['kind'] == 'compression' and report['settings']['force_task']
 
 
 def test_a_preview_does_not_stand_in_for_the_whole(tmp_path):
@@ -193,14 +193,14 @@ def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(time_estimate, '_SHARE', 1)
     monkeypatch.setattr(time_estimate, '_seconds_a_crop', lambda _: 30.)
     restored(talk, tmp_path / 'b.mp4', PLAIN)
-    assert 'restoring 11 faces of frames will take about 6 minutes' in caplog.text
+    assert 'restoring 11 face crops will take about 6 minutes' in caplog.text
     [line] = [record for record in caplog.records if 'will take about' in record.message]
     assert line.levelno == logging.WARNING
 
 
 @pytest.mark.parametrize(('seconds', 'words'), [(61, '61 seconds'), (720, '12 minutes'), (9000, '2.5 hours')])
 def test_times_in_words(seconds, words):
-    assert time_estimate.in_words(seconds) == words
+    assert time_estimate.format_duration(seconds) == words
 
 
 def test_the_time_is_measured_on_the_networks():

@@ -180,7 +180,7 @@ def test_restoring_reads_bases(tmp_path: Path) -> None:
     file = put(tmp_path, run='base: network.yml\nname: run\nmodel_type: GAVNModel\ndatasets: {}\n')
     restorer = Restorer.from_options(file, weights, device='cpu')
     assert restorer.layout.inputs == 5
-    assert restorer.recipe.networks['network_g'] == network
+    assert restorer.spec.networks['network_g'] == network
 
 
 def test_the_demo_finds_the_phases_it_shortens() -> None:

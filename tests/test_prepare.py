@@ -31,7 +31,7 @@ from gavn.data.storage import STORES
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter
 
-prepare = pytest.importorskip('gavn.cli.prepare', reason='needs datatrove: pip install "gavn[prepare]"')
+prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ from gavn.data.landmark_annotator import TeacherError
 from gavn.data.preparation import Preparation, Rejected
 from gavn.data.sources import Source
 
-prepare = pytest.importorskip('gavn.cli.prepare', reason='needs datatrove: pip install "gavn[prepare]"')
+prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
 
 
 class Trapped(prepare.ClipStep):

@@ -121,7 +121,7 @@ def test_the_same_command_on_a_folder_does_what_is_left(weights, talks, capsys):
     capsys.readouterr()
     assert run(weights, talks, '--compare', 'side') == 0
     assert names(talks) == sorted([*made, '.hidden.mp4'])
-    assert 'a_gavn.mp4 is there already' in capsys.readouterr().out
+    assert 'a_gavn.mp4 exists already' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('form', ['side', 'split'])

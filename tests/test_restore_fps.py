@@ -46,7 +46,7 @@ def test_each_tick_shows_what_was_on(tmp_path, rate, shown, left_out):
     stamps = [0, 100, 130, 330, 610]
     source = write_variable(tmp_path / 'in.mp4', stamps)
     own = [frame.image for frame in read_frames(source)]
-    film = VideoSource.of(source, Fraction(rate))
+    film = VideoSource.from_path(source, Fraction(rate))
     frames = list(film.read())
     which = [next(i for i, image in enumerate(own) if np.array_equal(image, frame.image)) for frame in frames]
     assert which == shown and [frame.left_out for frame in frames] == left_out

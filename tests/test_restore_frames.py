@@ -130,7 +130,7 @@ def test_sound_comes_from_elsewhere(weights, tmp_path, name):
         assert [content for _, content in heard] == [content for _, content in given]
         assert all(abs(a - b) < 0.001 for (a, _), (b, _) in zip(heard, given, strict=True))
     report = json.loads((tmp_path / 'a.mp4.json').read_text())
-    assert any('goes on for 0.4 s after the picture' in notice for notice in report['notices'])
+    assert any('ends 0.4 s after the video' in notice for notice in report['notices'])
 
 
 def plain_wav(path: Path, channels: int) -> tuple[Path, np.ndarray]:
@@ -168,31 +168,31 @@ def test_channels_without_names_go_into_mp4_as_flac(weights, tmp_path, caplog):
         assert np.array_equal(all_samples(tmp_path / name), samples), name
 
 
-def test_the_given_sound_is_heard(tmp_path, monkeypatch):
-    """By the network, in place of the video's own."""
-    heard = []
+def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
+    """In place of the audio of the video."""
+    used = []
 
-    def extract_features(film, report, folder, progress):
-        heard.append(film.heard)
+    def extract_features(video, notify, folder, progress):
+        used.append(video.audio_path)
         raise MediaError('enough')
 
-    monkeypatch.setattr(job, 'listen', extract_features)
+    monkeypatch.setattr(job, 'extract_features', extract_features)
     talk, voice = (write_video(tmp_path / name, 4, sound=0.2) for name in ('talk.mp4', 'voice.mp4'))
     for audio in (None, voice):
         with pytest.raises(MediaError, match='enough'):
             restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(), Settings(audio=audio))
-    assert heard == [talk, voice]
+    assert used == [talk, voice]
 
 
 @pytest.mark.parametrize(('args', 'code', 'words'), [
-    (['{0}/frames/8.png'], 4, '8.png is a picture, not a video'),
+    (['{0}/frames/8.png'], 4, '8.png is an image, not a video'),
     (['{0}/frames/*.png'], 4, 'give their folder'),
-    (['{0}/empty'], 2, 'no videos there, and no pictures'),
+    (['{0}/empty'], 2, 'no videos or images found'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/a.mp4'], 2, "is a video's name"),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/full'], 2, 'full is not empty'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/full', '--force'], 2, 'more than PNGs, such as diary.txt'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/frames', '--force'], 2, 'never overwritten'),
-    (['{0}/talk.mp4', '--ext', 'png'], 2, 'is a video, but pictures are to be written'),
+    (['{0}/talk.mp4', '--ext', 'png'], 2, 'is a video, but images were requested'),
     (['{0}/frames', '--audio', '{0}/none.wav'], 4, 'no such file'),
     (['{0}/frames', '--audio', '{0}/talk.mp4'], 4, 'has no sound track'),
     (['{0}/frames', '{0}/talk.mp4', '--audio', '{0}/talk.mp4'], 2, 'for 2 inputs')])
@@ -231,7 +231,7 @@ def test_videos_beside_pictures(weights, tmp_path, capsys):
     write_video(folder / 'a.mp4', 3, sound=None)
     assert run(weights, folder, '--no-report') == 0
     assert names(folder) == ['8.png', 'a.mp4', 'a_gavn.mp4']
-    assert 'holds videos beside pictures' in capsys.readouterr().out
+    assert 'contains videos and images' in capsys.readouterr().out
 
 
 def test_order_and_gaps(tmp_path):
@@ -243,7 +243,7 @@ def test_order_and_gaps(tmp_path):
 
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     """PNGs that are finished are not made again; with --force a folder of PNGs is replaced, not mixed."""
-    monkeypatch.setattr(resume_state, 'PIECE', 4)
+    monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', 4)
     frames, target = write_folder(tmp_path / 'frames'), tmp_path / 'out'
     target.mkdir()
     (target / 'old.png').touch()
@@ -258,13 +258,14 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ImageWriter, 'write', stopping)
     with pytest.raises(OutputPathError, match='not empty'):
-        restore_video.restore_video(frames, target, make_restorer(), Settings(pictures=True))
-    with pytest.raises(KeyboardInterrupt, match='goes on from there'):
-        restore_video.restore_video(frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
+        restore_video.restore_video(frames, target, make_restorer(), Settings(write_images=True))
+    with pytest.raises(KeyboardInterrupt, match='rerun the same command'):
+        restore_video.restore_video(frames, target, make_restorer(), Settings(write_images=True),
+                                    overwrite=True)
     assert names(target) == ['old.png']
-    (tmp_path / 'out.gavn/pictures/.14.x.part.png').touch()  # as a run that is killed leaves it
+    (tmp_path / 'out.gavn/images/.14.x.part.png').touch()  # as a run that is killed leaves it
     report = restore_video.restore_video(
-        frames, target, make_restorer(), Settings(pictures=True), overwrite=True)
+        frames, target, make_restorer(), Settings(write_images=True), overwrite=True)
     assert report.resumed == 4 and written == [0, 1, 2, 3, 4, 5, *range(4, 11)]
     assert names(tmp_path) == ['frames', 'out'] and sorted(names(target)) == sorted(names(frames))
     first = samples_of(read_picture(target / '8.png')).astype(int)[35, 45] - pictures(1)[0][35, 45]

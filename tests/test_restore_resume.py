@@ -19,20 +19,20 @@ from gavn.media import probe, read_frames
 from gavn.restoration import job as restoration
 from gavn.restoration import restore_video, resume_state
 from gavn.restoration.audio_features import silence
-from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer, _window_before, lead
+from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer, _warmup_start, warmup_frames
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.report import Report
 from gavn.restoration.settings import Settings
 from gavn.runtime import memory
 from gavn.runtime.windows import Layout
 
-FRAMES, PIECE = 30, 7
+FRAMES, SEGMENT_FRAMES = 30, 7
 KILLED = Path(__file__).with_name('killed_restore.py')
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(resume_state, 'PIECE', PIECE)
+    monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', SEGMENT_FRAMES)
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
 
 
@@ -57,16 +57,16 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
     faces = replace(faces, faces=(*faces.faces, Face(9, range(5, 27), Boxes.repeated(FACE, 22), 1.)))
     changes = []
     for length in (FRAMES, 7, 1):
-        reel, story, added = (
+        buffer, clip_restorer, added = (
             FrameBuffer(read_frames(source)),
             FaceClipRestorer(restorer, silence(tmp_path), faces),
             [],
         )
         for start in range(0, FRAMES, length):
             part = range(start, min(start + length, FRAMES))
-            added += [[story.patch(frame, *change).change for change in changes]
-                      for frame, changes in story.changes(reel, part)]
-            assert len(reel) <= lead(restorer.layout) + 2 * 5 + 1
+            added += [[clip_restorer.patch(frame, *change).change for change in changes]
+                      for frame, changes in clip_restorer.changes(buffer, part)]
+            assert len(buffer) <= warmup_frames(restorer.layout) + 2 * 5 + 1
         changes.append(added)
     assert max(np.abs(patch).max() for patches in changes[0] for patch in patches) > 5
     for divided in changes[1:]:
@@ -78,14 +78,14 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
 def test_the_lead_holds_the_context_of_any_window(layout):
     for first in range(40):
         aligned = first - first % layout.outputs
-        begin = _window_before(first, layout)
-        assert begin % layout.outputs == 0 and first - begin <= lead(layout)
+        begin = _warmup_start(first, layout)
+        assert begin % layout.outputs == 0 and first - begin <= warmup_frames(layout)
         assert begin == 0 or aligned - begin >= layout.context
 
 
 def killed(source: Path, target: Path, after: int) -> None:
     """A restoration in a process of its own, killed when so many pieces are finished."""
-    arguments = [sys.executable, str(KILLED), str(source), str(target), str(PIECE)]
+    arguments = [sys.executable, str(KILLED), str(source), str(target), str(SEGMENT_FRAMES)]
     folder = target.with_name(f'{target.name}.gavn')
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, env=environment) as job:
@@ -101,7 +101,7 @@ def test_a_killed_run_ends_with_the_same_file(source, tmp_path, caplog):
     killed(source, resumed, after=2)
     assert not resumed.exists()
     again = restore(source, resumed)
-    assert PIECE <= again.resumed < FRAMES and 'going on where' in caplog.text
+    assert SEGMENT_FRAMES <= again.resumed < FRAMES and 'resuming an interrupted run' in caplog.text
     assert resumed.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['resumed.mp4', 'whole.mp4']
     assert (again.restored, again.passed_through) == (report.restored, report.passed_through) == (28, 2)
@@ -114,7 +114,7 @@ def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **optio
 
     def finish(self, part, notes):
         real(self, part, notes)
-        if part.start // PIECE + 1 == after:
+        if part.start // SEGMENT_FRAMES + 1 == after:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -153,7 +153,7 @@ def test_freed_memory_is_given_back_after_each_step_and_every_piece(source, tmp_
     given, steps = [], 5
     monkeypatch.setattr(memory, 'give_back', lambda: given.append(0))
     restore(source, tmp_path / 'out.mp4')
-    assert len(given) == steps + -(-FRAMES // PIECE)
+    assert len(given) == steps + -(-FRAMES // SEGMENT_FRAMES)
 
 
 def test_resuming_can_be_declined(source, tmp_path, monkeypatch):
@@ -166,7 +166,7 @@ def test_a_folder_that_is_no_journal_is_left_alone(source, tmp_path):
     precious = tmp_path / 'out.mp4.gavn' / 'diary.txt'
     precious.parent.mkdir()
     precious.write_text('dear diary')
-    with pytest.raises(OutputPathError, match='is in the way'):
+    with pytest.raises(OutputPathError, match='is not the state of an interrupted run'):
         restore(source, tmp_path / 'out.mp4')
     assert precious.read_text() == 'dear diary'
 
@@ -200,7 +200,7 @@ def test_an_unknown_face_does_not_cost_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr(restoration, 'follow_faces', follow)
     source, target = write_video(tmp_path / 'in.mp4', 8, sound=None), tmp_path / 'out.mp4'
     for wrong in ('7', '0,2', 'best'):
-        with pytest.raises(ChoiceError, match=r'\nthe search is kept in .*out.mp4.gavn'):
+        with pytest.raises(ChoiceError, match=r'\nthe faces are kept in .*out.mp4.gavn'):
             restore(source, target, settings={'faces': wrong})
     report = restore(source, target, settings={'faces': '1', 'strength': 0.5})
     assert len(searches) == 1 and report.restored == 4 and report.cuts == [4] and report.coverage == 1

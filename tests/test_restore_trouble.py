@@ -17,12 +17,12 @@ from gavn.media import mux, probe, read_audio, read_frames
 from gavn.media import output as media_output
 from gavn.restoration import job, restore_video, resume_state
 
-FRAMES, PIECE = 12, 5
+FRAMES, SEGMENT_FRAMES = 12, 5
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(resume_state, 'PIECE', PIECE)
+    monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', SEGMENT_FRAMES)
     monkeypatch.setattr(job, 'follow_faces', fixed_face())
 
 
@@ -86,11 +86,11 @@ def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypa
         broken.setattr(resume_state.ResumeState, 'finish', finished)
         assert gavn(source) == 1
     said = capsys.readouterr().err
-    assert 'no space is left on the disk of' in said and 'the same command goes on' in said
+    assert 'no space left on the disk of' in said and 'rerun the same command' in said
     assert left(tmp_path) == ['in.mp4', 'out.mp4.gavn']
     assert not [path for path in (tmp_path / 'out.mp4.gavn').iterdir() if 'joined' in path.name]
     assert gavn(source) == 0
-    kept = PIECE if moment == 'the second piece' else FRAMES
+    kept = SEGMENT_FRAMES if moment == 'the second piece' else FRAMES
     assert f'{kept} of {FRAMES} frames are done' in caplog.text
     assert (tmp_path / 'out.mp4').read_bytes() == whole and left(tmp_path) == ['in.mp4', 'out.mp4']
 
@@ -101,7 +101,7 @@ def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, mon
 
     monkeypatch.setattr(resume_state.ResumeState, 'faces', property(lambda _: None, no_room))
     assert gavn(source) == 1
-    assert 'no space is left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
+    assert 'no space left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 
 
 def test_silence_is_sound(tmp_path, gavn, capsys):
@@ -129,7 +129,7 @@ def test_sound_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
     source.write_bytes(source.read_bytes().replace(b'A_AAC', name))
     target = tmp_path / 'out.mkv'
     assert cli.main(['restore', str(source), '-o', str(target), '--weights', str(weights)]) == 0
-    assert ('nothing of the sound' if name == b'A_AC3' else 'no sound track that can be read') in caplog.text
+    assert ('cannot be decoded' if name == b'A_AC3' else 'no readable audio track') in caplog.text
     assert [f.time for f in read_frames(target)] == [f.time for f in read_frames(source)]
     if name == b'A_AC3':  # what is known by name is copied all the same
         assert sound_packets(target) == sound_packets(source) != []
@@ -161,7 +161,7 @@ def test_no_face_at_all(source, tmp_path, gavn, monkeypatch, capsys):
 
     monkeypatch.setattr(job, 'follow_faces', none)
     assert gavn(source) == 3
-    assert 'nothing was written' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
+    assert 'no output was written' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 
 
 def picture(path: Path) -> None:
@@ -196,4 +196,4 @@ def test_one_bar_for_each_thing_that_is_done(source, gavn, capsys):
     assert gavn(source) == 0
     bars = [line.rpartition('\r')[2] for line in capsys.readouterr().err.split('\n')]
     assert [bar.partition(':')[0] for bar in bars if f'/{FRAMES}' in bar] == [
-        'finding faces', 'listening', 'restoring']
+        'finding faces', 'reading audio', 'restoring']

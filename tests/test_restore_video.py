@@ -27,7 +27,7 @@ from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box, crop_box, feather_mask
 from gavn.faces.tracks import ChoiceError, Face
 from gavn.media import VideoWriter, read_audio, read_frames
-from gavn.restoration import audio_features, job, restore_video
+from gavn.restoration import audio_features, job, restore_video, segment_encoder
 from gavn.restoration.model_spec import ModelSpec
 from gavn.restoration.report import Report
 from gavn.restoration.restorer import Restorer
@@ -39,7 +39,7 @@ class Silent:
     """What a restoration asks of a restorer but for its residuals."""
 
     weights, notices, layout, name = {}, [], Layout(1, 2), None
-    device, dtype, batch, compile, together = 'cpu', 'float32', 1, None, 1
+    device, dtype, batch, compile, chunk_size = 'cpu', 'float32', 1, None, 1
 
 
 def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> Report:
@@ -60,8 +60,8 @@ def talking(tmp_path_factory) -> Path:
 @pytest.fixture
 def recorder(monkeypatch) -> Recorder:
     kept = Recorder()
-    monkeypatch.setattr(job, 'SegmentWriter', kept)
-    monkeypatch.setattr(job.RestorationJob, '_check_muxable', lambda *_: None)
+    monkeypatch.setattr(segment_encoder, 'SegmentWriter', kept)
+    monkeypatch.setattr(segment_encoder.SegmentEncoder, 'check_muxable', lambda *_: None)
     monkeypatch.setattr(job.RestorationJob, '_join', lambda *_: None)
     return kept
 
@@ -183,17 +183,17 @@ def test_sound_is_taken_by_time(tmp_path, talking, out, recorder):
 
 @pytest.mark.parametrize('seconds', [20, 25, 30])
 def test_sound_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
-    """Cepstra of the whole, silence up to the picture's end included; most blocks are gone by then."""
+    """MFCC of the whole audio, with silence up to the end of the video; most blocks are freed by then."""
     sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
     blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
     monkeypatch.setattr(audio_features, 'iter_audio', lambda *_: iter(blocks))
-    report = Report('in.mp4', 'out.mp4')
-    film = SimpleNamespace(heard=Path('in.mp4'), sound=None, info=SimpleNamespace(duration=25.))
-    mfcc_frames = audio_features.extract_features(film, report, tmp_path)
+    notices: list[str] = []
+    video = SimpleNamespace(audio_path=Path('in.mp4'), audio=None, info=SimpleNamespace(duration=25.))
+    mfcc_frames = audio_features.extract_features(video, notices.append, tmp_path)
     whole = np.pad(sound, (0, max(0, 25 - seconds) * 16000))
     assert torch.equal(mfcc_frames.columns(0, mfcc_frames.count), mfcc(whole))
-    assert [notice.partition(';')[0] for notice in report.notices] == (
-        ['the sound of in.mp4 ends 5.0 s before its picture'] if seconds < 25 else [])
+    assert [notice.partition(';')[0] for notice in notices] == (
+        ['the audio of in.mp4 ends 5.0 s before the video'] if seconds < 25 else [])
     assert blocks.most < 0.6 * len(blocks.blocks)
 
 
@@ -213,7 +213,7 @@ def test_memory_is_bounded(tmp_path, out, recorder):
                 yield residual
 
     base = make_restorer()
-    restore(source, out, Watching(base.recipe, base.networks, 'cpu', batch=2))
+    restore(source, out, Watching(base.spec, base.networks, 'cpu', batch=2))
     assert len(written) == 60 and max(written) <= 2 * 3 + 2
 
 

@@ -115,7 +115,7 @@ def test_bundle_round_trip(tmp_path):
     made = make(gain=7., inputs=('lq', 'audio', 'landmarks'))
     made.save(tmp_path / 'b.safetensors')
     got = Restorer.load(tmp_path / 'b.safetensors', device='cpu')
-    assert got.recipe == made.recipe and list(got.weights) == [str(tmp_path / 'b.safetensors')]
+    assert got.spec == made.spec and list(got.weights) == [str(tmp_path / 'b.safetensors')]
     assert [network.training for network in got.networks.values()] == [False, False]
     frames = faces(5, 224)
     assert np.array_equal(list(got.restore(frames)), list(made.restore(frames)))
@@ -169,7 +169,7 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
                'path': {'pretrain_network_g': 'no.pth'}, 'datasets': {'train': {'degradation': 'car_crf45'}}}
     restorer = Restorer.from_options(write(tmp_path, options), device='cpu')
     assert float(restorer.networks['network_g'].gain) == pytest.approx(9 / 255)
-    assert restorer.recipe.task == 'car_crf45'
+    assert restorer.spec.task == 'car_crf45'
     torch.save({'params': restore_fakes.FakeRestorer(gain=4.).state_dict()}, tmp_path / 'other.pth')
     restorer = Restorer.from_options(write(tmp_path, options), weights='other.pth', device='cpu')
     assert float(restorer.networks['network_g'].gain) == pytest.approx(4 / 255)
@@ -178,8 +178,8 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
 @pytest.mark.parametrize(('change', 'words'), [
     ({'network_g': {'type': 'FakeRestore'}}, 'the nearest valid name is FakeRestorer'),
     ({'network_g': {'type': 'FakeRestorer', 'gian': 1}}, "cannot be built.*'gian'"),
-    ({'network_g': None}, 'network_g names no type'),
-    ({'network_l': None}, 'network_l names no type'),
+    ({'network_g': None}, 'network_g has no type'),
+    ({'network_l': None}, 'network_l has no type'),
     ({'network_g': {'type': 'GAVN', 'num_feat': 8, 'radius': 2}}, 'without inject'),
     ({'network_g': {'type': 'FakePerFrame'}, 'network_inputs': ['lq']}, 'no `layout`'),
     ({'network_inputs': ['lq', 'sound']}, r"network_inputs is \['lq', 'sound'\]"),

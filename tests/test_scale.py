@@ -27,12 +27,12 @@ from gavn.faces.geometry import Box, crop_box
 from gavn.faces.tracks import Face, Faces, fixed_box
 from gavn.media import SCALES, MediaError, enlarged_size, probe, read_frames
 from gavn.media.scale import Enlarger
-from gavn.restoration import auto_restorer, choosing, job, restore_video
-from gavn.restoration.choosing import ENLARGED, enlargement, scale_in_words, told_apart
+from gavn.restoration import auto_restorer, job, restore_video, weight_selection
 from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
 from gavn.restoration.video_source import VideoSource
+from gavn.restoration.weight_selection import ENLARGED, adjust_for_enlargement, enlargement, suggest_scale
 
 GAIN = 30.
 
@@ -101,9 +101,9 @@ def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
             return super().residuals(kept(), sounds)
 
     base = make_restorer(GAIN)
-    restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.recipe, base.networks, 'cpu'),
+    restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.spec, base.networks, 'cpu'),
                         Settings(scale='2'))
-    large = next(VideoSource.of(talk).enlarged('2').read()).image
+    large = next(VideoSource.from_path(talk).enlarged('2').read()).image
     region = crop_box(FACE.scaled(2))
     wanted = large[round(region.y0):round(region.y1), round(region.x0):round(region.x1)]
     wanted = cv2.resize(wanted, (224, 224), interpolation=cv2.INTER_CUBIC)
@@ -122,8 +122,8 @@ def test_odd_times_and_frames_at_a_rate(tmp_path):
 
 def test_what_is_large_enough_stays_as_it_is(tmp_path, caplog):
     source = write_video(tmp_path / 'in.mp4', 4, sound=None)
-    assert VideoSource.of(source).enlarged(None).size == (WIDTH, HEIGHT)
-    film = VideoSource.of(source).enlarged('1080p')
+    assert VideoSource.from_path(source).enlarged(None).size == (WIDTH, HEIGHT)
+    film = VideoSource.from_path(source).enlarged('1080p')
     assert film.size == (1296, 1080) and film.enlarged('1080p') is film
 
 
@@ -181,7 +181,7 @@ def test_the_command_line(talk, tmp_path):
     (30, '--scale 4'), (60, '--scale 3'), (90, '--scale 2'), (120, ''), (300, '')])
 def test_a_scale_is_suggested_where_faces_are_small(height, said):
     faces = fixed_box(Box(500, 300, 500 + height * 0.75, 300 + height), 50, (1280, 720))
-    words = scale_in_words(faces)
+    words = suggest_scale(faces)
     assert said in words and bool(words) == bool(said)
     assert not words or f'{height} pixels high' in words
 
@@ -189,13 +189,13 @@ def test_a_scale_is_suggested_where_faces_are_small(height, said):
 def test_the_size_of_most_faces_counts():
     large, small = (Face(id, span, Boxes.repeated(Box(0, 0, side, side), len(span)), 1.)
                     for id, span, side in ((0, range(12), 300), (1, range(8, 48), 40)))
-    assert '--scale 4' in scale_in_words(Faces((large, small), 48, (640, 360)))
-    assert not scale_in_words(Faces((large, replace(small, span=range(8, 16))), 48, (640, 360)))
+    assert '--scale 4' in suggest_scale(Faces((large, small), 48, (640, 360)))
+    assert not suggest_scale(Faces((large, replace(small, span=range(8, 16))), 48, (640, 360)))
 
 
 @pytest.mark.parametrize(('size', 'said'), [((3840, 2160), '--scale 2'), ((7680, 4320), '')])
 def test_what_is_suggested_is_possible(size, said):
-    words = scale_in_words(fixed_box(Box(0, 0, 30, 40), 9, size))
+    words = suggest_scale(fixed_box(Box(0, 0, 30, 40), 9, size))
     assert said in words and bool(words) == bool(said)
 
 
@@ -215,9 +215,9 @@ def damaged(kind: str, noise: float = 0.3, blocks: float = 0.1) -> DegradationEs
     (damaged('mixed', noise=6.), 4., True, 'mixed'), (damaged('mixed', blocks=0.5), 4., True, 'mixed'),
     (damaged('compression'), 4., True, 'compression'), (damaged('deblur'), 4., True, 'deblur')])
 def test_a_face_enlarged_fourfold_is_of_low_resolution(damage, times, larger, kind):
-    told = told_apart(damage, times, larger)
+    told = adjust_for_enlargement(damage, times, larger)
     assert told.kind == kind
-    assert (f'low resolution (enlarged {times:.1f} times)' == told.in_words()) == (kind == 'sr')
+    assert (f'low resolution (enlarged {times:.1f} times)' == told.describe()) == (kind == 'sr')
 
 
 def test_how_much_is_enlarged_counts_stored_pixels():
@@ -234,9 +234,9 @@ def test_auto_looks_at_the_larger_picture(talk, tmp_path, monkeypatch):
         looked.extend(crops)
         return damaged('mixed')
 
-    monkeypatch.setattr(choosing, 'estimate', estimate)
+    monkeypatch.setattr(weight_selection, 'estimate', estimate)
     monkeypatch.setattr(auto_restorer.AutoRestorer, 'named',
                         lambda _, name: make_restorer(GAIN if name == 'sr' else 0.))
     report = restore_video.restore_video(talk, tmp_path / 'out.mp4', settings=Settings(scale='2'))
-    assert report.damage['kind'] == 'sr' and 'restored with the weights sr' in report.notices[0]
+    assert report.degradation['kind'] == 'sr' and 'restored with weights sr' in report.notices[0]
     assert report.restored == 11 and len(looked) == 11

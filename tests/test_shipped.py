@@ -15,12 +15,12 @@ from gavn.config.option_file import read_options
 from gavn.experiments.release.measure import RESULTS
 from gavn.media import read_frames
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
-from gavn.restoration import choosing, job, restore_video
+from gavn.restoration import job, restore_video, segment_encoder, weight_selection
 from gavn.restoration.auto_restorer import AutoRestorer
-from gavn.restoration.choosing import SAMPLES, name_for, samples
 from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.video_source import VideoSource
+from gavn.restoration.weight_selection import SAMPLES, sample_crops, weights_for
 from gavn.runtime.files import sha256
 
 LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
@@ -40,8 +40,8 @@ def test_shipped(name, gains):
     assert path.stat().st_size <= 12e6
     restorer = Restorer.from_pretrained(name, device='cpu')
     options, _ = read_options(path.with_suffix('.yml'))
-    assert options['network_g'] == restorer.recipe.networks['network_g']
-    assert options['network_l'].items() >= restorer.recipe.networks['network_l'].items()
+    assert options['network_g'] == restorer.spec.networks['network_g']
+    assert options['network_l'].items() >= restorer.spec.networks['network_l'].items()
     assert path.name.removesuffix('.safetensors') in path.with_suffix('.md').read_text(encoding='utf-8')
     layer = LAYERS[name]
     assert gains[layer, name] > gains[layer, DEGRADED] + 0.1
@@ -107,11 +107,11 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
         return _found(kind)
 
     recorder = Recorder()
-    monkeypatch.setattr(choosing, 'estimate', estimate)
+    monkeypatch.setattr(weight_selection, 'estimate', estimate)
     monkeypatch.setattr(VideoSource, 'lossless', True)
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(1,)))
-    monkeypatch.setattr(job, 'SegmentWriter', recorder)
-    monkeypatch.setattr(job.RestorationJob, '_check_muxable', lambda *_: None)
+    monkeypatch.setattr(segment_encoder, 'SegmentWriter', recorder)
+    monkeypatch.setattr(segment_encoder.SegmentEncoder, 'check_muxable', lambda *_: None)
     monkeypatch.setattr(job.RestorationJob, '_join', lambda *_: None)
     report = restore_video.restore_video(source, tmp_path / 'out.mp4')
     before = list(read_frames(source))
@@ -119,13 +119,13 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
     if weights:
         change = recorder.images[4].astype(int) - before[4].image
         assert abs(change.max() - gain) <= 2
-    assert report.damage['kind'] == kind
+    assert report.degradation['kind'] == kind
     assert [Path(path).stem for path in report.weights] == ([weights] if weights else [])
     if not weights:
         assert report.copied and not recorder.pictures
         assert source.read_bytes() == (tmp_path / 'out.mp4').read_bytes()
         assert report.faces and (report.restored, report.passed_through) == (0, 8)
-        assert not any('sound' in words for words in report.notices) and 'no damage' in report.notices[0]
+        assert not any('audio' in words for words in report.notices) and 'no degradation' in report.notices[0]
     else:
         assert f'restored with the weights {weights}' in ' '.join(report.notices)
 
@@ -134,7 +134,7 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
     ('deblur', True, 'deblur'), ('deblur', False, 'mixed'), ('sr', False, 'sr'),
     ('compression', False, 'compression')])
 def test_what_a_codec_blurred_further_is_not_deblurred(kind, lossless, name):
-    assert name_for(_found(kind), lossless) == name
+    assert weights_for(_found(kind), lossless) == name
 
 
 @pytest.mark.parametrize(('codec', 'lossless'), [('libx264', False), ('ffv1', True), ('mpeg4', False)])
@@ -145,18 +145,18 @@ def test_what_is_stored_without_loss(tmp_path, codec, lossless):
         stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
         frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
         output.mux([*stream.encode(frame), *stream.encode(None)])
-    assert VideoSource.of(path).lossless is lossless
+    assert VideoSource.from_path(path).lossless is lossless
 
 
 def test_nobody_knows_what_a_folder_of_frames_went_through(tmp_path):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.zeros((48, 64, 3), np.uint8))
-    assert not VideoSource.of(tmp_path).lossless
+    assert not VideoSource.from_path(tmp_path).lossless
 
 
 def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mp4', 3, sound=None)
-    monkeypatch.setattr(choosing, 'estimate', lambda crops: _found('deblur'))
+    monkeypatch.setattr(weight_selection, 'estimate', lambda crops: _found('deblur'))
     monkeypatch.setattr(job, 'follow_faces', fixed_face())
     report = restore_video.restore_video(source, tmp_path / 'out.mp4')
     assert 'blur (100 %), in what a codec left; restored with the weights mixed' in report.notices[0]
@@ -173,7 +173,7 @@ def test_samples_are_spread(tmp_path):
             read.append(frame.index)
             yield frame
 
-    assert len(list(samples(frames(), faces))) == SAMPLES
+    assert len(list(sample_crops(frames(), faces))) == SAMPLES
     assert read[-1] == 57
 
 

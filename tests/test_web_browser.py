@@ -136,7 +136,7 @@ def test_an_example_is_restored_and_a_run_cancelled(page, hold):
 def test_troubles_are_told_once(page, tmp_path):
     """In the status, and nowhere else."""
     page.click('#restore')
-    page.wait_for('Drop a video first')
+    page.wait_for('Add a video first')
     (tmp_path / 'words.mp4').write_text('no video at all')
     page.upload(tmp_path / 'words.mp4')
     page.wait_for('words.mp4: no readable media file')
@@ -182,16 +182,16 @@ def test_a_face_is_chosen_by_its_picture(page, talk):
     page.upload(talk)
     page.wait_for('Ready')
     page.click('#faces input[value=chosen]')
-    page.wait_for('Choose the faces')
-    assert page.wait(lambda: widths(page, 'face-pictures'), 'faces') == [96, 96]
-    assert '0:00 to 0:03' in page.text('face-pictures')
-    page.click('#face-pictures input[value="0"]')
-    page.wait_for('1 face chosen')
+    page.wait_for('Select the faces')
+    assert page.wait(lambda: widths(page, 'face-images'), 'faces') == [96, 96]
+    assert '0:00 to 0:03' in page.text('face-images')
+    page.click('#face-images input[value="0"]')
+    page.wait_for('1 face selected')
     page.click('#restore')
     page.wait_for('Done')
-    assert f'{FRAMES - 20} with a restored face, 20 as they were' in page.text('report')
-    page.click('#face-pictures input[value="1"]')
-    page.wait_for('0 faces chosen')
+    assert f'{FRAMES - 20} with restored faces, 20 unchanged' in page.text('report')
+    page.click('#face-images input[value="1"]')
+    page.wait_for('0 faces selected')
     page.click('#restore')
     page.wait_for('choose at least one face')
 
@@ -201,26 +201,26 @@ def test_the_keyboard_reaches_and_moves_everything(page, talk):
     page.upload(talk)
     page.wait_for('Ready')
     page.click('#faces input[value=chosen]')
-    page.wait_for('Choose the faces')
+    page.wait_for('Select the faces')
     page.click('#preview')
     page.wait_for('Done')
     duration(page, 'side')
     reached = page.tabbed_through()
     for control in ('drop file', 'example-compressed', 'example-blurred', 'example-small', 'videos radio',
                     'remove', 'player video', 'faces radio largest', 'faces radio chosen',
-                    'face-pictures checkbox 0',
-                    'face-pictures checkbox 1', 'strength number', 'strength range', 'preview', 'restore',
+                    'face-images checkbox 0',
+                    'face-images checkbox 1', 'strength number', 'strength range', 'preview', 'restore',
                     'comparison range', 'side video', 'download a', 'download-report a'):
         assert [name for name in reached if name.startswith(control)], (control, reached)
     page.js('document.querySelector("#comparison input").focus()')
     page.press(Keys.RIGHT, Keys.RIGHT)
     assert page.js('return document.querySelector(".comparison").style.getPropertyValue("--at")') == '52%'
-    page.js('document.querySelector("#face-pictures input").focus()')
+    page.js('document.querySelector("#face-images input").focus()')
     page.press(Keys.SPACE)
-    page.wait_for('1 face chosen')
+    page.wait_for('1 face selected')
     page.js('document.querySelector("#faces input[value=largest]").focus()')
     page.press(Keys.SPACE)
-    page.wait(lambda: not page.text('face-pictures'), 'the largest face')
+    page.wait(lambda: not page.text('face-images'), 'the largest face')
 
 
 def test_what_the_browser_cannot_play_is_shown_and_restored(page, tmp_path):

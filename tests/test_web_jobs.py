@@ -14,9 +14,9 @@ from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
 from gavn.faces.tracker import NoFace
 from gavn.media import probe, read_frames
 from gavn.restoration import job as restoration
-from gavn.restoration.choosing import TaskError
 from gavn.restoration.report import ESTIMATES
-from gavn.web import html, jobs, show, videos
+from gavn.restoration.weight_selection import TaskError
+from gavn.web import html, jobs, video_html, videos
 from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.progress_tracker import CancelError, ProgressTracker, State
@@ -45,48 +45,49 @@ def networks() -> Fakes:
 
 
 @pytest.fixture
-def desk(tmp_path, networks, monkeypatch):
+def sessions(tmp_path, networks, monkeypatch):
     monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
     folder = tmp_path / 'served'
     folder.mkdir()
-    desk = SessionManager(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
-    yield desk
+    sessions = SessionManager(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
+    yield sessions
     networks.gate.set()
-    desk.close()
+    sessions.close()
     assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
-def upload(desk: SessionManager, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24) -> str:
+def upload(sessions: SessionManager, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24
+           ) -> str:
     """The token of a video that was uploaded."""
-    path = write_video(desk.folder.parent / 'made.mp4', frames, sound)
-    return sent(desk, name, path.read_bytes())
+    path = write_video(sessions.folder.parent / 'made.mp4', frames, sound)
+    return sent(sessions, name, path.read_bytes())
 
 
-def sent(desk: SessionManager, name: str, content: bytes) -> str:
+def sent(sessions: SessionManager, name: str, content: bytes) -> str:
     async def chunks():
         yield content
-    token = desk.uploads.announce(name, len(content))
-    asyncio.run(desk.uploads.receive(token, chunks()))
+    token = sessions.uploads.announce(name, len(content))
+    asyncio.run(sessions.uploads.receive(token, chunks()))
     return token
 
 
-def taken(desk: SessionManager, session: str = 'me', **what: object) -> Video:
-    return desk.take(session, upload(desk, **what))
+def taken(sessions: SessionManager, session: str = 'me', **what: object) -> Video:
+    return sessions.take(session, upload(sessions, **what))
 
 
-def finished(desk: SessionManager, order: RestoreRequest, session: str = 'me') -> Video:
-    """The session's last video, after it was restored as ordered."""
-    video = desk.videos(session)[-1]
-    desk.restore(session, order, [video.key]).join()
+def finished(sessions: SessionManager, request: RestoreRequest, session: str = 'me') -> Video:
+    """The session's last video, after restoration."""
+    video = sessions.videos(session)[-1]
+    sessions.restore(session, request, [video.key]).join()
     return video
 
 
-def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
-    video = taken(desk, name='my <b>talk; rm -rf.MP4')
+def test_a_job_makes_videos_pictures_and_a_report(sessions, networks):
+    video = taken(sessions, name='my <b>talk; rm -rf.MP4')
     source = video.source
-    assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(desk.folder / 'sessions')
-    assert finished(desk, RestoreRequest('sr', 'largest', 0.5)) is video
-    assert video.trouble is None and networks.asked == ['sr']
+    assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(sessions.folder / 'sessions')
+    assert finished(sessions, RestoreRequest('sr', 'largest', 0.5)) is video
+    assert video.failure is None and networks.asked == ['sr']
     made = video.result
     for path in (made.video, made.side):
         assert len(list(read_frames(path))) == 6
@@ -96,31 +97,31 @@ def test_a_job_makes_videos_pictures_and_a_report(desk, networks):
     assert 10 < gain < 30  # half of 40
     notes = json.loads(made.notes.read_text())
     assert notes['settings']['strength'] == 0.5 and notes['note'] == ESTIMATES
-    assert str(desk.folder) not in made.notes.read_text()
+    assert str(sessions.folder) not in made.notes.read_text()
 
 
-def test_a_preview_takes_the_first_seconds(desk):
-    taken(desk, frames=12)
-    result = finished(desk, RestoreRequest(preview=0.2)).result
+def test_a_preview_takes_the_first_seconds(sessions):
+    taken(sessions, frames=12)
+    result = finished(sessions, RestoreRequest(preview=0.2)).result
     assert result.report.frames_out == 5 and result.preview == 0.2
 
 
-def test_a_new_job_removes_what_was_made_before_and_videos_go_one_by_one(desk, tmp_path):
-    first = taken(desk)
-    one = finished(desk, RestoreRequest()).result
-    two = finished(desk, RestoreRequest(preview=0.1)).result
+def test_a_new_job_removes_what_was_made_before_and_videos_go_one_by_one(sessions, tmp_path):
+    first = taken(sessions)
+    one = finished(sessions, RestoreRequest()).result
+    two = finished(sessions, RestoreRequest(preview=0.1)).result
     assert one.video == two.video and len(list(read_frames(two.video))) < 6
     example = write_video(tmp_path / 'example.mp4', 6, sound=None)
-    second = desk.take_example('me', example)
-    assert desk.take_example('me', example) is second and desk.videos('me') == [first, second]
-    desk.drop('me', first.key)
-    assert not first.source.parent.exists() and second.source.exists() and desk.videos('me') == [second]
-    desk.drop('me', second.key)
-    assert example.exists() and not desk.videos('me')
+    second = sessions.take_example('me', example)
+    assert sessions.take_example('me', example) is second and sessions.videos('me') == [first, second]
+    sessions.drop('me', first.key)
+    assert not first.source.parent.exists() and second.source.exists() and sessions.videos('me') == [second]
+    sessions.drop('me', second.key)
+    assert example.exists() and not sessions.videos('me')
 
 
-def test_one_video_that_fails_does_not_stop_the_others(desk, monkeypatch):
-    videos = [taken(desk, name=f'{name}.mp4') for name in 'abc']
+def test_one_video_that_fails_does_not_stop_the_others(sessions, monkeypatch):
+    videos = [taken(sessions, name=f'{name}.mp4') for name in 'abc']
     real = jobs.restore_video
 
     def failing(source, *args, **how):
@@ -128,174 +129,188 @@ def test_one_video_that_fails_does_not_stop_the_others(desk, monkeypatch):
             raise NoFace(f'{source}: no face was found')
         return real(source, *args, **how)
     monkeypatch.setattr(jobs, 'restore_video', failing)
-    desk.restore('me', RestoreRequest(), [video.key for video in videos]).join()
+    sessions.restore('me', RestoreRequest(), [video.key for video in videos]).join()
     assert [video.result is not None for video in videos] == [True, False, True]
-    assert videos[1].trouble == 'no face was found'
+    assert videos[1].failure == 'no face was found'
     said = html.outcome(videos, False)
-    assert '2 of 3 videos are restored' in said and 'b.mp4: no face was found' in said
+    assert '2 of 3 videos restored' in said and 'b.mp4: no face was found' in said
 
 
-def test_chosen_faces_alone_are_restored(desk, monkeypatch):
+def test_chosen_faces_alone_are_restored(sessions, monkeypatch):
     """The search of the whole video serves its preview as well: the ids stay."""
     monkeypatch.setattr(videos, 'follow_faces', fixed_face(cuts=(4,)))
     monkeypatch.setattr(restoration, 'follow_faces', lambda *_, **__: pytest.fail('a second search'))
-    video = taken(desk, frames=12)
-    desk.look_for_faces('me', video.key).join()
-    assert desk.look_for_faces('me', video.key) is None
+    video = taken(sessions, frames=12)
+    sessions.find_faces('me', video.key).join()
+    assert sessions.find_faces('me', video.key) is None
     assert video.chosen == {0, 1}
-    desk.choose('me', video.key, [1])
-    report = finished(desk, RestoreRequest(faces='chosen')).result.report
+    sessions.choose('me', video.key, [1])
+    report = finished(sessions, RestoreRequest(faces='chosen')).result.report
     assert (report.restored, [face['face'] for face in report.faces]) == (8, [1])
-    report = finished(desk, RestoreRequest(faces='chosen', preview=0.24)).result.report
+    report = finished(sessions, RestoreRequest(faces='chosen', preview=0.24)).result.report
     assert (report.frames_out, report.restored) == (6, 2)
-    with pytest.raises(RefusalError, match=r'no chosen face is in its first 0\.1 s'):
-        desk.restore('me', RestoreRequest(faces='chosen', preview=0.1), [video.key])
-    desk.choose('me', video.key, [])
+    with pytest.raises(RefusalError, match=r'no selected face is in its first 0\.1 s'):
+        sessions.restore('me', RestoreRequest(faces='chosen', preview=0.1), [video.key])
+    sessions.choose('me', video.key, [])
     with pytest.raises(RefusalError, match='at least one face'):
-        desk.restore('me', RestoreRequest(faces='chosen'), [video.key])
+        sessions.restore('me', RestoreRequest(faces='chosen'), [video.key])
     with pytest.raises(RefusalError, match='no such face'):
-        desk.choose('me', video.key, [7])
+        sessions.choose('me', video.key, [7])
 
 
-def test_the_whole_picture_is_enlarged(desk):
-    """Videos and pictures of before and after have one size."""
-    taken(desk)
-    result = finished(desk, RestoreRequest(scale='2')).result
+def test_faces_without_a_thumbnail_stay_selected(sessions, monkeypatch):
+    """The page cannot deselect them, and says that they are always restored."""
+    monkeypatch.setattr(videos, 'follow_faces', fixed_face(cuts=(4, 8)))
+    monkeypatch.setattr(videos, 'MAX_PICTURED', 2)
+    video = taken(sessions, frames=12)
+    sessions.find_faces('me', video.key).join()
+    assert video_html.faces(video, video.found).count('<input') == 2
+    assert '1 more faces' in video_html.faces(video, video.found)
+    assert sessions.choose('me', video.key, [1]) == 2 and video.chosen == {1, 2}
+    assert sessions.choose('me', video.key, []) == 1 and video.chosen == {2}
+    report = finished(sessions, RestoreRequest(faces='chosen')).result.report
+    assert [face['face'] for face in report.faces] == [2]
+
+
+def test_the_whole_image_is_enlarged(sessions):
+    """Comparison videos and images have one size."""
+    taken(sessions)
+    result = finished(sessions, RestoreRequest(scale='2')).result
     assert probe(result.video).width == 2 * WIDTH and probe(result.side).width == 4 * WIDTH
     before, after = (cv2.imread(str(path)) for path in (result.before, result.after))
     assert before.shape == after.shape and np.abs(before.astype(int) - after).mean() < 30
 
 
-def test_hardly_any_change_is_said(desk, monkeypatch):
-    monkeypatch.setattr(desk.networks, 'restorer', lambda _: make_restorer(0.2))
-    video = taken(desk)
-    result = finished(desk, RestoreRequest()).result
+def test_hardly_any_change_is_said(sessions, monkeypatch):
+    monkeypatch.setattr(sessions.networks, 'restorer', lambda _: make_restorer(0.2))
+    video = taken(sessions)
+    result = finished(sessions, RestoreRequest()).result
     assert result.report.hardly_changed and result.report.copied
-    said = show.heading(video, result)
-    assert 'Hardly any change: talk.mp4' in said and 'grey levels' in said and 'copied as it is' in said
+    said = video_html.heading(video, result)
+    assert all(words in said for words in ('Hardly any change: talk.mp4', 'grey levels', 'without encoding'))
 
 
-def test_weights_for_another_damage_are_refused_in_words_of_the_page(desk, monkeypatch):
+def test_weights_for_another_damage_are_refused_in_words_of_the_page(sessions, monkeypatch):
     def certain(*_, **how):
         if not how['found'] and not _[3].force_task:
             raise TaskError('the faces are compressed, not blurred', 'give --force-task')
     monkeypatch.setattr(jobs, 'restore_video', certain)
-    taken(desk)
-    trouble = finished(desk, RestoreRequest('sr')).trouble
-    assert trouble.startswith('the faces are compressed') and 'even if the faces' in trouble
-    assert '--force-task' not in trouble
+    taken(sessions)
+    failure = finished(sessions, RestoreRequest('sr')).failure
+    assert failure.startswith('the faces are compressed') and 'even if the faces' in failure
+    assert '--force-task' not in failure
 
 
-@pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single picture')])
-def test_unsuitable_videos_are_refused_and_removed(desk, frames, said):
+@pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single image')])
+def test_unsuitable_videos_are_refused_and_removed(sessions, frames, said):
     with pytest.raises(RefusalError, match=said):
-        taken(desk, frames=frames, sound=None)
-    assert not list(desk.folder.rglob('*.mp4'))
-    with pytest.raises(RefusalError, match='Drop a video first'):
-        desk.restore('me', RestoreRequest(), [None])
+        taken(sessions, frames=frames, sound=None)
+    assert not list(sessions.folder.rglob('*.mp4'))
+    with pytest.raises(RefusalError, match='Add a video first'):
+        sessions.restore('me', RestoreRequest(), [None])
 
 
-def test_large_empty_and_unreadable_files_are_refused(desk):
-    with pytest.raises(RefusalError, match=r'too large: 1.0 MB. This page takes up to 1 MB and 2 s'):
-        sent(desk, 'a.mp4', bytes(1_000_001))
+def test_large_empty_and_unreadable_files_are_refused(sessions):
+    with pytest.raises(RefusalError, match=r'too large: 1.0 MB. The limit is up to 1 MB and 2 s'):
+        sent(sessions, 'a.mp4', bytes(1_000_001))
     with pytest.raises(RefusalError, match='empty'):
-        sent(desk, 'a.mp4', b'')
+        sent(sessions, 'a.mp4', b'')
     with pytest.raises(RefusalError, match=r'^a\.mkv: no readable media file') as told:
-        desk.take('me', sent(desk, 'a.mkv', b'words'))
-    assert str(desk.folder) not in str(told.value)
+        sessions.take('me', sent(sessions, 'a.mkv', b'words'))
+    assert str(sessions.folder) not in str(told.value)
 
 
 @pytest.mark.parametrize('name', ['list.m3u8', 'list.ffconcat', 'talk.mp4'])
-def test_playlists_open_nothing(desk, tmp_path, name):
+def test_playlists_open_nothing(sessions, tmp_path, name):
     """They name another file of the machine, whatever their own name is."""
     secret = write_video(tmp_path / 'secret.mp4', 30, sound=None)
     for text in (f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{secret}\n#EXT-X-ENDLIST\n',
                  f"ffconcat version 1.0\nfile '{secret}'\n"):
         with pytest.raises(RefusalError):
-            desk.take('me', sent(desk, name, text.encode()))
-    assert not desk.videos('me')
+            sessions.take('me', sent(sessions, name, text.encode()))
+    assert not sessions.videos('me')
 
 
-def test_only_own_uploads_are_taken_once(desk):
+def test_only_own_uploads_are_taken_once(sessions):
     """What is not a token that was given out is none: paths, examples, files of others."""
-    token = upload(desk)
-    example = desk.folder / 'examples' / 'small.mp4'
+    token = upload(sessions)
+    example = sessions.folder / 'examples' / 'small.mp4'
     example.parent.mkdir()
     write_video(example, 3, sound=None)
-    other = taken(desk, 'other')
+    other = taken(sessions, 'other')
     for word in (str(example), str(other.source), '', token[:-1], '../examples', other.key):
         with pytest.raises(RefusalError, match='not uploaded'):
-            desk.take('me', word)
-        with pytest.raises(RefusalError, match='Drop a video first'):
-            desk.drop('me', word)
-    desk.take('me', token)
+            sessions.take('me', word)
+        with pytest.raises(RefusalError, match='Add a video first'):
+            sessions.drop('me', word)
+    sessions.take('me', token)
     with pytest.raises(RefusalError, match='not uploaded'):
-        desk.take('other', token)
+        sessions.take('other', token)
     assert example.exists() and other.source.exists()
     example.unlink()
 
 
-def test_a_page_holds_so_many_videos(desk):
+def test_a_page_holds_so_many_videos(sessions):
     for number in range(3):
-        taken(desk, name=f'{number}.mp4')
-    with pytest.raises(RefusalError, match=r'3\.mp4: a page holds 3 videos'):
-        taken(desk, name='3.mp4')
-    taken(desk, 'you')
+        taken(sessions, name=f'{number}.mp4')
+    with pytest.raises(RefusalError, match=r'3\.mp4: a page holds at most 3 videos'):
+        taken(sessions, name='3.mp4')
+    taken(sessions, 'you')
 
 
-def test_uploads_are_limited_by_number_and_sum(desk):
-    tokens = [desk.uploads.announce('a.mp4', 400_000) for _ in range(5)]
+def test_uploads_are_limited_by_number_and_sum(sessions):
+    tokens = [sessions.uploads.announce('a.mp4', 400_000) for _ in range(5)]
     with pytest.raises(RefusalError, match='all pages together'):
-        desk.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
-    desk.uploads.announce('a.mp4', 50_000)
+        sessions.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
+    sessions.uploads.announce('a.mp4', 50_000)
     with pytest.raises(RefusalError, match='Too many files'):
-        desk.uploads.announce('a.mp4', 1)  # two pages' worth wait already
-    desk.uploads.expire(time.monotonic() + 601)
-    assert desk.uploads.announce('a.mp4', 900_000) not in tokens
+        sessions.uploads.announce('a.mp4', 1)  # two pages' worth wait already
+    sessions.uploads.expire(time.monotonic() + 601)
+    assert sessions.uploads.announce('a.mp4', 900_000) not in tokens
 
 
-def test_an_upload_that_takes_long_is_not_given_up(desk):
-    token = desk.uploads.announce('a.mp4', 4)
+def test_an_upload_that_takes_long_is_not_given_up(sessions):
+    token = sessions.uploads.announce('a.mp4', 4)
 
     async def slowly():
-        desk.uploads._waiting[token].active -= 650  # it was announced long ago
+        sessions.uploads._pending[token].active -= 650  # it was announced long ago
         yield b'12'
-        desk.uploads.expire(time.monotonic())
+        sessions.uploads.expire(time.monotonic())
         yield b'34'
-    asyncio.run(desk.uploads.receive(token, slowly()))
-    path = desk.uploads.claim(token)
+    asyncio.run(sessions.uploads.receive(token, slowly()))
+    path = sessions.uploads.claim(token)
     assert path.read_bytes() == b'1234'
     path.unlink()  # it belongs to who claimed it
 
 
-def test_what_comes_must_be_what_was_announced(desk):
+def test_what_comes_must_be_what_was_announced(sessions):
     async def chunks(*parts: bytes):
         for part in parts:
             yield part
     for parts in ((b'123',), (b'123', b'456'), ()):
-        token = desk.uploads.announce('a.mp4', 4)
+        token = sessions.uploads.announce('a.mp4', 4)
         with pytest.raises(ShortError):
-            asyncio.run(desk.uploads.receive(token, chunks(*parts)))
+            asyncio.run(sessions.uploads.receive(token, chunks(*parts)))
         with pytest.raises(RefusalError, match='not announced'):
-            asyncio.run(desk.uploads.receive(token, chunks(b'1234')))
-    assert not list(desk.folder.rglob('a.mp4'))
+            asyncio.run(sessions.uploads.receive(token, chunks(b'1234')))
+    assert not list(sessions.folder.rglob('a.mp4'))
 
 
-def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(desk, networks):
-    video = taken(desk)
-    desk.sweep(time.monotonic() + 3599)
+def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(sessions, networks):
+    video = taken(sessions)
+    sessions.sweep(time.monotonic() + 3599)
     assert video.source.exists()
     networks.gate.clear()
-    desk.restore('me', RestoreRequest(), [video.key])
-    desk.sweep(time.monotonic() + 7200)  # it is at work
+    sessions.restore('me', RestoreRequest(), [video.key])
+    sessions.sweep(time.monotonic() + 7200)  # it is at work
     assert video.source.exists()
     networks.gate.set()
-    desk._sessions['me'].job.join()
-    desk.sweep(time.monotonic() + 12_000)
-    assert not video.source.exists() and not list(desk.folder.glob('sessions/*'))
-    with pytest.raises(RefusalError, match='left alone for 60 min'):
-        desk.videos('me')
-    assert desk.videos('me') == []
+    sessions._sessions['me'].job.join()
+    sessions.sweep(time.monotonic() + 12_000)
+    assert not video.source.exists() and not list(sessions.folder.glob('sessions/*'))
+    with pytest.raises(RefusalError, match='not used for 60 min'):
+        sessions.videos('me')
+    assert sessions.videos('me') == []
 
 
 @pytest.mark.parametrize(('name', 'safe'), [
@@ -306,81 +321,82 @@ def test_names_of_uploads_become_harmless(name, safe):
     assert safe_name(name) == safe
 
 
-def test_orders_that_are_none_are_refused(desk):
-    video = taken(desk)
-    for order, said in ((RestoreRequest('guess'), 'no task guess'), (RestoreRequest(strength=2), 'strength'),
-                        (RestoreRequest(strength=None), 'not supported')):
+def test_invalid_requests_are_refused(sessions):
+    video = taken(sessions)
+    for request, said in ((RestoreRequest('guess'), 'no task guess'),
+                          (RestoreRequest(strength=2), 'strength'),
+                          (RestoreRequest(strength=None), 'not supported')):
         with pytest.raises(RefusalError, match=said):
-            desk.restore('me', order, [video.key])
-    assert 'face' in finished(desk, RestoreRequest(faces='7')).trouble
+            sessions.restore('me', request, [video.key])
+    assert 'face' in finished(sessions, RestoreRequest(faces='7')).failure
 
 
-def test_troubles_are_told_in_words(desk, monkeypatch, caplog):
-    source = taken(desk).source
+def test_troubles_are_told_in_words(sessions, monkeypatch, caplog):
+    source = taken(sessions).source
 
     def none(*_, **__):
         raise NoFace('no face was found')
     monkeypatch.setattr(restoration, 'follow_faces', none)
-    assert finished(desk, RestoreRequest()).trouble == 'no face was found\nnothing was written'
+    assert finished(sessions, RestoreRequest()).failure == 'no face was found\nno output was written'
     assert sorted(path.name for path in source.parent.iterdir()) == ['poster.jpg', source.name]
     monkeypatch.setattr(restoration, 'follow_faces', lambda *_, **__: 1 / 0)
-    assert 'the terminal says more' in finished(desk, RestoreRequest()).trouble
+    assert 'the terminal says more' in finished(sessions, RestoreRequest()).failure
     assert 'ZeroDivisionError' in caplog.text
 
 
-def test_one_restoration_runs_at_a_time_and_each_can_be_cancelled(desk, networks):
-    my, your = (taken(desk, session) for session in ('me', 'you'))
+def test_one_restoration_runs_at_a_time_and_each_can_be_cancelled(sessions, networks):
+    my, your = (taken(sessions, session) for session in ('me', 'you'))
     networks.gate.clear()
     mine, yours = (
-        desk.restore('me', RestoreRequest(), [my.key]),
-        desk.restore('you', RestoreRequest(), [your.key]),
+        sessions.restore('me', RestoreRequest(), [my.key]),
+        sessions.restore('you', RestoreRequest(), [your.key]),
     )
     for begin in (
-        partial(desk.restore, 'me', RestoreRequest(), [my.key]),
-        partial(desk.look_for_faces, 'me', my.key),
+        partial(sessions.restore, 'me', RestoreRequest(), [my.key]),
+        partial(sessions.find_faces, 'me', my.key),
     ):
         with pytest.raises(RefusalError, match='already'):
             begin()
     assert len(networks.asked) <= 1 and mine.running and yours.running
-    desk.cancel('you')
+    sessions.cancel('you')
     yours.join()
-    assert your.result is None and your.trouble is None and len(networks.asked) == 1
-    desk.cancel('me')
+    assert your.result is None and your.failure is None and len(networks.asked) == 1
+    sessions.cancel('me')
     networks.gate.set()
     mine.join()
     assert my.result is None and not my.source.with_name('restored').exists()
-    assert finished(desk, RestoreRequest(), 'you').result is not None
+    assert finished(sessions, RestoreRequest(), 'you').result is not None
 
 
-def test_a_closed_page_leaves_nothing(desk, networks):
-    video = taken(desk)
+def test_a_closed_page_leaves_nothing(sessions, networks):
+    video = taken(sessions)
     networks.gate.clear()
-    job = desk.restore('me', RestoreRequest(), [video.key])
+    job = sessions.restore('me', RestoreRequest(), [video.key])
     threading.Timer(0.1, networks.gate.set).start()
-    desk.leave('me')
+    sessions.leave('me')
     assert not job.running and video.result is None
-    assert not list(desk.folder.glob('sessions/*'))
+    assert not list(sessions.folder.glob('sessions/*'))
 
 
 def test_a_watch_tells_rate_and_time_left_and_ends_the_work(monkeypatch):
     times = iter([0., 1., 3.])
     monkeypatch.setattr('gavn.web.progress_tracker.time.monotonic', lambda: next(times))
-    watch = ProgressTracker(most_frames=12)
-    watch.step('restoring', 1, 11)
-    watch.step('restoring', 6, 11)
-    state = watch.state
+    tracker = ProgressTracker(max_frames=12)
+    tracker.step('restoring', 1, 11)
+    tracker.step('restoring', 6, 11)
+    state = tracker.state
     assert (state.rate, state.left) == (2, 2.5)
     with pytest.raises(RefusalError, match='longer than its header'):
-        watch.step('restoring', 13, None)
-    watch.cancel()
+        tracker.step('restoring', 13, None)
+    tracker.cancel()
     with pytest.raises(CancelError):
-        watch.step('restoring', 7, 11)
+        tracker.step('restoring', 7, 11)
 
 
 def test_words_are_escaped_and_say_what_is_left():
     said = html.progress(State('restoring', 6, 11, 3.))
     assert '6 of 11 frames · 2.0 frames a second · about 2 s left' in said and 'max="11"' in said
-    assert '<script>' not in html.trouble('<script>alert()</script>\nand more') + html.note('<script>')
+    assert '<script>' not in html.failure('<script>alert()</script>\nand more') + html.note('<script>')
     assert 'value=' not in html.progress(State())
     assert [length(seconds) for seconds in (0.4, 59.6, 125)] == ['0.4 s', '1 min', '2 min 5 s']
 
@@ -393,23 +409,23 @@ def test_limits_are_above_nothing():
     assert np.isclose(Limits(megabytes=2.5).bytes, 2_500_000)
 
 
-def test_a_page_that_was_left_alone_is_emptied_by_its_next_click(desk):
+def test_a_page_that_was_left_alone_is_emptied_by_its_next_click(sessions):
     """And told why, whatever is clicked."""
     pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
     from gavn.web.handlers import Handlers, gr
     from gavn.web.page import lay_out
-    video = taken(desk)
+    video = taken(sessions)
     with gr.Blocks():
-        handlers = Handlers(desk, None, lay_out(desk))
+        handlers = Handlers(sessions, None, lay_out(sessions))
     parts, request = handlers.parts, SimpleNamespace(session_hash='me')
-    chosen = {parts.videos: video.key, parts.task: 'auto', parts.even_so: False, parts.which: 'all',
+    chosen = {parts.videos: video.key, parts.task: 'auto', parts.force: False, parts.which: 'all',
               parts.scale: '', parts.strength: 1.}
 
     async def clicked():
         return [updates async for updates in handlers.restore(chosen, request)]
-    desk.sweep(time.monotonic() + 4000)
+    sessions.sweep(time.monotonic() + 4000)
     handlers.cancel(request)
-    video = taken(desk)
-    desk.sweep(time.monotonic() + 4000)
+    video = taken(sessions)
+    sessions.sweep(time.monotonic() + 4000)
     shown, = asyncio.run(clicked())
-    assert 'left alone' in shown[parts.status] and not shown[parts.videos]['visible']
+    assert 'not used' in shown[parts.status] and not shown[parts.videos]['visible']

@@ -18,12 +18,12 @@ from starlette.testclient import TestClient
 from gavn.cli import main as cli
 from gavn.cli import web
 from gavn.web import server
-from gavn.web.door import RequestFilter
 from gavn.web.files import Files
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
-from gavn.web.place import sweep
+from gavn.web.request_filter import RequestFilter
 from gavn.web.server import Address, PortError, serving
+from gavn.web.server_folder import sweep
 from gavn.web.uploads import Uploads
 
 
@@ -54,8 +54,8 @@ def url(place):
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, 'Examples', NoExamples)
-        patch.setattr('gavn.web.place.mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
-        patch.setattr('gavn.web.place.gettempdir', lambda: str(place))
+        patch.setattr('gavn.web.server_folder.mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
+        patch.setattr('gavn.web.server_folder.gettempdir', lambda: str(place))
         patch.setenv('GRADIO_ALLOWED_PATHS', '/etc')  # what a user has set there must not count
         with serving(Networks(Path('own.safetensors')), Address(port=free_port()), Limits(0.1, 5)) as url:
             yield url
@@ -201,7 +201,7 @@ def test_other_hosts_are_open(host):
 @pytest.mark.parametrize('host', ['127.0.0.2', '::1'])
 def test_other_loopback_addresses_serve_and_check(host, monkeypatch):
     monkeypatch.setattr(server, 'Examples', NoExamples)
-    monkeypatch.setattr('gavn.web.place.mkdtemp', tempfile.mkdtemp)
+    monkeypatch.setattr('gavn.web.server_folder.mkdtemp', tempfile.mkdtemp)
     before = dict(os.environ)
     try:
         with serving(Networks(Path('own.safetensors')), Address(host, free_port()), Limits(0.1, 5)) as url:
@@ -215,8 +215,8 @@ def test_other_loopback_addresses_serve_and_check(host, monkeypatch):
 def test_what_a_killed_server_left_is_swept_and_what_a_living_one_has_is_not(tmp_path):
     """The lock of the first goes with its process; strangers' folders and young ones stay."""
     script = ('import sys, time, tempfile; tempfile.tempdir = sys.argv[1]\n'
-              'from gavn.web.place import served_folder\n'
-              'with served_folder() as folder: print(folder, flush=True); time.sleep(60)')
+              'from gavn.web.server_folder import server_folder\n'
+              'with server_folder() as folder: print(folder, flush=True); time.sleep(60)')
 
     def start():
         process = subprocess.Popen([sys.executable, '-c', script, str(tmp_path)], stdout=subprocess.PIPE,

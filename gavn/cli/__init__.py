@@ -1,1 +1,1 @@
-"""The command `gavn`: one module a verb."""
+"""The command `gavn`: one module per verb."""

@@ -1,4 +1,4 @@
-"""`gavn bench`: how fast the networks, their parts, training and the loader are on this machine."""
+"""`gavn bench`: measures the speed of networks, training and the data loader on this machine."""
 from __future__ import annotations
 
 import argparse
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the verb."""
+    """Adds the arguments of the verb."""
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
-    parser.add_argument('--quick', action='store_true', help='fewer cases: a few minutes of a CPU')
+    parser.add_argument('--quick', action='store_true', help='fewer cases: a few minutes on a CPU')
     parser.add_argument('--networks', nargs='+', metavar='NAME',
-                        help='only those whose names contain one of these (default: all; on a CPU without '
-                             'EDVR-L, D-DBPN and VRT; with --quick four)')
+                        help='networks whose names contain one of these (default: all; on a CPU without '
+                             'EDVR-L, D-DBPN and VRT; four with --quick)')
     parser.add_argument('--compile', action='store_true',
-                        help='also compile every network (minutes for each); a GPU without --quick does '
-                             'GAVN-64 anyway')
+                        help='also compile every network, which takes minutes each (on a GPU without --quick '
+                             'GAVN-64 is always compiled)')
     parser.add_argument('--opt', nargs='+', default=[], metavar='FILE.yml',
-                        help='also the network_g of option files')
+                        help='also measure network_g of option files')
     parser.add_argument('--threads', type=whole(1), metavar='N',
-                        help="of the CPU (default: PyTorch's choice)")
+                        help="CPU threads (default: PyTorch's default)")
     parser.add_argument('--size', type=whole(1), default=224,
-                        help='side of the frames in pixels (default 224)')
+                        help='frame height and width in pixels (default 224)')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/bench'), metavar='FOLDER',
-                        help='for bench.csv, bench.md and bench.png (default results/bench)')
+                        help='folder of bench.csv, bench.md and bench.png (default results/bench)')
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int | None:
-    """Measures row by row, saying each; the files are written anew after every one."""
+    """Measures row by row, prints each and rewrites the output files."""
     from dataclasses import replace
 
     import torch
@@ -48,15 +48,15 @@ def run(args: argparse.Namespace) -> int | None:
     device = find_device(args.device)
     if device.type == 'cuda' and device.index is not None:
         torch.cuda.set_device(device)
-    recipes = _chosen(args, device.type)
+    specs = _chosen(args, device.type)
     plan = replace(plan_for(device.type, args.quick), size=args.size)
     if args.compile:
-        plan = plan.compiling(recipes)
+        plan = plan.compiling(specs)
     heading, rows, files = _heading(device), [], []
-    print(f'{heading}: {len(recipes)} networks', flush=True)
-    for row in measured(plan, recipes, device):
+    print(f'{heading}: {len(specs)} networks', flush=True)
+    for row in measured(plan, specs, device):
         rows.append(row)
-        print(_in_words(row), flush=True)
+        print(_format_row(row), flush=True)
         files = write(args.output, complete(rows), heading, device.type)
     print(f'wrote {", ".join(map(str, files))}')
 
@@ -67,27 +67,27 @@ def _chosen(args: argparse.Namespace, device: str) -> dict:
     if args.networks:
         names = [name for name in RECIPES if any(part.lower() in name.lower() for part in args.networks)]
         if not names:
-            raise RestoreError(f'no network is called {" or ".join(args.networks)}\n'
-                               f'there are {", ".join(RECIPES)}')
+            raise RestoreError(f'there is no network {" or ".join(args.networks)}\n'
+                               f'available: {", ".join(RECIPES)}')
     elif args.quick:
         names = list(QUICK)
     else:
         names = [name for name in RECIPES if device != 'cpu' or name not in SLOW]
-    recipes = {name: RECIPES[name] for name in names}
-    for path in args.opt:  # without the landmark detector: landmarks are given
-        recipe, _ = ModelSpec.read(path)
-        alone = {GENERATOR: recipe.networks[GENERATOR]}
-        recipes[Path(path).stem] = ModelSpec(alone, recipe.inputs, recipe.window)
-    return recipes
+    specs = {name: RECIPES[name] for name in names}
+    for path in args.opt:  # without the landmark detector: landmarks are an input
+        spec, _ = ModelSpec.read(path)
+        networks = {GENERATOR: spec.networks[GENERATOR]}
+        specs[Path(path).stem] = ModelSpec(networks, spec.inputs, spec.window)
+    return specs
 
 
-def _in_words(row: Row) -> str:
+def _format_row(row: Row) -> str:
     case = ', '.join(filter(None, (row.name, row.form, row.precision, row.schedule)))
     figure = f'{row.ms:.3g} ms ± {row.spread:.0f} % ({row.calls} calls)'
     if row.kind == 'memory':
-        figure = f'{row.memory_mib:.0f} MiB at the peak, {row.ms:.3g} ms a frame'
+        figure = f'{row.memory_mib:.0f} MiB peak memory, {row.ms:.3g} ms per frame'
     if row.waited is not None:
-        figure += f', {row.waited:.1f} % of the time without a batch'
+        figure += f', {row.waited:.1f} % of the time waiting for data'
     return f'{row.kind:>10}  {case}: {figure}'
 
 

@@ -1,7 +1,7 @@
-"""Several methods at an equal budget, from a prepared data set to tables: `python scripts/compare.py --help`.
+"""`python scripts/compare.py`: trains and tests several methods at an equal budget and writes tables.
 
-Every method is trained through `gavn/train.py` and tested through `gavn/test.py`, each in a process of its
-own, by option files made from those of a folder. The same command goes on where an interrupted one was.
+Every method is trained with `gavn/train.py` and tested with `gavn/test.py`, each in a process of its own.
+The option files are generated from those of a folder. Rerun the same command to resume.
 """
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ TESTER = sys.executable, str(PACKAGE / 'test.py')
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # as gavn.cli
 OPTIONS = Path('options')
 PRESETS = OPTIONS / 'presets'
-TIMED_ON_GPU = 40  # iterations of a phase: they are short there
+TIMED_ON_GPU = 40  # iterations that are timed on a GPU
 
 
 def main(argv: Sequence[str] | None = None, trainer: Sequence[str] = TRAINER, tester: Sequence[str] = TESTER
          ) -> int:
     """Runs the command line; returns the exit code, 1 if a method failed."""
     args = _parser().parse_args(argv)
-    get_root_logger(log_level=logging.WARNING)  # what data sets and networks tell stands in the logs of jobs
+    get_root_logger(log_level=logging.WARNING)  # the logs of jobs have the details
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return OK if compare(_settings(args), trainer, tester, args.fresh) else FAILED
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None, trainer: Sequence[str] = TRAINER, te
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
-        print('\ninterrupted: the same command goes on where this one was', file=sys.stderr)
+        print('\ninterrupted: rerun the same command to resume', file=sys.stderr)
         return INTERRUPTED
 
 
@@ -54,7 +54,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """Raises CompareError for a device or a budget that there is not."""
+    """Returns the settings. Raises CompareError if the device or the budget is invalid."""
     root = PACKAGE.parent if (PACKAGE.parent / 'setup.py').is_file() else Path.cwd()
     out = args.out or root / 'experiments' / f'compare_{args.task}'
     gpus = _gpus(args.device)
@@ -78,26 +78,26 @@ def _overlays(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, .
 
 
 def _gpus(device: str) -> tuple[str, ...]:
-    """The GPUs to use, as CUDA_VISIBLE_DEVICES names them; none for the CPU."""
+    """Returns the GPUs to use, as in CUDA_VISIBLE_DEVICES; none for the CPU."""
     kind, _, index = device.partition(':')
     if kind not in ('auto', 'cpu', 'cuda') or (index and not (kind == 'cuda' and index.isdigit())):
-        raise CompareError(f'the device {device!r} is none of auto, cpu, cuda, cuda:1 ...')
+        raise CompareError(f'device {device!r} is not one of auto, cpu, cuda, cuda:1 ...')
     if kind == 'cpu':
         return ()
     count = torch.cuda.device_count()
     names = [name for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if name]
-    there = tuple(names or map(str, range(count)))[:count]
+    available = tuple(names or map(str, range(count)))[:count]
     if kind == 'cuda' and int(index or 0) >= count:
-        raise CompareError(f'there is no device {device}: this machine has {count} GPUs')
-    return (there[int(index)],) if index else there
+        raise CompareError(f'device {device} does not exist: this machine has {count} GPUs')
+    return (available[int(index)],) if index else available
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog='compare', description='Trains several methods at an equal budget, tests them and makes tables. '
-                                    'The same command goes on where an interrupted one was.')
+        prog='compare', description='Trains and tests several methods at an equal budget and writes tables. '
+                                    'Rerun the same command to resume.')
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='a prepared data set')
-    parser.add_argument('--task', required=True, help='car, deblur, sr: ends the names of option files')
+    parser.add_argument('--task', required=True, help='car, deblur or sr: suffix of the option file names')
     parser.add_argument('--methods', nargs='+', required=True, metavar='NAME',
                         help='train_NAME_TASK.yml and test_NAME_TASK.yml are in the folder of options; '
                              'gavn_wo_if: with its overlay ablations/wo_if.yml')
@@ -107,36 +107,36 @@ def _parser() -> argparse.ArgumentParser:
                         help='lay option files over them (default: those of small runs, '
                              'options/presets/small*.yml, unless --options is given; none: full size)')
     parser.add_argument('--budget', required=True, metavar='N',
-                        help='15min: minutes of training; 4000it: the clips that the first method sees in so '
-                             'many iterations')
+                        help='15min: minutes of training; 4000it: the clips that the first method sees in '
+                             '4000 iterations')
     parser.add_argument('--out', type=Path, metavar='DIR', help='(default experiments/compare_TASK)')
     parser.add_argument('--jobs', type=_count, default=1, metavar='N',
-                        help='processes side by side, also on one GPU (default 1)')
-    parser.add_argument('--threads', type=_count, metavar='N', help='of a process (default: cores / jobs)')
+                        help='parallel processes, also on one GPU (default 1)')
+    parser.add_argument('--threads', type=_count, metavar='N', help='per process (default: cores / jobs)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1')
     parser.add_argument('--amp', choices=['bf16', 'none'], help='precision of training')
     parser.add_argument('--workers', type=_count_from_0, metavar='N',
-                        help='processes that load data, of each training')
+                        help='data loader processes per training')
     parser.add_argument('--detectors', action='store_true', help='train the landmark detector first')
     parser.add_argument('--audio-controls', action='store_true',
-                        help='test with silence and with other voices as well')
-    parser.add_argument('--pictures', action='store_true', help='keep the frames of the tests, for figures')
+                        help='also test with silence and with other voices')
+    parser.add_argument('--pictures', action='store_true', help='keep the restored frames, for figures')
     parser.add_argument('--frames', type=_count, metavar='N',
-                        help='test with so many frames of each clip (default: all of them)')
+                        help='frames per clip to test (default: all)')
     parser.add_argument('--fresh', nargs='*', metavar='NAME',
-                        help='begin these methods anew; without a name, everything')
+                        help='restart these methods; without a name, all')
     return parser
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is no whole number above 0')
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number above 0')
     return int(text)
 
 
 def _count_from_0(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text} is no whole number from 0 on')
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number of at least 0')
     return int(text)
 
 

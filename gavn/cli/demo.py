@@ -1,7 +1,7 @@
-"""The whole job on talking faces made from nothing: `gavn demo`, or `python gavn/cli/demo.py`.
+"""`gavn demo`, or `python gavn/cli/demo.py`: all steps on synthetic talking faces.
 
-Makes the data, trains the landmark detector and both stages of a small GAVN through `gavn/train.py`, tests it
-through `gavn/test.py`, restores a degraded video file through `gavn restore` and shows it side by side.
+Makes the data, trains the landmark detector and both stages of a small GAVN with `gavn/train.py`, tests it
+with `gavn/test.py`, restores a degraded video with `gavn restore` and writes a comparison video.
 """
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from gavn.metrics.results_file import Row
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # layer of the data set folder by task
-LEAST_GAIN = 0.3  # dB over the degraded input, on known faces that say other words
-STORED_CRF = 1  # of the demo's video files: undoing a blur amplifies whatever their codec took away
+TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # task -> degradation layer of the data set
+LEAST_GAIN = 0.3  # dB over the degraded input, on known identities with other speech
+STORED_CRF = 1  # deblurring would amplify compression artifacts
 COLUMNS = ('psnr', 'ssim')
 
 
 class DemoError(Exception):
-    """A step of the demo failed, or the restored clips are not better than their input."""
+    """A step failed, or the restored clips are not better than the input."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo makes and trains.
+    """Size of the data and the trainings.
 
     Attributes:
-        name: begins the names of everything that is written.
-        clips: training clips of each known identity.
+        name: prefix of all output names.
+        clips: training clips per known identity.
         seconds: length of a clip.
-        iters: iterations of each training phase, by training; none: as the option files say.
-        least_gain: dB that the restored test clips must gain.
+        iters: training -> iterations of its phases; empty = as in the option files.
+        least_gain: required gain of the restored test clips, in dB; None = no requirement.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Size:
     least_gain: float | None
 
     def settings(self, which: str, task: str) -> list[str]:
-        """`--force_yml` settings for one option file: `pfld`, `gavn` (training) or `test`."""
+        """Returns `--force_yml` settings for an option file: `pfld`, `gavn` (training) or `test`."""
         if self.name == FULL.name:
             return []
         models = f'experiments/{self.name}_{{}}_{task}/models'
@@ -71,12 +71,12 @@ SIZES = {'full': FULL, 'smallest': SMALLEST}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the demo; returns the exit code, 1 if a step failed or too little was gained."""
-    parser = Parser(prog='gavn demo', description='The whole job on data made from nothing.')
+    """Runs the demo; returns 1 if a step fails or the gain is too small."""
+    parser = Parser(prog='gavn demo', description='All steps on synthetic data.')
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:
-        run(args.task, args.size)
+        make_demo(args.task, args.size)
     except DemoError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
@@ -84,17 +84,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the demo's arguments to a parser."""
-    parser.add_argument('--task', choices=TASKS, default='car', help='what is restored (default car)')
-    parser.add_argument('--size', choices=SIZES, default='full', help='smallest: only to see every step work')
+    """Adds the arguments of the verb."""
+    parser.add_argument('--task', choices=TASKS, default='car', help='degradation to restore (default car)')
+    parser.add_argument('--size', choices=SIZES, default='full', help='smallest only checks every step')
+    parser.set_defaults(run=run)
 
 
-def run(task: str, size: str = 'full') -> dict[str, float]:
-    """Does the whole job for one task; folders are made below the root of the checkout.
+def run(args: argparse.Namespace) -> None:
+    """Runs the demo."""
+    make_demo(args.task, args.size)
 
-    Returns what `results/demo/report.json` holds. Raises DemoError for a step that fails, and if the restored
-    test clips of known identities gain less than `LEAST_GAIN` dB over their input (not at the smallest size,
-    which only shows that every step works).
+
+def make_demo(task: str, size: str = 'full') -> dict[str, float]:
+    """Runs all steps for one task; writes below the root of the checkout.
+
+    Returns:
+        The content of `results/demo/report.json`.
+
+    Raises:
+        DemoError: a step fails, or the restored test clips of known identities gain less than `LEAST_GAIN` dB
+            (not checked at the smallest size).
     """
     if not (ROOT / 'options/demo').is_dir():
         raise DemoError(f'{ROOT} has no options/demo: run the demo from a checkout (pip install -e .)')
@@ -122,8 +131,8 @@ def run(task: str, size: str = 'full') -> dict[str, float]:
     return report
 
 
-def _step(number: int, words: str) -> None:
-    print(f'\n[{number}/5] {words}', flush=True)
+def _step(number: int, text: str) -> None:
+    print(f'\n[{number}/5] {text}', flush=True)
 
 
 def _make_data(task: str, plan: Size) -> None:
@@ -133,7 +142,7 @@ def _make_data(task: str, plan: Size) -> None:
 
 
 def _train(which: str, task: str, plan: Size) -> None:
-    """Trains afresh: an earlier demo's folder is not worth keeping."""
+    """Trains from the start; removes the folder of an earlier demo."""
     shutil.rmtree(ROOT / 'experiments' / f'{plan.name}_{which}_{task}', ignore_errors=True)
     _pipeline('train', f'train_{which}_{task}', plan.settings(which, task))
 
@@ -150,7 +159,7 @@ def _python(*arguments: str | Path) -> None:
 
 
 def _read_rows(path: Path) -> tuple[list[Row], list[Row]]:
-    """The test clips as they were restored, and as they were degraded."""
+    """Returns the rows of restored and of degraded test clips."""
     from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
     rows = [row for row in read_results(ROOT / path) if row.is_clip]
     return ([row for row in rows if row.run.method not in (DEGRADED, TRUTH)],
@@ -167,7 +176,7 @@ def _mean(rows: Sequence[Row], column: str) -> float:
 
 
 def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) -> dict[str, float]:
-    """Means over the clips of known identities; `unseen_` of the one that was never trained on."""
+    """Returns means over clips of known identities, and with prefix `unseen_` of the unknown identity."""
     report = {}
     for prefix, known in (('', True), ('unseen_', False)):
         after, before = ([row for row in rows if _is_known(row) == known] for rows in (restored, degraded))
@@ -180,43 +189,43 @@ def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) ->
 
 
 def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
-    """Degrades a video of a talking person, restores the file, and lays both beside the original."""
+    """Degrades and restores a video, and writes a comparison with the original."""
     from gavn.restoration.comparison_video import compare
     clean, degraded, restored = (folder / f'{task}_{name}.mp4' for name in ('clean', 'degraded', 'restored'))
-    _film(clean, degraded, task, plan.seconds)
+    _write_videos(clean, degraded, task, plan.seconds)
     weights = ROOT / 'experiments' / f'{plan.name}_gavn_{task}' / 'models' / 'restore_latest.safetensors'
     _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force')
-    picture, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
-    compare({'degraded': degraded, 'restored': restored, 'original': clean}, picture, video)
-    return [degraded, restored, picture, video]
+    image, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
+    compare({'degraded': degraded, 'restored': restored, 'original': clean}, image, video)
+    return [degraded, restored, image, video]
 
 
-def _film(clean: Path, degraded: Path, task: str, seconds: float) -> None:
-    """Writes a video of a person with some room around, as it is and as the task degrades it."""
+def _write_videos(clean: Path, degraded: Path, task: str, seconds: float) -> None:
+    """Writes a synthetic video, clean and degraded."""
     from gavn.audio.mfcc import FRAME_RATE
     from gavn.data.degradation import degrade
     from gavn.media import VideoWriter
     from gavn.synthetic.head import identities, make_clip, place_on_background
     clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
     frames = place_on_background(clip)
-    damaged, _ = degrade(frames, TASKS[task], 'demo')
-    for path, pictures in ((clean, frames), (degraded, damaged)):
+    degraded_frames, _ = degrade(frames, TASKS[task], 'demo')
+    for path, images in ((clean, frames), (degraded, degraded_frames)):
         height, width = frames.shape[1:3]
         with VideoWriter(path, width, height, FRAME_RATE, clip.audio, crf=STORED_CRF) as writer:
-            for picture in pictures:
-                writer.write(picture)
+            for image in images:
+                writer.write(image)
 
 
 def _show(report: dict[str, float], clips: int, made: Sequence[Path], path: Path) -> None:
-    """Saves the report, prints it as a table, and names the files that were made."""
+    """Writes the report, prints it as a table, and lists the files."""
     path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     print(f'\n{"":34}{"PSNR (dB)":>20}{"SSIM":>18}{"landmark error (%)":>22}')
     print(f'{"":34}{"input  restored":>20}{"input restored":>18}{"all  mouth":>22}')
-    for words, prefix in (('known faces, other words', ''), ('a face never trained on', 'unseen_')):
+    for title, prefix in (('known identities, other speech', ''), ('an unknown identity', 'unseen_')):
         psnr, ssim = (f'{report[f"{prefix}{c}_input"]:.{d}f}  {report[f"{prefix}{c}_restored"]:.{d}f}'
                       for c, d in (('psnr', 2), ('ssim', 4)))
         nme = f'{report[f"{prefix}landmark_nme"]:.2f}  {report[f"{prefix}landmark_nme_mouth"]:.2f}'
-        print(f'{words:34}{psnr:>20}{ssim:>18}{nme:>22}')
+        print(f'{title:34}{psnr:>20}{ssim:>18}{nme:>22}')
     print(f'\n{clips} test clips, {report["seconds"]:.0f} s in all; wrote')
     for file in [*made, path]:
         print(f'  {file.relative_to(ROOT)}')

@@ -1,4 +1,4 @@
-"""`gavn doctor`: what is installed, whether it works here, and what to install for the rest."""
+"""`gavn doctor`: checks the installation and suggests what to install."""
 from __future__ import annotations
 
 import argparse
@@ -19,7 +19,7 @@ OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, how it is, the facts, and what to do where it is not well."""
+    """The result of a check: subject, state, facts, and what to do if the state is not ok."""
 
     what: str
     state: str
@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Extra:
-    """Packages that one part of gavn needs beyond the core; `modules`: what is imported, and its package."""
+    """An optional extra; `modules` maps import names to packages."""
 
     name: str
     purpose: str
@@ -48,54 +48,54 @@ EXTRAS = (
     Extra('export', 'gavn export onnx', {'onnx': 'onnx', 'onnxscript': 'onnxscript'}),
     Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
     Extra('dlib', 'gavn prepare --teacher dlib', {'dlib': 'dlib-bin'}),
-    Extra('mmcv', 'the backend mmcv of deformable convolution', {'mmcv': 'mmcv-full'}),
+    Extra('mmcv', 'the deformable convolution backend mmcv', {'mmcv': 'mmcv-full'}),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the verb: none."""
+    """Adds no arguments."""
     parser.set_defaults(run=run)
 
 
 def run(_: argparse.Namespace) -> int:
-    """Prints all findings; 0 if restoring and training can work here, else 1."""
-    well = True
+    """Prints all findings; returns 1 if restoring or training cannot work."""
+    works = True
     for finding in findings():
         print(finding, flush=True)
-        well = well and finding.state != BROKEN
-    print('gavn works here' if well else 'what is broken must be mended before gavn works here')
-    return 0 if well else 1
+        works = works and finding.state != BROKEN
+    print('gavn works' if works else 'gavn does not work: fix the broken parts')
+    return 0 if works else 1
 
 
 def findings() -> Iterator[Finding]:
-    """What there is to say, the core first; each is looked at when it is asked for."""
+    """Yields the findings, the core first; each check runs on demand."""
     machine = f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores'
     yield Finding('gavn', OK, f'{gavn.__version__}, Python {platform.python_version()} on {machine}')
-    for what, look, remedy in (
+    for what, check, remedy in (
             ('torch', _torch, 'pip install -c constraints.txt torch torchvision'),
             ('basicsr', _basicsr, 'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
             ('video', _video, 'pip install -c constraints.txt av'),
             ('face detector', _detector,
              'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
             ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
-            ('networks', _networks, 'give the message to the authors'),
-            ('weights', _own_weights, 'install gavn again'),
-            ('disk', _disk, 'set TMPDIR and GAVN_HOME to folders that can be written')):
-        yield tried(what, look, remedy)
+            ('networks', _networks, 'report the message'),
+            ('weights', _own_weights, 'reinstall gavn'),
+            ('disk', _disk, 'set TMPDIR and GAVN_HOME to writable folders')):
+        yield tried(what, check, remedy)
     yield from map(extra, EXTRAS)
     yield from _weights()
 
 
-def tried(what: str, look: Callable[[], str], remedy: str) -> Finding:
-    """`look`'s facts, or, where it fails in whatever way, why."""
+def tried(what: str, check: Callable[[], str], remedy: str) -> Finding:
+    """Returns the facts of a check, or its error."""
     try:
-        return Finding(what, OK, look())
-    except Exception as error:  # whatever is wrong is what is asked for
+        return Finding(what, OK, check())
+    except Exception as error:  # any error is a finding
         return Finding(what, BROKEN, f'{type(error).__name__}: {error}'.splitlines()[0], remedy)
 
 
 def extra(one: Extra) -> Finding:
-    """Whether the packages of an extra are installed (importing them all would take long)."""
+    """Checks whether the packages of an extra are installed, without importing them."""
     missing = [package for module, package in one.modules.items() if not importlib.util.find_spec(module)]
     if missing:
         return Finding(f'[{one.name}]', ABSENT, f'{", ".join(missing)}: for {one.purpose}',
@@ -108,7 +108,7 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return 'of unknown version'
+        return '(unknown version)'
 
 
 def _torch() -> str:
@@ -123,29 +123,29 @@ def _torch() -> str:
 
 def _basicsr() -> str:
     from basicsr.utils.registry import ARCH_REGISTRY
-    return f'{_version("basicsr")}, {len(list(ARCH_REGISTRY))} networks known'
+    return f'{_version("basicsr")}, {len(list(ARCH_REGISTRY))} registered networks'
 
 
 def _video() -> str:
-    """Encodes, joins and decodes a few pictures with each codec."""
+    """Encodes, muxes and decodes a few frames with each codec."""
     import av
     import numpy as np
 
     from gavn.media import SegmentWriter, VideoWriter, join, probe, read_frames
     with tempfile.TemporaryDirectory() as folder:
-        source, piece, joined = (Path(folder, name) for name in ('grey.mp4', 'piece.nut', 'joined.mp4'))
+        source, segment, joined = (Path(folder, name) for name in ('grey.mp4', 'segment.nut', 'joined.mp4'))
         with VideoWriter(source, 64, 64, 25) as writer:
             for _ in range(3):
                 writer.write(np.full((64, 64, 3), 120, np.uint8))
         for codec in ('libx264', 'libx265'):
-            with SegmentWriter(piece, probe(source), codec=codec) as writer:
+            with SegmentWriter(segment, probe(source), codec=codec) as writer:
                 for frame in read_frames(source):
                     writer.write(frame.picture, frame.pts)
-            join(joined, [piece], source)
+            join(joined, [segment], source)
             found = [frame.image for frame in read_frames(joined)]
             if len(found) != 3 or abs(int(found[0].mean()) - 120) > 3:
-                raise RuntimeError(f'{codec} does not give back what it was given')
-    return f'PyAV {av.__version__} with libx264 and libx265; no ffmpeg program is needed'
+                raise RuntimeError(f'{codec} does not reproduce its input')
+    return f'PyAV {av.__version__} with libx264 and libx265; the ffmpeg program is not needed'
 
 
 def _detector() -> str:
@@ -158,7 +158,7 @@ def _detector() -> str:
 
 
 def _deformable() -> str:
-    """Which backend of deformable convolution each device would use, and which there are."""
+    """Returns the deformable convolution backend of each device, and the installed backends."""
     import torch
 
     from gavn.ops.deform_conv import installed_backends, resolve_backend
@@ -166,21 +166,21 @@ def _deformable() -> str:
     chosen = [f'{name} {resolve_backend(None, torch.device(name))}' for name in [*devices, 'cpu']]
     installed = installed_backends()
     hint = '' if 'native' in installed else (
-        "; no native: it was not built, for which installing needs a C compiler and Python's headers")
+        "; the native backend was not built: building needs a C compiler and Python's headers")
     return f'deformable convolution: {", ".join(chosen)}; installed: {", ".join(installed)}{hint}'
 
 
 def _own_weights() -> str:
-    """Holds what comes with gavn to its sums."""
+    """Checks the SHA-256 of pretrained weights."""
     from gavn.checkpoints import pretrained
     names = pretrained.names()
     for name in names:
         pretrained.weights_of(name)
-    return f'{", ".join(names)}: come with gavn, as their SHA-256 says'
+    return f'{", ".join(names)}: installed, SHA-256 correct'
 
 
 def _networks() -> str:
-    """Runs a small GAVN forward."""
+    """Runs a forward pass of a small GAVN."""
     import torch
 
     from gavn.archs.gavn_arch import GAVN
@@ -190,7 +190,7 @@ def _networks() -> str:
     with torch.inference_mode():
         result = network(torch.rand(1, 5, 3, 64, 64, device=device))
     if not torch.isfinite(result).all():
-        raise RuntimeError(f'a network returns no numbers on {device}')
+        raise RuntimeError(f'a network returns non-finite values on {device}')
     return f'GAVN runs on {device}'
 
 
@@ -200,10 +200,10 @@ def _disk() -> str:
         file.write(b'x')
     free = shutil.disk_usage(tempfile.gettempdir()).free / 2 ** 30
     home = folder()
-    there = next(path for path in (home, *home.parents) if path.exists())
-    if not os.access(there, os.W_OK):
-        raise PermissionError(f'{there} cannot be written')
-    return f'{free:.0f} GiB free for temporary files; fetched weights go to {home}'
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise PermissionError(f'{existing} is not writable')
+    return f'{free:.0f} GiB free for temporary files; downloaded weights are stored in {home}'
 
 
 def _weights() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`gavn restore`: videos, or folders of their frames, in; the same with better faces out."""
+"""`gavn restore`: restores the faces in videos or image folders."""
 from __future__ import annotations
 
 import argparse
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavn.cli.restore_jobs import BOTH, IMAGE_ENDINGS, left_to_do, plan
+from gavn.cli.restore_jobs import BOTH, IMAGE_ENDINGS, plan, unfinished
 from gavn.errors import check_inputs, check_weights
 from gavn.runtime.arguments import fraction, positive, seconds, whole
 from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
@@ -32,112 +32,109 @@ PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'sl
 CODECS = ('auto', 'libx264', 'libx265')
 PIX_FMTS = ('auto', 'yuv420p')
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
-_TRACEBACK = 'GAVN_TRACEBACK'  # variable of the environment
-SCALES = ('2', '3', '4', '1080p')  # as gavn.media.scale has them, which takes long to import
+_TRACEBACK = 'GAVN_TRACEBACK'  # environment variable
+SCALES = ('2', '3', '4', '1080p')  # as in gavn.media.scale, which is slow to import
 EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', IMAGE_ENDINGS)
 EPILOG = """\
-Without -o the output stands beside its input: talk.mp4 becomes talk_gavn.mp4, with --preview
-talk_gavn_preview.mp4, a folder of pictures frames
-becomes frames_gavn.mp4, or with --ext png the folder frames_gavn. A report of what was found and done stands
-beside that, talk_gavn.mp4.json. The same command goes on where an interrupted one stopped; of several inputs
-it leaves out what it made itself, and what is restored already.
+Without -o the output is written beside the input: talk.mp4 becomes talk_gavn.mp4, or with --preview
+talk_gavn_preview.mp4. The image folder frames becomes frames_gavn.mp4, or with --ext png the folder
+frames_gavn. A report is written beside the output: talk_gavn.mp4.json. Rerun the same command to resume. With
+several inputs, earlier outputs are not taken as inputs, and finished inputs are skipped.
 
-A folder that holds videos is a folder of videos, whatever pictures lie beside them. One with pictures alone
-is a film: its frames in the order of their numbers.
+In a folder that contains videos, the videos are restored and images are ignored. A folder that contains only
+images is a video: the numbers in the names give the order of the frames.
 
-exit codes: 0 done, 1 failed, 2 usage, 3 no face, 4 unreadable input, 5 unusable weights, 130 interrupted; of
-several inputs that fail the first one's.
+exit codes: 0 done, 1 failed, 2 usage, 3 no face, 4 unreadable input, 5 unusable weights, 130 interrupted;
+with several inputs the code of the first that fails.
 Restored pixels are estimates, not evidence."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the verb."""
+    """Adds the arguments of the verb."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EPILOG
     parser.add_argument('input', nargs='+',
-                        help='videos, folders of videos or of one video\'s frames, or patterns such as '
-                             '"talks/*.mp4"')
+                        help='videos, folders of videos, image folders, or patterns such as "talks/*.mp4"')
     parser.add_argument('-o', '--output', metavar='FILE_OR_FOLDER',
-                        help='where to write; a folder where there are several inputs, or with --ext png')
+                        help='output file; a folder for several inputs, or with --ext png')
     parser.add_argument('--suffix', default='gavn', metavar='WORD',
-                        help='of outputs that are named after their inputs')
+                        help='suffix of output names that are derived from input names')
     parser.add_argument('--ext', default='auto', choices=EXTENSIONS,
-                        help='container of such outputs (auto: that of the input, or mkv; for frames mp4); '
-                             'png makes a folder of PNGs of a folder of frames')
+                        help='container of outputs without -o (auto: as the input, or mkv; mp4 for images); '
+                             'png writes an image folder for an image folder')
     parser.add_argument('--fps', type=_rate, metavar='N',
-                        help='frames a second, as 25, 23.976 or 30000/1001: of a folder of frames (default '
-                             '25); of a video, to repeat or leave out some (default: all at their own times)')
+                        help='frames per second, such as 25, 23.976 or 30000/1001: the rate of an image '
+                             'folder (default 25), or resample a video by time (default: its own frames)')
     parser.add_argument('--audio', metavar='FILE', type=Path,
-                        help='hear, and copy, the sound of this file in place of the video\'s own')
+                        help='use the audio of this file in place of the video\'s own')
     _add_networks(parser)
-    _add_choices(parser)
-    _add_means(parser)
+    _add_selection(parser)
+    _add_computation(parser)
     parser.add_argument('--compare', choices=['side', 'split'],
-                        help='also write a video of before and after: beside each other, or half and half')
+                        help='also write a comparison video: side by side, or left and right half')
     parser.add_argument('--force', action='store_true', help='replace existing outputs')
     parser.add_argument('--no-resume', action='store_true',
-                        help='begin anew where an interrupted run left something')
+                        help='do not resume an interrupted run')
     parser.add_argument('--no-report', action='store_true', help='write no report')
     parser.set_defaults(run=run)
 
 
 def _add_networks(parser: argparse.ArgumentParser) -> None:
-    """Which networks restore."""
+    """Adds the arguments that select the weights."""
     networks = parser.add_mutually_exclusive_group()
     networks.add_argument('--task', default='auto', choices=TASKS,
-                          help='what is wrong with the faces (auto, the default: found out, and said)')
+                          help='degradation of the faces (default auto: estimated and printed)')
     parser.add_argument('--force-task', action='store_true',
-                        help='restore with the weights of --task although the faces are certainly damaged in '
-                             'another way')
+                        help='use the weights of --task even if the faces have another degradation')
     networks.add_argument('--weights', metavar='FILE',
-                          help='weights of your own, in place of those that come with gavn: '
-                               'restore_*.safetensors of a training, or made by `gavn bundle`')
+                          help='your own weights: restore_*.safetensors from a training, or from '
+                               '`gavn bundle`')
     parser.add_argument('--import', dest='modules', nargs='+', default=[], metavar='MODULE',
-                        help='with --weights of a network of your own: the module that registers it')
+                        help='modules that register your own network for --weights')
 
 
-def _add_choices(parser: argparse.ArgumentParser) -> None:
-    """What to restore, and how much."""
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments about faces, size and strength."""
     parser.add_argument('--faces', default='all', metavar='WHICH',
-                        help='all (default), largest (one at a time), or numbers of the report: 0,2')
+                        help='all (default), largest (one at a time), or face numbers from the report: 0,2')
     parser.add_argument('--min-face', type=positive(), metavar='PIXELS',
-                        help='height of the smallest face to restore (default: 32, more in large pictures)')
+                        help='height of the smallest face to restore (default: 32, more in large frames)')
     parser.add_argument('--box', type=_box, metavar='X,Y,W,H',
-                        help='where the face is in all frames, in pixels; nothing is looked for')
+                        help='position of the face in all frames, in pixels; replaces face detection')
     parser.add_argument('--scale', choices=SCALES,
-                        help='enlarge the whole picture so many times, or to fit into 1920x1080, and restore '
-                             'faces at that size: for small and old videos')
+                        help='enlarge the video by a factor, or to fit into 1920x1080, and restore faces at '
+                             'that size: for small and old videos')
     parser.add_argument('--preview', type=seconds, metavar='5s',
-                        help='restore the beginning alone, 5s, 2min or 1:30, into NAME_gavn_preview')
+                        help='restore only the beginning (5s, 2min or 1:30) into NAME_gavn_preview')
     parser.add_argument('--strength', type=fraction(), default=1., metavar='X',
-                        help='how much of the change to apply, from 0 to 1 (default)')
+                        help='fraction of the change to apply, from 0 to 1 (default)')
 
 
-def _add_means(parser: argparse.ArgumentParser) -> None:
-    """With what to compute and to encode."""
+def _add_computation(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments about computation and encoding."""
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
     parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'],
-                        help='of the computation (auto: bfloat16 for the weights that come with gavn where '
-                             'the device is quick at it, else float32)')
+                        help='precision (auto: bfloat16 for pretrained weights if the device has hardware '
+                             'support, else float32)')
     parser.add_argument('--batch', type=whole(1), metavar='N',
-                        help='windows in a call of networks (default: 16 on a GPU, fewer where its memory '
-                             'is too small, else 1)')
+                        help='windows per call of the network (default: 16 on a GPU, fewer if its memory is '
+                             'too small, else 1)')
     parser.add_argument('--compile', action='store_true',
-                        help='compile the networks first (torch.compile; on a GPU with CUDA graphs): takes '
-                             'minutes, for long films; a CPU is not quicker for it')
+                        help='compile the networks (torch.compile; with CUDA graphs on a GPU): takes '
+                             'minutes and does not help on a CPU')
     parser.add_argument('--codec', default='auto', choices=CODECS,
-                        help='of the video (auto: libx265 for HEVC of ten bits, else libx264)')
+                        help='video encoder (auto: libx265 for 10-bit HEVC, else libx264)')
     parser.add_argument('--pix-fmt', default='auto', choices=PIX_FMTS,
-                        help='of the video\'s frames (auto: as the source, up to ten bits; yuv420p: 4:2:0 of '
-                             'eight bits, which all players and phones take)')
+                        help='pixel format (auto: as the input, up to 10 bits; yuv420p: 8-bit 4:2:0, for '
+                             'all players)')
     parser.add_argument('--crf', type=whole(0, 51), default=18, metavar='0..51',
-                        help='quality of the encoder, lower is better (default 18)')
+                        help='encoder quality, lower is better (default 18)')
     parser.add_argument('--preset', default='medium', choices=PRESETS, metavar='NAME',
-                        help=f'speed of the encoder: {", ".join(PRESETS)}')
+                        help=f'encoder speed: {", ".join(PRESETS)}')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Restores every input; one that fails is told, the others go on. Returns the first failure's code."""
-    from gavn.restoration.output_path import check_target
+    """Restores every input. A failure does not stop the others. Returns the code of the first failure."""
+    from gavn.restoration.output_path import check_output_path
     check_weights(args.weights)
     check_inputs([args.audio])
     jobs = plan(args)
@@ -145,9 +142,9 @@ def run(args: argparse.Namespace) -> int:
     codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
     jobs = [(source, target) for source, target in jobs if source.exists()]
     if jobs and alone:
-        check_target(*jobs[0], args.force, args.ext == IMAGE_ENDINGS)
+        check_output_path(*jobs[0], args.force, args.ext == IMAGE_ENDINGS)
     elif not args.force:
-        jobs = left_to_do(jobs)
+        jobs = unfinished(jobs)
     codes += _restore_all(jobs, args) if jobs else []
     if not alone:
         print(_summary(codes))
@@ -155,46 +152,46 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summary(codes: Sequence[int]) -> str:
-    """How many inputs ended how."""
+    """Returns the numbers of finished and failed inputs."""
     done, stopped = codes.count(0), codes.count(INTERRUPTED)
     failed = len(codes) - done - stopped
     return f'{done} done' + f', {failed} failed' * (failed > 0) + ', interrupted' * stopped
 
 
 def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list[int]:
-    """The exit codes of the jobs, up to the one that was interrupted."""
+    """Restores inputs until one is interrupted; returns their exit codes."""
     from gavn.restoration.settings import Settings
     restorer = _networks(args)
     settings = Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
         fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
-        pictures=args.ext == IMAGE_ENDINGS, crf=args.crf, preset=args.preset, codec=_chosen(args.codec),
-        pix_fmt=_chosen(args.pix_fmt))
+        write_images=args.ext == IMAGE_ENDINGS, crf=args.crf, preset=args.preset,
+        codec=_none_if_auto(args.codec), pix_fmt=_none_if_auto(args.pix_fmt))
     codes: list[int] = []
-    with _stopped_alike():
+    with _sigterm_as_ctrl_c():
         for source, target in jobs:
             with NOTICES.about(source):
                 job = partial(_restore, source, target, restorer, settings, args)
-                codes.append(_at_the_door(job, source))
+                codes.append(_guard_unexpected(job, source))
             if codes[-1] == INTERRUPTED:
                 break
     return codes
 
 
-def _at_the_door(job: Callable[[], None], source: Path) -> int:
-    """Runs the job of one input; a failure of any kind is told, so that the next input goes on."""
+def _guard_unexpected(job: Callable[[], None], source: Path) -> int:
+    """Runs the job of one input; reports any error, so that the next input is restored."""
     try:
         return guarded(job)
     except Exception as error:
         if os.environ.get(_TRACEBACK):
             traceback.print_exc()
-        words = str(error).strip().replace('\n', '\n  ') or 'no more is known'
-        print(f'error: {source}: {type(error).__name__}: {words}\n  this is a defect of gavn, please report '
-              f'it ({_TRACEBACK}=1 shows where it happened)', file=sys.stderr)
+        message = str(error).strip().replace('\n', '\n  ') or 'no details'
+        print(f'error: {source}: {type(error).__name__}: {message}\n  this is a bug in gavn, please report '
+              f'it ({_TRACEBACK}=1 shows the traceback)', file=sys.stderr)
         return FAILED
 
 
-def _chosen(choice: str) -> str | None:
+def _none_if_auto(choice: str) -> str | None:
     return None if choice == 'auto' else choice
 
 
@@ -204,23 +201,26 @@ def _networks(args: argparse.Namespace) -> Restorer | AutoRestorer:
     from gavn.restoration.restorer import Restorer, find_device
     from gavn.runtime.compilation import quick_mode
     import_modules(args.modules)
-    means = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
+    arguments = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
     if args.compile:
-        means['compile'] = quick_mode(find_device(args.device))
-        print('the networks are compiled at the first face: minutes without a sign')
+        arguments['compile'] = quick_mode(find_device(args.device))
+        print('the networks are compiled at the first face; this takes minutes')
     if args.weights:
-        restorer = Restorer.load(args.weights, **means)
-        print(f'weights {args.weights}, task {restorer.recipe.task or "unknown"}, device {restorer.device}')
+        restorer = Restorer.load(args.weights, **arguments)
+        print(f'weights {args.weights}, task {restorer.spec.task or "unknown"}, device {restorer.device}')
         return restorer
-    restorer = AutoRestorer(**means) if args.task == 'auto' else Restorer.from_pretrained(args.task, **means)
+    if args.task == 'auto':
+        restorer = AutoRestorer(**arguments)
+    else:
+        restorer = Restorer.from_pretrained(args.task, **arguments)
     print(f'task {args.task}, device {restorer.device}')
     return restorer
 
 
 @contextmanager
-def _stopped_alike() -> Iterator[None]:
-    """SIGTERM does as Ctrl-C: what is done is kept."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may listen to signals
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Handles SIGTERM like Ctrl-C, so that finished work is kept."""
+    if threading.current_thread() is not threading.main_thread():  # only it can handle signals
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -233,36 +233,36 @@ def _stopped_alike() -> Iterator[None]:
 def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings, args: argparse.Namespace
              ) -> None:
     from gavn.restoration.comparison_video import before_and_after
-    from gavn.restoration.output_path import check_target
+    from gavn.restoration.output_path import check_output_path
     from gavn.restoration.progress import ProgressBars
     from gavn.restoration.restore_video import restore_video
     from gavn.restoration.video_source import VideoSource
     notes = beside(target, '.json')
-    both = (beside(target, f'{BOTH}.mp4') if settings.pictures
+    both = (beside(target, f'{BOTH}.mp4') if settings.write_images
             else target.with_name(with_ending(target.stem, f'{BOTH}{target.suffix}')))
     for wanted, path in ((not args.no_report, notes), (args.compare, both)):
         if wanted:
-            check_target(source, path, args.force)
+            check_output_path(source, path, args.force)
     with ProgressBars() as bars:
         report = restore_video(source, target, restorer, settings, args.force, not args.no_resume, bars)
     if not args.no_report:
         report.write(notes)
     if args.compare:
-        before = VideoSource.of(source, settings.fps, settings.audio).enlarged(settings.scale)
-        before_and_after(before, VideoSource.of(target, settings.fps), both, args.compare)
-    print(in_words(report))
+        before = VideoSource.from_path(source, settings.fps, settings.audio).enlarged(settings.scale)
+        before_and_after(before, VideoSource.from_path(target, settings.fps), both, args.compare)
+    print(summary(report))
 
 
-def in_words(report: Report) -> str:
-    """A line or two for the terminal."""
+def summary(report: Report) -> str:
+    """Returns a summary for the terminal."""
     faces = f'{len(report.faces)} face{"s" * (len(report.faces) != 1)}'
     computed = report.frames_out - report.resumed
-    rate = f', {computed / report.seconds:.1f} frames a second' if computed else ''
-    again = f'{report.shown_again} shown again, ' if report.shown_again else ''
-    copied = ', the video copied as it is' if report.copied else ''
-    without = f'{report.left_out} left out, ' if report.left_out else ''
-    return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {again}{without}'
-            f'{faces}, {report.restored} restored, {report.passed_through} as they were{copied}, '
+    rate = f', {computed / report.seconds:.1f} frames/s' if computed else ''
+    again = f'{report.shown_again} duplicated, ' if report.shown_again else ''
+    copied = ', video stream copied' if report.copied else ''
+    dropped = f'{report.left_out} dropped, ' if report.left_out else ''
+    return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {again}{dropped}'
+            f'{faces}, {report.restored} restored, {report.passed_through} unchanged{copied}, '
             f'{report.seconds:.1f} s{rate}')
 
 
@@ -279,7 +279,7 @@ def _box(text: str) -> object:
     try:
         x, y, width, height = map(float, text.split(','))
     except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,W,H, four numbers of pixels') from None
+        raise argparse.ArgumentTypeError(f'{text!r} is not X,Y,W,H, four numbers in pixels') from None
     if not (width > 0 and height > 0):
         raise argparse.ArgumentTypeError(f'{text!r} has no width or height')
     return Box(x, y, x + width, y + height)

@@ -1,4 +1,4 @@
-"""`gavn web`: the arguments, and the server until it is stopped."""
+"""`gavn web`: serves a local web page that restores videos."""
 from __future__ import annotations
 
 import argparse
@@ -12,45 +12,45 @@ from gavn.errors import check_weights
 from gavn.runtime.arguments import positive, seconds, whole
 
 USAGE = 2
-NEEDED = ('gradio', 'skimage')  # the second draws the examples
+NEEDED = ('gradio', 'skimage')  # skimage generates the examples
 EPILOG = """\
-The page listens on this machine alone (127.0.0.1) and asks nothing of any other. Videos lie in a temporary
-folder while their page is open; it is removed when the server stops (Ctrl-C), or, if that was killed, when
-the next one starts.
+By default only this machine can open the page (127.0.0.1). The page accesses no network. Videos are kept in
+a temporary folder while their page is open. The folder is removed when the server stops (Ctrl-C); if the
+server is killed, when the next one starts.
 Restored pixels are estimates, not evidence."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the verb."""
+    """Adds the arguments of the verb."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EPILOG
     parser.add_argument('--weights', type=Path, metavar='FILE',
-                        help='weights of your own for every task, as of `gavn restore`')
+                        help='your own weights for every task, as for `gavn restore`')
     parser.add_argument('--import', dest='modules', nargs='+', default=[], metavar='MODULE',
-                        help='with --weights of a network of your own: the module that registers it')
+                        help='modules that register your own network for --weights')
     parser.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
-                        help='where to listen (default 127.0.0.1: this machine alone)')
+                        help='address to listen on (default 127.0.0.1: only this machine)')
     parser.add_argument('--port', type=whole(1, 65535), default=7860, metavar='N', help='default 7860')
     parser.add_argument('--max-mb', type=positive(), default=500, metavar='MB',
-                        help='largest video (default 500)')
+                        help='size of the largest video (default 500)')
     parser.add_argument('--max-seconds', type=seconds, default=600, metavar='S',
-                        help='longest video (default 600)')
+                        help='length of the longest video (default 600)')
     parser.add_argument('--max-videos', type=whole(1), default=20, metavar='N',
-                        help='videos that one page holds (default 20)')
+                        help='videos per page (default 20)')
     parser.add_argument('--max-total-mb', type=positive(), metavar='MB',
-                        help='all files of all pages together (default: ten of the largest videos)')
+                        help='size of all files of all pages (default: 10 times --max-mb)')
     parser.add_argument('--idle', type=seconds, default=3600., metavar='TIME',
-                        help='remove the files of a page that was left alone so long (default 60min)')
+                        help='remove the files of a page after so long without use (default 60min)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
     parser.add_argument('--dtype', default='auto', choices=['auto', 'float32', 'bfloat16'])
     parser.add_argument('--batch', type=whole(1), metavar='N',
-                        help='windows at once (default: 16 on a GPU, else 1)')
+                        help='windows per call of the network (default: 16 on a GPU, else 1)')
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until Ctrl-C or SIGTERM; 2 where the extra is missing."""
+    """Serves until Ctrl-C or SIGTERM; returns 2 if the extra is not installed."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        print(f"error: the page needs {missing[0]}: pip install -c constraints.txt -e '.[web]'",
+        print(f"error: the page requires {missing[0]}: pip install -c constraints.txt -e '.[web]'",
               file=sys.stderr)
         return USAGE
     check_weights(args.weights)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     networks.check()
     address = Address(args.host, args.port)
     if address.is_open:
-        print(f'notice: at {args.host} every machine that reaches this one can use the page, without a '
+        print(f'notice: every machine that can reach {args.host} can use the page, without a '
               'password', file=sys.stderr)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -77,5 +77,5 @@ def run(args: argparse.Namespace) -> int:
             print(f'the page is at {url} (Ctrl-C stops it)', flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
-        print('stopped; its files are removed')
+        print('stopped; temporary files are removed')
     return 0

@@ -1,1 +1,1 @@
-"""From a video file to a restored one: find the face, crop, restore, paste back, keep sound and time."""
+"""Video restoration: find faces, crop, restore, paste back; audio and time stamps are kept."""

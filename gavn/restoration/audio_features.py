@@ -1,7 +1,7 @@
-"""The sound of a video as the networks hear it."""
+"""MFCC features of a video's audio track."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,55 +9,60 @@ import numpy as np
 from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
 from gavn.media import AudioGap, VideoInfo, iter_audio, silence_or_hole
 from gavn.restoration.progress import Progress
-from gavn.restoration.report import Report
 from gavn.restoration.video_source import VideoSource
 
 Block = np.ndarray | AudioGap
-NOTABLE_GAP = 0.1  # seconds that sound may end before the picture without a word about it
+Notify = Callable[[str], None]
+NOTABLE_GAP = 0.1  # seconds; a smaller difference between audio and video length is not reported
 
 
-def extract_features(
-    film: VideoSource, report: Report, folder: Path, progress: Progress | None = None
-) -> StoredMFCC:
-    """Cepstra of the sound, in a file of `folder`; silence where it is missing or ends before the picture."""
-    blocks = None if film.heard is None else iter_audio(film.heard, SAMPLE_RATE, True)
+def extract_features(video: VideoSource, notify: Notify, folder: Path, progress: Progress | None = None
+                     ) -> StoredMFCC:
+    """Computes the MFCC of the audio and stores them in a temporary file.
+
+    Missing audio is replaced by silence up to the end of the video.
+
+    Args:
+        video: the video, with its audio.
+        notify: receives a message if audio is missing or has another length than the video.
+        folder: holds the temporary file.
+        progress: is called for each block of audio.
+    """
+    blocks = None if video.audio_path is None else iter_audio(video.audio_path, SAMPLE_RATE, True)
     if blocks is None:
-        report.notice(f'{film.path} has no sound track that can be read: its faces are restored as if they '
-                      'were silent')
+        notify(f'{video.path} has no readable audio track: faces are restored with silence as audio')
         return silence(folder)
-    blocks = blocks if progress is None else _counted(blocks, film.info, progress)
-    return StoredMFCC(_to_the_end(blocks, film, report), folder)
+    blocks = blocks if progress is None else _with_progress(blocks, video.info, progress)
+    return StoredMFCC(_padded_to_video(blocks, video, notify), folder)
 
 
-def _counted(blocks: Iterable[Block], info: VideoInfo, progress: Progress) -> Iterator[Block]:
-    """The blocks, each of which is told of in the frames that go with it."""
-    samples, most = 0, info.frames or round(info.duration * info.frame_rate)
+def _with_progress(blocks: Iterable[Block], info: VideoInfo, progress: Progress) -> Iterator[Block]:
+    """Yields the blocks and reports progress in video frames."""
+    samples, total = 0, info.frames or round(info.duration * info.frame_rate)
     for block in blocks:
         yield block
         samples += len(block)
-        progress.step('listening', min(most, int(samples / SAMPLE_RATE * info.frame_rate) + 1), most)
+        progress.step('reading audio', min(total, int(samples / SAMPLE_RATE * info.frame_rate) + 1), total)
 
 
 def silence(folder: Path) -> StoredMFCC:
-    """Cepstra of no sound."""
+    """Returns the MFCC of silence, stored in `folder`."""
     return StoredMFCC([], folder)
 
 
-def _to_the_end(blocks: Iterable[Block], film: VideoSource, report: Report) -> Iterator[Block]:
-    """The blocks of sound, and zeros after them up to the end of the picture."""
+def _padded_to_video(blocks: Iterable[Block], video: VideoSource, notify: Notify) -> Iterator[Block]:
+    """Yields the audio blocks, then zeros up to the end of the video."""
     samples = 0
     for block in blocks:
         samples += len(block)
         yield block
     if not samples:
-        report.notice(f'nothing of the sound of {film.heard} can be decoded: its faces are restored as if '
-                      'they were silent')
-        yield from silence_or_hole(round(film.info.duration * SAMPLE_RATE), SAMPLE_RATE)
+        notify(f'the audio of {video.audio_path} cannot be decoded: faces are restored with silence as audio')
+        yield from silence_or_hole(round(video.info.duration * SAMPLE_RATE), SAMPLE_RATE)
         return
-    missing = film.info.duration - samples / SAMPLE_RATE
+    missing = video.info.duration - samples / SAMPLE_RATE
     if missing > NOTABLE_GAP:
-        report.notice(f'the sound of {film.heard} ends {missing:.1f} s before its picture; silence follows')
-    elif film.sound is not None and -missing > NOTABLE_GAP:
-        report.notice(f'the sound of {film.heard} goes on for {-missing:.1f} s after the picture; it is '
-                      'copied whole')
+        notify(f'the audio of {video.audio_path} ends {missing:.1f} s before the video; silence follows')
+    elif video.audio is not None and -missing > NOTABLE_GAP:
+        notify(f'the audio of {video.audio_path} ends {-missing:.1f} s after the video; it is copied whole')
     yield from silence_or_hole(round(missing * SAMPLE_RATE), SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""The networks that come with the package, to be chosen for each video by what is wrong with its faces."""
+"""A restorer that selects pretrained weights for each video by the degradation of its faces."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -17,7 +17,11 @@ from gavn.runtime.files import sha256
 
 @dataclass
 class AutoRestorer:
-    """Stands where a `Restorer` does; see there for `device`, `dtype`, `batch` and `compile`."""
+    """Selects pretrained weights for each video. Use it in place of a `Restorer`.
+
+    Attributes:
+        device, dtype, batch, compile: see `Restorer`.
+    """
 
     device: str = 'auto'
     dtype: str = AUTO
@@ -31,12 +35,12 @@ class AutoRestorer:
 
     @cached_property
     def weights(self) -> dict[str, str]:
-        """All files that may be chosen, with their SHA-256."""
+        """The weight files to select from: path -> SHA-256."""
         files = map(pretrained.weights_of, pretrained.names())
         return {str(file): sha256(file) for file in files}
 
     def named(self, name: str) -> Restorer:
-        """The networks of a name, which are loaded once."""
+        """Returns the restorer with the pretrained weights `name`; loads it on first use."""
         if name not in self._loaded:
             self._loaded[name] = Restorer.from_pretrained(
                 name, self.device, self.dtype, self.batch, self.compile)
@@ -44,5 +48,5 @@ class AutoRestorer:
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
                        audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
-        """As `Restorer.restore_frames`, with the weights that suit the damage of the faces."""
+        """Restores whole frames with the selected weights; see `Restorer.restore_frames`."""
         return restore_frames(self, frames, fps, audio, **choices)

@@ -1,7 +1,8 @@
-"""Networks for other runtimes: the landmark detector and the restoration as one ONNX or TorchScript file.
+"""Export of the landmark detector and the restoration network as one ONNX or TorchScript file.
 
-The file takes windows and gives restored frames; the number of windows is free, the size of the frames is
-fixed. Deformable convolutions leave in their reference form, which every runtime has (`GridSample`).
+The exported network maps windows to restored frames. The number of windows is dynamic; the frame size is
+fixed. Deformable convolutions are exported in their reference form (`GridSample`), which every runtime
+supports.
 """
 from __future__ import annotations
 
@@ -25,27 +26,27 @@ from gavn.restoration.restorer import Restorer
 from gavn.runtime.files import atomic_path
 
 FORMATS = {'onnx': '.onnx', 'torchscript': '.pt'}
-NEEDS = ('onnx', 'onnxscript')  # packages, for ONNX alone
+ONNX_PACKAGES = ('onnx', 'onnxscript')
 OPSET = 20
 OUTPUT = 'restored'
-TOLERANCE = 1e-4  # of a restored value, in [0, 1]
-CHECKED = (1, 3)  # windows at once
-TRACED = 2  # windows: one would be taken for a constant
-FACTS = 'gavn.json'  # the file in a TorchScript archive, and the key in ONNX's metadata is without ending
+TOLERANCE = 1e-4  # largest difference of a restored value, in [0, 1]
+CHECKED = (1, 3)  # batch sizes that are compared
+TRACED = 2  # batch size while tracing; 1 would become a constant
+FACTS = 'gavn.json'  # file in a TorchScript archive; its stem is the key in ONNX metadata
 
 
 class ExportError(Exception):
-    """A network that cannot be exported here, or that does not give the same numbers elsewhere."""
+    """The network cannot be exported, or the exported one gives other values."""
 
 
 class FullPipeline(nn.Module):
-    """Landmark detector, where there is one, and restoration in one graph."""
+    """The landmark detector, if there is one, and the restoration network in one graph."""
 
     def __init__(self, restorer: Restorer) -> None:
         super().__init__()
         self.names = input_names(restorer)
-        self.timed = restorer.layout.mode != 'frame'
-        self.heard = 'audio' in restorer.recipe.inputs
+        self.has_time_axis = restorer.layout.mode != 'frame'
+        self.uses_audio = 'audio' in restorer.spec.inputs
         networks = copy.deepcopy(restorer.networks)
         self.restoration, self.landmarks = networks[GENERATOR], networks.get(DETECTOR)
         for layer in self.modules():
@@ -53,82 +54,86 @@ class FullPipeline(nn.Module):
                 layer.backend = 'reference'
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """What `input_names` says, in that order -> what the restoration returns."""
+        """Maps the tensors of `input_names`, in that order, to restored frames."""
         batch = dict(zip(self.names, tensors, strict=True))
-        inputs = {'audio': batch['audio']} if self.heard else {}
+        inputs = {'audio': batch['audio']} if self.uses_audio else {}
         if self.landmarks is not None:
             inputs['landmarks'] = self._points(batch['face'], batch['audio'])
         return self.restoration(batch['lq'], **inputs)
 
     def _points(self, face: Tensor, audio: Tensor) -> Tensor:
-        if not self.timed:
+        if not self.has_time_axis:
             return self.landmarks(face, audio)
         return self.landmarks(face.flatten(0, 1), audio.flatten(0, 1)).unflatten(0, audio.shape[:2])
 
 
 def input_names(restorer: Restorer) -> list[str]:
-    """What the exported network takes, in this order."""
-    taken = restorer.recipe.inputs
+    """Returns the names of the inputs of the exported network, in order."""
+    taken = restorer.spec.inputs
     landmarks = 'landmarks' in taken
     return ['lq', *(['face'] if landmarks else []), *(['audio'] if landmarks or 'audio' in taken else [])]
 
 
 def example(restorer: Restorer, windows: int, size: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """Noise for so many windows of frames of `size` x `size`, in the order of `input_names`."""
+    """Returns random inputs: `windows` windows of frames `size` x `size`, in the order of `input_names`."""
     draw, layout = torch.Generator().manual_seed(seed), restorer.layout
     shapes = {'lq': (layout.inputs, 3, size, size), 'face': (layout.outputs, 3, DETECTOR_SIZE, DETECTOR_SIZE),
               'audio': (layout.outputs, 1, CEPSTRA, WINDOW_COLUMNS)}
-    lead = 1 if layout.mode == 'frame' else 0  # networks of single pictures have no axis of time
-    return tuple(torch.rand(windows, *shapes[name][lead:], generator=draw) for name in input_names(restorer))
+    skipped = 1 if layout.mode == 'frame' else 0  # single-frame networks have no time axis
+    return tuple(torch.rand(windows, *shapes[name][skipped:], generator=draw)
+                 for name in input_names(restorer))
 
 
 def facts(restorer: Restorer, size: int) -> dict[str, object]:
-    """What a user of the file must know, and where its weights come from."""
+    """Returns the metadata of the file: inputs, window layout, origin of the weights."""
     layout = restorer.layout
     shapes = {name: ['n', *tensor.shape[1:]] for name, tensor in
               zip(input_names(restorer), example(restorer, 1, size), strict=True)}
-    return {'gavn': gavn.__version__, 'task': restorer.recipe.task, 'inputs': shapes, 'output': OUTPUT,
+    return {'gavn': gavn.__version__, 'task': restorer.spec.task, 'inputs': shapes, 'output': OUTPUT,
             'layout': {'mode': layout.mode, 'outputs': layout.outputs, 'context': layout.context},
-            'values': 'lq, face: RGB in [0, 1]; audio: raw cepstra; restored: RGB, not clamped',
+            'values': 'lq, face: RGB in [0, 1]; audio: raw MFCC; restored: RGB, not clamped',
             'weights': {Path(path).name: digest for path, digest in restorer.weights.items()}}
 
 
 def export(restorer: Restorer, target: Path, form: str, size: int = CROP_SIZE) -> float:
-    """Writes the networks of `restorer` (on the CPU) and holds the file to what they give.
+    """Exports the networks and compares the results of the file with theirs.
 
     Args:
         restorer: float32, on the CPU.
-        target: is written when all is well, or not at all.
+        target: the file to write; written only if the results agree.
         form: `onnx` or `torchscript`.
         size: height and width of the frames.
 
-    Returns the largest difference that was found, in restored values. Raises ExportError where a package is
-    missing, and where the file differs by more than `TOLERANCE` with 1 or 3 windows.
+    Returns:
+        The largest difference of restored values.
+
+    Raises:
+        ExportError: a package is missing, or the results differ by more than `TOLERANCE`.
     """
     write, load = _WRITERS[form]
     with atomic_path(target) as unfinished, torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # tracing warns of every check of a shape
+        warnings.simplefilter('ignore')  # tracing warns about shape checks
         write(FullPipeline(restorer).eval(), restorer, unfinished, size)
-        worst = max(_difference(restorer, load(unfinished), windows, size) for windows in CHECKED)
-        if not worst <= TOLERANCE:
-            raise ExportError(f'the {form} file gives values that differ by {worst:.1e}, more than '
-                              f'{TOLERANCE:.0e}\nnothing was written')
-    return worst
+        largest = max(_difference(restorer, load(unfinished), windows, size) for windows in CHECKED)
+        if not largest <= TOLERANCE:
+            raise ExportError(f'the values of the {form} file differ by {largest:.1e}, more than '
+                              f'{TOLERANCE:.0e}\nno file was written')
+    return largest
 
 
 def _difference(restorer: Restorer, run: Callable[[Sequence[Tensor]], Tensor], windows: int, size: int
                 ) -> float:
     tensors = example(restorer, windows, size, seed=windows)
     batch = dict(zip(input_names(restorer), tensors, strict=True))
-    inputs = network_inputs(batch, restorer.recipe.inputs, restorer.networks.get(DETECTOR))
+    inputs = network_inputs(batch, restorer.spec.inputs, restorer.networks.get(DETECTOR))
     expected = restorer.networks[GENERATOR](batch['lq'], **inputs)
     try:
         found = run(tensors)
-    except Exception as error:  # whatever the runtime raises
+    except Exception as error:  # a runtime may raise anything
         raise ExportError(f'the exported network fails with {windows} windows\n'
                           f'{" ".join(str(error).split())[:300]}') from error
     if found.shape != expected.shape:
-        raise ExportError(f'the exported network gives {tuple(found.shape)} for {windows} windows, not '
+        raise ExportError(f'the exported network returns {tuple(found.shape)} for {windows} windows, not '
                           f'{tuple(expected.shape)}')
     return float((found - expected).abs().max())
 
@@ -144,8 +149,8 @@ def _load_torchscript(path: Path) -> Callable[[Sequence[Tensor]], Tensor]:
 
 
 def _write_onnx(whole: FullPipeline, restorer: Restorer, path: Path, size: int) -> None:
-    if missing := [name for name in NEEDS if not importlib.util.find_spec(name)]:
-        raise ExportError(f'ONNX needs {", ".join(missing)}\n'
+    if missing := [name for name in ONNX_PACKAGES if not importlib.util.find_spec(name)]:
+        raise ExportError(f'ONNX export requires {", ".join(missing)}\n'
                           "pip install -c constraints.txt -e '.[export]', or export torchscript")
     tensors = example(restorer, TRACED, size)
     windows = torch.export.Dim('n')

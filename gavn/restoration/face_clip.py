@@ -1,4 +1,4 @@
-"""Frames and faces in, what restoring adds to each frame out: a few at a time, every piece by itself."""
+"""Restoration of tracked faces: from frames and faces to the change of each frame, segment by segment."""
 from __future__ import annotations
 
 from collections import deque
@@ -15,13 +15,17 @@ from gavn.faces.tracks import Face, Faces
 from gavn.media import Frame, MediaError
 from gavn.runtime.windows import Layout
 
-Change = tuple[Face, np.ndarray]  # what to add to the crop of a face: float32 BGR (h, w, 3), units of 1/255
+Change = tuple[Face, np.ndarray]  # a face and the residual of its crop: float32 BGR (h, w, 3), units of 1/255
 
 
 class CropRestorer(Protocol):
-    """What restores crops of a face, as `gavn.restoration.restorer.Restorer`, which describes all of this.
+    """Restores face crops; see `gavn.restoration.restorer.Restorer`.
 
-    `name` is that of weights that come with the package, else None; `together` frames come out at once.
+    Attributes:
+        layout: how the network's windows lie over a clip.
+        name: name of the pretrained weights; None for the user's own.
+        weights: path -> SHA-256.
+        notices: messages for the user.
     """
 
     layout: Layout
@@ -30,45 +34,49 @@ class CropRestorer(Protocol):
     notices: list[str]
 
     @property
-    def together(self) -> int:
-        """Frames of one call."""
+    def chunk_size(self) -> int:
+        """Frames that one call restores."""
 
     def residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                   ) -> Iterator[np.ndarray]:
-        """What to add to each crop."""
+        """Yields the residual of each crop."""
 
 
 class FrameBuffer:
-    """The frames of a video by index: read in order as they are asked for, kept until they are let go."""
+    """Random access to consecutive frames: reads them on demand and keeps them until they are released."""
 
     def __init__(self, frames: Iterable[Frame]) -> None:
         self._frames = iter(frames)
         self._kept: dict[int, Frame] = {}
 
     def __getitem__(self, index: int) -> Frame:
-        """Raises MediaError for a frame that was let go, or beyond the end."""
+        """Returns frame `index`.
+
+        Raises:
+            MediaError: the frame was released, or is beyond the end.
+        """
         while index not in self._kept:
             frame = next(self._frames, None)
             if frame is None or frame.index > index:
-                raise MediaError(f'frame {index} cannot be read any more: did the video change meanwhile?')
+                raise MediaError(f'frame {index} cannot be read again: the video may have changed')
             self._kept[frame.index] = frame
         return self._kept[index]
 
     def __len__(self) -> int:
-        """Frames held at the moment."""
+        """Returns the number of frames in memory."""
         return len(self._kept)
 
     def forget_before(self, index: int) -> None:
-        """Lets earlier frames go."""
+        """Releases the frames before `index`."""
         for early in [kept for kept in self._kept if kept < index]:
             del self._kept[early]
 
 
-def lead(layout: Layout) -> int:
-    """How many frames before a piece are needed to restore its first as if the face's whole clip had been.
+def warmup_frames(layout: Layout) -> int:
+    """Returns how many frames before a segment are needed so that segment borders do not change the result.
 
-    So many windows that the first which counts sees its context, and up to a window to begin where windows of
-    the whole clip begin.
+    These are the windows that the first window's context covers, and up to one window of alignment with the
+    windows of the whole clip.
     """
     return -(-layout.context // layout.outputs) * layout.outputs + layout.outputs - 1
 
@@ -78,69 +86,73 @@ class FaceClipRestorer:
     """Restores the faces of a video.
 
     Attributes:
-        restorer: the networks.
-        cepstra: of the sound, from the first frame's time on.
-        faces: those to restore.
-        strength: how much of the change to apply, 0 to 1.
-        seen: is shown each crop before and after: number of the face, two uint8 BGR pictures.
+        restorer: restores the crops.
+        mfcc_frames: MFCC of the audio, from the time of the first frame on.
+        faces: the faces to restore.
+        strength: fraction of the change to apply, 0 to 1.
+        on_crop: is called for each crop with the face number and the crop before and after, uint8 BGR
+            (h, w, 3).
     """
 
     restorer: CropRestorer
     mfcc_frames: StoredMFCC
     faces: Faces
     strength: float = 1.
-    seen: Callable[[int, np.ndarray, np.ndarray], None] = lambda *_: None
+    on_crop: Callable[[int, np.ndarray, np.ndarray], None] = lambda *_: None
 
-    def changes(self, reel: FrameBuffer, part: range) -> Iterator[tuple[Frame, list[Change]]]:
-        """Per frame of `part`: itself, and what to add to the crop of each face.
+    def changes(self, buffer: FrameBuffer, segment: range) -> Iterator[tuple[Frame, list[Change]]]:
+        """Yields each frame of `segment` with the changes of its faces.
 
-        The same whatever parts a video is divided into. The reel must hold, or come to, the frames from
-        `first_needed(part)` on.
+        The result does not depend on how the video is divided into segments.
+
+        Args:
+            buffer: must provide the frames from `first_needed(segment)` on.
+            segment: frame indices.
         """
         running: dict[int, Iterator[np.ndarray]] = {}
-        for index in part:
-            frame, changes = reel[index], []
+        for index in segment:
+            frame, changes = buffer[index], []
             for face in self.faces.present(index):
                 if face.id not in running:
-                    running[face.id] = self._residuals(face, reel, part)
+                    running[face.id] = self._residuals(face, buffer, segment)
                 changes.append((face, next(running[face.id])))
             yield frame, changes
-            reel.forget_before(index + 1 - lead(self.restorer.layout))
+            buffer.forget_before(index + 1 - warmup_frames(self.restorer.layout))
 
-    def first_needed(self, part: range) -> int:
-        """The first frame that restoring a part looks at."""
-        return max(0, part.start - lead(self.restorer.layout))
+    def first_needed(self, segment: range) -> int:
+        """Returns the first frame that is needed to restore a segment."""
+        return max(0, segment.start - warmup_frames(self.restorer.layout))
 
     def patch(self, frame: Frame, face: Face, change: np.ndarray) -> Patch:
-        """What to add to the frame itself where that is to be added to its crop of a face."""
+        """Maps the change of a face crop to the frame, inside a soft oval."""
         region = self.faces.region(face, frame.index)
         height, width = frame.picture.height, frame.picture.width
         mask = feather_mask(free=sides_on_edge(region, width, height))
         mask = mask * oval_mask(self.faces.box(face, frame.index), region)
         return Patch.spread(region, change, mask, width, height)
 
-    def _residuals(self, face: Face, reel: FrameBuffer, part: range) -> Iterator[np.ndarray]:
-        """What to add to the crops of one face, from the first frame of `part` that shows it."""
-        first = max(part.start, face.span.start)
-        start = _window_before(first - face.span.start, self.restorer.layout) + face.span.start
+    def _residuals(self, face: Face, buffer: FrameBuffer, segment: range) -> Iterator[np.ndarray]:
+        """Yields the changes of one face's crops, from the first frame of `segment` that shows it."""
+        first = max(segment.start, face.span.start)
+        start = _warmup_start(first - face.span.start, self.restorer.layout) + face.span.start
         frames = range(start, face.span.stop)
-        waiting: deque[np.ndarray] = deque()
+        pending: deque[np.ndarray] = deque()
 
         def crops() -> Iterator[np.ndarray]:
             for index in frames:
-                waiting.append(crop(reel[index].image, self.faces.region(face, index)))
-                yield waiting[-1]
+                pending.append(crop(buffer[index].image, self.faces.region(face, index)))
+                yield pending[-1]
 
-        sounds = (self.mfcc_frames.window(reel[index].time) for index in frames)
-        for index, residual in enumerate(self.restorer.residuals(crops(), sounds), start):
-            before = waiting.popleft()
+        audio = (self.mfcc_frames.window(buffer[index].time) for index in frames)
+        for index, residual in enumerate(self.restorer.residuals(crops(), audio), start):
+            before = pending.popleft()
             if index >= first:
                 change = residual * self.strength
-                self.seen(face.id, before, (before + change).round().clip(0, 255).astype(np.uint8))
+                self.on_crop(face.id, before, (before + change).round().clip(0, 255).astype(np.uint8))
                 yield change
 
 
-def _window_before(first: int, layout: Layout) -> int:
-    """Where in a clip to begin so that frame `first` comes out as if the clip had been restored whole."""
-    start = first - first % layout.outputs - (lead(layout) - layout.outputs + 1)
+def _warmup_start(first: int, layout: Layout) -> int:
+    """Returns where in a clip to start so that frame `first` is restored as within the whole clip."""
+    start = first - first % layout.outputs - (warmup_frames(layout) - layout.outputs + 1)
     return max(0, start)

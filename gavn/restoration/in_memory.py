@@ -1,4 +1,4 @@
-"""Whole frames in memory and their sound in, the same frames with restored faces out; no files."""
+"""`restore_frames`: restores the faces in whole frames in memory."""
 from __future__ import annotations
 
 import logging
@@ -17,39 +17,43 @@ from gavn.faces.geometry import paste
 from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
 from gavn.media import Frame, enlarged, enlarged_size
-from gavn.restoration.choosing import Chooser, choose_weights, look_at
 from gavn.restoration.face_clip import CropRestorer, FaceClipRestorer, FrameBuffer
 from gavn.restoration.settings import Settings
+from gavn.restoration.weight_selection import RestorerSelection, choose_weights, estimate_degradation
 
 Channels = Literal['rgb', 'bgr']
-_HIGHEST = np.iinfo(np.int16).max
-_LOUDEST = 2.  # of floating-point sound, which may overshoot 1 a little but is not in other units
+_INT16_MAX = np.iinfo(np.int16).max
+_MAX_SAMPLE = 2.  # floating-point audio may exceed 1 a little; larger values are in other units
 
 _log = logging.getLogger(__name__)
 
 
-def restore_frames(restorer: CropRestorer | Chooser, frames: Iterable[np.ndarray], fps: float | Fraction,
-                   audio: np.ndarray | None = None, channels: Channels = 'rgb',
+def restore_frames(restorer: CropRestorer | RestorerSelection, frames: Iterable[np.ndarray],
+                   fps: float | Fraction, audio: np.ndarray | None = None, channels: Channels = 'rgb',
                    sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
-    """Restores the faces in consecutive whole frames of one video; what is beside them keeps every bit.
+    """Restores the faces in consecutive frames of one video. Pixels outside the faces do not change.
 
     Args:
-        restorer: networks with their weights, or a choice of such.
-        frames: uint8 (h, w, 3), all of one size, or an array (n, h, w, 3) of them.
-        fps: frames a second; sound and frames go together by it.
-        audio: mono samples (n,), int16 or floating-point in [-1, 1], heard from the first frame on; None =
+        restorer: a restorer, or a selection of restorers.
+        frames: uint8 (h, w, 3) of equal size, or an array (n, h, w, 3).
+        fps: frames per second; aligns the audio with the frames.
+        audio: mono samples (n,), int16 or floating point in [-1, 1], starting with the first frame; None =
             silence.
-        channels: their order in the frames given and returned: `rgb` (as of PIL and torchvision) or `bgr`
-            (as of OpenCV).
-        sample_rate: of `audio`, samples a second.
-        settings: which faces, how much, at which scale; what is said of files and encoders does not matter.
+        channels: channel order of the input and the result: `rgb` (PIL, torchvision) or `bgr` (OpenCV).
+        sample_rate: of `audio`, in Hz.
+        settings: faces, strength and scale; settings about files and encoders are ignored.
 
-    Returns as many frames of the same kind; larger ones where a scale is asked for. Raises ValueError for
-    frames or sound of another kind, NoFace, and what `gavn.restore_video` raises for faces and weights.
+    Returns:
+        As many frames, uint8 (h, w, 3); enlarged if a scale is set.
+
+    Raises:
+        ValueError: frames or audio have another type or shape.
+        NoFace: no face was found.
+        ChoiceError, TaskError, RestoreError: see `gavn.restore_video`.
     """
     settings = settings or Settings()
     check_choice(settings.faces)
-    stored, sound = _checked(frames, channels), _sound(audio, sample_rate)
+    stored, samples = _checked(frames, channels), _samples(audio, sample_rate)
     times = [float(index / _rate(fps)) for index in range(len(stored))]
     faces = _faces(stored, settings)
     size = faces.size if settings.scale is None else enlarged_size(*faces.size, settings.scale)
@@ -59,21 +63,22 @@ def restore_frames(restorer: CropRestorer | Chooser, frames: Iterable[np.ndarray
         whole = (Frame.of_image(image, index, times[index], index) for index, image in enumerate(stored))
         return whole if size == faces.size else enlarged(whole, size)
 
-    choice = choose_weights(restorer, lambda: look_at(read(), large, faces.size[0]), False,
+    choice = choose_weights(restorer, lambda: estimate_degradation(read(), large, faces.size[0]), False,
                             settings.force_task)
-    if choice.words:
-        _log.warning(choice.words)
+    if choice.message:
+        _log.warning(choice.message)
     if not choice.restores:
         return [_ordered(frame.image, channels) for frame in read()]
-    padded = np.pad(sound, (0, max(0, round(len(stored) / _rate(fps) * SAMPLE_RATE) - len(sound))))
+    missing = round(len(stored) / _rate(fps) * SAMPLE_RATE) - len(samples)
+    padded = np.pad(samples, (0, max(0, missing)))
     with closing(StoredMFCC([padded], tempfile.gettempdir())) as mfcc_frames:
-        story = FaceClipRestorer(choice.restorer, mfcc_frames, large, settings.strength)
-        return [_ordered(image, channels) for image in _restored(story, read())]
+        clip_restorer = FaceClipRestorer(choice.restorer, mfcc_frames, large, settings.strength)
+        return [_ordered(image, channels) for image in _restored(clip_restorer, read())]
 
 
-def _restored(story: FaceClipRestorer, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
-    for frame, changes in story.changes(FrameBuffer(frames), range(story.faces.count)):
-        yield paste(frame.image, [story.patch(frame, *change) for change in changes])
+def _restored(clip_restorer: FaceClipRestorer, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
+    for frame, changes in clip_restorer.changes(FrameBuffer(frames), range(clip_restorer.faces.count)):
+        yield paste(frame.image, [clip_restorer.patch(frame, *change) for change in changes])
 
 
 def _faces(images: list[np.ndarray], settings: Settings) -> Faces:
@@ -85,17 +90,17 @@ def _faces(images: list[np.ndarray], settings: Settings) -> Faces:
 
 def _rate(fps: float | Fraction) -> float | Fraction:
     if not fps > 0:
-        raise ValueError(f'fps is above 0, not {fps}')
+        raise ValueError(f'fps must be above 0, not {fps}')
     return fps
 
 
 def _checked(frames: Iterable[np.ndarray], channels: str) -> list[np.ndarray]:
-    """The frames as BGR."""
+    """Checks the frames and returns them as BGR."""
     if channels not in get_args(Channels):
-        raise ValueError(f'channels are {" or ".join(get_args(Channels))}, not {channels!r}')
+        raise ValueError(f'channels must be {" or ".join(get_args(Channels))}, not {channels!r}')
     images = list(frames)
     if not images:
-        raise ValueError('there are no frames; give one at least')
+        raise ValueError('there are no frames; pass at least one')
     for index, image in enumerate(images):
         _check(image, index, images[0])
     return [_ordered(image, channels) for image in images]
@@ -104,28 +109,29 @@ def _checked(frames: Iterable[np.ndarray], channels: str) -> list[np.ndarray]:
 def _check(image: np.ndarray, index: int, first: np.ndarray) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
         found = f'{image.dtype} {image.shape}' if hasattr(image, 'shape') else type(image).__name__
-        raise ValueError(f'frame {index} is {found}; frames are numpy arrays uint8 (h, w, 3) from 0 to 255')
+        raise ValueError(f'frame {index} is {found}; frames must be numpy arrays uint8 (h, w, 3)')
     if image.shape[2] != 3:
-        first_of_all = '; put the channels last: frame.transpose(1, 2, 0)' if image.shape[0] == 3 else ''
-        raise ValueError(f'frame {index} is {image.shape}; frames are (h, w, 3), without alpha{first_of_all}')
+        hint = '; move the channels to the end: frame.transpose(1, 2, 0)' if image.shape[0] == 3 else ''
+        raise ValueError(f'frame {index} is {image.shape}; frames must be (h, w, 3), without alpha{hint}')
     if image.shape != first.shape:
-        raise ValueError(f'frame {index} is {image.shape}, but frame 0 {first.shape}; frames are of one size')
+        raise ValueError(f'frame {index} is {image.shape}, but frame 0 is {first.shape}; '
+                         'frames must have one size')
 
 
 def _ordered(image: np.ndarray, channels: str) -> np.ndarray:
-    """From BGR to the order of `channels`, or back: an array of its own."""
+    """Converts between BGR and the order of `channels`; returns a copy."""
     return np.array(image[..., ::-1] if channels == 'rgb' else image, order='C')
 
 
-def _sound(audio: np.ndarray | None, rate: int) -> np.ndarray:
-    """Samples at SAMPLE_RATE in int16 units (n,)."""
+def _samples(audio: np.ndarray | None, rate: int) -> np.ndarray:
+    """Returns the samples (n,) at SAMPLE_RATE in int16 units."""
     if audio is None:
         return np.zeros(0, np.int16)
     if not isinstance(audio, np.ndarray) or audio.ndim != 1:
-        raise ValueError(f'audio is mono samples (n,), not {getattr(audio, "shape", type(audio).__name__)}; '
-                         'of several channels give the mean')
+        found = getattr(audio, 'shape', type(audio).__name__)
+        raise ValueError(f'audio must be mono samples (n,), not {found}; use the mean of several channels')
     if rate < 1:
-        raise ValueError(f'sample_rate is above 0, not {rate}')
+        raise ValueError(f'sample_rate must be above 0, not {rate}')
     if audio.dtype != np.int16:
         audio = _in_int16_units(audio)
     if rate == SAMPLE_RATE:
@@ -135,6 +141,7 @@ def _sound(audio: np.ndarray | None, rate: int) -> np.ndarray:
 
 
 def _in_int16_units(audio: np.ndarray) -> np.ndarray:
-    if audio.dtype.kind != 'f' or not np.isfinite(audio).all() or np.abs(audio).max(initial=0) > _LOUDEST:
-        raise ValueError(f'audio is int16, or floating-point in [-1, 1], not {audio.dtype} of other values')
-    return audio.astype(np.float64) * _HIGHEST
+    if audio.dtype.kind != 'f' or not np.isfinite(audio).all() or np.abs(audio).max(initial=0) > _MAX_SAMPLE:
+        raise ValueError(f'audio must be int16, or floating point in [-1, 1], not {audio.dtype} with '
+                         'other values')
+    return audio.astype(np.float64) * _INT16_MAX

@@ -1,4 +1,4 @@
-"""What is unusual about a video, in words that say what becomes of it and what to give instead."""
+"""Notices about unusual input videos: what happens to them, and which option avoids it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
@@ -7,70 +7,70 @@ from pathlib import Path
 from gavn.media import LONGEST_SILENCE, PLAYED_EVERYWHERE, Frame, MediaError, VideoInfo
 
 _HEVC = 'libx265'
-_LARGEST = 2 ** 31 - 1  # ticks for which .mp4 and .mov can show a frame
+_MAX_TICKS = 2 ** 31 - 1  # longest duration of a frame in .mp4 and .mov
 
 
-def encoder_for(info: VideoInfo) -> str:
-    """The encoder where none was chosen: HEVC of ten bits stays HEVC, all else becomes H.264."""
+def default_encoder(info: VideoInfo) -> str:
+    """Returns the default encoder: 10-bit HEVC stays HEVC, everything else becomes H.264."""
     return _HEVC if info.codec == 'hevc' and info.depth > 8 else 'libx264'
 
 
-def unusual(info: VideoInfo, encoder: str, pix_fmt: str) -> Iterator[str]:
-    """Notices about a video.
+def encoding_notices(info: VideoInfo, encoder: str, pix_fmt: str) -> Iterator[str]:
+    """Yields notices about what encoding changes in a video.
 
     Args:
-        info: of the source.
-        encoder: of the output, by name.
-        pix_fmt: of the output's frames.
+        info: properties of the input.
+        encoder: name of the output encoder.
+        pix_fmt: pixel format of the output.
     """
     if info.hdr:
-        yield f'{info.path} is HDR, but the networks know SDR alone: look at a --preview first'
+        yield f'{info.path} is HDR, but the networks are trained on SDR: check the result with --preview'
     if info.alpha:
-        yield f'{info.path} is partly transparent: {encoder} stores no transparency, the output is opaque'
+        yield f'{info.path} has an alpha channel: {encoder} does not store it, the output is opaque'
     if info.spherical:
-        yield (f'{info.path} is marked as spherical or stereoscopic, and the output is not: mark it again, '
-               'as with the program Spatial Media Metadata Injector')
+        yield (f'{info.path} is tagged as spherical or stereoscopic, the output is not: tag it again, for '
+               'example with Spatial Media Metadata Injector')
     if info.interlaced and encoder == _HEVC:
-        yield (f'{info.path} is made of fields (interlaced): {encoder} stores the frames, but not that they '
-               'are fields; give --codec libx264')
+        yield f'{info.path} is interlaced: {encoder} does not mark the output as such; use --codec libx264'
     elif info.interlaced and (info.rotation % 180 or info.mirrored):
-        yield f'{info.path} is made of fields (interlaced): turned upright, its frames are not marked as such'
+        yield f'{info.path} is interlaced: the output is rotated upright and not marked as interlaced'
     if info.chroma not in (None, 'left') and not info.as_stored:
-        yield (f'{info.path}: where its chroma samples lie ({info.chroma}) is not stored, as the image is '
-               'turned')
-    yield from _refused_by_phones(info, encoder, pix_fmt)
+        yield (f'{info.path}: the chroma location ({info.chroma}) is not stored, because the image is '
+               'rotated')
+    yield from _compatibility_notices(info, encoder, pix_fmt)
 
 
-def _refused_by_phones(info: VideoInfo, encoder: str, pix_fmt: str) -> Iterator[str]:
+def _compatibility_notices(info: VideoInfo, encoder: str, pix_fmt: str) -> Iterator[str]:
     if encoder != 'libx264' or pix_fmt == PLAYED_EVERYWHERE:
         return
-    deep = f'; --codec {_HEVC} keeps ten bits where phones play them' * (pix_fmt == 'yuv420p10le')
-    yield (f'{info.path}: the output is H.264 in {pix_fmt}, as the source, which phones and browsers refuse; '
-           f'--pix-fmt {PLAYED_EVERYWHERE} makes what all play{deep}')
+    deep = f'; --codec {_HEVC} keeps 10 bits where phones play them' * (pix_fmt == 'yuv420p10le')
+    yield (f'{info.path}: the output is H.264 in {pix_fmt} like the input; phones and browsers do not play '
+           f'it; use --pix-fmt {PLAYED_EVERYWHERE} for all players{deep}')
 
 
-def with_holes_told(frames: Iterable[Frame], info: VideoInfo, target: Path, tell: Callable[[str], None]
-                    ) -> Iterator[Frame]:
-    """The frames; `tell` is told where nothing is shown for more than a minute.
+def with_gap_notices(frames: Iterable[Frame], info: VideoInfo, target: Path, notify: Callable[[str], None]
+                     ) -> Iterator[Frame]:
+    """Yields the frames; calls `notify` for time gaps of more than a minute.
 
-    Raises MediaError where the target's container cannot hold that.
+    Raises:
+        MediaError: the container of the target cannot hold the gap.
     """
     last = None
     for frame in frames:
         if last is not None and frame.time - last > LONGEST_SILENCE:
-            _check_hole(frame.time - last, info, target)
-            tell(f'{info.path}: nothing is shown from {_clock(last)} to {_clock(frame.time)}, as where '
-                 'recordings are strung together; the hole stays')
+            _check_gap(frame.time - last, info, target)
+            notify(f'{info.path}: no frames from {_format_time(last)} to {_format_time(frame.time)}, as '
+                   'between concatenated recordings; the gap is kept')
         last = frame.time
         yield frame
 
 
-def _check_hole(seconds: float, info: VideoInfo, target: Path) -> None:
-    if target.suffix.lower() in ('.mp4', '.mov') and seconds / info.time_base > _LARGEST:
-        raise MediaError(f'{target}: {target.suffix} cannot hold {info.path}, in which nothing is shown for '
+def _check_gap(seconds: float, info: VideoInfo, target: Path) -> None:
+    if target.suffix.lower() in ('.mp4', '.mov') and seconds / info.time_base > _MAX_TICKS:
+        raise MediaError(f'{target}: {target.suffix} cannot hold {info.path}, which has no frames for '
                          f'{seconds / 3600:.1f} hours\nwrite to .mkv, or split the video there')
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60)
     return f'{int(minutes) // 60}:{int(minutes) % 60:02}:{rest:04.1f}'

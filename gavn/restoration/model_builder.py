@@ -1,6 +1,7 @@
-"""Networks built from a description that may come from a stranger: a bundle's header.
+"""Builds networks from options, also from the untrusted header of a bundle.
 
-Nothing is imported, downloaded or read for it, and nothing is allocated before the weights are known to fit.
+Building from a header imports, downloads and reads nothing, and allocates memory only after the weights are
+known to fit.
 """
 from __future__ import annotations
 
@@ -24,27 +25,29 @@ from gavn.config.check import network_problems
 from gavn.registry import INSTALL_BASICSR, basicsr_installed, known_networks
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
-"""Networks of BasicSR that restore single frames (`window: frame`) and build on the device `meta`."""
+"""BasicSR networks that restore single frames (`window: frame`) and can be built on the device `meta`."""
 OURS_ON_BASICSR = ('EDVR', 'BasicVSRPlusPlus')
 """Networks of gavn that derive from BasicSR's."""
 OURS = ('GAVN', 'EDVR', 'BasicVSRPlusPlus', 'VRT', 'DAVDNet', 'DBPN')
 DETECTORS = ('PFLDAV',)
-LARGEST = 1 << 16
-"""No argument of a network that restores is a larger number."""
-_OUTSIDE = re.compile(r'(^|_)(paths?|files?|filenames?|dirs?|folders?|roots?|urls?|uri|weights|pretrained|'
-                      r'checkpoint|ckpt|download)$')
+MAX_ARGUMENT = 1 << 16
+"""Largest number allowed as a network argument in a bundle."""
+_FILE_ARGUMENT = re.compile(
+    r'(^|_)(paths?|files?|filenames?|dirs?|folders?|roots?|urls?|uri|weights|pretrained|'
+    r'checkpoint|ckpt|download)$')
 _ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError, RuntimeError,
-           MemoryError, OSError)  # what constructors raise for arguments that they did not expect
+           MemoryError, OSError)  # raised by constructors for unexpected arguments
 
 
 class RestoreError(Exception):
-    """Options that build no usable network, or a network that returns no numbers."""
+    """The options build no usable network, or the network returns invalid values."""
 
 
 def registered(kind: Any) -> dict[str, Callable[..., nn.Module]]:
-    """All networks by the names that option files may give them; BasicSR is imported if `kind` needs it.
+    """Returns all networks by the names that option files may use; imports BasicSR if `kind` needs it.
 
-    Raises RestoreError for a network that comes from BasicSR where that is not installed.
+    Raises:
+        RestoreError: the network comes from BasicSR, which is not installed.
     """
     if not isinstance(kind, str) or kind in known_networks():
         return known_networks()
@@ -60,39 +63,46 @@ def registered(kind: Any) -> dict[str, Callable[..., nn.Module]]:
 
 def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False,
                   modules: Sequence[str] = ()) -> None:
-    """Holds the options of a network in a bundle to what may be built from there.
+    """Checks that a bundle may build a network.
 
-    Networks of users may be named once their package is imported; a bundle never imports one, though it tells
-    of the `modules` that made it.
+    A network from outside gavn is allowed once its package is imported. A bundle never imports a package.
 
-    Raises RestoreError for a network that is not known or does not restore (or, as `detector`, detect
-    landmarks), and for arguments that are unknown, ill-typed, beyond `LARGEST`, or name a file or a download.
+    Args:
+        options: `type` and arguments of the network.
+        where: name of the bundle, for messages.
+        detector: whether the network must detect landmarks rather than restore.
+        modules: the modules that the header names, for messages.
+
+    Raises:
+        RestoreError: the network is unknown or has another purpose, or an argument is unknown, has a wrong
+            type, is larger than `MAX_ARGUMENT`, or names a file or a download.
     """
     kind, known = options['type'], registered(options['type'])
     network = known.get(kind)
     package = getattr(network, '__module__', '').partition('.')[0]
     allowed = DETECTORS if detector else (*OURS, *STOCK)
     if package in ('gavn', 'basicsr') and kind.removesuffix('_basicsr') not in allowed:
-        job = 'detects landmarks' if detector else 'restores'
-        raise RestoreError(f'{where}: {kind} is no network that {job}\nsuch are {", ".join(allowed)}')
+        purpose = 'detects landmarks' if detector else 'restores'
+        raise RestoreError(f'{where}: {kind} is not a network that {purpose}\n'
+                           f'use one of {", ".join(allowed)}')
     problems = network_problems(options, known) or _argument_problems(options)
     if problems:
-        hint = '' if network else f'\n{_own_network(modules)}'
+        hint = '' if network else f'\n{_import_hint(modules)}'
         raise RestoreError(f'{where}: {"; ".join(problems[:4])}{hint}')
 
 
-def _own_network(modules: Sequence[str]) -> str:
+def _import_hint(modules: Sequence[str]) -> str:
     if not modules:
-        return 'of a network of your own, import the package that registers it first'
-    return (f'it comes from {", ".join(modules)}; weights alone never have a module imported: import it '
-            f'first, or give --import {" ".join(modules)}')
+        return 'import the package that registers the network first'
+    return (f'it comes from {", ".join(modules)}; a bundle never imports a module: import it first, '
+            f'or use --import {" ".join(modules)}')
 
 
 def _argument_problems(options: Mapping[str, Any]) -> list[str]:
-    outside = [name for name, value in options.items() if _OUTSIDE.search(name) and value]
-    large = [name for name, value in options.items() if not all(map(_usual, _numbers(value)))]
-    return [*(f'{name} may not be given: a bundle holds all that its networks need' for name in outside),
-            *(f'{name} is out of range: numbers go to {LARGEST:,}' for name in large)]
+    files = [name for name, value in options.items() if _FILE_ARGUMENT.search(name) and value]
+    large = [name for name, value in options.items() if not all(map(_in_range, _numbers(value)))]
+    return [*(f'{name} is not allowed: a bundle contains all that its networks need' for name in files),
+            *(f'{name} is out of range: the largest number is {MAX_ARGUMENT:,}' for name in large)]
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -103,12 +113,16 @@ def _numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-def _usual(number: float) -> bool:
-    return abs(number) <= LARGEST and math.isfinite(number)
+def _in_range(number: float) -> bool:
+    return abs(number) <= MAX_ARGUMENT and math.isfinite(number)
 
 
 def build(options: Mapping[str, Any]) -> nn.Module:
-    """A network with fresh weights. Raises RestoreError for an unknown type or wrong arguments."""
+    """Builds a network with fresh weights.
+
+    Raises:
+        RestoreError: the type is unknown or the arguments are invalid.
+    """
     arguments = dict(options)
     kind = arguments.pop('type')
     known = registered(kind)
@@ -117,19 +131,25 @@ def build(options: Mapping[str, Any]) -> nn.Module:
     try:
         return known[kind](**arguments)
     except _ERRORS as error:
-        raise RestoreError(f'{kind} cannot be built with {_shown(arguments)}\n{error}') from error
+        raise RestoreError(f'{kind} cannot be built with {_shortened(arguments)}\n{error}') from error
 
 
 def build_with(options: Mapping[str, Any], state: State, name: str) -> nn.Module:
-    """A network with the weights `state`, which are called `name`.
+    """Builds a network with weights.
 
-    It is built on the device `meta` first, where tensors have shapes alone, and held to the weights: what is
-    allocated afterwards is as large as they are.
+    The network is first built on the device `meta`, without memory, and compared with the weights. So it
+    never allocates more than the weights take.
 
-    Raises RestoreError as `build` does, and for a network that cannot be built on `meta`; CheckpointError for
-    weights that do not fit.
+    Args:
+        options: `type` and arguments of the network.
+        state: the weights.
+        name: name of the weights, for messages.
+
+    Raises:
+        RestoreError: see `build`; also if the network cannot be built on `meta`.
+        CheckpointError: the weights do not fit.
     """
-    with torch.device('meta'), _RealRamps(), _no_larger_than(state, options['type']):
+    with torch.device('meta'), _LinspaceOnCPU(), _no_larger_than(state, options['type']):
         outline = build(options)
     check_fit(outline, state, name)
     network = build(options)
@@ -138,8 +158,8 @@ def build_with(options: Mapping[str, Any], state: State, name: str) -> nn.Module
     return network
 
 
-class _RealRamps(TorchFunctionMode):
-    """Lets constructors read `torch.linspace` (rates of stochastic depth) while all else is on `meta`."""
+class _LinspaceOnCPU(TorchFunctionMode):
+    """Keeps `torch.linspace` (stochastic depth rates) on the CPU, because constructors read its values."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
                            ) -> Any:
@@ -151,18 +171,18 @@ class _RealRamps(TorchFunctionMode):
 
 @contextmanager
 def _no_larger_than(state: State, kind: str) -> Iterator[None]:
-    """Stops a constructor, in this thread, that makes far more parts or numbers than `state` holds."""
-    thread, parts, numbers = threading.get_ident(), 0, 0
-    most_parts = 2_000 + 16 * len(state)
-    most_numbers = (1 << 24) + 4 * sum(tensor.numel() for tensor in state.values())
+    """Stops a constructor in this thread that creates far more modules or parameters than `state` has."""
+    thread, parts, elements = threading.get_ident(), 0, 0
+    max_parts = 2_000 + 16 * len(state)
+    max_elements = (1 << 24) + 4 * sum(tensor.numel() for tensor in state.values())
 
     def count(_module: nn.Module, _name: str, part: Any) -> None:
-        nonlocal parts, numbers
+        nonlocal parts, elements
         if threading.get_ident() == thread:
             parts += 1
-            numbers += part.numel() if isinstance(part, Tensor) else 0
-            if parts > most_parts or numbers > most_numbers:
-                raise RestoreError(f'{kind} with these arguments is far larger than its weights')
+            elements += part.numel() if isinstance(part, Tensor) else 0
+            if parts > max_parts or elements > max_elements:
+                raise RestoreError(f'{kind} with these arguments is much larger than its weights')
 
     hooks = [register(count) for register in (torch_module.register_module_parameter_registration_hook,
                                               torch_module.register_module_buffer_registration_hook,
@@ -175,15 +195,15 @@ def _no_larger_than(state: State, kind: str) -> Iterator[None]:
 
 
 def _check_tables(network: nn.Module, state: State, name: str) -> None:
-    """Tables of integers are indices that a class computes; others would point beyond tensors."""
+    """Checks integer buffers: the class computes these indices; other values could be out of bounds."""
     if type(network).__module__.partition('.')[0] not in ('gavn', 'basicsr'):
         return
     for key, own in network.state_dict().items():
         if not own.is_floating_point() and own.numel() > 1 and not torch.equal(own, state[key]):
-            raise CheckpointError(f'weights {name}: {key} is not the table that {type(network).__name__} '
-                                  'makes\nmake the bundle again: `gavn bundle -opt FILE.yml -o FILE`')
+            raise CheckpointError(f'weights {name}: {key} differs from what {type(network).__name__} '
+                                  'computes\ncreate the bundle again: `gavn bundle -opt FILE.yml -o FILE`')
 
 
-def _shown(arguments: Mapping[str, Any]) -> str:
+def _shortened(arguments: Mapping[str, Any]) -> str:
     text = str(arguments)
     return text if len(text) <= 400 else f'{text[:400]}...'

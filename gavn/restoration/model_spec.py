@@ -1,4 +1,4 @@
-"""What an option file, or the header of a bundle, says about building and feeding the networks."""
+"""`ModelSpec`: how to build the networks and what they take, from an option file or a bundle header."""
 from __future__ import annotations
 
 import os
@@ -22,11 +22,11 @@ GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in optio
 
 
 class DeviceError(RestoreError):
-    """A device or a number format that cannot be used here."""
+    """The device or the dtype is not available."""
 
 
 def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> None:
-    """`import_plugins`, whose error is a RestoreError."""
+    """Calls `import_plugins`; its error becomes a RestoreError."""
     try:
         import_plugins(modules, asked_by)
     except PluginError as error:
@@ -35,14 +35,14 @@ def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> N
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The part of an option file that restoration needs.
+    """The options that restoration needs.
 
     Attributes:
-        networks: options (`type` and arguments) by name: `network_g` and, if it takes landmarks, `network_l`.
-        inputs: what `network_g` receives, `lq` first.
-        window: `centre` or `frame` for a network that does not tell its own layout.
-        task: the layer of degraded frames that the weights were trained on, where it is known.
-        modules: where networks are that do not come with gavn.
+        networks: name -> `type` and arguments: `network_g` and, if it takes landmarks, `network_l`.
+        inputs: inputs of `network_g`, `lq` first.
+        window: `centre` or `frame` for a network without a `layout` of its own.
+        task: the degradation that the weights were trained on; None if unknown.
+        modules: modules that register networks from outside gavn.
     """
 
     networks: dict[str, dict[str, Any]]
@@ -53,10 +53,14 @@ class ModelSpec:
 
     @classmethod
     def read(cls, file: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Any]]:
-        """The recipe of an option file, whose `custom_imports` are imported, and all of its options.
+        """Reads an option file and imports its `custom_imports`.
 
-        Raises OptionError for a file that cannot be read, RestoreError as `parse` does and for modules that
-        cannot be imported.
+        Returns:
+            The spec, and all options of the file.
+
+        Raises:
+            OptionError: the file cannot be read.
+            RestoreError: see `parse`; also if a module cannot be imported.
         """
         options, _ = read_options(file)
         try:
@@ -68,48 +72,56 @@ class ModelSpec:
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:
-        """Takes the recipe out of the options of the file `where`.
+        """Extracts the spec from options.
 
-        Raises RestoreError for inputs that are not known, and if `network_g`, or `network_l` where landmarks
-        are asked for, names no type.
+        Args:
+            options: all options of a file.
+            where: name of the file, for messages.
+
+        Raises:
+            RestoreError: an input is unknown, or `network_g` (or `network_l`, if landmarks are an input) has
+                no type.
         """
         inputs = options.get('network_inputs') or ['lq']
         if not isinstance(inputs, list | tuple) or not set(map(str, inputs)) <= set(NAMES):
             raise RestoreError(f'{where}: network_inputs is {inputs!r}\n'
-                               f'it must be a list of {", ".join(NAMES)}')
+                               f'use a list of {", ".join(NAMES)}')
         networks = {}
         for name in (GENERATOR, DETECTOR) if 'landmarks' in inputs else (GENERATOR,):
             section = options.get(name)
             if not isinstance(section, Mapping) or 'type' not in section:
-                raise RestoreError(f'{where}: {name} names no type of network\n'
-                                   'give the option file that trained the weights')
+                raise RestoreError(f'{where}: {name} has no type\n'
+                                   'use the option file that trained the weights')
             networks[name] = dict(section)
         return cls(networks, tuple(inputs), options.get('window'), _task(options),
                    tuple(options.get('custom_imports') or ()))
 
     @classmethod
     def parse_bundle(cls, header: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:
-        """Takes the recipe out of the header of a bundle, which may come from anybody.
+        """Extracts the spec from the header of an untrusted bundle.
 
-        What installed packages register may be named in it. Raises RestoreError as `parse` does, and for
-        networks that may not be built (see `check_foreign`).
+        The header may name networks that installed packages register.
+
+        Raises:
+            RestoreError: see `parse`; also for networks that are not allowed (see `check_foreign`).
         """
         import_modules()
-        recipe = cls.parse({**header, **header['networks']}, where)
-        for name, options in recipe.networks.items():
-            check_foreign(options, f'{where} ({name})', name == DETECTOR, recipe.modules)
-        return recipe
+        spec = cls.parse({**header, **header['networks']}, where)
+        for name, options in spec.networks.items():
+            check_foreign(options, f'{where} ({name})', name == DETECTOR, spec.modules)
+        return spec
 
     def build(self) -> dict[str, nn.Module]:
-        """The networks with fresh weights.
+        """Builds the networks with fresh weights.
 
-        Raises RestoreError for an unknown type or wrong arguments.
+        Raises:
+            RestoreError: a type is unknown or arguments are invalid.
         """
         import_modules()
         return {name: build(options) for name, options in self.networks.items()}
 
     def build_with(self, states: Mapping[str, tuple[State, str]]) -> dict[str, nn.Module]:
-        """The networks with weights by network, each beside what to call them; see `building.build_with`."""
+        """Builds the networks with weights: name -> (state, name for messages); see `build_with`."""
         return {name: build_with(options, *states[name]) for name, options in self.networks.items()}
 
 
@@ -121,21 +133,24 @@ def _task(options: Mapping[str, Any]) -> str | None:
 
 
 def weight_files(options: Mapping[str, Any]) -> dict[str, str | Path | None]:
-    """Where the weights of an option file's networks are, by network.
+    """Returns the checkpoint of each network of an option file: name -> path.
 
-    A file that tests says so in `path.pretrain_network_*`. What training starts from (`pretrain_network_g`)
-    is not what it made: that is `experiments/<name>/models/net_g_latest.pth` under the current folder.
+    A test file names them in `path.pretrain_network_*`. In a training file `pretrain_network_g` is only the
+    initialisation; the result is `experiments/<name>/models/net_g_latest.pth` in the current folder.
+
+    Raises:
+        RestoreError: a path or the name is invalid.
     """
     paths = options.get('path')
     paths = paths if isinstance(paths, Mapping) else {}
     for key in ('pretrain_network_g', 'pretrain_network_l'):
         if not isinstance(paths.get(key), str | None):
-            raise RestoreError(f'path.{key} is {paths[key]!r}; it must be the path of a file')
+            raise RestoreError(f'path.{key} is {paths[key]!r}; it must be a file path')
     if 'train' not in options:
         return {GENERATOR: paths.get('pretrain_network_g'), DETECTOR: paths.get('pretrain_network_l')}
     try:
         name = check_component(str(options.get('name')))
     except ValueError as error:
         raise RestoreError(f'name: {error}') from error
-    made = Path('experiments', name, 'models', 'net_g_latest.pth')
-    return {GENERATOR: made, DETECTOR: paths.get('pretrain_network_l')}
+    trained = Path('experiments', name, 'models', 'net_g_latest.pth')
+    return {GENERATOR: trained, DETECTOR: paths.get('pretrain_network_l')}

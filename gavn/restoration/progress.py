@@ -1,4 +1,4 @@
-"""Who is told how far a restoration has come."""
+"""Progress reports of a restoration."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -10,21 +10,21 @@ from gavn.media import Frame
 
 
 class Progress(Protocol):
-    """Is told of every frame. What `step` raises ends the restoration, which can be gone on with later."""
+    """Receives progress for every frame. An exception from `step` stops the restoration (resumable)."""
 
     def step(self, what: str, done: int, total: int | None) -> None:
-        """`done` of `total` frames (None: it is not known) are through with `what`, as in 'restoring'."""
+        """Reports that `done` of `total` frames (None: unknown) have passed the step `what`."""
 
 
 class SilentProgress:
-    """Tells nobody."""
+    """Ignores progress."""
 
     def step(self, what: str, done: int, total: int | None) -> None:
         """Does nothing."""
 
 
 class ProgressBars:
-    """A bar in the terminal for each thing that is done; to be used as a context, which ends the last."""
+    """Shows a progress bar for each step in the terminal. Use it as a context manager."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
@@ -38,7 +38,7 @@ class ProgressBars:
             self._bar = None
 
     def step(self, what: str, done: int, total: int | None) -> None:
-        """Moves the bar on; another `what` begins another bar."""
+        """Advances the bar; another `what` starts another bar."""
         if self._bar is None or self._bar.desc != what:
             self.__exit__()
             self._bar = tqdm(desc=what, total=total, unit='frame', initial=done - 1)
@@ -46,7 +46,7 @@ class ProgressBars:
 
 
 def counted(frames: Iterable[Frame], what: str, total: int | None, progress: Progress) -> Iterator[Frame]:
-    """The frames, each of which is told of when it has been dealt with."""
+    """Yields the frames and reports each to `progress` after the caller has used it."""
     for done, frame in enumerate(frames, 1):
         yield frame
         progress.step(what, done, total)

@@ -1,4 +1,4 @@
-"""What became of a video, in numbers and words."""
+"""The report of a restoration, and the statistics in it."""
 from __future__ import annotations
 
 import json
@@ -19,20 +19,34 @@ from gavn.faces.tracks import Faces
 from gavn.media import VideoInfo, encoder_versions
 from gavn.runtime.files import atomic_path
 
-COUNTED = ('restored', 'repeated', 'shown_again', 'left_out')  # frames, in the notes of a piece
-HARDLY = 0.5  # grey levels of 255; encoders change a face by one or two
-ESTIMATES = 'Restored pixels are estimates, not evidence: the networks paint what is likely.'
+COUNTED = ('restored', 'repeated', 'shown_again', 'left_out')  # frame counts in the notes of a segment
+NEGLIGIBLE = 0.5  # grey levels of 255; encoding changes a face by one or two
+ESTIMATES = 'Restored pixels are estimates, not evidence: the networks generate likely detail.'
 
 _log = logging.getLogger(__name__)
 
 
+class Notices(list[str]):
+    """Messages for the user. Each is logged as a warning when it is added."""
+
+    def add(self, message: str) -> None:
+        """Adds a message and logs it."""
+        self.append(message)
+        _log.warning(message)
+
+    def add_once(self, message: str) -> None:
+        """Adds a message unless it was added before."""
+        if message not in self:
+            self.add(message)
+
+
 @dataclass
 class FaceQualityStats:
-    """How sharp a face is and how much it flickers, over the frames that were added; sums that can be joined.
+    """Sharpness and flicker of a face, as sums over frames that can be merged.
 
-    Sharpness is the standard deviation of the Laplacian of the crop's brightness. Flicker is what remains of
-    a frame's brightness after the mean of the frames before and after it, on average over the crop; both in
-    grey levels of 255. Movement counts as flicker: compare before and after, not two videos.
+    Sharpness is the standard deviation of the Laplacian of the grey crop. Flicker is the mean absolute
+    difference between a grey crop and the mean of its neighbours in time. Both are in grey levels of 255.
+    Motion counts as flicker: compare the same video before and after, not two videos.
     """
 
     frames: int = 0
@@ -42,7 +56,7 @@ class FaceQualityStats:
     _last: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def add(self, image: np.ndarray) -> None:
-        """The next crop, uint8 BGR (h, w, 3)."""
+        """Adds the next crop, uint8 BGR (h, w, 3)."""
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
         self.frames += 1
         self.sharpness += float(cv2.Laplacian(grey, cv2.CV_32F).std())
@@ -53,13 +67,13 @@ class FaceQualityStats:
             self.flicker += float(np.abs(now - (before + after) / 2).mean())
 
     def notes(self) -> dict[str, float]:
-        """The sums, for JSON."""
+        """Returns the sums as JSON values."""
         return {'frames': self.frames, 'sharpness': self.sharpness, 'triples': self.triples,
                 'flicker': self.flicker}
 
     @staticmethod
     def joined(notes: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
-        """The means of several sums; None for what too few frames were there."""
+        """Merges sums and returns the means; None if there are too few frames."""
         frames, triples = (sum(part[key] for part in notes) for key in ('frames', 'triples'))
         return {'sharpness': round(sum(part['sharpness'] for part in notes) / frames, 3) if frames else None,
                 'flicker': round(sum(part['flicker'] for part in notes) / triples, 3) if triples else None}
@@ -67,7 +81,7 @@ class FaceQualityStats:
 
 @dataclass
 class FaceNotes:
-    """How a face looks in a piece of a video before and after, and how much it was changed."""
+    """Quality of a face before and after restoration, and its mean change, in one segment."""
 
     before: FaceQualityStats = field(default_factory=FaceQualityStats)
     after: FaceQualityStats = field(default_factory=FaceQualityStats)
@@ -75,46 +89,46 @@ class FaceNotes:
     weight: float = 0.
 
     def add(self, before: np.ndarray, after: np.ndarray) -> None:
-        """The next crop, uint8 BGR (h, w, 3) each."""
+        """Adds the next crop before and after, uint8 BGR (h, w, 3)."""
         self.before.add(before)
         self.after.add(after)
 
     def add_change(self, patch: Patch) -> None:
-        """What is added to the picture for it."""
+        """Adds the change of a frame inside the face."""
         self.changed += float(np.abs(patch.change).mean(axis=2, dtype=np.float64).sum())
         self.weight += float(patch.weight.sum(dtype=np.float64))
 
     def plain(self) -> dict[str, Any]:
-        """For JSON; `change` is the mean inside the face, in grey levels of 255."""
+        """Returns JSON values; `change` is the mean inside the face, in grey levels of 255."""
         return {'before': self.before.notes(), 'after': self.after.notes(),
                 'change': self.changed / self.weight if self.weight else 0.}
 
 
 @dataclass
 class Report:
-    """What became of a video.
+    """What a restoration did.
 
     Attributes:
         source, target: the files.
-        input: what the source is: size, frame rate and so on.
-        frames_in, frames_out: frames found and written; equal, unless another frame rate was asked for.
-        shown_again, left_out: frames that this rate repeats, and leaves out.
+        input: properties of the source, such as size and frame rate.
+        frames_in, frames_out: frames read and written; they differ only if another frame rate is requested.
+        shown_again, left_out: frames that the requested frame rate duplicates and drops.
         restored: frames with a restored face.
-        passed_through: frames without one, as they were.
-        repeated: frames that could not be decoded, in whose place the one before stands.
+        passed_through: unchanged frames.
+        repeated: undecodable frames, replaced by the previous frame.
         resumed: frames that an interrupted run had finished.
-        damage: what was found to be wrong with the faces, of weights that come with gavn.
-        change: the mean change inside a face, in grey levels of 255, of the face and the piece of the video
-            that changed most; None where nothing was restored.
-        copied: whether the video stands in the target as it is in the source, not encoded again.
-        cuts: the frames with which a new scene begins, the first left out.
-        coverage: the part of the frames that show a face, in [0, 1], whichever were chosen.
-        faces: each with its number, frames, height in pixels, sharpness and flicker before and after, and its
-            `box` (x, y, width, height) and `thumbnail` (a JPEG as a data URI) of the frame `box_frame`; in
+        degradation: the estimated degradation of the faces; None with the user's own weights.
+        change: largest mean change inside a face in one segment, in grey levels of 255; None if nothing was
+            restored.
+        copied: whether the video stream was copied, not encoded.
+        cuts: first frames of new scenes, without frame 0.
+        coverage: fraction of frames that show a face, in [0, 1], regardless of the selection.
+        faces: for each face its number, frames, height in pixels, sharpness and flicker before and after,
+            and `box` (x, y, width, height) and `thumbnail` (a JPEG data URI) of the frame `box_frame`, in
             pixels of the input.
         seconds: wall-clock time of this run.
-        settings, weights, versions: how it was made; weights as SHA-256 by file.
-        notices: what the user should know, in words.
+        settings, weights, versions: how the result was made; weights as path -> SHA-256.
+        notices: messages for the user.
     """
 
     source: str
@@ -128,7 +142,7 @@ class Report:
     passed_through: int = 0
     repeated: int = 0
     resumed: int = 0
-    damage: dict[str, Any] | None = None
+    degradation: dict[str, Any] | None = None
     change: float | None = None
     copied: bool = False
     cuts: list[int] = field(default_factory=list)
@@ -142,24 +156,19 @@ class Report:
 
     @property
     def hardly_changed(self) -> bool:
-        """Whether faces were restored, by less than an eye or an encoder notices."""
-        return self.change is not None and self.change < HARDLY
-
-    def notice(self, words: str) -> None:
-        """Notes `words` and logs them at once, as a warning."""
-        self.notices.append(words)
-        _log.warning(words)
+        """Whether faces were restored, but the change is not visible."""
+        return self.change is not None and self.change < NEGLIGIBLE
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Writes the report as JSON."""
         content = {**asdict(self), 'note': ESTIMATES}
         with atomic_path(path) as part:
             text = json.dumps(content, indent=1, ensure_ascii=False) + '\n'
-            part.write_bytes(text.encode('utf-8', 'backslashreplace'))  # of names that are no UTF-8
+            part.write_bytes(text.encode('utf-8', 'backslashreplace'))  # file names may be no valid UTF-8
 
 
 def versions() -> dict[str, str]:
-    """What the pixels depend on."""
+    """Returns the versions of the packages that the pixels depend on."""
     import onnxruntime
     import torch
     return {'gavn': gavn.__version__, 'python': platform.python_version(), 'torch': torch.__version__,
@@ -167,22 +176,28 @@ def versions() -> dict[str, str]:
             **encoder_versions()}
 
 
-def film_in_words(info: VideoInfo) -> dict[str, Any]:
-    """The report's entry of the source; the frame rate is the average, as an exact ratio."""
+def video_facts(info: VideoInfo) -> dict[str, Any]:
+    """Returns the report's entry `input`; the frame rate is the average, as an exact ratio."""
     return {'width': info.width, 'height': info.height, 'frame_rate': str(info.frame_rate),
             'codec': info.codec, 'depth': info.depth, 'hdr': info.hdr, 'rotation': info.rotation,
             'audio_tracks': info.audio_tracks, 'subtitle_tracks': info.subtitle_tracks}
 
 
-def faces_in_words(faces: Faces, looks: Mapping[str, Sequence[Mapping[str, Any]]], copied: bool = False
-                   ) -> list[dict[str, Any]]:
-    """The report's entries of faces: where they are, and how they look before and after.
+def face_facts(faces: Faces, segments: Sequence[Mapping[str, Any]], copied: bool) -> list[dict[str, Any]]:
+    """Returns the report's entry `faces`.
 
-    Faces of a video that is `copied` look after as before.
+    Args:
+        faces: the faces, in pixels of the input.
+        segments: the notes of all segments.
+        copied: whether the video is copied; faces then look the same after as before.
     """
+    notes: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for segment in segments:
+        for face_id, face_notes in segment['faces'].items():
+            notes[face_id].append(face_notes)
     entries = []
     for face in faces.faces:
-        parts = looks.get(str(face.id), [])
+        parts = notes[str(face.id)]
         height = float(face.boxes.heights.mean())
         seen = face.span.start if face.surest is None else face.surest
         entries.append({
@@ -198,26 +213,23 @@ def _corner_and_size(box: Box) -> list[float]:
     return [round(value, 1) for value in (box.x0, box.y0, box.width, box.height)]
 
 
-def summarise(report: Report, faces: Faces, notes: Sequence[Mapping[str, Any]]) -> None:
-    """Tells the report what the pieces of a video note, if it was encoded; `faces` as in the input."""
-    looks: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for piece in notes:
-        for face, look in piece['looks'].items():
-            looks[face].append(look)
-    total = {key: sum(piece[key] for piece in notes) for key in COUNTED}
-    report.frames_out = sum(piece['frames'] for piece in notes) if notes else faces.count
-    report.restored = 0 if report.copied else total['restored']
-    report.repeated = total['repeated']
-    report.shown_again, report.left_out = total['shown_again'], total['left_out']
-    report.frames_in = report.frames_out - report.shown_again + report.left_out
-    report.passed_through = report.frames_out - report.restored
-    report.faces = faces_in_words(faces, looks, report.copied)
-    if report.repeated:
-        report.notice(f'{report.repeated} frames could not be decoded: the one before is repeated in '
-                      'their place')
+def frame_counts(segments: Sequence[Mapping[str, Any]], count: int, copied: bool) -> dict[str, int]:
+    """Returns the report's frame counts.
+
+    Args:
+        segments: the notes of all segments; empty if nothing was encoded.
+        count: frames of the video.
+        copied: whether the video is copied; then no frame is restored.
+    """
+    total = {key: sum(segment[key] for segment in segments) for key in COUNTED}
+    if copied:
+        total['restored'] = 0
+    frames_out = sum(segment['frames'] for segment in segments) if segments else count
+    return {**total, 'frames_out': frames_out, 'passed_through': frames_out - total['restored'],
+            'frames_in': frames_out - total['shown_again'] + total['left_out']}
 
 
-def most_changed(notes: Iterable[Mapping[str, Any]]) -> float | None:
-    """The mean change inside the face and the piece that changed most; None where no face was restored."""
-    changes = [look['change'] for piece in notes for look in piece['looks'].values()]
+def largest_change(segments: Iterable[Mapping[str, Any]]) -> float | None:
+    """Returns the largest mean change of a face in one segment; None if no face was restored."""
+    changes = [face['change'] for segment in segments for face in segment['faces'].values()]
     return round(max(changes), 3) if changes else None

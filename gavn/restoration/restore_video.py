@@ -1,8 +1,9 @@
-"""A talking-face video in, the same video with better faces out; nothing else about it changes."""
+"""`restore_video`: restores the faces of a video file and keeps everything else."""
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from gavn.faces.tracks import FORM, Faces
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.job import RestorationJob
-from gavn.restoration.output_path import OutputPathError, check_target
+from gavn.restoration.output_path import OutputPathError, check_output_path
 from gavn.restoration.progress import Progress, SilentProgress
 from gavn.restoration.report import Report, versions
 from gavn.restoration.restorer import Restorer
@@ -25,75 +26,77 @@ PathLike = str | os.PathLike[str]
 def restore_video(source: PathLike, target: PathLike, restorer: Restorer | AutoRestorer | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None, found: Faces | None = None) -> Report:
-    """Restores the faces in a video, in memory that does not grow with its length.
+    """Restores the faces in a video.
 
-    What is kept of the whole length are the places of the faces, 32 bytes each, and libavformat's index of an
-    .mp4 file; what the networks hear waits in a file, 5 kB a second.
-    Every frame is written once, at its own time stamp and size; sound and subtitles are copied packet by
-    packet. Each face is cropped, restored, and its change added back through a soft oval around the face: all
-    that lies outside, and frames without a face, go to the encoder as they were decoded. Where nothing is
-    restored, or the change is less than an encoder's, the video is copied, and not encoded again. The target
-    appears when it is complete, or not at all.
+    Every frame is written once, at its own time stamp and size. Audio and subtitle packets are copied. Each
+    face is cropped, restored, and the change is added inside a soft oval around the face; all other pixels
+    go to the encoder as decoded. If nothing is restored, or the change is smaller than encoding noise, the
+    video stream is copied without encoding. The target appears when it is complete, or not at all.
 
-    A run that was interrupted leaves a folder `<target>.gavn` with its finished pieces; the same call goes on
-    from there, and ends with the same file as a run that was not.
+    An interrupted run leaves a folder `<target>.gavn` with its finished segments. Call the function again
+    to resume; the resulting file is the same as without the interruption.
+
+    Memory does not grow with the length of the video, except for face positions (32 bytes per frame) and
+    libavformat's index of an .mp4 file. MFCC are kept in a temporary file (5 kB per second).
 
     Args:
-        source: a video file, or a folder of pictures of one size, in the order of their numbers.
-        target: the file to write; its ending chooses the container (.mp4, .mkv, .mov). With the setting
-            `pictures` a folder, which then holds a PNG of each picture, of as many bits and channels; pixels
-            that are not restored are equal bit by bit.
-        restorer: networks with their weights; by default those that come with gavn, chosen by the damage of
-            the faces.
+        source: a video file, or a folder of images of one size, ordered by the numbers in their names.
+        target: the file to write; its extension selects the container (.mp4, .mkv, .mov). With the setting
+            `write_images`, the folder for one PNG per image, with the bit depth and channels of the input.
+        restorer: the restorer; None selects pretrained weights by the degradation of the faces.
         settings: what to restore, how much, and how to encode.
-        overwrite: whether an existing target may be replaced; never the source.
-        resume: whether to go on from what an interrupted run left.
-        progress: is told of every frame; what it raises interrupts.
-        found: the faces of the frames that are to be restored, in place of looking for them.
+        overwrite: whether an existing target may be replaced. The source is never replaced.
+        resume: whether to resume an interrupted run.
+        progress: is called for every frame; an exception from it interrupts the run.
+        found: the faces to restore; None detects them.
 
-    Raises TargetError before any work if the target cannot be used, MediaError for a source that cannot be
-    read, NoFace if none is found, RestoreError if the network fails, ChoiceError for faces that
-    are not there, TaskError for weights that are certainly for another damage, Stopped (an OSError) for a
-    disk that is full or fails.
+    Returns:
+        A report of what was done.
+
+    Raises:
+        OutputPathError: the target cannot be used; raised before any work.
+        MediaError: the source cannot be read.
+        NoFace: no face was found.
+        ChoiceError: the selected faces do not exist.
+        TaskError: the weights are certainly for another kind of degradation.
+        RestoreError: the network fails.
+        Stopped: the disk is full or fails (an OSError).
     """
     settings, restorer = settings or Settings(), restorer or AutoRestorer()
     source, target, started = Path(source), Path(target), time.monotonic()
-    check_target(source, target, overwrite, settings.pictures)
-    means = {'device': str(restorer.device), 'dtype': restorer.dtype}
-    report = Report(str(source), str(target), settings={**settings.plain(), **means},
-                    weights=dict(restorer.weights), versions=versions())
-    film = VideoSource.of(source, settings.fps, settings.audio)
-    if settings.pictures:
-        _check_names(film)
+    check_output_path(source, target, overwrite, settings.write_images)
+    video = VideoSource.from_path(source, settings.fps, settings.audio)
+    if settings.write_images:
+        _check_image_names(video)
     try:
-        with ResumeState.opened(target, _job(film, restorer, settings, found), resume) as journal:
+        with ResumeState.opened(target, _job_key(video, restorer, settings, found), resume) as state:
             if found is not None:
-                journal.faces = found
-            RestorationJob(film, restorer, settings, journal, report, progress or SilentProgress()).go(target)
+                state.faces = found
+            job = RestorationJob(video, target, restorer, settings, state, progress or SilentProgress())
+            report = job.run()
     except ResumeStateError as error:
         raise OutputPathError(str(error)) from error
-    report.seconds = time.monotonic() - started
-    return report
+    return replace(report, seconds=time.monotonic() - started)
 
 
-def _check_names(film: VideoSource) -> None:
-    """Raises TargetError where no PNG can have the name of its picture."""
-    if not film.pictures:
-        raise OutputPathError(f'{film.path} is a video, but pictures are to be written\n'
-                          'write a video, or give a folder of pictures')
-    once: dict[str, Path] = {}
-    for path in film.pictures:
-        if once.setdefault(path.stem, path) != path:
-            raise OutputPathError(f'{once[path.stem]} and {path.name} would both become {path.stem}.png\n'
-                              'rename one of them')
+def _check_image_names(video: VideoSource) -> None:
+    """Raises OutputPathError if the input is no image folder, or two images would get the same name."""
+    if not video.images:
+        raise OutputPathError(f'{video.path} is a video, but images were requested\n'
+                              'write a video, or use an image folder as input')
+    names: dict[str, Path] = {}
+    for path in video.images:
+        if names.setdefault(path.stem, path) != path:
+            raise OutputPathError(f'{names[path.stem]} and {path.name} would both become {path.stem}.png\n'
+                                  'rename one of them')
 
 
-def _job(film: VideoSource, restorer: Restorer | AutoRestorer, settings: Settings, found: Faces | None
-         ) -> dict[str, Any]:
-    """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
-    return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions(),
+def _job_key(video: VideoSource, restorer: Restorer | AutoRestorer, settings: Settings, found: Faces | None
+             ) -> dict[str, Any]:
+    """Returns what a resumed run must have in common: faces depend on 'search', segments on everything."""
+    return {'search': {'frames': video.digest(), 'settings': settings.of_search(), 'versions': versions(),
                        'form': FORM, 'found': found and sha256(found.to_json().encode()).hexdigest()},
-            'sound': film.sound and fingerprint(film.sound),
+            'audio': video.audio and fingerprint(video.audio),
             'weights': sorted(restorer.weights.values()), 'dtype': restorer.dtype,
             'device': str(restorer.device).partition(':')[0], 'batch': restorer.batch,
             'compile': restorer.compile, 'settings': settings.plain()}

@@ -1,4 +1,4 @@
-"""What an interrupted restoration leaves beside its target, so that the same command goes on."""
+"""The state that an interrupted restoration leaves beside its target, so that it can be resumed."""
 from __future__ import annotations
 
 import errno
@@ -18,24 +18,23 @@ from gavn.runtime.files import atomic_path
 
 _log = logging.getLogger(__name__)
 
-PIECE = 250  # frames that are encoded together; what an interruption can cost
-_KEY, _FACES, _LOCK, _PICTURES = 'job.json', 'faces.json', 'lock', 'pictures'
+SEGMENT_FRAMES = 250  # frames that are encoded together; an interruption loses at most these
+_KEY, _FACES, _LOCK, _IMAGES = 'job.json', 'faces.json', 'lock', 'images'
 
 
 class ResumeStateError(Exception):
-    """A folder that is in the way, or a restoration that another process is at."""
+    """The state folder is something else, or another process uses it."""
 
 
 class Stopped(OSError):  # noqa: N818
-    """A disk that is full, or fails, in the midst of the work; says what is kept."""
+    """The disk is full or fails during the work; the message says what is kept."""
 
 
 class ResumeState:
-    """The folder `<target>.gavn`: the faces that were found, and the pieces that are encoded.
+    """The folder `<target>.gavn`: the faces that were found and the segments that are encoded.
 
-    Each file is whole or absent. They count only for the same job, the dictionary that `opened` is given: the
-    contents of the source, the weights and all settings. What decides which faces are found stands under
-    'search' in it: these count as long as that stays the same.
+    Each file is complete or absent. The state is valid only for the same job key: the content of the source,
+    the weights and all settings. Faces stay valid as long as the entry 'search' of the key is the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,31 +43,41 @@ class ResumeState:
     @classmethod
     @contextmanager
     def opened(cls, target: Path, job: Mapping[str, Any], resume: bool = True) -> Iterator[ResumeState]:
-        """The journal of a job, emptied where it belongs to another job.
+        """Opens the state of a job; a context manager. The state of another job is removed.
 
-        The folder is gone when the block is left, unless it is left by an error or an interruption and holds
-        finished pieces, or by a ChoiceError and holds faces to choose from. Raises JournalError if it is not
-        a journal, or in use; KeyboardInterrupt says what is kept, and so does Stopped, for any OSError.
+        The folder is removed at the end of the block. It is kept if an exception leaves the block and there
+        are finished segments, or if it is a ChoiceError and there are faces to choose from.
+
+        Args:
+            target: the output of the job.
+            job: the job key.
+            resume: whether to use the state of an earlier run.
+
+        Raises:
+            ResumeStateError: the folder is something else, or in use.
+            KeyboardInterrupt: the block was interrupted; the message says what is kept.
+            Stopped: the block raised an OSError; the message says what is kept.
         """
-        journal = cls(beside(target, '.gavn'))
-        journal._refuse_strangers()
-        with journal._locked(target):
-            journal._take(json.loads(json.dumps(job)), resume)
+        state = cls(beside(target, '.gavn'))
+        state._check_folder()
+        with state._locked(target):
+            state._prepare(json.loads(json.dumps(job)), resume)
             try:
-                yield journal
-            except KeyboardInterrupt as stop:
-                raise KeyboardInterrupt(f'interrupted: {journal._left(faces_too=True)}') from stop
+                yield state
+            except KeyboardInterrupt as error:
+                raise KeyboardInterrupt(f'interrupted: {state._clean_up(keep_faces=True)}') from error
             except ChoiceError as error:
-                journal._left(faces_too=True)
-                raise type(error)(f'{error}{journal._search_kept()}') from error
+                state._clean_up(keep_faces=True)
+                raise type(error)(f'{error}{state._faces_notice()}') from error
             except OSError as error:
-                raise Stopped(_in_words(error, target) + journal._left(faces_too=True)) from error
+                message = _describe(error, target) + state._clean_up(keep_faces=True)
+                raise Stopped(message) from error
             except BaseException:
-                left = journal._left()
-                if journal.folder.exists():
-                    _log.warning(left)
+                message = state._clean_up()
+                if state.folder.exists():
+                    _log.warning(message)
                 raise
-            journal.remove()
+            state.remove()
 
     @contextmanager
     def _locked(self, target: Path) -> Iterator[None]:
@@ -77,53 +86,54 @@ class ResumeState:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise ResumeStateError(f'{target} is being made by another process\n'
-                               'wait for it, or choose another output') from error
+            raise ResumeStateError(f'another process is writing {target}\n'
+                                   'wait for it, or use another output path') from error
         try:
             yield
         finally:
             lock.release()
-            with suppress(OSError):  # Windows removes nothing that is open: what `remove` had to leave
+            with suppress(OSError):  # Windows removes no open file: `remove` had to leave it
                 self.folder.rmdir()
 
-    def _left(self, faces_too: bool = False) -> str:
-        """Removes a journal without finished pieces (or faces, if these count); in words, what is left."""
-        finished = any(self.folder.glob('[0-9]*.json')) or (faces_too and (self.folder / _FACES).is_file())
+    def _clean_up(self, keep_faces: bool = False) -> str:
+        """Removes the state if there are no finished segments (or faces); returns a message about it."""
+        finished = any(self.folder.glob('[0-9]*.json')) or (keep_faces and (self.folder / _FACES).is_file())
         if not finished:
             self.remove()
-            return 'nothing is left behind'
-        return f'what is done is kept in {self.folder}, the same command goes on from there'
+            return 'no files are left behind'
+        return f'finished work is kept in {self.folder}; rerun the same command to resume'
 
-    def _search_kept(self) -> str:
-        there = (self.folder / _FACES).is_file()
-        return f'\nthe search is kept in {self.folder}: the next choice is quick' if there else ''
+    def _faces_notice(self) -> str:
+        found = (self.folder / _FACES).is_file()
+        return f'\nthe faces are kept in {self.folder}: the next run does not search again' if found else ''
 
-    def _refuse_strangers(self) -> None:
-        inside = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        if inside and not inside & {_LOCK, _KEY}:  # Windows removes locks that are let go
-            raise ResumeStateError(f'{self.folder} is in the way: it is not what an interrupted run leaves\n'
-                               'rename it, or choose another output')
+    def _check_folder(self) -> None:
+        content = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        if content and not content & {_LOCK, _KEY}:  # Windows removes released locks
+            raise ResumeStateError(f'{self.folder} exists and is not the state of an interrupted run\n'
+                                   'rename it, or use another output path')
 
-    def _take(self, job: Mapping[str, Any], resume: bool) -> None:
+    def _prepare(self, job: Mapping[str, Any], resume: bool) -> None:
+        """Removes what does not belong to the job, and writes its key."""
         key = self.folder / _KEY
         before = json.loads(key.read_text(encoding='utf-8')) if key.is_file() and resume else {}
-        pieces = any(self.folder.glob('[0-9]*.nut')) or self.pictures.is_dir()
-        same, searched = before == job and pieces, before.get('search') == job.get('search')
-        if pieces and not same:
-            _log.warning('%s is of another job, with other settings or contents: it begins anew', self.folder)
-        kept = {_LOCK, *([_FACES] if before and searched else [])}
+        segments = any(self.folder.glob('[0-9]*.nut')) or self.images.is_dir()
+        same_job, same_search = before == job and segments, before.get('search') == job.get('search')
+        if segments and not same_job:
+            _log.warning('%s is of a run with other settings or input: the run starts again', self.folder)
+        kept = {_LOCK, *([_FACES] if before and same_search else [])}
         for path in list(self.folder.iterdir()):
-            finished = path == self.pictures or (path.is_file() and not path.name.startswith('.'))
-            if path.name not in kept and not (same and finished):
+            finished = path == self.images or (path.is_file() and not path.name.startswith('.'))
+            if path.name not in kept and not (same_job and finished):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if same:
+        if same_job:
             return
         with atomic_path(key) as part:
             part.write_text(json.dumps(job, indent=1) + '\n', encoding='utf-8')
 
     @property
     def faces(self) -> Faces | None:
-        """The faces that were found, None where they are yet to be looked for."""
+        """The faces that were found; None before the search."""
         path = self.folder / _FACES
         return Faces.from_json(path.read_text(encoding='utf-8')) if path.is_file() else None
 
@@ -132,27 +142,27 @@ class ResumeState:
         with atomic_path(self.folder / _FACES) as part:
             part.write_text(found.to_json(), encoding='utf-8')
 
-    def piece(self, part: range) -> Path:
-        """Where the frames of `part` are, or will be, encoded."""
-        return self.folder / f'{part.start:09d}.nut'
+    def segment_path(self, segment: range) -> Path:
+        """Returns the path of the encoded frames of `segment`."""
+        return self.folder / f'{segment.start:09d}.nut'
 
     @property
-    def pictures(self) -> Path:
-        """The folder of the pictures that are finished, where these are to be written in place of a video."""
-        return self.folder / _PICTURES
+    def images(self) -> Path:
+        """The folder of finished images if images are written, not a video."""
+        return self.folder / _IMAGES
 
-    def notes(self, part: range) -> dict[str, Any] | None:
-        """What was noted about a finished piece; None if it is not finished."""
-        path = self.piece(part).with_suffix('.json')
+    def notes(self, segment: range) -> dict[str, Any] | None:
+        """Returns the notes about a finished segment; None if it is not finished."""
+        path = self.segment_path(segment).with_suffix('.json')
         return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
 
-    def finish(self, part: range, notes: Mapping[str, Any]) -> None:
-        """Marks a piece, which must be written, as finished."""
-        with atomic_path(self.piece(part).with_suffix('.json')) as path:
+    def finish(self, segment: range, notes: Mapping[str, Any]) -> None:
+        """Marks a written segment as finished and stores its notes."""
+        with atomic_path(self.segment_path(segment).with_suffix('.json')) as path:
             path.write_text(json.dumps(notes), encoding='utf-8')
 
     def remove(self) -> None:
-        """Takes the folder away, when the target is complete."""
+        """Removes the folder."""
         for path in list(self.folder.iterdir()):
             if path.name != _LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -161,12 +171,12 @@ class ResumeState:
             self.folder.rmdir()
 
 
-def _in_words(error: OSError, target: Path) -> str:
+def _describe(error: OSError, target: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f'no space is left on the disk of {target}\nmake room; '
-    return f'{target} cannot be made: {error}\n'
+        return f'no space left on the disk of {target}\nfree some space; '
+    return f'{target} cannot be written: {error}\n'
 
 
-def parts(count: int) -> list[range]:
-    """The frames of a video, piece by piece."""
-    return [range(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
+def segments(count: int) -> list[range]:
+    """Returns the frame ranges of the segments of a video with `count` frames."""
+    return [range(start, min(start + SEGMENT_FRAMES, count)) for start in range(0, count, SEGMENT_FRAMES)]

@@ -1,4 +1,4 @@
-"""What is restored: a video or a folder of pictures, at its own times or at a rate, and its sound."""
+"""The input of a restoration: a video or an image folder, optionally at another frame rate, and its audio."""
 from __future__ import annotations
 
 import hashlib
@@ -40,106 +40,115 @@ LOSSLESS_CODECS = frozenset({
 
 @dataclass(frozen=True)
 class VideoSource:
-    """Frames, and the sound that goes with them.
+    """A video or an image folder, with its audio.
 
     Attributes:
-        path: of the video, or of the folder.
-        stored: what the file is.
-        info: what the frames are as `read` yields them; as stored, but for the rate where one was asked for.
-        rate: frames a second that were asked for; None = as stored.
-        pictures: files of a folder, in order; empty for a video.
-        sound: a file that is heard in place of the video's own sound.
+        path: the video file or the image folder.
+        stored: properties of the stored video.
+        info: properties of the frames that `read` yields; they differ from `stored` in the frame rate and the
+            size if these were requested.
+        rate: requested frames per second; None = as stored.
+        images: the files of an image folder, in order; empty for a video.
+        audio: an audio file that replaces the video's own audio.
     """
 
     path: Path
     stored: VideoInfo
     info: VideoInfo
     rate: Fraction | None = None
-    pictures: tuple[Path, ...] = ()
-    sound: Path | None = None
+    images: tuple[Path, ...] = ()
+    audio: Path | None = None
 
     @classmethod
-    def of(cls, path: PathLike, rate: Fraction | None = None, sound: Path | None = None) -> VideoSource:
-        """Looks at a file or a folder.
+    def from_path(cls, path: PathLike, rate: Fraction | None = None, audio: Path | None = None
+                  ) -> VideoSource:
+        """Probes a file or a folder.
 
         Args:
-            path: a video, or a folder of pictures.
-            rate: frames a second; None = as stored, of pictures FRAME_RATE.
-            sound: see the attribute.
+            path: a video, or a folder of images.
+            rate: frames per second; None = as stored (FRAME_RATE for images).
+            audio: see the attribute.
 
-        Raises MediaError for what cannot be read, or is a single picture, or a `sound` without any.
+        Raises:
+            MediaError: `path` is unreadable or a single image, or `audio` has no audio track.
         """
         path = Path(path)
-        if sound is not None and iter_audio(sound) is None:
-            raise MediaError(f'{sound} has no sound track\ngive a file that has one')
+        if audio is not None and iter_audio(audio) is None:
+            raise MediaError(f'{audio} has no audio track\nuse a file that has one')
         if path.is_dir():
-            pictures = images_in(path)
-            if not pictures:
-                raise UnreadableMedia(f'{path} holds no pictures ({", ".join(IMAGE_ENDINGS)})')
-            info = probe_images(pictures, rate or Fraction(FRAME_RATE))
-            return cls(path, info, info, rate, pictures, sound)
+            images = images_in(path)
+            if not images:
+                raise UnreadableMedia(f'{path} contains no images ({", ".join(IMAGE_ENDINGS)})')
+            info = probe_images(images, rate or Fraction(FRAME_RATE))
+            return cls(path, info, info, rate, images, audio)
         if is_image(path):
-            raise NoVideo(f'{path} is a picture, not a video\ngive a video, or the '
-                          'folder that holds its frames')
+            raise NoVideo(f'{path} is an image, not a video\nuse a video, or the folder that contains its '
+                          'frames')
         stored = probe(path)
-        return cls(path, stored, stored if rate is None else info_at_rate(stored, rate), rate, (), sound)
+        return cls(path, stored, stored if rate is None else info_at_rate(stored, rate), rate, (), audio)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of its frames."""
+        """(width, height) of the frames, in pixels."""
         return self.info.width, self.info.height
 
     def enlarged(self, scale: str | None) -> VideoSource:
-        """The same with frames that are `scale` times as large; itself for None, and what is large enough.
+        """Returns the source with frames enlarged by `scale`; itself if None or if it is large enough.
 
-        Raises MediaError as `enlarged_size`.
+        Raises:
+            MediaError: see `enlarged_size`.
         """
         size = self.size if scale is None else enlarged_size(*self.size, scale)
         return self if size == self.size else replace(
             self, info=replace(self.info, width=size[0], height=size[1]))
 
     def read(self, start: int = 0) -> Iterator[Frame]:
-        """The frames from index `start` on; raises as `read_frames` and `read_images` do."""
+        """Yields the frames from index `start` on.
+
+        Raises:
+            MediaError: see `read_frames` and `read_images`.
+        """
         frames = self._stored_frames(start)
         stored = self.stored.width, self.stored.height
         return frames if self.size == stored else enlarged(frames, self.size)
 
     def _stored_frames(self, start: int) -> Iterator[Frame]:
-        if self.pictures:
-            return read_images(self.pictures, self.info.frame_rate, start)
+        if self.images:
+            return read_images(self.images, self.info.frame_rate, start)
         if self.rate is None:
             return read_frames(self.path, start)
         frames = at_rate(read_frames(self.path), self.stored, self.rate)
         return (frame for frame in frames if frame.index >= start)
 
     @property
-    def heard(self) -> Path | None:
-        """The file whose sound is heard; None for pictures that were given none."""
-        return self.sound or (None if self.pictures else self.path)
+    def audio_path(self) -> Path | None:
+        """The file that the audio is read from; None for images without an audio file."""
+        return self.audio or (None if self.images else self.path)
 
     @property
     def lossless(self) -> bool:
-        """Whether a video is stored as it was, as its codec tells; of folders nobody knows."""
-        return not self.pictures and self.stored.codec in LOSSLESS_CODECS
+        """Whether the video has a lossless codec; False for images, whose history is unknown."""
+        return not self.images and self.stored.codec in LOSSLESS_CODECS
 
-    def join(self, target: Path, pieces: Sequence[Path], until: Fraction | None = None, **options: Any
+    def join(self, target: Path, segments: Sequence[Path], until: Fraction | None = None, **options: Any
              ) -> None:
-        """Makes a video of encoded pieces of this film, and of all that goes with it; see `media.join`."""
-        source = None if self.pictures else self.path
-        join(target, pieces, source, until, like=self.info, sound=self.sound, **options)
+        """Muxes encoded segments of this video with its audio and other streams; see `media.join`."""
+        source = None if self.images else self.path
+        join(target, segments, source, until, like=self.info, sound=self.audio, **options)
 
-    def copy(self, target: Path, notice: Callable[[str], object]) -> None:
-        """Writes the video as it is stored, with the sound that goes with it; see `media.copied`.
+    def copy(self, target: Path, notify: Callable[[str], object]) -> None:
+        """Copies the stored video stream, with its audio, without encoding; see `media.copied`.
 
-        Raises MediaError where it cannot be copied, or its frames are not those that are stored.
+        Raises:
+            MediaError: the video cannot be copied, or the requested frames differ from the stored ones.
         """
-        if self.pictures or self.info != self.stored:
-            raise MediaError(f'{self.path}: its frames are not as they are stored')
-        copied(self.path, target, self.sound, notice)
+        if self.images or self.info != self.stored:
+            raise MediaError(f'{self.path}: the requested frames differ from the stored frames')
+        copied(self.path, target, self.audio, notify)
 
     def digest(self) -> str:
-        """Changes with what the frames are made of: the video, or any picture or its name."""
-        if not self.pictures:
+        """Returns a hash that changes with the content of the video, or any image or image name."""
+        if not self.images:
             return fingerprint(self.path)
-        listed = '\n'.join(f'{fingerprint(path)} {path.name}' for path in self.pictures)
+        listed = '\n'.join(f'{fingerprint(path)} {path.name}' for path in self.images)
         return hashlib.sha256(os.fsencode(listed)).hexdigest()

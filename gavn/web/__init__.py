@@ -1,1 +1,1 @@
-"""`gavn web`: a page on this machine that takes a video and gives it back with better faces."""
+"""`gavn web`: a local web page that restores videos."""

@@ -1,4 +1,4 @@
-"""Three damaged videos of a drawn person, for those who have no video at hand; nothing is downloaded."""
+"""Three degraded example videos of a synthetic talking head; nothing is downloaded."""
 from __future__ import annotations
 
 import threading
@@ -10,16 +10,16 @@ from gavn.web.limits import RefusalError
 
 SECONDS = 3.
 _SIZE = 480, 360  # pixels
-_STORED_CRF = 12  # hides nothing of the damage
+_STORED_CRF = 12  # adds hardly any degradation
 
 
 @dataclass(frozen=True)
 class Example:
-    """One video: the name of its file, of its button, and of its damage (`gavn.data.degradation`)."""
+    """An example: file stem, button label, and degradation (see `gavn.data.degradation`)."""
 
     name: str
     label: str
-    damage: str
+    degradation: str
 
 
 EXAMPLES = (
@@ -30,7 +30,7 @@ EXAMPLES = (
 
 
 def draw(folder: Path, seconds: float = SECONDS) -> list[Path]:
-    """Writes the examples: one performance with its voice, damaged in three ways, as mp4."""
+    """Writes the examples as .mp4: the same clip with audio and three degradations."""
     from gavn.audio.mfcc import FRAME_RATE
     from gavn.data.degradation import degrade
     from gavn.media import VideoWriter
@@ -39,17 +39,17 @@ def draw(folder: Path, seconds: float = SECONDS) -> list[Path]:
     frames = place_on_background(clip, *_SIZE)
     folder.mkdir(exist_ok=True)
     for example in EXAMPLES:
-        damaged, _ = degrade(frames, example.damage, 'example')
+        degraded, _ = degrade(frames, example.degradation, 'example')
         with VideoWriter(folder / f'{example.name}.mp4', *_SIZE, FRAME_RATE, clip.audio,
                          crf=_STORED_CRF) as writer:
-            for picture in damaged:
-                writer.write(picture)
+            for image in degraded:
+                writer.write(image)
     return [folder / f'{example.name}.mp4' for example in EXAMPLES]
 
 
 @dataclass
 class Examples:
-    """The examples of a server, drawn in the background so that the page is there at once."""
+    """The examples of a server. They are generated in a thread, so that the page opens at once."""
 
     folder: Path
     draw: Callable[[Path], list[Path]] = draw
@@ -58,25 +58,29 @@ class Examples:
     _error: Exception | None = field(default=None, repr=False)
 
     def begin(self) -> None:
-        """Starts drawing; once."""
+        """Starts the thread; call it once."""
         threading.Thread(target=self._draw, name='examples', daemon=True).start()
 
     def _draw(self) -> None:
         try:
             self._files = self.draw(self.folder)
-        except Exception as error:  # told where an example is asked for
+        except Exception as error:  # reported by `file`
             self._error = error
         self._ready.set()
 
     @property
     def ready(self) -> bool:
-        """Whether they are drawn, or never will be."""
+        """Whether generation has finished or failed."""
         return self._ready.is_set()
 
     def file(self, number: int, seconds: float = 120.) -> Path:
-        """The video, waited for. Raises RefusalError if it could not be drawn, or not in this time."""
+        """Waits for the examples and returns the path of one.
+
+        Raises:
+            RefusalError: generation failed, or is not finished within `seconds`.
+        """
         if not self._ready.wait(seconds):
-            raise RefusalError('The examples are still being drawn; try again in a moment.')
+            raise RefusalError('The examples are not ready yet. Try again in a moment.')
         if self._error is not None:
-            raise RefusalError(f'The examples could not be drawn: {self._error}') from self._error
+            raise RefusalError(f'The examples could not be generated: {self._error}') from self._error
         return self._files[number]

@@ -1,4 +1,4 @@
-"""Which files browsers may have: those that a page shows, at addresses that cannot be guessed."""
+"""Files that browsers may download, at URLs that cannot be guessed."""
 from __future__ import annotations
 
 import threading
@@ -11,7 +11,7 @@ _SHOWN = {'.mp4': 'video/mp4', '.m4v': 'video/mp4', '.mov': 'video/mp4', '.webm'
 
 
 class Files:
-    """Addresses of files, relative to the page; each lasts as long as its file."""
+    """Maps files to URLs relative to the page. A URL is valid as long as its file exists."""
 
     def __init__(self) -> None:
         self._paths: dict[str, Path] = {}
@@ -19,7 +19,7 @@ class Files:
         self._guard = threading.Lock()
 
     def address(self, path: Path) -> str:
-        """Where a browser gets the file."""
+        """Returns the URL of a file."""
         with self._guard:
             for gone in [other for other in self._tokens if not other.exists()]:
                 del self._paths[self._tokens.pop(gone)]
@@ -28,11 +28,11 @@ class Files:
         return f'file/{token}/{quote(path.name)}'
 
     def find(self, token: str) -> Path | None:
-        """The file of an address, None where there is none."""
+        """Returns the file of a URL token; None if there is none."""
         path = self._paths.get(token)
         return path if path is not None and path.is_file() else None
 
 
 def media_type(path: Path) -> str | None:
-    """What a browser may show of itself; None for all else, which it only saves."""
+    """Returns the media type of files that a browser may display; None for others, which it saves."""
     return _SHOWN.get(path.suffix)

@@ -1,4 +1,4 @@
-"""What happens when something on the page is pressed, and how the page shows the state that this leads to."""
+"""Event handlers of the page, and the updates that show the state of a session."""
 from __future__ import annotations
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from gavn.web import html, show
+from gavn.web import html, video_html
 from gavn.web.examples import Examples
 from gavn.web.jobs import FaceJob, Job, RestoreRequest
 from gavn.web.limits import RefusalError
@@ -17,35 +17,35 @@ from gavn.web.page import PREVIEW, Parts, lay_out
 from gavn.web.session_manager import SessionManager
 from gavn.web.videos import Video
 
-POLL = 0.25  # seconds between two looks at a job
+POLL = 0.25  # seconds between progress updates
 _QUIET = {'show_progress': 'hidden', 'api_visibility': 'private', 'concurrency_limit': None}
 
 Updates = dict[Any, Any]
 
 
-def build(desk: SessionManager, examples: Examples) -> gr.Blocks:
-    """The page with its handlers; nothing is served yet."""
+def build(sessions: SessionManager, examples: Examples) -> gr.Blocks:
+    """Builds the page with its handlers; does not serve it."""
     with gr.Blocks(title='gavn: restore a talking face', analytics_enabled=False) as page:
-        handlers = Handlers(desk, examples, lay_out(desk))
+        handlers = Handlers(sessions, examples, lay_out(sessions))
         handlers.connect(page)
     return page
 
 
 class Handlers:
-    """Handlers of one server's pages. What they return is what changes on the page."""
+    """Event handlers. They return or yield the updates of components."""
 
-    def __init__(self, desk: SessionManager, examples: Examples, parts: Parts) -> None:
-        self.desk, self.examples, self.parts = desk, examples, parts
+    def __init__(self, sessions: SessionManager, examples: Examples, parts: Parts) -> None:
+        self.sessions, self.examples, self.parts = sessions, examples, parts
 
     def connect(self, page: gr.Blocks) -> None:
-        """Within the open blocks."""
+        """Connects the handlers; call it inside the open `gr.Blocks`."""
         parts = self.parts
         selected = [parts.videos, parts.which]
-        parts.drop.upload(self.take, parts.which, parts.shown, **_QUIET)
+        parts.drop.upload(self.add_uploads, parts.which, parts.shown, **_QUIET)
         for number, button in enumerate(parts.examples):
             button.click(_example(self, number), parts.which, parts.shown, **_QUIET)
-        parts.videos.input(self.look, selected, parts.shown, **_QUIET)
-        parts.which.input(self.look, selected, parts.shown, **_QUIET)
+        parts.videos.input(self.select, selected, parts.shown, **_QUIET)
+        parts.which.input(self.select, selected, parts.shown, **_QUIET)
         parts.faces.select(self.choose, None, parts.status, **_QUIET)
         parts.remove.click(self.remove, selected, parts.shown, **_QUIET)
         for button, handler in ((parts.preview, self.preview), (parts.restore, self.restore),
@@ -54,157 +54,153 @@ class Handlers:
         parts.cancel.click(self.cancel, None, None, **_QUIET)
         page.unload(self.leave)
 
-    async def take(self, which: str, event: gr.EventData, request: gr.Request) -> AsyncIterator[Updates]:
-        """Files were uploaded, or could not be; those that are videos are added."""
-        tokens, troubles = _strings(event.tokens), _strings(event.troubles)
-        yield {self.parts.status: html.note('Looking at what came ...')}
-        taken: list[Video] = []
+    async def add_uploads(self, which: str, event: gr.EventData, request: gr.Request
+                          ) -> AsyncIterator[Updates]:
+        """Adds uploaded videos."""
+        tokens, failures = _strings(event.tokens), _strings(event.failures)
+        yield {self.parts.status: html.note('Reading the video ...')}
+        added: list[Video] = []
         for token in tokens:
             try:
-                taken.append(await asyncio.to_thread(self.desk.take, request.session_hash, token))
+                added.append(await asyncio.to_thread(self.sessions.take, request.session_hash, token))
             except RefusalError as error:
-                troubles.append(str(error))
-        said = html.trouble(*troubles) if troubles else html.READY
-        async for updates in self._select(request, taken[-1].key if taken else None, which, said):
+                failures.append(str(error))
+        message = html.failure(*failures) if failures else html.READY
+        async for updates in self._select(request, added[-1].key if added else None, which, message):
             yield updates
 
     async def take_example(self, number: int, which: str, request: gr.Request) -> AsyncIterator[Updates]:
-        """An example is wanted."""
+        """Adds an example video."""
         if not self.examples.ready:
-            yield {self.parts.status: html.note('The examples are being drawn; a moment ...')}
+            yield {self.parts.status: html.note('Generating the examples ...')}
         try:
             file = await asyncio.to_thread(self.examples.file, number)
-            video = await asyncio.to_thread(self.desk.take_example, request.session_hash, file)
+            video = await asyncio.to_thread(self.sessions.take_example, request.session_hash, file)
         except RefusalError as error:
-            yield {self.parts.status: html.trouble(str(error))}
+            yield {self.parts.status: html.failure(str(error))}
             return
         async for updates in self._select(request, video.key, which, html.READY):
             yield updates
 
-    async def look(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
-        """Another video, or another choice of faces."""
+    async def select(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
+        """Shows the selected video and face selection."""
         async for updates in self._select(request, key, which, None):
             yield updates
 
     async def choose(self, event: gr.EventData, request: gr.Request) -> Updates:
-        """Faces were ticked."""
+        """Selects the ticked faces."""
         try:
-            self.desk.choose(request.session_hash, str(event.video), [int(face) for face in event.faces])
+            count = self.sessions.choose(request.session_hash, str(event.video),
+                                         [int(face) for face in event.faces])
         except (RefusalError, TypeError, ValueError) as error:
-            return {self.parts.status: html.trouble(str(error))}
-        count = len(event.faces)
-        return {self.parts.status: html.note(f'{count} face{"s" * (count != 1)} chosen.')}
+            return {self.parts.status: html.failure(str(error))}
+        return {self.parts.status: html.note(f'{count} face{"s" * (count != 1)} selected.')}
 
     async def remove(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
-        """The selected video is to go."""
+        """Removes the selected video."""
         try:
-            await asyncio.to_thread(self.desk.drop, request.session_hash, key)
-            left = self.desk.videos(request.session_hash)
+            await asyncio.to_thread(self.sessions.drop, request.session_hash, key)
+            left = self.sessions.videos(request.session_hash)
         except RefusalError as error:
-            yield {self.parts.status: html.trouble(str(error))}
+            yield {self.parts.status: html.failure(str(error))}
             return
-        said = html.READY if left else html.START
-        async for updates in self._select(request, left[-1].key if left else None, which, said):
+        message = html.READY if left else html.START
+        async for updates in self._select(request, left[-1].key if left else None, which, message):
             yield updates
 
     async def preview(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
-        """The beginning of the selected video."""
+        """Restores the beginning of the selected video."""
         async for updates in self._restore(chosen, request, preview=PREVIEW):
             yield updates
 
     async def restore(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
-        """The selected video."""
+        """Restores the selected video."""
         async for updates in self._restore(chosen, request):
             yield updates
 
     async def restore_all(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
-        """All videos."""
+        """Restores all videos."""
         async for updates in self._restore(chosen, request, all_of_them=True):
             yield updates
 
     def cancel(self, request: gr.Request) -> None:
-        """What runs is to end."""
-        with suppress(RefusalError):  # the page was left alone: nothing runs
-            self.desk.cancel(request.session_hash)
+        """Cancels the running job."""
+        with suppress(RefusalError):  # the session has expired: nothing runs
+            self.sessions.cancel(request.session_hash)
 
     def leave(self, request: gr.Request) -> None:
-        """The page was closed."""
-        self.desk.leave(request.session_hash)
+        """Ends the session of a closed page."""
+        self.sessions.leave(request.session_hash)
 
     async def _restore(self, chosen: Updates, request: gr.Request, preview: float | None = None,
                        all_of_them: bool = False) -> AsyncIterator[Updates]:
-        """Restores as the components `chosen` say, which stand with their values."""
+        """Restores with the values of the components `chosen`."""
         parts, session = self.parts, request.session_hash
         key, which = chosen[parts.videos], chosen[parts.which]
-        order = RestoreRequest(
-            chosen[parts.task],
-            which,
-            chosen[parts.strength],
-            preview,
-            chosen[parts.scale] or None,
-            chosen[parts.even_so],
-        )
+        restore_request = RestoreRequest(chosen[parts.task], which, chosen[parts.strength], preview,
+                                         chosen[parts.scale] or None, chosen[parts.force])
 
         def begin() -> Job:
-            keys = [video.key for video in self.desk.videos(session)] if all_of_them else [key]
-            return self.desk.restore(session, order, keys)
+            keys = [video.key for video in self.sessions.videos(session)] if all_of_them else [key]
+            return self.sessions.restore(session, restore_request, keys)
         async for updates in self._followed(request, key, which, begin):
             yield updates
 
-    async def _select(self, request: gr.Request, key: str | None, which: str, said: str | None
+    async def _select(self, request: gr.Request, key: str | None, which: str, message: str | None
                       ) -> AsyncIterator[Updates]:
-        """Shows a video, with its faces where these are to be chosen by picture, looking for them first."""
+        """Shows a video; if faces are selected by image, finds and shows them too."""
         try:
-            videos = self.desk.videos(request.session_hash)
-            busy = self.desk.busy(request.session_hash)
+            videos = self.sessions.videos(request.session_hash)
+            busy = self.sessions.busy(request.session_hash)
         except RefusalError as error:
-            yield {**self._state([], None, which), self.parts.status: html.trouble(str(error))}
+            yield {**self._state([], None, which), self.parts.status: html.failure(str(error))}
             return
         video = next((one for one in videos if one.key == key), videos[-1] if videos else None)
-        yield self._state(videos, video, which, busy) | ({} if said is None else {self.parts.status: said})
+        status = {} if message is None else {self.parts.status: message}
+        yield self._state(videos, video, which, busy) | status
         if which != 'chosen' or video is None or video.found is not None or busy:
             return
-        begin = partial(self.desk.look_for_faces, request.session_hash, video.key)
+        begin = partial(self.sessions.find_faces, request.session_hash, video.key)
         async for updates in self._followed(request, video.key, which, begin):
             yield updates
 
     async def _followed(self, request: gr.Request, key: str | None, which: str,
                         begin: Callable[[], Job | None]) -> AsyncIterator[Updates]:
-        """Begins a job and tells of it until it ends."""
+        """Starts a job and shows its progress until it ends."""
         parts = self.parts
         try:
             job = await asyncio.to_thread(begin)
-        except RefusalError as error:  # of a page that was left alone the videos are gone
-            busy = self.desk.busy(request.session_hash)
-            yield {**self._shown(request, key, which, busy), parts.status: html.trouble(str(error))}
+        except RefusalError as error:  # an expired session has no videos
+            busy = self.sessions.busy(request.session_hash)
+            yield {**self._shown(request, key, which, busy), parts.status: html.failure(str(error))}
             return
         if job is None:
             return
-        yield {**self._shown(request, key, which, busy=True), parts.status: html.progress(job.watch.state)}
+        yield {**self._shown(request, key, which, busy=True), parts.status: html.progress(job.tracker.state)}
         while job.running:
-            yield {parts.status: html.progress(job.watch.state, job.watch.cancelled)}
+            yield {parts.status: html.progress(job.tracker.state, job.tracker.cancelled)}
             await asyncio.sleep(POLL)
         yield {**self._shown(request, key, which, busy=False), parts.status: _outcome(job)}
 
     def _shown(self, request: gr.Request, key: str | None, which: str, busy: bool) -> Updates:
         try:
-            videos = self.desk.videos(request.session_hash)
+            videos = self.sessions.videos(request.session_hash)
         except RefusalError:
             videos = []
         return self._state(videos, next((video for video in videos if video.key == key), None), which, busy)
 
     def _state(self, videos: Iterable[Video], video: Video | None, which: str, busy: bool = False) -> Updates:
-        """The page with a video selected, while a job runs or not."""
-        videos, parts, files = list(videos), self.parts, self.desk.files
+        """Returns the updates that show a selected video."""
+        videos, parts, files = list(videos), self.parts, self.sessions.files
         several = len(videos) > 1
-        choosing = which == 'chosen' and video and video.found
-        pictures = show.faces(video, video.found) if choosing else ''
+        show_faces = which == 'chosen' and video and video.found
+        images = video_html.faces(video, video.found) if show_faces else ''
         return {
-            parts.videos: gr.update(choices=[(show.label(one), one.key) for one in videos],
+            parts.videos: gr.update(choices=[(video_html.label(one), one.key) for one in videos],
                                     value=video and video.key, visible=bool(videos)),
             parts.remove: gr.update(visible=video is not None, interactive=not busy),
-            parts.player: gr.update(value=show.player(video, files), visible=video is not None),
-            parts.faces: gr.update(value=pictures, visible=bool(pictures)),
+            parts.player: gr.update(value=video_html.player(video, files), visible=video is not None),
+            parts.faces: gr.update(value=images, visible=bool(images)),
             parts.preview: gr.update(interactive=not busy),
             parts.restore: gr.update(value='Restore this' if several else 'Restore', interactive=not busy),
             parts.restore_all: gr.update(value=f'Restore all {len(videos)}', visible=several,
@@ -213,16 +209,16 @@ class Handlers:
             **self._results(video)}
 
     def _results(self, video: Video | None) -> Updates:
-        parts, files = self.parts, self.desk.files
+        parts, files = self.parts, self.sessions.files
         result = video.result if video else None
         if result is None:
             return {parts.results: gr.update(visible=False)}
         return {
             parts.results: gr.update(visible=True),
-            parts.heading: show.heading(video, result),
-            parts.comparison: show.comparison(result, files),
-            parts.side: gr.update(value=show.side(result, files), visible=result.side is not None),
-            parts.downloads: show.downloads(result, files),
+            parts.heading: video_html.heading(video, result),
+            parts.comparison: video_html.comparison(result, files),
+            parts.side: gr.update(value=video_html.side(result, files), visible=result.side is not None),
+            parts.downloads: video_html.downloads(result, files),
             parts.report: html.report(result.report)}
 
 
@@ -234,15 +230,15 @@ def _example(handlers: Handlers, number: int) -> Callable[..., AsyncIterator[Upd
 
 
 def _strings(values: Any) -> list[str]:
-    """The texts of a list that a browser sent."""
+    """Returns the strings of a list from the browser."""
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def _outcome(job: Job) -> str:
-    """What is said at the end of a job."""
+    """Returns the message at the end of a job."""
     if isinstance(job, FaceJob):
-        if job.trouble is not None:
-            return html.trouble(job.trouble)
+        if job.failure is not None:
+            return html.failure(job.failure)
         return html.note('Cancelled.' if job.cancelled and job.video.found is None else
-                          'Choose the faces to restore.')
+                          'Select the faces to restore.')
     return html.outcome(job.videos, job.cancelled)

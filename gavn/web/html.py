@@ -1,4 +1,4 @@
-"""What the page says, as HTML: progress, troubles, the report. All that comes from outside is escaped."""
+"""HTML of messages, progress and the report. All external text is escaped."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from gavn.web.limits import length
 from gavn.web.progress_tracker import State
 from gavn.web.videos import Video
 
-MOST_FACES = 12  # that the page lists; the report's file has them all
+MAX_FACES = 12  # in the table; the report file lists all
 
 
 def progress(state: State, cancelling: bool = False) -> str:
-    """A bar with what is done, frames a second and the time that is left."""
+    """Returns a progress bar with the step, frames per second and the remaining time."""
     what = 'cancelling' if cancelling else state.what
     about = f'<p>{escape(state.about)}</p>' if state.about else ''
     value = f' value="{state.done}" max="{state.total}"' if state.total else ''
@@ -22,7 +22,7 @@ def progress(state: State, cancelling: bool = False) -> str:
     if state.done:
         facts.append(f'{state.done} of {state.total} frames' if state.total else f'{state.done} frames')
     if state.rate:
-        facts.append(f'{state.rate:.1f} frames a second')
+        facts.append(f'{state.rate:.1f} frames/s')
     if state.left is not None and state.rate and state.done > 1:
         facts.append(f'about {length(max(state.left, 1))} left')
     return (f'<div class="working">{about}<p><strong>{escape(what.capitalize())}</strong> '
@@ -30,46 +30,46 @@ def progress(state: State, cancelling: bool = False) -> str:
             f'<progress aria-label="{escape(what)}"{value}></progress></div>')
 
 
-def trouble(*troubles: str, done: str = '') -> str:
-    """Why something was not done; the first line of each reason stands out. `done`: what was all the same."""
+def failure(*failures: str, done: str = '') -> str:
+    """Returns error messages, the first line of each in bold; `done` says what succeeded."""
     lines = []
-    for words in troubles:
-        first, *rest = words.splitlines() or ['']
+    for message in failures:
+        first, *rest = message.splitlines() or ['']
         lines.append(f'<p><strong>{escape(_sentence(first))}</strong></p>')
         lines += [f'<p>{escape(line)}</p>' for line in rest]
     before = f'<p>{escape(done)}</p>' if done else ''
-    return f'<div class="trouble" role="alert">{before}{"".join(lines)}</div>'
+    return f'<div class="failure" role="alert">{before}{"".join(lines)}</div>'
 
 
-def note(words: str) -> str:
-    """What became of something, in a line."""
-    return f'<div class="note" role="status"><p>{escape(words)}</p></div>'
+def note(message: str) -> str:
+    """Returns a status message of one line."""
+    return f'<div class="note" role="status"><p>{escape(message)}</p></div>'
 
 
-START = note('Drop a video, or take an example.')
-READY = note('Ready. A preview shows soon what a whole run will do.')
+START = note('Drop a video, or select an example.')
+READY = note('Ready. A preview shows the result for the first seconds.')
 
 
 def outcome(videos: Sequence[Video], cancelled: bool) -> str:
-    """What became of the videos of a job."""
+    """Returns the message at the end of a restoration."""
     done = sum(video.result is not None for video in videos)
-    troubles = [video.trouble if len(videos) == 1 else f'{video.source.name}: {video.trouble}'
-                for video in videos if video.trouble]
-    counted = f'{done} of {len(videos)} videos are restored' if len(videos) > 1 else ''
-    if troubles:
-        return trouble(*troubles, done=counted)
+    failures = [video.failure if len(videos) == 1 else f'{video.source.name}: {video.failure}'
+                for video in videos if video.failure]
+    counted = f'{done} of {len(videos)} videos restored' if len(videos) > 1 else ''
+    if failures:
+        return failure(*failures, done=counted)
     if cancelled and done < len(videos):
-        return note(f'Cancelled; {counted or "nothing was kept"}.')
-    return note(f'Done: {counted + "; choose one to see it" if counted else "see below"}.')
+        return note(f'Cancelled; {counted or "no result was kept"}.')
+    return note(f'Done: {counted + "; select one to see it" if counted else "see below"}.')
 
 
 def report(found: Report) -> str:
-    """What was found and done: frames, faces, how they look, notices."""
+    """Returns the report: frames, faces with their quality, notices."""
     faces = len(found.faces)
-    rate = f' ({found.frames_out / found.seconds:.1f} frames a second)' if found.seconds else ''
+    rate = f' ({found.frames_out / found.seconds:.1f} frames/s)' if found.seconds else ''
     facts = [
-        ('Frames', f'{found.frames_out} of {found.frames_in} written: {found.restored} with a restored face, '
-                   f'{found.passed_through} as they were'),
+        ('Frames', f'{found.frames_out} of {found.frames_in} written: {found.restored} with restored faces, '
+                   f'{found.passed_through} unchanged'),
         ('Faces', str(faces)),
         ('Time', f'{length(found.seconds)}{rate}'),
         ('Weights', ', '.join(f'{name} (sha256 {digest[:12]})' for name, digest in found.weights.items())
@@ -87,9 +87,9 @@ def _faces(faces: Iterable[dict[str, Any]]) -> str:
     rows = ''.join(
         f'<tr><td>{face["face"]}</td><td>{face["first_frame"]} to {face["last_frame"]}</td>'
         f'<td>{face["height"]:.0f}</td><td>{_change(face, "sharpness")}</td>'
-        f'<td>{_change(face, "flicker")}</td></tr>' for face in faces[:MOST_FACES])
-    rest = len(faces) - MOST_FACES
-    more = f'<p>{rest} more faces stand in the report.</p>' if rest > 0 else ''
+        f'<td>{_change(face, "flicker")}</td></tr>' for face in faces[:MAX_FACES])
+    rest = len(faces) - MAX_FACES
+    more = f'<p>{rest} more faces are listed in the report.</p>' if rest > 0 else ''
     return ('<table><caption>Before → after; sharpness and flicker in grey levels</caption>'
             '<thead><tr><th scope="col">Face</th><th scope="col">Frames</th><th scope="col">Pixels high</th>'
             '<th scope="col">Sharpness</th><th scope="col">Flicker</th></tr></thead>'
@@ -103,9 +103,9 @@ def _change(face: dict[str, Any], measure: str) -> str:
 
 def _notices(notices: Iterable[str]) -> str:
     items = ''.join(f'<li>{escape(_sentence(notice))}</li>' for notice in notices)
-    return f'<p>To know:</p><ul>{items}</ul>' if items else ''
+    return f'<p>Notices:</p><ul>{items}</ul>' if items else ''
 
 
-def _sentence(words: str) -> str:
-    """With a capital, unless it begins with the name of a file."""
-    return words if words.partition(' ')[0].endswith(':') else words[:1].upper() + words[1:]
+def _sentence(message: str) -> str:
+    """Capitalises a message unless it begins with a file name."""
+    return message if message.partition(' ')[0].endswith(':') else message[:1].upper() + message[1:]

@@ -1,4 +1,4 @@
-"""What takes its time: a thread that restores videos one after the other, or looks for the faces of one."""
+"""Jobs of the page: restoring videos, and finding the faces of a video, in a thread."""
 from __future__ import annotations
 
 import logging
@@ -8,35 +8,36 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from gavn.media import MediaError, fitting_ending
-from gavn.restoration.choosing import TaskError
 from gavn.restoration.comparison_video import before_and_after
 from gavn.restoration.report import Report
 from gavn.restoration.restore_video import restore_video
 from gavn.restoration.settings import Settings
 from gavn.restoration.video_source import VideoSource
+from gavn.restoration.weight_selection import TaskError
 from gavn.runtime.exit_codes import code_of
-from gavn.web.images import before_and_after_pictures
+from gavn.web.comparison_images import write_comparison_images
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
 from gavn.web.progress_tracker import CancelError, ProgressTracker
 from gavn.web.videos import Result, Video, find_faces
 
 KEPT = ('.mp4', '.mov', '.mkv')
-EVEN_SO = 'even if the faces have another damage'
-UNKNOWN = 'This failed for a reason that gavn does not know; the terminal says more.'
+FORCE_LABEL = 'even if the faces have another degradation'
+UNKNOWN = 'An unexpected error occurred; see the terminal.'
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """What is asked for.
+    """The settings on the page.
 
     Attributes:
-        task: of `Networks`.
-        faces: 'all', 'largest' or 'chosen': those that were chosen of each video, all of the others.
+        task: one of `Networks.tasks`.
+        faces: 'all', 'largest' or 'chosen' (the selected faces of each video; all if none were selected).
         strength, preview, scale, force_task: see `Settings`.
     """
 
@@ -48,9 +49,11 @@ class RestoreRequest:
     force_task: bool = False
 
     def settings(self, video: Video) -> Settings:
-        """As the pipeline takes it.
+        """Returns the settings for a video.
 
-        Raises ValueError for a strength that is none, RefusalError as `Video.which`.
+        Raises:
+            ValueError: a value is out of range.
+            RefusalError: see `Video.which`.
         """
         faces = video.which(self.preview) if self.faces == 'chosen' else self.faces
         return Settings(strength=self.strength, faces=faces, preview=self.preview, scale=self.scale,
@@ -64,128 +67,125 @@ class Job(ABC):
     """Work in a thread of its own.
 
     Args:
-        turn: a context that is entered when it is this job's turn; it may raise CancelError.
-        watch: is told how far the job is.
+        turn: a context manager that waits for other jobs; it may raise CancelError.
+        tracker: receives the progress.
     """
 
-    def __init__(self, turn: Turn, watch: ProgressTracker) -> None:
-        self.watch, self._turn = watch, turn
+    def __init__(self, turn: Turn, tracker: ProgressTracker) -> None:
+        self.tracker, self._turn = tracker, turn
         self._thread = threading.Thread(target=self._run, name='gavn web', daemon=True)
 
     def start(self) -> None:
-        """Begins; once."""
+        """Starts the thread; call it once."""
         self._thread.start()
 
     @property
     def running(self) -> bool:
-        """Whether there is something to wait for."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was asked to end early."""
-        return self.watch.cancelled
+        """Whether the job was cancelled."""
+        return self.tracker.cancelled
 
     def cancel(self) -> None:
-        """Ends the work soon."""
-        self.watch.cancel()
+        """Stops the job at its next step."""
+        self.tracker.cancel()
 
     def join(self) -> None:
-        """Waits for its end."""
+        """Waits for the end of the job."""
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            with self._turn(self.watch):
+            with self._turn(self.tracker):
                 self._work()
         except CancelError:
             pass
 
     @abstractmethod
     def _work(self) -> None:
-        """Raises CancelError where it was cancelled, and nothing else."""
+        """Does the work; raises nothing but CancelError."""
 
 
 class FaceJob(Job):
-    """Looks for the faces of a video; says on the video what came of it."""
+    """Finds the faces of a video and stores them in the video."""
 
-    def __init__(self, video: Video, turn: Turn, watch: ProgressTracker) -> None:
-        super().__init__(turn, watch)
+    def __init__(self, video: Video, turn: Turn, tracker: ProgressTracker) -> None:
+        super().__init__(turn, tracker)
         self.video = video
-        self.trouble: str | None = None
+        self.failure: str | None = None
 
     def _work(self) -> None:
         video = self.video
 
         def find() -> None:
-            video.found = find_faces(video, self.watch)
+            video.found = find_faces(video, self.tracker)
             video.chosen = frozenset(face.id for face in video.found.faces.faces)
-        self.trouble = trouble_of(find, video)
+        self.failure = failure_of(find, video)
 
 
 class RestoreJob(Job):
-    """Restores videos; says on each what became of it. One that fails does not stop the others."""
+    """Restores videos and stores each result in its video. A failure does not stop the others."""
 
-    def __init__(
-        self,
-        videos: Sequence[Video],
-        order: RestoreRequest,
-        networks: Networks,
-        turn: Turn,
-        watch: ProgressTracker,
-    ) -> None:
-        super().__init__(turn, watch)
-        self.videos, self.order, self._networks = videos, order, networks
+    def __init__(self, videos: Sequence[Video], request: RestoreRequest, networks: Networks, turn: Turn,
+                 tracker: ProgressTracker) -> None:
+        super().__init__(turn, tracker)
+        self.videos, self.request, self._networks = videos, request, networks
 
     def _work(self) -> None:
         count = len(self.videos)
         for number, video in enumerate(self.videos, 1):
-            self.watch.about = f'{number} of {count}: {video.source.name}' if count > 1 else ''
+            self.tracker.about = f'{number} of {count}: {video.source.name}' if count > 1 else ''
             folder = video.source.with_name('restored')
             try:
-                video.trouble = trouble_of(lambda video=video, folder=folder: self._one(video, folder), video)
+                video.failure = failure_of(partial(self._restore, video, folder), video)
             finally:
                 if video.result is None:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _one(self, video: Video, folder: Path) -> None:
-        self.watch.begin('reading the weights')
+    def _restore(self, video: Video, folder: Path) -> None:
+        self.tracker.begin('loading the weights')
         folder.mkdir()
-        restorer = self._networks.restorer(self.order.task)
-        self.watch.begin('reading the video')
+        restorer = self._networks.restorer(self.request.task)
+        self.tracker.begin('reading the video')
         target = folder / f'{video.source.stem}_gavn{_ending(video.source)}'
-        settings = self.order.settings(video)
-        found = video.found and video.found.first(self.order.preview)
-        report = restore_video(video.source, target, restorer, settings, resume=False, progress=self.watch,
+        settings = self.request.settings(video)
+        found = video.found and video.found.first(self.request.preview)
+        report = restore_video(video.source, target, restorer, settings, resume=False, progress=self.tracker,
                                found=found if found and found.faces else None)
-        self.watch.begin('choosing a picture')
-        films = VideoSource.of(video.source).enlarged(self.order.scale), VideoSource.of(target)
-        before, after = before_and_after_pictures(*films, report, folder)
-        side = self._side(*films, report)
-        self.watch.check()
+        self.tracker.begin('comparing')
+        both = VideoSource.from_path(video.source).enlarged(self.request.scale), VideoSource.from_path(target)
+        before, after = write_comparison_images(*both, report, folder)
+        side = self._comparison_video(*both, report)
+        self.tracker.check()
         report, notes = plain(report, video.source, folder), target.with_name(f'{target.name}.json')
         report.write(notes)
-        video.result = Result(target, notes, before, after, side, report, self.order.preview)
+        video.result = Result(target, notes, before, after, side, report, self.request.preview)
 
-    def _side(self, before: VideoSource, after: VideoSource, report: Report) -> Path | None:
+    def _comparison_video(self, before: VideoSource, after: VideoSource, report: Report) -> Path | None:
         side = after.path.with_name(f'{after.path.stem}_compare.mp4')
         try:
-            before_and_after(before, after, side, 'side', self.watch)
+            before_and_after(before, after, side, 'side', self.tracker)
         except MediaError as error:
-            report.notice(f'No video of before and after could be made: {error}')
+            report.notices.append(f'No comparison video could be written: {error}')
             return None
         return side
 
 
 def _ending(source: Path) -> str:
-    """The source's, where its container can hold the sound, else one that can."""
+    """Returns the extension of the source if its container can hold the audio, else another."""
     return fitting_ending(source, source.suffix if source.suffix in KEPT else '.mkv')
 
 
-def trouble_of(work: Callable[[], None], video: Video) -> str | None:
-    """Does something about a video; returns in words why it failed, None if it did not.
+def failure_of(work: Callable[[], None], video: Video) -> str | None:
+    """Runs `work` and returns the error message for the page; None if it succeeds.
 
-    Raises CancelError. What gavn does not know goes to the log.
+    Unexpected errors are logged.
+
+    Raises:
+        CancelError: the work was cancelled.
     """
     try:
         work()
@@ -193,7 +193,7 @@ def trouble_of(work: Callable[[], None], video: Video) -> str | None:
         raise
     except Exception as error:
         if isinstance(error, TaskError):
-            return f'{error.found}\nChoose auto, or tick "{EVEN_SO}".'
+            return f'{error.found}\nSelect auto, or tick "{FORCE_LABEL}".'
         if code_of(error) is None and not isinstance(error, RefusalError):
             _log.exception('%s failed', video.source.name)
             return UNKNOWN
@@ -201,19 +201,19 @@ def trouble_of(work: Callable[[], None], video: Video) -> str | None:
     return None
 
 
-def without_paths(words: str, source: Path, folder: Path | None = None) -> str:
-    """The words with the names of files alone: where the server keeps them is nobody's concern."""
-    words = words.removeprefix(f'{source}: ')
-    for place in filter(None, (folder, source.parent)):
-        words = words.replace(f'{place}/', '')
-    return words
+def without_paths(message: str, source: Path, folder: Path | None = None) -> str:
+    """Removes the folders of the server from a message."""
+    message = message.removeprefix(f'{source}: ')
+    for parent in filter(None, (folder, source.parent)):
+        message = message.replace(f'{parent}/', '')
+    return message
 
 
 def plain(report: Report, source: Path, folder: Path) -> Report:
-    """The report without the server's folders."""
-    def short(words: str) -> str:
-        return without_paths(words, source, folder)
+    """Returns the report without the folders of the server."""
+    def short(message: str) -> str:
+        return without_paths(message, source, folder)
 
     return replace(report, source=short(report.source), target=short(report.target),
                    weights={Path(name).name: digest for name, digest in report.weights.items()},
-                   notices=[short(words) for words in report.notices])
+                   notices=[short(notice) for notice in report.notices])

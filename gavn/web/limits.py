@@ -1,4 +1,4 @@
-"""What the page takes: videos up to a size and a length; all else is refused in words, before any work."""
+"""Limits on the videos that the page accepts."""
 from __future__ import annotations
 
 from contextlib import closing
@@ -9,21 +9,22 @@ from gavn.media import VideoInfo, probe, read_frames
 
 
 class RefusalError(Exception):
-    """What was asked for is not done; the message says why, and what to do."""
+    """A request is refused; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes.
+    """Limits of a server.
 
     Attributes:
-        megabytes: the largest video, in millions of bytes.
-        seconds: the longest video.
-        videos: how many of them one page may hold.
-        total_megabytes: all files of all pages together, results included; None: ten of the largest videos.
-        idle: seconds after which the files of a page that was left open are removed.
+        megabytes: largest video, in 10^6 bytes.
+        seconds: longest video.
+        videos: largest number of videos per page.
+        total_megabytes: all files of all pages, results included; None = ten times `megabytes`.
+        idle: seconds after which the files of an unused page are removed.
 
-    Raises ValueError for limits that let nothing through.
+    Raises:
+        ValueError: the limits accept nothing.
     """
 
     megabytes: float = 500
@@ -36,53 +37,55 @@ class Limits:
         total = self.total_megabytes
         if not (self.megabytes > 0 and self.seconds > 0 and self.videos > 0 and self.idle > 0
                 and (total is None or total >= self.megabytes)):
-            raise ValueError('limits are above 0, and the sum of all files is no less than that of one')
+            raise ValueError('limits must be above 0, and the total must not be less than the largest video')
 
     @property
     def bytes(self) -> int:
-        """The largest file."""
+        """Size of the largest file in bytes."""
         return round(self.megabytes * 1e6)
 
     @property
     def total_bytes(self) -> int:
-        """All files together."""
+        """Size of all files in bytes."""
         return round((self.total_megabytes or 10 * self.megabytes) * 1e6)
 
-    def in_words(self) -> str:
-        """As the page says it."""
+    def describe(self) -> str:
+        """Returns text such as `up to 500 MB and 10 min`."""
         return f'up to {self.megabytes:g} MB and {length(self.seconds)}'
 
     def check_size(self, size: int) -> None:
-        """Raises RefusalError for a file of `size` bytes that is beyond the limit, or empty."""
+        """Raises RefusalError if a file of `size` bytes is too large or empty."""
         if size > self.bytes:
             raise RefusalError(f'This file is too large: {size / 1e6:.1f} MB. '
-                               f'This page takes {self.in_words()}.')
+                               f'The limit is {self.describe()}.')
         if size <= 0:
             raise RefusalError('This file is empty.')
 
     def check(self, path: Path) -> VideoInfo:
-        """What the video is.
+        """Probes a video.
 
-        Raises RefusalError for one beyond a limit, or a picture; MediaError as `probe`.
+        Raises:
+            RefusalError: the video exceeds a limit, or is a single image.
+            MediaError: see `probe`.
         """
         self.check_size(path.stat().st_size)
         info = probe(path)
         with closing(read_frames(path)) as frames:
             next(frames)
             if next(frames, None) is None:
-                raise RefusalError('This is a single picture, not a video. Give a video of a talking person.')
+                raise RefusalError('This is a single image, not a video. Upload a video of a talking person.')
         if info.duration > self.seconds:
             raise RefusalError(f'This video is too long: {length(info.duration)}. '
-                          f'This page takes {self.in_words()}.')
+                          f'The limit is {self.describe()}.')
         return info
 
-    def most_frames(self, info: VideoInfo) -> int:
-        """How many frames a video may turn out to have whose header says that it is short enough."""
+    def max_frames(self, info: VideoInfo) -> int:
+        """Returns how many frames a video may have, even if its header states a shorter duration."""
         return round(2 * self.seconds * max(info.frame_rate, 25))
 
 
 def length(seconds: float) -> str:
-    """`40 s`, `2 min`, `2 min 5 s`."""
+    """Formats a duration: `40 s`, `2 min`, `2 min 5 s`."""
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f'{rest} s' if rest else f'{seconds:.1f} s'

@@ -1,4 +1,4 @@
-"""The networks of each task, read when they are first needed, and kept."""
+"""Restorers by task; each is loaded on first use."""
 from __future__ import annotations
 
 import threading
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from gavn.restoration.restorer import Restorer
 
 TASKS = {
-    'auto': 'find out what is wrong',
-    'compression': 'compressed: blocks and smear',
-    'deblur': 'blurred',
-    'sr': 'small: too few pixels',
-    'mixed': 'several of these at once',
+    'auto': 'detect the degradation',
+    'compression': 'compression artifacts',
+    'deblur': 'blur',
+    'sr': 'low resolution',
+    'mixed': 'several of these',
 }
 
 
 @dataclass
 class Networks:
-    """What restores.
+    """The restorers of a server.
 
     Attributes:
-        weights: a bundle of one's own that does every task; None = those that come with gavn.
+        weights: a bundle of the user for every task; None = pretrained weights.
         device, dtype, batch: see `Restorer`.
     """
 
@@ -36,26 +36,26 @@ class Networks:
     dtype: str = 'auto'
     batch: int | None = None
     _loaded: dict[str, Restorer | AutoRestorer] = field(default_factory=dict, repr=False)
-    _reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def tasks(self) -> dict[str, str]:
-        """What can be chosen, with words for it; nothing where the weights are given."""
+        """Task -> description; empty if the user gave weights."""
         if self.weights:
             return {}
-        there = ('auto', *pretrained.names())
-        return {name: text for name, text in TASKS.items() if name in there}
+        available = ('auto', *pretrained.names())
+        return {name: text for name, text in TASKS.items() if name in available}
 
     def check(self) -> None:
-        """Raises at once what the first job would: weights of one's own that are unusable, or none at all."""
+        """Loads the default restorer, so that unusable or missing weights are reported at the start."""
         if not self.weights and not pretrained.names():
-            raise ModelError('no weights come with this gavn\ngive --weights FILE')
+            raise ModelError('no pretrained weights are installed\nuse --weights FILE')
         self.restorer()
 
     def restorer(self, task: str = 'auto') -> Restorer | AutoRestorer:
-        """The networks of a task. Raises as `Restorer.load` and `Restorer.from_pretrained` do."""
+        """Returns the restorer of a task; raises as `Restorer.load` and `Restorer.from_pretrained`."""
         key = 'own' if self.weights else task
-        with self._reading:
+        with self._lock:
             if key not in self._loaded:
                 self._loaded[key] = self._load(key)
             return self._loaded[key]
@@ -63,9 +63,9 @@ class Networks:
     def _load(self, key: str) -> Restorer | AutoRestorer:
         from gavn.restoration.auto_restorer import AutoRestorer
         from gavn.restoration.restorer import Restorer
-        means = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
+        arguments = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
         if self.weights:
-            return Restorer.load(self.weights, **means)
+            return Restorer.load(self.weights, **arguments)
         if key == 'auto':
-            return AutoRestorer(**means)
-        return Restorer.from_pretrained(key, **means)
+            return AutoRestorer(**arguments)
+        return Restorer.from_pretrained(key, **arguments)

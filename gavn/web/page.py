@@ -1,4 +1,4 @@
-"""The page: what stands where. `gavn.web.handlers` says what happens when something is pressed."""
+"""Layout of the page. `gavn.web.handlers` has the event handlers."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ from typing import Any
 import gradio as gr
 
 from gavn.media import SCALES
-from gavn.web import html, show
+from gavn.web import html, video_html
 from gavn.web.examples import EXAMPLES
-from gavn.web.jobs import EVEN_SO
+from gavn.web.jobs import FORCE_LABEL
 from gavn.web.session_manager import SessionManager
 
 PREVIEW = 3.  # seconds
 CSS, DROP_SCRIPT = (Path(__file__).with_name(name) for name in ('page.css', 'drop.js'))
-FACES = [('all', 'all'), ('the largest', 'largest'), ('choose by picture', 'chosen')]
-SIZES = [('as it is', ''), *((f'{times} times' if times.isdecimal() else times, times) for times in SCALES)]
+FACES = [('all', 'all'), ('the largest', 'largest'), ('select by image', 'chosen')]
+SIZES = [('original', ''), *((f'{times} times' if times.isdecimal() else times, times) for times in SCALES)]
 HEADER = """<header><h1>gavn</h1><p>Restores talking faces in video: compression, blur, low resolution.
-Everything happens on this machine; nothing leaves it.</p></header>"""
+All processing is local.</p></header>"""
 _button = partial(gr.Button, size='md', min_width=80)
 _html = partial(gr.HTML, padding=False, apply_default_css=False)
 
 
 def theme() -> gr.themes.Base:
-    """System fonts: nothing is loaded from elsewhere."""
+    """Returns a theme with system fonts, so that nothing is loaded from the network."""
     return gr.themes.Base(
         primary_hue='teal', neutral_hue='slate', radius_size='md',
         font=('system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'sans-serif'),
         font_mono=('ui-monospace', 'Consolas', 'monospace'),
-    ).set(  # text that stands out enough from what is behind it
+    ).set(  # sufficient contrast
         body_text_color_subdued='*neutral_600', block_info_text_color='*neutral_600',
         block_label_text_color='*neutral_600', block_title_text_color='*neutral_700',
         button_primary_background_fill='*primary_700', button_primary_background_fill_hover='*primary_800',
@@ -39,7 +39,7 @@ def theme() -> gr.themes.Base:
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of the page that handlers read or change."""
+    """The components that handlers read or update."""
 
     drop: gr.HTML
     examples: list[gr.Button]
@@ -47,7 +47,7 @@ class Parts:
     remove: gr.Button
     player: gr.HTML
     task: gr.Dropdown
-    even_so: gr.Checkbox
+    force: gr.Checkbox
     which: gr.Radio
     scale: gr.Dropdown
     faces: gr.HTML
@@ -66,26 +66,26 @@ class Parts:
 
     @property
     def shown(self) -> list[Any]:
-        """What changes with the state of a page."""
+        """The components that show the state."""
         return [self.videos, self.remove, self.player, self.faces, self.preview, self.restore,
                 self.restore_all, self.cancel, self.status, self.results, self.heading,
                 self.comparison, self.side, self.downloads, self.report]
 
     @property
     def choices(self) -> set[Any]:
-        """What an order is made of."""
-        return {self.videos, self.task, self.even_so, self.which, self.scale, self.strength}
+        """The components that a restoration is configured with."""
+        return {self.videos, self.task, self.force, self.which, self.scale, self.strength}
 
 
-def lay_out(desk: SessionManager) -> Parts:
-    """The components, within the blocks that are open."""
+def lay_out(sessions: SessionManager) -> Parts:
+    """Creates the components; call it inside the open `gr.Blocks`."""
     gr.HTML(HEADER, padding=False)
     parts: dict[str, Any] = {}
     with gr.Row(elem_id='work'):
         with gr.Column(scale=3, min_width=280):
-            parts |= _input(desk)
+            parts |= _input(sessions)
         with gr.Column(scale=2, min_width=280):
-            parts |= _choices(desk)
+            parts |= _choices(sessions)
             with gr.Row():
                 parts['preview'] = _button(f'Preview {PREVIEW:g} s', elem_id='preview')
                 parts['restore'] = _button('Restore', variant='primary', elem_id='restore')
@@ -95,11 +95,12 @@ def lay_out(desk: SessionManager) -> Parts:
     return Parts(**parts, **_results())
 
 
-def _input(desk: SessionManager) -> dict[str, Any]:
-    drop = _html(html_template=show.DROP, js_on_load=DROP_SCRIPT.read_text(encoding='utf-8'), elem_id='drop',
-                 takes=desk.limits.in_words(), bytes=desk.limits.bytes)
+def _input(sessions: SessionManager) -> dict[str, Any]:
+    script = DROP_SCRIPT.read_text(encoding='utf-8')
+    drop = _html(html_template=video_html.DROP, js_on_load=script, elem_id='drop',
+                 takes=sessions.limits.describe(), bytes=sessions.limits.bytes)
     with gr.Group(elem_id='examples'):
-        gr.HTML('<p>No video at hand? A drawn person, three seconds:</p>', padding=False)
+        gr.HTML('<p>No video at hand? Synthetic examples, three seconds:</p>', padding=False)
         with gr.Row():
             examples = [gr.Button(example.label, size='sm', min_width=80, elem_id=f'example-{example.name}')
                         for example in EXAMPLES]
@@ -109,19 +110,19 @@ def _input(desk: SessionManager) -> dict[str, Any]:
     return {'drop': drop, 'examples': examples, 'videos': videos, 'player': player, 'remove': remove}
 
 
-def _choices(desk: SessionManager) -> dict[str, Any]:
-    tasks = [(f'{name}: {text}', name) for name, text in desk.networks.tasks.items()]
-    own = [] if tasks else [(f'weights of your own: {desk.networks.weights.name}', 'auto')]
-    task = gr.Dropdown(tasks or own, value='auto', label='What is wrong with the faces',
+def _choices(sessions: SessionManager) -> dict[str, Any]:
+    tasks = [(f'{name}: {text}', name) for name, text in sessions.networks.tasks.items()]
+    own = [] if tasks else [(f'your weights: {sessions.networks.weights.name}', 'auto')]
+    task = gr.Dropdown(tasks or own, value='auto', label='Degradation of the faces',
                        interactive=bool(tasks), elem_id='task')
-    even_so = gr.Checkbox(label=EVEN_SO, visible=bool(tasks), elem_id='even-so')
-    which = gr.Radio(FACES, value='all', label='Which faces', elem_id='faces')
-    faces = _html(js_on_load=show.CHOOSE, visible=False, elem_id='face-pictures')
-    scale = gr.Dropdown(SIZES, value='', label='Size of the picture', info='larger keeps more of small faces',
+    force = gr.Checkbox(label=FORCE_LABEL, visible=bool(tasks), elem_id='force')
+    which = gr.Radio(FACES, value='all', label='Faces', elem_id='faces')
+    faces = _html(js_on_load=video_html.CHOOSE, visible=False, elem_id='face-images')
+    scale = gr.Dropdown(SIZES, value='', label='Output size', info='larger keeps more detail of small faces',
                         elem_id='scale')
-    strength = gr.Slider(0, 1, 1, step=0.05, label='Strength', info='1: all of the change; 0: none of it',
+    strength = gr.Slider(0, 1, 1, step=0.05, label='Strength', info='1: full restoration; 0: no change',
                          elem_id='strength')
-    return {'task': task, 'even_so': even_so, 'which': which, 'faces': faces, 'scale': scale,
+    return {'task': task, 'force': force, 'which': which, 'faces': faces, 'scale': scale,
             'strength': strength}
 
 

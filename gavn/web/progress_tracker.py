@@ -1,4 +1,4 @@
-"""How far a job has come, for those who wait for it, and how they end it."""
+"""Progress and cancellation of a job."""
 from __future__ import annotations
 
 import threading
@@ -9,14 +9,18 @@ from gavn.web.limits import RefusalError
 
 
 class CancelError(Exception):
-    """Whoever asked for the work does not want it any more."""
+    """The job was cancelled."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What is done at a moment: `done` of `total` frames (None: not known), `seconds` since it began.
+    """Progress of a job.
 
-    `about` says with which of several videos.
+    Attributes:
+        what: the current step.
+        done, total: frames; `total` is None if unknown.
+        seconds: time since the start of the step.
+        about: which of several videos.
     """
 
     what: str = 'reading the video'
@@ -27,56 +31,56 @@ class State:
 
     @property
     def rate(self) -> float | None:
-        """Frames a second; None at the beginning."""
+        """Frames per second; None at the start."""
         return self.done / self.seconds if self.done and self.seconds > 0 else None
 
     @property
     def left(self) -> float | None:
-        """Seconds that remain of what is done now, at this rate; None where that is not known."""
+        """Remaining seconds of the step; None if unknown."""
         return max(self.total - self.done, 0) / self.rate if self.total and self.rate else None
 
 
 class ProgressTracker:
-    """Is told of every frame (`gavn.restoration.progress.Progress`), and ends the work when it is cancelled.
+    """Receives progress (see `gavn.restoration.progress.Progress`) and stops a cancelled job.
 
     Args:
-        most_frames: what a video may have; one with more is refused when they are reached.
+        max_frames: a video with more frames is refused.
     """
 
-    def __init__(self, most_frames: int | None = None) -> None:
-        self.most_frames = most_frames
+    def __init__(self, max_frames: int | None = None) -> None:
+        self.max_frames = max_frames
         self.about = ''
         self.state = State()
         self._began = self._latest = time.monotonic()
         self._cancelled = threading.Event()
 
     def begin(self, what: str) -> None:
-        """Something without frames is done now. Raises CancelError."""
+        """Starts a step without frame counts. Raises CancelError."""
         self.check()
         self._began = self._latest = time.monotonic()
         self.state = State(what, about=self.about)
 
     def step(self, what: str, done: int, total: int | None) -> None:
-        """One more frame. Raises CancelError, or RefusalError for a video longer than its header says."""
+        """Reports a frame. Raises CancelError, or RefusalError if there are too many frames."""
         self.check()
-        if self.most_frames is not None and done > self.most_frames:
-            raise RefusalError('This video is longer than its header says, and too long for this page.')
+        if self.max_frames is not None and done > self.max_frames:
+            raise RefusalError('This video is longer than its header states, and too long for this page.')
         now = time.monotonic()
-        if (what, self.about) != (self.state.what, self.state.about):  # it began as the last ended
+        if (what, self.about) != (self.state.what, self.state.about):  # started when the last ended
             self._began = self._latest
         self._latest = now
         self.state = State(what, done, total, now - self._began, self.about)
 
     def cancel(self) -> None:
-        """Ends the work at its next step."""
+        """Stops the job at its next step."""
         self._cancelled.set()
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Whether the job was cancelled."""
         return self._cancelled.is_set()
 
     def check(self) -> None:
-        """Raises CancelError if it was."""
+        """Raises CancelError if the job was cancelled."""
         if self.cancelled:
             raise CancelError

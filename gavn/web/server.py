@@ -1,4 +1,4 @@
-"""Serving the page: on this machine alone unless asked otherwise, from a folder that goes when it stops."""
+"""Serves the page, by default only to this machine, from a temporary folder."""
 from __future__ import annotations
 
 import os
@@ -11,68 +11,69 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gavn.web.door import RequestFilter, is_loopback
 from gavn.web.examples import Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
-from gavn.web.place import served_folder
+from gavn.web.request_filter import RequestFilter, is_loopback
+from gavn.web.server_folder import server_folder
 from gavn.web.session_manager import SessionManager
 
-_SWEEP = 30.  # seconds between two looks for what was left
+_SWEEP = 30.  # seconds between removals of expired sessions
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen; all but the machine's addresses for itself alone open the page to the network."""
+    """Where to listen. Any address other than loopback opens the page to the network."""
 
     host: str = '127.0.0.1'
     port: int = 7860
 
     @property
     def is_open(self) -> bool:
-        """Whether other machines can reach it."""
+        """Whether other machines can reach the page."""
         return not is_loopback(self.host)
 
     @property
     def for_gradio(self) -> str:
-        """The host as gradio wants it: an IPv6 address in brackets."""
+        """The host for gradio, which needs brackets around IPv6 addresses."""
         return f'[{self.host}]' if ':' in self.host else self.host
 
 
 class PortError(OSError):
-    """Something else listens there already."""
+    """The port is in use."""
 
 
 @contextmanager
 def serving(networks: Networks, address: Address, limits: Limits) -> Iterator[str]:
-    """The page, served until the block is left; gives its address.
+    """Serves the page inside the block; a context manager that returns the URL.
 
     Args:
-        networks: what restores.
+        networks: the restorers.
         address: where to listen.
-        limits: which videos are taken.
+        limits: limits on the videos.
 
-    Raises PortError if the port is taken.
+    Raises:
+        PortError: the port is in use.
     """
     _check_port(address)
-    with served_folder() as folder:
+    with server_folder() as folder:
         _set_environment(folder)
-        desk, examples = SessionManager(folder, networks, limits), Examples(folder / 'examples')
-        page, url = _launch(desk, examples, address)
+        sessions, examples = SessionManager(folder, networks, limits), Examples(folder / 'examples')
+        page, url = _launch(sessions, examples, address)
         examples.begin()
         stop = threading.Event()
-        threading.Thread(target=_sweep, args=(desk, stop), name='sweeper', daemon=True).start()
+        threading.Thread(target=_sweep, args=(sessions, stop), name='sweeper', daemon=True).start()
         try:
             yield url
         finally:
             stop.set()
-            desk.close()
+            sessions.close()
             page.close(verbose=False)
 
 
-def _sweep(desk: SessionManager, stop: threading.Event) -> None:
+def _sweep(sessions: SessionManager, stop: threading.Event) -> None:
     while not stop.wait(_SWEEP):
-        desk.sweep(time.monotonic())
+        sessions.sweep(time.monotonic())
 
 
 def _check_port(address: Address) -> None:
@@ -81,28 +82,29 @@ def _check_port(address: Address) -> None:
         socket.create_server((address.host, address.port), family=family).close()
     except (OSError, OverflowError) as error:
         raise PortError(f'port {address.port} of {address.host} cannot be used: {error}\n'
-                        'choose another with --port') from error
+                        'use another --port') from error
 
 
 def _set_environment(folder: Path) -> None:
-    """Before gradio is imported: its files in our folder, no telemetry, no variables of the user for it."""
+    """Configures gradio before its import: files in our folder, no telemetry, no user variables."""
     for name in [name for name in os.environ if name.startswith('GRADIO_')]:
         del os.environ[name]
     os.environ.update(GRADIO_TEMP_DIR=str(folder / 'gradio'), GRADIO_EXAMPLES_CACHE=str(folder / 'cached'),
                       GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 
 
-def _launch(desk: SessionManager, examples: Examples, address: Address) -> tuple[Any, str]:
+def _launch(sessions: SessionManager, examples: Examples, address: Address) -> tuple[Any, str]:
     from starlette.middleware import Middleware
 
     from gavn.web.handlers import build
     from gavn.web.page import CSS, theme
-    page = build(desk, examples)
-    door = Middleware(RequestFilter, uploads=desk.uploads, files=desk.files, private=not address.is_open)
+    page = build(sessions, examples)
+    request_filter = Middleware(RequestFilter, uploads=sessions.uploads, files=sessions.files,
+                                private=not address.is_open)
     page.launch(
         server_name=address.for_gradio, server_port=address.port, prevent_thread_lock=True, quiet=True,
         inbrowser=False, share=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,
         run_history=False, enable_monitoring=False, num_workers=0, footer_links=[],
-        max_file_size=1, allowed_paths=[], blocked_paths=[str(desk.folder)],
-        app_kwargs={'middleware': [door]}, theme=theme(), css_paths=CSS)
+        max_file_size=1, allowed_paths=[], blocked_paths=[str(sessions.folder)],
+        app_kwargs={'middleware': [request_filter]}, theme=theme(), css_paths=CSS)
     return page, page.local_url

@@ -1,4 +1,4 @@
-"""The videos and jobs of all who have the page open: several videos each, one job at a time for all."""
+"""Sessions of the page: each has its videos; one job runs at a time for all sessions."""
 from __future__ import annotations
 
 import os
@@ -18,15 +18,15 @@ from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.networks import Networks
 from gavn.web.progress_tracker import ProgressTracker
 from gavn.web.uploads import Uploads
-from gavn.web.videos import Video, look_at
+from gavn.web.videos import Video, open_video
 
 _POLL = 0.1  # seconds
-_EXPIRED = 1000  # names of pages that are remembered, to tell them that their files are gone
+_EXPIRED = 1000  # expired sessions that are remembered, to inform their pages
 
 
 @dataclass
 class Session:
-    """One open page: its folder, its videos by key in the order they came, its latest job."""
+    """An open page: its folder, its videos (key -> video, in order) and its latest job."""
 
     folder: Path
     videos: dict[str, Video] = field(default_factory=dict)
@@ -35,17 +35,17 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs."""
+        """Whether a job is running."""
         return self.job is not None and self.job.running
 
 
 class SessionManager:
-    """Takes videos in and gives jobs out.
+    """Manages the videos and jobs of all sessions.
 
     Args:
-        folder: where uploads arrive, and where sessions have folders of their own.
-        networks: what restores.
-        limits: which videos are taken.
+        folder: holds the uploads and the folders of sessions.
+        networks: the restorers.
+        limits: limits on the videos.
     """
 
     def __init__(self, folder: Path, networks: Networks, limits: Limits) -> None:
@@ -56,10 +56,11 @@ class SessionManager:
         self._turn, self._guard = threading.Lock(), threading.Lock()
 
     def take(self, session: str, token: str) -> Video:
-        """The uploaded file that the token stands for, as a video of the session.
+        """Adds an uploaded file to a session; the file is removed if it is refused.
 
-        Raises RefusalError for a token that is none, a file that is no video or beyond the limits, or one too
-        many; the file is removed then.
+        Raises:
+            RefusalError: the token is unknown, the file is not a video or exceeds a limit, or the session has
+                too many videos.
         """
         own, upload = self._session(session), self.uploads.claim(token)
         try:
@@ -68,21 +69,21 @@ class SessionManager:
             shutil.rmtree(upload.parent)
 
     def take_example(self, session: str, example: Path) -> Video:
-        """As `take`; the example stays. One that the session has already is that one."""
+        """Adds an example to a session, unless the session has it already."""
         own = self._session(session)
         same = (video for video in own.videos.values() if video.source.samefile(example))
         return next(same, None) or self._admit(own, example)
 
     def _admit(self, own: Session, file: Path) -> Video:
         if len(own.videos) >= self.limits.videos:
-            raise RefusalError(f'{file.name}: a page holds {self.limits.videos} videos at most. '
+            raise RefusalError(f'{file.name}: a page holds at most {self.limits.videos} videos. '
                                'Remove one first.')
         folder = own.folder / token_hex(4)
         folder.mkdir(parents=True)
         source = folder / file.name
         os.link(file, source)
         try:
-            video = look_at(source, self.limits.check(source))
+            video = open_video(source, self.limits.check(source))
         except (RefusalError, MediaError, OSError) as error:
             shutil.rmtree(folder)
             raise RefusalError(f'{file.name}: {without_paths(str(error), source)}') from error
@@ -90,69 +91,70 @@ class SessionManager:
         return video
 
     def videos(self, session: str) -> Sequence[Video]:
-        """The session's videos in the order they came."""
+        """Returns the videos of a session, in order."""
         return list(self._session(session).videos.values())
 
     def video(self, session: str, key: str | None) -> Video:
-        """One of them. Raises RefusalError where it is not there."""
+        """Returns a video of a session. Raises RefusalError if there is none."""
         video = self._session(session).videos.get(key or '')
         if video is None:
-            raise RefusalError('Drop a video first.')
+            raise RefusalError('Add a video first.')
         return video
 
     def busy(self, session: str) -> bool:
-        """Whether a job of the session runs."""
+        """Returns whether a job of the session is running."""
         return self._session(session).busy
 
-    def restore(self, session: str, order: RestoreRequest, keys: Sequence[str | None]) -> Job:
-        """Begins to restore videos of the session; what was made of them before is removed.
+    def restore(self, session: str, request: RestoreRequest, keys: Sequence[str | None]) -> Job:
+        """Starts restoring videos of a session; removes their earlier results.
 
-        Raises RefusalError without a video, while another job of the session runs, or for an order that is
-        none.
+        Raises:
+            RefusalError: there is no video, a job of the session is running, or the request is invalid.
         """
         own, videos = self._session(session), [self.video(session, key) for key in keys]
         if not videos:
-            raise RefusalError('Drop a video first.')
-        self._refuse_two(own)
-        if order.task not in self.networks.tasks and self.networks.tasks:
-            raise RefusalError(f'There is no task {order.task}.')
+            raise RefusalError('Add a video first.')
+        self._check_idle(own)
+        if request.task not in self.networks.tasks and self.networks.tasks:
+            raise RefusalError(f'There is no task {request.task}.')
         for video in videos:
-            _check(order, video)
+            _check(request, video)
         for video in videos:
             _forget(video)
-        most = max(self.limits.most_frames(video.info) for video in videos)
+        max_frames = max(self.limits.max_frames(video.info) for video in videos)
         return self._begin(
-            own, RestoreJob(videos, order, self.networks, self._turn_of, ProgressTracker(most))
-        )
+            own, RestoreJob(videos, request, self.networks, self._turn_of, ProgressTracker(max_frames)))
 
-    def look_for_faces(self, session: str, key: str | None) -> Job | None:
-        """Begins to look for the faces of a video; None where that was done. Raises RefusalError."""
+    def find_faces(self, session: str, key: str | None) -> Job | None:
+        """Starts face detection in a video; returns None if it was done. Raises RefusalError."""
         own, video = self._session(session), self.video(session, key)
         if video.found is not None:
             return None
-        self._refuse_two(own)
+        self._check_idle(own)
         return self._begin(
-            own, FaceJob(video, self._turn_of, ProgressTracker(self.limits.most_frames(video.info)))
+            own, FaceJob(video, self._turn_of, ProgressTracker(self.limits.max_frames(video.info)))
         )
 
-    def choose(self, session: str, key: str | None, ids: Sequence[int]) -> None:
-        """Chooses the faces of a video by their ids. Raises RefusalError for some that are not there."""
-        self.video(session, key).choose(frozenset(ids))
+    def choose(self, session: str, key: str | None, ids: Sequence[int]) -> int:
+        """Selects faces of a video; see `Video.choose`. Returns how many are selected."""
+        video = self.video(session, key)
+        video.choose(frozenset(ids))
+        return len(video.chosen)
 
     def cancel(self, session: str) -> None:
-        """Ends the session's job, if one runs."""
+        """Cancels the job of a session."""
         if (job := self._session(session).job) is not None:
             job.cancel()
 
     def drop(self, session: str, key: str | None) -> None:
-        """Forgets a video and what was made of it; ends a job that runs."""
+        """Removes a video and its results; cancels a running job."""
         own, video = self._session(session), self.video(session, key)
         _end(own)
         del own.videos[video.key]
         shutil.rmtree(video.source.parent, ignore_errors=True)
 
     def leave(self, session: str) -> None:
-        """The page was closed: all of it goes."""
+        """Removes a session."""
         with self._guard:
             own = self._sessions.pop(session, None)
         if own is not None:
@@ -160,7 +162,7 @@ class SessionManager:
             shutil.rmtree(own.folder, ignore_errors=True)
 
     def sweep(self, now: float) -> None:
-        """Removes what pages that were left alone, and uploads that nobody took; `now` by monotonic clock."""
+        """Removes expired sessions and unclaimed uploads; `now` is `time.monotonic()`."""
         self.uploads.expire(now)
         for name, own in list(self._sessions.items()):
             if own.busy:
@@ -173,7 +175,7 @@ class SessionManager:
             del self._expired[name]
 
     def close(self) -> None:
-        """The server stops."""
+        """Removes all sessions when the server stops."""
         for session in list(self._sessions):
             self.leave(session)
 
@@ -181,17 +183,17 @@ class SessionManager:
         with self._guard:
             if name in self._expired:
                 del self._expired[name]
-                raise RefusalError(f'This page was left alone for {length(self.limits.idle)}: its videos '
-                                   'were removed. Drop them again.')
+                raise RefusalError(f'This page was not used for {length(self.limits.idle)}: its videos '
+                                   'were removed. Upload them again.')
             if name not in self._sessions:
                 self._sessions[name] = Session(self.folder / 'sessions' / token_hex(16))
             self._sessions[name].touched = time.monotonic()
             return self._sessions[name]
 
     @staticmethod
-    def _refuse_two(own: Session) -> None:
+    def _check_idle(own: Session) -> None:
         if own.busy:
-            raise RefusalError('This page is at work already. Wait, or cancel it.')
+            raise RefusalError('A job of this page is running. Wait, or cancel it.')
 
     @staticmethod
     def _begin(own: Session, job: Job) -> Job:
@@ -200,28 +202,28 @@ class SessionManager:
         return job
 
     @contextmanager
-    def _turn_of(self, watch: ProgressTracker) -> Iterator[None]:
-        """Waits until no other job runs. Raises CancelError."""
+    def _turn_of(self, tracker: ProgressTracker) -> Iterator[None]:
+        """Waits for the jobs of other sessions. Raises CancelError."""
         if not self._turn.acquire(blocking=False):
-            watch.begin('waiting for another page to end')
+            tracker.begin('waiting for another page')
             while not self._turn.acquire(timeout=_POLL):
-                watch.check()
+                tracker.check()
         try:
             yield
         finally:
             self._turn.release()
 
 
-def _check(order: RestoreRequest, video: Video) -> None:
+def _check(request: RestoreRequest, video: Video) -> None:
     try:
-        order.settings(video)
+        request.settings(video)
     except (ValueError, TypeError) as error:
         raise RefusalError(str(error)) from error
 
 
 def _forget(video: Video) -> None:
-    """Removes what was made of a video."""
-    video.result = video.trouble = None
+    """Removes the results of a video."""
+    video.result = video.failure = None
     shutil.rmtree(video.source.with_name('restored'), ignore_errors=True)
 
 

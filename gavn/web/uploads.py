@@ -1,4 +1,4 @@
-"""Files on their way in: announced, received, and kept until a page takes them."""
+"""Uploads: announced, received, and kept until a session claims them."""
 from __future__ import annotations
 
 import os
@@ -13,59 +13,60 @@ from secrets import token_hex
 
 from gavn.web.limits import Limits, RefusalError
 
-UNCLAIMED = 600  # seconds that a file waits for its next bytes, or for the page that sent it
-MOST_FILES = 1000  # of all pages together
-_LONGEST_NAME = 120  # bytes, so that what is made of a video has room for its own ending
+UNCLAIMED = 600  # seconds without new bytes, or without a claim, until an upload is removed
+MAX_FILES = 1000  # of all sessions
+_MAX_NAME = 120  # bytes; leaves room for the suffixes of output files
 
 
 class ShortError(Exception):
-    """Fewer or more bytes came than were announced."""
+    """An upload has another size than announced."""
 
 
 @dataclass
 class _Upload:
     path: Path
     size: int
-    active: float = field(default_factory=time.monotonic)  # when it was announced, or bytes last came
-    there: bool = False
+    active: float = field(default_factory=time.monotonic)  # time of the announcement or of the last bytes
+    complete: bool = False
 
 
 class Uploads:
-    """Takes files in, each under a secret token: who does not have it cannot name the file.
+    """Receives files. A secret token identifies each upload.
 
     Args:
-        folder: of all files of the server; uploads have a folder each in it.
-        limits: what is taken.
+        folder: the folder of the server; each upload has its own folder in it.
+        limits: limits on the files.
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.folder, self.limits = folder, limits
-        self._waiting: dict[str, _Upload] = {}
+        self._pending: dict[str, _Upload] = {}
         self._guard = threading.Lock()
 
     def announce(self, name: str, size: int) -> str:
-        """The token of a file of `size` bytes that is to come. Raises RefusalError for one too many."""
+        """Announces a file of `size` bytes; returns its token. Raises RefusalError beyond the limits."""
         self.limits.check_size(size)
         with self._guard:
             files, used = usage(self.folder)
-            coming = [upload.size for upload in self._waiting.values() if not upload.there]
-            if len(self._waiting) >= 2 * self.limits.videos or files + len(coming) >= MOST_FILES:
-                raise RefusalError('Too many files are on this server. Try again later.')
-            if used + sum(coming) + size > self.limits.total_bytes:
-                raise RefusalError('The files of all pages together are as large as this server allows. '
+            announced = [upload.size for upload in self._pending.values() if not upload.complete]
+            if len(self._pending) >= 2 * self.limits.videos or files + len(announced) >= MAX_FILES:
+                raise RefusalError('The server has too many files. Try again later.')
+            if used + sum(announced) + size > self.limits.total_bytes:
+                raise RefusalError('The storage limit of the server is reached. '
                                    'Remove a video, or try again later.')
             token = token_hex(32)
-            self._waiting[token] = _Upload(self.folder / 'uploads' / token_hex(32) / safe_name(name), size)
+            self._pending[token] = _Upload(self.folder / 'uploads' / token_hex(32) / safe_name(name), size)
             return token
 
     async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
-        """Writes what comes; it can be claimed then, once.
+        """Stores the content of an announced file, which can then be claimed once.
 
-        Raises RefusalError for a token that was not given out, or was used, ShortError where the size is not
-        the one announced; nothing is kept then.
+        Raises:
+            RefusalError: the token is unknown or used.
+            ShortError: the size differs from the announced size; the file is removed.
         """
         with self._guard:
-            upload = self._waiting.get(token)
+            upload = self._pending.get(token)
             if upload is None or upload.path.parent.exists():
                 raise RefusalError('This file was not announced.')
             upload.path.parent.mkdir(parents=True)
@@ -74,58 +75,58 @@ class Uploads:
         except BaseException:
             self._forget(token)
             raise
-        upload.there = True
+        upload.complete = True
 
     def claim(self, token: str) -> Path:
-        """The file, which belongs to the caller from now on. Raises RefusalError without one."""
+        """Returns an uploaded file; the caller owns it. Raises RefusalError if there is none."""
         with self._guard:
-            upload = self._waiting.get(token)
-            if upload is None or not upload.there:
+            upload = self._pending.get(token)
+            if upload is None or not upload.complete:
                 raise RefusalError('This file was not uploaded to this page.')
-            del self._waiting[token]
+            del self._pending[token]
             return upload.path
 
     def expire(self, now: float) -> None:
-        """Removes what nobody took in time; `now` by `time.monotonic`."""
-        for token, upload in list(self._waiting.items()):
+        """Removes unclaimed uploads; `now` is `time.monotonic()`."""
+        for token, upload in list(self._pending.items()):
             if now - upload.active > UNCLAIMED:
                 self._forget(token)
 
     def _forget(self, token: str) -> None:
         with self._guard:
-            upload = self._waiting.pop(token, None)
+            upload = self._pending.pop(token, None)
         if upload is not None:
             shutil.rmtree(upload.path.parent, ignore_errors=True)
 
 
 async def _write(upload: _Upload, chunks: AsyncIterator[bytes]) -> None:
-    came = 0
+    received = 0
     with upload.path.open('xb') as file:
         async for chunk in chunks:
-            came += len(chunk)
-            if came > upload.size:
-                raise ShortError(f'more than the {upload.size} bytes that were announced')
+            received += len(chunk)
+            if received > upload.size:
+                raise ShortError(f'more than the announced {upload.size} bytes')
             file.write(chunk)
             upload.active = time.monotonic()
-    if came < upload.size:
-        raise ShortError(f'{came} of {upload.size} bytes')
+    if received < upload.size:
+        raise ShortError(f'{received} of {upload.size} bytes')
 
 
 def usage(folder: Path) -> tuple[int, int]:
-    """Number and bytes of the files in a folder and below, linked ones once."""
+    """Returns the number and total bytes of files in a folder tree; hard links count once."""
     found: dict[int, int] = {}
     for place, _, names in os.walk(folder):
         for name in names:
             try:
                 stat = os.lstat(os.path.join(place, name))
-            except FileNotFoundError:  # it was removed meanwhile
+            except FileNotFoundError:  # removed in the meantime
                 continue
             found[stat.st_ino] = stat.st_size
     return len(found), sum(found.values())
 
 
 def safe_name(name: str) -> str:
-    """A file name of letters, digits, `_` and `-` with an ending that says no more than it must."""
+    """Returns a file name of letters, digits, `_` and `-` with a short extension."""
     path = Path(name)
-    stem = re.sub(r'[^\w-]+', '_', path.stem).encode()[:_LONGEST_NAME].decode(errors='ignore')
+    stem = re.sub(r'[^\w-]+', '_', path.stem).encode()[:_MAX_NAME].decode(errors='ignore')
     return (stem.strip('_-') or 'video') + re.sub(r'[^a-z0-9.]', '', path.suffix.lower())[:6]

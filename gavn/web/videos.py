@@ -1,6 +1,7 @@
-"""One video of a page: what it is, the faces in it with a picture of each, and what became of it."""
+"""A video of a session: its properties, faces and result."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +15,21 @@ from gavn.restoration.progress import Progress, counted
 from gavn.restoration.report import Report
 from gavn.web.limits import RefusalError
 
-_POSTER = 960  # pixels of the longer side of a video's first picture, at most
+_POSTER = 960  # pixels; longest side of the image of the first frame
+MAX_PICTURED = 24  # faces with a thumbnail; those that appear in most frames come first
 
 
 @dataclass(frozen=True)
 class Result:
-    """Files of a finished restoration: the video, its report, two pictures of a face, both videos side by
-    side.
+    """Result of a restoration.
 
-    `side` is None where such a video could not be made; the report then has a notice. `preview` says how many
-    seconds were restored, None for all.
+    Attributes:
+        video: the restored video.
+        notes: the report file.
+        before, after: images of a face.
+        side: video of input and result side by side; None if it could not be written.
+        report: the report.
+        preview: restored seconds; None = all.
     """
 
     video: Path
@@ -37,17 +43,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Found:
-    """The faces of a whole video, and its frames' times in seconds."""
+    """The faces of a whole video, and the time of each frame in seconds."""
 
     faces: Faces
     times: tuple[float, ...]
 
+    @property
+    def pictured(self) -> Sequence[Face]:
+        """The faces that the page shows with a thumbnail."""
+        return self.faces.faces[:MAX_PICTURED]
+
     def seconds(self, face: Face) -> tuple[float, float]:
-        """When a face is first and last seen."""
+        """Returns the times of the first and the last frame of a face."""
         return self.times[face.span.start], self.times[face.span.stop - 1]
 
     def first(self, seconds: float | None) -> Faces:
-        """The faces of the first seconds (None: of all)."""
+        """Returns the faces of the first `seconds`; None = all."""
         if seconds is None:
             return self.faces
         return beginning(self.faces, sum(time < seconds for time in self.times))
@@ -55,15 +66,16 @@ class Found:
 
 @dataclass
 class Video:
-    """A video that was taken.
+    """A video of a session.
 
     Attributes:
         source: the file, in a folder of its own.
-        info: what it is.
-        poster: its first picture.
-        found: its faces, once they were looked for.
-        chosen: ids of the faces to restore where these are chosen by picture; None until some are.
-        result, trouble: what became of it; both None until it was restored.
+        info: its properties.
+        poster: image of the first frame.
+        found: its faces; None before the search.
+        chosen: ids of the faces to restore if faces are selected by image; None before the search.
+        result: the result; None before the restoration, or if it failed.
+        failure: error message; None if there is no error.
     """
 
     source: Path
@@ -72,33 +84,42 @@ class Video:
     found: Found | None = None
     chosen: frozenset[int] | None = None
     result: Result | None = None
-    trouble: str | None = field(default=None)
+    failure: str | None = field(default=None)
 
     @property
     def key(self) -> str:
-        """What a page calls it."""
+        """Identifies the video within its session."""
         return self.source.parent.name
 
     def choose(self, ids: frozenset[int]) -> None:
-        """Chooses faces. Raises RefusalError for some that are not there."""
-        if self.found is None or not ids <= {face.id for face in self.found.faces.faces}:
+        """Selects faces by their ids. Faces without a thumbnail cannot be deselected and stay selected.
+
+        Raises:
+            RefusalError: a face does not exist.
+        """
+        known = frozenset(face.id for face in self.found.faces.faces) if self.found else frozenset()
+        if self.found is None or not ids <= known:
             raise RefusalError('There is no such face in this video.')
-        self.chosen = ids
+        self.chosen = ids | known - {face.id for face in self.found.pictured}
 
     def which(self, preview: float | None) -> str:
-        """The chosen faces as `Settings.faces`, those that the first seconds show. RefusalError for none."""
+        """Returns `Settings.faces`: the selected faces in the first `preview` seconds.
+
+        Raises:
+            RefusalError: there are none.
+        """
         if self.found is None or self.chosen is None:
             return 'all'
         if not self.chosen:
-            raise RefusalError(f'{self.source.name}: choose at least one face.')
-        there = self.chosen & {face.id for face in self.found.first(preview).faces}
-        if not there:
-            raise RefusalError(f'{self.source.name}: no chosen face is in its first {preview:g} s.')
-        return ','.join(map(str, sorted(there)))
+            raise RefusalError(f'{self.source.name}: select at least one face.')
+        visible = self.chosen & {face.id for face in self.found.first(preview).faces}
+        if not visible:
+            raise RefusalError(f'{self.source.name}: no selected face is in its first {preview:g} s.')
+        return ','.join(map(str, sorted(visible)))
 
 
-def look_at(source: Path, info: VideoInfo) -> Video:
-    """Makes the first picture; raises as `read_frames`."""
+def open_video(source: Path, info: VideoInfo) -> Video:
+    """Writes the image of the first frame and returns the video; raises as `read_frames`."""
     with closing(read_frames(source)) as frames:
         image = next(frames).image
     scale = min(1., _POSTER / max(image.shape[:2]))
@@ -109,9 +130,12 @@ def look_at(source: Path, info: VideoInfo) -> Video:
 
 
 def find_faces(video: Video, progress: Progress) -> Found:
-    """Looks for the faces of a whole video.
+    """Finds the faces of a whole video.
 
-    Raises NoFace, MediaError as `read_frames`, and what `progress` raises.
+    Raises:
+        NoFace: there is no face.
+        MediaError: see `read_frames`.
+        Exception: what `progress` raises.
     """
     times: list[float] = []
     with closing(read_frames(video.source)) as frames:

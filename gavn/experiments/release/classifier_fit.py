@@ -77,7 +77,7 @@ def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str], 
     shares = np.empty((len(kinds), len(KINDS)))
     for number in range(FOLDS):
         out = folds == number
-        shares[out] = fit(features[~out], kinds[~out].tolist()).shares(features[out])
+        shares[out] = fit(features[~out], kinds[~out].tolist()).probabilities(features[out])
     return shares
 
 

@@ -15,9 +15,9 @@ from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate
 from gavn.metrics.measures import metric_factories
 from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
 from gavn.metrics.table import STANDARD
-from gavn.restoration.choosing import name_for
 from gavn.restoration.degradation import estimate
 from gavn.restoration.restorer import Restorer
+from gavn.restoration.weight_selection import weights_for
 
 AUTO = 'auto'
 RESULTS = 'validation.csv'
@@ -93,7 +93,7 @@ def _ours(restorer: Restorer) -> _Restore:
 def _chosen(clip: Clip, restorers: dict[str, Restorer], lossless: bool) -> Frames:
     """What `auto` makes of a clip: the weights that it chooses, or the clip as it is."""
     damage = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
-    return _inputs(clip) if damage.kind == 'clean' else _ours(restorers[name_for(damage, lossless)])(clip)
+    return _inputs(clip) if damage.kind == 'clean' else _ours(restorers[weights_for(damage, lossless)])(clip)
 
 
 def _clips(root: str | Path, layer: str, frames: int | None) -> Iterator[Clip]:

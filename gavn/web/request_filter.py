@@ -1,4 +1,4 @@
-"""Which requests reach the page, and the two kinds that it answers itself: files in, files out."""
+"""Filter of HTTP requests; it also handles uploads and file downloads itself."""
 from __future__ import annotations
 
 import ipaddress
@@ -13,7 +13,7 @@ from gavn.web.files import Files, media_type
 from gavn.web.limits import RefusalError
 from gavn.web.uploads import ShortError, Uploads
 
-_PAGE = re.compile(  # what gradio's own scripts ask for
+_PAGE = re.compile(  # requested by gradio's scripts
     r'/(?:config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|(?:assets|static|svelte)/.*'
     r'|gradio_api/(?:info|app_id|startup-events|heartbeat/\w+|theme\.css|cancel|reset|queue/(?:join|data)))?')
 _FILE = re.compile(r'/file/(?P<token>[0-9a-f]{32})/[^/]+')
@@ -22,7 +22,7 @@ _HOST = re.compile(r'(?P<name>\[[^\]]*\]|[^:]*)(?::\d+)?')
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or an address, in brackets or not, is this machine's for itself alone."""
+    """Returns whether a host name or address (with or without brackets) is a loopback address."""
     if name.lower() == 'localhost':
         return True
     try:
@@ -32,15 +32,15 @@ def is_loopback(name: str) -> bool:
 
 
 class RequestFilter:
-    """Lets those requests through that the page makes; gradio answers others too, some by going outside.
+    """ASGI middleware that passes only the requests of the page to gradio.
 
-    Requests that the page of another site makes are refused. Where only this machine can reach the server,
-    so are those that call it by another name: a site may give its own name this machine's address.
+    Gradio has other endpoints, some of which access the network. Cross-origin requests are refused. If only
+    this machine can reach the server, requests with another host name are refused too (DNS rebinding).
 
     Args:
-        app: the page.
-        uploads: where files go that come in.
-        files: what may be had.
+        app: the gradio application.
+        uploads: stores uploaded files.
+        files: the files that may be downloaded.
         private: whether only this machine can reach the server.
     """
 
@@ -48,7 +48,7 @@ class RequestFilter:
         self.app, self.uploads, self.files, self.private = app, uploads, files, private
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """An ASGI application."""
+        """Handles an ASGI connection."""
         if scope['type'] == 'lifespan':
             await self.app(scope, receive, send)
         elif scope['type'] == 'http':
@@ -58,10 +58,10 @@ class RequestFilter:
             await send({'type': 'websocket.close'})
 
     async def _answer(self, request: Request) -> Response | None:
-        """None for what the page answers."""
+        """Returns the response; None if gradio handles the request."""
         host = request.headers.get('host', '')
         if self.private and not is_loopback(_HOST.fullmatch(host)['name'] if _HOST.fullmatch(host) else ''):
-            return _nothing()
+            return _not_found()
         if not _same_site(request.headers.get('origin'), host):
             return PlainTextResponse('This request comes from another site.\n', 403)
         path = request.scope['path']
@@ -71,12 +71,12 @@ class RequestFilter:
             return await self._receive(found['token'], request)
         if (found := _FILE.fullmatch(path)) and request.method in ('GET', 'HEAD'):
             return self._file(found['token'], 'save' in request.query_params)
-        return None if _PAGE.fullmatch(path) else _nothing()
+        return None if _PAGE.fullmatch(path) else _not_found()
 
     def _announce(self, request: Request) -> Response:
         name, size = (request.query_params.get(key, '') for key in ('name', 'size'))
         if not re.fullmatch(r'\d{1,15}', size, re.ASCII):
-            return PlainTextResponse('The size of the file is missing.', 400)
+            return PlainTextResponse('The file size is missing.', 400)
         try:
             return JSONResponse({'token': self.uploads.announce(name, int(size))})
         except RefusalError as error:
@@ -88,25 +88,25 @@ class RequestFilter:
         except RefusalError as error:
             return PlainTextResponse(str(error), 404)
         except (ShortError, ClientDisconnect) as error:
-            return PlainTextResponse(f'The file did not come as it was announced: {error}', 400)
+            return PlainTextResponse(f'The upload is incomplete or too long: {error}', 400)
         except OSError as error:
-            return PlainTextResponse(f'The file could not be stored: {error.strerror}', 507)
+            return PlainTextResponse(f'The file cannot be stored: {error.strerror}', 507)
         return Response(status_code=204)
 
     def _file(self, token: str, save: bool) -> Response:
         path = self.files.find(token)
         if path is None:
-            return _nothing()
+            return _not_found()
         kind = media_type(path)
         return FileResponse(path, media_type=kind or 'application/octet-stream', filename=path.name,
                             content_disposition_type='attachment' if save or kind is None else 'inline',
                             headers={'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store'})
 
 
-def _nothing() -> Response:
-    return PlainTextResponse('There is nothing here.\n', 404)
+def _not_found() -> Response:
+    return PlainTextResponse('Not found.\n', 404)
 
 
 def _same_site(origin: str | None, host: str) -> bool:
-    """Whether a request comes from this page, or from no page at all."""
+    """Returns whether a request has the same origin, or no origin."""
     return origin is None or urlsplit(origin).netloc.lower() == host.lower() != ''

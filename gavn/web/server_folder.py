@@ -1,4 +1,4 @@
-"""The folder of a server: made at its start, removed at its end, or by the next server if it was killed."""
+"""Temporary folder of a server. If the server is killed, the next one removes it."""
 from __future__ import annotations
 
 import os
@@ -12,13 +12,13 @@ from tempfile import gettempdir, mkdtemp
 from filelock import FileLock, Timeout
 
 PREFIX = 'gavn_web_'
-_LOCK = 'lock'  # held while the server lives, released by the system when it is killed
-_YOUNG = 60  # seconds in which a folder without a lock may belong to a server that is just starting
+_LOCK = 'lock'  # held while the server runs; the system releases it
+_YOUNG = 60  # seconds; a younger folder without a lock may belong to a starting server
 
 
 @contextmanager
-def served_folder() -> Iterator[Path]:
-    """A new folder that is removed at the end; those that killed servers left are removed first."""
+def server_folder() -> Iterator[Path]:
+    """Creates a folder and removes it at the end; first removes the folders of killed servers."""
     sweep(Path(gettempdir()))
     folder = Path(mkdtemp(prefix=PREFIX)).resolve()
     lock = FileLock(folder / _LOCK)
@@ -31,7 +31,7 @@ def served_folder() -> Iterator[Path]:
 
 
 def sweep(parent: Path) -> list[Path]:
-    """Removes the folders of servers that do not live any more; returns them."""
+    """Removes and returns the folders of killed servers."""
     gone = [folder for folder in sorted(parent.glob(f'{PREFIX}*')) if _own(folder) and _abandoned(folder)]
     for folder in gone:
         shutil.rmtree(folder, ignore_errors=True)
@@ -39,7 +39,7 @@ def sweep(parent: Path) -> list[Path]:
 
 
 def _own(folder: Path) -> bool:
-    """Whether it is a folder of this user, not a link to one."""
+    """Returns whether it is a folder of this user and not a link."""
     found = folder.lstat()
     return folder.is_dir() and not folder.is_symlink() and found.st_uid == getattr(os, 'getuid', lambda: 0)()
 
