@@ -83,7 +83,7 @@ def remux(source: Path, target: Path, cuts: Sequence[int] = (), **options: objec
             pieces.append(Path(folder) / f'{begin}.nut')
             with SegmentWriter(pieces[-1], info, **({'crf': 10, 'preset': 'ultrafast'} | options)) as writer:
                 for frame in frames[begin:end]:
-                    writer.write(frame.picture, frame.pts)
+                    writer.write(frame.av_frame, frame.pts)
         join(target, pieces, source)
     return target
 

@@ -71,8 +71,8 @@ def test_the_bundle_that_all_others_are_made_of(tensors, tmp_path):
     (header(format=2), 'is a bundle of format 2, this version reads 1'),
     (header(networks=[]), r'networks is \[\]; it must be'), (header(networks={}), 'it names no networks'),
     (header(networks={'network_g': None}), 'network_g'),
-    (header(networks={'network_g': {}}), 'network_g has no type'),
-    (header(networks={'network_g': {'type': ['GAVN']}}), 'network_g has no type'),
+    (header(networks={'network_g': {}}), 'network_g names no type'),
+    (header(networks={'network_g': {'type': ['GAVN']}}), 'network_g names no type of network'),
     (header(networks={'a/b': GAVN}), "'a/b' cannot name a network"),
     (header(networks={'network_g': GAVN, 'network_l': GAVN}), 'names network_l but holds no weights for it'),
     (header(networks={'network_x': GAVN}), 'names network_x but holds no weights'),
@@ -98,11 +98,11 @@ def test_tensors_of_no_network_are_refused(stray, message, tensors, tmp_path):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    ({'type': 'VGGFeatureExtractor', 'layer_name_list': ['relu1_1']}, 'VGGFeatureExtractor is no network'),
+    ({'type': 'VGGFeatureExtractor', 'layer_name_list': ['relu1_1']}, 'VGGFeatureExtractor is not a network'),
     ({'type': 'SpyNet', 'load_path': '/etc/passwd'}, 'SpyNet is not a network that restores'),
     ({'type': 'DFDNet', 'num_feat': 8, 'dict_path': 'x'}, 'DFDNet is not a network that restores'),
     ({'type': 'SyncNet'}, 'SyncNet is not a network that restores\n *use one of GAVN'),
-    ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 3}, 'no network that restores'),
+    ({'type': 'UNetDiscriminatorSN', 'num_in_ch': 3}, 'not a network that restores'),
     ({'type': 'StyleGAN2Generator_basicsr', 'out_size': 8}, 'there is no network called'),
     ({'type': 'os.system'}, 'there is no network called os.system.*\n *import the package that registers'),
     ({**GAVN, 'type': 'GAWN'}, 'the nearest valid name is GAVN'),
@@ -212,7 +212,7 @@ def test_index_tables_are_those_of_the_class(tmp_path):
     options = {'type': 'VRT', **peers.PEERS['VRT'].network}
     state = state_of(options)
     key = next(key for key, value in state.items() if not value.is_floating_point())
-    for value, words in ((state[key] + 1000, f'{key} is not the table that VRT makes'), (state[key], None)):
+    for value, words in ((state[key] + 1000, f'{key} differs from what VRT computes'), (state[key], None)):
         tensors = {f'network_g/{name}': tensor for name, tensor in {**state, key: value}.items()}
         path = write(tmp_path / 'b.safetensors', header(networks={'network_g': options}), tensors)
         if words:

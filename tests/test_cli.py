@@ -80,7 +80,7 @@ def test_variable_frame_rate_is_kept(tmp_path, weights):
 def test_no_sound_track(tmp_path, weights, caplog):
     source = write_video(tmp_path / 'in.mp4', 4, sound=None)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
-    assert 'no sound track' in caplog.text
+    assert 'no readable audio track' in caplog.text
     assert not probe(tmp_path / 'out.mp4').has_audio and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
 
 
@@ -191,14 +191,14 @@ def test_unknown_container(tmp_path, talking, weights, capsys):
 
 
 @pytest.mark.parametrize(('failure', 'code', 'words'), [
-    (KeyboardInterrupt(), 130, 'the same command goes on'),
+    (KeyboardInterrupt(), 130, 'rerun the same command'),
     (OSError(28, 'No space left on device'), 1, 'no space left')])
 def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, code, words):
     """Ctrl-C or a full disk half-way: the old output stays, and the same command goes on."""
     monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', 5)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')
-    real, done = job.changed, []
+    real, done = segment_encoder.changed, []
 
     def changed(*args):
         done.append(1)

@@ -32,7 +32,7 @@ def test_an_operator_that_was_not_built_is_told(monkeypatch):
     monkeypatch.delenv('GAVN_DCN_BACKEND', raising=False)
     monkeypatch.setattr('gavn.ops.deform_native._native', None)
     said = doctor._deformable()
-    assert 'cpu reference; ' in said and '; no native: it was not built' in said
+    assert 'cpu reference; ' in said and '; the native backend was not built' in said
 
 
 def test_an_extra_that_is_absent_is_no_failure(monkeypatch):

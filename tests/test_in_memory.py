@@ -92,8 +92,9 @@ FINE = np.zeros((80, 96, 3), np.uint8)
 @pytest.mark.parametrize(('frames', 'more', 'words'), [
     ([], {}, 'no frames'), ([CHW], {}, r'transpose\(1, 2, 0\)'), ([FINE / 255], {}, 'float64'),
     ([FINE[..., 0]], {}, r'uint8 \(80, 96\)'), ([np.zeros((80, 96, 4), np.uint8)], {}, 'without alpha'),
-    ([FINE, FINE[:40]], {}, r'frame 1 is \(40, 96, 3\), but frame 0 \(80, 96, 3\)'),
-    ([torch.zeros(80, 96, 3, dtype=torch.uint8)], {}, 'numpy arrays'), ([FINE], {'fps': 0}, 'fps is above 0'),
+    ([FINE, FINE[:40]], {}, r'frame 1 is \(40, 96, 3\), but frame 0 is \(80, 96, 3\)'),
+    ([torch.zeros(80, 96, 3, dtype=torch.uint8)], {}, 'numpy arrays'),
+    ([FINE], {'fps': 0}, 'fps must be above 0'),
     ([FINE], {'channels': 'gbr'}, "rgb or bgr, not 'gbr'"),
     ([FINE], {'audio': np.zeros((2, 640), np.int16)}, 'mono'),
     ([FINE], {'audio': np.full(640, 9000.)}, r'in \[-1, 1\]'),

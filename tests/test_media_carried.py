@@ -52,7 +52,7 @@ def test_mirrored_first_then_turned(tmp_path: Path, case: str) -> None:
 
 
 def test_no_matrix_is_upright() -> None:
-    assert not Orientation.of(av.VideoFrame(16, 16, 'yuv420p'))
+    assert not Orientation.from_frame(av.VideoFrame(16, 16, 'yuv420p'))
 
 
 def cropped_file(path: Path, rows: int) -> Path:

@@ -80,7 +80,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
     with pytest.raises(KeyboardInterrupt):
         interrupted(VideoWriter(target, 64, 48, 25, audio=tone(1)), pictures(1)[0])
     with pytest.raises(KeyboardInterrupt):
-        interrupted(SegmentWriter(target, probe(source)), next(read_frames(source)).picture, 0)
+        interrupted(SegmentWriter(target, probe(source)), next(read_frames(source)).av_frame, 0)
     with pytest.raises(EmptyVideo, match='no frame was written'), SegmentWriter(target, probe(source)):
         pass
     assert left(tmp_path) == names
@@ -88,12 +88,12 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
 
 
 def test_wrong_sizes_and_orders_are_refused(source: Path, tmp_path: Path) -> None:
-    target, like, picture = tmp_path / 'a.mp4', probe(source), next(read_frames(source)).picture
+    target, like, picture = tmp_path / 'a.mp4', probe(source), next(read_frames(source)).av_frame
     with pytest.raises(ValueError, match='time stamps must rise'), SegmentWriter(target, like) as writer:
         writer.write(picture, 5)
         writer.write(picture, 5)
     other = av.VideoFrame(32, 48, 'yuv420p')
-    with pytest.raises(ValueError, match='expected a picture'), SegmentWriter(target, like) as writer:
+    with pytest.raises(ValueError, match='expected a frame'), SegmentWriter(target, like) as writer:
         writer.write(picture, 5)
         writer.write(other, 6)
     with pytest.raises(ValueError, match='expected a uint8'), VideoWriter(target, 64, 48, 25) as writer:

@@ -57,7 +57,7 @@ def take_in(path: Path, folder: Path) -> int:
     film, piece, target = VideoSource.from_path(path), folder / 'piece.nut', folder / 'out.mkv'
     with SegmentWriter(piece, film.info, preset='ultrafast') as writer, closing(film.read()) as frames:
         for frame in islice(frames, 4 * FRAMES):
-            writer.write(encodable(frame.picture, film.info.depth), frame.pts)
+            writer.write(encodable(frame.av_frame, film.info.depth), frame.pts)
     for block in iter_audio(path, 16000, True) or ():
         assert isinstance(block, (np.ndarray, AudioGap))
     film.join(target, [piece], None, notice=lambda words: None)

@@ -24,7 +24,7 @@ def source(tmp_path: Path) -> Path:
 def piece(path: Path, source: Path, frames: slice = slice(None), **options: object) -> Path:
     with SegmentWriter(path, probe(source), **({'preset': 'veryfast'} | options)) as writer:
         for frame in list(read_frames(source))[frames]:
-            writer.write(frame.picture, frame.pts)
+            writer.write(frame.av_frame, frame.pts)
     return path
 
 
@@ -48,7 +48,7 @@ def test_times_are_exact(tmp_path: Path, base: Fraction, stamps: list[int], endi
         pieces.append(tmp_path / f'{number}.nut')
         with SegmentWriter(pieces[-1], like, preset='veryfast') as writer:
             for frame, stamp in zip(frames[some], stamps[some], strict=True):
-                writer.write(frame.picture, stamp)
+                writer.write(frame.av_frame, stamp)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('gavn.media.mux.probe', lambda _: like)
         join(tmp_path / f'joined{ending}', pieces, source)
@@ -86,7 +86,7 @@ def test_format_colours_and_shape_of_the_source(source: Path, tmp_path: Path, na
     info = probe(target)
     assert (info.pix_fmt.replace('yuvj', 'yuv'), info.pixel_shape, info.hdr) == (name, Fraction(4, 3), True)
     assert info.depth == (10 if '10' in name else 8)
-    picture = next(read_frames(target)).picture
+    picture = next(read_frames(target)).av_frame
     assert {tag: getattr(picture, tag) for tag in tags} == tags
     if name != 'yuv420p':  # lossless above 4:2:0 or eight bits
         rows = np.frombuffer(picture.planes[0], np.uint8).reshape(48, -1)
@@ -186,11 +186,11 @@ def test_pieces_that_do_not_fit_are_refused(source: Path, tmp_path: Path) -> Non
     other = piece(tmp_path / '2.nut', source, slice(4, 9), preset='ultrafast')
     before = left(tmp_path)
     for wrong in ([second, first], [first, first], [first, other]):
-        with pytest.raises(MediaError, match='does not go on'):
+        with pytest.raises(MediaError, match='does not continue'):
             join(tmp_path / 'out.mp4', wrong, source)
-    with pytest.raises(MediaError, match='no pieces'):
+    with pytest.raises(MediaError, match='no segments'):
         join(tmp_path / 'out.mp4', [], source)
-    with pytest.raises(MediaError, match='is no piece'):
+    with pytest.raises(MediaError, match='is not a segment'):
         join(tmp_path / 'out.mp4', [source], source)
     assert left(tmp_path) == before
 
@@ -237,7 +237,7 @@ def test_chapters_move_with_a_video_that_starts_below_zero(tmp_path: Path) -> No
     source = rich_file(tmp_path / 'rich.mkv')
     like, (first, *_) = probe(source), read_frames(source)
     with SegmentWriter(tmp_path / '0.nut', like) as writer:
-        writer.write(first.picture, -250)
+        writer.write(first.av_frame, -250)
     join(tmp_path / 'out.mkv', [tmp_path / '0.nut'], source)
     with av.open(str(tmp_path / 'out.mkv')) as copy:
         marks = [tuple(chapter[end] * Fraction(chapter['time_base']) for end in ('start', 'end'))
@@ -282,7 +282,7 @@ def test_a_beginning_does_not_read_the_rest(tmp_path: Path, monkeypatch, ending:
 def test_fields_stay_fields(tmp_path: Path) -> None:
     source = make_file(tmp_path / 'source.mp4', range(0, 400, 40), Fraction(1, 1000), fields=True)
     assert probe(source).interlaced and not probe(make_file(tmp_path / 'whole.mp4')).interlaced
-    assert all(frame.picture.interlaced_frame for frame in read_frames(remux(source, tmp_path / 'copy.mp4')))
+    assert all(frame.av_frame.interlaced_frame for frame in read_frames(remux(source, tmp_path / 'copy.mp4')))
 
 
 def test_freed_memory_is_given_back_on_the_way(source: Path, tmp_path: Path, monkeypatch) -> None:

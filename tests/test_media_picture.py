@@ -90,7 +90,7 @@ def test_a_change_agrees_with_the_scaler(name: str, matrix: int, levels: int) ->
     """Against swscale in sixteen bits a colour: the picture, and the picture with the change, to YCbCr."""
     frame = frame_of(picture(name, matrix=matrix, levels=levels))
     change = bump(20, 31)
-    deep = VideoReformatter().reformat(frame.picture, format='rgb48le', interpolation=ACCURATE)
+    deep = VideoReformatter().reformat(frame.av_frame, format='rgb48le', interpolation=ACCURATE)
     rgb = np.frombuffer(deep.planes[0], '<u2').reshape(48, -1)[:, :192].reshape(48, 64, 3).astype(float)
     planes = []
     for factor in (0, 1):
@@ -104,7 +104,7 @@ def test_a_change_agrees_with_the_scaler(name: str, matrix: int, levels: int) ->
     scale = 1 if name.endswith('10le') else 4
     result = changed(frame, [(11, 9, change)])
     assert (result.colorspace, result.color_range) == (matrix, levels)
-    found = zip(samples(result), samples(frame.picture), *planes, strict=True)
+    found = zip(samples(result), samples(frame.av_frame), *planes, strict=True)
     for number, (after, before, still, moved) in enumerate(found):
         error = (after.astype(float) - before) - (moved.astype(float) - still) / scale
         # the scaler takes chroma through a longer filter than the mean of the pixels that share it
@@ -116,7 +116,7 @@ def test_a_change_agrees_with_the_scaler(name: str, matrix: int, levels: int) ->
 def test_a_change_is_seen_where_it_is_and_nowhere_else(name: str) -> None:
     frame, change = frame_of(picture(name)), bump(21, 30)
     image, x0, y0 = frame.image.copy(), 13, 8
-    before = samples(frame.picture)
+    before = samples(frame.av_frame)
     result = changed(frame, [(x0, y0, change)])
     seen = ToBGR()(result).astype(float) - image
     seen[y0:y0 + 21, x0:x0 + 30] -= change
@@ -126,7 +126,7 @@ def test_a_change_is_seen_where_it_is_and_nowhere_else(name: str) -> None:
         plane[y0 // down:-(-(y0 + 21) // down), x0 // across:-(-(x0 + 30) // across)] = 0
         kept = np.where(plane == 0, 0, kept)
         assert np.array_equal(plane, kept)
-    assert all(np.array_equal(a, b) for a, b in zip(samples(frame.picture), before, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(samples(frame.av_frame), before, strict=True))
 
 
 def test_a_change_stops_at_what_can_be_stored() -> None:
@@ -148,6 +148,6 @@ def test_a_frame_of_an_image_shows_it(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
     frame = Frame.of_image(image, 3, 0.1, 2)
     assert np.array_equal(frame.image, image) and frame.image is frame.image
-    strange = replace(frame, picture=av.VideoFrame(48, 34, 'nv12'))
+    strange = replace(frame, av_frame=av.VideoFrame(48, 34, 'nv12'))
     with pytest.raises(ValueError, match='nv12'):
         changed(strange, [(0, 0, np.zeros((2, 2, 3), np.float32))])

@@ -167,7 +167,7 @@ def test_real_files_go_through(shared: Path, tmp_path: Path) -> None:
         with SegmentWriter(tmp_path / 'piece.nut', info, preset='ultrafast') as writer:
             for frame in islice(reader, 8):
                 stamps.append(frame.time)
-                writer.write(frame.picture, frame.pts)
+                writer.write(frame.av_frame, frame.pts)
         join(copy, [tmp_path / 'piece.nut'], path)
         if info.width <= 480:
             assert 8 + sum(1 for _ in reader) == pytest.approx(info.duration * info.frame_rate, abs=2), path

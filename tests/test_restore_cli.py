@@ -66,7 +66,7 @@ def test_one_that_fails_does_not_stop_the_others(weights, talks, tmp_path, capsy
 
 
 @pytest.mark.parametrize(('args', 'words'), [
-    (['{talks}/*.mkv'], 'no videos there'),
+    (['{talks}/*.mkv'], 'no videos or images found'),
     (['{talks}/a.mp4', '{talks}/b.mov', '-o', '{talks}/notes.txt'], 'is a file, but there are 2 inputs'),
     (['{talks}/a.mp4', '{talks}/sub/a.mp4', '-o', '{talks}'], 'several inputs would be written to'),
 ])
@@ -107,7 +107,7 @@ def test_the_report(weights, talks):
     assert report['settings'] == {'strength': 0.5, 'faces': 'all', 'crf': 18, 'preset': 'medium',
                                   'codec': 'libx264', 'device': 'cpu', 'dtype': 'float32'}
     assert next(iter(report['weights'].values())) and 'estimates' in report['note']
-    assert any('no sound track' in notice for notice in report['notices'])
+    assert any('no readable audio track' in notice for notice in report['notices'])
     assert {'gavn', 'torch', 'av', 'x264'} <= report['versions'].keys()
 
 

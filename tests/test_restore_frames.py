@@ -20,7 +20,7 @@ from gavn.media import (
     read_audio,
     read_frames,
 )
-from gavn.media.image_folder import read_picture
+from gavn.media.image_folder import read_image
 from gavn.media.rgb import samples_of
 from gavn.restoration import job, restore_video, resume_state
 from gavn.restoration.output_path import OutputPathError
@@ -84,7 +84,7 @@ def test_frames_become_a_video(weights, tmp_path):
         'width': WIDTH, 'height': HEIGHT, 'frame_rate': '25', 'codec': 'png', 'depth': 8, 'hdr': False,
         'rotation': 0, 'audio_tracks': 0, 'subtitle_tracks': 0}
     assert report['coverage'] == round(10 / 11, 4) and report['restored'] == 10
-    assert any('25 frames a second, unless --fps' in notice for notice in report['notices'])
+    assert any('the frame rate is 25; use --fps' in notice for notice in report['notices'])
 
 
 @pytest.mark.parametrize(('form', 'ending'), [
@@ -160,7 +160,7 @@ def test_channels_without_names_go_into_mp4_as_flac(weights, tmp_path, caplog):
     """.mkv takes them as they are."""
     frames, (voice, samples) = write_folder(tmp_path / 'frames', 3), plain_wav(tmp_path / 'voice.wav', 4)
     assert run(weights, frames, '--audio', voice, '--ext', 'mp4') == 0
-    assert 'converted from pcm_s16le to FLAC: .mp4 cannot hold it' in caplog.text
+    assert 'converted from pcm_s16le to FLAC: .mp4 does not support it' in caplog.text
     caplog.clear()
     assert run(weights, frames, '--audio', voice, '--no-report', '--ext', 'mkv') == 0
     assert 'converted' not in caplog.text
@@ -186,15 +186,15 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(('args', 'code', 'words'), [
     (['{0}/frames/8.png'], 4, '8.png is an image, not a video'),
-    (['{0}/frames/*.png'], 4, 'give their folder'),
+    (['{0}/frames/*.png'], 4, 'use their folder'),
     (['{0}/empty'], 2, 'no videos or images found'),
-    (['{0}/frames', '--ext', 'png', '-o', '{0}/a.mp4'], 2, "is a video's name"),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/a.mp4'], 2, 'is the name of a video'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/full'], 2, 'full is not empty'),
-    (['{0}/frames', '--ext', 'png', '-o', '{0}/full', '--force'], 2, 'more than PNGs, such as diary.txt'),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/full', '--force'], 2, 'other files than PNGs, such as diary.txt'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/frames', '--force'], 2, 'never overwritten'),
     (['{0}/talk.mp4', '--ext', 'png'], 2, 'is a video, but images were requested'),
     (['{0}/frames', '--audio', '{0}/none.wav'], 4, 'no such file'),
-    (['{0}/frames', '--audio', '{0}/talk.mp4'], 4, 'has no sound track'),
+    (['{0}/frames', '--audio', '{0}/talk.mp4'], 4, 'has no audio track'),
     (['{0}/frames', '{0}/talk.mp4', '--audio', '{0}/talk.mp4'], 2, 'for 2 inputs')])
 def test_what_does_not_fit_is_told(weights, tmp_path, capsys, args, code, words):
     write_folder(tmp_path / 'frames', 3)
@@ -222,7 +222,7 @@ def test_pictures_that_are_no_film(weights, tmp_path, capsys):
     assert run(weights, frames, '--ext', 'png') == 2 and 'both become 10.png' in capsys.readouterr().err
     (frames / '10.jpg').write_bytes(jpeg[:-50])
     with pytest.raises(MediaError, match='not a whole one'):
-        read_picture(frames / '10.jpg')
+        read_image(frames / '10.jpg')
 
 
 def test_videos_beside_pictures(weights, tmp_path, capsys):
@@ -268,5 +268,5 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
         frames, target, make_restorer(), Settings(write_images=True), overwrite=True)
     assert report.resumed == 4 and written == [0, 1, 2, 3, 4, 5, *range(4, 11)]
     assert names(tmp_path) == ['frames', 'out'] and sorted(names(target)) == sorted(names(frames))
-    first = samples_of(read_picture(target / '8.png')).astype(int)[35, 45] - pictures(1)[0][35, 45]
+    first = samples_of(read_image(target / '8.png')).astype(int)[35, 45] - pictures(1)[0][35, 45]
     assert np.abs(first - GAIN).max() <= 2

@@ -77,7 +77,7 @@ def test_strength_zero_and_zero_network_change_no_bit(talking, out, recorder):
         report = restore(talking, out, restorer, strength=strength)
         source = list(read_frames(talking))
         assert report.frames_out == len(source) == len(recorder.pictures)
-        assert all(same_bits(a.picture, b) for a, b in zip(source, recorder.pictures, strict=True))
+        assert all(same_bits(a.av_frame, b) for a, b in zip(source, recorder.pictures, strict=True))
         assert recorder.stamps == [frame.pts for frame in source]
 
 
@@ -88,7 +88,7 @@ def test_pixels_outside_the_mask_are_untouched(talking, out, recorder):
     x1, y1 = (int(np.ceil(corner / 2)) * 2 for corner in (region.x1, region.y1))
     assert 0 < x0 < x1 < WIDTH and 0 <= y0 < y1 < HEIGHT
     for frame, picture in zip(read_frames(talking), recorder.pictures, strict=True):
-        for before, after, step in zip(planes(frame.picture), planes(picture), (1, 2, 2), strict=True):
+        for before, after, step in zip(planes(frame.av_frame), planes(picture), (1, 2, 2), strict=True):
             outside = np.ones(before.shape, bool)
             outside[y0 // step:y1 // step, x0 // step:x1 // step] = False
             assert np.array_equal(before[outside], after[outside])
@@ -109,7 +109,7 @@ def test_frames_without_a_face_pass_untouched(talking, out, recorder, monkeypatc
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
     report = restore(talking, out, make_restorer(30.))
     assert (report.frames_in, report.frames_out, report.restored, report.passed_through) == (12, 12, 8, 4)
-    same = [same_bits(a.picture, b) for a, b in zip(read_frames(talking), recorder.pictures, strict=True)]
+    same = [same_bits(a.av_frame, b) for a, b in zip(read_frames(talking), recorder.pictures, strict=True)]
     assert [i for i, equal in enumerate(same) if equal] == [0, 4, 5, 11]
 
 

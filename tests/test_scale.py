@@ -61,9 +61,9 @@ def test_sizes(size, scale, wanted):
 
 
 def test_sizes_that_are_none():
-    with pytest.raises(MediaError, match=r'(?s)4096 x 2160 pixels times 4 are 16384 x 8640.*give --scale 2'):
+    with pytest.raises(MediaError, match=r'(?s)4096 x 2160 pixels times 4 are 16384 x 8640.*use --scale 2'):
         enlarged_size(4096, 2160, '4')
-    with pytest.raises(MediaError, match='leave --scale out'):
+    with pytest.raises(MediaError, match='omit --scale'):
         enlarged_size(7680, 4320, '2')
     with pytest.raises(ValueError, match='scale 5 is not one of 2, 3, 4, 1080p'):
         Settings(scale='5')
@@ -183,7 +183,7 @@ def test_a_scale_is_suggested_where_faces_are_small(height, said):
     faces = fixed_box(Box(500, 300, 500 + height * 0.75, 300 + height), 50, (1280, 720))
     words = suggest_scale(faces)
     assert said in words and bool(words) == bool(said)
-    assert not words or f'{height} pixels high' in words
+    assert not words or f'median height {height} pixels' in words
 
 
 def test_the_size_of_most_faces_counts():
@@ -201,7 +201,7 @@ def test_what_is_suggested_is_possible(size, said):
 
 def test_the_suggestion_is_told_and_reported(talk, tmp_path):
     report = restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(GAIN))
-    assert any('--scale 4 makes the whole picture larger' in notice for notice in report.notices)
+    assert any('--scale 4 to enlarge the video' in notice for notice in report.notices)
 
 
 def damaged(kind: str, noise: float = 0.3, blocks: float = 0.1) -> DegradationEstimate:

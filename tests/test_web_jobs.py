@@ -260,7 +260,7 @@ def test_a_page_holds_so_many_videos(sessions):
 
 def test_uploads_are_limited_by_number_and_sum(sessions):
     tokens = [sessions.uploads.announce('a.mp4', 400_000) for _ in range(5)]
-    with pytest.raises(RefusalError, match='all pages together'):
+    with pytest.raises(RefusalError, match='storage limit'):
         sessions.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
     sessions.uploads.announce('a.mp4', 50_000)
     with pytest.raises(RefusalError, match='Too many files'):
@@ -340,7 +340,7 @@ def test_troubles_are_told_in_words(sessions, monkeypatch, caplog):
     assert finished(sessions, RestoreRequest()).failure == 'no face was found\nno output was written'
     assert sorted(path.name for path in source.parent.iterdir()) == ['poster.jpg', source.name]
     monkeypatch.setattr(restoration, 'follow_faces', lambda *_, **__: 1 / 0)
-    assert 'the terminal says more' in finished(sessions, RestoreRequest()).failure
+    assert 'see the terminal' in finished(sessions, RestoreRequest()).failure
     assert 'ZeroDivisionError' in caplog.text
 
 
@@ -355,7 +355,7 @@ def test_one_restoration_runs_at_a_time_and_each_can_be_cancelled(sessions, netw
         partial(sessions.restore, 'me', RestoreRequest(), [my.key]),
         partial(sessions.find_faces, 'me', my.key),
     ):
-        with pytest.raises(RefusalError, match='already'):
+        with pytest.raises(RefusalError, match='is running'):
             begin()
     assert len(networks.asked) <= 1 and mine.running and yours.running
     sessions.cancel('you')
@@ -395,7 +395,7 @@ def test_a_watch_tells_rate_and_time_left_and_ends_the_work(monkeypatch):
 
 def test_words_are_escaped_and_say_what_is_left():
     said = html.progress(State('restoring', 6, 11, 3.))
-    assert '6 of 11 frames · 2.0 frames a second · about 2 s left' in said and 'max="11"' in said
+    assert '6 of 11 frames · 2.0 frames/s · about 2 s left' in said and 'max="11"' in said
     assert '<script>' not in html.failure('<script>alert()</script>\nand more') + html.note('<script>')
     assert 'value=' not in html.progress(State())
     assert [length(seconds) for seconds in (0.4, 59.6, 125)] == ['0.4 s', '1 min', '2 min 5 s']

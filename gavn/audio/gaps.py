@@ -1,4 +1,4 @@
-"""Silence that is too long to be computed."""
+"""Silence, as samples or as gaps that need no memory."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LONGEST_SILENCE = 60  # seconds of silence that are given as samples where holes are asked for; more is a hole
-_BLOCK = 1 << 16  # zeros made at once, so that a gap of hours takes no memory
+LONGEST_SILENCE = 60  # seconds; longer silence becomes an AudioGap
+_BLOCK = 1 << 16  # samples per block, so that long silence takes no memory
 
 
 @dataclass(frozen=True)
 class AudioGap:
-    """So many samples of silence, as between recordings that are strung together."""
+    """`samples` samples of silence, as between concatenated recordings."""
 
     samples: int
 
@@ -21,13 +21,13 @@ class AudioGap:
 
 
 def silent_blocks(samples: int) -> Iterator[np.ndarray]:
-    """So many zeros as int16 blocks (n,); nothing where `samples` is negative."""
+    """Yields `samples` zeros as int16 blocks (n,); nothing if `samples` is negative."""
     for at in range(0, samples, _BLOCK):
         yield np.zeros(min(_BLOCK, samples - at), np.int16)
 
 
-def silence_or_hole(samples: int, rate: int) -> Iterator[np.ndarray | AudioGap]:
-    """Silence as zeros, or as one hole where it is longer than LONGEST_SILENCE seconds of `rate` samples."""
+def silence_or_gap(samples: int, rate: int) -> Iterator[np.ndarray | AudioGap]:
+    """Yields silence as zeros, or as one AudioGap if it exceeds LONGEST_SILENCE seconds at `rate` Hz."""
     if samples > LONGEST_SILENCE * rate:
         yield AudioGap(samples)
     else:

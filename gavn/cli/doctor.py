@@ -140,7 +140,7 @@ def _video() -> str:
         for codec in ('libx264', 'libx265'):
             with SegmentWriter(segment, probe(source), codec=codec) as writer:
                 for frame in read_frames(source):
-                    writer.write(frame.picture, frame.pts)
+                    writer.write(frame.av_frame, frame.pts)
             join(joined, [segment], source)
             found = [frame.image for frame in read_frames(joined)]
             if len(found) != 3 or abs(int(found[0].mean()) - 120) > 3:

@@ -1,5 +1,5 @@
-"""The one door to video and sound files: everything that goes through PyAV is imported from here."""
-from gavn.audio.gaps import LONGEST_SILENCE, AudioGap, silence_or_hole, silent_blocks
+"""Reading and writing video and audio files. All access to PyAV is in this package."""
+from gavn.audio.gaps import LONGEST_SILENCE, AudioGap, silence_or_gap, silent_blocks
 from gavn.media.audio import heard_stream, iter_audio, read_audio
 from gavn.media.audio_track import fitting_ending
 from gavn.media.constant_rate import at_rate, info_at_rate, parse_rate
@@ -69,7 +69,7 @@ __all__ = [
     'read_frames',
     'read_images',
     'resample_frames',
-    'silence_or_hole',
+    'silence_or_gap',
     'silent_blocks',
     'upright',
 ]

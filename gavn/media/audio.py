@@ -1,4 +1,4 @@
-"""Reading the sound of a file through PyAV, on the clock of its video frames."""
+"""Decodes the audio of a file with PyAV, aligned with its video frames."""
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
@@ -6,38 +6,47 @@ import av
 import numpy as np
 from av import AudioFrame
 
-from gavn.audio.gaps import AudioGap, silence_or_hole, silent_blocks
+from gavn.audio.gaps import AudioGap, silence_or_gap, silent_blocks
 from gavn.media.container import NoVideo, StrPath, exact, has_parameters, open_media, video_stream
 from gavn.media.decode import decoded, shown
 
-# Time stamps that miss the end of the last samples by less than this are rounding, not a gap.
-_TOLERANCE = 0.05  # seconds
+_TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding, not a gap
 
 
-def iter_audio(path: StrPath, sample_rate: int = 16000, holes: bool = False
+def iter_audio(path: StrPath, sample_rate: int = 16000, gaps: bool = False
                ) -> Iterator[np.ndarray | AudioGap] | None:
-    """The sound track that is heard as int16 mono blocks (n,), a block in memory at a time; None without any.
+    """Decodes the main audio track (see `heard_stream`) block by block.
 
-    That is the first (or the one marked as default) of which anything can be decoded; see `heard_stream`.
-    Sample 0 is heard when the first video frame is seen: sound that starts later has zeros in front,
-    sound that starts earlier is cut, gaps (and packets that cannot be decoded) are zeros. Of pieces that
-    overlap the first is heard to its end. The end is left as it is, so it may be shorter or longer than the
-    video. A file without video is read from its own beginning. With `holes`, silence of more than a minute is
-    given as a Hole in place of samples. Raises UnreadableMedia, at once.
+    Sample 0 is aligned with the first video frame: late audio is preceded by zeros, early audio is cut. Gaps
+    and undecodable packets become zeros. Where packets overlap, the first is kept whole. The audio may end
+    before or after the video. A file without video is read from its start.
+
+    Args:
+        path: an audio or video file.
+        sample_rate: of the result, in Hz.
+        gaps: whether silence of more than a minute is yielded as an `AudioGap` in place of samples.
+
+    Returns:
+        An iterator over int16 mono blocks (n,); None if there is no audio track.
+
+    Raises:
+        UnreadableMedia: the file cannot be read; raised before the first block.
     """
     index = heard_stream(path)
     if index is None:
         return None
     start = clock_zero(path)
     return _placed(_resampled(path, index, sample_rate), float(start), sample_rate,
-                   silence_or_hole if holes else lambda samples, _: silent_blocks(samples))
+                   silence_or_gap if gaps else lambda samples, _: silent_blocks(samples))
 
 
 def heard_stream(path: StrPath) -> int | None:
-    """The index of the sound stream that is heard; None if there is none of which the parameters are known.
+    """Returns the index of the main audio stream; None if there is none with known parameters.
 
-    The first that yields a frame, FFmpeg's choice before the others; where none does, that choice. Raises
-    UnreadableMedia.
+    This is FFmpeg's default stream if it can be decoded, else the first that can, else the default.
+
+    Raises:
+        UnreadableMedia: the file cannot be read.
     """
     with open_media(path) as container:
         best = container.streams.best('audio')
@@ -52,13 +61,13 @@ def _has_frames(path: StrPath, index: int) -> bool:
 
 
 def read_audio(path: StrPath, sample_rate: int = 16000) -> np.ndarray | None:
-    """The first sound track as a whole, int16 mono (n,), or None; see iter_audio."""
+    """Decodes the whole audio track: int16 mono (n,), or None; see `iter_audio`."""
     blocks = iter_audio(path, sample_rate)
     return None if blocks is None else np.concatenate([np.zeros(0, np.int16), *blocks])
 
 
 def clock_zero(path: StrPath) -> Fraction:
-    """Seconds on a file's own clock that count as its beginning: its first video frame's, 0 without video."""
+    """Returns the time of the first video frame on the clock of the file, in seconds; 0 without video."""
     try:
         first = next(shown(path), None)
         if first is None:
@@ -70,7 +79,7 @@ def clock_zero(path: StrPath) -> Fraction:
 
 
 def _resampled(path: StrPath, index: int, rate: int) -> Iterator[AudioFrame]:
-    """A decoded sound stream as int16 mono; a stream that changes its layout or rate midway is followed."""
+    """Decodes an audio stream to int16 mono; the layout and rate of the stream may change."""
     resampler, layout = None, None
     with open_media(path) as container:
         for frame in decoded(container, container.streams[index], lambda: None):
@@ -83,26 +92,26 @@ def _resampled(path: StrPath, index: int, rate: int) -> Iterator[AudioFrame]:
 
 
 def _drained(resampler: av.AudioResampler | None) -> list[AudioFrame]:
-    """What a resampler still holds (one that had nothing to change answers with [None])."""
+    """Returns what a resampler holds back (without the None of an unused one)."""
     return [frame for frame in resampler.resample(None) if frame] if resampler else []
 
 
 def _placed(
-    pieces: Iterable[AudioFrame],
+    frames: Iterable[AudioFrame],
     start: float,
     rate: int,
     silence: Callable[[int, int], Iterable[np.ndarray | AudioGap]],
 ) -> Iterator[np.ndarray | AudioGap]:
-    """Lays the pieces where their time stamps say, counted from `start`; what was given already stays."""
-    end, given = None, 0  # samples: where the last piece ends, and how many were given so far
-    for piece in pieces:
-        samples = piece.to_ndarray()[0]
-        at = (end or 0) if piece.time is None else (piece.time - start) * rate
+    """Places decoded frames by their time stamps, relative to `start`, without overlap."""
+    end, yielded = None, 0  # samples: end of the last frame, and number of samples so far
+    for frame in frames:
+        samples = frame.to_ndarray()[0]
+        at = (end or 0) if frame.time is None else (frame.time - start) * rate
         if end is None or abs(at - end) > _TOLERANCE * rate:
             end = round(at)
-        yield from silence(end - given, rate)
-        fresh = samples[max(0, given - end):]
+        yield from silence(end - yielded, rate)
+        fresh = samples[max(0, yielded - end):]
         if len(fresh):
             yield fresh
         end += len(samples)
-        given = max(given, end)
+        yielded = max(yielded, end)

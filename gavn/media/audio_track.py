@@ -1,4 +1,4 @@
-"""How a sound track gets into a container: copied where that can hold it, else converted."""
+"""Audio tracks for an output container: copied if the container supports the codec, else converted."""
 from __future__ import annotations
 
 import io
@@ -18,40 +18,42 @@ from av.container import OutputContainer
 from gavn.media.container import TAGS, MediaError, StrPath, exact, has_parameters, open_media
 from gavn.media.track import CopiedTrack, Track
 
-FORMS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # muxers, by ending
+MUXERS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # by extension
 _LAYOUTS = {1: 'mono', 2: 'stereo', 3: '2.1', 4: '4.0', 5: '5.0', 6: '5.1', 7: '6.1', 8: '7.1'}  # by channels
-_TRIED = 3  # packets that a trial writes ...
-_SCANNED = 2000  # ... of the first of the file, all streams together
-_TOLERANCE = 0.05  # seconds; time stamps that miss the end of the last samples by less are rounding
-_SAMPLES, _BLOCK = 'fltp', 1 << 16  # format of samples between decoder and encoder; silence made at once
-_BITRATE = 96_000  # of AAC, a channel
+_TRIED = 3  # packets that are written as a trial ...
+_SCANNED = 2000  # ... out of so many first packets of the file
+_TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding
+_SAMPLES, _BLOCK = 'fltp', 1 << 16  # sample format for encoding; samples of silence per block
+_BITRATE = 96_000  # of AAC, per channel
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)  # of AAC
-_TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # before, a stream without an encoder crashed the filter
+_TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # earlier versions crash
 
 _Way = Callable[[AudioStream, OutputContainer], Track]
 
 
-def sound_track(path: StrPath, stream: AudioStream, output: OutputContainer) -> tuple[Track, str | None]:
-    """The track that takes a stream's packets into an output, and the encoder if it converts them.
+def add_audio_track(path: StrPath, stream: AudioStream, output: OutputContainer) -> tuple[Track, str | None]:
+    """Returns the track that copies or converts an audio stream, and the encoder if it converts.
 
-    Raises MediaError where the container can hold the sound in no way.
+    Raises:
+        MediaError: the container supports neither the codec nor a conversion.
     """
     for way, encoder in _ways(stream):
         if _holds(path, stream.index, way, output.format.name):
             return way(stream, output), encoder
-    raise MediaError(f'{output.format.name} holds no {stream.codec_context.name} sound, nor what it could be '
-                     'converted to')
+    raise MediaError(f'{output.format.name} supports neither {stream.codec_context.name} audio nor a '
+                     'conversion of it')
 
 
 def fitting_ending(path: StrPath, wanted: str) -> str:
-    """The first of `wanted`, .mkv and .mov whose container holds all sound of a file as it is; else `wanted`.
+    """Returns the first of `wanted`, .mkv and .mov that supports all audio of a file; else `wanted`.
 
-    Raises MediaError for a file that cannot be read.
+    Raises:
+        MediaError: the file cannot be read.
     """
     with open_media(path) as source:
         indices = [stream.index for stream in source.streams.audio if has_parameters(stream)]
     for ending in (wanted, '.mkv', '.mov'):
-        if all(any(_holds(path, index, way, FORMS[ending.lower()]) for way in _COPIES) for index in indices):
+        if all(any(_holds(path, index, way, MUXERS[ending.lower()]) for way in _COPIES) for index in indices):
             return ending
     return wanted
 
@@ -65,16 +67,16 @@ def _ways(stream: AudioStream) -> Iterator[tuple[_Way, str | None]]:
 
 
 def _from_template(stream: AudioStream, output: OutputContainer) -> Track:
-    """Copied, as a kind of stream that PyAV knows the container to hold."""
+    """Copies a stream whose codec PyAV knows for the container."""
     copy = output.add_stream_from_template(stream, opaque=True)
     _name_layout(copy, output)
     return CopiedTrack(copy)
 
 
 def _as_it_is(stream: AudioStream, output: OutputContainer) -> Track:
-    """Copied with all parameters, also to containers that hold it by another one's tags, as .mkv does WMA."""
+    """Copies a stream with all parameters, even if PyAV does not know its codec for the container."""
     if not _TAKES_ANY:
-        raise ValueError('this PyAV writes no streams of codecs that it knows no place for')
+        raise ValueError('this PyAV version cannot write such codecs')
     copy = output.add_mux_stream('aac')
     BitStreamFilterContext('null', stream, copy)
     copy.time_base = stream.time_base
@@ -85,23 +87,23 @@ _COPIES: tuple[_Way, ...] = (_from_template, _as_it_is)
 
 
 def _name_layout(copy: AudioStream, output: OutputContainer) -> None:
-    """Says which channels there are where a file does not, as plain .wav: .mp4 holds no PCM without."""
+    """Sets a missing channel layout, as in plain .wav files: .mp4 needs it for PCM."""
     codec = copy.codec_context
     if not _unnamed(codec):
         return
     if codec.layout.nb_channels in (1, 2):
         codec.layout = _LAYOUTS[codec.layout.nb_channels]
     elif output.format.name == 'mp4' and codec.name.startswith('pcm'):
-        raise ValueError('its channels have no names')
+        raise ValueError('the channel layout is unknown')
 
 
 def _unnamed(codec: AudioCodecContext) -> bool:
-    """Whether it is not told which channels there are."""
+    """Returns whether the channel layout is unknown."""
     return codec.layout.name == f'{codec.layout.nb_channels} channels'
 
 
 def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
-    """Whether the beginning of a stream can be written to a container in some way, and read from it."""
+    """Returns whether the beginning of a stream can be written to a container and read again."""
     content = io.BytesIO()
     try:
         with open_media(path) as source, av.open(content, 'w', format=form, **TAGS) as output:
@@ -119,11 +121,11 @@ def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
 
 
 def _beginning(source: av.container.InputContainer, stream: AudioStream) -> list[Packet]:
-    """Some of the first packets, each of another time: what of several at one time becomes is for a copy."""
+    """Returns some of the first packets, one per time stamp."""
     first = islice(source.demux(), _SCANNED)
     packets = (packet for packet in first if packet.stream is stream and packet.size)
-    moments = groupby(packets, key=lambda packet: packet.dts)
-    return [next(together) for _, together in islice(moments, _TRIED)]
+    groups = groupby(packets, key=lambda packet: packet.dts)
+    return [next(group) for _, group in islice(groups, _TRIED)]
 
 
 def _mux(output: OutputContainer, track: Track, packets: Sequence[Packet]) -> None:
@@ -133,14 +135,14 @@ def _mux(output: OutputContainer, track: Track, packets: Sequence[Packet]) -> No
 
 
 class AudioConverter(Track):
-    """Decodes a stream's packets and encodes them anew, at their own times.
+    """Converts an audio stream to FLAC or AAC at its own time stamps.
 
-    Gaps, and what cannot be decoded, become silence; of pieces that overlap the first is heard to its end.
+    Gaps and undecodable packets become silence. Where frames overlap, the first is kept whole.
 
     Args:
-        source: the stream.
-        output: where to add the new one.
-        encoder: its encoder by name, `flac` or `aac`.
+        source: the stream to convert.
+        output: receives the new stream.
+        encoder: `flac` or `aac`.
     """
 
     def __init__(self, source: AudioStream, output: OutputContainer, encoder: str) -> None:
@@ -155,10 +157,10 @@ class AudioConverter(Track):
         if encoder == 'aac':
             self._encoder.bit_rate = _BITRATE * self._encoder.layout.nb_channels
         self._resampler = av.AudioResampler(_SAMPLES, self._encoder.layout, self._rate)
-        self._end: int | None = None  # of what was encoded so far, in samples on the source's clock
+        self._end: int | None = None  # end of the encoded audio, in samples on the clock of the source
 
     def __call__(self, packet: Packet) -> list[Packet]:
-        """What is complete of the new stream once a packet is added."""
+        """Converts a packet; returns the packets that are complete."""
         return self._decoded(packet)
 
     def _decoded(self, packet: Packet | None) -> list[Packet]:
@@ -170,7 +172,7 @@ class AudioConverter(Track):
         return [new for piece in pieces for new in self._add(piece)]
 
     def rest(self) -> list[Packet]:
-        """What is left at the end."""
+        """Returns the remaining packets at the end."""
         held = self._decoded(None)
         if self._end is None:
             return held
@@ -178,12 +180,12 @@ class AudioConverter(Track):
         return [*held, *left, *self.stream.encode(None)]
 
     def _add(self, piece: AudioFrame) -> list[Packet]:
-        """Encodes samples, with silence before them, or without those that lie before what was given."""
+        """Encodes samples, preceded by silence for a gap, without samples that overlap."""
         samples = piece.to_ndarray()
         at = self._end if piece.pts is None else round(piece.pts * exact(piece.time_base) * self._rate)
         end = at or 0 if self._end is None else self._end
         missing = 0 if at is None or abs(at - end) <= _TOLERANCE * self._rate else at - end
-        silence = [np.zeros((len(samples), size), np.float32) for size in _portions(missing)]
+        silence = [np.zeros((len(samples), size), np.float32) for size in _block_sizes(missing)]
         return [new for part in (*silence, samples[:, max(0, -missing):]) for new in self._encode(part, end)]
 
     def _encode(self, samples: np.ndarray, begin: int) -> list[Packet]:
@@ -196,8 +198,8 @@ class AudioConverter(Track):
         return self.stream.encode(frame)
 
 
-def _portions(samples: int) -> Iterator[int]:
-    """So many samples, a second or so at a time; nothing where there are none."""
+def _block_sizes(samples: int) -> Iterator[int]:
+    """Yields the sizes of blocks with `samples` samples in total."""
     for at in range(0, samples, _BLOCK):
         yield min(_BLOCK, samples - at)
 

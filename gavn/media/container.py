@@ -1,4 +1,4 @@
-"""Opening media files through PyAV: which kinds are read at all, and what to say of the others."""
+"""Opens media files with PyAV; refuses formats that reference other files."""
 from __future__ import annotations
 
 import logging
@@ -20,8 +20,8 @@ from av.video.stream import VideoStream
 
 StrPath = str | PathLike[str]
 
-# Demuxers that read nothing but the file itself. All others are refused before anything is parsed: playlists
-# (hls, dash, concat, imf), patterns (image2) and sidecars (vobsub) open the files and addresses they name.
+# Demuxers that read only the file itself. All others are refused before parsing: playlists (hls, dash,
+# concat, imf), patterns (image2) and sidecars (vobsub) open the files and URLs that they name.
 SELF_CONTAINED = (
     'mov', 'matroska', 'avi', 'mpegts', 'mpeg', 'mpegvideo', 'asf', 'asf_o', 'flv', 'live_flv', 'ogg', 'nut',
     'ivf', 'mxf', 'gxf', 'dv', 'rm', 'wtv', 'nsv', 'nuv', 'amv', 'roq', 'smk', 'bink', 'kux', 'ty', 'pva',
@@ -31,41 +31,42 @@ SELF_CONTAINED = (
     'mlp', 'mp3', 'oma', 'qcp', 'truehd', 'tta', 'voc', 'w64', 'wav', 'wv', 'mpc', 'mpc8', 'tak', 'dsf',
 )
 _OPTIONS = {'format_whitelist': ','.join(SELF_CONTAINED), 'protocol_whitelist': 'file'}
-# Tags are bytes of any encoding: those that are no UTF-8 pass through Python as lone surrogates.
+# Tags may have any encoding: invalid UTF-8 is kept as lone surrogates.
 TAGS = {'metadata_encoding': 'utf-8', 'metadata_errors': 'surrogateescape'}
-_REFUSED = 22  # EINVAL, which libavformat also answers for a demuxer that is not on the list
+_REFUSED = 22  # EINVAL: libavformat's error for a demuxer that is not on the list
 
 _dumping = threading.Lock()
-logging.getLogger('libav').setLevel(logging.CRITICAL)  # the lines of a dump are ours alone
+logging.getLogger('libav').setLevel(logging.CRITICAL)  # needed to capture format dumps
 
 
 class MediaError(Exception):
-    """A file that cannot be used as asked; the message says what, where and what to do next."""
+    """A file cannot be used as requested; the message says why and what to do."""
 
 
 class UnreadableMedia(MediaError):  # noqa: N818
-    """The file is missing, or no demuxer or decoder understands it."""
+    """The file is missing, or cannot be demuxed or decoded."""
 
 
 class NoVideo(MediaError):  # noqa: N818
-    """The file holds no video stream."""
+    """The file has no video stream."""
 
 
 class EmptyVideo(MediaError):  # noqa: N818
-    """The file has a video stream of which no frame can be decoded."""
+    """No frame of the video stream can be decoded."""
 
 
 def file_url(path: StrPath) -> str:
-    """A file's name in a form that libavformat takes for nothing but a file, whatever colons are in it."""
+    """Returns a URL that libavformat always treats as a file, even if the name has colons."""
     return f'file:{os.path.abspath(path)}'
 
 
 @contextmanager
 def open_media(path: StrPath) -> Iterator[InputContainer]:
-    """The opened container, closed at the end.
+    """Opens a container; a context manager that closes it.
 
-    Raises UnreadableMedia for a file that is missing, damaged beyond reading, or of a kind that is not on the
-    list of self-contained ones, such as a playlist or a single image.
+    Raises:
+        UnreadableMedia: the file is missing or damaged, or its format is not in SELF_CONTAINED, such as a
+            playlist or an image.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,57 +76,60 @@ def open_media(path: StrPath) -> Iterator[InputContainer]:
     except av.FFmpegError as error:
         if error.errno == _REFUSED:
             raise UnreadableMedia(
-                f'{path}: no readable media file, as a picture, a text or a playlist is none; '
-                'give a file that holds a video itself') from error
-        raise UnreadableMedia(f'{path}: no readable media file ({error.strerror}); does it play?') from error
+                f'{path}: no readable media file; images, texts and playlists are not supported; '
+                'use a video or audio file') from error
+        raise UnreadableMedia(
+            f'{path}: no readable media file ({error.strerror}); check whether it plays') from error
     with container:
         yield container
 
 
 def video_stream(container: InputContainer, path: StrPath) -> VideoStream:
-    """The container's main video stream (cover images do not count).
+    """Returns the main video stream; cover images are ignored.
 
-    Raises NoVideo if there is none, UnreadableMedia if its codec is unknown.
+    Raises:
+        NoVideo: there is no video stream.
+        UnreadableMedia: the codec is unknown.
     """
     streams = [stream for stream in container.streams.video
                if not stream.disposition & Disposition.attached_pic]
     known = [stream for stream in streams if stream.codec_context is not None]
     if not streams:
-        raise NoVideo(f'{path}: no video stream; give a file that has one')
+        raise NoVideo(f'{path}: no video stream; use a file that has one')
     if not known:
         raise UnreadableMedia(f'{path}: no decoder knows its video ({codec_label(container, streams[0])})\n'
-                              'convert it with the program that made it, or give another file')
+                              'convert it with the program that created it, or use another file')
     best = container.streams.best('video')
     return best if best in known else known[0]
 
 
 def has_parameters(stream: Stream) -> bool:
-    """Whether a sound stream is more than announced: its codec, rate and channels are known."""
+    """Returns whether codec, sample rate and channels of an audio stream are known."""
     codec = stream.codec_context
     return codec is not None and codec.sample_rate > 0 and codec.layout.nb_channels > 0
 
 
 def codec_label(container: InputContainer, stream: Stream) -> str:
-    """What a stream calls its codec, known or not: `h264`, or a tag as `zzz1`."""
+    """Returns the codec name of a stream, or its tag if the codec is unknown."""
     if stream.codec_context is not None:
         return stream.codec_context.name
-    found = re.search(r'\b(?:none|unknown)\b[^(]*\((\S+) / 0x', _section(described(container), stream.index))
-    return f'tag {found[1]}' if found else 'without a name'
+    found = re.search(r'\b(?:none|unknown)\b[^(]*\((\S+) / 0x', _section(describe(container), stream.index))
+    return f'tag {found[1]}' if found else 'unnamed'
 
 
 def exact(ratio: Rational) -> Fraction:
-    """PyAV's ratios as fractions; from version 19 on they are of a type of its own."""
+    """Converts a ratio of PyAV to a Fraction; PyAV 19 has a type of its own."""
     return Fraction(ratio.numerator, ratio.denominator)
 
 
 @dataclass(frozen=True)
 class StreamFacts:
-    """What a container says of a video stream that PyAV has no names for.
+    """Properties of a video stream that PyAV does not expose.
 
     Attributes:
-        crop: samples to hide at the top, bottom, left and right of the stored image.
-        chroma: where chroma samples lie, in FFmpeg's words (`left`, `topleft` ...); None = not told.
-        spherical: whether the image is a projection of a sphere, or stereoscopic.
+        crop: samples to crop at the top, bottom, left and right of the stored image.
+        chroma: chroma location (`left`, `topleft` ...); None = unknown.
+        spherical: whether the video is spherical or stereoscopic.
     """
 
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -133,9 +137,9 @@ class StreamFacts:
     spherical: bool = False
 
     @classmethod
-    def of(cls, container: InputContainer, stream: Stream) -> StreamFacts:
-        """Reads them from FFmpeg's own description of the file."""
-        section = _section(described(container), stream.index)
+    def from_stream(cls, container: InputContainer, stream: Stream) -> StreamFacts:
+        """Parses FFmpeg's description of the file."""
+        section = _section(describe(container), stream.index)
         found = re.search(r'Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)', section)
         left, right, top, bottom = map(int, found.groups()) if found else (0, 0, 0, 0)
         chroma = re.search(r'\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)', section.split('\n')[0])
@@ -143,12 +147,12 @@ class StreamFacts:
                    bool(re.search(r'Side data:.*(spherical|stereo3d)', section, re.DOTALL | re.IGNORECASE)))
 
 
-def described(container: InputContainer) -> str:
-    """FFmpeg's description of an open file, as its program prints it."""
+def describe(container: InputContainer) -> str:
+    """Returns FFmpeg's description of an open file, as the ffmpeg program prints it."""
     with _dumping:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.VERBOSE)
-        av.logging.set_libav_level(av.logging.VERBOSE)  # below it says nothing of chroma
+        av.logging.set_libav_level(av.logging.VERBOSE)  # lower levels omit the chroma location
         try:
             return container.dumps_format()
         finally:
@@ -157,6 +161,6 @@ def described(container: InputContainer) -> str:
 
 
 def _section(description: str, index: int) -> str:
-    """The part about one stream."""
+    """Returns the part about one stream."""
     found = re.search(rf'^ +Stream #0:{index}\b.*?(?=^ +Stream #|\Z)', description, re.DOTALL | re.MULTILINE)
     return found[0] if found else ''

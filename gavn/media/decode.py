@@ -1,4 +1,4 @@
-"""Decoding through PyAV: every frame that a stream shows, also where some of it cannot be decoded."""
+"""Decodes streams with PyAV; undecodable frames are replaced by the previous frame."""
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
@@ -11,26 +11,27 @@ from av.stream import Stream
 
 from gavn.media.container import StrPath, open_media, video_stream
 
-# Containers that store no presentation times: what FFmpeg guesses of B-frames jumps to and fro, whereas its
-# decoding times, passed on with each frame, are in order and one frame interval apart.
+# Containers without presentation times: FFmpeg's guesses for B-frames are out of order, but the decoding
+# times of frames are in order and one frame interval apart.
 _GUESSED = {'avi'}
 
+
 class Shown(NamedTuple):
-    """A decoded frame as it is stored, when it is shown, and whether it stands in for one that is lost."""
+    """A decoded frame, its time stamp, and whether it replaces an undecodable frame."""
 
     frame: VideoFrame
-    pts: int | None  # in the stream's time base
+    pts: int | None  # in the time base of the stream
     repeated: bool = False
 
 
-class _Damaged(Exception):  # noqa: N818
+class _UndecodableError(Exception):
     pass
 
 
 def _packets(container: InputContainer, stream: Stream, failed: Callable[[], None]) -> Iterator[Packet]:
-    """The packets of a stream, with an empty one at its end, which makes a decoder give what it holds back.
+    """Yields the packets of a stream and an empty one at the end, which flushes the decoder.
 
-    A container that breaks off counts as a failure, and ends the stream.
+    A truncated container counts as a failure and ends the stream.
     """
     packets = container.demux(stream)
     while True:
@@ -50,9 +51,9 @@ def _packets(container: InputContainer, stream: Stream, failed: Callable[[], Non
 def decoded(
     container: InputContainer, stream: Stream, failed: Callable[[], None],
 ) -> Iterator[VideoFrame | AudioFrame]:
-    """Every frame of a stream that can be decoded; calls `failed` once for each packet that cannot.
+    """Yields the decodable frames of a stream; calls `failed` for each undecodable packet.
 
-    A container that breaks off counts as one more, and ends the stream.
+    A truncated container counts as one more and ends the stream.
     """
     for packet in _packets(container, stream, failed):
         try:
@@ -64,26 +65,28 @@ def decoded(
 
 
 def shown(path: StrPath, failed: Callable[[], None] = lambda: None) -> Iterator[Shown]:
-    """Every frame of the main video stream in the order of time, with repeats for those that are lost.
+    """Yields the frames of the main video stream in presentation order.
 
-    After a packet that cannot be decoded (`failed` is called for each), the time stamps of packets that no
-    frame came of are filled with the frame shown before, at the beginning with the first good one. Raises
-    UnreadableMedia or NoVideo when the first is asked for; nothing is yielded if no frame can be decoded.
+    Undecodable frames are replaced by the previous frame, at the beginning by the first good frame. `failed`
+    is called for each undecodable packet. Nothing is yielded if no frame can be decoded.
+
+    Raises:
+        UnreadableMedia, NoVideo: when the first frame is requested.
     """
-    given = 0
+    yielded = 0
     try:
-        for item in _shown(path, _give_up, threads=True):
+        for item in _shown(path, _raise_undecodable, threads=True):
             yield item
-            given += 1
+            yielded += 1
         return
-    except _Damaged:
+    except _UndecodableError:
         pass
-    # At the end of a file a decoder with many threads drops good frames together with a bad one, in silence.
-    yield from islice(_shown(path, failed, threads=False), given, None)
+    # A multi-threaded decoder silently drops good frames after a bad one at the end of a file: decode again.
+    yield from islice(_shown(path, failed, threads=False), yielded, None)
 
 
-def _give_up() -> None:
-    raise _Damaged
+def _raise_undecodable() -> None:
+    raise _UndecodableError
 
 
 def _shown(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator[Shown]:
@@ -104,27 +107,27 @@ def _shown(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator
             for frame in frames:
                 yield from stamps.delivered(frame)
         if threads and stamps.missing():
-            raise _Damaged
+            raise _UndecodableError
         yield from stamps.rest()
 
 
 class _Stamps:
-    """Which packets' time stamps have been shown, and what to show at those that were lost."""
+    """Tracks the time stamps of packets, and fills those without a frame."""
 
     def __init__(self, guessed: bool) -> None:
         self._guessed = guessed
-        self._waiting: list[int] = []  # a heap
+        self._pending: list[int] = []  # a heap
         self._filled: set[int] = set()
-        self._unstamped = 0  # lost before the first good frame, by packets without time stamps
+        self._unstamped = 0  # undecodable packets without time stamps before the first good frame
         self._damaged = False
         self._before: VideoFrame | None = None
 
     def fed(self, packet: Packet) -> None:
         if packet.size and packet.pts is not None and not packet.is_discard:
-            heappush(self._waiting, packet.pts)
+            heappush(self._pending, packet.pts)
 
     def lost(self, packet: Packet) -> Iterator[Shown]:
-        """Notes a packet that failed; one without a time stamp is stood in for at once."""
+        """Records an undecodable packet; replaces one without a time stamp at once."""
         self._damaged = True
         if packet.size and packet.pts is None:
             if self._before is None:
@@ -144,17 +147,17 @@ class _Stamps:
         yield Shown(frame, frame.dts if self._guessed else frame.pts)
 
     def missing(self) -> bool:
-        """Whether packets are left of which no frame came."""
-        return bool(self._waiting)
+        """Returns whether there are packets without a frame."""
+        return bool(self._pending)
 
     def rest(self) -> Iterator[Shown]:
-        if self._before is not None and self._waiting:
-            yield from self._fill(max(self._waiting) + 1, self._before)
+        if self._before is not None and self._pending:
+            yield from self._fill(max(self._pending) + 1, self._before)
 
     def _fill(self, end: int, frame: VideoFrame) -> Iterator[Shown]:
-        """Closes all time stamps up to `end` (in); only those before it can have been lost."""
-        while self._waiting and self._waiting[0] <= end:
-            stamp = heappop(self._waiting)
+        """Removes the time stamps up to and including `end`; fills those before it."""
+        while self._pending and self._pending[0] <= end:
+            stamp = heappop(self._pending)
             if self._damaged and stamp < end and stamp not in self._filled:
                 self._filled.add(stamp)
                 yield Shown(frame, stamp, repeated=True)

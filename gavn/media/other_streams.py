@@ -1,4 +1,4 @@
-"""The streams of a file that are copied beside a restored video: sound, subtitles, covers, attachments."""
+"""Copies the other streams of a video: audio, subtitles, covers, attachments."""
 from __future__ import annotations
 
 import logging
@@ -12,16 +12,16 @@ from av import Packet
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
-from gavn.media.audio_track import sound_track
+from gavn.media.audio_track import add_audio_track
 from gavn.media.container import MediaError, StrPath, codec_label, exact, has_parameters, open_media
 from gavn.media.output import added_stream
 from gavn.media.subtitles import TextConverter, converted_to
 from gavn.media.track import CopiedTrack, Track
 
-_SPREAD = 2  # seconds that what belongs to one moment may lie apart in a file
-_EQUAL_TIMES = {'matroska'}  # muxers in which packets of a stream may share a time stamp
-_COVERS = {'matroska', 'mp4'}  # muxers that hold a cover
-_IMAGES = {  # name and kind of a cover, by codec
+_SPREAD = 2  # seconds; packets of the same time may be so far apart in a file
+_EQUAL_TIMES = {'matroska'}  # muxers that allow equal time stamps in a stream
+_COVERS = {'matroska', 'mp4'}  # muxers that support covers
+_IMAGES = {  # file name and MIME type of a cover, by codec
     'mjpeg': ('cover.jpg', 'image/jpeg'), 'png': ('cover.png', 'image/png'),
     'bmp': ('cover.bmp', 'image/bmp')}
 
@@ -30,16 +30,17 @@ warn: Notice = logging.getLogger(__name__).warning
 
 
 class OtherStreams:
-    """Streams of a file on their way into an output.
+    """Copies streams of a file to an output.
 
     Args:
-        path, source: the file, opened.
-        output: with its video stream.
-        target: what to call it.
-        streams: those to copy.
-        until: seconds on the source's clock; packets from then on are left out. None = all.
-        moved: seconds by which all times become later.
-        notice: takes words about what is left out or converted.
+        path: the file.
+        source: the same file, opened.
+        output: the output container with its video stream.
+        target: name of the output, for messages.
+        streams: the streams to copy.
+        until: end in seconds on the clock of the source; None = all.
+        moved: shift of all time stamps in seconds.
+        notice: receives messages about dropped and converted streams.
     """
 
     def __init__(
@@ -48,17 +49,17 @@ class OtherStreams:
     ) -> None:
         self._path, self._source, self._output, self._target = Path(path), source, output, target
         self._until, self._moved = inf if until is None else until, moved
-        self._say = lambda words: notice(f'{self._path}: {words}')
+        self._notify = lambda message: notice(f'{self._path}: {message}')
         self._tracks: dict[Stream, Track] = {}
-        self._last: dict[int, tuple[Fraction, int]] = {}  # decoding times, by stream of the output
-        self._told: set[Stream] = set()
+        self._last: dict[int, tuple[Fraction, int]] = {}  # last decoding time and tick, by output stream
+        self._notified: set[Stream] = set()
         for stream in streams:
             self._add(stream)
         self._packets = self._content()
         self._pending = next(self._packets, None)
 
     def copy_until(self, seconds: Fraction | None) -> None:
-        """Passes on packets up to a time, or all of them and what converters hold back."""
+        """Copies packets up to a time; None = all, including what converters hold back."""
         while self._pending is not None:
             packet = self._pending
             due = None if packet.dts is None else packet.dts * exact(packet.time_base)
@@ -75,18 +76,19 @@ class OtherStreams:
         try:
             packets = track(packet)
         except MediaError as error:
-            self._tell_once(stream, f'{_what(stream)}: {error}; it is left out')
+            self._notify_once(stream, f'{_what(stream)}: {error}; it is dropped')
             return
         if not self._mux(track, packets):
-            self._tell_once(stream, f'{_what(stream)} runs back in time; what overlaps is left out')
+            self._notify_once(stream, f'{_what(stream)} has time stamps that go back; overlapping packets '
+                                      'are dropped')
 
-    def _tell_once(self, stream: Stream, words: str) -> None:
-        if stream not in self._told:
-            self._told.add(stream)
-            self._say(words)
+    def _notify_once(self, stream: Stream, message: str) -> None:
+        if stream not in self._notified:
+            self._notified.add(stream)
+            self._notify(message)
 
     def _mux(self, track: Track, packets: Iterable[Packet]) -> bool:
-        """Writes those packets that are in order, and says whether all are."""
+        """Writes the packets that are in order; returns whether all are."""
         packets = list(packets)
         fitting = [packet for packet in packets if self._in_order(track.stream, packet)]
         for packet in fitting:
@@ -95,9 +97,9 @@ class OtherStreams:
         return len(fitting) == len(packets)
 
     def _in_order(self, copy: Stream, packet: Packet) -> bool:
-        """Whether a packet comes after the one before; one at the same time is moved on by a tick if need be.
+        """Returns whether a packet is in order; delays a packet with the same time stamp by a tick.
 
-        No container takes a packet before the last; only .mkv takes several at one time.
+        No container accepts time stamps that go back; only .mkv accepts equal ones.
         """
         if packet.dts is None:
             return True
@@ -112,7 +114,7 @@ class OtherStreams:
         return True
 
     def _content(self) -> Iterator[Packet]:
-        """Packets of the streams that are copied, without the empty ones that end each."""
+        """Yields the packets of the copied streams, without empty ones."""
         if not self._tracks:
             return
         clocks = [] if self._until == inf else self._clocks()
@@ -131,10 +133,10 @@ class OtherStreams:
         try:
             yield from self._source.demux(*streams)
         except av.FFmpegError as error:
-            self._say(f'breaks off ({error.strerror}); what follows there is not copied')
+            self._notify(f'is truncated ({error.strerror}); the rest is not copied')
 
     def _clocks(self) -> list[Stream]:
-        """The video, which is not copied, but tells how far we are."""
+        """Returns the video stream, whose packets tell the position in the file."""
         main = self._source.streams.best('video')
         return [] if main is None or main in self._tracks else [main]
 
@@ -149,34 +151,34 @@ class OtherStreams:
         if stream.type == 'attachment':
             self._attach(stream)
         elif stream.type not in ('audio', 'subtitle', 'video'):
-            self._say(f'{what} is not copied: only sound, text and images are')
+            self._notify(f'{what} is not copied: only audio, subtitles and images are')
         elif stream.codec_context is None:
-            self._say(f'{what} is not copied: its codec is unknown ({codec_label(self._source, stream)})')
+            self._notify(f'{what} is not copied: its codec is unknown ({codec_label(self._source, stream)})')
         elif stream.disposition & Disposition.attached_pic:
             self._add_cover(stream)
         elif stream.type == 'video':
-            self._say(f'{what} is a second video and is not copied')
+            self._notify(f'{what} is a second video stream and is not copied')
         elif stream.type == 'audio' and not has_parameters(stream):
-            self._say(f'{what} is not copied: it is announced, but holds no sound '
+            self._notify(f'{what} is not copied: it contains no audio '
                       f'({stream.codec_context.name})')
         else:
             self._copy(stream, what)
 
     def _copy(self, stream: Stream, what: str) -> None:
         try:
-            track = self._sound(stream, what) if stream.type == 'audio' else self._text(stream)
+            track = self._audio(stream, what) if stream.type == 'audio' else self._text(stream)
         except MediaError as error:
-            self._say(f'{what} is not copied: {error}')
+            self._notify(f'{what} is not copied: {error}')
             return
         track.stream.metadata.update(stream.metadata)
         track.stream.disposition = stream.disposition
         self._tracks[stream] = track
 
-    def _sound(self, stream: Stream, what: str) -> Track:
-        track, encoder = sound_track(self._path, stream, self._output)
+    def _audio(self, stream: Stream, what: str) -> Track:
+        track, encoder = add_audio_track(self._path, stream, self._output)
         if encoder:
-            self._say(f'{what} is converted from {stream.codec_context.name} to {encoder.upper()}: '
-                      f'{self._target.suffix} cannot hold it as it is (.mkv and .mov hold more kinds)')
+            self._notify(f'{what} is converted from {stream.codec_context.name} to {encoder.upper()}: '
+                      f'{self._target.suffix} does not support it (.mkv and .mov support more codecs)')
         return track
 
     def _text(self, stream: Stream) -> Track:
@@ -188,11 +190,11 @@ class OtherStreams:
             f'{name} {stream.type}'))
 
     def _add_cover(self, stream: Stream) -> None:
-        """A cover: an attachment in .mkv, a stream of its own in .mp4."""
+        """Copies a cover: as an attachment in .mkv, as a stream in .mp4."""
         form, name = self._output.format.name, stream.codec_context.name
         if form not in _COVERS or name not in _IMAGES:
-            self._say(f'{_what(stream)} is a cover and is not copied: {self._target.suffix} holds no such'
-                      f' ({name}); .mkv and .mp4 hold JPEG, PNG and BMP')
+            self._notify(f'{_what(stream)} is a cover and is not copied: {self._target.suffix} does not '
+                      f'support it ({name}); .mkv and .mp4 support JPEG, PNG and BMP')
         elif form == 'matroska':
             self._attach_cover(stream, *_IMAGES[name])
         else:
@@ -200,24 +202,24 @@ class OtherStreams:
             copy.disposition = Disposition.attached_pic
             self._tracks[stream] = CopiedTrack(copy)
 
-    def _attach_cover(self, stream: Stream, name: str, kind: str) -> None:
+    def _attach_cover(self, stream: Stream, name: str, mime_type: str) -> None:
         with open_media(self._path) as again:
             packets = again.demux(again.streams[stream.index])
             content = next((bytes(packet) for packet in packets if packet.size), b'')
-        tags = {'filename': name, 'mimetype': kind, **stream.metadata}
-        copy = self._output.add_attachment(name, kind, content)
+        tags = {'filename': name, 'mimetype': mime_type, **stream.metadata}
+        copy = self._output.add_attachment(name, mime_type, content)
         copy.metadata.update(tags)
 
     def _attach(self, stream: Stream) -> None:
         if self._output.format.name != 'matroska':
-            self._say(f'{_what(stream)} is not copied: only .mkv holds attachments')
+            self._notify(f'{_what(stream)} is not copied: only .mkv supports attachments')
             return
         copy = self._output.add_attachment('attachment', 'application/octet-stream', stream.data)
-        copy.metadata.update(stream.metadata)  # which may be no UTF-8
+        copy.metadata.update(stream.metadata)  # may be invalid UTF-8
 
 
 def _move_to(packet: Packet, time: int, base: Fraction) -> None:
-    """Gives a packet another decoding time, in ticks of `base` seconds, and the same delay and duration."""
+    """Sets the decoding time of a packet, in ticks of `base` seconds; keeps delay and duration."""
     ticks = exact(packet.time_base) / base
     delay = None if packet.pts is None else round((packet.pts - packet.dts) * ticks)
     duration = packet.duration and round(packet.duration * ticks)

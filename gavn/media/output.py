@@ -1,4 +1,4 @@
-"""Files in the making: containers, streams and encoders, and what to say when they do not fit together."""
+"""Output containers and streams, and their error messages."""
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -16,32 +16,36 @@ from gavn.media.container import TAGS, EmptyVideo, MediaError, StrPath, file_url
 from gavn.runtime.files import atomic_path
 
 # x264's macroblock tree reads past its rows with AVX2 and AVX-512, so that two runs over the same smooth
-# pictures differ; with SSE2 they do not, and give what its plain C code gives (a few percent slower).
+# frames differ. With SSE2 the result is repeatable and equal to that of the C code; it is slightly slower.
 REPEATABLE = 'asm=MMX2,SSE2' if platform.machine() in ('x86_64', 'AMD64') else 'asm=0'
 
 _W = TypeVar('_W', bound='Writer')
 
 
 def opened_output(part: Path, path: Path, form: str | None = None, **options: str) -> OutputContainer:
-    """A container to write to, chosen by the ending of the name or `form`; MediaError, naming `path`."""
+    """Opens a container for writing, by the extension of `part` or by the muxer `form`.
+
+    Raises:
+        MediaError: there is no such container; the message names `path`.
+    """
     try:
         return av.open(file_url(part), 'w', format=form, container_options=options, **TAGS)
     except ValueError as error:
-        raise MediaError(f'{path}: no container has this ending; use .mp4 or .mkv') from error
+        raise MediaError(f'{path}: no container has this extension; use .mp4 or .mkv') from error
 
 
 def added_stream(path: Path, add: Callable[[], Stream], what: str) -> Stream:
-    """The stream that `add` adds, or a MediaError that says that the file cannot hold it."""
+    """Returns the stream that `add` adds; raises MediaError if the container does not support it."""
     try:
         return add()
-    except ValueError as error:  # also what PyAV raises for an unknown codec
-        raise MediaError(f'{path}: cannot hold {what} ({error}); write to .mkv') from error
+    except ValueError as error:  # also raised for an unknown codec
+        raise MediaError(f'{path}: does not support {what} ({error}); write to .mkv') from error
 
 
 class Writer(ABC):
-    """One encoded video stream in a file that appears, under its name, only when it is complete."""
+    """Writes a file with one encoded video stream. The file appears when it is complete."""
 
-    form: str | None = None  # of the container; None goes by the ending
+    form: str | None = None  # muxer; None = by the extension
     container_options: ClassVar[dict[str, str]] = {'movflags': '+faststart'}
 
     def __init__(self, path: StrPath) -> None:
@@ -65,7 +69,7 @@ class Writer(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Adds the streams; `_stream` is the video."""
+        """Adds the streams; sets `_stream` to the video stream."""
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         self._output.mux(list(packets))
@@ -74,5 +78,5 @@ class Writer(ABC):
         if kind is not None:
             return
         if not self.frames:
-            raise EmptyVideo(f'{self.path}: no frame was written to it; nothing is left behind')
+            raise EmptyVideo(f'{self.path}: no frame was written; the file is not created')
         self._mux(self._stream.encode(None))

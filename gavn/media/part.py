@@ -1,4 +1,4 @@
-"""A part of a long video, entered midway: its pictures at a constant rate."""
+"""Reads a part of a long video at a constant rate, with seeking."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ from gavn.media.decode import decoded
 from gavn.media.frame import Frame, ToBGR, Upright
 from gavn.media.reader import Ticks, VideoInfo, hidden_edges, probe, resample_frames
 
-_GUESSED = ('avi',)  # containers whose time stamps are those of decoding
+_GUESSED = ('avi',)  # containers without presentation times
 
 
 def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: int = FRAME_RATE
             ) -> Iterator[np.ndarray]:
-    """The pictures number `start * rate` to `stop * rate` (not included) of `resample_frames`.
+    """Yields the images `start * rate` to `stop * rate` (exclusive) of `resample_frames`.
 
-    Only what lies between the keyframe before `start` and `stop` is decoded, where the file can be entered
-    there. Packets that cannot be decoded are stood in for by the picture before.
+    If the file is seekable, only the part from the keyframe before `start` is decoded. Undecodable frames are
+    replaced by the previous frame.
 
     Args:
-        path: of a video.
-        start, stop: seconds from its first frame, rounded to whole pictures; None: its end.
-        rate: pictures a second.
+        path: a video.
+        start, stop: seconds from the first frame, rounded to whole frames; None = the end.
+        rate: frames per second.
     """
     first, last = round(start * rate), None if stop is None else round(stop * rate)
     info = probe(path)
-    with closing(_entered(path, first / rate, info)) as frames:
+    with closing(_frames_from(path, first / rate, info)) as frames:
         earliest = next(frames, None) if first else None
         if earliest is not None and earliest.time <= first / rate:
             count = None if last is None else last - first
@@ -41,8 +41,8 @@ def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: 
     yield from islice(resample_frames(path, rate), first, last)
 
 
-def _entered(path: StrPath, start: float, info: VideoInfo) -> Iterator[Frame]:
-    """Frames from the keyframe before `start` on; none where the file cannot be entered."""
+def _frames_from(path: StrPath, start: float, info: VideoInfo) -> Iterator[Frame]:
+    """Yields frames from the keyframe before `start` on; none if the file is not seekable."""
     with open_media(path) as container:
         stream = video_stream(container, path)
         base = exact(stream.time_base)

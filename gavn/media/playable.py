@@ -1,4 +1,4 @@
-"""Frames in the one format that every player takes: 4:2:0 of eight bits."""
+"""Converts frames to yuv420p (8-bit 4:2:0), which all players support."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -13,29 +13,29 @@ _SCALE = 'flags=bicubic+accurate_rnd+full_chroma_int'
 
 @dataclass
 class Playable:
-    """Turns YCbCr pictures of one size and format into yuv420p; tags and captions stay.
+    """Converts YCbCr frames of one size and format to yuv420p; keeps tags and captions.
 
-    Of an odd side the last row or column is cut off.
+    The last row or column of an odd side is cropped.
     """
 
     _graph: Graph | None = field(default=None, repr=False)
 
-    def __call__(self, picture: VideoFrame) -> VideoFrame:
-        """The picture in that format: itself where it is so already."""
-        if picture.format.name == PLAYED_EVERYWHERE:
-            return picture
-        self._graph = self._graph or _graph(picture)
-        self._graph.vpush(picture)
+    def __call__(self, av_frame: VideoFrame) -> VideoFrame:
+        """Returns the converted frame; the frame itself if it is yuv420p."""
+        if av_frame.format.name == PLAYED_EVERYWHERE:
+            return av_frame
+        self._graph = self._graph or _graph(av_frame)
+        self._graph.vpush(av_frame)
         result = self._graph.vpull()
-        result.colorspace, result.color_range = picture.colorspace, picture.color_range
-        result.color_primaries, result.color_trc = picture.color_primaries, picture.color_trc
+        result.colorspace, result.color_range = av_frame.colorspace, av_frame.color_range
+        result.color_primaries, result.color_trc = av_frame.color_primaries, av_frame.color_trc
         return result
 
 
-def _graph(picture: VideoFrame) -> Graph:
+def _graph(av_frame: VideoFrame) -> Graph:
     graph = Graph()
-    width, height = picture.width // 2 * 2, picture.height // 2 * 2
-    steps = [graph.add_buffer(width=picture.width, height=picture.height, format=picture.format.name,
+    width, height = av_frame.width // 2 * 2, av_frame.height // 2 * 2
+    steps = [graph.add_buffer(width=av_frame.width, height=av_frame.height, format=av_frame.format.name,
                               time_base=Fraction(1, 1000)),
              graph.add('crop', f'{width}:{height}:0:0:exact=1'), graph.add('scale', _SCALE),
              graph.add('format', PLAYED_EVERYWHERE), graph.add('buffersink')]

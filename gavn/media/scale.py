@@ -1,4 +1,4 @@
-"""Whole pictures enlarged with Lanczos: to which size, and the frames of a video at that size."""
+"""Enlarges frames with a Lanczos filter."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -14,18 +14,23 @@ from gavn.media.frame import Frame
 FACTORS = (2, 3, 4)
 FULL_HD = '1080p'
 SCALES = (*map(str, FACTORS), FULL_HD)
-LONGEST_SIDE = 8192  # pixels: what encoders and players take
+LONGEST_SIDE = 8192  # pixels; limit of encoders and players
 _FULL_HD_SIDES = 1920, 1080
-# Fields are enlarged one by one. Without the last two flags a conversion loses precision.
+# Fields are enlarged separately. Without the last two flags a conversion loses precision.
 _FILTER = 'flags=lanczos+accurate_rnd+full_chroma_int:interl=-1'
 
 
 def enlarged_size(width: int, height: int, scale: str) -> tuple[int, int]:
-    """The size of a picture of `width` x `height` pixels at a scale, one of SCALES.
+    """Returns (width, height) of a frame after enlargement.
 
-    `1080p` is the largest that fits into 1920 x 1080, or upright into 1080 x 1920, in even numbers; a picture
-    that does not fit as it is keeps its size. Raises ValueError for another scale, MediaError for a size
-    beyond LONGEST_SIDE.
+    Args:
+        width, height: of the frame, in pixels.
+        scale: one of SCALES. `1080p` is the largest even size that fits into 1920 x 1080, or 1080 x 1920 in
+            portrait format; larger frames keep their size.
+
+    Raises:
+        ValueError: the scale is unknown.
+        MediaError: the size exceeds LONGEST_SIDE.
     """
     if scale not in SCALES:
         raise ValueError(f'scale {scale} is not one of {", ".join(SCALES)}')
@@ -33,8 +38,8 @@ def enlarged_size(width: int, height: int, scale: str) -> tuple[int, int]:
         return _in_full_hd(width, height)
     size = width * int(scale), height * int(scale)
     if max(size) > LONGEST_SIDE:
-        raise MediaError(f'{width} x {height} pixels times {scale} are {size[0]} x {size[1]}, and '
-                         f'{LONGEST_SIDE} a side are the most\n{_smaller(max(width, height))}')
+        raise MediaError(f'{width} x {height} pixels times {scale} are {size[0]} x {size[1]}; the limit '
+                         f'is {LONGEST_SIDE} per side\n{_smaller(max(width, height))}')
     return size
 
 
@@ -48,36 +53,36 @@ def _in_full_hd(width: int, height: int) -> tuple[int, int]:
 
 def _smaller(side: int) -> str:
     possible = [factor for factor in FACTORS if factor * side <= LONGEST_SIDE]
-    return f'give --scale {possible[-1]}' if possible else 'leave --scale out'
+    return f'use --scale {possible[-1]}' if possible else 'omit --scale'
 
 
 @dataclass
 class Enlarger:
-    """Enlarges pictures of one format to a size (width, height); tags, fields and captions stay."""
+    """Enlarges frames of one format to a size (width, height); keeps tags, fields and captions."""
 
     size: tuple[int, int]
     _graph: Graph | None = field(default=None, repr=False)
 
-    def __call__(self, picture: VideoFrame) -> VideoFrame:
-        """The picture of that size, in the format that it has."""
-        self._graph = self._graph or _graph(picture, self.size)
-        self._graph.vpush(picture)
+    def __call__(self, av_frame: VideoFrame) -> VideoFrame:
+        """Returns the enlarged frame in its pixel format."""
+        self._graph = self._graph or _graph(av_frame, self.size)
+        self._graph.vpush(av_frame)
         large = self._graph.vpull()
-        large.colorspace, large.color_range = picture.colorspace, picture.color_range
-        large.color_primaries, large.color_trc = picture.color_primaries, picture.color_trc
+        large.colorspace, large.color_range = av_frame.colorspace, av_frame.color_range
+        large.color_primaries, large.color_trc = av_frame.color_primaries, av_frame.color_trc
         return large
 
 
 def enlarged(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Frame]:
-    """The frames at another size (width, height), with all else that they are."""
+    """Yields the frames enlarged to a size (width, height)."""
     enlarge = Enlarger(size)
     for frame in frames:
-        yield replace(frame, picture=enlarge(frame.picture))
+        yield replace(frame, av_frame=enlarge(frame.av_frame))
 
 
-def _graph(picture: VideoFrame, size: tuple[int, int]) -> Graph:
+def _graph(av_frame: VideoFrame, size: tuple[int, int]) -> Graph:
     graph = Graph()
-    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format.name,
+    source = graph.add_buffer(width=av_frame.width, height=av_frame.height, format=av_frame.format.name,
                               time_base=Fraction(1, 1000))
     scale = graph.add('scale', f'w={size[0]}:h={size[1]}:{_FILTER}')
     source.link_to(scale)

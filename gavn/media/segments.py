@@ -1,4 +1,4 @@
-"""A video encoded in pieces, so that a run that was interrupted can go on, and the joining of them."""
+"""Encodes a video in segments, so that an interrupted run can be resumed, and joins their packets."""
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,27 +15,30 @@ from gavn.media.container import MediaError, StrPath, exact, open_media, video_s
 from gavn.media.output import REPEATABLE, Writer, added_stream
 from gavn.media.reader import VideoInfo, average_step, last_duration
 
-_DEEPEST = 64  # frames that an encoder may hold back
-_FIRST = 'first_pts'  # name of the tag that holds what was taken from all time stamps of a piece
-# What an encoder writes depends on its number of threads, which is therefore not left to the machine.
+_MAX_DELAY = 64  # frames that an encoder may hold back
+_FIRST = 'first_pts'  # tag with the offset of all time stamps of a segment
+# The output of an encoder depends on its number of threads, which is therefore fixed.
 _PARAMETERS = {'libx264': ('x264-params', REPEATABLE), 'libx265': ('x265-params', 'log-level=error')}
 _HDR10 = {'libx264': ('mastering-display', 'cll'), 'libx265': ('master-display', 'max-cll')}
 
 
 class SegmentWriter(Writer):
-    """Encodes consecutive pictures of a video into a file of its own, for `join`; a context manager.
+    """Encodes consecutive frames of a video into a file for `join`; a context manager.
 
-    The container is NUT, whatever the name, which keeps time stamps in any time base. Two runs over the same
-    pictures write the same bytes. Size, pixel format and colour tags are those of the first picture, pixel
-    shape and time base those of the video; fields stay fields with libx264. The file has its name only when
-    the block ends without an error. Raises MediaError for an unknown codec, EmptyVideo if nothing is written.
+    The container is always NUT, which supports any time base. The output is repeatable. Size, pixel format
+    and colour tags are those of the first frame; pixel aspect ratio and time base are those of the video.
+    Interlaced video stays interlaced with libx264. The file appears when the block ends without an error.
 
     Args:
-        path: of the piece.
-        like: the video whose pictures these are.
-        crf: the encoder's quality (x264: 0 lossless, 51 worst).
-        preset: the encoder's speed by name.
-        codec: of the encoder: libx264 or libx265 are repeatable.
+        path: the file to write.
+        like: properties of the video.
+        crf: encoder quality (x264: 0 lossless, 51 worst).
+        preset: encoder speed.
+        codec: the encoder; libx264 and libx265 are repeatable.
+
+    Raises:
+        MediaError: the codec is unknown.
+        EmptyVideo: no frame was written.
     """
 
     form = 'nut'
@@ -47,7 +50,7 @@ class SegmentWriter(Writer):
         super().__init__(path)
         self._like, self._codec = like, codec
         self._options = {'crf': str(crf), 'preset': preset} | _encoder_options(codec, like)
-        self._stamps: list[int] = []  # of the frames so far, the first one's taken off
+        self._stamps: list[int] = []  # of the frames so far, relative to the first
         self._first = 0
         self._step = average_step(like.frame_rate, like.time_base)
 
@@ -56,34 +59,39 @@ class SegmentWriter(Writer):
             self.path, lambda: self._output.add_stream(
                 self._codec, rate=self._like.frame_rate, options=self._options), f'{self._codec} video')
         encoder = self._stream.codec_context
-        # The encoder counts frames. Were it told the true times, the stream would announce the time base as
-        # its frame rate, and what reads it from a container without rates would believe that.
+        # The encoder counts frames. With true time stamps, the stream would declare the time base as its
+        # frame rate, which readers use if the container has no frame rate.
         encoder.time_base, encoder.sample_aspect_ratio = 1 / self._like.frame_rate, self._like.pixel_shape
         self._stream.time_base = self._like.time_base
 
-    def write(self, picture: VideoFrame, pts: int) -> None:
-        """Appends a picture as `Frame.picture` or `changed` give it, shown at `pts` as in `Frame.pts`.
+    def write(self, av_frame: VideoFrame, pts: int) -> None:
+        """Appends a frame.
 
-        Raises ValueError for a time stamp out of order, or a picture of another size or format.
+        Args:
+            av_frame: from `Frame.av_frame` or `changed`.
+            pts: time stamp in the time base of the video.
+
+        Raises:
+            ValueError: the time stamp is out of order, or the frame has another size or format.
         """
         if not self._stamps:
-            self._start(picture, pts)
+            self._start(av_frame, pts)
         elif pts - self._first <= self._stamps[-1]:
             raise ValueError(f'time stamps must rise: {pts} after {self._first + self._stamps[-1]}')
         encoder = self._stream.codec_context
-        found = picture.width, picture.height, picture.format.name
+        found = av_frame.width, av_frame.height, av_frame.format.name
         if found != (encoder.width, encoder.height, encoder.pix_fmt):
-            raise ValueError(f'expected a picture {encoder.width} x {encoder.height} {encoder.pix_fmt}, '
+            raise ValueError(f'expected a frame {encoder.width} x {encoder.height} {encoder.pix_fmt}, '
                              f'got {found}')
-        picture.pts, picture.time_base = self.frames, 1 / self._like.frame_rate
+        av_frame.pts, av_frame.time_base = self.frames, 1 / self._like.frame_rate
         self._stamps.append(pts - self._first)
         self.frames += 1
-        self._mux(self._stream.encode(picture))
+        self._mux(self._stream.encode(av_frame))
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         for packet in packets:
-            # of a single frame x265 gives a decoding time that is no number of ours
-            sane = packet.dts is not None and packet.pts - _DEEPEST <= packet.dts <= packet.pts
+            # x265 returns an invalid decoding time for a single frame
+            sane = packet.dts is not None and packet.pts - _MAX_DELAY <= packet.dts <= packet.pts
             packet.pts, packet.dts = (self._stamp(packet.pts),
                                       self._stamp(packet.dts if sane else packet.pts))
             packet.time_base = self._like.time_base
@@ -92,28 +100,28 @@ class SegmentWriter(Writer):
     def _stamp(self, count: int) -> int:
         return self._stamps[count] if count >= 0 else self._step * count
 
-    def _start(self, picture: VideoFrame, pts: int) -> None:
+    def _start(self, av_frame: VideoFrame, pts: int) -> None:
         encoder = self._stream.codec_context
-        encoder.width, encoder.height = picture.width, picture.height
-        encoder.pix_fmt = picture.format.name
-        encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
-        encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc
+        encoder.width, encoder.height = av_frame.width, av_frame.height
+        encoder.pix_fmt = av_frame.format.name
+        encoder.colorspace, encoder.color_range = av_frame.colorspace, av_frame.color_range
+        encoder.color_primaries, encoder.color_trc = av_frame.color_primaries, av_frame.color_trc
         if self._like.interlaced and not self._like.rotation % 180:
-            encoder.flags |= Flags.interlaced_dct  # which of its fields is first, each picture tells
+            encoder.flags |= Flags.interlaced_dct  # each frame has its field order
         self._first = pts
         self._output.metadata[_FIRST] = str(pts)
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Pieces one after the other, whose packets fit together.
+    """Consecutive segments.
 
     Attributes:
-        paths: in the order of time.
-        time_base: of the video that they are of, in seconds.
-        step: average ticks from frame to frame.
-        shown: when each packet is shown, in ticks: int64 (n,), in the order of decoding.
-        moved: ticks by which all times are later than the source's, so that none is below zero.
+        paths: the files, in order.
+        time_base: of the video, in seconds.
+        step: average ticks between frames.
+        shown: presentation times in ticks, int64 (n,), in decoding order.
+        moved: shift of all time stamps in ticks, so that none is negative.
     """
 
     paths: tuple[Path, ...]
@@ -123,18 +131,26 @@ class Segments:
     moved: int
 
     @classmethod
-    def of(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Segments':
-        """Raises MediaError if there are none, or they were encoded in different ways or overlap."""
+    def from_files(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Segments':
+        """Checks that segments fit together.
+
+        Raises:
+            MediaError: there are no segments, or they overlap or differ in their encoding.
+        """
         if not paths:
-            raise MediaError('there are no pieces to join; encode the video first')
+            raise MediaError('there are no segments to join; encode the video first')
         paths = tuple(map(Path, paths))
         shown = _checked_stamps(paths, like.time_base)
         moved = max(0, -int(shown[0]))
         return cls(paths, like.time_base, average_step(like.frame_rate, like.time_base), shown + moved, moved)
 
     @classmethod
-    def stored(cls, path: StrPath) -> 'Segments':
-        """A whole video as it is stored, as one piece. MediaError if its packets do not tell their times."""
+    def from_video(cls, path: StrPath) -> 'Segments':
+        """Returns a whole stored video as one segment.
+
+        Raises:
+            MediaError: packets have no unique time stamps.
+        """
         path = Path(path)
         with open_media(path) as container:
             stream = video_stream(container, path)
@@ -142,19 +158,20 @@ class Segments:
             step = average_step(exact(stream.average_rate or Fraction(25)), time_base)
         stamps = [packet.pts for packet in _packets(path)]
         if not stamps or None in stamps or len(set(stamps)) < len(stamps):
-            raise MediaError(f'{path}: its packets do not tell their times, so that they cannot be copied')
+            raise MediaError(f'{path}: its packets have no unique time stamps and cannot be copied')
         shown = np.array(stamps, np.int64)
         moved = max(0, -int(shown.min()))
         return cls((path,), time_base, step, shown + moved, moved)
 
     def last_duration(self, source: StrPath) -> int | None:
-        """Ticks for which a video shows the last frame of these, whose time stamps it has; None = unknown."""
+        """Returns the duration of the last frame in the source, in ticks; None if unknown."""
         return last_duration(source, int(self.shown.max()) - self.moved, len(self.shown))
 
     def packets(self, last: int | None = None) -> Iterator[Packet]:
-        """All packets in the order of decoding, with presentation and decoding times in `time_base`.
+        """Yields all packets in decoding order, with times and durations in `time_base`.
 
-        Each lasts until the next is shown, the last one `last` ticks; None = an average step.
+        Args:
+            last: duration of the last frame in ticks; None = the average.
         """
         times = _packet_times(self.shown, self.step, last or self.step)
         packets = chain.from_iterable(map(_packets, self.paths))
@@ -165,51 +182,52 @@ class Segments:
 
 
 def _encoder_options(codec: str, like: VideoInfo) -> dict[str, str]:
-    """What an encoder is told beside quality and speed: to be repeatable, and what the video tells of."""
+    """Returns encoder options for repeatability and for the metadata of the video."""
     if codec not in _PARAMETERS:
         return {}
     (key, parameters), display = _PARAMETERS[codec], (like.hdr10.mastering, like.hdr10.light)
-    told = [f'{name}={value}' for name, value in zip(_HDR10[codec], display, strict=True) if value]
-    place = {'chroma_sample_location': like.chroma} if like.chroma and like.as_stored else {}
-    captions = {'a53cc': '1'}  # the default of libx264 alone
-    return {'threads': '4', key: ':'.join([parameters, *told]), **place, **captions}
+    metadata = [f'{name}={value}' for name, value in zip(_HDR10[codec], display, strict=True) if value]
+    location = {'chroma_sample_location': like.chroma} if like.chroma and like.as_stored else {}
+    captions = {'a53cc': '1'}  # default only of libx264
+    return {'threads': '4', key: ':'.join([parameters, *metadata]), **location, **captions}
 
 
 def _packets(path: Path) -> Iterator[Packet]:
-    with open_media(path) as piece:
-        yield from (packet for packet in piece.demux(video_stream(piece, path)) if packet.size)
+    with open_media(path) as segment:
+        yield from (packet for packet in segment.demux(video_stream(segment, path)) if packet.size)
 
 
 def _checked_stamps(paths: Sequence[Path], time_base: Fraction) -> np.ndarray:
-    """When the packets of pieces are shown in the source's ticks, (n,); MediaError if they do not fit."""
+    """Returns presentation times in ticks of the source (n,); raises MediaError for a mismatch."""
     heads, stamps = set(), []
     for path in paths:
-        with open_media(path) as piece:
-            stream = video_stream(piece, path)
+        with open_media(path) as segment:
+            stream = video_stream(segment, path)
             heads.add((bytes(stream.codec_context.extradata or b''), stream.width, stream.height))
-            first, ratio = _first_pts(piece, path), exact(stream.time_base) / time_base
+            first, ratio = _first_pts(segment, path), exact(stream.time_base) / time_base
         stamps.append(np.array([first + round(packet.pts * ratio) for packet in _packets(path)], np.int64))
         if len(heads) > 1 or (len(stamps) > 1 and stamps[-1].min() <= stamps[-2].max()):
-            raise MediaError(f'{path} does not go on where the piece before it ends; encode all anew')
+            raise MediaError(f'{path} does not continue the previous segment; encode all segments again')
     return np.concatenate(stamps)
 
 
-def _first_pts(piece: InputContainer, path: Path) -> int:
-    tags = {name.lower(): value for name, value in piece.metadata.items()}
+def _first_pts(segment: InputContainer, path: Path) -> int:
+    tags = {name.lower(): value for name, value in segment.metadata.items()}
     if _FIRST not in tags:
-        raise MediaError(f'{path} is no piece of a video; give files that PieceWriter wrote')
+        raise MediaError(f'{path} is not a segment; use files of SegmentWriter')
     return int(tags[_FIRST])
 
 
 def _packet_times(shown: np.ndarray, step: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-    """When to decode packets, and how long each is shown.
+    """Computes decoding times and durations of packets.
 
     Args:
-        shown: int64 (n,), when, all different, in the order of decoding.
-        step: average ticks from frame to frame.
-        last: ticks that the last one is shown for.
+        shown: unique presentation times, int64 (n,), in decoding order.
+        step: average ticks between frames.
+        last: duration of the last frame in ticks.
 
-    Returns int64 (n,) each: rising times, none after its packet is shown, and the times to the next shown.
+    Returns:
+        Increasing decoding times, none after the presentation time, and durations; int64 (n,) each.
     """
     order = np.argsort(shown)
     rising, place = shown[order], np.empty_like(order)

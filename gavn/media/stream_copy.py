@@ -1,4 +1,4 @@
-"""A video as it is, in a file of another name: nothing of it is encoded again."""
+"""Copies a video without encoding."""
 from __future__ import annotations
 
 import shutil
@@ -15,43 +15,43 @@ from gavn.media.other_streams import Notice, warn
 from gavn.media.reader import probe, read_frames
 from gavn.runtime.files import atomic_path
 
-_COMPARED = 8  # frames from the beginning
-_ROUNDING = 0.0011  # seconds: .mkv knows milliseconds
+_COMPARED = 8  # first frames that are compared
+_ROUNDING = 0.0011  # seconds; .mkv has milliseconds
 
 
-def copied(source: StrPath, target: StrPath, sound: StrPath | None = None, notice: Notice = warn) -> None:
-    """Writes a video as it is: byte by byte into a file of the same kind, else packet by packet.
+def copied(source: StrPath, target: StrPath, audio: StrPath | None = None, notice: Notice = warn) -> None:
+    """Copies a video: the whole file if the container stays the same, else its packets.
 
     Args:
         source: the video.
-        target: the file to write; it is whole or absent.
-        sound: a file whose sound tracks take the place of its own.
-        notice: takes words about streams that are left out or converted; by default they are logged.
+        target: the file to write; it is complete or absent.
+        audio: a file whose audio replaces that of the video.
+        notice: receives messages about dropped and converted streams; by default they are logged.
 
-    Raises MediaError where the packets do not go into the container of the target, or would not show there
-    what they show here.
+    Raises:
+        MediaError: the container of the target does not support the streams, or the decoded copy differs.
     """
-    if sound is None and Path(source).suffix.lower() == Path(target).suffix.lower():
+    if audio is None and Path(source).suffix.lower() == Path(target).suffix.lower():
         with atomic_path(target) as part:
             shutil.copyfile(source, part)
         return
     try:
-        join(target, None, source, sound=sound, notice=notice)
+        join(target, None, source, audio=audio, notice=notice)
     except av.FFmpegError as error:
         raise MediaError(f'{source}: cannot be copied into {target} ({error.strerror})') from error
     if not is_same_video(source, target):
         Path(target).unlink()
-        raise MediaError(f'{source}: what is copied into {target} does not show the same')
+        raise MediaError(f'{source}: the copy in {target} differs when it is decoded')
 
 
 def is_same_video(one: StrPath, other: StrPath) -> bool:
-    """Whether two files show the same: size, turning, number of packets, their times, the first pictures."""
+    """Returns whether two files agree in size, rotation, packet times and first frames."""
     try:
         first, second = probe(one), probe(other)
-        looks = [(info.width, info.height, info.rotation, info.pixel_shape, info.pix_fmt, info.codec)
+        properties = [(info.width, info.height, info.rotation, info.pixel_shape, info.pix_fmt, info.codec)
                  for info in (first, second)]
-        return looks[0] == looks[1] and _same_times(one, other) and all(
-            _same_picture(*pair) for pair in zip_longest(_beginning(one), _beginning(other)))
+        return properties[0] == properties[1] and _same_times(one, other) and all(
+            _same_image(*pair) for pair in zip_longest(_beginning(one), _beginning(other)))
     except (MediaError, av.FFmpegError):
         return False
 
@@ -63,7 +63,7 @@ def _same_times(one: StrPath, other: StrPath) -> bool:
 
 
 def _times(path: StrPath) -> list[float]:
-    """Seconds of each packet after the first that is shown, in the order of time."""
+    """Returns the presentation times of packets, in seconds after the first."""
     with open_media(path) as container:
         stream = video_stream(container, path)
         stamps = sorted(packet.pts for packet in container.demux(stream) if packet.size)
@@ -75,5 +75,5 @@ def _beginning(path: StrPath) -> list[Frame]:
         return list(islice(frames, _COMPARED))
 
 
-def _same_picture(one: Frame | None, other: Frame | None) -> bool:
+def _same_image(one: Frame | None, other: Frame | None) -> bool:
     return None not in (one, other) and (one.image == other.image).all()

@@ -1,4 +1,4 @@
-"""Text subtitles in the form that a container knows."""
+"""Converts text subtitles to a format that the container supports."""
 import av
 from av import Packet
 from av.container import OutputContainer
@@ -13,16 +13,17 @@ _IN_MATROSKA = _TEXT - {'mov_text'}
 
 
 def converted_to(stream: Stream, output: OutputContainer) -> str | None:
-    """The encoder that a stream needs to fit into `output`; None if it is copied, or cannot be converted."""
+    """Returns the encoder that converts a subtitle stream for `output`; None if there is none or no need."""
     name, form = stream.codec_context.name, output.format.name
     kept = _IN_MATROSKA if form == 'matroska' else {'mov_text'}
     return None if name not in _TEXT or name in kept else _KNOWN.get(form)
 
 
 class TextConverter(Track):
-    """Turns the packets of a text stream into those of `stream`, which is added to the output.
+    """Converts a subtitle stream; adds `stream` to the output.
 
-    Raises MediaError if the text's format cannot be read or written by this build of PyAV.
+    Raises:
+        MediaError: PyAV cannot decode or encode the format.
     """
 
     def __init__(self, source: Stream, output: OutputContainer, encoder: str) -> None:
@@ -31,12 +32,12 @@ class TextConverter(Track):
             self._decoder.open(strict=False)
             self.stream = output.add_stream(encoder)
         except (av.FFmpegError, ValueError) as error:
-            raise MediaError(f'no way from {self._decoder.name} to {encoder} ({error})') from error
+            raise MediaError(f'{self._decoder.name} cannot be converted to {encoder} ({error})') from error
         self.stream.time_base = source.time_base
         self.stream.codec_context.subtitle_header = self._decoder.subtitle_header
 
     def __call__(self, packet: Packet) -> list[Packet]:
-        """The packet in the new form, at its own time; nothing for one that says nothing."""
+        """Converts a packet; returns an empty list for empty text."""
         try:
             text = self._decoder.decode2(packet)
             if text is None or not len(text):

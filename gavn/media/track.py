@@ -1,4 +1,4 @@
-"""What takes the packets of one stream into another."""
+"""Output tracks: copy or convert the packets of an input stream."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -9,25 +9,25 @@ from av.stream import Stream
 
 
 class Track(ABC):
-    """A stream of an output, and how the packets of its source become its own."""
+    """An output stream and the conversion of packets for it."""
 
     stream: Stream
 
     @abstractmethod
     def __call__(self, packet: Packet) -> Sequence[Packet]:
-        """The packets that one of the source's becomes, at their own times."""
+        """Converts a packet of the source; returns the packets that are complete."""
 
     def rest(self) -> Sequence[Packet]:
-        """What is left at the end."""
+        """Returns the remaining packets at the end."""
         return ()
 
 
 class CopiedTrack(Track):
-    """Takes packets as they are."""
+    """Copies packets."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
     def __call__(self, packet: Packet) -> Sequence[Packet]:
-        """The packet itself."""
+        """Returns the packet."""
         return (packet,)

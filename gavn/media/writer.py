@@ -1,4 +1,4 @@
-"""Writing video files through PyAV from pictures, and what compression leaves of them."""
+"""Writes images as video files with PyAV, and simulates compression in memory."""
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -14,25 +14,25 @@ from gavn.media.container import MediaError, StrPath
 from gavn.media.frame import ACCURATE
 from gavn.media.output import REPEATABLE, Writer, added_stream
 
-_TO_YUV = 4  # swscale's bicubic; from RGB (not BGR) it yields the samples that the ffmpeg program encodes
-_SOUND_BLOCK = 1024  # samples
-_SOUND_BITRATE = 64000
+_TO_YUV = 4  # swscale's bicubic; with RGB input (not BGR) it gives the same samples as the ffmpeg program
+_AUDIO_BLOCK = 1024  # samples
+_AUDIO_BITRATE = 64000
 
 
 def _checked(image: np.ndarray, width: int, height: int) -> np.ndarray:
     if image.dtype != np.uint8 or image.shape != (height, width, 3):
-        raise ValueError(f'expected a uint8 picture ({height}, {width}, 3), got {image.dtype} {image.shape}')
+        raise ValueError(f'expected a uint8 image ({height}, {width}, 3), got {image.dtype} {image.shape}')
     return image
 
 
 class _ImageEncoder:
-    """Turns uint8 BGR pictures into an encoder's frames, in the matrix and range that its tags announce."""
+    """Converts uint8 BGR images to frames of an encoder, by its colour matrix and range."""
 
     def __init__(self, encoder: VideoCodecContext) -> None:
         self._reformatter = VideoReformatter()
         self._target = {
             'format': encoder.pix_fmt, 'interpolation': _TO_YUV, 'threads': 1,
-            # BT.709 (1) and BT.2020 (9) have their own matrix; all else, unknown too, is BT.601
+            # BT.709 (1) and BT.2020 (9) have their own matrix; all others, and unknown, use BT.601
             'dst_colorspace': encoder.colorspace if encoder.colorspace in (1, 9) else 5,
             'dst_color_range': encoder.color_range or 1,
         }
@@ -45,13 +45,24 @@ class _ImageEncoder:
 
 
 class VideoWriter(Writer):
-    """Writes pictures as a video of constant rate, with sound from samples; a context manager.
+    """Writes images as a video of constant rate, with audio; a context manager.
 
-    `width` and `height` in pixels, `frame_rate` in frames a second, `audio` int16 mono (n,) heard from
-    the first frame on (or None), written as AAC. `crf` is the encoder's quality (x264: 0 lossless, 51
-    worst). A size with odd sides is stored as 4:4:4, since 4:2:0 cannot hold it. The file has its name
-    only when the block ends without an error. Raises MediaError if the container or codec does not fit,
-    EmptyVideo if nothing was written.
+    The file appears when the block ends without an error.
+
+    Args:
+        path: the file to write.
+        width, height: in pixels; odd sides are stored as 4:4:4.
+        frame_rate: frames per second.
+        audio: int16 mono samples (n,), starting with the first frame; written as AAC.
+        sample_rate: of `audio`, in Hz.
+        crf: encoder quality (x264: 0 lossless, 51 worst).
+        preset: encoder speed.
+        codec: the encoder.
+        pix_fmt: pixel format.
+
+    Raises:
+        MediaError: the container does not support the codec.
+        EmptyVideo: no image was written.
     """
 
     def __init__(
@@ -65,7 +76,7 @@ class VideoWriter(Writer):
         odd = pix_fmt == 'yuv420p' and (width % 2 or height % 2)
         self._pix_fmt = 'yuv444p' if odd else pix_fmt
         self._rate = Fraction(frame_rate).limit_denominator(1001)
-        self._audio, self._sample_rate, self._sounded = audio, sample_rate, 0
+        self._audio, self._sample_rate, self._written_samples = audio, sample_rate, 0
 
     def _prepare(self) -> None:
         self._stream = added_stream(
@@ -74,50 +85,51 @@ class VideoWriter(Writer):
         encoder = self._stream.codec_context
         encoder.time_base, encoder.pix_fmt = 1 / self._rate, self._pix_fmt
         encoder.width, encoder.height = self._size
-        self._pictures = _ImageEncoder(encoder)
+        self._images = _ImageEncoder(encoder)
         if self._audio is not None:
-            self._sound = added_stream(
+            self._audio_stream = added_stream(
                 self.path, lambda: self._output.add_stream('aac', rate=self._sample_rate, layout='mono'),
-                'AAC sound')
-            self._sound.codec_context.bit_rate = _SOUND_BITRATE
+                'AAC audio')
+            self._audio_stream.codec_context.bit_rate = _AUDIO_BITRATE
 
     def write(self, image: np.ndarray) -> None:
-        """Appends a picture (height, width, 3) uint8 BGR."""
-        self._sound_until(Fraction(self.frames) / self._rate)
-        frame = self._pictures.frame(_checked(image, *self._size), self.frames)
+        """Appends an image (height, width, 3) uint8 BGR."""
+        self._write_audio_until(Fraction(self.frames) / self._rate)
+        frame = self._images.frame(_checked(image, *self._size), self.frames)
         self._output.mux(self._stream.encode(frame))
         self.frames += 1
 
-    def _sound_until(self, seconds: Fraction) -> None:
-        """Writes the samples up to a time, so that sound and pictures stand side by side in the file."""
-        while self._audio is not None and self._sounded < min(seconds * self._sample_rate, len(self._audio)):
-            block = np.ascontiguousarray(self._audio[self._sounded:self._sounded + _SOUND_BLOCK], np.int16)
+    def _write_audio_until(self, seconds: Fraction) -> None:
+        """Writes audio up to a time, so that audio and video are interleaved."""
+        end = 0 if self._audio is None else min(seconds * self._sample_rate, len(self._audio))
+        while self._written_samples < end:
+            start = self._written_samples
+            block = np.ascontiguousarray(self._audio[start:start + _AUDIO_BLOCK], np.int16)
             frame = AudioFrame.from_ndarray(block[None], format='s16', layout='mono')
-            frame.sample_rate, frame.pts = self._sample_rate, self._sounded
-            self._output.mux(self._sound.encode(frame))
-            self._sounded += len(block)
+            frame.sample_rate, frame.pts = self._sample_rate, self._written_samples
+            self._output.mux(self._audio_stream.encode(frame))
+            self._written_samples += len(block)
 
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         super()._finish(kind)
         if kind is None and self._audio is not None:
-            self._sound_until(Fraction(len(self._audio)))
-            self._output.mux(self._sound.encode(None))
+            self._write_audio_until(Fraction(len(self._audio)))
+            self._output.mux(self._audio_stream.encode(None))
 
 
 def compress(
     frames: Iterable[np.ndarray], crf: float, preset: str = 'medium', frame_rate: float | Fraction = 25,
 ) -> list[np.ndarray]:
-    """What x264 leaves of pictures (h, w, 3) uint8 BGR of one size: encoded at `crf` and decoded, in memory.
+    """Encodes images (h, w, 3) uint8 BGR with x264 at `crf` and decodes them, in memory, as 4:2:0.
 
-    Stored as 4:2:0. One encoder thread and plain instructions, so that the result is the same in every run
-    and from PyAV 17 to 19. Give a whole clip at once: rate control looks ahead.
+    The result is repeatable, also between PyAV 17 and 19. Pass whole clips, because rate control looks ahead.
     """
     return encode_decode(frames, 'libx264', {'crf': str(crf), 'preset': preset, 'x264-params': REPEATABLE},
                          frame_rate)
 
 
 DECODERS = {'libx264': 'h264', 'libx265': 'hevc', 'libvpx-vp9': 'vp9'}
-"""What `encode_decode` can encode with, and the decoder of each."""
+"""Encoders of `encode_decode`, and the decoder of each."""
 
 
 def encode_decode(
@@ -158,14 +170,14 @@ def encode_decode(
 
 
 def frame_from_image(image: np.ndarray) -> VideoFrame:
-    """A uint8 BGR picture (h, w, 3) as PieceWriter takes it, and any player shows it: 4:2:0, BT.601.
+    """Converts a uint8 BGR image (h, w, 3) to a frame for SegmentWriter: yuv420p, BT.601.
 
-    Odd sides are continued by a repeated row or column.
+    Odd sides are padded by a repeated row or column.
     """
     rgb = VideoFrame.from_ndarray(np.ascontiguousarray(_even(image)[..., ::-1]), format='rgb24')
-    picture = rgb.reformat(format='yuv420p', interpolation=_TO_YUV, dst_colorspace=5, dst_color_range=1)
-    picture.colorspace, picture.color_range = 5, 1
-    return picture
+    av_frame = rgb.reformat(format='yuv420p', interpolation=_TO_YUV, dst_colorspace=5, dst_color_range=1)
+    av_frame.colorspace, av_frame.color_range = 5, 1
+    return av_frame
 
 
 def _even(image: np.ndarray) -> np.ndarray:
@@ -186,7 +198,7 @@ def _encoder(codec: str, width: int, height: int, options: Mapping[str, str], ra
 
 @cache
 def encoder_versions() -> dict[str, str]:
-    """What `compress` depends on, to be kept beside its results: PyAV, libavcodec and x264's own build."""
+    """Returns the versions that `compress` depends on: PyAV, libavcodec and the build of x264."""
     encoder = _encoder('libx264', 16, 16, {'crf': '23', 'x264-params': REPEATABLE}, Fraction(25))
     blank = _ImageEncoder(encoder).frame(np.zeros((16, 16, 3), np.uint8), 0)
     stream = b''.join(bytes(packet) for frame in (blank, None) for packet in encoder.encode(frame))

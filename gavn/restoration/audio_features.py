@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
-from gavn.media import AudioGap, VideoInfo, iter_audio, silence_or_hole
+from gavn.media import AudioGap, VideoInfo, iter_audio, silence_or_gap
 from gavn.restoration.progress import Progress
 from gavn.restoration.video_source import VideoSource
 
@@ -58,11 +58,11 @@ def _padded_to_video(blocks: Iterable[Block], video: VideoSource, notify: Notify
         yield block
     if not samples:
         notify(f'the audio of {video.audio_path} cannot be decoded: faces are restored with silence as audio')
-        yield from silence_or_hole(round(video.info.duration * SAMPLE_RATE), SAMPLE_RATE)
+        yield from silence_or_gap(round(video.info.duration * SAMPLE_RATE), SAMPLE_RATE)
         return
     missing = video.info.duration - samples / SAMPLE_RATE
     if missing > NOTABLE_GAP:
         notify(f'the audio of {video.audio_path} ends {missing:.1f} s before the video; silence follows')
     elif video.audio is not None and -missing > NOTABLE_GAP:
         notify(f'the audio of {video.audio_path} ends {-missing:.1f} s after the video; it is copied whole')
-    yield from silence_or_hole(round(missing * SAMPLE_RATE), SAMPLE_RATE)
+    yield from silence_or_gap(round(missing * SAMPLE_RATE), SAMPLE_RATE)

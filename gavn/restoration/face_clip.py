@@ -126,7 +126,7 @@ class FaceClipRestorer:
     def patch(self, frame: Frame, face: Face, change: np.ndarray) -> Patch:
         """Maps the change of a face crop to the frame, inside a soft oval."""
         region = self.faces.region(face, frame.index)
-        height, width = frame.picture.height, frame.picture.width
+        height, width = frame.av_frame.height, frame.av_frame.width
         mask = feather_mask(free=sides_on_edge(region, width, height))
         mask = mask * oval_mask(self.faces.box(face, frame.index), region)
         return Patch.spread(region, change, mask, width, height)

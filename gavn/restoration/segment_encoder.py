@@ -56,7 +56,7 @@ class SegmentEncoder:
         """
         with TemporaryDirectory(dir=self.state.folder) as folder, closing(self.video.read()) as frames:
             first = next(frames)
-            av_frame = self._encodable(first.picture)
+            av_frame = self._encodable(first.av_frame)
             if self.settings.write_images:
                 return av_frame.format.name
             segment, trial = Path(folder, 'first.nut'), Path(folder, f'first{target.suffix}')

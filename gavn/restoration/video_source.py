@@ -134,7 +134,7 @@ class VideoSource:
              ) -> None:
         """Muxes encoded segments of this video with its audio and other streams; see `media.join`."""
         source = None if self.images else self.path
-        join(target, segments, source, until, like=self.info, sound=self.audio, **options)
+        join(target, segments, source, until, like=self.info, audio=self.audio, **options)
 
     def copy(self, target: Path, notify: Callable[[str], object]) -> None:
         """Copies the stored video stream, with its audio, without encoding; see `media.copied`.
