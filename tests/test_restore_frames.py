@@ -190,7 +190,7 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
     (['{0}/empty'], 2, 'no videos or images found'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/a.mp4'], 2, 'is the name of a video'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/full'], 2, 'full is not empty'),
-    (['{0}/frames', '--ext', 'png', '-o', '{0}/full', '--force'], 2, 'other files than PNGs, such as diary.txt'),
+    (['{0}/frames', '--ext', 'png', '-o', '{0}/full', '--force'], 2, 'PNGs, such as diary.txt'),
     (['{0}/frames', '--ext', 'png', '-o', '{0}/frames', '--force'], 2, 'never overwritten'),
     (['{0}/talk.mp4', '--ext', 'png'], 2, 'is a video, but images were requested'),
     (['{0}/frames', '--audio', '{0}/none.wav'], 4, 'no such file'),

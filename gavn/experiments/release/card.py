@@ -44,7 +44,7 @@ def write_card(name: str) -> Path:
     data, start = TRAINING[name]
     text = Path(__file__).with_name('card.txt').read_text(encoding='utf-8').format(
         name=name, what=pretrained.WHAT[name], generator=counts['network_g'], detector=counts['network_l'],
-        width=restorer.recipe.networks['network_g']['num_feat'], data=data, start=start,
+        width=restorer.spec.networks['network_g']['num_feat'], data=data, start=start,
         **restorer.budget, clips=len(clips), frames=_range(clips.values()), failure=FAILURES[name],
         table=table(rows, [name]))
     card = path.with_suffix('.md')
