@@ -86,8 +86,8 @@ def empty_lmdb(root: Path) -> None:
     (no_sound, r'clip bob: .*mfcc has no bob'),
     (cut_landmarks, r"'bob' in .*landmarks is no whole array \(300 bytes\)"),
     (few_landmarks, r'clip bob: .*landmarks has landmarks of 3 frames, the clip has 11'),
-    (cut_lmdb, r'gt.lmdb/data.mdb is cut short: it has 40000 bytes of \d+; copy it again'),
-    (empty_lmdb, r'gt.lmdb/data.mdb is no readable LMDB \(0 bytes'),
+    (cut_lmdb, r'gt.lmdb/data.mdb is truncated: it has 40000 bytes of \d+; copy it again'),
+    (empty_lmdb, r'gt.lmdb/data.mdb is not a readable LMDB \(0 bytes'),
 ], ids=lambda value: getattr(value, '__name__', ''))
 def test_what_can_be_known_is_told_before_training(damage: Callable, words: str, made: tuple[Path, Path],
                                                    tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_a_cut_lmdb_kills_no_process(made: tuple[Path, Path], tmp_path: Path) ->
     """Reading behind its end was SIGBUS, which no `except` sees."""
     root = Path(shutil.copytree(made[0], tmp_path / 'data'))
     cut_lmdb(root)
-    with pytest.raises(DataError, match='cut short'):
+    with pytest.raises(DataError, match='truncated'):
         ClipStore(root, 'gt').frame('bob', 10)
-    with pytest.raises(DataError, match=r'absent.lmdb holds no LMDB'):
+    with pytest.raises(DataError, match=r'absent.lmdb is not an LMDB'):
         open_lmdb(tmp_path / 'absent.lmdb')
 
 
@@ -135,7 +135,7 @@ def test_a_cut_file_is_no_picture(ending: str, tmp_path: Path) -> None:
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))
     assert read_image(path).shape == (48, 48, 3)
     os.truncate(path, path.stat().st_size - 40)
-    with pytest.raises(DataError, match=f'x{ending} is not a readable picture, or not a whole one'):
+    with pytest.raises(DataError, match=f'x{ending} is not a readable image, or truncated'):
         read_image(path)
 
 

@@ -13,7 +13,7 @@ from media_files import make_file, packets, pictures, remux, stamps_of, tone
 
 from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, probe, read_frames
 from gavn.media.side_data import Orientation, side_data
-from gavn.restoration.input_notices import encoder_for, unusual
+from gavn.restoration.input_notices import default_encoder, encoding_notices
 
 UNIT = 1 << 16
 MATRICES = {  # by what becomes of an image that is stored
@@ -90,7 +90,7 @@ def test_hdr10_and_the_place_of_chroma_are_carried(tmp_path: Path, codec: str) -
     source = hdr_file(tmp_path / 'source.mp4', codec)
     info = probe(source)
     assert (info.hdr10.mastering, info.hdr10.light, info.chroma) == (MASTERING, LIGHT, 'topleft')
-    assert encoder_for(info) == codec
+    assert default_encoder(info) == codec
     copy = probe(remux(source, tmp_path / 'copy.mkv', codec=codec))
     assert (copy.hdr10, copy.chroma, copy.hdr) == (info.hdr10, 'topleft', True)
 
@@ -168,7 +168,7 @@ def transparent_file(path: Path) -> Path:
 
 
 def told(info: VideoInfo, encoder: str = 'libx264', pix_fmt: str = PLAYED_EVERYWHERE) -> str:
-    return '\n'.join(unusual(info, encoder, pix_fmt))
+    return '\n'.join(encoding_notices(info, encoder, pix_fmt))
 
 
 def test_what_cannot_be_carried_is_told(tmp_path: Path) -> None:
@@ -252,12 +252,12 @@ def test_packets_that_share_a_time_stamp_are_all_copied(tmp_path: Path, caplog, 
 
 def test_a_hole_of_a_day_is_said_where_no_mp4_holds_it(tmp_path: Path) -> None:
     from gavn.media import MediaError
-    from gavn.restoration.input_notices import with_holes_told
+    from gavn.restoration.input_notices import with_gap_notices
     day = 24 * 3600 * 30000
     path = make_file(tmp_path / 'a.mkv', stamps=(0, 1001, 2002, day, day + 1001))
     said: list[str] = []
-    assert len(list(with_holes_told(read_frames(path), probe(path), tmp_path / 'b.mkv', said.append))) == 5
+    assert len(list(with_gap_notices(read_frames(path), probe(path), tmp_path / 'b.mkv', said.append))) == 5
     assert len(said) == 1 and 'no frames from 0:00:00.1 to 24:00:00.0' in said[0]
     fine = VideoInfo(**{**vars(probe(path)), 'time_base': Fraction(1, 90000)})
     with pytest.raises(MediaError, match=r'24\.0 hours\nwrite to \.mkv'):
-        list(with_holes_told(read_frames(path), fine, tmp_path / 'b.mp4', said.append))
+        list(with_gap_notices(read_frames(path), fine, tmp_path / 'b.mp4', said.append))

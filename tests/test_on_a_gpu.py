@@ -15,7 +15,7 @@ from gavn.archs.gavn_arch import GAVN
 from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import installed_backends
 from gavn.restoration.restorer import Restorer
-from gavn.runtime.compilation import compile_in_place, quick_mode
+from gavn.runtime.compilation import compile_in_place, default_mode
 
 DEVICE = torch.device(os.environ.get('GAVN_TEST_DEVICE', 'cuda'))
 pytestmark = pytest.mark.skipif(DEVICE.type == 'cuda' and not torch.cuda.is_available(), reason='needs a GPU')
@@ -150,7 +150,7 @@ def test_a_compiled_network_gives_its_frames(backend):
     made, batch = network(dcn_backend=backend), window()
     with torch.inference_mode():
         want = made(**batch)
-        compile_in_place(made, quick_mode(DEVICE))
+        compile_in_place(made, default_mode(DEVICE))
         for _ in range(3):  # the third call replays a graph
             got = made(**batch).clone()
     assert apart(got, want) <= 1e-4

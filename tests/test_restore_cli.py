@@ -79,7 +79,7 @@ def test_inputs_and_outputs_that_do_not_fit(weights, talks, capsys, args, words)
 
 @pytest.mark.parametrize(('args', 'code', 'words'), [
     (['--faces', '3'], 2, 'no face 3; there is 0 to 1'), (['--faces', 'best'], 2, "'all', 'largest' or ids"),
-    (['--box', '10,10,500,20'], 2, 'not inside a picture'), (['--faces', '1'], 0, ''),
+    (['--box', '10,10,500,20'], 2, 'not inside an image'), (['--faces', '1'], 0, ''),
     (['--box', '30,20,30,30'], 0, ''), (['--min-face', '20'], 0, '')])
 def test_choices(weights, talks, capsys, args, code, words):
     assert run(weights, talks / 'a.mp4', *args) == code

@@ -151,7 +151,7 @@ def test_faces_that_were_written_otherwise_are_looked_for_anew(source, tmp_path,
 
 def test_freed_memory_is_given_back_after_each_step_and_every_piece(source, tmp_path, monkeypatch):
     given, steps = [], 5
-    monkeypatch.setattr(memory, 'give_back', lambda: given.append(0))
+    monkeypatch.setattr(memory, 'trim_memory', lambda: given.append(0))
     restore(source, tmp_path / 'out.mp4')
     assert len(given) == steps + -(-FRAMES // SEGMENT_FRAMES)
 

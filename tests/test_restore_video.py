@@ -151,7 +151,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
 def test_a_box_stands_for_a_search(talking, out, recorder, monkeypatch):
     monkeypatch.setattr(job, 'follow_faces', None)
     assert restore(talking, out, make_restorer(30.), box=FACE).restored == 12
-    with pytest.raises(ChoiceError, match='not inside a picture'):
+    with pytest.raises(ChoiceError, match='not inside an image'):
         restore(talking, out, make_restorer(30.), box=Box(0, 0, 500, 10))
 
 

@@ -18,7 +18,7 @@ from gavn.restoration.restorer import Restorer
 from gavn.runtime import parallel_calls as side
 from gavn.runtime.batching import chunked_forward
 from gavn.runtime.compilation import compile_in_place
-from gavn.runtime.parallel_calls import parallel_call_count, side_by_side
+from gavn.runtime.parallel_calls import parallel_call_count, parallel_calls
 
 CPU = torch.device('cpu')
 
@@ -74,12 +74,12 @@ def test_they_run_at_the_same_time_in_order(two_threads):
         both.wait(30)  # for the other
         return part, torch.get_num_threads()
 
-    assert side_by_side(call, [3, 1, 2, 0], 2) == [(3, 1), (1, 1), (2, 1), (0, 1)]
+    assert parallel_calls(call, [3, 1, 2, 0], 2) == [(3, 1), (1, 1), (2, 1), (0, 1)]
     assert torch.get_num_threads() == 2
 
 
 def test_threads_that_come_later_have_their_number(two_threads):
-    side_by_side(abs, [1, 2], 2)
+    parallel_calls(abs, [1, 2], 2)
     seen = []
     thread = Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
@@ -93,11 +93,11 @@ def test_calls_see_the_modes_of_their_caller(two_threads):
                 torch.is_autocast_enabled('cpu'), torch.get_autocast_dtype('cpu'))
 
     plain = modes(0)
-    assert side_by_side(modes, [0], 2) == [plain]
+    assert parallel_calls(modes, [0], 2) == [plain]
     with torch.no_grad(), torch.autocast('cpu', torch.float16):
-        assert side_by_side(modes, [0, 1], 2) == [(False, False, True, torch.float16)] * 2
+        assert parallel_calls(modes, [0, 1], 2) == [(False, False, True, torch.float16)] * 2
     with torch.inference_mode():
-        assert side_by_side(modes, [0], 2) == [(True, False, False, torch.bfloat16)]
+        assert parallel_calls(modes, [0], 2) == [(True, False, False, torch.bfloat16)]
 
 
 def test_what_a_call_raises_is_raised_when_those_that_had_begun_are_done(two_threads):
@@ -111,17 +111,17 @@ def test_what_a_call_raises_is_raised_when_those_that_had_begun_are_done(two_thr
         done.append(part)
 
     with pytest.raises(ZeroDivisionError):
-        side_by_side(call, [0, 1], 2)
+        parallel_calls(call, [0, 1], 2)
     assert done == [1]
 
 
 def test_fewer_threads_than_calls_and_calls_within_calls_come_to_an_end(two_threads):
     def nested(part: int) -> list[int]:
-        return side_by_side(abs, [part, -1], 2)
+        return parallel_calls(abs, [part, -1], 2)
 
-    assert side_by_side(nested, [-3, 4, 5], 2) == [[3, 1], [4, 1], [5, 1]]
+    assert parallel_calls(nested, [-3, 4, 5], 2) == [[3, 1], [4, 1], [5, 1]]
     torch.set_num_threads(1)
-    assert side_by_side(abs, [-2, 1], 2) == [2, 1]
+    assert parallel_calls(abs, [-2, 1], 2) == [2, 1]
 
 
 def test_threads_that_cannot_be_made_leave_nothing_waiting(two_threads, monkeypatch):
@@ -137,8 +137,8 @@ def test_threads_that_cannot_be_made_leave_nothing_waiting(two_threads, monkeypa
 @needs_fork
 @pytest.mark.filterwarnings('ignore:.*multi-threaded.*fork:DeprecationWarning')
 def test_works_in_a_forked_process(two_threads):
-    side_by_side(abs, [1, 2], 2)  # by threads that stay behind
-    assert forked(lambda: side_by_side(abs, [1, 2], 2)) == 0
+    parallel_calls(abs, [1, 2], 2)  # by threads that stay behind
+    assert forked(lambda: parallel_calls(abs, [1, 2], 2)) == 0
 
 
 def test_portions_are_joined_in_order(two_threads):

@@ -263,7 +263,7 @@ def test_uploads_are_limited_by_number_and_sum(sessions):
     with pytest.raises(RefusalError, match='storage limit'):
         sessions.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
     sessions.uploads.announce('a.mp4', 50_000)
-    with pytest.raises(RefusalError, match='Too many files'):
+    with pytest.raises(RefusalError, match='too many files'):
         sessions.uploads.announce('a.mp4', 1)  # two pages' worth wait already
     sessions.uploads.expire(time.monotonic() + 601)
     assert sessions.uploads.announce('a.mp4', 900_000) not in tokens

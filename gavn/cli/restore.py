@@ -199,11 +199,11 @@ def _networks(args: argparse.Namespace) -> Restorer | AutoRestorer:
     from gavn.restoration.auto_restorer import AutoRestorer
     from gavn.restoration.model_spec import import_modules
     from gavn.restoration.restorer import Restorer, find_device
-    from gavn.runtime.compilation import quick_mode
+    from gavn.runtime.compilation import default_mode
     import_modules(args.modules)
     arguments = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
     if args.compile:
-        arguments['compile'] = quick_mode(find_device(args.device))
+        arguments['compile'] = default_mode(find_device(args.device))
         print('the networks are compiled at the first face; this takes minutes')
     if args.weights:
         restorer = Restorer.load(args.weights, **arguments)

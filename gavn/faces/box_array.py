@@ -1,4 +1,4 @@
-"""Boxes of one frame after the other, as compact as their numbers."""
+"""A compact array of boxes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from gavn.faces.geometry import Box
 
 
 class Boxes(Sequence[Box]):
-    """Boxes by number, 32 bytes each: a `Box` is made when it is asked for.
+    """A sequence of boxes that takes 32 bytes per box.
 
     Args:
-        corners: float (n, 4), x0, y0, x1 and y1 of each in pixels; kept as float64, not to be written to.
+        corners: float (n, 4): x0, y0, x1, y1 in pixels; stored as read-only float64.
     """
 
     def __init__(self, corners: np.ndarray) -> None:
@@ -22,7 +22,7 @@ class Boxes(Sequence[Box]):
 
     @classmethod
     def repeated(cls, box: Box, count: int) -> Boxes:
-        """The same box `count` times, in the memory of one."""
+        """Returns the same box `count` times; needs the memory of one."""
         return cls(np.broadcast_to(np.array((box.x0, box.y0, box.x1, box.y1), np.float64), (count, 4)))
 
     def __len__(self) -> int:
@@ -36,20 +36,20 @@ class Boxes(Sequence[Box]):
 
     @property
     def heights(self) -> np.ndarray:
-        """From top to bottom, in pixels: (n,)."""
+        """Heights in pixels: (n,)."""
         return self.corners[:, 3] - self.corners[:, 1]
 
     @property
     def areas(self) -> np.ndarray:
-        """In square pixels: (n,)."""
+        """Areas in square pixels: (n,)."""
         return (self.corners[:, 2] - self.corners[:, 0]) * self.heights
 
     def scaled(self, across: float, down: float) -> Boxes:
-        """The same boxes in pictures that are so many times as wide and high."""
+        """Returns the boxes scaled by factors for x and y."""
         return Boxes(self.corners * (across, down, across, down))
 
     def shared(self, other: Boxes) -> np.ndarray:
-        """The area of the intersection of each with the box of the same number, in square pixels: (n,)."""
+        """Returns the intersection areas with the boxes of the same index, in square pixels: (n,)."""
         first = np.maximum(self.corners[:, :2], other.corners[:, :2])
         last = np.minimum(self.corners[:, 2:], other.corners[:, 2:])
         return np.maximum(last - first, 0).prod(axis=1)

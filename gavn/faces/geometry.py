@@ -1,7 +1,7 @@
-"""Face geometry: boxes, the square a face is cropped from, the crop, and its way back into the picture.
+"""Face geometry: boxes, crop regions, cropping and pasting.
 
-Coordinates are continuous, in pixels, from the picture's outer edge: 0 is the left edge of the first pixel,
-0.5 its centre, and the width is the right edge of the last.
+Coordinates are continuous, in pixels, from the edge of the image: 0 is the left edge of the first pixel, 0.5
+its centre, and the width is the right edge of the last pixel.
 """
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-CROP_SIZE = 224  # pixels: what the networks are trained on
-CROP_MARGIN = 0.4  # of SyncNet's and VoxCeleb2's crops
-OVAL = 1.1, 1.35  # of a detector's box: jaw, temples and the beginning of the hair lie inside of the first
-DETECTOR_SIZE = 112  # pixels: the landmark detector's input
+CROP_SIZE = 224  # pixels; size of the training crops
+CROP_MARGIN = 0.4  # as in the crops of SyncNet and VoxCeleb2
+OVAL = 1.1, 1.35  # inner and outer oval, relative to the face box; the inner one covers the hairline
+DETECTOR_SIZE = 112  # pixels; input of the landmark detector
 
 
 def detector_view(image: np.ndarray) -> np.ndarray:
-    """A whole face crop (h, w, 3) as the landmark detector sees it (112, 112, 3): reduced by area."""
+    """Resizes a face crop (h, w, 3) to the landmark detector input (112, 112, 3)."""
     return cv2.resize(image, (DETECTOR_SIZE, DETECTOR_SIZE), interpolation=cv2.INTER_AREA)
 
 
-@dataclass(frozen=True, slots=True)  # a long film has many
+@dataclass(frozen=True, slots=True)  # long videos have many
 class Box:
-    """An upright rectangle, x0 < x1 and y0 < y1; it may reach beyond the picture."""
+    """An axis-aligned rectangle, x0 < x1 and y0 < y1; it may exceed the image."""
 
     x0: float
     y0: float
@@ -34,45 +34,45 @@ class Box:
 
     @property
     def width(self) -> float:
-        """From left to right, in pixels."""
+        """Width in pixels."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
-        """From top to bottom, in pixels."""
+        """Height in pixels."""
         return self.y1 - self.y0
 
     @property
     def area(self) -> float:
-        """In square pixels."""
+        """Area in square pixels."""
         return self.width * self.height
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Its middle (x, y)."""
+        """Centre (x, y)."""
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
     def shared(self, other: Box) -> float:
-        """The area of the intersection, in square pixels."""
+        """Returns the intersection area in square pixels."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
         return max(width, 0) * max(height, 0)
 
     def iou(self, other: Box) -> float:
-        """Intersection over union, in [0, 1]."""
+        """Returns the intersection over union, in [0, 1]."""
         shared = self.shared(other)
         return shared / (self.area + other.area - shared)
 
     def scaled(self, factor: float) -> Box:
-        """The same box in a picture `factor` times as large."""
+        """Returns the box scaled by a factor."""
         return Box(self.x0 * factor, self.y0 * factor, self.x1 * factor, self.y1 * factor)
 
 
 def crop_box(box: Box, margin: float = CROP_MARGIN) -> Box:
-    """The square that SyncNet and VoxCeleb2 crop for a detected face.
+    """Returns the square crop region of a face box, as in SyncNet and VoxCeleb2.
 
-    With s half of the longer side, it is 2 s (1 + margin) wide, centred on the face from left to right, and
-    reaches from s above its centre to s (1 + 2 margin) below it.
+    With s half of the longer side, it is 2 s (1 + margin) wide and horizontally centred. It extends from s
+    above the centre to s (1 + 2 margin) below it.
     """
     half = max(box.width, box.height) / 2
     x, y = box.centre
@@ -81,9 +81,9 @@ def crop_box(box: Box, margin: float = CROP_MARGIN) -> Box:
 
 
 def inside(region: Box, width: int, height: int) -> Box:
-    """A square shifted, and where that is not enough reduced, until it lies in a picture of that size.
+    """Shifts, and if necessary reduces, a square so that it lies inside an image of width x height.
 
-    A crop then holds no invented pixels; close-ups fill it with the whole picture.
+    So crops have no padding.
     """
     side = min(region.width, width, height)
     x, y = region.centre
@@ -93,19 +93,22 @@ def inside(region: Box, width: int, height: int) -> Box:
 
 
 def crop(image: np.ndarray, region: Box, size: int = CROP_SIZE) -> np.ndarray:
-    """The square `region` of a picture (h, w, 3) as (size, size, 3); border pixels fill in what is outside.
+    """Crops the square `region` of an image (h, w, 3) to (size, size, 3); replicates border pixels outside.
 
-    Sampled at the exact place, not at whole pixels, so that a slowly moving region does not jitter; free of
-    aliasing when it reduces. A region on whole pixels of side `size` is returned as it is.
+    Sampling is at subpixel positions, so that slow motion does not jitter, and without aliasing. A region of
+    whole pixels and side `size` is copied exactly.
     """
     return _resample(image, _Map.between(region, size), (size, size), cv2.BORDER_REPLICATE)
 
 
 def feather_mask(size: int = CROP_SIZE, border: float = 0.1,
                  free: tuple[bool, bool, bool, bool] = (False, False, False, False)) -> np.ndarray:
-    """A mask (size, size) float32: 1 inside, falling smoothly to 0 at the edge over `border` of the side.
+    """Returns a mask (size, size) float32: 1 inside, falling smoothly to 0 at the edge.
 
-    Sides that are `free` (left, top, right, bottom; see `sides_on_edge`) do not fall.
+    Args:
+        size: side in pixels.
+        border: width of the transition, relative to the side.
+        free: sides (left, top, right, bottom) without a transition; see `sides_on_edge`.
     """
     ramp = np.clip((np.arange(size) + 0.5) / (border * size), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
@@ -114,10 +117,10 @@ def feather_mask(size: int = CROP_SIZE, border: float = 0.1,
 
 
 def oval_mask(box: Box, region: Box, size: int = CROP_SIZE) -> np.ndarray:
-    """The share of a face in each pixel of its crop (size, size) float32: 1 on it, 0 on what is around it.
+    """Returns an elliptic mask of a face in its crop, (size, size) float32: 1 on the face, 0 around it.
 
-    An ellipse around the detector's `box`, which reaches from the forehead to the chin and leaves out the
-    ears, falls smoothly from OVAL[0] to OVAL[1] of the box's half sides.
+    The mask falls smoothly between OVAL[0] and OVAL[1] times the half sides of the face `box`, which extends
+    from the forehead to the chin, without the ears.
     """
     x, y = ((np.arange(size) + 0.5) * (region.width / size) + start for start in (region.x0, region.y0))
     across, down = (x - box.centre[0]) / (box.width / 2), (y - box.centre[1]) / (box.height / 2)
@@ -127,21 +130,21 @@ def oval_mask(box: Box, region: Box, size: int = CROP_SIZE) -> np.ndarray:
 
 
 def sides_on_edge(region: Box, width: int, height: int) -> tuple[bool, bool, bool, bool]:
-    """Which sides of a region lie on the edge of its picture, with nothing beyond for a seam to show against.
+    """Returns which sides of a region (left, top, right, bottom) lie on the edge of the image.
 
-    Returns left, top, right, bottom.
+    These sides need no transition, because there are no pixels beyond them.
     """
     return region.x0 <= 0, region.y0 <= 0, region.x1 >= width, region.y1 >= height
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """What to add to a picture in one place.
+    """A local change of an image.
 
     Attributes:
-        x0, y0: the pixel of its corner; all of it lies inside the picture.
-        change: float32 (h, w, 3) in units of the picture (0-255), already weighted; maybe empty.
-        weight: float32 (h, w) in [0, 1], the share of the restored face in each pixel.
+        x0, y0: top left pixel; the patch is inside the image.
+        change: float32 (h, w, 3) in units of 0-255, already weighted; may be empty.
+        weight: float32 (h, w) in [0, 1]: weight of the restored face.
     """
 
     x0: int
@@ -151,13 +154,13 @@ class Patch:
 
     @classmethod
     def spread(cls, region: Box, residual: np.ndarray, mask: np.ndarray, width: int, height: int) -> Patch:
-        """A crop's residual on its way back into the picture.
+        """Maps the residual of a crop to the image.
 
         Args:
-            region: where the crop was taken; may reach beyond the picture.
-            residual: float (s, s, 3), restored minus cropped, in units of the picture.
-            mask: float (s, s) in [0, 1], its weight.
-            width, height: of the picture in pixels.
+            region: the crop region; may exceed the image.
+            residual: float (s, s, 3): restored minus input crop, in units of 0-255.
+            mask: float (s, s) in [0, 1]: weight of the residual.
+            width, height: of the image in pixels.
         """
         x0, y0 = max(math.floor(region.x0), 0), max(math.floor(region.y0), 0)
         size = max(min(math.ceil(region.x1), width) - x0, 0), max(min(math.ceil(region.y1), height) - y0, 0)
@@ -170,13 +173,13 @@ class Patch:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Its rows and columns of the picture."""
+        """Rows and columns in the image."""
         height, width = self.weight.shape
         return slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width)
 
 
 def shared(patches: Sequence[Patch]) -> list[Patch]:
-    """Patches that may be added one after the other: where some overlap, each has its share of the change."""
+    """Divides the change of overlapping patches by their total weight, so that they can be added."""
     if len(patches) < 2:
         return list(patches)
     width = max(patch.place[1].stop for patch in patches)
@@ -188,9 +191,9 @@ def shared(patches: Sequence[Patch]) -> list[Patch]:
 
 
 def paste(image: np.ndarray, patches: Sequence[Patch]) -> np.ndarray:
-    """Adds patches to a picture uint8 (h, w, 3); returns a new one.
+    """Adds patches to an image uint8 (h, w, 3); returns a new image.
 
-    Pixels outside of them, and those where they change nothing, keep their values bit by bit.
+    Pixels without a change keep their exact values.
     """
     result = image.astype(np.float32)
     for patch in shared(patches):
@@ -200,7 +203,7 @@ def paste(image: np.ndarray, patches: Sequence[Patch]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Map:
-    """Where a resampled picture lies in its source: source = origin + step * target, both continuous."""
+    """Maps target to source coordinates: source = origin + step * target, both continuous."""
 
     x0: float
     y0: float
@@ -212,13 +215,13 @@ class _Map:
         return cls(region.x0, region.y0, region.width / size, region.height / size)
 
     def inverse(self, x: float, y: float) -> _Map:
-        """From a picture whose corner lies at (x, y) of this map's source back into its target."""
+        """Returns the inverse map, for a source whose origin is at (x, y)."""
         step_x, step_y = 1 / self.step_x, 1 / self.step_y
         return _Map((x - self.x0) * step_x, (y - self.y0) * step_y, step_x, step_y)
 
 
 def _resample(image: np.ndarray, place: _Map, size: tuple[int, int], border: int) -> np.ndarray:
-    """Takes `size` (width, height) pixels; where that reduces, averages over k x k samples a pixel."""
+    """Resamples to `size` (width, height); averages k x k samples per pixel for a reduction."""
     k = max(math.ceil(max(place.step_x, place.step_y) - 1e-6), 1)
     step_x, step_y = place.step_x / k, place.step_y / k
     matrix = np.array([[step_x, 0, place.x0 + (step_x - 1) / 2], [0, step_y, place.y0 + (step_y - 1) / 2]])

@@ -1,8 +1,8 @@
-"""The 68 iBUG face points: their mirror image, error, drawing and head pose.
+"""The 68 iBUG facial landmarks: mirroring, error, drawing and head pose.
 
-Two coordinate systems: pixels, where whole numbers are pixel centres (as OpenCV and the landmark detectors
-count), and the unit square of a frame, where 0 and 1 are its outer edges. Mirroring a picture is then exactly
-`x -> 1 - x`, whatever its size. The last axis is always (x, y), x to the right and y down.
+There are two coordinate systems: pixels, with integers at pixel centres (as in OpenCV and the landmark
+detectors), and the unit square, with 0 and 1 at the edges of the frame. Mirroring an image is exactly
+`x -> 1 - x` in the unit square. The last axis is always (x, y), x to the right and y down.
 """
 from collections.abc import Sequence
 from typing import TypeVar
@@ -17,22 +17,21 @@ Points = TypeVar('Points', np.ndarray, Tensor)
 N_POINTS = 68
 MOUTH = slice(48, 68)
 EYE_CORNERS = (36, 45)
-BOX_ASPECT = 2  # width over height of a box around eyes or mouth
-_ROOM = 1.6  # width of such a box over that of its points
+BOX_ASPECT = 2  # width / height of a box around eyes or mouth
+_BOX_SCALE = 1.6  # width of such a box, relative to the width of its points
 
-# Chains of neighbouring points and whether the last one joins the first.
+# Chains of points, and whether they are closed.
 _LINES = ((range(0, 17), False), (range(17, 22), False), (range(22, 27), False), (range(27, 31), False),
           (range(31, 36), False), (range(36, 42), True), (range(42, 48), True), (range(48, 60), True),
           (range(60, 68), True))
 
-# What each point becomes when the picture is mirrored: jaw, brows, nose ridge, nostrils, eyes, lips.
+# Index of each point after mirroring: jaw, brows, nose ridge, nostrils, eyes, lips.
 FLIP = np.array([*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
                  45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
                  *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)])
 
-# A grown-up's face at rest, our own rough measure in millimetres: x to the right of the picture, y down, z
-# away from the camera, origin between the eyes. The picture's left half and the midline; the right half
-# mirrors it.
+# A generic adult face in millimetres (own measurement): x to the right of the image, y down, z away from the
+# camera, origin between the eyes. Left half of the image and midline; the right half is its mirror image.
 _LEFT_HALF = {
     0: (-72, 0, 70), 1: (-71, 19, 68), 2: (-69, 38, 64), 3: (-65, 57, 57), 4: (-58, 75, 46), 5: (-47, 91, 34),
     6: (-33, 105, 23), 7: (-17, 115, 15), 8: (0, 118, 12),
@@ -46,23 +45,22 @@ _LEFT_HALF = {
 }
 # Brow ends, eye corners, nostrils, mouth corners, lower lip and chin, as PFLD estimates its pose.
 _POSE_POINTS = (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54, 57, 8)
-# A face crop (box plus 40 % on every side) is about 270 mm across, the point between the eyes above its
-# middle.
+# A face crop (box plus 40 % on every side) is about 270 mm wide; the origin is above its centre.
 _CROP_MILLIMETRES = 270
 _BETWEEN_EYES = (0.5, 0.27)
-# The camera stands several face widths away: its focal length in sides of the crop.
+# Focal length of the camera, relative to the side of the crop.
 _FOCAL_SIDES = 4
 
 
 def _whole_face() -> np.ndarray:
-    """The generic face (68, 3) in millimetres from its left half."""
+    """Returns the generic face (68, 3) in millimetres."""
     right_half = {int(FLIP[i]): (-x, y, z) for i, (x, y, z) in _LEFT_HALF.items()}
     points = right_half | _LEFT_HALF
     return np.array([points[i] for i in range(N_POINTS)], dtype=np.float64)
 
 
 FACE_3D = _whole_face()
-# The same seen from the front in a face crop, unit square (68, 2).
+# Frontal view in a face crop, unit square (68, 2).
 MEAN_FACE = FACE_3D[:, :2] / _CROP_MILLIMETRES + _BETWEEN_EYES
 _POSE_MODEL = FACE_3D[list(_POSE_POINTS)]
 for _constant in (FACE_3D, MEAN_FACE):
@@ -70,28 +68,29 @@ for _constant in (FACE_3D, MEAN_FACE):
 
 
 def to_unit(points: Points, width: int, height: int) -> Points:
-    """Pixel coordinates (..., 2) of a `width` x `height` picture to its unit square."""
+    """Converts pixel coordinates (..., 2) of a `width` x `height` image to the unit square."""
     return _stack((points[..., 0] + 0.5) / width, (points[..., 1] + 0.5) / height)
 
 
 def to_pixels(points: Points, width: int, height: int) -> Points:
-    """Unit-square coordinates (..., 2) to pixels of a `width` x `height` picture; undoes `to_unit`."""
+    """Converts unit-square coordinates (..., 2) to pixels of a `width` x `height` image."""
     return _stack(points[..., 0] * width - 0.5, points[..., 1] * height - 0.5)
 
 
 def flip(points: Points) -> Points:
-    """Points (..., 68, 2) of the mirrored picture, unit square: sides swapped, x turned round."""
+    """Returns the points (..., 68, 2) of the mirrored image, in the unit square."""
     mirrored = points[..., FLIP, :]
     return _stack(1 - mirrored[..., 0], mirrored[..., 1])
 
 
 def box_around(points: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """A box twice as wide as high around points (n, 2) in pixels, inside a picture of width x height.
+    """Returns a box with aspect ratio 2 around points (n, 2) in pixels, inside an image of width x height.
 
-    Returns left, top, width and height in pixels.
+    Returns:
+        Left, top, width and height in pixels.
     """
     low, high = points.min(0), points.max(0)
-    wide = max((high[0] - low[0]) * _ROOM, (high[1] - low[1]) * _ROOM * BOX_ASPECT, 2 * BOX_ASPECT)
+    wide = max((high[0] - low[0]) * _BOX_SCALE, (high[1] - low[1]) * _BOX_SCALE * BOX_ASPECT, 2 * BOX_ASPECT)
     wide = min(wide, width, height * BOX_ASPECT)
     size = np.array([int(wide), int(wide / BOX_ASPECT)])
     left, top = np.clip(np.rint((low + high) / 2 - (size - 1) / 2), 0, np.array([width, height]) - size)
@@ -99,10 +98,14 @@ def box_around(points: np.ndarray, width: int, height: int) -> tuple[int, int, i
 
 
 def nme(pred: Points, true: Points, points: slice | Sequence[int] = slice(None)) -> Points:
-    """Normalised mean error (...,): mean distance over `points` in percent of the outer-eye distance.
+    """Computes the normalised mean error (...,) in percent of the distance of the outer eye corners.
 
-    `pred` and `true` are (..., 68, 2) in one coordinate system with square units; `points=MOUTH` takes the
-    lips only, by the same eye distance. Infinite where both outer eye corners of `true` coincide.
+    Args:
+        pred, true: (..., 68, 2) in the same coordinate system with square units.
+        points: the points to average over, such as MOUTH.
+
+    Returns:
+        The error; infinite if the outer eye corners of `true` coincide.
     """
     distance = _norm(pred[..., points, :] - true[..., points, :]).mean(-1)
     left, right = EYE_CORNERS
@@ -110,9 +113,9 @@ def nme(pred: Points, true: Points, points: slice | Sequence[int] = slice(None))
 
 
 def draw(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A copy of `image` (h, w, 3) uint8 BGR with `points` (68, 2), in pixels, drawn as lines and dots."""
+    """Draws points (68, 2), in pixels, as lines and dots on a copy of an image (h, w, 3) uint8 BGR."""
     canvas = np.ascontiguousarray(image).copy()
-    fraction_bits = 4  # OpenCV draws between pixels in fixed point
+    fraction_bits = 4  # OpenCV uses fixed-point coordinates for subpixel drawing
     fixed = np.rint(np.asarray(points) * 2**fraction_bits).astype(np.int32)
     for chain, closed in _LINES:
         cv2.polylines(canvas, [fixed[list(chain)]], closed, (80, 200, 80), 1, cv2.LINE_AA, fraction_bits)
@@ -122,11 +125,20 @@ def draw(image: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def euler_angles(points: np.ndarray, size: float) -> np.ndarray:
-    """Pitch, yaw and roll (..., 3) in radians, float32, of faces (..., 68, 2) in pixels of a square crop.
+    """Estimates the head pose by fitting a generic 3-D face to fourteen points (solvePnP).
 
-    Fourteen points are fitted with a generic 3-D face seen by a perspective camera (solvePnP). The head's
-    rotation is Rz(roll) Ry(yaw) Rx(pitch) about the axes x right, y down, z away from the camera. Takes about
-    0.06 ms a face. Raises ValueError for points that are not finite and for points that coincide.
+    The rotation is Rz(roll) Ry(yaw) Rx(pitch) with axes x right, y down, z away from the camera. It takes
+    about 0.06 ms per face.
+
+    Args:
+        points: (..., 68, 2) in pixels of a square crop.
+        size: side of the crop in pixels.
+
+    Returns:
+        Pitch, yaw and roll (..., 3) in radians, float32.
+
+    Raises:
+        ValueError: points are not finite, or coincide.
     """
     points = np.asarray(points, dtype=np.float64)
     if not np.isfinite(points).all():
@@ -137,10 +149,10 @@ def euler_angles(points: np.ndarray, size: float) -> np.ndarray:
 
 
 def _pose(seen: np.ndarray, size: float) -> tuple[float, float, float]:
-    """Pitch, yaw and roll of one face from its fourteen points (14, 2) in pixels."""
+    """Returns pitch, yaw and roll of a face from fourteen points (14, 2) in pixels."""
     focal, middle = _FOCAL_SIDES * size, size / 2 - 0.5
     camera = np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1]])
-    # The iterated solvers are slower and, without a first guess, turn some real faces upside down.
+    # Iterative solvers are slower and, without an initial guess, return some faces upside down.
     try:
         _, rotation, _ = cv2.solvePnP(_POSE_MODEL, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
     except cv2.error as error:

@@ -1,4 +1,4 @@
-"""Small pictures of faces, for reports and pages."""
+"""Thumbnails of faces for reports and the web page."""
 from __future__ import annotations
 
 from base64 import b64encode
@@ -9,14 +9,14 @@ import numpy as np
 from gavn.faces.geometry import Box, crop, inside
 
 SIZE = 96  # pixels a side
-_ROOM = 1.3  # of the face's longer side
+_SCALE = 1.3  # side of the thumbnail region, relative to the longer side of the face
 _QUALITY = 80
-_PREFIX = 'data:image/jpeg;base64,'  # as an address of a picture in HTML
+_PREFIX = 'data:image/jpeg;base64,'  # data URI
 
 
 def thumbnail(image: np.ndarray, box: Box) -> str:
-    """A face of a picture uint8 BGR (h, w, 3), as a data URI of a JPEG of SIZE x SIZE pixels, some 4 kB."""
-    reach = max(box.width, box.height) * _ROOM / 2
+    """Returns a face of an image uint8 BGR (h, w, 3) as a JPEG data URI of SIZE x SIZE pixels, about 4 kB."""
+    reach = max(box.width, box.height) * _SCALE / 2
     x, y = box.centre
     square = inside(Box(x - reach, y - reach, x + reach, y + reach), image.shape[1], image.shape[0])
     stored = cv2.imencode('.jpg', crop(image, square, SIZE), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]

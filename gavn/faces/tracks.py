@@ -1,4 +1,4 @@
-"""What following faces through a video yields: where each is, which of them to take, all of it as text."""
+"""Tracked faces of a video: positions, selection and JSON."""
 from __future__ import annotations
 
 import json
@@ -12,22 +12,22 @@ import numpy as np
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
 
-FORM = 3  # of `to_json`; `from_json` reads no other
-_STORED = '<f8'  # how numbers of boxes are written
+FORM = 3  # version of the JSON format
+_STORED = '<f8'  # data type of stored boxes
 
 
 class ChoiceError(ValueError):
-    """Faces, or a place for one, that a video does not have."""
+    """The selected faces or the box do not exist in the video."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """Where the main face is, frame by frame.
+    """Positions of the main face.
 
     Attributes:
-        boxes: smoothed; None where there is no face.
-        segments: runs of frames in which one face is seen without a cut, in order.
-        size: (width, height) of the frames; regions are kept inside, None = they may reach beyond.
+        boxes: a smoothed box per frame; None if there is no face.
+        segments: runs of frames that show one face without a cut, in order.
+        size: (width, height) of the frames; regions are kept inside. None = regions may exceed the frame.
     """
 
     boxes: tuple[Box | None, ...]
@@ -41,26 +41,26 @@ class Track:
 
     @property
     def coverage(self) -> float:
-        """The part of the frames that show the face, in [0, 1]."""
+        """Fraction of frames that show the face, in [0, 1]."""
         return sum(map(len, self.segments)) / len(self.boxes)
 
     def region(self, index: int, margin: float = CROP_MARGIN) -> Box | None:
-        """The square to crop from frame `index`, None where there is no face."""
+        """Returns the crop region in frame `index`; None if there is no face."""
         box = self.boxes[index]
         return None if box is None else _region(box, self.size, margin)
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face from where it comes into sight to where it is lost, at the latest at a cut.
+    """A face from its first to its last frame within one scene.
 
     Attributes:
-        id: 0 for the face that fills most of the film (mean area times length), 1 for the next.
-        span: the frames that show it, without gaps.
-        boxes: smoothed, one for each frame of `span`.
-        score: the detector's, at the moment it was surest, in [0, 1].
-        surest: that frame; None where nobody looked.
-        thumbnail: what the face looks like in it (see `gavn.faces.thumbnail`), or ''.
+        id: number of the face, ordered by mean area times length, from 0.
+        span: its frames, without gaps.
+        boxes: a smoothed box per frame of `span`.
+        score: best detection score, in [0, 1].
+        surest: the frame of that score; None without detection.
+        thumbnail: image of the face in that frame (see `gavn.faces.thumbnail`), or ''.
     """
 
     id: int
@@ -73,13 +73,13 @@ class Face:
 
 @dataclass(frozen=True)
 class Faces:
-    """Every face of a video, or those that were chosen of them.
+    """All or selected faces of a video.
 
     Attributes:
         faces: by id, lowest first.
         count: frames of the video.
         size: (width, height) of the frames.
-        cuts: the frames with which a new scene begins, the first of the video left out.
+        cuts: first frames of new scenes, without frame 0.
     """
 
     faces: tuple[Face, ...]
@@ -89,12 +89,12 @@ class Faces:
 
     @cached_property
     def _spans(self) -> np.ndarray:
-        """First frame of each face and the one after its last: (2, faces)."""
+        """First and end frames of all faces: (2, faces)."""
         return np.array([(face.span.start, face.span.stop) for face in self.faces], int).reshape(-1, 2).T
 
     @property
     def shown(self) -> np.ndarray:
-        """The frames that show a face, in order: (n,)."""
+        """Indices of the frames that show a face: (n,)."""
         shows = np.zeros(self.count, bool)
         for start, stop in self._spans.T:
             shows[start:stop] = True
@@ -102,29 +102,26 @@ class Faces:
 
     @property
     def coverage(self) -> float:
-        """The part of the frames that show a face, in [0, 1]."""
+        """Fraction of frames that show a face, in [0, 1]."""
         return len(self.shown) / self.count
 
     def present(self, index: int) -> Sequence[Face]:
-        """The faces of frame `index`, by id. IndexError for a frame that is not there."""
+        """Returns the faces of frame `index`, by id. Raises IndexError for an invalid index."""
         if not 0 <= index < self.count:
             raise IndexError(f'frame {index} of {self.count}')
         starts, stops = self._spans
         return [self.faces[number] for number in np.flatnonzero((starts <= index) & (index < stops))]
 
     def region(self, face: Face, index: int, margin: float = CROP_MARGIN) -> Box:
-        """The square to crop for a face of frame `index`, inside the picture.
-
-        Squares of faces that stand close overlap.
-        """
+        """Returns the crop region of a face in frame `index`, inside the image. Regions may overlap."""
         return _region(self.box(face, index), self.size, margin)
 
     def box(self, face: Face, index: int) -> Box:
-        """Where a face is in frame `index`, without margin."""
+        """Returns the box of a face in frame `index`, without margin."""
         return face.boxes[index - face.span.start]
 
     def enlarged(self, size: tuple[int, int]) -> Faces:
-        """The same faces in pictures of another size (width, height)."""
+        """Returns the faces scaled to frames of another size (width, height)."""
         across, down = (new / old for new, old in zip(size, self.size, strict=True))
         faces = tuple(replace(face, boxes=face.boxes.scaled(across, down)) for face in self.faces)
         return replace(self, faces=faces, size=size)
@@ -173,8 +170,8 @@ def choose(faces: Faces, which: str) -> Faces:
     return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
 
 
-def beginning(faces: Faces, count: int) -> Faces:
-    """The same faces in the first `count` frames alone, with the ids they have."""
+def first_frames(faces: Faces, count: int) -> Faces:
+    """Returns the faces in the first `count` frames, with the same ids."""
     def cut(face: Face) -> Face:
         span = range(face.span.start, min(face.span.stop, count))
         surest = face.surest if face.surest in span else None
@@ -185,26 +182,27 @@ def beginning(faces: Faces, count: int) -> Faces:
 
 
 def check_choice(which: str) -> None:
-    """Raises ChoiceError for what `choose` cannot understand, whatever faces there are."""
+    """Raises ChoiceError if `which` is not a valid argument of `choose`."""
     if which not in ('all', 'largest'):
         _ids(which)
 
 
 def fixed_box(box: Box, count: int, size: tuple[int, int], thumbnail: str = '') -> Faces:
-    """One face that is said to be in the same place of every frame.
+    """Returns one face at the same position in every frame.
 
     Args:
-        box: around the face, without margin, in pixels of the upright picture.
+        box: the face, without margin, in pixels of the upright image.
         count: frames of the video, at least one.
         size: (width, height) of the frames.
-        thumbnail: what is in the box of the first frame.
+        thumbnail: image of the face in the first frame.
 
-    Raises ChoiceError for a box that is empty or not inside the picture.
+    Raises:
+        ChoiceError: the box is empty or exceeds the image.
     """
     width, height = size
     if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
         raise ChoiceError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is '
-                          f'not inside a picture of {width} x {height}')
+                          f'not inside an image of {width} x {height}')
     return Faces((Face(0, range(count), Boxes.repeated(box, count), 1., 0, thumbnail),), count, size)
 
 
@@ -221,7 +219,7 @@ def _face(values: dict) -> Face:
 
 
 def _as_text(boxes: Boxes) -> str:
-    """The bytes of the numbers in base64: decimals would be numerous, and objects when they are read."""
+    """Encodes corners as base64, which is smaller and faster than decimals."""
     return b64encode(np.ascontiguousarray(boxes.corners, _STORED)).decode()
 
 
@@ -230,7 +228,7 @@ def _from_text(text: str) -> Boxes:
 
 
 def _main(faces: Faces) -> list[Face]:
-    """Face by face from the heaviest, those that show where none before does; in order of time."""
+    """Selects faces by weight that do not overlap in time; returns them in order of time."""
     free = np.ones(faces.count, bool)
     chosen = []
     for face in faces.faces:
@@ -249,7 +247,7 @@ def _ids(which: str) -> set[int]:
 
 
 def _listed(ids: Sequence[int]) -> str:
-    """Ids in words; many that follow each other as a range."""
+    """Formats ids; consecutive ids as a range."""
     if len(ids) > 1 and ids[-1] - ids[0] == len(ids) - 1:
         return f'{ids[0]} to {ids[-1]}'
     return ', '.join(map(str, ids)) or 'none'

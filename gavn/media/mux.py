@@ -19,7 +19,7 @@ from gavn.media.output import added_stream, opened_output
 from gavn.media.reader import VideoInfo, probe
 from gavn.media.segments import Segments
 from gavn.runtime.files import atomic_path
-from gavn.runtime.memory import give_back
+from gavn.runtime.memory import trim_memory
 
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # of the container
 _LOST_TAGS = {'alpha_mode'}  # not valid for encoded video
@@ -98,7 +98,7 @@ def _copy_all(
 ) -> None:
     for number, packet in enumerate(packets):
         if number % _RELEASE_INTERVAL == 0:
-            give_back()  # the growing index of .mp4 fragments the memory
+            trim_memory()  # the growing index of .mp4 fragments the memory
         for other in others:
             other.copy_until(packet.dts * info.time_base)
         packet.stream = video

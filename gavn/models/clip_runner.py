@@ -44,7 +44,7 @@ class ClipRunner:
         detector: frozen landmark detector, None where the network takes no landmarks.
         switches: further keyword arguments of `forward`.
         batch: windows per call, halved when the memory is too small; None: as suits the device. Of a CPU's
-            threads several calls may each have a share, see `side_by_side`.
+            threads several calls may each have a share, see `parallel_calls`.
         watch: times network and detector, without reading and measuring.
     """
 

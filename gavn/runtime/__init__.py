@@ -1,1 +1,1 @@
-"""Windows over a clip, batching, threads, memory, whole files."""
+"""Windows over a clip, batching, threads, memory, atomic files."""

@@ -1,4 +1,4 @@
-"""Command lines: parsers that suggest what was meant, and values that say what they may be."""
+"""Argument parsing: suggestions for unknown names, and types with clear error messages."""
 from __future__ import annotations
 
 import argparse
@@ -13,33 +13,33 @@ _CLOCK = re.compile(r'(?P<minutes>\d+):(?P<seconds>[0-5]?\d(\.\d+)?)')
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'NAME'?` for the known name that is most like `name`, '' where none is."""
+    """Returns `; did you mean 'NAME'?` for the most similar known name, or ''."""
     found = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean '{found[0]}'?" if found else ''
 
 
 class Parser(argparse.ArgumentParser):
-    """Suggests the nearest name for verbs, choices and flags that it does not know.
+    """An ArgumentParser that suggests the nearest name for unknown verbs, choices and options.
 
-    What `parse_known_args` returns has an attribute `parser`: the innermost that took part.
+    The namespace from `parse_known_args` has an attribute `parser`: the innermost subparser.
     """
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As argparse; see the class for what is added."""
+        """Parses arguments; adds the attribute `parser`."""
         found, rest = super().parse_known_args(args, namespace)
         if not hasattr(found, 'parser'):
             found.parser = self
         return found, rest
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As argparse; unknown arguments end the program with a suggestion."""
+        """Parses arguments; exits with a suggestion if one is unknown."""
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             found.parser.refuse(rest)
         return found
 
     def refuse(self, rest: Sequence[str]) -> None:
-        """Ends the program because of arguments that are left over; exit code 2."""
+        """Exits with code 2 because of unknown arguments."""
         flags = [word for word in rest if word.startswith('-')]
         name = flags[0].partition('=')[0] if flags else rest[0]
         self.error(f'unknown argument {name}{nearest(name, self._option_string_actions) if flags else ""}')
@@ -49,22 +49,22 @@ class Parser(argparse.ArgumentParser):
             return
         names = list(map(str, action.choices))
         hint = nearest(str(value), names) or f' (choose from {", ".join(names)})'
-        raise argparse.ArgumentError(action, f'there is no {value!r}{hint}')
+        raise argparse.ArgumentError(action, f'unknown value {value!r}{hint}')
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """The type of an argument: a whole number from `low` to `high`, both included."""
+    """Returns an argument type: a whole number from `low` to `high`, inclusive."""
     words = f'a whole number of at least {low}' if high is None else f'a whole number from {low} to {high}'
     return _number(int, words, lambda value: low <= value and (high is None or value <= high))
 
 
 def fraction() -> Callable[[str], float]:
-    """The type of an argument: a number from 0 to 1."""
+    """Returns an argument type: a number from 0 to 1."""
     return _number(float, 'a number from 0 to 1', lambda value: 0 <= value <= 1)
 
 
 def positive() -> Callable[[str], float]:
-    """The type of an argument: a number above 0."""
+    """Returns an argument type: a number above 0."""
     return _number(float, 'a number above 0', lambda value: 0 < value < float('inf'))
 
 
@@ -82,7 +82,7 @@ def _number(convert: Callable[[str], _Value], words: str, good: Callable[[_Value
 
 
 def seconds(text: str) -> float:
-    """The type of an argument: a length of time above 0, as `5`, `1.5s`, `2min` or `1:30`; in seconds."""
+    """Argument type: a duration above 0, such as `5`, `1.5s`, `2min` or `1:30`; returns seconds."""
     if found := _MINUTES.fullmatch(text):
         value = 60 * float(found['minutes'])
     elif found := _CLOCK.fullmatch(text):
@@ -95,7 +95,7 @@ def seconds(text: str) -> float:
 
 
 def _plain_seconds(text: str) -> float:
-    """0 for what is no number."""
+    """Parses plain seconds; 0 if the text is not a number."""
     try:
         return float(text.removesuffix('s'))
     except ValueError:

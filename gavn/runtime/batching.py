@@ -1,42 +1,46 @@
-"""As many windows at once as a device has memory for."""
+"""Batches of windows that fit into the memory of a device."""
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from gavn.runtime.parallel_calls import side_by_side
+from gavn.runtime.parallel_calls import parallel_calls
 
 Batch = dict[str, Tensor | list[Tensor]]
-WINDOWS_ON_GPU = 16  # one at a time leaves a GPU waiting for launches; on a CPU several crowd the caches
+WINDOWS_ON_GPU = 16  # a single window does not use a GPU fully; on a CPU several exceed the caches
 
 
 def default_batch(device: torch.device) -> int:
-    """How many windows to give a device per call where nobody says otherwise."""
+    """Returns the default number of windows per call."""
     return WINDOWS_ON_GPU if device.type == 'cuda' else 1
 
 
 def chunked_forward(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
                 whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
-    """Calls with some entries of a batch at a time.
+    """Calls a function for chunks of a batch and concatenates the results.
 
-    One call after the other takes `size * share` entries, and `size` is halved when the memory is too small.
-    Side by side each takes `size`: so all are busy, and a result does not depend on the entries beside it.
+    Sequential calls take `size * share` entries each; `size` is halved if the memory is too small. Parallel
+    calls take `size` entries each, so that a result does not depend on the other entries.
 
     Args:
-        call: takes a batch, and returns tensors with as many entries.
-        batch: tensors, or lists of them, with `lq` among them; all have their entries along the first axis.
-        size: 1 or more.
+        call: takes a batch and returns tensors with as many entries.
+        batch: tensors or lists of tensors, including `lq`; the first axis has the entries.
+        size: chunk size, at least 1.
         share: entries per unit of `size`.
-        whole: fill the last portion up with repeats of its last entry, which are cut off again: what is
-            compiled wants one shape. Its results are copied, because CUDA graphs write over them.
-        calls: at the same time, see `side_by_side`; more than one only on a CPU, and not with `whole`.
+        whole: pad the last chunk by repeating its last entry, because compiled networks need one shape. The
+            results are copied, because CUDA graphs overwrite them.
+        calls: parallel calls (see `parallel_calls`); more than one only on a CPU and without `whole`.
 
-    Returns what `call` returned, for all entries, and the size that the memory took. Raises
-    torch.OutOfMemoryError where a size of 1 is too large.
+    Returns:
+        The results for all entries, and the size that fits into the memory.
+
+    Raises:
+        torch.OutOfMemoryError: a size of 1 is too large.
     """
     count = len(batch['lq'])
     if calls > 1:
-        results = side_by_side(call, [_entries(batch, start, size) for start in range(0, count, size)], calls)
+        chunks = [_entries(batch, start, size) for start in range(0, count, size)]
+        results = parallel_calls(call, chunks, calls)
     else:
         results, size = _one_by_one(call, batch, size, share, whole)
     if len(results) == 1:

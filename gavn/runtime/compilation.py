@@ -1,15 +1,18 @@
-"""Networks traced and compiled by torch.compile."""
+"""Compilation of networks with torch.compile."""
 import torch
 from torch import nn
 
-TRACED = 'eager'  # traced like the others, but run as written: tells whether a network can be compiled
+TRACED = 'eager'  # traces the network without compiling; checks whether it can be compiled
 
 
 def compile_in_place(network: nn.Module, mode: str) -> None:
-    """Has a network traced, and compiled unless `mode` is TRACED, when it is first called; names stay.
+    """Compiles a network at its first call; parameter names do not change.
 
-    `mode` is one of `torch.compile`: default, reduce-overhead (on a GPU with CUDA graphs) or max-autotune.
-    Compiling takes minutes, for each shape of input anew.
+    Args:
+        network: the network.
+        mode: a mode of `torch.compile`: default, reduce-overhead (CUDA graphs) or max-autotune; or TRACED.
+
+    Compiling takes minutes for each input shape.
     """
     if mode == TRACED:
         network.compile(backend=mode, dynamic=False)
@@ -18,10 +21,10 @@ def compile_in_place(network: nn.Module, mode: str) -> None:
 
 
 def is_compiled(network: nn.Module) -> bool:
-    """Whether `compile_in_place` was called with it."""
+    """Returns whether `compile_in_place` was called for a network."""
     return network._compiled_call_impl is not None
 
 
-def quick_mode(device: torch.device) -> str:
-    """The mode of `torch.compile` that suits calls of one shape on a device."""
+def default_mode(device: torch.device) -> str:
+    """Returns the mode of `torch.compile` for inputs of one shape on a device."""
     return 'reduce-overhead' if device.type == 'cuda' else 'default'

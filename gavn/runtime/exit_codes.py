@@ -1,4 +1,4 @@
-"""What the command `gavn` ends with, and how it tells of what the user can mend."""
+"""Exit codes of `gavn`, and messages of errors that the user can fix."""
 from __future__ import annotations
 
 import sys
@@ -27,21 +27,21 @@ CODES = {
     'gavn.checkpoints.hub.ModelError': WEIGHTS,
     'gavn.config.option_file.OptionError': USAGE,
 }
-"""The exit code by kind of error, named, so that telling of one imports nothing; the nearest kind counts."""
+"""Exception class name -> exit code. Names avoid imports. The most specific class counts."""
 
 
 def code_of(error: Exception) -> int | None:
-    """What an error ends the command with; None for one whose message is not meant for the user."""
+    """Returns the exit code of an error; None for unexpected errors."""
     kinds = (f'{kind.__module__}.{kind.__qualname__}' for kind in type(error).__mro__)
     return next((CODES[kind] for kind in kinds if kind in CODES), None)
 
 
 def guarded(job: Callable[[], int | None]) -> int:
-    """Runs a job; what the user can mend is told on stderr in words and becomes the exit code."""
+    """Runs a job and returns its exit code; prints the message of an error that the user can fix."""
     try:
         return job() or OK
     except KeyboardInterrupt as stop:
-        print(f'\n{stop}' if stop.args else '\ninterrupted: no unfinished output is left behind',
+        print(f'\n{stop}' if stop.args else '\ninterrupted: no incomplete output is left',
               file=sys.stderr)
         return INTERRUPTED
     except Exception as error:

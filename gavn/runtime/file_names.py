@@ -1,4 +1,4 @@
-"""What files are by their names, and the order of frames: one answer wherever they are read."""
+"""File types by name, natural order, and file names of limited length."""
 from __future__ import annotations
 
 import hashlib
@@ -8,41 +8,41 @@ from collections.abc import Iterable
 from pathlib import Path
 
 IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
-LONGEST_NAME = 255  # bytes, of most file systems
+LONGEST_NAME = 255  # bytes; the limit of most file systems
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name is that of a picture; hidden files do not count."""
+    """Returns whether a file is an image by its extension; False for hidden files."""
     return _is_one_of(path, IMAGE_ENDINGS)
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file's name is that of a video; hidden files do not count."""
+    """Returns whether a file is a video by its extension; False for hidden files."""
     return _is_one_of(path, VIDEOS)
 
 
 def natural(path: Path) -> tuple[list[list[str | int]], str]:
-    """A key that sorts by numbers in names: 9.png before 10.png, also in folders; case does not matter."""
+    """Returns a key for natural order (9.png before 10.png, also in folders), case-insensitive."""
     parts = [*path.parent.parts, path.stem]
     return [_with_numbers(part) for part in parts], path.name
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
-    """Sorted by `natural`."""
+    """Returns the paths in natural order."""
     return sorted(paths, key=natural)
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder, in the order of their numbers."""
+    """Returns the images of a folder in natural order."""
     return tuple(in_order(filter(is_image, folder.iterdir())))
 
 
 def with_ending(stem: str, ending: str, spare: int = 0) -> str:
-    """`stem` + `ending`, in no more bytes than a file system takes for a name, `spare` of them left over.
+    """Returns `stem` + `ending`, limited to the longest file name minus `spare` bytes.
 
-    A stem that is too long is cut, and told from others by a part of its SHA-256.
+    A stem that is too long is cut and made unique by a part of its SHA-256.
     """
     room = LONGEST_NAME - spare - len(os.fsencode(ending))
     if len(os.fsencode(stem)) <= room:
@@ -54,7 +54,7 @@ def with_ending(stem: str, ending: str, spare: int = 0) -> str:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """The file beside another whose name has `ending` in addition; see `with_ending`."""
+    """Returns `path` with `ending` appended to its name; see `with_ending`."""
     return path.with_name(with_ending(path.name, ending))
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Atomic files and file hashes."""
 import hashlib
 import os
 import tempfile
@@ -13,7 +13,7 @@ _RANDOM = 8  # characters that mkstemp puts into a name
 
 
 def _permissions() -> int:
-    """The mode `open` would give a new file (temporary files are made private)."""
+    """Returns the mode of new files; temporary files are private."""
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
@@ -21,10 +21,10 @@ def _permissions() -> int:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a path beside `path` to write to: renamed to `path` on success, removed on any failure.
+    """Yields a temporary path beside `path`; it is renamed to `path` on success and removed on failure.
 
-    The ending of the name is kept, since writers choose a format by it. Missing parent folders are made. A
-    reader sees the old file or the new one, never a part of one, also when the process is killed.
+    The temporary name keeps the extension, because writers select the format by it. Missing parent folders
+    are created. Readers see the old or the new file, never a partial one, even if the process is killed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,17 +40,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(part, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # writing to a full disk names no file
+        error.filename = error.filename or str(path)  # not set for a full disk
         raise
     finally:
         part.unlink(missing_ok=True)
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
-    """What tells a large file from others, and from itself once it is changed, in hexadecimal: read at once.
+    """Returns a fast hash of a large file that changes with its content.
 
-    SHA-256 of size, time of the last change (in nanoseconds), first and last MiB. Containers keep lengths and
-    indices at their ends, encoders touch all between; only a change in place that sets the time back escapes.
+    It is the SHA-256 of size, modification time (in nanoseconds), first and last MiB. It misses only a change
+    in the middle that restores the modification time.
     """
     with open(path, 'rb') as file:
         state = os.fstat(file.fileno())
@@ -62,7 +62,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes in hexadecimal, read in pieces."""
+    """Returns the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while chunk := file.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""Picture files, whole or not at all."""
+"""Reads and writes image files."""
 from __future__ import annotations
 
 import os
@@ -11,20 +11,21 @@ from gavn.errors import DataError
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """The picture of a file, uint8 BGR (h, w, 3).
+    """Reads an image, uint8 BGR (h, w, 3).
 
-    Raises DataError for one that is none or breaks off: of a cut JPEG `cv2.imread` would paint the rest grey.
+    Raises:
+        DataError: the file is not an image, or is truncated.
     """
     content = Path(path).read_bytes()
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if image is None:
-        raise DataError(f'{path} is not a readable picture, or not a whole one ({len(content)} bytes); make '
+        raise DataError(f'{path} is not a readable image, or truncated ({len(content)} bytes); create '
                         'it again or remove it')
     return image
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, settings: tuple[int, ...] = ()) -> None:
-    """Writes a picture in the form of its ending. Raises OSError, with the file, where the disk is full."""
+    """Writes an image in the format of its extension. Raises OSError with the file name."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = cv2.imencode(path.suffix, image, settings)[1]

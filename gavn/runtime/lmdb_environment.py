@@ -1,4 +1,4 @@
-"""LMDB environments, one per process and path."""
+"""LMDB environments: one per process and path."""
 import os
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ _owner = os.getpid()
 
 
 def open_lmdb(path: str | os.PathLike[str], **settings: Any) -> lmdb.Environment:
-    """The process's one environment of a path, opened to read without locks unless `settings` say otherwise.
+    """Returns the environment of a path; opens it for reading without locks by default.
 
-    LMDB refuses a second one, which two layers in one file would need. A forked process closes what it
-    inherited, which it must not read, and opens its own: ask again for every reading instead of keeping one.
-    Raises DataError for a file that is no LMDB or is cut short: reading past its end would kill the process.
+    LMDB allows one environment per process and path. A forked process closes inherited environments and opens
+    its own: call this function for every access, and do not keep the result.
+
+    Raises:
+        DataError: the file is not an LMDB, or is truncated; reading past its end would kill the process.
     """
     global _owner
     if _owner != os.getpid():
@@ -35,20 +37,20 @@ def _opened(path: str, settings: dict[str, Any]) -> lmdb.Environment:
     file = Path(path, 'data.mdb')
     remedy = 'copy it again, or pack the data set again'
     if not file.is_file():
-        raise DataError(f'{path} holds no LMDB (data.mdb is missing); {remedy}')
+        raise DataError(f'{path} is not an LMDB (data.mdb is missing); {remedy}')
     size = file.stat().st_size
     try:
         environment = lmdb.open(path, **settings)
     except lmdb.Error as error:
-        raise DataError(f'{file} is no readable LMDB ({size} bytes: {error}); {remedy}') from error
+        raise DataError(f'{file} is not a readable LMDB ({size} bytes: {error}); {remedy}') from error
     needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     if size < needed:
         environment.close()
-        raise DataError(f'{file} is cut short: it has {size} bytes of {needed}; {remedy}')
+        raise DataError(f'{file} is truncated: it has {size} bytes of {needed}; {remedy}')
     return environment
 
 
 def close_lmdb(path: str | os.PathLike[str]) -> None:
-    """Closes the process's environment of a path, if it has one; no transaction may be under way."""
+    """Closes the environment of a path, if it is open; there must be no active transaction."""
     if _owner == os.getpid() and (opened := _ENVIRONMENTS.pop(os.path.realpath(path), None)) is not None:
         opened.close()

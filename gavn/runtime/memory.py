@@ -1,4 +1,4 @@
-"""Memory that was freed, given back to the system."""
+"""Returns freed memory to the operating system."""
 import ctypes
 import functools
 import sys
@@ -8,17 +8,17 @@ from typing import ParamSpec, TypeVar
 _P, _R = ParamSpec('_P'), TypeVar('_R')
 
 
-def give_back() -> None:
-    """Has the allocator give back what it keeps of freed memory; glibc keeps some for every thread."""
+def trim_memory() -> None:
+    """Returns freed memory that glibc keeps for each thread."""
     _trim()(0)
 
 
 def release_freed_memory(step: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A step of some length, after which what it freed is given back: the next one begins without it."""
+    """Decorator: returns freed memory to the system after a step."""
     @functools.wraps(step)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         result = step(*args, **kwargs)
-        give_back()
+        trim_memory()
         return result
 
     return call
@@ -26,6 +26,6 @@ def release_freed_memory(step: Callable[_P, _R]) -> Callable[_P, _R]:
 
 @functools.cache
 def _trim() -> Callable[[int], object]:
-    """glibc's malloc_trim; elsewhere nothing."""
+    """Returns glibc's malloc_trim; a no-op on other systems."""
     libc = ctypes.CDLL(None) if sys.platform == 'linux' else None
     return getattr(libc, 'malloc_trim', lambda _: None)

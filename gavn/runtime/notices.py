@@ -1,4 +1,4 @@
-"""Notices on the terminal: what was logged as a warning, with the name of the file that it is about."""
+"""Prints logged warnings as notices with the name of the file they are about."""
 from __future__ import annotations
 
 import io
@@ -10,21 +10,21 @@ from os import PathLike, fspath
 
 
 class NoticeFormatter(logging.Formatter):
-    """`notice: FILE: words`; the file is that of `about`, left out where the words name it themselves."""
+    """Formats `notice: FILE: message`; omits the file of `about` if the message names it."""
 
     def __init__(self) -> None:
         super().__init__('notice: %(message)s')
         self._file: str | None = None
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the name is logging's)
-        """As logging."""
+        """Formats a record."""
         if self._file is not None and self._file not in record.message:
             record.message = f'{self._file}: {record.message}'
         return super().formatMessage(record)
 
     @contextmanager
     def about(self, path: str | PathLike[str]) -> Iterator[None]:
-        """What is logged inside, by whichever thread, is about this file."""
+        """Sets the file for messages that are logged inside the block, by any thread."""
         before, self._file = self._file, fspath(path)
         try:
             yield
@@ -46,7 +46,7 @@ class _StderrHandler(logging.Handler):
 
 
 def show_notices() -> None:
-    """Warnings go to stderr as notices, unless logging was set up; names of any bytes can be printed."""
+    """Prints warnings to stderr as notices, unless logging is configured; allows any file names."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')

@@ -1,6 +1,6 @@
-"""Calls side by side on a CPU, each with a share of its threads.
+"""Parallel calls on a CPU, each with a part of the threads.
 
-Layers of a small network leave some of many threads waiting; several calls with a few threads each do not.
+Layers of a small network cannot use many threads; several calls with a few threads each can.
 """
 from __future__ import annotations
 
@@ -15,100 +15,108 @@ from torch import nn
 
 from gavn.runtime.compilation import is_compiled
 
-_MOST = 8  # calls: each takes the memory of one
+_MAX_CALLS = 8  # each call needs its own memory
 _Part, _Result = TypeVar('_Part'), TypeVar('_Result')
 
 
 def parallel_call_count(networks: Iterable[nn.Module], device: torch.device) -> int:
-    """How many calls of networks suit a device: on a CPU several of those that say they are `thread_safe`.
+    """Returns the number of parallel calls for networks; several only on a CPU if `thread_safe`.
 
-    A network is if its methods keep nothing from call to call; what is compiled is not. The threads are made
-    now: while PyTorch is told how many each may use, others had better not be at their first work.
+    A network is thread-safe if its methods keep no state between calls; compiled networks are not. Threads
+    are created here, because other threads should not start while PyTorch's thread count is set.
     """
     threads = torch.get_num_threads()
-    if device.type != 'cpu' or threads == 1 or not all(map(_may_run_twice, networks)):
+    if device.type != 'cpu' or threads == 1 or not all(map(_is_thread_safe, networks)):
         return 1
-    calls = max(range(2, _MOST + 1), key=lambda some: (some <= threads, threads // some * some, some))
+    calls = max(range(2, _MAX_CALLS + 1), key=lambda some: (some <= threads, threads // some * some, some))
     _pool(calls, threads // calls)
     return calls
 
 
-def _may_run_twice(network: nn.Module) -> bool:
+def _is_thread_safe(network: nn.Module) -> bool:
     return getattr(network, 'thread_safe', False) and not is_compiled(network)
 
 
-def side_by_side(call: Callable[[_Part], _Result], parts: Sequence[_Part], calls: int) -> list[_Result]:
-    """What `call` returns for each part, in order, up to `calls` of them at the same time.
+def parallel_calls(call: Callable[[_Part], _Result], parts: Sequence[_Part], calls: int) -> list[_Result]:
+    """Calls a function for each part, up to `calls` at the same time.
 
-    Calls see inference mode, gradients and autocast of a CPU as the caller does. Each has the same number of
-    threads whatever the number of parts, and so the same result. What a call raises is raised when those that
-    had begun are done; the others are not begun. Within a call, calls come one after the other.
+    Inference mode, gradient mode and CPU autocast are those of the caller. Each call has the same number of
+    threads, so that results do not depend on the number of parts. After an exception, running calls finish
+    and the others are cancelled. Nested calls are sequential.
+
+    Args:
+        call: the function.
+        parts: its arguments.
+        calls: maximum number of parallel calls.
+
+    Returns:
+        The results in order.
     """
     threads = torch.get_num_threads()
     calls = min(calls, threads)
-    if calls == 1 or getattr(_here, 'is_one_of_many', False):
+    if calls == 1 or getattr(_here, 'is_worker', False):
         return [call(part) for part in parts]
-    pool, seen = _pool(calls, threads // calls), _in_the_same_modes(call)
-    begun = [pool.submit(seen, part) for part in parts]
+    pool, wrapped = _pool(calls, threads // calls), _with_modes(call)
+    futures = [pool.submit(wrapped, part) for part in parts]
     try:
-        return [one.result() for one in begun]
+        return [future.result() for future in futures]
     finally:
-        wait([one for one in begun if not one.cancel()])
+        wait([future for future in futures if not future.cancel()])
 
 
-def _in_the_same_modes(call: Callable[[_Part], _Result]) -> Callable[[_Part], _Result]:
+def _with_modes(call: Callable[[_Part], _Result]) -> Callable[[_Part], _Result]:
     inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled('cpu'), torch.get_autocast_dtype('cpu')
 
-    def seen(part: _Part) -> _Result:
+    def wrapped(part: _Part) -> _Result:
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients), \
                 torch.autocast('cpu', dtype, enabled=autocast):
             return call(part)
 
-    return seen
+    return wrapped
 
 
 _here = local()
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-_making = Lock()
+_pools_lock = Lock()
 
 
 def _pool(calls: int, threads: int) -> ThreadPoolExecutor:
-    """A pool of `calls` threads, each of which has PyTorch work with `threads`; made once."""
-    with _making:
+    """Returns a pool of `calls` workers, for each of which PyTorch uses `threads` threads; created once."""
+    with _pools_lock:
         if (calls, threads) not in _pools:
-            _pools[calls, threads] = _made(calls, threads)
+            _pools[calls, threads] = _create_pool(calls, threads)
         return _pools[calls, threads]
 
 
-def _made(calls: int, threads: int) -> ThreadPoolExecutor:
-    number, all_begun = torch.get_num_threads(), Barrier(calls + 1)
+def _create_pool(calls: int, threads: int) -> ThreadPoolExecutor:
+    number, all_started = torch.get_num_threads(), Barrier(calls + 1)
 
     def begin() -> None:
-        _here.is_one_of_many = True
-        torch.get_num_threads()  # once a thread has asked, it keeps its own number
+        _here.is_worker = True
+        torch.get_num_threads()  # from now on the thread has its own number
         torch.set_num_threads(threads)
-        all_begun.wait()
+        all_started.wait()
 
-    pool = ThreadPoolExecutor(calls, 'side_by_side', begin)
+    pool = ThreadPoolExecutor(calls, 'parallel_calls', begin)
     try:
         for _ in range(calls):
-            pool.submit(int)  # a thread begins when it is needed
-        all_begun.wait()
+            pool.submit(int)  # starts a thread
+        all_started.wait()
     except BaseException:
-        all_begun.abort()
+        all_started.abort()
         pool.shutdown(wait=False)
         raise
     finally:
-        torch.set_num_threads(number)  # or threads yet to come would have those of these
+        torch.set_num_threads(number)  # for other new threads
     return pool
 
 
 def _forget() -> None:
-    global _making
-    _making = Lock()
+    global _pools_lock
+    _pools_lock = Lock()
     _pools.clear()
 
 
 if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_forget)  # threads stay behind
+    os.register_at_fork(after_in_child=_forget)  # threads do not survive a fork

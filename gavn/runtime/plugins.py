@@ -1,7 +1,7 @@
-"""Networks, models, losses, metrics and data sets of other packages: importing these registers them.
+"""Imports packages that register networks, models, losses, metrics and data sets.
 
-A package names its modules as entry points of the group `gavn.plugins`, or an option file names them as
-`custom_imports`. Weights name the modules that made them, but that alone never has anything imported.
+A package declares its modules as entry points of the group `gavn.plugins`, or an option file names them in
+`custom_imports`. Weights also name modules, but never cause an import.
 """
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ _OURS = ('gavn', 'basicsr')
 
 
 class PluginError(ValueError):
-    """A module that cannot be imported; the message says which, and why."""
+    """A module cannot be imported."""
 
 
 def import_plugins(modules: Iterable[str] = (), asked_by: str = 'custom_imports') -> None:
-    """Imports the modules that installed packages offer, then those that are named.
+    """Imports the entry points of installed packages, then the named modules.
 
-    Where some are named, the current folder is searched as well, after all else: never otherwise, since
-    modules that are optional to us could then lie beside somebody's videos. Raises PluginError.
+    The current folder is searched last, and only for named modules: it must not provide gavn's optional
+    dependencies.
+
+    Args:
+        modules: names of modules.
+        asked_by: where the names come from, for messages.
+
+    Raises:
+        PluginError: a module cannot be imported.
     """
     modules = list(modules)
     for entry in importlib.metadata.entry_points(group=GROUP):
@@ -37,7 +44,7 @@ def import_plugins(modules: Iterable[str] = (), asked_by: str = 'custom_imports'
 
 
 def check_modules(modules: Any) -> list[str]:
-    """`custom_imports` of an option file. Raises PluginError for what is no list of names of modules."""
+    """Returns `custom_imports` of an option file. Raises PluginError if it is not a list of module names."""
     if modules is None:
         return []
     if not isinstance(modules, list) or not all(map(_is_module, modules)):
@@ -56,15 +63,15 @@ def _attempt(load: Callable[[], Any], name: str, asked_by: str) -> None:
         if error.name is None or not f'{name}.'.startswith(f'{error.name}.'):
             raise PluginError(f'{asked_by}: {name} needs the module {error.name}, which is not installed'
                               ) from error
-        raise PluginError(f'{asked_by}: there is no module {name}: stand in the folder that holds '
-                          f'{name.partition(".")[0]}, or install it') from error
-    except Exception as error:  # somebody else's code, which may raise anything
+        raise PluginError(f'{asked_by}: there is no module {name}: install it, or change to the folder that '
+                          f'contains {name.partition(".")[0]}') from error
+    except Exception as error:  # other code may raise anything
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise PluginError(f'{asked_by}: {name} cannot be imported: {type(error).__name__}: {error} '
                           f'({place.filename}, line {place.lineno})') from error
 
 
 def modules_of(objects: Iterable[object]) -> list[str]:
-    """The modules, other than ours, whose classes the objects are of."""
+    """Returns the modules of the classes of objects, without gavn and basicsr."""
     modules = {type(one).__module__ for one in objects}
     return sorted(name for name in modules if name.partition('.')[0] not in _OURS)

@@ -1,4 +1,4 @@
-"""Work done in a thread while the one who asked for it goes on: reading ahead, writing behind."""
+"""Reading ahead and writing behind in a thread."""
 from __future__ import annotations
 
 from collections import deque
@@ -11,9 +11,9 @@ _END: Any = object()
 
 
 class PrefetchIterator(Iterator[_Item], Generic[_Item]):
-    """The items of another iterator, taken in a thread up to `size` of them before they are asked for.
+    """Reads up to `size` items of an iterator ahead, in a thread.
 
-    What it raises is raised where its item is asked for. To be closed if it is left before its end.
+    An exception is raised when its item is requested. Close the iterator if it is not exhausted.
     """
 
     def __init__(self, items: Iterable[_Item], size: int) -> None:
@@ -32,28 +32,28 @@ class PrefetchIterator(Iterator[_Item], Generic[_Item]):
         return item
 
     def _stop(self) -> None:
-        """Takes no more; waits for what is being taken."""
+        """Stops reading; waits for the current item."""
         self._ahead.clear()
         self._thread.shutdown(cancel_futures=True)
 
     def close(self) -> None:
-        """Takes no more, and closes the other iterator where it can be closed."""
+        """Stops reading and closes the underlying iterator if possible."""
         self._stop()
         if hasattr(self._items, 'close'):
             self._items.close()
 
 
 class BackgroundWriter:
-    """Calls done in a thread, one after the other, up to `size` of them behind.
+    """Runs calls in a thread, in order, with up to `size` pending calls.
 
-    It is a context as often as one likes. The block ends when all that was asked for in it is done; if it is
-    left by an error, what waits is dropped. What a call raises is raised by a later `do` or at the end of the
-    block, and no call after it is done. To be closed in the end.
+    It is a reusable context manager: the block ends when its calls are done. After an exception in the block,
+    pending calls are dropped. An exception in a call is raised by a later `do` or at the end of the block,
+    and later calls are skipped. Call `close` at the end.
     """
 
     def __init__(self, size: int) -> None:
         self._size, self._thread = size, ThreadPoolExecutor(1)
-        self._waiting: deque[Future[None]] = deque()
+        self._pending: deque[Future[None]] = deque()
         self._failed = False
 
     def __enter__(self) -> BackgroundWriter:
@@ -62,25 +62,25 @@ class BackgroundWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            while self._waiting and kind is None:
+            while self._pending and kind is None:
                 self._finish_first()
         finally:
-            wait([call for call in self._waiting if not call.cancel()])
-            self._waiting.clear()
+            wait([call for call in self._pending if not call.cancel()])
+            self._pending.clear()
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Stops the thread."""
         self._thread.shutdown(cancel_futures=True)
 
     def do(self, call: Callable[..., object], *arguments: object) -> None:
-        """Has `call(*arguments)` done after all that was asked for before."""
-        if len(self._waiting) == self._size:
+        """Queues `call(*arguments)`."""
+        if len(self._pending) == self._size:
             self._finish_first()
-        self._waiting.append(self._thread.submit(self._do, call, arguments))
+        self._pending.append(self._thread.submit(self._do, call, arguments))
 
     def _finish_first(self) -> None:
-        self._waiting[0].result()  # an interruption in here must find it still among those to be waited for
-        self._waiting.popleft()
+        self._pending[0].result()  # keep it in the queue until then, in case of an interruption
+        self._pending.popleft()
 
     def _do(self, call: Callable[..., object], arguments: tuple[object, ...]) -> None:
         if self._failed:

@@ -1,4 +1,4 @@
-"""Pictures as files and OpenCV hold them, and as networks want them."""
+"""Conversion between OpenCV images and network tensors."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,21 +7,24 @@ from torch import Tensor, nn
 
 
 def to_tensor(images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
-    """uint8 BGR pictures (..., h, w, 3) to a float32 RGB tensor (..., 3, h, w) in [0, 1].
+    """Converts uint8 BGR images (..., h, w, 3) to a float32 RGB tensor (..., 3, h, w) in [0, 1].
 
-    A list of pictures of one size is stacked. Raises ValueError unless uint8 with three channels.
+    A list of images of equal size is stacked.
+
+    Raises:
+        ValueError: the images are not uint8 with three channels.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
-        raise ValueError(f'expected uint8 pictures (..., h, w, 3), got {images.dtype} {images.shape}')
+        raise ValueError(f'expected uint8 images (..., h, w, 3), got {images.dtype} {images.shape}')
     planes = np.moveaxis(images[..., ::-1], -1, -3)
     return torch.from_numpy(np.ascontiguousarray(planes)).float().div_(255)
 
 
 def to_images(tensor: Tensor) -> np.ndarray:
-    """A float RGB tensor (..., 3, h, w) to uint8 BGR pictures (..., h, w, 3): clamped, then rounded.
+    """Converts a float RGB tensor (..., 3, h, w) to uint8 BGR images (..., h, w, 3); clamps and rounds.
 
-    Not-a-number becomes black, so check a network's output before it gets here.
+    NaN becomes black: check the output of a network before.
     """
     if tensor.dim() < 3 or tensor.shape[-3] != 3:
         raise ValueError(f'expected a tensor (..., 3, h, w), got {tuple(tensor.shape)}')
@@ -30,9 +33,9 @@ def to_images(tensor: Tensor) -> np.ndarray:
 
 
 def channels_last(network: nn.Module) -> None:
-    """Keeps the weights of 2-D convolutions in the order that has all channels of a place beside each other.
+    """Converts the weights of 2-D convolutions to the memory format channels_last, which is faster.
 
-    Their results come in that order too: the same numbers but for rounding, sooner.
+    Results have the same format and differ only by rounding.
     """
     for parameter in network.parameters():
         if parameter.dim() == 4:

@@ -1,8 +1,8 @@
-"""From a clip of any length to the windows a network takes, and back: every frame once, in order.
+"""Runs networks over clips of any length in windows; yields every frame once, in order.
 
-One driver serves validation and restoration. The kinds of network differ by one word: `sequence` networks
-turn `outputs + 2 * context` frames into the `outputs` in the middle, `clip` networks return all frames that
-they see, `centre` networks the middle one alone, and `frame` networks see one frame at a time.
+Validation and restoration use the same code. There are four modes: `sequence` networks map
+`outputs + 2 * context` frames to the `outputs` in the middle, `clip` networks return all input frames,
+`centre` networks return only the middle frame, and `frame` networks take single frames.
 """
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,23 @@ from torch import Tensor
 from gavn.runtime.batching import Batch
 
 MODES = ('sequence', 'clip', 'centre', 'frame')
-CONTEXT = 2  # frames at either end of GAVN's windows that are seen but not restored
+CONTEXT = 2  # frames at both ends of GAVN's windows that are input only
 Sample = dict[str, Tensor]
 Features = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one call of a network lies over the frames of a clip.
+    """Window layout of a network.
 
     Attributes:
-        outputs: frames that one window yields; windows stand this far apart.
-        context: further frames that the network sees on either side of those.
-        mode: `sequence`; `clip` (the context is restored as well, and dropped); `centre` (one output);
+        outputs: output frames per window, which is also the stride.
+        context: additional input frames on both sides.
+        mode: `sequence`; `clip` (the context is also output, and dropped); `centre` (one output);
             `frame` (one output, no context).
 
-    Raises ValueError for a mode that is not known or counts that do not fit it.
+    Raises:
+        ValueError: the mode is unknown, or does not suit the counts.
     """
 
     outputs: int
@@ -40,22 +41,22 @@ class Layout:
         if self.mode not in MODES:
             raise ValueError(f'window mode {self.mode!r} is not one of {", ".join(MODES)}')
         if self.outputs < 1 or self.context < 0:
-            raise ValueError(f'no window has {self.outputs} outputs and {self.context} frames of context')
+            raise ValueError(f'invalid window: {self.outputs} outputs and {self.context} context frames')
         if self.mode in ('centre', 'frame') and self.outputs != 1:
-            raise ValueError(f'a {self.mode} network yields one frame a window, not {self.outputs}')
+            raise ValueError(f'a {self.mode} network has one output per window, not {self.outputs}')
         if self.mode == 'frame' and self.context:
-            raise ValueError(f'a frame network sees no neighbours, but context is {self.context}')
+            raise ValueError(f'a frame network has no context, but context is {self.context}')
 
     @property
     def inputs(self) -> int:
-        """Frames of `lq` in one window."""
+        """Number of `lq` frames per window."""
         return self.outputs + 2 * self.context
 
 
 def reflect(index: int, length: int) -> int:
-    """The frame that stands in for frame `index` of a clip of `length`: mirrored at the ends, repeatedly.
+    """Returns the index for frame `index` of a clip of `length`, by repeated reflection at the ends.
 
-    The end frames themselves are not repeated (-1 is frame 1), except in a clip of one frame.
+    End frames are not repeated (-1 becomes 1), except in a clip of one frame.
     """
     if length == 1:
         return 0
@@ -65,7 +66,7 @@ def reflect(index: int, length: int) -> int:
 
 @dataclass(eq=False)
 class _Frame:
-    """A frame of a clip, and what was found in it, once that was asked for."""
+    """A frame of a clip and its cached features."""
 
     sample: Sample
     features: Features | None = None
@@ -75,15 +76,15 @@ class _Frame:
 class _Window:
     frames: list[_Frame]  # outputs + 2 * context
     others: dict[str, list[Tensor]]  # per key but `lq`, outputs
-    count: int  # outputs that lie inside the clip
+    count: int  # outputs inside the clip
 
 
 class _Buffer:
-    """The stretch of a clip that windows may still ask for."""
+    """The frames of a clip that following windows need."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.first = 0  # clip index of frames[0]
+        self.first = 0  # index of frames[0] in the clip
         self.frames: list[_Frame] = []
 
     @property
@@ -91,7 +92,7 @@ class _Buffer:
         return self.first + len(self.frames)
 
     def window(self, start: int, length: int) -> _Window:
-        """The window whose outputs begin at frame `start` of a clip of `length` frames."""
+        """Returns the window with first output `start` in a clip of `length` frames."""
         context, stop = self.layout.context, start + self.layout.outputs
         around = range(start - context, stop + context)
         frames = [self.frames[reflect(index, length) - self.first] for index in around]
@@ -100,7 +101,7 @@ class _Buffer:
                        count=min(stop, length) - start)
 
     def forget_before(self, start: int) -> None:
-        """Drops what no window from frame `start` on needs, not even mirrored at the end of the clip."""
+        """Drops frames that no window from `start` on needs, including reflection at the end."""
         keep = max(start - self.layout.context - self.layout.outputs + 1, self.first)
         del self.frames[:keep - self.first]
         self.first = keep
@@ -121,7 +122,7 @@ def _windows(clip: Iterable[Sample], layout: Layout) -> Iterator[_Window]:
 
 
 def _find_features(windows: Iterable[_Window], find: Callable[[Tensor], Features]) -> None:
-    """Finds the features of those frames that have none yet, all at once."""
+    """Computes the missing features of frames in one call."""
     fresh = dict.fromkeys(frame for window in windows for frame in window.frames if frame.features is None)
     if fresh:
         found = find(torch.stack([frame.sample['lq'] for frame in fresh]))
@@ -131,7 +132,7 @@ def _find_features(windows: Iterable[_Window], find: Callable[[Tensor], Features
 
 def _batches(windows: Iterator[_Window], layout: Layout, size: int, find: Callable[[Tensor], Features] | None
              ) -> Iterator[tuple[Batch, list[int]]]:
-    """Stacks `size` windows at a time; their frames are let go before the next ones are read."""
+    """Stacks `size` windows at a time; releases their frames before reading the next ones."""
     while batch := list(islice(windows, size)):
         if find is not None:
             _find_features(batch, find)
@@ -156,24 +157,26 @@ def _collate(batch: list[_Window], layout: Layout) -> Batch:
 
 def run(forward: Callable[[Batch], Tensor], clip: Iterable[Sample], layout: Layout, batch: int = 1,
         features: Callable[[Tensor], Features] | None = None) -> Iterator[Tensor]:
-    """Runs a network over a clip, window by window, in memory that does not grow with the clip.
+    """Runs a network over a clip, window by window. Memory does not grow with the length of the clip.
 
-    Both ends are mirrored; where the last window reaches past the end, its surplus is dropped.
+    The clip is reflected at both ends; surplus outputs of the last window are dropped.
 
     Args:
         forward: takes a batch {'lq': (n, t, 3, h, w), other: (n, m, ...)} with t = `layout.inputs` and
             m = `layout.outputs`, and returns (n, m, 3, h, w). In mode `clip` it returns (n, t, 3, h, w), in
             mode `centre` (n, 3, h, w); in mode `frame` it also receives (n, 3, h, w) and (n, ...), without
             the time axis.
-        clip: per frame {'lq': (3, h, w), other: (...)}, the same keys and shapes throughout; may be empty.
-        layout: how windows lie over the clip.
+        clip: per frame {'lq': (3, h, w), other: (...)} with constant keys and shapes; may be empty.
+        layout: the window layout.
         batch: windows per call of `forward`.
-        features: what is found in single frames (k, 3, h, w): any tensors (k, ...). Asked once for each frame
-            of the clip, however many windows it stands in; `forward` then receives the answers as `features`,
-            a list of (n, t, ...).
+        features: computes features (k, ...) of single frames (k, 3, h, w). It is called once per frame;
+            `forward` receives the results as `features`, a list of (n, t, ...).
 
-    Yields (3, h, w) per frame of the clip, in order. Raises ValueError if `forward` returns another number of
-    frames.
+    Yields:
+        (3, h, w) per frame of the clip, in order.
+
+    Raises:
+        ValueError: `forward` returns another number of frames.
     """
     for inputs, counts in _batches(_windows(clip, layout), layout, batch, features):
         result = forward(inputs)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from gavn.faces.tracker import NoFace, follow_faces
-from gavn.faces.tracks import Face, Faces, beginning
+from gavn.faces.tracks import Face, Faces, first_frames
 from gavn.media import VideoInfo, read_frames
 from gavn.restoration.progress import Progress, counted
 from gavn.restoration.report import Report
@@ -61,7 +61,7 @@ class Found:
         """Returns the faces of the first `seconds`; None = all."""
         if seconds is None:
             return self.faces
-        return beginning(self.faces, sum(time < seconds for time in self.times))
+        return first_frames(self.faces, sum(time < seconds for time in self.times))
 
 
 @dataclass

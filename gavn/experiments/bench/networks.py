@@ -22,7 +22,7 @@ from gavn.models.cost import giga_macs, parameters
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.restoration.model_spec import DETECTOR, GENERATOR, ModelSpec
 from gavn.runtime.batching import chunked_forward
-from gavn.runtime.compilation import compile_in_place, is_compiled, quick_mode
+from gavn.runtime.compilation import compile_in_place, default_mode, is_compiled
 from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last
 from gavn.runtime.windows import Layout, run
@@ -130,7 +130,7 @@ def prepare(name: str, recipe: ModelSpec, device: torch.device, size: int, form:
     for part in networks.values() if form != 'stock' else ():
         channels_last(part)
         if COMPILED in form:
-            compile_in_place(part, quick_mode(device))
+            compile_in_place(part, default_mode(device))
     return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
                    device, size, form)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gavn.runtime.memory import give_back
+from gavn.runtime.memory import trim_memory
 
 _MIB = 2**20
 STATUS = Path('/proc/self/status')  # on Linux alone
@@ -99,7 +99,7 @@ def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
         torch.cuda.reset_peak_memory_stats(device)
         call()
         return torch.cuda.max_memory_allocated(device) / _MIB
-    give_back()  # or calls would grow into what earlier ones left
+    trim_memory()  # or calls would grow into what earlier ones left
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
         before = status_mib('VmRSS')
