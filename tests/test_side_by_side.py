@@ -127,7 +127,7 @@ def test_fewer_threads_than_calls_and_calls_within_calls_come_to_an_end(two_thre
 def test_threads_that_cannot_be_made_leave_nothing_waiting(two_threads, monkeypatch):
     monkeypatch.setattr(side, 'ThreadPoolExecutor', TooMany)
     with pytest.raises(RuntimeError, match='no more threads'):
-        side._made(2, 1)
+        side._create_pool(2, 1)
     assert torch.get_num_threads() == 2
     begun, = TooMany.begun
     begun.join(30)
