@@ -145,7 +145,7 @@ def test_rows_are_cepstra_and_columns_time() -> None:
 
 @pytest.mark.parametrize('shape', [(0, 13), (5, 12), (13,)])
 def test_wrong_cepstra_are_named(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match='expected cepstra'):
+    with pytest.raises(ValueError, match='expected MFCC'):
         mfcc.mfcc_windows(torch.zeros(shape), [0.0])
 
 
