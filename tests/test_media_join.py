@@ -288,7 +288,7 @@ def test_fields_stay_fields(tmp_path: Path) -> None:
 def test_freed_memory_is_given_back_on_the_way(source: Path, tmp_path: Path, monkeypatch) -> None:
     given = []
     monkeypatch.setattr(mux, 'trim_memory', lambda: given.append(0))
-    monkeypatch.setattr(mux, '_TIDIED', 5)
+    monkeypatch.setattr(mux, '_RELEASE_INTERVAL', 5)
     whole = piece(tmp_path / 'whole.nut', source)
     join(tmp_path / 'joined.mp4', [whole], source)
     assert len(given) == -(-len(images(whole)) // 5) > 1
