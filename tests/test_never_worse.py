@@ -190,7 +190,7 @@ def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
     restored(talk, tmp_path / 'a.mp4', PLAIN)
     assert 'will take about' not in caplog.text
     monkeypatch.setattr(time_estimate, '_MIN_CROPS', 11)
-    monkeypatch.setattr(time_estimate, '_SHARE', 1)
+    monkeypatch.setattr(time_estimate, '_MIN_CALLS', 1)
     monkeypatch.setattr(time_estimate, '_seconds_a_crop', lambda _: 30.)
     restored(talk, tmp_path / 'b.mp4', PLAIN)
     assert 'restoring 11 face crops will take about 6 minutes' in caplog.text

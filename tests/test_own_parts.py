@@ -75,7 +75,7 @@ def test_weights_alone_import_nothing(followed: Path) -> None:
     line = 'gavn restore pictures/lq/clip --weights my_net.safetensors --box 0,0,64,64 -o other.mp4'
     done = run(line, followed, check=False)
     assert done.returncode != 0
-    assert 'no network called MyNet' in done.stdout and 'give --import my_parts' in done.stdout, done.stdout
+    assert 'no network called MyNet' in done.stdout and 'use --import my_parts' in done.stdout, done.stdout
     assert 'Traceback' not in done.stdout
 
 
