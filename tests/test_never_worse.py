@@ -191,7 +191,7 @@ def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
     assert 'will take about' not in caplog.text
     monkeypatch.setattr(time_estimate, '_MIN_CROPS', 11)
     monkeypatch.setattr(time_estimate, '_MIN_CALLS', 1)
-    monkeypatch.setattr(time_estimate, '_seconds_a_crop', lambda _: 30.)
+    monkeypatch.setattr(time_estimate, '_seconds_per_crop', lambda _: 30.)
     restored(talk, tmp_path / 'b.mp4', PLAIN)
     assert 'restoring 11 face crops will take about 6 minutes' in caplog.text
     [line] = [record for record in caplog.records if 'will take about' in record.message]
