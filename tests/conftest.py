@@ -1,4 +1,5 @@
 """Fixtures that every test file may use."""
+import logging
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _open_log_streams() -> None:
+    """BasicSR's logger keeps the stream of its first use, which ends with the test that captured it."""
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        if getattr(getattr(handler, 'stream', None), 'closed', False):
+            logger.removeHandler(handler)
 
 
 def is_fast(path: Path) -> bool:

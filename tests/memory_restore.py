@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -26,10 +27,12 @@ class Still(Restorer):
 
     def __init__(self) -> None:
         self.weights, self.notices, self.layout = {}, [], Layout(1, 2)
-        self.device, self.dtype, self.batch, self.calls, self.compile = 'cpu', 'float32', 1, 1, None
+        self.device, self.dtype = torch.device('cpu'), 'float32'
+        self.batch, self.calls, self.compile = 1, 1, None
 
-    def residuals(self, crops: Iterable[np.ndarray], sounds: Iterable[object]) -> Iterator[np.ndarray]:
-        for image, _ in zip(crops, sounds, strict=True):
+    def residuals(self, crops: Iterable[np.ndarray], _: Iterable[object] | None = None
+                  ) -> Iterator[np.ndarray]:
+        for image in crops:
             yield np.zeros_like(image, np.float32)
 
 

@@ -427,7 +427,7 @@ def test_arguments_fail_at_the_door(tmp_path, capsys):
     assert not (tmp_path / 'o').exists()
 
 
-def test_slurm_is_one_option_away(tmp_path, monkeypatch):
+def test_slurm_is_one_option_away(tmp_path, monkeypatch, stub):
     made = []
 
     class Fake:
@@ -440,7 +440,7 @@ def test_slurm_is_one_option_away(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, 'SlurmPipelineExecutor', Fake)
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'bob', 'val')])
     arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o')]
-    arguments += ['--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
+    arguments += ['--teacher', stub, '--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
     assert prepare.main(arguments) == 0
     (steps, options), (last, after), submitted = made
     assert [step.name for step in steps] == ['videos', 'crop', 'landmark', 'mfcc', 'degrade', 'done']

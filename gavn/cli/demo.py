@@ -194,7 +194,8 @@ def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
     clean, degraded, restored = (folder / f'{task}_{name}.mp4' for name in ('clean', 'degraded', 'restored'))
     _write_videos(clean, degraded, task, plan.seconds)
     weights = ROOT / 'experiments' / f'{plan.name}_gavn_{task}' / 'models' / 'restore_latest.safetensors'
-    _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force')
+    _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force',
+            '--codec', 'libx264')  # which encodes also where hardly anything changes
     image, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
     compare({'degraded': degraded, 'restored': restored, 'original': clean}, image, video)
     return [degraded, restored, image, video]

@@ -26,8 +26,9 @@ _FIRST_DATA = '35 clips of talking faces'
 _DATA = '76 clips (12 minutes) of 62 speakers'
 _OLD_START = 'It starts from the weights that `path` names.'
 TRAINING = {
-    'mixed': (_DATA, 'It starts from `compression` after 4,000 of its iterations.'),
-    'compression': (_DATA, 'It starts from 1,000 iterations of options/shipped/train_gavn_start.yml.'),
+    'mixed': (_FIRST_DATA, _OLD_START),
+    'compression': (_DATA, 'It starts from 1,000 iterations of options/shipped/train_gavn_start.yml and was '
+                           'stopped at 7,000 of its 8,000.'),
     'deblur': (_FIRST_DATA, _OLD_START),
     'sr': (_FIRST_DATA, _OLD_START)}
 """By name: training data, and which weights the training started from."""
