@@ -104,9 +104,9 @@ def test_blocks_of_any_size_change_nothing(
 @pytest.mark.parametrize('size', [150, 1024, 50000])
 def test_blocks_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int) -> None:
     """A minute of sound: what is alive at once is what 100 columns are computed from, and a block."""
-    widest, mfcc_frames = [], mfcc._cepstra
+    widest, mfcc_frames = [], mfcc._coefficients
     monkeypatch.setattr(mfcc, '_CHUNK', 100)
-    monkeypatch.setattr(mfcc, '_cepstra', lambda spans: widest.append(len(spans)) or mfcc_frames(spans))
+    monkeypatch.setattr(mfcc, '_coefficients', lambda spans: widest.append(len(spans)) or mfcc_frames(spans))
     signal = np.random.default_rng(size).integers(-9999, 9999, 60 * mfcc.SAMPLE_RATE).astype(np.int16)
     blocks = Passing(np.split(signal, range(size, len(signal), size)))
     stored = mfcc.StoredMFCC(blocks, tmp_path)

@@ -19,7 +19,7 @@ from gavn.runtime.windows import Layout
 
 SIZE = 32
 INPUTS = ('lq', 'audio', 'landmarks')
-needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, module.NEEDS)),
+needs_onnx = pytest.mark.skipif(not all(map(importlib.util.find_spec, module.ONNX_PACKAGES)),
                                 reason='needs the extra [export]')
 
 

@@ -119,7 +119,7 @@ def test_calls_that_wait_are_dropped_when_the_block_fails() -> None:
 
     def first() -> None:
         began.set()
-        soon(lambda: len(thread._waiting) > 1 and thread._waiting[1].cancelled())
+        soon(lambda: len(thread._pending) > 1 and thread._pending[1].cancelled())
         done.append(0)
 
     with closing(BackgroundWriter(3)) as thread, pytest.raises(KeyboardInterrupt), thread as behind:

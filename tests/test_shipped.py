@@ -127,7 +127,7 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
         assert report.faces and (report.restored, report.passed_through) == (0, 8)
         assert not any('audio' in words for words in report.notices) and 'no degradation' in report.notices[0]
     else:
-        assert f'restored with the weights {weights}' in ' '.join(report.notices)
+        assert f'restored with weights {weights}' in ' '.join(report.notices)
 
 
 @pytest.mark.parametrize(('kind', 'lossless', 'name'), [
@@ -159,7 +159,7 @@ def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
     monkeypatch.setattr(weight_selection, 'estimate', lambda crops: _found('deblur'))
     monkeypatch.setattr(job, 'follow_faces', fixed_face())
     report = restore_video.restore_video(source, tmp_path / 'out.mp4')
-    assert 'blur (100 %), in what a codec left; restored with the weights mixed' in report.notices[0]
+    assert 'blur (100 %), in a video with lossy compression; restored with weights mixed' in report.notices[0]
 
 
 def test_samples_are_spread(tmp_path):

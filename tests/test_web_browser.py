@@ -100,7 +100,7 @@ def test_a_video_is_previewed_restored_and_downloaded(page, talk):
     page.click('#restore')
     page.wait(lambda: not page.text('results'), 'an end of the preview')
     seen = ' '.join(seen_progress(page))
-    for words in ('Finding faces', 'Restoring', f'of {FRAMES} frames', 'frames a second', 'left'):
+    for words in ('Finding faces', 'Restoring', f'of {FRAMES} frames', 'frames/s', 'left'):
         assert words in seen
     assert duration(page, 'side') == pytest.approx(4, abs=0.1)
     assert page.js('return document.querySelector("#side video").videoWidth') == 2 * 96
@@ -167,7 +167,7 @@ def test_several_videos_are_taken_and_restored(page, talk, tmp_path):
     page.click('#restore-all')
     page.wait_for('1 of 2: a_talk_1.mp4')
     page.wait_for('2 of 2: short.mp4')
-    page.wait_for('2 of 2 videos are restored')
+    page.wait_for('2 of 2 videos restored')
     assert 'Restored: short.mp4' in page.text('results')
     page.click('#videos label:first-child input')
     page.wait(lambda: 'Restored: a_talk_1.mp4' in page.text('results'), 'the other result')
@@ -193,7 +193,7 @@ def test_a_face_is_chosen_by_its_picture(page, talk):
     page.click('#face-images input[value="1"]')
     page.wait_for('0 faces selected')
     page.click('#restore')
-    page.wait_for('choose at least one face')
+    page.wait_for('select at least one face')
 
 
 def test_the_keyboard_reaches_and_moves_everything(page, talk):

@@ -252,7 +252,7 @@ def test_without_gradio_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(web, 'find_spec', lambda name: None if name == 'gradio' else name)
     assert cli.main(['web']) == 2
     assert capsys.readouterr().err == (
-        "error: the page needs gradio: pip install -c constraints.txt -e '.[web]'\n")
+        "error: the page requires gradio: pip install -c constraints.txt -e '.[web]'\n")
 
 
 def test_without_any_weights_it_does_not_start(monkeypatch, capsys, tmp_path):
@@ -283,4 +283,4 @@ def test_limits_and_hosts_are_checked_by_the_command(monkeypatch, capsys):
     said = capsys.readouterr()
     assert 'without a password' in said.err and 'removed' in said.out
     assert cli.main(['web', '--max-mb', '7', '--max-total-mb', '6']) == 2
-    assert 'no less than that of one' in capsys.readouterr().err
+    assert 'the total must not be less than the largest video' in capsys.readouterr().err
