@@ -158,7 +158,7 @@ def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Board, 'show', interrupt)
         code, said = run('--jobs', '2', '--threads', '3')
-    assert code == 130 and 'goes on' in said
+    assert code == 130 and 'rerun the same command to resume' in said
     assert seen == [{'train_gavn': 'running', 'test_gavn': 'waiting', 'train_edvr': 'running',
                      'test_edvr': 'waiting'}]
     say(tmp_path, {})
