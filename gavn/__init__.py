@@ -6,14 +6,40 @@ from gavn import torchvision_shim  # noqa: F401  (makes basicsr importable; must
 
 __version__ = '0.1.0'
 
-_LAZY = {'AutoRestorer': 'gavn.restoration.auto_restorer', 'Report': 'gavn.restoration.report',
-         'Restorer': 'gavn.restoration.restorer', 'Settings': 'gavn.restoration.settings',
-         'restore_video': 'gavn.restoration.restore_video'}
-__all__ = [*_LAZY, '__version__']
+_LAZY = {
+    'AutoRestorer': 'gavn.restoration.auto_restorer',
+    'Report': 'gavn.restoration.report',
+    'Restorer': 'gavn.restoration.restorer',
+    'Settings': 'gavn.restoration.settings',
+    'list_pretrained': 'gavn.checkpoints.pretrained',
+    'restore_frames': 'gavn.restoration.in_memory',
+    'restore_video': 'gavn.restoration.restore_video',
+    # errors
+    'GavnError': 'gavn.errors',
+    'CheckpointError': 'gavn.checkpoints.safe_files',
+    'ChoiceError': 'gavn.faces.tracks',
+    'DeviceError': 'gavn.restoration.model_spec',
+    'MediaError': 'gavn.media.container',
+    'NoFace': 'gavn.faces.tracker',
+    'OptionError': 'gavn.config.option_file',
+    'OutputPathError': 'gavn.restoration.output_path',
+    'RestoreError': 'gavn.restoration.model_builder',
+    'Stopped': 'gavn.restoration.resume_state',
+    'TaskError': 'gavn.restoration.choosing',
+}
+__all__ = [
+    '__version__',
+    *_LAZY,
+]
 
 
 def __getattr__(name: str) -> Any:
     """Imports the public names at their first use, so that `import gavn` costs nothing."""
     if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(_LAZY[name]), name)
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

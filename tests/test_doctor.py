@@ -21,10 +21,10 @@ def test_what_is_installed_for_the_tests_is_well(capsys):
 
 
 def test_what_is_broken_is_told_with_its_remedy(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'retinaface', None)
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     assert cli.main(['doctor']) == 1
     said = capsys.readouterr().out
-    assert re.search(r'face detector +broken +ModuleNotFoundError: .*retinaface.*\n +pip install', said)
+    assert re.search(r'face detector +broken +ModuleNotFoundError: .*onnxruntime.*\n +pip install', said)
     assert 'must be mended' in said.splitlines()[-1]
 
 

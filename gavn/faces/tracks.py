@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gavn.errors import GavnError
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
 
@@ -16,7 +17,7 @@ FORM = 3  # of `to_json`; `from_json` reads no other
 _STORED = '<f8'  # how numbers of boxes are written
 
 
-class ChoiceError(ValueError):
+class ChoiceError(GavnError, ValueError):
     """Faces, or a place for one, that a video does not have."""
 
 

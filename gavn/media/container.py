@@ -18,6 +18,8 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from gavn.errors import GavnError
+
 StrPath = str | PathLike[str]
 
 # Demuxers that read nothing but the file itself. All others are refused before anything is parsed: playlists
@@ -39,7 +41,7 @@ _dumping = threading.Lock()
 logging.getLogger('libav').setLevel(logging.CRITICAL)  # the lines of a dump are ours alone
 
 
-class MediaError(Exception):
+class MediaError(GavnError):
     """A file that cannot be used as asked; the message says what, where and what to do next."""
 
 

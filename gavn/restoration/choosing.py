@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from gavn.checkpoints import pretrained
+from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, crop
 from gavn.faces.tracks import Face, Faces
 from gavn.media import FACTORS, LONGEST_SIDE, Frame
@@ -23,7 +24,7 @@ ENLARGED = 2.5  # from this enlargement on a crop without other damage is of low
 _QUIET, _UNBROKEN = 2., 0.2  # noise and blocks of such a crop, at most
 
 
-class TaskError(Exception):
+class TaskError(GavnError):
     """Weights for one kind of damage were asked for, and the faces certainly have another.
 
     `found` says so; the message goes on with what to do in the terminal.

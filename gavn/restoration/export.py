@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import gavn
 from gavn.archs.inputs import network_inputs
 from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
 from gavn.ops.deform_align import DeformableAlignPack
 from gavn.restoration.model_spec import DETECTOR, GENERATOR
@@ -34,7 +35,7 @@ TRACED = 2  # windows: one would be taken for a constant
 FACTS = 'gavn.json'  # the file in a TorchScript archive, and the key in ONNX's metadata is without ending
 
 
-class ExportError(Exception):
+class ExportError(GavnError):
     """A network that cannot be exported here, or that does not give the same numbers elsewhere."""
 
 

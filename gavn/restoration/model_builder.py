@@ -21,6 +21,7 @@ import gavn.archs  # noqa: F401  (registers the networks)
 from gavn.checkpoints.checkpoint import CheckpointError, check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
+from gavn.errors import GavnError
 from gavn.registry import INSTALL_BASICSR, basicsr_installed, known_networks
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
@@ -37,7 +38,7 @@ _ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, 
            MemoryError, OSError)  # what constructors raise for arguments that they did not expect
 
 
-class RestoreError(Exception):
+class RestoreError(GavnError):
     """Options that build no usable network, or a network that returns no numbers."""
 
 

@@ -13,7 +13,7 @@ from gavn.restoration.job import RestorationJob
 from gavn.restoration.output_path import OutputPathError, check_target
 from gavn.restoration.progress import Progress, SilentProgress
 from gavn.restoration.report import Report, versions
-from gavn.restoration.restorer import Restorer
+from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.resume_state import ResumeState, ResumeStateError
 from gavn.restoration.settings import Settings
 from gavn.restoration.video_source import VideoSource
@@ -22,7 +22,7 @@ from gavn.runtime.files import fingerprint
 PathLike = str | os.PathLike[str]
 
 
-def restore_video(source: PathLike, target: PathLike, restorer: Restorer | AutoRestorer | None = None,
+def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None, found: Faces | None = None) -> Report:
     """Restores the faces in a video, in memory that does not grow with its length.
@@ -88,7 +88,7 @@ def _check_names(film: VideoSource) -> None:
                               'rename one of them')
 
 
-def _job(film: VideoSource, restorer: Restorer | AutoRestorer, settings: Settings, found: Faces | None
+def _job(film: VideoSource, restorer: VideoRestorer, settings: Settings, found: Faces | None
          ) -> dict[str, Any]:
     """What the contents of a journal depend on: the faces on 'search' alone, the pieces on all of it."""
     return {'search': {'frames': film.digest(), 'settings': settings.of_search(), 'versions': versions(),

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gavn.errors import GavnError
 from gavn.faces.tracks import ChoiceError, Faces
 from gavn.runtime.file_names import beside
 from gavn.runtime.files import atomic_path
@@ -22,11 +23,11 @@ PIECE = 250  # frames that are encoded together; what an interruption can cost
 _KEY, _FACES, _LOCK, _PICTURES = 'job.json', 'faces.json', 'lock', 'pictures'
 
 
-class ResumeStateError(Exception):
+class ResumeStateError(GavnError):
     """A folder that is in the way, or a restoration that another process is at."""
 
 
-class Stopped(OSError):  # noqa: N818
+class Stopped(GavnError, OSError):  # noqa: N818
     """A disk that is full, or fails, in the midst of the work; says what is kept."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
+from gavn.errors import GavnError
 from gavn.web.limits import Limits, RefusalError
 
 UNCLAIMED = 600  # seconds that a file waits for its next bytes, or for the page that sent it
@@ -18,7 +19,7 @@ MOST_FILES = 1000  # of all pages together
 _LONGEST_NAME = 120  # bytes, so that what is made of a video has room for its own ending
 
 
-class ShortError(Exception):
+class ShortError(GavnError):
     """Fewer or more bytes came than were announced."""
 
 
