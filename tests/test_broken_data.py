@@ -105,7 +105,7 @@ def test_a_cut_picture_ends_training_with_its_name(workers: int, made: tuple[Pat
     root, file = options(made, tmp_path, workers)
     path = root / 'blur/bob/00000005.png'
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(SystemExit, match=r"^error: 'bob/00000005' in .*blur is no readable image; "
+    with pytest.raises(SystemExit, match=r"^error: 'bob/00000005' in .*blur is not a readable image; "
                                          r'prepare this clip again$'):
         run_here('train', '-opt', str(file))
 

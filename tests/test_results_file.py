@@ -89,7 +89,7 @@ def edited(file, old, new):
     (',100,', ',1e2,', r"line 2: frames is '1e2', not a whole number"),
     ('8441123', 'many', r"line 2: parameters is 'many', not a whole number"),
     ('91.5', 'inf', r"line 2: gmacs is 'inf', not a number"),
-    ('bob,', '', r'line 3: 15 cells under 16 columns'),
+    ('bob,', '', r'line 3: 15 cells for 16 columns'),
 ])
 def test_what_is_wrong_is_named_with_its_place(file, old, new, words):
     with pytest.raises(ResultsError, match=words):
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named_with_its_place(file, old, new, words):
 
 
 @pytest.mark.parametrize(('content', 'words'), [
-    (None, 'cannot read the results'), (b'', 'lacks the columns dataset'), (b'\xff\xfe,', 'is no CSV')])
+    (None, 'cannot read the results'), (b'', 'lacks the columns dataset'), (b'\xff\xfe,', 'is not a CSV')])
 def test_what_is_no_results_file_is_named(tmp_path, content, words):
     path = tmp_path / 'r.csv'
     if content is not None:

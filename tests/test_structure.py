@@ -11,7 +11,7 @@ from torch import Tensor
 from gavn.metrics import structure
 from gavn.metrics.frame import ms_ssims, ssims
 from gavn.metrics.measures import MeanOverBatches, Sample, metric_factory
-from gavn.metrics.missing import NotMeasurable
+from gavn.metrics.missing import UndefinedMetricError
 
 
 def pairs(height: int, width: int, count: int = 3) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -82,7 +82,7 @@ def test_a_clip_may_change_its_size_and_be_too_small() -> None:
         measure.update(Sample(damaged[0], clean[0]))
     assert 0 < measure.result()[0] < 1 and measure.count == 3
     measure.update(Sample(damaged[0][:10], clean[0][:10]))
-    with pytest.raises(NotMeasurable, match='at least 11 pixels a side, got 40 x 10'):
+    with pytest.raises(UndefinedMetricError, match='at least 11 pixels per side, got 40 x 10'):
         measure.result()
 
 

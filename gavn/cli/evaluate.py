@@ -121,8 +121,8 @@ def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, s
         weights: files by their names in `WEIGHTS`.
         device: where networks run.
 
-    Raises EvaluationError for a metric that needs a truth and has none; WeightsMissing for one of `names`
-    that lacks its weights, CheckpointError for weights that are not its own.
+    Raises EvaluationError for a metric that needs a truth and has none; MissingWeightsError for one of
+    `names` that lacks its weights, CheckpointError for weights that are not its own.
     """
     metrics = {key: dict(metric) for key, metric in STANDARD.items()
                if 'true_landmarks' not in METRICS[metric['type']].needs}

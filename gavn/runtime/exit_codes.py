@@ -12,7 +12,7 @@ CODES = {
     'gavn.data.clip_reader.MismatchError': USAGE,
     'gavn.cli.demo.DemoError': FAILED,
     'gavn.cli.evaluate.EvaluationError': USAGE,
-    'gavn.metrics.missing.WeightsMissing': WEIGHTS,
+    'gavn.metrics.missing.MissingWeightsError': WEIGHTS,
     'gavn.restoration.choosing.TaskError': USAGE,
     'gavn.restoration.model_builder.RestoreError': WEIGHTS,
     'gavn.restoration.export.ExportError': FAILED,
