@@ -84,7 +84,7 @@ def empty_lmdb(root: Path) -> None:
     (last_gone, r'clip bob: .*blur has no bob/00000010'),
     (unknown_clip, r'clip zoe: .*blur has no zoe/00000000'),
     (no_sound, r'clip bob: .*mfcc has no bob'),
-    (cut_landmarks, r"'bob' in .*landmarks is no whole array \(300 bytes\)"),
+    (cut_landmarks, r"'bob' in .*landmarks is not a complete array \(300 bytes\)"),
     (few_landmarks, r'clip bob: .*landmarks has landmarks of 3 frames, the clip has 11'),
     (cut_lmdb, r'gt.lmdb/data.mdb is cut short: it has 40000 bytes of \d+; copy it again'),
     (empty_lmdb, r'gt.lmdb/data.mdb is no readable LMDB \(0 bytes'),

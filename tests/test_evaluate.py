@@ -75,7 +75,7 @@ def test_pictures_of_different_sizes_are_an_error():
     small, large = picture(1, 16), picture(1, 20)
     with pytest.raises(ValueError, match='frame 1: the restored image is 16x16, the ground truth'):
         evaluate([EvaluatedFrame(small, clean=small), EvaluatedFrame(small, clean=large)], PSNR)
-    with pytest.raises(ValueError, match=r'frame 0: .* the degraded one 20x20'):
+    with pytest.raises(ValueError, match=r'frame 0: .* the degraded image 20x20'):
         evaluate([EvaluatedFrame(small, large)], {})
 
 

@@ -231,11 +231,11 @@ def test_places_that_say_two_things(tmp_path, capsys):
     write_pictures(tmp_path / 'x', frames(1))
     write_video(tmp_path / 'x' / 'v.mp4', frames(1))
     assert run(tmp_path / 'x', '-o', tmp_path / 'r.csv') == 4
-    assert 'pictures beside other clips' in capsys.readouterr().err
+    assert 'images beside other clips' in capsys.readouterr().err
     write_video(tmp_path / 'y' / 'v.mp4', frames(1))
     write_pictures(tmp_path / 'y' / 'v', frames(1))
     assert run(tmp_path / 'y', '-o', tmp_path / 'r.csv') == 4
-    assert 'have one name' in capsys.readouterr().err
+    assert 'have the same name' in capsys.readouterr().err
     mean = write_video(tmp_path / 'mean.mp4', frames(1))
     assert run(mean, '-o', tmp_path / 'r.csv') == 2 and "'mean'" in capsys.readouterr().err
 
@@ -321,7 +321,7 @@ def test_pictures_of_a_folder_are_one_clip_in_order(tmp_path):
     write_pictures(tmp_path / 'clip', frames(3))
     (tmp_path / 'clip' / 'notes.txt').write_text('x')
     found = collect(tmp_path / 'clip')
-    assert found.is_one and list(found.clips) == ['clip'] and found.clips['clip'].sound() is None
+    assert found.is_one and list(found.clips) == ['clip'] and found.clips['clip'].read_audio() is None
     read = list(found.clips['clip'].frames())
     assert [frame.time for frame in read] == [0, 0.04, 0.08]
     for frame, image in zip(read, frames(3), strict=True):

@@ -28,8 +28,8 @@ def measure() -> IdentitySimilarity:
 
 
 def dlibs_points(image: np.ndarray) -> np.ndarray:
-    from gavn.data.landmark_annotator import DlibTeacher
-    teacher = DlibTeacher()
+    from gavn.data.landmark_annotator import DlibAnnotator
+    teacher = DlibAnnotator()
     return teacher.points(image, teacher.box(image))
 
 

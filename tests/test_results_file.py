@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(file):
     before = file.read_bytes()
     with pytest.raises(ValueError, match='psnr is nan'):
         write_results(file, [Row(RUN, 'a', 1, {'psnr': float('nan')})])
-    with pytest.raises(ValueError, match="called 'mean'"):
+    with pytest.raises(ValueError, match="the name 'mean'"):
         write_results(file, [Row(RUN, 'mean', 1)])
     assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 

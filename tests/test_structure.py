@@ -34,7 +34,7 @@ def tensor(images: list[np.ndarray]) -> Tensor:
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of filtering; that of other devices runs here on the CPU."""
     if request.param == 'elsewhere':
-        monkeypatch.setattr(structure, '_means', structure._convolved)
+        monkeypatch.setattr(structure, '_means', structure._filter_with_torch)
         monkeypatch.setattr(structure, '_type', lambda _: torch.float64)
     return request.param
 
@@ -71,7 +71,7 @@ def test_batches_change_no_mean(kind: str, together: int) -> None:
     measure = MeanOverBatches(function, together * 165 * 170)
     for image, truth in zip(damaged, clean, strict=True):
         measure.update(Sample(image, truth))
-        assert len(measure.waiting) <= together
+        assert len(measure.pending) <= together
     assert measure.result()[0] == pytest.approx(expected, abs=1e-7)
 
 
@@ -86,7 +86,7 @@ def test_a_clip_may_change_its_size_and_be_too_small() -> None:
         measure.result()
 
 
-def test_instruments_judge_on_their_device_with_their_options() -> None:
+def test_metrics_run_on_their_device_with_their_options() -> None:
     damaged, clean = pairs(48, 48, 1)
     luma = metric_factory('ssim_y', {'type': 'calculate_ssim', 'test_y_channel': True, 'crop_border': 4})
     measure = luma.begin(None)

@@ -243,7 +243,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(('section', 'values', 'message'), [
     ('datasets:train', {'num_frame': 99}, 'error: data set train: .* none of 2 clips has num_frame: 99'),
-    ('datasets:train', {'crop_size': 64}, r'error: data set train: crop_size: 64 is no side of .*\(32x32\)'),
+    ('datasets:train', {'crop_size': 64}, r'error: data set train: crop_size: 64 does not fit .*\(32x32\)'),
     ('datasets:train', {'degradation': 'car'}, 'error: data set train: .*car does not exist; layers of this'),
     ('datasets:val', {'split': 'test'}, 'error: data set val: .*meta_info_test.txt does not exist'),
     ('datasets:val', {'max_frames': 0}, 'error: data set val: max_frames: 0'),

@@ -97,10 +97,10 @@ def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face:
             tick()
 
     if not crop_face:
-        return evaluate_clip(_whole(counted()), metric_factories, clip.sound), ''
+        return evaluate_clip(_whole(counted()), metric_factories, clip.read_audio), ''
     face = FaceCrop.of(clip)
     return evaluate_clip(
-        face.frames(counted()), metric_factories, lambda: face.sound(clip.sound())
+        face.frames(counted()), metric_factories, lambda: face.sound(clip.read_audio())
     ), face.notes
 
 

@@ -186,5 +186,5 @@ def validate_clip(runner: ClipRunner, clip: Any, metric_factories: Sequence[Metr
             tick()
 
     with closing(PrefetchIterator(clip.frames(), runner.chunk_size)) as read:
-        frames = output.write(runner.run(read), clip.key, clip.sound() if output.video else None)
-        return evaluate_clip(counted(frames), metric_factories, clip.sound, subjects)
+        frames = output.write(runner.run(read), clip.key, clip.read_audio() if output.video else None)
+        return evaluate_clip(counted(frames), metric_factories, clip.read_audio, subjects)
