@@ -55,7 +55,7 @@ def test_long_videos_are_cut_by_time(long_video: Path, tmp_path: Path) -> None:
         ('weekly/1/0000', 0, 4), ('weekly/1/0001', 4, 8), ('weekly/1/0002', 8, 10), ('weekly/2', 0, None)]
     assert {piece.split for piece in pieces[:3]} == {'train'}
     assert len(cut(sources[:1], 4.7)) == 2  # the rest is shorter than a second
-    with pytest.raises(ValueError, match=r'--cut 0\.5: clips have at least 1 second'):
+    with pytest.raises(ValueError, match=r'--cut 0\.5: clips must have at least 1 second'):
         cut(sources, 0.5)
 
 
