@@ -44,7 +44,7 @@ def test_meta_round_trip(root):
 
 
 def test_absent_split_says_what_to_run(root):
-    with pytest.raises(FileNotFoundError, match=r'meta_info_test\.txt.*prepare\.py'):
+    with pytest.raises(FileNotFoundError, match=r'meta_info_test\.txt.*gavn prepare'):
         read_meta(root, 'test')
 
 
