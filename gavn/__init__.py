@@ -6,14 +6,39 @@ from gavn import torchvision_shim  # noqa: F401  (makes basicsr importable; must
 
 __version__ = '0.1.0'
 
-_LAZY = {'AutoRestorer': 'gavn.restoration.auto_restorer', 'Report': 'gavn.restoration.report',
-         'Restorer': 'gavn.restoration.restorer', 'Settings': 'gavn.restoration.settings',
-         'restore_video': 'gavn.restoration.restore_video'}
-__all__ = [*_LAZY, '__version__']
+_LAZY = {
+    'AutoRestorer': 'gavn.restoration.auto_restorer',
+    'Report': 'gavn.restoration.report',
+    'Restorer': 'gavn.restoration.restorer',
+    'Settings': 'gavn.restoration.settings',
+    'VideoRestorer': 'gavn.restoration.protocols',
+    'list_pretrained': 'gavn.checkpoints.pretrained',
+    'restore_frames': 'gavn.restoration.restore_video',
+    'restore_video': 'gavn.restoration.restore_video',
+    # errors
+    'CheckpointError': 'gavn.checkpoints.safe_files',
+    'ChoiceError': 'gavn.faces.tracks',
+    'DeviceError': 'gavn.restoration.model_spec',
+    'GavnError': 'gavn.errors',
+    'MediaError': 'gavn.media.container',
+    'ModelError': 'gavn.checkpoints.hub',
+    'NoFace': 'gavn.faces.tracker',
+    'OptionError': 'gavn.config.option_file',
+    'OutputPathError': 'gavn.restoration.output_path',
+    'RestoreError': 'gavn.restoration.model_builder',
+    'Stopped': 'gavn.restoration.resume_state',
+    'TaskError': 'gavn.restoration.weight_selection',
+}
+"""Public name -> its module. They are imported at their first use, so that `import gavn` is cheap."""
+__all__ = ['__version__', *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the public names at their first use, so that `import gavn` costs nothing."""
     if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(_LAZY[name]), name)
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,4 +1,4 @@
-"""What ends a run in words."""
+"""Errors that gavn raises with a message for its user; all derive from `GavnError`."""
 from __future__ import annotations
 
 import errno
@@ -9,15 +9,19 @@ from pathlib import Path
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class RunError(RuntimeError):
+class GavnError(Exception):
+    """gavn cannot do what was asked; the message says what was wrong, where, and what to do next."""
+
+
+class RunError(GavnError, RuntimeError):
     """A run cannot go on; the message says why, and what to change."""
 
 
-class MissingInput(Exception):  # noqa: N818
+class MissingInput(GavnError):  # noqa: N818
     """A file to work on that is not there."""
 
 
-class MissingWeights(Exception):  # noqa: N818
+class MissingWeights(GavnError):  # noqa: N818
     """A file of weights that is not there."""
 
 

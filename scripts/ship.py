@@ -41,7 +41,7 @@ def main() -> None:
         print(f'wrote {bundle.make(name, options)}')
     results = measure(args.data, Selection(args.layers, args.methods, args.frames))
     print(f'wrote {results}')
-    for name in pretrained.names():
+    for name in pretrained.list_pretrained():
         print(f'wrote {card.write_card(name)}')
     print(card.table(read_results(results), Selection().methods, ['psnr']))
 

@@ -21,7 +21,7 @@ ROOMS = {
     'losses': {'faces'},
     'data': {'faces', 'audio', 'media', 'runtime', 'errors'},
     'synthetic': {'data', 'faces', 'audio', 'runtime'},
-    'metrics': {'archs', 'checkpoints', 'faces', 'audio', 'media', 'config', 'runtime'},
+    'metrics': {'archs', 'checkpoints', 'faces', 'audio', 'media', 'config', 'runtime', 'errors'},
     'models': {'metrics', 'losses', 'archs', 'data', 'ops', 'checkpoints', 'faces', 'audio', 'media',
                'config', 'runtime', 'errors'},
     'basicsr_patches': {'metrics', 'checkpoints', 'config', 'runtime', 'errors'},

@@ -6,7 +6,7 @@ import pytest
 import torch
 from restore_fakes import FACE, fixed_face, make_restorer, pictures
 
-from gavn import Restorer, Settings
+from gavn import Restorer, Settings, restore_frames
 from gavn.audio.mfcc import mfcc, mfcc_windows
 from gavn.faces.geometry import crop_box
 from gavn.faces.tracker import NoFace
@@ -122,14 +122,14 @@ def test_weights_are_chosen_and_held_to_the_damage(monkeypatch, caplog):
     frames = pictures(4)
     for kind, gain in (('mixed', 30), ('clean', 0)):
         monkeypatch.setattr(in_memory, 'estimate_degradation', lambda *_, kind=kind: damage(kind))
-        results = AutoRestorer('cpu').restore_frames(frames, 25)
+        results = restore_frames(frames, 25)
         assert (results[0].astype(int) - frames[0])[Y, X].tolist() == [gain] * 3
         assert 'found in the faces' in caplog.text
     forced = make_restorer(30.)
     forced.name = 'sr'
     with pytest.raises(TaskError):
         forced.restore_frames(frames, 25)
-    assert len(forced.restore_frames(frames, 25, settings=Settings(force_task=True))) == 4
+    assert len(restore_frames(frames, 25, restorer=forced, settings=Settings(force_task=True))) == 4
 
 
 @pytest.mark.parametrize('image', [np.zeros((360, 640, 3), np.uint8), np.zeros((512, 512, 3), np.uint8)])

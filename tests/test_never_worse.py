@@ -22,7 +22,7 @@ from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.report import NEGLIGIBLE, Report
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
-from gavn.restoration.weight_selection import CERTAIN, TaskError, choose_weights
+from gavn.restoration.weight_selection import CERTAIN, TaskError
 
 FAINT, PLAIN = 0.4, 3.  # grey levels that a restorer adds
 
@@ -142,7 +142,7 @@ def test_weights_are_held_to_the_damage(task, kind, share, outcome):
     restorer.name = task
 
     def choice(force: bool = False):
-        return choose_weights(restorer, lambda: found(kind, share), lossless=False, force=force)
+        return restorer.choose_weights(lambda: found(kind, share), lossless=False, force=force)
 
     if outcome == 'refused':
         with pytest.raises(TaskError, match=r'(?s)but found in the faces.*--task auto.*--force-task') as told:
@@ -155,7 +155,7 @@ def test_weights_are_held_to_the_damage(task, kind, share, outcome):
 def test_weights_of_ones_own_are_not_held_to_anything():
     def look():
         raise AssertionError('nobody needs to look')
-    assert choose_weights(make_restorer(), look, lossless=False, force=False).degradation is None
+    assert make_restorer().choose_weights(look, lossless=False, force=False).degradation is None
 
 
 def test_the_wrong_task_is_refused_on_the_command_line(home, talk, tmp_path, monkeypatch, capsys):  # noqa: F811

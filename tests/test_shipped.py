@@ -33,7 +33,7 @@ def gains() -> dict[tuple[str, str], float]:
     return {(row.run.degradation, row.run.method): row.values['psnr'] for row in rows if row.clip == MEAN}
 
 
-@pytest.mark.parametrize('name', pretrained.names())
+@pytest.mark.parametrize('name', pretrained.list_pretrained())
 def test_shipped(name, gains):
     """Small, whole, described, loadable, with its options; and better than its input."""
     path = pretrained.weights_of(name)
@@ -51,7 +51,7 @@ def test_shipped(name, gains):
 
 
 def test_the_usual_weights_are_there():
-    assert 'mixed' in pretrained.names()
+    assert 'mixed' in pretrained.list_pretrained()
 
 
 def test_auto_does_no_harm(gains):

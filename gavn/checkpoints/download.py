@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 import requests
 from tqdm import tqdm
 
+from gavn.errors import GavnError
+
 TRIES = 3
 PAUSE = 1.0  # seconds before a cut connection is tried again
 _TIMEOUT = (15, 60)  # seconds: to connect, and between two pieces
 _PIECE = 1 << 16
 
 
-class DownloadError(RuntimeError):
+class DownloadError(GavnError, RuntimeError):
     """A file could not be fetched; the message says why, and what to do."""
 
 

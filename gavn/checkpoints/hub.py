@@ -15,12 +15,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gavn.checkpoints.download import DownloadError, download
+from gavn.errors import GavnError
 from gavn.runtime.files import atomic_path, sha256
 
 Report = Callable[[str], None]
 
 
-class ModelError(RuntimeError):
+class ModelError(GavnError, RuntimeError):
     """Weights that cannot be fetched, are damaged, or are not the ones; the message says what to do."""
 
 

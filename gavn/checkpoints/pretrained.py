@@ -17,15 +17,15 @@ WHAT = {
 }
 
 
-def names() -> list[str]:
-    """Those that are there."""
+def list_pretrained() -> list[str]:
+    """Names of the weights that are installed with gavn, for `Restorer.from_pretrained`."""
     return [name for name in WHAT if (FOLDER / f'{name}.safetensors').is_file()]
 
 
 def weights_of(name: str) -> Path:
     """The bundle of a name, held to its SHA-256. Raises ModelError for an unknown name, or damage."""
-    if name not in names():
-        raise ModelError(f'no weights called {name} come with gavn; there are {", ".join(names())}')
+    if name not in list_pretrained():
+        raise ModelError(f'no weights called {name} come with gavn; there are {", ".join(list_pretrained())}')
     path = FOLDER / f'{name}.safetensors'
     found, expected = sha256(path), _sums()[path.name]
     if found != expected:
@@ -35,7 +35,7 @@ def weights_of(name: str) -> Path:
 
 def verify(name: str | None = None, report: Callable[[str], None] = print) -> None:
     """Holds one, or all, to their SHA-256, a line for each. Raises ModelError for the first damaged one."""
-    for one in [name] if name else names():
+    for one in [name] if name else list_pretrained():
         path = weights_of(one)
         report(f'{one}: right ({_sums()[path.name][:12]}...), comes with gavn')
 
@@ -43,7 +43,7 @@ def verify(name: str | None = None, report: Callable[[str], None] = print) -> No
 def listing() -> str:
     """All of them: what they are for, their size and their card."""
     lines = []
-    for name in names():
+    for name in list_pretrained():
         path = FOLDER / f'{name}.safetensors'
         lines += [f'{name}: comes with gavn, {path.stat().st_size / 2 ** 20:.1f} MiB, for {WHAT[name]}',
                   f'  card: {path.with_suffix(".md")}']

@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gavn.errors import GavnError
+
 State = dict[str, Tensor]
 PathLike = str | os.PathLike[str]
 
@@ -28,7 +30,7 @@ _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, Attribu
                AssertionError, MemoryError, OverflowError, NotImplementedError, struct.error)
 
 
-class CheckpointError(Exception):
+class CheckpointError(GavnError):
     """Weights that are missing, unreadable, unsafe or not those of this network."""
 
 

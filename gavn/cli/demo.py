@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gavn.errors import GavnError
 from gavn.runtime.arguments import Parser
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ STORED_CRF = 1  # deblurring would amplify compression artifacts
 COLUMNS = ('psnr', 'ssim')
 
 
-class DemoError(Exception):
+class DemoError(GavnError):
     """A step failed, or the restored clips are not better than the input."""
 
 

@@ -173,7 +173,7 @@ def _deformable() -> str:
 def _own_weights() -> str:
     """Checks the SHA-256 of pretrained weights."""
     from gavn.checkpoints import pretrained
-    names = pretrained.names()
+    names = pretrained.list_pretrained()
     for name in names:
         pretrained.weights_of(name)
     return f'{", ".join(names)}: installed, SHA-256 correct'

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from gavn.audio.mfcc import SAMPLE_RATE
 from gavn.data.clip_reader import MismatchError, Triple, collect, pair
+from gavn.errors import GavnError
 from gavn.faces.geometry import crop
 from gavn.faces.tracker import NoFace, track_faces
 from gavn.faces.tracks import Track
@@ -25,7 +26,7 @@ SLOW = ('id',)  # takes half a second per frame: computed only on request
 _Frames = Iterable[tuple[Frame, Frame | None, Frame | None]]
 
 
-class EvaluationError(Exception):
+class EvaluationError(GavnError):
     """A metric cannot be computed from the given files."""
 
 

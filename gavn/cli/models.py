@@ -23,11 +23,11 @@ def run(args: argparse.Namespace) -> None:
     if args.job == 'list':
         print(f'{pretrained.listing()}\n{hub.listing()}')
     elif args.job == 'fetch':
-        if args.name in pretrained.names():
+        if args.name in pretrained.list_pretrained():
             print(f'{args.name} comes with gavn: {pretrained.weights_of(args.name)}')
         else:
             hub.fetch(args.name, args.source, args.sha256)
-    elif args.name in pretrained.names():
+    elif args.name in pretrained.list_pretrained():
         pretrained.verify(args.name)
     else:
         if args.name is None:

@@ -23,9 +23,8 @@ from gavn.runtime.notices import NOTICES
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from gavn.restoration.auto_restorer import AutoRestorer
+    from gavn.restoration.protocols import VideoRestorer
     from gavn.restoration.report import Report
-    from gavn.restoration.restorer import Restorer
     from gavn.restoration.settings import Settings
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
@@ -195,7 +194,7 @@ def _none_if_auto(choice: str) -> str | None:
     return None if choice == 'auto' else choice
 
 
-def _networks(args: argparse.Namespace) -> Restorer | AutoRestorer:
+def _networks(args: argparse.Namespace) -> VideoRestorer:
     from gavn.restoration.auto_restorer import AutoRestorer
     from gavn.restoration.model_spec import import_modules
     from gavn.restoration.restorer import Restorer, find_device
@@ -230,7 +229,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _restore(source: Path, target: Path, restorer: Restorer, settings: Settings, args: argparse.Namespace
+def _restore(source: Path, target: Path, restorer: VideoRestorer, settings: Settings, args: argparse.Namespace
              ) -> None:
     from gavn.restoration.comparison_video import before_and_after
     from gavn.restoration.output_path import check_output_path

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from gavn.errors import GavnError
+
 Key = tuple[str | int, ...]
 """A place in an option file: ('train', 'phases', 0, 'lr')."""
 
@@ -22,7 +24,7 @@ _TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
 _UNREADABLE = (ValueError, LookupError, AttributeError, OverflowError)  # from PyYAML's scalar constructors
 
 
-class YamlError(ValueError):
+class YamlError(GavnError, ValueError):
     """YAML that no option file may hold; `line` counts from 1."""
 
     def __init__(self, words: str, line: int = 1) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
+from gavn.errors import GavnError
 
 __all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'building', 'dotted', 'force', 'lay_over',
            'merge', 'read_layers', 'read_options', 'write_options']
@@ -25,7 +26,7 @@ MAX_FILES = 64
 """Files read for one option file: itself and all bases."""
 
 
-class OptionError(ValueError):
+class OptionError(GavnError, ValueError):
     """An option that cannot be right; the message names the key, the file and the line."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
-from gavn.errors import DataError
+from gavn.errors import DataError, GavnError
 from gavn.media import Frame, UnreadableMedia, read_audio, read_frames
 from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEOS, in_order, is_image, is_video
 from gavn.runtime.images import read_image
@@ -18,7 +18,7 @@ from gavn.runtime.images import read_image
 _log = logging.getLogger(__name__)
 
 
-class MismatchError(Exception):
+class MismatchError(GavnError):
     """Clips that do not go together; the message says which, and why."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
+from gavn.errors import GavnError
 from gavn.faces.geometry import Box
 
 MAX_GAP = 5  # frames without a face that are bridged
@@ -30,11 +31,11 @@ class Teacher(Protocol):
         """(68, 2) float32 (x, y) in pixels, whole numbers at pixel centres."""
 
 
-class TeacherError(Exception):
+class TeacherError(GavnError):
     """A teacher that cannot be had; the message says what to install or where to get its weights."""
 
 
-class FaceUnclear(Exception):  # noqa: N818  (says what is the matter)
+class FaceUnclear(GavnError):  # noqa: N818  (says what is the matter)
     """A clip whose face is lost too often or too long to be labelled."""
 
 

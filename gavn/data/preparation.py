@@ -18,6 +18,7 @@ from gavn.data.clip_store import SPLITS, ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import degradation, degrade
 from gavn.data.landmark_annotator import Teacher, label_clip
 from gavn.data.sources import Source, sound_beside
+from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, Box, crop
 from gavn.media import probe, read_audio
 from gavn.media.part import part_of
@@ -30,7 +31,7 @@ _SAMPLES = SAMPLE_RATE // FRAME_RATE  # a frame
 CropMode = Literal['auto', 'face', 'none']
 
 
-class Rejected(Exception):  # noqa: N818  (says what happened to the clip)
+class Rejected(GavnError):  # noqa: N818  (says what happened to the clip)
     """A video that makes no clip; the message says why."""
 
 

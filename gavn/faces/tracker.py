@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
+from gavn.errors import GavnError
 from gavn.faces.box_array import Boxes
 from gavn.faces.detector import (
     SURE,
@@ -37,7 +38,7 @@ _MEDIAN, _SIGMA_PLACE, _SIGMA_SIZE = 13, 4, 8  # frames
 _SHRUNK = 0.75  # relative to the minimum height; a face may be so small temporarily
 
 
-class NoFace(Exception):  # noqa: N818
+class NoFace(GavnError):  # noqa: N818
     """No face was found in a video."""
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gavn.errors import GavnError
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
 
@@ -16,7 +17,7 @@ FORM = 3  # version of the JSON format
 _STORED = '<f8'  # data type of stored boxes
 
 
-class ChoiceError(ValueError):
+class ChoiceError(GavnError, ValueError):
     """The selected faces or the box do not exist in the video."""
 
 

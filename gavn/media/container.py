@@ -18,6 +18,8 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from gavn.errors import GavnError
+
 StrPath = str | PathLike[str]
 
 # Demuxers that read only the file itself. All others are refused before parsing: playlists (hls, dash,
@@ -39,7 +41,7 @@ _dumping = threading.Lock()
 logging.getLogger('libav').setLevel(logging.CRITICAL)  # needed to capture format dumps
 
 
-class MediaError(Exception):
+class MediaError(GavnError):
     """A file cannot be used as requested; the message says why and what to do."""
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from types import ModuleType
 
 from gavn.checkpoints.hub import MODELS, model_path
+from gavn.errors import GavnError
 
 
-class WeightsMissing(RuntimeError):  # noqa: N818 (it reads as what is the matter)
+class WeightsMissing(GavnError, RuntimeError):  # noqa: N818 (it reads as what is the matter)
     """A measure lacks its weights, or the package that it is built on; the message says how to get them."""
 
 
-class NotMeasurable(ValueError):  # noqa: N818
+class NotMeasurable(GavnError, ValueError):  # noqa: N818
     """A clip or a picture has no value of this measure; the message says why."""
 
 

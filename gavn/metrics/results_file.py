@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gavn.config.sections import REFERENCES
+from gavn.errors import GavnError
 from gavn.runtime.files import atomic_path
 
 LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
@@ -31,7 +32,7 @@ _COUNTS = ('parameters', 'iterations')
 _FIGURES = ('gmacs', 'fps', 'minutes')
 
 
-class ResultsError(Exception):
+class ResultsError(GavnError):
     """A file of results cannot be read; the message names the file and what is wrong in it."""
 
 

@@ -1,7 +1,7 @@
 """A restorer that selects pretrained weights for each video by the degradation of its faces."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from gavn.checkpoints import pretrained
-from gavn.restoration.in_memory import restore_frames
+from gavn.restoration.degradation import DegradationEstimate
+from gavn.restoration.in_memory import restore_in_memory
 from gavn.restoration.restorer import AUTO, Restorer, default_dtype, find_device
+from gavn.restoration.weight_selection import Choice, select_weights
 from gavn.runtime.files import sha256
 
 
@@ -36,7 +38,7 @@ class AutoRestorer:
     @cached_property
     def weights(self) -> dict[str, str]:
         """The weight files to select from: path -> SHA-256."""
-        files = map(pretrained.weights_of, pretrained.names())
+        files = map(pretrained.weights_of, pretrained.list_pretrained())
         return {str(file): sha256(file) for file in files}
 
     def named(self, name: str) -> Restorer:
@@ -46,7 +48,12 @@ class AutoRestorer:
                 name, self.device, self.dtype, self.batch, self.compile)
         return self._loaded[name]
 
+    def choose_weights(self, estimator: Callable[[], DegradationEstimate], lossless: bool = False,
+                       force: bool = False) -> Choice:
+        """Selects the weights that suit the degradation, whatever `force` says."""
+        return select_weights(self.named, estimator(), lossless)
+
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
                        audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
         """Restores whole frames with the selected weights; see `Restorer.restore_frames`."""
-        return restore_frames(self, frames, fps, audio, **choices)
+        return restore_in_memory(self, frames, fps, audio, **choices)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import gavn
 from gavn.archs.inputs import network_inputs
 from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
 from gavn.ops.deform_align import DeformableAlignPack
 from gavn.restoration.model_spec import DETECTOR, GENERATOR
@@ -35,7 +36,7 @@ TRACED = 2  # batch size while tracing; 1 would become a constant
 FACTS = 'gavn.json'  # file in a TorchScript archive; its stem is the key in ONNX metadata
 
 
-class ExportError(Exception):
+class ExportError(GavnError):
     """The network cannot be exported, or the exported one gives other values."""
 
 

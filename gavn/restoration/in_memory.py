@@ -1,4 +1,4 @@
-"""`restore_frames`: restores the faces in whole frames in memory."""
+"""`restore_in_memory`: restores the faces in whole frames in memory."""
 from __future__ import annotations
 
 import logging
@@ -17,9 +17,10 @@ from gavn.faces.geometry import paste
 from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
 from gavn.media import Frame, enlarged, enlarged_size
-from gavn.restoration.face_clip import CropRestorer, FaceClipRestorer, FrameBuffer
+from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
+from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.settings import Settings
-from gavn.restoration.weight_selection import RestorerSelection, choose_weights, estimate_degradation
+from gavn.restoration.weight_selection import estimate_degradation
 
 Channels = Literal['rgb', 'bgr']
 _INT16_MAX = np.iinfo(np.int16).max
@@ -28,13 +29,12 @@ _MAX_SAMPLE = 2.  # floating-point audio may exceed 1 a little; larger values ar
 _log = logging.getLogger(__name__)
 
 
-def restore_frames(restorer: CropRestorer | RestorerSelection, frames: Iterable[np.ndarray],
-                   fps: float | Fraction, audio: np.ndarray | None = None, channels: Channels = 'rgb',
-                   sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
+def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps: float | Fraction,
+                      audio: np.ndarray | None = None, channels: Channels = 'rgb',
+                      sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
     """Restores the faces in consecutive frames of one video. Pixels outside the faces do not change.
 
     Args:
-        restorer: a restorer, or a selection of restorers.
         frames: uint8 (h, w, 3) of equal size, or an array (n, h, w, 3).
         fps: frames per second; aligns the audio with the frames.
         audio: mono samples (n,), int16 or floating point in [-1, 1], starting with the first frame; None =
@@ -63,8 +63,8 @@ def restore_frames(restorer: CropRestorer | RestorerSelection, frames: Iterable[
         whole = (Frame.of_image(image, index, times[index], index) for index, image in enumerate(stored))
         return whole if size == faces.size else enlarged(whole, size)
 
-    choice = choose_weights(restorer, lambda: estimate_degradation(read(), large, faces.size[0]), False,
-                            settings.force_task)
+    choice = restorer.choose_weights(lambda: estimate_degradation(read(), large, faces.size[0]),
+                                     force=settings.force_task)
     if choice.message:
         _log.warning(choice.message)
     if not choice.restores:

@@ -18,11 +18,11 @@ from gavn.faces.tracker import NoFace, follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
 from gavn.media import Frame, MediaError, missing_numbers
 from gavn.restoration.audio_features import extract_features, silence
-from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
 from gavn.restoration.input_notices import encoding_notices, with_gap_notices
 from gavn.restoration.progress import Progress, counted
+from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.report import (
     NEGLIGIBLE,
     Notices,
@@ -33,13 +33,12 @@ from gavn.restoration.report import (
     versions,
     video_facts,
 )
-from gavn.restoration.restorer import Restorer
 from gavn.restoration.resume_state import ResumeState, segments
 from gavn.restoration.segment_encoder import SegmentEncoder
 from gavn.restoration.settings import Settings
 from gavn.restoration.time_estimate import WORTH_TELLING, format_duration, seconds_for
 from gavn.restoration.video_source import VideoSource
-from gavn.restoration.weight_selection import Choice, choose_weights, estimate_degradation, suggest_scale
+from gavn.restoration.weight_selection import Choice, estimate_degradation, suggest_scale
 from gavn.runtime.memory import release_freed_memory
 from gavn.runtime.prefetch import BackgroundWriter, PrefetchIterator
 
@@ -85,7 +84,7 @@ class RestorationJob:
 
     video: VideoSource
     target: Path
-    restorer: Restorer | AutoRestorer
+    restorer: VideoRestorer
     settings: Settings
     state: ResumeState
     progress: Progress
@@ -157,8 +156,8 @@ class RestorationJob:
 
     @release_freed_memory
     def _choose_weights(self, faces: Faces) -> Choice:
-        choice = choose_weights(self.restorer, partial(self._estimate_degradation, faces),
-                                self.video.lossless, self.settings.force_task)
+        choice = self.restorer.choose_weights(partial(self._estimate_degradation, faces),
+                                              self.video.lossless, self.settings.force_task)
         suggestion = '' if self.settings.scale else suggest_scale(faces)
         for message in filter(None, (choice.message, suggestion)):
             self.notices.add(message)

@@ -22,6 +22,7 @@ import gavn.archs  # noqa: F401  (registers the networks)
 from gavn.checkpoints.checkpoint import CheckpointError, check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
+from gavn.errors import GavnError
 from gavn.registry import INSTALL_BASICSR, basicsr_installed, known_networks
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
@@ -39,7 +40,7 @@ _ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, 
            MemoryError, OSError)  # raised by constructors for unexpected arguments
 
 
-class RestoreError(Exception):
+class RestoreError(GavnError):
     """The options build no usable network, or the network returns invalid values."""
 
 

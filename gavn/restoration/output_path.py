@@ -4,10 +4,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gavn.errors import GavnError
+
 PathLike = str | os.PathLike[str]
 
 
-class OutputPathError(Exception):
+class OutputPathError(GavnError):
     """The output path cannot be used; nothing was written."""
 
 

@@ -1,20 +1,24 @@
-"""`restore_video`: restores the faces of a video file and keeps everything else."""
+"""`restore_video` and `restore_frames`: restore the faces of a video file, or of frames in memory."""
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gavn.faces.tracks import FORM, Faces
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.job import RestorationJob
 from gavn.restoration.output_path import OutputPathError, check_output_path
 from gavn.restoration.progress import Progress, SilentProgress
+from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.report import Report, versions
-from gavn.restoration.restorer import Restorer
 from gavn.restoration.resume_state import ResumeState, ResumeStateError
 from gavn.restoration.settings import Settings
 from gavn.restoration.video_source import VideoSource
@@ -23,7 +27,7 @@ from gavn.runtime.files import fingerprint
 PathLike = str | os.PathLike[str]
 
 
-def restore_video(source: PathLike, target: PathLike, restorer: Restorer | AutoRestorer | None = None,
+def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None, found: Faces | None = None) -> Report:
     """Restores the faces in a video.
@@ -79,6 +83,15 @@ def restore_video(source: PathLike, target: PathLike, restorer: Restorer | AutoR
     return replace(report, seconds=time.monotonic() - started)
 
 
+def restore_frames(frames: Iterable[np.ndarray], fps: float | Fraction, audio: np.ndarray | None = None,
+                   restorer: VideoRestorer | None = None, **choices: Any) -> list[np.ndarray]:
+    """Restores the faces in consecutive frames of a video, in memory; see `Restorer.restore_frames`.
+
+    `restorer` None selects pretrained weights by the degradation of the faces.
+    """
+    return (restorer or AutoRestorer()).restore_frames(frames, fps, audio, **choices)
+
+
 def _check_image_names(video: VideoSource) -> None:
     """Raises OutputPathError if the input is no image folder, or two images would get the same name."""
     if not video.images:
@@ -91,7 +104,7 @@ def _check_image_names(video: VideoSource) -> None:
                                   'rename one of them')
 
 
-def _job_key(video: VideoSource, restorer: Restorer | AutoRestorer, settings: Settings, found: Faces | None
+def _job_key(video: VideoSource, restorer: VideoRestorer, settings: Settings, found: Faces | None
              ) -> dict[str, Any]:
     """Returns what a resumed run must have in common: faces depend on 'search', segments on everything."""
     return {'search': {'frames': video.digest(), 'settings': settings.of_search(), 'versions': versions(),

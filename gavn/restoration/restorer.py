@@ -27,7 +27,8 @@ from gavn.checkpoints.checkpoint import (
     training_budget,
 )
 from gavn.faces.geometry import CROP_SIZE, detector_view
-from gavn.restoration.in_memory import restore_frames
+from gavn.restoration.degradation import DegradationEstimate
+from gavn.restoration.in_memory import restore_in_memory
 from gavn.restoration.model_spec import (
     DETECTOR,
     GENERATOR,
@@ -36,6 +37,7 @@ from gavn.restoration.model_spec import (
     RestoreError,
     weight_files,
 )
+from gavn.restoration.weight_selection import Choice, check_weights
 from gavn.runtime.batching import Batch, chunked_forward, default_batch
 from gavn.runtime.compilation import compile_in_place
 from gavn.runtime.files import sha256
@@ -200,6 +202,11 @@ class Restorer:
         networks = {name: (spec.networks[name], network) for name, network in self.networks.items()}
         save_bundle(path, networks, meta, half)
 
+    def choose_weights(self, estimator: Callable[[], DegradationEstimate], lossless: bool = False,
+                       force: bool = False) -> Choice:
+        """Holds pretrained weights to the degradation; see `VideoRestorer.choose_weights`."""
+        return check_weights(self, estimator, lossless, force)
+
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
                        audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
         """Restores the faces in consecutive frames of a video, in memory.
@@ -209,7 +216,7 @@ class Restorer:
             fps: frames per second.
             audio: mono samples (n,) at 16 kHz, int16 or in [-1, 1], starting with the first frame; None =
                 silence.
-            choices: `channels`, `sample_rate`, `settings`; see `gavn.restoration.in_memory.restore_frames`.
+            choices: `channels`, `sample_rate`, `settings`; see `gavn.restoration.in_memory`.
 
         Returns:
             As many frames, in the same channel order.
@@ -217,7 +224,7 @@ class Restorer:
         Raises:
             ValueError: frames or audio have another type or shape.
         """
-        return restore_frames(self, frames, fps, audio, **choices)
+        return restore_in_memory(self, frames, fps, audio, **choices)
 
     def restore(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                 ) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gavn.errors import GavnError
 from gavn.faces.tracks import ChoiceError, Faces
 from gavn.runtime.file_names import beside
 from gavn.runtime.files import atomic_path
@@ -22,11 +23,11 @@ SEGMENT_FRAMES = 250  # frames that are encoded together; an interruption loses 
 _KEY, _FACES, _LOCK, _IMAGES = 'job.json', 'faces.json', 'lock', 'images'
 
 
-class ResumeStateError(Exception):
+class ResumeStateError(GavnError):
     """The state folder is something else, or another process uses it."""
 
 
-class Stopped(OSError):  # noqa: N818
+class Stopped(GavnError, OSError):  # noqa: N818
     """The disk is full or fails during the work; the message says what is kept."""
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from gavn.checkpoints import pretrained
+from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, crop
 from gavn.faces.tracks import Face, Faces
 from gavn.media import FACTORS, LONGEST_SIDE, Frame
@@ -23,7 +23,7 @@ ENLARGED = 2.5  # crops enlarged by at least this factor, without other degradat
 _MAX_NOISE, _MAX_BLOCKING = 2., 0.2  # of crops "without other degradation"
 
 
-class TaskError(Exception):
+class TaskError(GavnError):
     """The weights are for one kind of degradation and the faces certainly have another.
 
     Attributes:
@@ -33,14 +33,6 @@ class TaskError(Exception):
     def __init__(self, found: str, advice: str) -> None:
         super().__init__(f'{found}\n{advice}')
         self.found = found
-
-
-@runtime_checkable
-class RestorerSelection(Protocol):
-    """Holds a restorer for each kind of degradation, like `AutoRestorer`."""
-
-    def named(self, name: str) -> CropRestorer:
-        """Returns the restorer with the pretrained weights `name`."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +52,9 @@ class Choice:
     message: str = ''
 
 
-def choose_weights(restorer: CropRestorer | RestorerSelection, estimator: Callable[[], DegradationEstimate],
-                   lossless: bool, force: bool) -> Choice:
-    """Selects the restorer for a video.
-
-    Args:
-        restorer: what the user asked for. The user's own weights are used without an estimate.
-        estimator: returns the degradation of the faces; called only if it is needed.
-        lossless: whether the video is stored without loss.
-        force: use the weights even if they are for another kind of degradation.
-
-    Raises:
-        TaskError: the weights are certainly for another degradation, and `force` is False.
-    """
-    if isinstance(restorer, RestorerSelection):
-        return _select_restorer(restorer, estimator(), lossless)
+def check_weights(restorer: CropRestorer, estimator: Callable[[], DegradationEstimate], lossless: bool,
+                  force: bool) -> Choice:
+    """Holds pretrained weights to the degradation; the user's own are used without an estimate."""
     if restorer.name is None:
         return Choice(restorer)
     degradation = estimator()
@@ -85,15 +65,16 @@ def choose_weights(restorer: CropRestorer | RestorerSelection, estimator: Callab
     return Choice(restorer, degradation, True, message)
 
 
-def _select_restorer(selection: RestorerSelection, degradation: DegradationEstimate, lossless: bool
-                     ) -> Choice:
+def select_weights(load: Callable[[str], CropRestorer], degradation: DegradationEstimate, lossless: bool
+                   ) -> Choice:
+    """Selects the pretrained weights for a degradation; `load` returns the restorer of a name."""
     name, found = weights_for(degradation, lossless), f'found in the faces: {degradation.describe()}'
     if degradation.kind == 'clean':
-        return Choice(selection.named(name), degradation, False,
+        return Choice(load(name), degradation, False,
                       f'{found}; the faces are left unchanged\nuse --task mixed to restore them anyway')
     lossy = degradation.kind in NEEDS_LOSSLESS and name != degradation.kind
     codec = ', in a video with lossy compression' if lossy else ''
-    return Choice(selection.named(name), degradation, True, f'{found}{codec}; restored with weights {name}')
+    return Choice(load(name), degradation, True, f'{found}{codec}; restored with weights {name}')
 
 
 def weights_for(degradation: DegradationEstimate, lossless: bool) -> str:
@@ -102,8 +83,9 @@ def weights_for(degradation: DegradationEstimate, lossless: bool) -> str:
     Weights in NEEDS_LOSSLESS are used only for losslessly stored videos: they mistake compression artifacts
     for detail, and `mixed` is better from CRF 18 on.
     """
-    own = degradation.kind in pretrained.names() and (lossless or degradation.kind not in NEEDS_LOSSLESS)
-    return degradation.kind if own else FOR_ALL
+    kind = degradation.kind
+    own = kind in pretrained.list_pretrained() and (lossless or kind not in NEEDS_LOSSLESS)
+    return kind if own else FOR_ALL
 
 
 def describe_mismatch(task: str, degradation: DegradationEstimate, lossless: bool) -> str:

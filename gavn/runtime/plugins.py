@@ -13,11 +13,13 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gavn.errors import GavnError
+
 GROUP = 'gavn.plugins'
 _OURS = ('gavn', 'basicsr')
 
 
-class PluginError(ValueError):
+class PluginError(GavnError, ValueError):
     """A module cannot be imported."""
 
 

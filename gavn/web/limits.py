@@ -5,10 +5,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from gavn.errors import GavnError
 from gavn.media import VideoInfo, probe, read_frames
 
 
-class RefusalError(Exception):
+class RefusalError(GavnError):
     """A request is refused; the message says why and what to do."""
 
 

@@ -10,8 +10,7 @@ from gavn.checkpoints import pretrained
 from gavn.checkpoints.hub import ModelError
 
 if TYPE_CHECKING:
-    from gavn.restoration.auto_restorer import AutoRestorer
-    from gavn.restoration.restorer import Restorer
+    from gavn.restoration.protocols import VideoRestorer
 
 TASKS = {
     'auto': 'detect the degradation',
@@ -35,7 +34,7 @@ class Networks:
     device: str = 'auto'
     dtype: str = 'auto'
     batch: int | None = None
-    _loaded: dict[str, Restorer | AutoRestorer] = field(default_factory=dict, repr=False)
+    _loaded: dict[str, VideoRestorer] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -43,16 +42,16 @@ class Networks:
         """Task -> description; empty if the user gave weights."""
         if self.weights:
             return {}
-        available = ('auto', *pretrained.names())
+        available = ('auto', *pretrained.list_pretrained())
         return {name: text for name, text in TASKS.items() if name in available}
 
     def check(self) -> None:
         """Loads the default restorer, so that unusable or missing weights are reported at the start."""
-        if not self.weights and not pretrained.names():
+        if not self.weights and not pretrained.list_pretrained():
             raise ModelError('no pretrained weights are installed\nuse --weights FILE')
         self.restorer()
 
-    def restorer(self, task: str = 'auto') -> Restorer | AutoRestorer:
+    def restorer(self, task: str = 'auto') -> VideoRestorer:
         """Returns the restorer of a task; raises as `Restorer.load` and `Restorer.from_pretrained`."""
         key = 'own' if self.weights else task
         with self._lock:
@@ -60,7 +59,7 @@ class Networks:
                 self._loaded[key] = self._load(key)
             return self._loaded[key]
 
-    def _load(self, key: str) -> Restorer | AutoRestorer:
+    def _load(self, key: str) -> VideoRestorer:
         from gavn.restoration.auto_restorer import AutoRestorer
         from gavn.restoration.restorer import Restorer
         arguments = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}

@@ -5,10 +5,11 @@ import threading
 import time
 from dataclasses import dataclass
 
+from gavn.errors import GavnError
 from gavn.web.limits import RefusalError
 
 
-class CancelError(Exception):
+class CancelError(GavnError):
     """The job was cancelled."""
 
 

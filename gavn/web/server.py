@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gavn.errors import GavnError
 from gavn.web.examples import Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
@@ -39,7 +40,7 @@ class Address:
         return f'[{self.host}]' if ':' in self.host else self.host
 
 
-class PortError(OSError):
+class PortError(GavnError, OSError):
     """The port is in use."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
+from gavn.errors import GavnError
 from gavn.web.limits import Limits, RefusalError
 
 UNCLAIMED = 600  # seconds without new bytes, or without a claim, until an upload is removed
@@ -18,7 +19,7 @@ MAX_FILES = 1000  # of all sessions
 _MAX_NAME = 120  # bytes; leaves room for the suffixes of output files
 
 
-class ShortError(Exception):
+class ShortError(GavnError):
     """An upload has another size than announced."""
 
 

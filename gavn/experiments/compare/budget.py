@@ -9,11 +9,12 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from gavn.config.schedulers import build_scheduler
+from gavn.errors import GavnError
 
 FREQUENCIES = (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'))  # scaled with the length of training
 
 
-class CompareError(RuntimeError):
+class CompareError(GavnError, RuntimeError):
     """A comparison cannot be made; the message says why, and what to do."""
 
 

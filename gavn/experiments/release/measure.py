@@ -76,10 +76,10 @@ def measure(root: str | Path, selection: Selection, device: str = 'auto',
 
 def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tuple[str, _Restore]]:
     """Those of the methods that are made for a layer: all of ours, and some of others."""
-    for name in (name for name in pretrained.names() if name in methods):
+    for name in (name for name in pretrained.list_pretrained() if name in methods):
         yield name, _ours(Restorer.from_pretrained(name, device))
     if AUTO in methods:
-        loaded = {name: Restorer.from_pretrained(name, device) for name in pretrained.names()}
+        loaded = {name: Restorer.from_pretrained(name, device) for name in pretrained.list_pretrained()}
         yield AUTO, lambda clip: _chosen(clip, loaded, lossless=layer not in STORED)
     for peer in PEERS:
         if peer.name in methods and layer in peer.layers:

@@ -17,6 +17,7 @@ import numpy as np
 
 from gavn.data.av_video_dataset import Clip
 from gavn.data.degradation import matlab_resize_8bit
+from gavn.errors import GavnError
 
 SCALE = 4
 SPP_QP = 10
@@ -24,7 +25,7 @@ SPP_QP = 10
 _INSTALL = "pip install -c constraints.txt -e '.[peers]'"
 
 
-class PeerMissing(Exception):  # noqa: N818 (it reads as what happened)
+class PeerMissing(GavnError):  # noqa: N818 (it reads as what happened)
     """A package of the extra `[peers]` is not installed; the message says how to install it."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gavn.config.sections import REFERENCES
+from gavn.errors import GavnError
 from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
 
 _SAME = 1e-6  # difference between two measurements of the same pictures
@@ -18,7 +19,7 @@ Key = tuple[str, str, str]
 """Data set, degradation ('' where there is no ground truth), method."""
 
 
-class ReportError(Exception):
+class ReportError(GavnError):
     """A table or a figure cannot be made; the message says why, and what to run."""
 
 

@@ -1,0 +1,61 @@
+"""`import gavn`: what it offers, what it costs, and that errors have one root."""
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from restore_fakes import make_restorer
+
+import gavn
+from gavn.restoration.protocols import VideoRestorer
+
+UNRELATED = {'gavn.media.decode._UndecodableError', 'gavn.checkpoints.download._CutError'}
+"""Signals between functions of one module, which no caller sees."""
+
+
+def test_the_names_are_those_documented_and_can_be_had():
+    assert {'restore_video', 'restore_frames', 'Restorer', 'list_pretrained', 'Report', 'Settings',
+            'GavnError'} <= set(gavn.__all__) <= set(dir(gavn))
+    for name in gavn.__all__:
+        assert getattr(gavn, name) is not None
+    with pytest.raises(AttributeError, match='no_such_name'):
+        _ = gavn.no_such_name
+
+
+def test_import_is_quick_and_restoring_needs_no_basicsr():
+    code = ('import sys, gavn\n'
+            'assert not {"torch", "numpy", "cv2", "basicsr"} & set(sys.modules)\n'
+            'for name in gavn.__all__: getattr(gavn, name)\n'
+            'import gavn.archs, gavn.restoration.model_builder, gavn.cli.restore\n'
+            'assert not {"basicsr", "lmdb", "PIL", "tensorboard"} & set(sys.modules)')
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_all_errors_derive_from_one():
+    for module in pkgutil.walk_packages(gavn.__path__, 'gavn.'):
+        if not module.name.endswith('__main__'):
+            importlib.import_module(module.name)
+    strays, waiting = set(), [Exception]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            waiting.append(kind)
+            if kind.__module__.partition('.')[0] == 'gavn' and not issubclass(kind, gavn.GavnError):
+                strays.add(f'{kind.__module__}.{kind.__qualname__}')
+    assert strays == UNRELATED
+
+
+def test_pretrained_weights_are_listed():
+    files = (Path(gavn.__file__).parent / 'weights').glob('*.safetensors')
+    assert set(gavn.list_pretrained()) == {file.stem for file in files} >= {'mixed', 'compression'}
+
+
+def test_both_restorers_answer_the_same_questions():
+    for restorer in (gavn.AutoRestorer(device='cpu'), make_restorer()):
+        assert isinstance(restorer, VideoRestorer)
+        assert str(restorer.device) == 'cpu' and restorer.dtype in ('float32', 'bfloat16')
+
+
+def test_types_are_offered_to_type_checkers():
+    assert Path(gavn.__file__).with_name('py.typed').is_file()
