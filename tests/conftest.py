@@ -7,8 +7,8 @@ import torch
 
 import gavn  # noqa: F401  (makes basicsr importable)
 
-FAST_FILES = frozenset(Path(__file__).with_name('fast_files.txt').read_text(encoding='utf-8').split())
-"""Files whose tests have the marker `fast`: each needs at most 5 seconds of processor time."""
+UNIT = Path(__file__).with_name('unit')
+"""Its files have the marker `fast`: each needs at most 5 seconds of processor time."""
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
@@ -19,6 +19,23 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip('needs the reference material beside the project')
     return SHARED
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A folder of weights that add 20 levels (mixed) and 40 (deblur)."""
+    from restore_fakes import make_restorer
+
+    from gavn.checkpoints import pretrained
+    from gavn.runtime.files import sha256
+    folder = tmp_path / 'weights'
+    folder.mkdir()
+    for name, gain in (('mixed', 20.), ('deblur', 40.)):
+        make_restorer(gain).save(folder / f'{name}.safetensors')
+    sums = [f'{sha256(path)}  {path.name}\n' for path in folder.glob('*.safetensors')]
+    (folder / pretrained.SUMS).write_text(''.join(sums), encoding='utf-8')
+    monkeypatch.setattr(pretrained, 'FOLDER', folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +54,7 @@ def _open_log_streams() -> None:
 
 def is_fast(path: Path) -> bool:
     """Whether a file of tests has the marker `fast`."""
-    return path.name in FAST_FILES
+    return path.parent == UNIT
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,0 +1,42 @@
+"""A tiny data set and option files of two methods, for the tests of comparisons."""
+import sys
+from pathlib import Path
+
+import tiny_run
+
+ROOT = Path(__file__).resolve().parents[2]
+FAKE = sys.executable, str(ROOT / 'tests/helpers/fake_pipeline.py')
+EDVR = {'type': 'EDVR', 'num_feat': 8, 'num_frame': 5, 'deformable_groups': 2, 'num_extract_block': 1,
+        'num_reconstruct_block': 1, 'hr_in': True, 'with_predeblur': True}
+
+
+def make_place(folder: Path) -> Path:
+    """Data and option files of gavn, also with silence, and of edvr with half batches; returns the folder."""
+    data, detector = tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
+    gavn = tiny_run.options(data, detector, folder)
+    gavn['logger']['save_checkpoint_freq'] = 1
+    kept = 'name', 'model_type', 'network_g', 'network_l', 'network_inputs', 'path'
+    test = {key: gavn[key] for key in kept}
+    test |= {'datasets': {'val': gavn['datasets']['val']}, 'val': {'metrics': gavn['val']['metrics']}}
+    edvr = {**gavn, 'model_type': 'AVVideoModel', 'network_inputs': ['lq'], 'network_g': EDVR, 'path': {}}
+    edvr['train'] = {**gavn['train'], 'phases': [{'name': 'all', 'iters': 5, 'lr': 1e-4}]}
+    edvr['datasets'] = {**gavn['datasets'], 'train': {
+        **gavn['datasets']['train'], 'gt_frames': 'center', 'batch_size_per_gpu': 1}}
+    del edvr['network_l']
+    pfld = {**gavn, 'model_type': 'LandmarkModel'}
+    pfld['train'] = {**gavn['train'], 'pixel_opt': {'type': 'PFLDLoss'},
+                     'phases': [{'name': 'fit', 'iters': 3, 'lr': 1e-4}]}
+    pfld['val'] = {'val_freq': 3, 'metrics': {'nme': {'type': 'landmark_nme'}}}
+    for key in ('network_g', 'network_inputs', 'path'):
+        pfld.pop(key)
+    (folder / 'options').mkdir()
+    tested = {**test, **{key: edvr[key] for key in ('model_type', 'network_inputs', 'network_g', 'path')}}
+    del tested['network_l']
+    quiet = {'method': 'quiet', 'datasets': {
+        name: {**section, 'audio': 'zeros'} for name, section in gavn['datasets'].items()}}
+    quiet_test = {**test, **quiet, 'datasets': {'val': quiet['datasets']['val']}}
+    files = {'train_gavn': gavn, 'test_gavn': test, 'train_edvr': edvr, 'test_edvr': tested,
+             'train_gavn_quiet': {**gavn, **quiet}, 'test_gavn_quiet': quiet_test, 'train_pfld': pfld}
+    for name, options in files.items():
+        tiny_run.write(options, folder / 'options' / f'{name}_deblur.yml')
+    return folder

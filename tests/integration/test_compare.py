@@ -1,0 +1,401 @@
+"""Comparing methods: equal budgets, nothing done twice, nothing lost, one failure stops no other."""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny_comparison import FAKE, ROOT, make_place
+
+from gavn.cli import compare as command
+from gavn.experiments.compare import jobs
+from gavn.experiments.compare.plan import read_plan
+from gavn.experiments.compare.status import Board
+from gavn.metrics.results_file import read_results
+from gavn.models.budget import Budget
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory) -> Path:
+    return make_place(tmp_path_factory.mktemp('compare'))
+
+
+@pytest.fixture
+def run(place, tmp_path, monkeypatch, capsys):
+    """The command with the fake pipeline; takes its arguments, returns its exit code and what it said."""
+    monkeypatch.setattr(jobs, '_PAUSE', 0.02)
+    monkeypatch.setenv('FAKES', str(tmp_path / 'fakes.json'))
+    say(tmp_path, {})
+
+    def run(*arguments: str, methods=('gavn', 'edvr'), budget='60it', options=place / 'options'):
+        with handling_sigterm():
+            code = command.main([
+                '--data', str(place / 'data'), '--task', 'deblur', '--options', str(options), '--budget',
+                budget, '--out', str(tmp_path / 'out'), '--device', 'cpu', '--methods', *methods, *arguments],
+                (*FAKE, 'train'), (*FAKE, 'test'))
+        said = capsys.readouterr()
+        return code, said.out + said.err
+    return run
+
+
+@contextlib.contextmanager
+def handling_sigterm():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(folder: Path, fakes: dict) -> None:
+    """Sets how the fake pipeline behaves from now on."""
+    (folder / 'fakes.json').write_text(json.dumps(fakes))
+
+
+def starts(out: Path, method: str) -> list[str]:
+    """One entry a start of a training: the iterations that were done before, and its threads."""
+    return (out / f'experiments/out_{method}/starts').read_text().splitlines()
+
+
+# ---- the whole
+
+def test_from_a_data_set_to_a_table(run, tmp_path):
+    code, said = run()
+    out = tmp_path / 'out'
+    assert code == 0, said
+    shares = read_plan(out).shares
+    assert {token: share.iterations for token, share in shares.items()} == {'gavn': 60, 'edvr': 120}
+    assert shares['gavn'].clips == shares['edvr'].clips == 120
+    made = yaml.safe_load((out / 'options/train_gavn_deblur.yml').read_text())
+    assert [phase['iters'] for phase in made['train']['phases']] == shares['gavn'].phases == [17, 17, 26]
+    assert made['datasets']['val']['root'].endswith('/data') and made['num_gpu'] == 0
+    page, table = (out / 'README.md').read_text(), (out / 'tables/table1.md').read_text()
+    assert '60it, that is 120 clips' in page and '| EDVR |' in page and 'Not done' not in page
+    assert '| 1.2 | 0.0 |' in page and (out / 'figures/psnr.png').stat().st_size > 1000
+    assert 'GAVN' in table and 'EDVR' in table and '30.5' in table and table in said
+    rows = read_results(out / 'results/gavn_val.csv')
+    assert {row.run.method for row in rows} == {'GAVN', 'degraded input'}
+    assert '| 60 | 120 | 120 |' in page and '| 120 | 120 | 120 |' in page  # one frame of every clip
+
+
+def test_speed_beside_others_is_left_out(run, tmp_path):
+    out = tmp_path / 'out'
+
+    def speeds() -> list[set[float | None]]:
+        return [{row.run.fps for row in read_results(path)} for path in sorted((out / 'results').iterdir())]
+
+    assert run()[0] == 0 and speeds() == [{2.5}, {2.5}]
+    assert 'Frames a second' not in (out / 'README.md').read_text()
+    say(tmp_path, {'': {'tested': 1}})  # so that one has begun before the other ends
+    assert run('--fresh', '--jobs', '2', budget='6it')[0] == 0 and speeds() == [{None}, {None}]
+    assert 'left out for test_gavn, test_edvr' in (out / 'README.md').read_text()
+    assert run('--jobs', '1', budget='6it')[0] == 0 and speeds() == [{None}, {None}]  # tested before
+
+
+def test_the_page_names_the_landmark_detector(place, run, tmp_path):
+    assert run(methods=['gavn'])[0] == 0
+    page = (tmp_path / 'out/README.md').read_text()
+    file = place / 'detector.pth'
+    assert f'Landmark detector of GAVN: PFLDAV, weights `{file}`, trained before' in page
+    assert 'its weights do not say' in page
+    weights = file.read_bytes()
+    spent = Budget({'minutes': 12.34, 'clips_seen': 16000})
+    torch.save({**torch.load(file), **spent.notes(4000)}, file)
+    assert run('--fresh', methods=['gavn'])[0] == 0
+    file.write_bytes(weights)
+    assert 'took 4,000 iterations, 16,000 clips seen, 12.3 min, which is in no' in (
+        tmp_path / 'out/README.md').read_text()
+    assert run('--fresh', methods=['edvr'])[0] == 0
+    assert 'Landmark detector' not in (tmp_path / 'out/README.md').read_text()
+
+
+def test_nothing_is_done_twice(run, tmp_path):
+    assert run()[0] == 0 and run()[0] == 0
+    out = tmp_path / 'out'
+    assert len(starts(out, 'gavn')) == len(starts(out, 'edvr')) == 1
+    (out / 'tested/out_edvr/val.csv').unlink()
+    (out / 'experiments/out_gavn/models/net_g_latest.pth').unlink()
+    assert run()[0] == 0 and len(starts(out, 'gavn')) == 2 and len(starts(out, 'edvr')) == 1
+    assert (out / 'tested/out_edvr/val.csv').is_file()
+
+
+def test_one_failure_stops_no_other(run, tmp_path):
+    say(tmp_path, {'_gavn': {'fail': True}})
+    code, said = run()
+    out = tmp_path / 'out'
+    assert code == 1 and 'train_gavn failed: training diverged' in said
+    assert 'test_gavn left out: train_gavn is missing' in said
+    page = (out / 'README.md').read_text()
+    assert '## Not done' in page and 'train_gavn: training diverged; see' in page
+    assert [path.name for path in (out / 'results').iterdir()] == ['edvr_val.csv']
+    assert 'EDVR' in (out / 'tables/tables.md').read_text()
+    say(tmp_path, {})
+    assert run()[0] == 0 and len(starts(out, 'gavn')) == 2 and len(starts(out, 'edvr')) == 1
+
+
+def test_methods_may_be_added(run, tmp_path):
+    assert run(methods=['gavn'])[0] == 0
+    assert run(methods=['edvr', 'gavn'])[0] == 0  # the clips stay those of the first start
+    assert read_plan(tmp_path / 'out').shares['edvr'].clips == 120
+    assert len(starts(tmp_path / 'out', 'gavn')) == 1
+
+
+def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
+    say(tmp_path, {'_gavn': {'seconds': .05}, '_edvr': {'seconds': .01}})
+    seen = []
+
+    def interrupt(board, outcomes):
+        if (tmp_path / 'out/experiments/out_edvr/state').exists():
+            seen.append({name: outcome.state for name, outcome in outcomes.items()})
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Board, 'show', interrupt)
+        code, said = run('--jobs', '2', '--threads', '3')
+    assert code == 130 and 'rerun the same command to resume' in said
+    assert seen == [{'train_gavn': 'running', 'test_gavn': 'waiting', 'train_edvr': 'running',
+                     'test_edvr': 'waiting'}]
+    say(tmp_path, {})
+    assert run('--jobs', '2', '--threads', '3')[0] == 0  # at once: nobody holds the lock any more
+    first, second = starts(tmp_path / 'out', 'edvr')
+    assert first == '0 3' and int(second.split()[0]) > 0
+
+
+def test_a_killed_comparison_goes_on(place, run, tmp_path):
+    """The whole command, killed by SIGKILL: its training ends with it, and the next start goes on there."""
+    say(tmp_path, {'_gavn': {'seconds': 0.02}})
+    script = ('import sys; sys.path[0] = {root!r}; from gavn.cli import compare; '
+              'sys.exit(compare.main(sys.argv[1:], {train!r}, {test!r}))')
+    script = script.format(root=str(ROOT), train=(*FAKE, 'train'), test=(*FAKE, 'test'))
+    state = tmp_path / 'out/experiments/out_gavn/state'
+    with (tmp_path / 'said').open('w') as output:
+        process = subprocess.Popen(
+            [sys.executable, '-c', script, '--data', str(place / 'data'), '--task', 'deblur', '--device',
+             'cpu', '--options', str(place / 'options'), '--out', str(tmp_path / 'out'), '--budget', '60it',
+             '--methods', 'gavn', 'edvr'], stdout=output, stderr=output)
+    until = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, (tmp_path / 'said').read_text()
+    say(tmp_path, {})
+    assert run()[0] == 0
+    assert [int(line.split()[0]) > 0 for line in starts(tmp_path / 'out', 'gavn')] == [False, True]
+
+
+def test_two_at_once_do_not_share_a_folder(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, 'LOCK_PATIENCE', 0.1)
+    (tmp_path / 'out').mkdir()
+    with jobs.locked(tmp_path / 'out/lock'):
+        code, said = run()
+    assert code == 2 and 'is at work' in said
+
+
+# ---- what has changed
+
+def test_changed_options(place, run, tmp_path):
+    options = tmp_path / 'options'
+    options.mkdir()
+    for file in (place / 'options').iterdir():
+        (options / file.name).write_text(file.read_text())
+    assert run(options=options)[0] == 0
+    file = options / 'train_gavn_deblur.yml'
+    file.write_text(file.read_text().replace('ema_decay: 0.9', 'ema_decay: 0.95'))
+    code, said = run(options=options)
+    assert code == 2 and '--fresh' in said
+    assert 'train.ema_decay: 0.98833333' in said and '-> 0.99416666' in said
+    assert run('--fresh', 'gavn', options=options)[0] == 0
+    out = tmp_path / 'out'
+    assert [line.split()[0] for line in starts(out, 'gavn')] == ['0'] and len(starts(out, 'edvr')) == 1
+    assert run('--pictures', options=options)[0] == 0  # tests are done again, trainings are not
+    assert len(starts(out, 'gavn')) == 1
+    assert yaml.safe_load((out / 'options/test_gavn_deblur.yml').read_text())['val']['save_img'] is True
+
+
+def test_another_comparison_in_the_same_folder(run, tmp_path):
+    assert run()[0] == 0
+    code, said = run(budget='61it')
+    assert code == 2 and 'holds a comparison with budget 60it, not 61it' in said
+    assert run('--fresh', budget='61it')[0] == 0 and read_plan(tmp_path / 'out').clips == 122
+    assert len(starts(tmp_path / 'out', 'edvr')) == 1
+
+
+def test_a_folder_of_something_else(run, tmp_path):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/thesis.tex').touch()
+    code, said = run('--fresh')
+    assert code == 2 and 'holds thesis.tex' in said and (tmp_path / 'out/thesis.tex').exists()
+
+
+def test_a_folder_with_names_like_ours_is_not_ours(run, tmp_path):
+    """Only a plan or a lock makes a folder one of ours; without them nothing is written there or removed."""
+    thesis = tmp_path / 'out/results/thesis.csv'
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text('years of work')
+    for arguments in ((), ('--fresh',), ('--fresh', 'gavn')):
+        code, said = run(*arguments)
+        assert code == 2 and 'is no comparison, it holds results' in said
+        assert [path.name for path in (tmp_path / 'out').iterdir()] == ['results'] and thesis.is_file()
+    thesis.unlink()
+    thesis.parent.rmdir()
+    assert run('--fresh', methods=['edvr'])[0] == 0  # an empty folder will do
+
+
+def test_a_place_where_nothing_can_be_written(run, tmp_path):
+    (tmp_path / 'file').touch()
+    for out in (tmp_path / 'file', tmp_path / 'file/inside', Path('/proc/comparison')):
+        code, said = run('--out', str(out))
+        assert code == 2 and f'error: {out} cannot be the folder of a comparison (' in said, said
+
+
+def test_fresh_names_methods_of_the_comparison(run, tmp_path):
+    code, said = run('--fresh', 'gvan')
+    assert code == 2 and '--fresh gvan: this comparison has gavn, edvr' in said
+    assert not (tmp_path / 'out').exists()
+
+
+def test_processes_that_load_data_may_change(run, tmp_path):
+    assert run('--workers', '0')[0] == 0 and run('--workers', '2', '--pictures')[0] == 0
+    made = yaml.safe_load((tmp_path / 'out/options/train_gavn_deblur.yml').read_text())
+    assert made['datasets']['train']['num_worker_per_gpu'] == 2
+    assert len(starts(tmp_path / 'out', 'gavn')) == 1
+
+
+@pytest.mark.parametrize(('option', 'value', 'words'), [
+    ('--workers', '-3', '-3 is not a whole number of at least 0'),
+    ('--workers', '1.5', '1.5 is not a whole number'),
+    ('--jobs', 'x', 'x is not a whole number above 0'), ('--frames', '0', '0 is not a whole number above 0')])
+def test_numbers_that_are_none(run, capsys, option, value, words):
+    with pytest.raises(SystemExit, match='2'):
+        run(f'{option}={value}')
+    assert f'argument {option}: {words}' in capsys.readouterr().err
+
+
+def test_a_changed_detector(place, run, tmp_path):
+    say(tmp_path, {'_gavn': {'fail': True}})
+    assert run()[0] == 1
+    say(tmp_path, {})
+    weights = (place / 'detector.pth').read_bytes()
+    (place / 'detector.pth').write_bytes(weights + b' ')
+    code, said = run()
+    (place / 'detector.pth').write_bytes(weights)
+    assert code == 1 and 'detector.pth has changed since it began' in said
+
+
+# ---- minutes
+
+def test_minutes_are_shared_out_by_what_an_iteration_takes(run, tmp_path):
+    say(tmp_path, {'_gavn': {}, 'gavn': {'seconds': {'temporal': .01, 'warmup': .02, 'finetune': .04}},
+                   '_edvr': {}, 'edvr': {'seconds': .02}})  # in earnest they take no time
+    code, said = run('--jobs', '2', budget='0.05min')
+    assert code == 0, said
+    plan = read_plan(tmp_path / 'out')
+    gavn, edvr = plan.shares['gavn'], plan.shares['edvr']
+    assert gavn.seconds == pytest.approx([.01, .02, .04], rel=0.5)
+    assert edvr.seconds == pytest.approx([.02], rel=0.5)
+    assert [share.minutes for share in (gavn, edvr)] == pytest.approx([0.05, 0.05], rel=0.02)
+    assert gavn.beside == 2 and plan.machine['cores'] == str(os.cpu_count())
+    assert not (tmp_path / 'out/calibration').exists()
+    page = (tmp_path / 'out/README.md').read_text()
+    assert f'| {gavn.iterations:,} | {gavn.clips:,} | {gavn.clips:,} | 0.0' in page
+    assert '0.05min of training here' in page and '2 side by side' in page
+    before = (tmp_path / 'out/plan.json').read_text()
+    assert run('--jobs', '2', budget='0.05min')[0] == 0
+    assert (tmp_path / 'out/plan.json').read_text() == before
+
+
+def test_a_method_that_cannot_be_timed(run, tmp_path):
+    say(tmp_path, {'gavn': {'fail': True}, 'edvr': {'seconds': .005}})
+    code, said = run(budget='0.01min')
+    assert code == 1 and 'train_gavn failed: could not be timed: training diverged' in said
+    assert [path.name for path in (tmp_path / 'out/results').iterdir()] == ['edvr_val.csv']
+    assert '## Not done' in (tmp_path / 'out/README.md').read_text()
+
+
+@pytest.mark.parametrize('first', [['gavn'], ['gavn', 'gavn_quiet']])
+def test_other_sound_gets_as_many_iterations(run, tmp_path, first):
+    say(tmp_path, {'_gavn': {}, '_gavn_quiet': {}, 'gavn_quiet': {'fail': True}, 'gavn': {'seconds': .01}})
+    assert run(budget='0.01min', methods=first)[0] == 0
+    assert run(budget='0.01min', methods=['gavn_quiet', 'gavn'])[0] == 0
+    shares = read_plan(tmp_path / 'out').shares
+    assert shares['gavn'] == shares['gavn_quiet'] and (tmp_path / 'out/results/gavn_quiet_val.csv').exists()
+
+
+# ---- detectors, sound, sizes
+
+@pytest.mark.parametrize('budget', ['6it', '0.01min'])
+def test_a_detector_is_trained_first(run, tmp_path, budget):
+    say(tmp_path, {'gavn': {'seconds': .002}, 'edvr': {'seconds': .002}})
+    code, said = run('--detectors', budget=budget)
+    out = tmp_path / 'out'
+    assert code == 0, said
+    assert said.index('train_pfld') < said.index('gavn: ') if budget == '0.01min' else 'train_pfld' in said
+    made = yaml.safe_load((out / 'options/train_gavn_deblur.yml').read_text())
+    assert made['path']['pretrain_network_l'] == str(out / 'experiments/out_pfld/models/net_l_latest.pth')
+    assert len(starts(out, 'pfld')) == 1
+    page = (out / 'README.md').read_text()
+    assert 'Landmark detector of GAVN: PFLDAV, weights' in page and 'trained by this comparison' in page
+
+
+def test_sound_is_taken_away_in_tests(run, tmp_path):
+    code, said = run('--audio-controls', methods=['gavn', 'edvr'])
+    out = tmp_path / 'out'
+    assert code == 0, said
+    assert {path.stem for path in (out / 'results').iterdir()} == {
+        'gavn_val', 'gavn_zeros_val', 'gavn_shuffled_val', 'edvr_val'}
+    assert all(f'| {name} ' in said for name in (
+        'GAVN', 'GAVN zero audio (test only)', 'GAVN shuffled audio (test only)', 'EDVR'))
+    made = yaml.safe_load((out / 'options/zeros/test_gavn_deblur.yml').read_text())
+    assert made['datasets']['val']['audio'] == 'zeros' and made['method'] == 'GAVN zero audio (test only)'
+    assert len(starts(out, 'gavn')) == 1
+
+
+def test_sizes_that_differ_are_told(run):
+    assert 'sizes differ by more than 20%: EDVR has' in run(methods=['edvr', 'gavn'])[1]
+    assert 'sizes differ' not in run('--fresh', methods=['gavn'])[1]
+
+
+# ---- bad input
+
+def test_what_cannot_be_is_told_before_anything_is_trained(place, run, tmp_path):
+    def told(*arguments, **changes):
+        code, said = run(*arguments, **changes)
+        assert code == 2 and 'error: ' in said and 'Traceback' not in said, said
+        assert not (tmp_path / 'out/experiments').exists()
+        return said
+
+    said = told(methods=['gavn', 'vrt'])
+    assert 'train_vrt_deblur.yml does not exist' in said and 'edvr, gavn, gavn_quiet, pfld' in said
+    assert 'neither minutes' in told(budget='5')
+    assert "'tpu'" in told('--device', 'tpu') and 'device cuda:9 does not exist' in told('--device', 'cuda:9')
+    said = told('--data', str(tmp_path / 'none'))
+    assert 'train_gavn_deblur.yml' in said and 'is not a prepared data set' in said
+    options = tmp_path / 'options'
+    options.mkdir()
+    for file in (place / 'options').iterdir():
+        (options / file.name).write_text(file.read_text())
+
+    def with_change(old: str, new: str, *files: str) -> str:
+        texts = {path: path.read_text() for path in (options / f'{file}_deblur.yml' for file in files)}
+        for file, text in texts.items():
+            assert old in text
+            file.write_text(text.replace(old, new))
+        said = told(options=options)
+        for file, text in texts.items():
+            file.write_text(text)
+        return said
+
+    said = with_change(str(place / 'detector.pth'), 'none/net_l.pth', 'train_gavn')
+    assert 'landmark detector none/net_l.pth does not exist' in said
+    assert 'train_pfld_deblur.yml' in said and '--detectors' in said
+    said = with_change('degradation: blur', 'degradation: blurr', 'train_edvr')
+    assert 'train_edvr_deblur.yml' in said and 'layers of this data set: ' in said
+    assert 'the nearest valid name is ema_decay' in with_change('ema_decay', 'ema_decai', 'train_edvr')
+    assert 'both called GAVN' in with_change('network_g:', 'method: GAVN\nnetwork_g:', 'test_edvr')
+    assert 'less than the 3 phases' in told(budget='2it')

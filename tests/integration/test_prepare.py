@@ -1,0 +1,448 @@
+import csv
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from python_speech_features import mfcc as reference_mfcc
+
+from gavn.data import landmark_annotator as teacher_module
+from gavn.data.clip_store import ClipStore, read_meta, read_stats
+from gavn.data.degradation import degrade
+from gavn.data.landmark_annotator import (
+    TEACHERS,
+    FaceAlignmentTeacher,
+    FaceUnclear,
+    TeacherError,
+    choose_teacher,
+    label_clip,
+)
+from gavn.data.preparation import Preparation, Rejected, statistics
+from gavn.data.sources import Source, draw_splits, from_csv, from_voxceleb, sound_beside, voxceleb_splits
+from gavn.data.storage import STORES
+from gavn.faces.geometry import Box
+from gavn.media import VideoWriter
+
+prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def photo(size: int = 224) -> np.ndarray:
+    data = pytest.importorskip('skimage.data')
+    face = np.ascontiguousarray(data.astronaut()[0:224, 112:336, ::-1])
+    return cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def film(path: Path, images: list[np.ndarray], sound: bool = True, rate: int = 25) -> Path:
+    seconds = len(images) / rate
+    tone = (8000 * np.sin(np.arange(round(16000 * seconds)) / 20)).astype(np.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = images[0].shape[:2]
+    with VideoWriter(path, width, height, rate, audio=tone if sound else None, preset='ultrafast') as writer:
+        for image in images:
+            writer.write(image)
+    return path
+
+
+class Stub:
+    """Sees the face where the picture is bright; its points spread over the box."""
+
+    def box(self, image):
+        return Box(60, 40, 160, 180) if image.mean() > 20 else None
+
+    def points(self, image, box):
+        x, y = np.meshgrid(np.linspace(box.x0, box.x1, 17), np.linspace(box.y0, box.y1, 4))
+        return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    monkeypatch.setitem(TEACHERS, 'stub', Stub)
+    prepare._teacher.cache_clear()
+    return 'stub'
+
+
+def table(path: Path, rows: list[tuple[str, str, str]]) -> Path:
+    path.write_text('file,speaker,split,note\n' + ''.join(f'{",".join(row)},x\n' for row in rows))
+    return path
+
+
+# ---- which videos
+
+@pytest.mark.parametrize('name', ['../outside.mp4', '/data/outside.mp4', 'a/../../outside.mp4'])
+def test_a_table_cannot_name_clips_outside_the_data_set(tmp_path, name):
+    with pytest.raises(ValueError, match='cannot name a clip'):
+        from_csv('/films', table(tmp_path / 't.csv', [(name, 'anna', 'train')]))
+
+
+def test_a_clip_cannot_lie_inside_another(tmp_path):
+    rows = [('a.mp4', 'anna', 'train'), ('a/b.mp4', 'anna', 'train')]
+    with pytest.raises(ValueError, match='clip a/b would lie inside the folder of clip a'):
+        from_csv('/films', table(tmp_path / 't.csv', rows))
+
+
+def test_csv(tmp_path):
+    rows = [('a/one.mp4', 'anna', 'train'), ('b/two.mpg', 'bob', 'val')]
+    sources = from_csv('/films', table(tmp_path / 't.csv', rows))
+    assert sources == [Source('a/one', Path('/films/a/one.mp4'), 'anna', 'train'),
+                       Source('b/two', Path('/films/b/two.mpg'), 'bob', 'val')]
+    assert [s.clip for s in from_csv('/films', tmp_path / 't.csv', only='b/*')] == ['b/two']
+    table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'anna', 'val')])
+    assert len(from_csv('/films', tmp_path / 't.csv', known_speakers=True)) == 2
+
+
+@pytest.mark.parametrize('rows, message', [
+    ([('a.mp4', 'anna', 'demo')], "split 'demo'"),
+    ([('a.mp4', 'anna', 'train'), ('b.mp4', 'anna', 'val')], 'speaker anna is in val and train'),
+    ([('a.mp4', 'anna', 'train'), ('a.mpg', 'anna', 'train')], 'two videos would be called a'),
+    ([], 'no videos'),
+])
+def test_csv_that_does_not_hold(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        from_csv(tmp_path, table(tmp_path / 't.csv', rows))
+
+
+def test_csv_without_columns(tmp_path):
+    (tmp_path / 't.csv').write_text('file,who\na,b\n')
+    with pytest.raises(ValueError, match='no column speaker, split'):
+        from_csv(tmp_path, tmp_path / 't.csv')
+
+
+def test_voxceleb_layout(tmp_path):
+    for speaker in range(1, 9):
+        for video in ('abc', 'def'):
+            for n in (1, 2):
+                path = tmp_path / 'dev' / 'mp4' / f'id{speaker:05d}' / video / f'{n:05d}.mp4'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+    sources = from_voxceleb(tmp_path, {'train': ['id00003'], 'test': ['id00001']})
+    assert len(sources) == 8 and sources[0].clip == 'id00003/abc/00001' and sources[-1].split == 'test'
+    few = from_voxceleb(tmp_path, {'train': ['id00003', 'id00004']}, clips_per_speaker=3, seed=5)
+    assert [s.speaker for s in few] == ['id00003'] * 3 + ['id00004'] * 3
+    assert few == from_voxceleb(tmp_path, {'train': ['id00003', 'id00004']}, clips_per_speaker=3, seed=5)
+    drawn = voxceleb_splits(tmp_path, None, (4, 1, 2), seed=1)
+    assert len({s.speaker for s in drawn if s.split == 'train'}) == 4 and len({s.speaker for s in drawn}) == 7
+    lists = [tmp_path / f'{name}.txt' for name in ('a', 'b', 'c')]
+    for path, text in zip(lists, ('id00001\nid00002\n', 'id00003\n', ''), strict=True):
+        path.write_text(text)
+    assert {(s.speaker, s.split) for s in voxceleb_splits(tmp_path, lists, ())} == {
+        ('id00001', 'train'), ('id00002', 'train'), ('id00003', 'val')}
+    with pytest.raises(ValueError, match='id99999'):
+        from_voxceleb(tmp_path, {'train': ['id99999']})
+    sound = tmp_path / 'dev' / 'aac' / 'id00003' / 'abc' / '00001.m4a'
+    assert sound_beside(sources[0].path) is None
+    sound.parent.mkdir(parents=True)
+    sound.touch()
+    assert sound_beside(sources[0].path) == sound
+
+
+def test_splits_are_drawn_by_speaker_and_seed():
+    names = [f'id{i}' for i in range(30)]
+    splits = draw_splits(names, (20, 3, 5), seed=2)
+    assert [len(splits[name]) for name in ('train', 'val', 'test')] == [20, 3, 5]
+    assert len({name for part in splits.values() for name in part}) == 28
+    assert splits == draw_splits(names, (20, 3, 5), seed=2) != draw_splits(names, (20, 3, 5), seed=3)
+    with pytest.raises(ValueError, match='31 speakers are asked for, 30'):
+        draw_splits(names, (20, 3, 8))
+
+
+# ---- landmarks
+
+def test_gaps_are_bridged_and_boxes_steadied():
+    bright, dark = np.full((224, 224, 3), 90, np.uint8), np.zeros((224, 224, 3), np.uint8)
+    images = [bright] * 20 + [dark] * 3 + [bright] * 20
+    points, seen = label_clip(images, Stub())
+    assert points.shape == (43, 68, 2) and points.dtype == np.float32 and seen == pytest.approx(40 / 43)
+    expected = Stub().points(None, Box(60, 40, 160, 180))
+    np.testing.assert_allclose(points, np.tile(expected, (43, 1, 1)), atol=1e-3)
+    with pytest.raises(FaceUnclear, match='no face in 6 of 43 frames'):
+        label_clip([bright] * 20 + [dark] * 6 + [bright] * 17, Stub())
+    with pytest.raises(FaceUnclear, match='6 frames in a row'):
+        label_clip([bright] * 40 + [dark] * 6 + [bright] * 40, Stub())
+    with pytest.raises(FaceUnclear, match='no face in 9 of 9'):
+        label_clip([dark] * 9, Stub())
+
+
+def test_dlib_marks_a_real_face():
+    pytest.importorskip('dlib')
+    teacher = TEACHERS['dlib']()
+    image = photo()
+    box = teacher.box(image)
+    points = teacher.points(image, box)
+    left_eye, right_eye, mouth = points[36:42].mean(0), points[42:48].mean(0), points[48:].mean(0)
+    np.testing.assert_allclose([left_eye, right_eye], [(92, 101), (135, 103)], atol=5)
+    assert abs(mouth[0] - (left_eye[0] + right_eye[0]) / 2) < 8 and 35 < mouth[1] - left_eye[1] < 65
+    assert teacher.box(np.zeros((224, 224, 3), np.uint8)) is None
+    moved = teacher.points(np.roll(image, 3, axis=1), Box(box.x0 + 3, box.y0, box.x1 + 3, box.y1))
+    np.testing.assert_allclose(moved - points, np.tile([3, 0], (68, 1)), atol=0.6)
+
+
+def fake_face_alignment(**attributes) -> types.ModuleType:
+    module = types.ModuleType('face_alignment')
+    module.LandmarksType = types.SimpleNamespace(TWO_D=1)
+    module.__dict__.update(attributes)
+    return module
+
+
+def test_face_alignment_through_its_interface(monkeypatch):
+    calls = []
+
+    class Aligner:
+        def __init__(self, kind, device, flip_input, compile):
+            assert kind == 1 and not flip_input and not compile
+            self.face_detector = types.SimpleNamespace(detect_from_image=self.detect)
+
+        def detect(self, rgb):
+            return [] if not rgb.any() else [np.array([0, 0, 9, 9, 0.9]), np.array([10, 20, 110, 140, 0.8])]
+
+        def get_landmarks_from_image(self, rgb, detected_faces):
+            calls.append((rgb[0, 0].tolist(), detected_faces))
+            return [np.ones((68, 2))]
+
+    monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=Aligner))
+    teacher = FaceAlignmentTeacher(download=True)
+    image = np.full((224, 224, 3), (1, 2, 3), np.uint8)
+    box = teacher.box(image)
+    assert box == Box(10, 20, 110, 140) and teacher.box(image * 0) is None
+    assert teacher.points(image, box).shape == (68, 2)
+    assert calls == [([3, 2, 1], [[10, 20, 110, 140]])]
+
+
+def test_weights_out_of_reach_say_where_to_put_them(monkeypatch, tmp_path):
+    def offline(*_, **__):
+        raise OSError('Network is unreachable')
+
+    monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=offline))
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    words = r'2DFAN4.*91 MiB(.|\n)*adrianbulat.*checkpoints(.|\n)*--teacher dlib'
+    with pytest.raises(TeacherError, match=f'unreachable(.|\n)*{words}'):
+        FaceAlignmentTeacher(download=True)
+    monkeypatch.setitem(sys.modules, 'dlib', None)
+    with pytest.raises(TeacherError, match=r'gavn\[dlib\]'):
+        TEACHERS['dlib']()
+
+
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    """face-alignment as it is after pip install: what would fetch its weights fails the test."""
+    def fetch(*_, **__):
+        pytest.fail('the weights are fetched unasked')
+    monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
+    monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=fetch))
+    return tmp_path / 'checkpoints'
+
+
+def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
+    film(tmp_path / 'videos/a.mp4', [photo()] * 2)
+    rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train')])
+    with pytest.raises(SystemExit) as stop:
+        prepare.main(['--videos', str(tmp_path / 'videos'), '--csv', str(rows), '--teacher', 'face-alignment',
+                      '--out', str(tmp_path / 'out')])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert 's3fd-619a316812.pth (about 86 MiB)' in told and '--download' in told and 'adrianbulat.com' in told
+    assert not (tmp_path / 'out').exists()
+
+
+def test_dlib_is_taken_where_it_is_installed(no_weights, monkeypatch):
+    made = []
+    monkeypatch.setitem(TEACHERS, 'dlib', lambda: made.append('dlib'))
+    monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: name)
+    assert choose_teacher('auto') == 'dlib' and made == ['dlib']
+    monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(TeacherError, match=r'--teacher dlib needs no download: pip install "gavn\[dlib\]"'):
+        choose_teacher('auto')
+
+
+def test_weights_in_the_cache_are_enough(no_weights, monkeypatch):
+    no_weights.mkdir()
+    for name in ('s3fd-619a316812.pth', '2DFAN4-11f355bf06.pth.tar'):
+        (no_weights / name).touch()
+    loaded = []
+    monkeypatch.setitem(sys.modules, 'face_alignment',
+                        fake_face_alignment(FaceAlignment=lambda *_, **__: loaded.append(1)))
+    assert choose_teacher('face-alignment') == 'face-alignment' and loaded
+
+
+def test_a_package_that_cannot_be_imported_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'face_alignment', None)
+    with pytest.raises(TeacherError, match=r'cannot be imported \(.*face_alignment.*gavn\[prepare\]'):
+        choose_teacher('face-alignment', download=True)
+
+
+def test_the_extra_brings_what_face_alignment_imports():
+    extras = (ROOT / 'setup.py').read_text()
+    assert "'prepare': ['datatrove', 'numba', 'scikit-image']" in extras
+    for name in ('skimage', 'numba'):
+        assert importlib.util.find_spec(name)
+    pytest.importorskip('face_alignment')
+
+
+# ---- clips
+
+def test_statistics_are_those_of_all_rows():
+    parts = [np.random.default_rng(i).normal(i, 2, (50 + i, 13)).astype(np.float32) for i in range(3)]
+    stats, rows = statistics(parts), np.concatenate(parts).astype(np.float64)
+    np.testing.assert_allclose(stats['mfcc_mean'], rows.mean(0))
+    np.testing.assert_allclose(stats['mfcc_std'], rows.std(0))
+
+
+def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
+    videos, out = tmp_path / 'videos', tmp_path / 'out'
+    face, blank = photo(), np.zeros((224, 224, 3), np.uint8)
+    film(videos / 'good.mp4', [face] * 30)
+    film(videos / 'wide.mp4', [np.pad(face, ((0, 0), (88, 88), (0, 0)), mode='edge')] * 36, rate=30)
+    film(videos / 'mute.mp4', [face] * 26, sound=False)
+    film(videos / 'short.mp4', [face] * 12)
+    film(videos / 'dark.mp4', [blank] * 30)
+    film(videos / 'empty.mp4', [np.zeros((200, 300, 3), np.uint8)] * 30)
+    (videos / 'broken.mp4').write_bytes(b'this is no film')
+    names = ('good', 'wide', 'mute', 'short', 'dark', 'empty', 'broken', 'absent')
+    rows = [(f'{name}.mp4', f'speaker_{name}', 'val' if name == 'mute' else 'train') for name in names]
+    arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
+                 '--teacher', stub, '--degradations', 'blur', 'sr_x4', '--store', 'raw']
+    assert prepare.main(arguments) == 0
+    assert '3  ok' in capsys.readouterr().out
+
+    assert [entry.clip for entry in read_meta(out, 'train')] == ['good', 'wide']
+    assert [str(entry) for entry in read_meta(out, 'val')] == ['mute 26 (224,224,3)']
+    assert read_meta(out, 'train')[1].n_frames == 30  # 36 frames at 30 a second are 30 at 25
+    with open(out / 'report.csv', newline='') as file:
+        report = {row['clip']: row for row in csv.DictReader(file)}
+    assert {clip for clip, row in report.items() if row['status'] == 'ok'} == {'good', 'wide', 'mute'}
+    steps = {clip: (row['step'], row['reason']) for clip, row in report.items() if row['status'] == 'failed'}
+    expected = (('short', 'crop', 'only 12 frames'), ('dark', 'landmark', 'no face in 30 of 30'),
+                ('empty', 'crop', 'no face in 30 frames'), ('broken', 'crop', 'no readable media'),
+                ('absent', 'crop', 'no such file'))
+    for clip, step, reason in expected:
+        assert steps[clip][0] == step and reason in steps[clip][1]
+    assert not (out / 'gt' / 'dark').exists() and report['mute']['sound'] == 'False'
+
+    gt, mfcc = ClipStore(out, 'gt', 'disk'), ClipStore(out, 'mfcc', 'lmdb').array('good')
+    assert np.abs(gt.frame('good', 5).astype(int) - face).mean() < 4
+    sound = ClipStore(out, 'audio').array('good')
+    assert sound.dtype == np.int16 and len(sound) == 30 * 640 and mfcc.shape == (119, 13)
+    np.testing.assert_allclose(mfcc, reference_mfcc(sound, 16000), atol=1e-3)
+    assert not ClipStore(out, 'audio').array('mute').any()
+    expected, _ = degrade([gt.frame('good', i) for i in range(30)], 'blur', 'good')
+    assert np.array_equal(ClipStore(out, 'blur', 'lmdb').frame('good', 3), expected[3])
+    assert ClipStore(out, 'blur', 'lmdb').value('good/00000003', '').startswith(STORES['raw'].mark)
+    assert ClipStore(out, 'landmarks', 'lmdb').array('wide').shape == (30, 68, 2)
+    stats = read_stats(out)
+    assert stats['clips'] == 2 and stats['mfcc_columns'] == 2 * 119
+    wide = gt.frame('wide', 0)
+    assert wide.shape == (224, 224, 3) and np.abs(wide.astype(int) - face).mean() > 4  # cropped anew
+
+    before = (out / 'gt' / 'good' / '00000000.png').stat().st_mtime_ns
+    film(videos / 'short.mp4', [face] * 40)
+    assert prepare.main(arguments) == 0 and len(read_meta(out, 'train')) == 2
+    assert prepare.main([*arguments, '--retry']) == 0
+    assert [entry.clip for entry in read_meta(out, 'train')] == ['good', 'wide', 'short']
+    assert (out / 'gt' / 'good' / '00000000.png').stat().st_mtime_ns == before
+    assert ClipStore(out, 'gt', 'lmdb').frame('short', 39).shape == (224, 224, 3)
+
+
+def test_crop_modes(tmp_path):
+    face = photo(112)
+    path = film(tmp_path / 'a.mp4', [face] * 26)
+    source = Source('a', path, 'x', 'train')
+
+    def no_track(_):
+        raise AssertionError('must not be tracked')
+
+    Preparation(tmp_path / 'kept', size=64, mode='none').crop(source, no_track)
+    assert ClipStore(tmp_path / 'kept', 'gt').frame('a', 0).shape == (64, 64, 3)
+    Preparation(tmp_path / 'auto', size=112).crop(source, no_track)
+    assert ClipStore(tmp_path / 'auto', 'gt').frame('a', 0).shape == (112, 112, 3)
+    track = types.SimpleNamespace(longest=range(0, 26), region=lambda index: Box(0, 0, 40, 40))
+    with pytest.raises(Rejected, match='40 pixels wide'):
+        Preparation(tmp_path / 'face', mode='face').crop(source, lambda images: track)
+    wide = Source('b', film(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26), 'x', 'train')
+    with pytest.raises(Rejected, match='96x64 are not square'):
+        Preparation(tmp_path / 'kept', size=64, mode='none').crop(wide, no_track)
+    with pytest.raises(ValueError, match='blurr'):
+        Preparation(tmp_path, degradations=('blurr',))
+
+
+def test_sound_and_landmarks_follow_the_longest_segment(tmp_path):
+    images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
+    source = Source('a', film(tmp_path / 'a.mp4', images), 'x', 'train')
+    track = types.SimpleNamespace(longest=range(20, 50), region=lambda index: Box(0, 0, 64, 64))
+    made = Preparation(tmp_path / 'out', size=64, mode='face')
+    made.crop(source, lambda images: track)
+    whole = Preparation(tmp_path / 'whole', size=64, mode='none')
+    whole.crop(source, None)
+    levels = [ClipStore(made.root, 'gt').frame('a', i).mean() for i in (0, 29)]
+    assert levels == pytest.approx([60, 89], abs=3) and made.length('a') == 30
+    sound = ClipStore(whole.root, 'audio').array('a')
+    assert np.array_equal(ClipStore(made.root, 'audio').array('a'), sound[20 * 640:50 * 640])
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    """SIGKILL after the first clip; the same command again completes without doing that clip anew."""
+    pytest.importorskip('dlib')
+    videos, out = tmp_path / 'videos', tmp_path / 'out'
+    face = photo()
+    rows = []
+    for name in ('a', 'b', 'c'):
+        film(videos / f'{name}.mp4', [face] * 40)
+        rows.append((f'{name}.mp4', name, 'train'))
+    arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
+                 '--teacher', 'dlib', '--degradations', 'sr']
+    script = ROOT / 'scripts' / 'prepare' / 'prepare.py'
+    process = subprocess.Popen([sys.executable, str(script), *arguments], start_new_session=True,
+                               cwd=tmp_path, stderr=subprocess.DEVNULL)
+    record = out / '.prepare' / 'records' / 'a.json'
+    while process.poll() is None and not (record.is_file() and 'status' in record.read_text()):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert json.loads(record.read_text())['status'] == 'ok' and not (out / 'meta_info_train.txt').exists()
+    files = [path for path in out.rglob('*') if path.is_file() and path.stem != 'task_00000' and (
+        path.stem == 'a' or path.parent.name == 'a')]
+    before = {path: path.stat().st_mtime_ns for path in files if '.prepare' not in path.parts}
+    assert len(before) == 2 * 40 + 3
+    assert prepare.main(arguments) == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert [entry.clip for entry in read_meta(out, 'train')] == ['a', 'b', 'c']
+    assert ClipStore(out, 'sr', 'lmdb').frame('c', 39).shape == (224, 224, 3)
+
+
+def test_arguments_fail_at_the_door(tmp_path, capsys):
+    rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train')])
+    for extra, message in ((['--degradations', 'carr'], 'did you mean'), (['--only', 'z*'], 'no videos')):
+        arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o'), *extra]
+        with pytest.raises(SystemExit) as stop:
+            prepare.main(arguments)
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / 'o').exists()
+
+
+def test_slurm_is_one_option_away(tmp_path, monkeypatch, stub):
+    made = []
+
+    class Fake:
+        def __init__(self, pipeline, **options):
+            made.append((pipeline, options))
+
+        def run(self):
+            made.append('submitted')
+
+    monkeypatch.setattr(prepare, 'SlurmPipelineExecutor', Fake)
+    rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'bob', 'val')])
+    arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o')]
+    arguments += ['--teacher', stub, '--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
+    assert prepare.main(arguments) == 0
+    (steps, options), (last, after), submitted = made
+    assert [step.name for step in steps] == ['videos', 'crop', 'landmark', 'mfcc', 'degrade', 'done']
+    assert options['tasks'] == 2 and options['workers'] == 7 and options['partition'] == 'fast'
+    assert [step.name for step in last] == ['finish'] and after['depends'] and submitted == 'submitted'

@@ -1,0 +1,407 @@
+"""The paper's tables of files of results: layout, ranks, what has yet to be run, and contradictions."""
+import argparse
+import csv
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gavn.config.overlays import add_arguments, resolve_options
+from gavn.experiments.report import origin
+from gavn.experiments.report.cells import Plan
+from gavn.experiments.report.grid import Cell, ranked
+from gavn.experiments.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
+from gavn.experiments.report.make import make_tables, write_tables
+from gavn.experiments.report.origin import test_command as what_to_run
+from gavn.experiments.report.origin import window
+from gavn.experiments.report.paper import paper_table
+from gavn.experiments.report.render import latex, markdown, plain, tex
+from gavn.experiments.report.results import ReportError, Results, collect
+from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInfo, write_results
+
+ROOT = Path(__file__).resolve().parents[2]
+DEBLUR = Plan(measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))
+ORIGIN = {'option_file': 'options/test_gavn_deblur.yml', 'checkpoint': '0123456789ab', 'parameters': 7049539,
+          'gmacs': 91.46, 'fps': 12.34, 'iterations': 60000, 'minutes': 75.4}
+
+
+def rows(method, values, layer='blur', data='speakers', clips=('anna', 'bob'), notes='', **origin):
+    """Rows of clips whose values lie 1 below and 1 above those given."""
+    run = RunInfo(data, layer, method, **origin)
+    return [Row(run, clip, 10, {name: None if value is None else value + 2 * place / (len(clips) - 1 or 1) - 1
+                                for name, value in values.items()}, notes)
+            for place, clip in enumerate(clips)]
+
+
+def references(layer='blur', data='speakers', psnr=25.0):
+    return [*rows(DEGRADED, {'psnr': psnr, 'lpips': 0.5, 'sync_c': 2.0}, layer, data),
+            *rows(TRUTH, {'sync_c': 6.0}, layer, data)]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(*groups, name='r'):
+        write_results(tmp_path / f'{name}.csv', [row for group in groups for row in group])
+        return tmp_path / f'{name}.csv'
+    return written
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """No option file of the project is in sight."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(origin, 'ROOT', tmp_path)
+
+
+def table(files, plan=DEBLUR, number=1):
+    return make_tables(files if isinstance(files, list) else [files], plan, [number])[number][0]
+
+
+@pytest.fixture
+def deblur(write):
+    return write(
+        references(),
+        rows('EDVR', {'psnr': 30.5, 'lpips': 0.25, 'sync_c': None}, notes='sync_c: no weights | why'),
+        rows('GAVN', {'psnr': 31.25, 'lpips': 0.3}, **ORIGIN))
+
+
+GOLDEN = """\
+### Table 1. Methods on speakers
+
+| Task | Method | PSNR ↑ | LPIPS ↓ | Sync_c ↑ | Params (M) | GMACs | Frames/s | Training | Option file | Checkpoint |
+|---|---|---:|---:|---:|---:|---:|---:|---|---|---|
+| Deblur | degraded input | 25.0000 | 0.5000 | 2.0000 |  |  |  |  |  |  |
+|  | EDVR | <ins>30.5000</ins> | **0.2500** | n/a |  |  |  |  |  |  |
+|  | VRT | – | – | – |  |  |  |  | run: `python gavn/test.py -opt options/test_vrt_deblur.yml` |  |
+|  | GAVN | **31.2500** | <ins>0.3000</ins> | not measured | 7.05 | 91.5 | 12.3 | 60,000 it, 75 min | `options/test_gavn_deblur.yml` | `0123456789ab` |
+|  | ground truth |  |  | 6.0000 |  |  |  |  |  |  |
+
+Best in bold, second best underlined, among methods.
+
+sync_c: no weights (EDVR)
+"""  # noqa: E501
+
+
+def test_a_table_of_hand_written_results_reads_as_expected(deblur):
+    assert markdown(table(deblur)) == GOLDEN
+
+
+def test_latex_has_the_main_columns_and_the_marks(deblur):
+    text = latex(table(deblur))
+    assert r' & Method & PSNR $\uparrow$ & LPIPS $\downarrow$ & Sync$_c$ $\uparrow$ & Params (M)' in text
+    assert r' & EDVR & \underline{30.5000} & \textbf{0.2500} & n/a &  &  &  \\' in text
+    assert r' & VRT & -- & -- & -- &  &  &  \\' in text
+    assert r' & GAVN & \textbf{31.2500} & \underline{0.3000} & -- & 7.05 & 91.5 & 12.3 \\' in text
+    assert 'options/' not in text and '0123456789ab' not in text
+
+
+def test_csv_has_every_cell_and_the_task_in_every_row(deblur):
+    header, *lines = csv.reader(plain(table(deblur)).splitlines())
+    assert header[:4] == ['Task', 'Method', 'speakers PSNR', 'speakers LPIPS']
+    assert [line[:3] for line in lines] == [['Deblur', DEGRADED, '25.0000'], ['Deblur', 'EDVR', '30.5000'], [
+        'Deblur', 'VRT', '–'], ['Deblur', 'GAVN', '31.2500'], ['Deblur', TRUTH, '']]
+    assert lines[2][-2] == 'run: python gavn/test.py -opt options/test_vrt_deblur.yml'
+
+
+def test_deviations_stand_behind_the_means(deblur):
+    plan = Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN'), std=True)
+    assert '| **31.2500** ± 1.0000 |' in markdown(table(deblur, plan))
+    assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
+
+
+def test_landmarks_do_not_apply_to_methods_that_are_told_none(write):
+    file = write(rows('EDVR', {'psnr': 30.0}), rows('GAVN', {'psnr': 31.0, 'nme': 4.0, 'warp': 1.06}))
+    text = markdown(table(file, Plan(('nme', 'warp'), DEBLUR.tasks, ('EDVR', 'GAVN'))))
+    assert '| Landmark input error (%) ↓ | Warping error (10^-3) ↓ |' in text
+    assert '| EDVR |  | not measured |' in text and '| GAVN | 4.00 | 1.0600 |' in text
+
+
+@pytest.mark.parametrize(('better', 'values', 'marks'), [
+    ('higher', (1, 3, 2), ('', 'best', 'second')),
+    ('lower', (1, 3, 2), ('best', '', 'second')),
+    ('higher', (3, 3, 2, 2, 1), ('best', 'best', 'second', 'second', '')),
+    ('lower', (None, 2, None), ('', '', '')),
+    ('higher', (2, 2), ('best', 'best')),
+    ('higher', (None, 1, 2), ('', 'second', 'best')),
+    ('higher', (), ()),
+])
+def test_ranks(better, values, marks):
+    cells = ranked([Cell(str(value), value) for value in values], better)
+    assert tuple(cell.mark for cell in cells) == marks
+
+
+def test_what_prints_alike_ties(write):
+    values = {'EDVR': 30.00001, 'GAVN': 30.00002, 'VRT': 29.0}
+    file = write(*(rows(method, {'psnr': value}) for method, value in values.items()))
+    text = markdown(table(file))
+    assert text.count('**30.0000**') == 2 and '<ins>29.0000</ins>' in text
+
+
+def test_the_paper_s_methods_come_first_in_its_order_and_others_last(write):
+    names = ['Mine', 'GAVN', 'EDVR-L', 'EDVR']
+    file = write(references(), *(rows(name, {'psnr': 30.0}) for name in names))
+    found = [row[1].text for row in table(file, Plan(('psnr',), DEBLUR.tasks)).blocks[0]]
+    assert found == [DEGRADED, 'DBPN', 'EDVR', 'EDVR-L', 'BasicVSR++', 'DAVD-Net (ours)', 'VRT', 'GAVN',
+                     'Mine', TRUTH]
+
+
+def test_data_sets_stand_side_by_side_and_gaps_name_their_own(write):
+    file = write(rows('EDVR', {'psnr': 30.0}, data='a'), rows('GAVN', {'psnr': 31.0}, data='a', **ORIGIN),
+                 rows('GAVN', {'psnr': 33.0}, data='b', option_file='options/small/test_gavn_deblur.yml'))
+    made = table(file, Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))
+    text = markdown(made)
+    assert '| a<br>PSNR ↑ | b<br>PSNR ↑ |' in text
+    assert '| <ins>30.0000</ins> | – |' in text and '| **31.0000** | 33.0000 |' in text  # alone: no rank
+    assert ('run (b): `python gavn/test.py -opt options/test_edvr_deblur.yml '
+            '--with options/presets/small_deblur.yml`') in text  # what replaced that file
+    assert '`options/test_gavn_deblur.yml`<br>`options/small/test_gavn_deblur.yml`' in text
+    assert r'\multicolumn{1}{c}{a} & \multicolumn{1}{c}{b}' in latex(made)
+
+
+def test_what_a_comparison_lacks_takes_another_one(write, tmp_path):
+    """Its folder holds option files of what it compared, and none for anything else."""
+    folder = tmp_path / 'experiments/compare_deblur'
+    (folder / 'options').mkdir(parents=True)
+    (folder / 'options/test_edvr_deblur.yml').write_text('name: edvr')
+    (folder / 'plan.json').write_text('{"data": "datasets/speakers", "budget": "15min"}')
+    ours = 'experiments/compare_deblur/options/test_gavn_deblur.yml'
+    results = collect([write(rows('GAVN', {'psnr': 30.0}, option_file=ours))])
+    assert what_to_run(results, 'speakers', TASKS['deblur'], 'EDVR') == (
+        'python gavn/test.py -opt experiments/compare_deblur/options/test_edvr_deblur.yml')
+    assert what_to_run(results, 'speakers', TASKS['car'], 'VRT') == (
+        'python scripts/compare.py --data datasets/speakers --task car --budget 15min --methods vrt')
+
+
+def test_what_to_run_takes_the_data_set_that_is_missing(write, tmp_path):
+    (tmp_path / 'options').mkdir()
+    (tmp_path / 'options/test_vrt_deblur.yml').write_text(
+        'name: test_vrt_deblur\ndatasets:\n  test: {root: datasets/others}\n')
+    file = write(rows('GAVN', {'psnr': 33.0}))
+    changes = 'datasets:test:root=datasets/speakers name=test_vrt_deblur_speakers'
+    assert f'options/test_vrt_deblur.yml --force_yml {changes}`' in markdown(table(file))
+
+
+def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
+    (tmp_path / 'train_gavn_sr.yml').write_text('train: {}\ndatasets: {train: {num_frame: 7}}')
+    (tmp_path / 'small.yml').write_text('datasets: {train: {num_frame: 5}}')
+    names = ('test_gavn_sr.yml', 'levels/test_gavn_sr.yml',
+             'test_gavn_sr.yml --with small.yml --degradation sr_x2',
+             'test_gavn_sr.yml --degradation sr_x2 sr_x4', 'test_vrt_sr.yml', '')
+    assert [window(name) for name in names] == [7, 7, 5, 7, None, None]
+
+
+def test_the_working_directory_has_no_say_in_that(write, tmp_path, monkeypatch):
+    (tmp_path / 'options').mkdir()
+    (tmp_path / 'options/train_gavn_deblur.yml').write_text('datasets: {train: {num_frame: 7}}')
+    file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
+    monkeypatch.chdir('/')
+    plan = Plan(('psnr',), DEBLUR.tasks, ('GAVN',))
+    assert '| GAVN | 7 | 31.0000 |' in markdown(table(file, plan))
+
+
+def levels(write):
+    return write(
+        *(references(layer, psnr=20.0 + place) for place, layer in enumerate(('blur_k17', 'blur_k21'))),
+        rows('EDVR', {'psnr': 30.0}, 'blur_k17'), rows('BasicVSR++', {'psnr': 30.5}, 'blur_k17'),
+        rows('GAVN', {'psnr': 31.0}, 'blur_k17', **ORIGIN), rows('EDVR', {'psnr': 32.0}, 'blur_k21'),
+        rows('GAVN', {'psnr': 31.75}, 'blur_k21', **ORIGIN))
+
+
+def test_levels_show_the_gain_over_the_best_of_the_others(write):
+    text = markdown(table(levels(write), Plan(tasks=DEBLUR.tasks), 2)).splitlines()
+    assert text[2] == '| Distortion | σ | degraded input | EDVR | BasicVSR++ | DAVD-Net (ours) | GAVN |'
+    assert text[4:7] == [
+        '| Deblur | 17 | 20.0000 | 30.0000 | <ins>30.5000</ins> | run [1] | **31.0000** (+0.5000) |',
+        '|  | 21 | 21.0000 | **32.0000** | run [2] | run [1] | <ins>31.7500</ins> (−0.2500) |',
+        '|  | 25 | – | run [3] | run [2] | run [1] | run [4] |']
+    assert ('[2] run: `python gavn/test.py -opt options/test_basicvsrpp_deblur.yml '
+            '--degradation blur_k17 blur_k21 blur_k25`') in text
+    assert ('| GAVN | blur_k17, blur_k21 | 7.05 | 91.5 | 12.3 | 60,000 it, 75 min | '
+            '`options/test_gavn_deblur.yml` | `0123456789ab` |') in text
+
+
+def test_levels_in_latex_and_csv(write):
+    made = table(levels(write), Plan(tasks=DEBLUR.tasks), 2)
+    assert r' & 25 & -- & -- & -- & -- & -- \\' in latex(made) and 'run' not in latex(made)
+    assert 'run: python gavn/test.py -opt options/test_edvr_deblur.yml --degradation blur_k17' in plain(made)
+
+
+def test_ablations_have_a_table_of_their_own(write):
+    own, deaf = rows('GAVN', {'psnr': 31.0}), rows('GAVN zero audio (trained)', {'psnr': 30.5})
+    file = write(references(), own, deaf)
+    plan = Plan(('psnr',), DEBLUR.tasks)
+    assert [row[1].text for row in table(file, plan, 3).blocks[0]] == [
+        'GAVN w/o IF', 'GAVN w/o AF', 'GAVN zero audio (trained)', 'GAVN shuffled audio (trained)',
+        'GAVN zero audio (test only)', 'GAVN shuffled audio (test only)', 'GAVN inject', 'GAVN']
+    text = markdown(table(file, plan, 3))
+    assert '| GAVN zero audio (trained) | <ins>30.5000</ins> |' in text and '| GAVN | **31.0000** |' in text
+    assert ('run: `python gavn/test.py -opt options/test_gavn_deblur.yml '
+            '--with options/ablations/wo_if.yml`') in text
+    assert 'audio' not in markdown(table(file, plan, 1))
+    alone = write(deaf, name='alone')
+    assert list(make_tables([alone], plan)) == [3]
+
+
+def test_videos_without_ground_truth(write):
+    file = write(rows('EDVR', {'niqe': 6.0, 'sync_c': 1.5}, ''),
+                 rows('GAVN', {'niqe': 5.5, 'sync_c': 1.25}, ''), rows(DEGRADED, {'niqe': 9.0}, ''))
+    lines = markdown(table(file, Plan(methods=('EDVR', 'GAVN')), 4)).splitlines()
+    assert lines[2:6:2] == ['| Metric | degraded input | EDVR | GAVN |',
+                            '| NIQE ↓ | 9.0000 | <ins>6.0000</ins> | **5.5000** |']
+    assert lines[5:7] == ['| Sync_c ↑ |  | **1.5000** | <ins>1.2500</ins> |',
+                          '| Sync_d ↓ |  | not measured | not measured |']
+    text = markdown(table(file, Plan(methods=('VRT', 'GAVN')), 4))
+    assert '| NIQE ↓ | 9.0000 | run [1] | 5.5000 |' in text
+    assert 'gavn evaluate restored/vrt/speakers --method VRT -o results/vrt_speakers.csv`' in text
+
+
+def test_videos_with_a_truth_are_not_those_of_table_4(write):
+    known = write(rows('EDVR', {'psnr': 30.0, 'niqe': 6.0}, '', 'known'), name='known')
+    true = write(rows('EDVR', {'niqe': 6.0}, '', 'true'), rows(TRUTH, {'niqe': 5.0}, '', 'true'), name='true')
+    wild = write(rows('EDVR', {'niqe': 6.0}, '', 'wild'), name='wild')
+    made = make_tables([known, true, wild])
+    assert list(made) == [4] and 'wild' in markdown(made[4][0]) and len(made[4]) == 2
+    with pytest.raises(ReportError, match='--reference TRUTH --dataset NAME --degradation car_crf45'):
+        make_tables([known, true])
+
+
+def test_rows_that_repeat_must_agree(write):
+    first = write(references(), rows('EDVR', {'psnr': 30.0}), name='first')
+    second = write(references(psnr=25.0 + 1e-8), rows('GAVN', {'psnr': 31.0}), name='second')
+    other = write(references(psnr=25.001), rows('GAVN', {'psnr': 31.0}), name='other')
+    assert len(list(collect([first, second, first]))) == 4
+    with pytest.raises(ReportError, match=r'first\.csv and .*other\.csv come from different data: degraded '
+                                          r'input on speakers \(blur\), anna: psnr is 24\.0 and 24\.001'):
+        collect([first, other])
+
+
+def test_a_method_is_measured_once(write):
+    first, same, later = (write(rows('GAVN', {'psnr': psnr}, **ORIGIN | {'checkpoint': weights}), name=name)
+                          for name, psnr, weights in (('first', 31.0, 'aa'), ('same', 31.0002, 'aa'),
+                                                      ('later', 31.0, 'bb')))
+    changed = write(rows('GAVN', {'psnr': 32.0}, **ORIGIN | {'checkpoint': 'aa'}), name='changed')
+    assert next(iter(collect([first, same]))).mean['psnr'] == 31.0
+    with pytest.raises(ReportError, match=r'first\.csv and .*later\.csv both hold GAVN on speakers \(blur\), '
+                                          r'of different weights \(checkpoints aa and bb\)'):
+        collect([first, later])
+    with pytest.raises(ReportError, match=r'first\.csv and .*changed\.csv contradict each other: .*psnr is'):
+        collect([first, changed])
+
+
+def test_landmark_detectors_are_no_methods(write):
+    names = [f'pfld_{place}' for place in range(2)]
+    files = [write(rows('PFLDAV', {'nme': 5.0 + place}), rows(DEGRADED, {}), name=name)
+             for place, name in enumerate(names)]
+    assert not list(collect(files))
+
+
+def test_the_option_files_that_are_named_exist_and_call_methods_as_tables_do(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(origin, 'ROOT', ROOT)
+    changes = argparse.ArgumentParser()
+    changes.add_argument('opt')
+    add_arguments(changes)
+    named = [(method, folder) for methods, folder in ((METHODS, ''), (SWEPT, 'levels'), (ABLATIONS, ''))
+             for method in methods if method != 'DAVD-Net']  # the paper's own
+    for method, folder in named:
+        for task in TASKS.values():
+            command = what_to_run(Results(), 'talking_faces', task, method, folder)
+            args = changes.parse_args(command.removeprefix('python gavn/test.py -opt ').split())
+            options = resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)[0]
+            assert options.get('method', options['network_g']['type']) == method
+            layers = {section['degradation'] for section in options['datasets'].values()}
+            assert layers == (set(task.levels) if folder else {task.layer})
+
+
+@pytest.mark.parametrize(('clips', 'words'), [
+    (('anna',), r"clip 'bob'\n.*one\.csv: EDVR on speakers \(blur\) has 10 frames\n.*no such clip"),
+    (('anna', 'cid'), "clip 'bob'")])
+def test_methods_are_compared_on_the_same_clips(write, clips, words):
+    one = write(rows('EDVR', {'psnr': 30.0}), name='one')
+    two = write(rows('GAVN', {'psnr': 30.0}, clips=clips), name='two')
+    with pytest.raises(ReportError, match=words):
+        collect([one, two])
+
+
+def test_what_cannot_be_tabulated_is_told_in_words(write, tmp_path):
+    file = write(references(), rows('GAVN', {'psnr': 31.0}))
+    with pytest.raises(ReportError, match=r'nothing to tabulate in .*r\.csv: there are degraded input on '
+                                          r'speakers \(blur\).*\ntable 2 needs results on .* or sr_x8'):
+        make_tables([file], Plan(), [1, 2])
+    with pytest.raises(ReportError, match=r'there are no rows\ntable 1 needs .*\ntable 2 needs'):
+        make_tables([write(name='empty')])
+    half = tmp_path / 'half.csv'
+    half.write_text(''.join(line for line in file.read_text().splitlines(True) if ',std,' not in line))
+    with pytest.raises(ResultsError, match=r"half\.csv: degraded input on speakers has no row 'std'"):
+        collect([half])
+
+
+def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
+    arguments = deblur, '-o', tmp_path / 'out', '--tasks', 'deblur'
+    command = [sys.executable, ROOT / 'scripts/tables.py', *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '') and 'wrote table 1 to' in done.stdout
+    names = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert names == {'tables.md', 'tables.tex', 'table1.md', 'table1.tex', 'table1.csv', 'table1_paper.md',
+                     'table1_paper.tex', 'table1_paper.csv'}
+    together = (tmp_path / 'out/tables.md').read_text()
+    assert together.index('Methods on speakers') < together.index('Methods on VoxCeleb2 and Obama')
+
+
+@pytest.mark.parametrize(('old', 'new', 'words'), [
+    ('dataset,', 'set,', r'r\.csv lacks the columns dataset'),
+    ('options/test_', 'broken/test_', r'broken/train_gavn_deblur\.yml, line 1: not valid YAML')])
+def test_the_script_ends_in_words(old, new, words, write, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'broken').mkdir()
+    (tmp_path / 'broken/train_gavn_deblur.yml').write_text('datasets: [')
+    file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
+    file.write_text(file.read_text().replace(old, new))
+    monkeypatch.setattr(sys, 'argv', ['tables.py', str(file), '-o', str(tmp_path / 'out')])
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    assert runpy.run_path(str(ROOT / 'scripts/tables.py'), run_name='script')['main']() == 1
+    assert re.match(f'error: .*{words}', capsys.readouterr().err)
+    assert not (tmp_path / 'out').exists()
+
+
+# LaTeX.
+
+@pytest.fixture
+def documents(deblur, write, tmp_path):
+    odd = [Row(RunInfo('50%_of & more', 'blur', 'A_b^2 {x} ~#$ [1] \\ <é>'), 'c', 1, {'psnr': 30.0})]
+    made = make_tables([deblur, write(odd, name='odd')], Plan(('psnr', 'nme')))
+    folder = tmp_path / 'tex'
+    write_tables({**made, **{n: [paper_table(n)] for n in (2, 3, 4)}}, folder)
+    return folder
+
+
+def test_latex_is_well_formed(documents):
+    files = [path for path in documents.glob('*.tex') if path.name != 'tables.tex']
+    assert len(files) == 5
+    for path in files:
+        text = path.read_text()
+        bare = re.sub(r'\\\\|\\[{}]', '', text)
+        assert bare.count('{') == bare.count('}')
+        assert not re.search(r'(?<!\\)[#~]|[^\x00-\x7fé]', text)
+        assert not re.search(r'(?<!\\)%(?!$)', text, re.M)
+        assert re.findall(r'\\begin\{(.+?)\}', text) == ['table*', 'tabular']
+        assert re.findall(r'\\end\{(.+?)\}', text) == ['tabular', 'table*']
+        width = len(re.search(r'\\begin\{tabular\}\{(\w+)\}', text)[1])
+        body = text.split('\\midrule', 1)[1].split('\\bottomrule')[0].replace('\\&', '')
+        lines = [line for line in body.splitlines() if line and line != '\\midrule']
+        assert lines and all(line.count('&') == width - 1 and line.endswith('\\\\') for line in lines)
+    assert (documents / 'tables.tex').read_text().count('\\input{table') == 5
+
+
+def test_signs_of_latex_are_escaped():
+    assert tex('a_b & 5% ±') == r'a\_b \& 5\% $\pm$'
+
+
+@pytest.mark.skipif(not shutil.which('pdflatex'), reason='needs pdflatex')
+def test_latex_compiles(documents):
+    done = subprocess.run(['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'tables.tex'],
+                          cwd=documents, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -1,0 +1,116 @@
+"""What a comparison makes of option files."""
+from pathlib import Path
+
+import pytest
+import tiny_run
+import yaml
+from basicsr.archs import build_network
+from tiny_comparison import ROOT, make_place
+
+from gavn.cli import compare as command
+from gavn.experiments.compare.budget import Budget, CompareError
+from gavn.experiments.compare.calibration import Timing
+from gavn.experiments.compare.experiments import load_method, option_files
+from gavn.models.cost import parameters
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory) -> Path:
+    return make_place(tmp_path_factory.mktemp('compare'))
+
+
+@pytest.fixture
+def settings(place, tmp_path):
+    def make(**changes):
+        return command.Settings(**{
+            'data': place / 'data', 'task': 'deblur', 'methods': ('gavn', 'edvr'), 'out': tmp_path / 'out',
+            'options': place / 'options', 'budget': Budget(6, 'it'), 'root': ROOT, **changes})
+    return make
+
+
+def test_phases_that_train_the_same_are_timed_once(settings):
+    method = load_method(settings(), 'gavn')
+    phases = method.train['train']['phases']
+    phases.append({**phases[2], 'name': 'settle', 'lr': 1e-5})
+    timing = Timing.of(method)
+    assert timing.kinds == (0, 1, 2) and timing.of_phase == (0, 1, 2, 2)
+    options = timing.options(settings())
+    assert [phase['name'] for phase in options['train']['phases']] == ['temporal', 'warmup', 'finetune']
+    assert 'val' not in options and list(options['datasets']) == ['train']
+
+
+def test_variants_are_found_by_either_name(settings, tmp_path):
+    options = tmp_path / 'options'
+    options.mkdir()
+    for name in ('train_gavn_deblur_wo_if.yml', 'train_gavn_wo_if_deblur.yml'):
+        (options / name).touch()
+        assert option_files(settings(options=options), 'train', 'gavn_wo_if') == (options / name, [])
+
+
+def test_variants_are_overlays_of_their_method(settings, tmp_path):
+    options, preset = tmp_path / 'options', tmp_path / 'small.yml'
+    (options / 'ablations').mkdir(parents=True)
+    for name in ('train_gavn_deblur.yml', 'train_pfld_deblur.yml', 'ablations/wo_if.yml'):
+        (options / name).touch()
+    asked = settings(options=options, overlays=(preset,))
+    assert option_files(asked, 'train', 'gavn') == (options / 'train_gavn_deblur.yml', [preset])
+    assert option_files(asked, 'train', 'gavn_wo_if') == (
+        options / 'train_gavn_deblur.yml', [preset, options / 'ablations/wo_if.yml'])
+    assert option_files(asked, 'train', 'pfld') == (options / 'train_pfld_deblur.yml', [])
+    with pytest.raises(CompareError, match=r'train_gavn_wo_of_deblur\.yml does not exist'):
+        option_files(asked, 'train', 'gavn_wo_of')
+
+
+def test_a_flow_network_to_start_from_must_be_there(settings, place, tmp_path):
+    options = tmp_path / 'options'
+    options.mkdir()
+    for kind in ('train', 'test'):
+        made = yaml.safe_load((place / f'options/{kind}_edvr_deblur.yml').read_text())
+        made['network_g'] = {'type': 'BasicVSRPlusPlus', 'mid_channels': 8, 'num_blocks': 1,
+                             'is_low_res_input': False, 'spynet_path': 'none/spynet.pth'}
+        tiny_run.write(made, options / f'{kind}_basicvsrpp_deblur.yml')
+    with pytest.raises(CompareError, match=r'network_g\.spynet_path: none/spynet\.pth does not exist'):
+        load_method(settings(options=options), 'basicvsrpp')
+
+
+def test_what_the_command_line_sets_for_every_method(settings):
+    asked = settings(amp='bf16', workers=3, gpus=('1',), pictures=True, frames=5)
+    for token in ('gavn', 'edvr'):
+        method = load_method(asked, token)
+        assert method.train['train']['amp'] == 'bf16' and method.test['val']['save_img'] is True
+        assert method.train['datasets']['train']['num_worker_per_gpu'] == 3
+        assert method.train['num_gpu'] == method.test['num_gpu'] == 1
+        assert {section['max_frames'] for section in method.test['datasets'].values()} == {5}
+
+
+def test_clips_count_as_so_many_frames_and_networks_with_their_detector(place, settings, tmp_path):
+    options = tmp_path / 'options'
+    options.mkdir()
+    for file in (place / 'options').iterdir():
+        (options / file.name).write_text(file.read_text().replace('gt_frames: center', 'gt_frames: all'))
+    found = {token: load_method(settings(options=options), token) for token in ('gavn', 'edvr')}
+    assert {token: method.outputs for token, method in found.items()} == {'gavn': 1, 'edvr': 5}
+    gavn, edvr = found.values()
+    assert (gavn.detects, edvr.detects) == (True, False)
+    assert gavn.parameters == parameters(build_network(tiny_run.NETWORK), build_network(tiny_run.DETECTOR))
+
+
+@pytest.mark.parametrize(('device', 'visible', 'gpus'), [
+    ('cpu', None, ()), ('auto', None, ('0', '1', '2')), ('cuda:1', None, ('1',)), ('cuda:1', '5,7,9', ('7',)),
+    ('cuda', '5,7,9', ('5', '7', '9'))])
+def test_devices(monkeypatch, device, visible, gpus):
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    monkeypatch.setattr(command.torch.cuda, 'device_count', lambda: 3)
+    assert command._gpus(device) == gpus
+
+
+def test_weights_to_start_from_must_be_there(place, settings, tmp_path):
+    options = tmp_path / 'options'
+    options.mkdir()
+    for file in (place / 'options').iterdir():
+        text = file.read_text().replace('path: {}', 'path: {pretrain_network_g: no.pth}')
+        (options / file.name).write_text(text)
+    with pytest.raises(CompareError, match=r'pretrain_network_g: no\.pth does not exist'):
+        load_method(settings(options=options), 'edvr')

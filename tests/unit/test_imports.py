@@ -1,0 +1,60 @@
+"""Imports point downward: which room may know which."""
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from layers import ROOMS
+
+PACKAGE = Path(__file__).resolve().parents[2] / 'gavn'
+ENTRANCES = {'__init__', 'train', 'test', 'cli'}
+"""What stands above all rooms."""
+
+MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')
+           for path in PACKAGE.rglob('*.py')}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Modules of ours that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split('.')[0] == 'gavn')
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}: imports are absolute here'
+            if (node.module or '').split('.')[0] == 'gavn':
+                names = [f'{node.module}.{alias.name}' for alias in node.names]
+                yield from (name if name in MODULES.values() else node.module for name in names)
+
+
+def room(module: str) -> str:
+    """'gavn.media' -> 'utils'; the package itself is '__init__'."""
+    return [*module.split('.'), '__init__'][1]
+
+
+@pytest.mark.parametrize('path', sorted(MODULES), ids=lambda path: MODULES[path])
+def test_a_file_knows_only_rooms_below(path: Path) -> None:
+    own = room(MODULES[path])
+    if own in ENTRANCES:
+        return
+    assert own in ROOMS, f'{path}: a room that this test does not know'
+    for module in imported(path):
+        other = room(module)
+        assert other == own or other in ROOMS[own] or other == '__init__', f'{path} imports {module}'
+
+
+def test_nothing_imports_scripts() -> None:
+    for path in MODULES:
+        names = {alias.name.split('.')[0] for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+                 if isinstance(node, ast.Import) for alias in node.names}
+        assert not names & {'scripts', 'inference', 'tests'}, path
+
+
+def test_there_are_no_circles() -> None:
+    graph = {module: set(imported(path)) & set(MODULES.values()) - {module, 'gavn'}
+             for path, module in MODULES.items()}
+    while True:
+        leaves = {module for module, below in graph.items() if not below & graph.keys()}
+        if not leaves:
+            break
+        graph = {module: below for module, below in graph.items() if module not in leaves}
+    assert not graph, f'these import each other in circles: {sorted(graph)}'
