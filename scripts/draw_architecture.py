@@ -10,7 +10,7 @@ JOURNEYS = (
         ('AVClipDataset', 'training windows'), ('GAVNModel', 'phases, losses'), ('GAVN', 'network'),
         ('metrics', 'CSV of results'), ('experiments', 'tables, figures'))),
     ('Restoring', '#1d4f91', (
-        ('media.reader', 'decoded frames'), ('faces.tracker', 'boxes'), ('faces.geometry', 'crop'),
+        ('media.video_reader', 'decoded frames'), ('faces.tracker', 'boxes'), ('faces.geometry', 'crop'),
         ('Restorer', 'landmarks, network'), ('faces.geometry', 'paste'), ('media.segments', 'encoded parts'),
         ('media.mux', 'audio, subtitles'), ('restoration.report', 'JSON'))),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gavn.audio.mfcc import SAMPLE_RATE
-from gavn.data.clip_reader import MismatchError, Triple, collect, pair
+from gavn.data.clip_pairs import MismatchError, Triple, collect, pair
 from gavn.errors import GavnError
 from gavn.faces.geometry import crop
 from gavn.faces.tracker import NoFace, track_faces
@@ -54,7 +54,7 @@ class FaceCrop:
         source, times = clip.truth or clip.degraded or clip.restored, []
 
         def images() -> Iterator[np.ndarray]:
-            for frame in source.frames():
+            for frame in source.read():
                 times.append(frame.time)
                 yield frame.image
 

@@ -231,11 +231,11 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 def _restore(source: Path, target: Path, restorer: VideoRestorer, settings: Settings, args: argparse.Namespace
              ) -> None:
+    from gavn.media import VideoReader
     from gavn.restoration.comparison_video import before_and_after
     from gavn.restoration.output_path import check_output_path
     from gavn.restoration.progress import ProgressBars
     from gavn.restoration.restore_video import restore_video
-    from gavn.restoration.video_source import VideoSource
     notes = beside(target, '.json')
     both = (beside(target, f'{BOTH}.mp4') if settings.write_images
             else target.with_name(with_ending(target.stem, f'{BOTH}{target.suffix}')))
@@ -247,8 +247,8 @@ def _restore(source: Path, target: Path, restorer: VideoRestorer, settings: Sett
     if not args.no_report:
         report.write(notes)
     if args.compare:
-        before = VideoSource.from_path(source, settings.fps, settings.audio).enlarged(settings.scale)
-        before_and_after(before, VideoSource.from_path(target, settings.fps), both, args.compare)
+        before = VideoReader.from_path(source, settings.fps, settings.audio).enlarged(settings.scale)
+        before_and_after(before, VideoReader.from_path(target, settings.fps), both, args.compare)
     print(summary(report))
 
 

@@ -21,6 +21,7 @@ from gavn.media.rgb import encodable
 from gavn.media.scale import FACTORS, LONGEST_SIDE, SCALES, enlarged, enlarged_size
 from gavn.media.segments import SegmentWriter
 from gavn.media.stream_copy import copied
+from gavn.media.video_reader import VideoReader
 from gavn.media.writer import VideoWriter, compress, encode_decode, encoder_versions, frame_from_image
 from gavn.runtime.file_names import IMAGE_ENDINGS, images_in, is_image
 
@@ -43,6 +44,7 @@ __all__ = [
     'Ticks',
     'UnreadableMedia',
     'VideoInfo',
+    'VideoReader',
     'VideoWriter',
     'at_rate',
     'changed',

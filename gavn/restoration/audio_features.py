@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
-from gavn.media import AudioGap, VideoInfo, iter_audio, silence_or_gap
+from gavn.media import AudioGap, VideoInfo, VideoReader, iter_audio, silence_or_gap
 from gavn.restoration.progress import Progress
-from gavn.restoration.video_source import VideoSource
 
 Block = np.ndarray | AudioGap
 Notify = Callable[[str], None]
 NOTABLE_GAP = 0.1  # seconds; a smaller difference between audio and video length is not reported
 
 
-def extract_features(video: VideoSource, notify: Notify, folder: Path, progress: Progress | None = None
+def extract_features(video: VideoReader, notify: Notify, folder: Path, progress: Progress | None = None
                      ) -> StoredMFCC:
     """Computes the MFCC of the audio and stores them in a temporary file.
 
@@ -50,7 +49,7 @@ def silence(folder: Path) -> StoredMFCC:
     return StoredMFCC([], folder)
 
 
-def _padded_to_video(blocks: Iterable[Block], video: VideoSource, notify: Notify) -> Iterator[Block]:
+def _padded_to_video(blocks: Iterable[Block], video: VideoReader, notify: Notify) -> Iterator[Block]:
     """Yields the audio blocks, then zeros up to the end of the video."""
     samples = 0
     for block in blocks:

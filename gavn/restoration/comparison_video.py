@@ -13,6 +13,7 @@ import numpy as np
 
 from gavn.media import (
     SegmentWriter,
+    VideoReader,
     VideoWriter,
     frame_from_image,
     probe,
@@ -20,7 +21,6 @@ from gavn.media import (
     read_frames,
 )
 from gavn.restoration.progress import Progress, SilentProgress, counted
-from gavn.restoration.video_source import VideoSource
 from gavn.runtime.files import atomic_path
 
 Form = Literal['side', 'split']
@@ -60,7 +60,7 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], image: str | os.PathLi
     _write_png(Path(image), np.vstack(rows or [sheet]))
 
 
-def before_and_after(before: VideoSource, after: VideoSource, target: str | os.PathLike[str], form: Form,
+def before_and_after(before: VideoReader, after: VideoReader, target: str | os.PathLike[str], form: Form,
                      progress: Progress | None = None) -> None:
     """Writes a video of the input and the result, at the time stamps of the input and with its audio.
 

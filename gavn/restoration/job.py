@@ -16,7 +16,7 @@ from gavn.audio.mfcc import StoredMFCC
 from gavn.faces.thumbnail import thumbnail
 from gavn.faces.tracker import NoFace, follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
-from gavn.media import Frame, MediaError, missing_numbers
+from gavn.media import Frame, MediaError, VideoReader, missing_numbers
 from gavn.restoration.audio_features import extract_features, silence
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
@@ -37,7 +37,6 @@ from gavn.restoration.resume_state import ResumeState, segments
 from gavn.restoration.segment_encoder import SegmentEncoder
 from gavn.restoration.settings import Settings
 from gavn.restoration.time_estimate import WORTH_TELLING, format_duration, seconds_for
-from gavn.restoration.video_source import VideoSource
 from gavn.restoration.weight_selection import Choice, estimate_degradation, suggest_scale
 from gavn.runtime.memory import release_freed_memory
 from gavn.runtime.prefetch import BackgroundWriter, PrefetchIterator
@@ -82,7 +81,7 @@ class RestorationJob:
         notices: messages for the user.
     """
 
-    video: VideoSource
+    video: VideoReader
     target: Path
     restorer: VideoRestorer
     settings: Settings
@@ -105,7 +104,7 @@ class RestorationJob:
         return self._report(found, faces, choice, outcome)
 
     @cached_property
-    def output(self) -> VideoSource:
+    def output(self) -> VideoReader:
         """The input with frames of the output size."""
         return self.video.enlarged(self.settings.scale)
 
@@ -275,7 +274,7 @@ class RestorationJob:
             weights=dict(choice.restorer.weights) if choice.restores else {}, versions=versions(),
             notices=list(self.notices))
 
-    def _read(self, video: VideoSource, start: int = 0) -> Iterator[Frame]:
+    def _read(self, video: VideoReader, start: int = 0) -> Iterator[Frame]:
         """Yields the frames to restore, at the size of `video`."""
         frames = with_gap_notices(video.read(start), video.info, self.target, self.notices.add_once)
         if self.settings.preview is None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gavn.faces.tracks import FORM, Faces
+from gavn.media import VideoReader
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.job import RestorationJob
 from gavn.restoration.output_path import OutputPathError, check_output_path
@@ -21,7 +22,6 @@ from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.report import Report, versions
 from gavn.restoration.resume_state import ResumeState, ResumeStateError
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import VideoSource
 from gavn.runtime.files import fingerprint
 
 PathLike = str | os.PathLike[str]
@@ -69,7 +69,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
     settings, restorer = settings or Settings(), restorer or AutoRestorer()
     source, target, started = Path(source), Path(target), time.monotonic()
     check_output_path(source, target, overwrite, settings.write_images)
-    video = VideoSource.from_path(source, settings.fps, settings.audio)
+    video = VideoReader.from_path(source, settings.fps, settings.audio)
     if settings.write_images:
         _check_image_names(video)
     try:
@@ -92,7 +92,7 @@ def restore_frames(frames: Iterable[np.ndarray], fps: float | Fraction, audio: n
     return (restorer or AutoRestorer()).restore_frames(frames, fps, audio, **choices)
 
 
-def _check_image_names(video: VideoSource) -> None:
+def _check_image_names(video: VideoReader) -> None:
     """Raises OutputPathError if the input is no image folder, or two images would get the same name."""
     if not video.images:
         raise OutputPathError(f'{video.path} is a video, but images were requested\n'
@@ -104,7 +104,7 @@ def _check_image_names(video: VideoSource) -> None:
                                   'rename one of them')
 
 
-def _job_key(video: VideoSource, restorer: VideoRestorer, settings: Settings, found: Faces | None
+def _job_key(video: VideoReader, restorer: VideoRestorer, settings: Settings, found: Faces | None
              ) -> dict[str, Any]:
     """Returns what a resumed run must have in common: faces depend on 'search', segments on everything."""
     return {'search': {'frames': video.digest(), 'settings': settings.of_search(), 'versions': versions(),

@@ -13,13 +13,21 @@ import numpy as np
 from av import VideoFrame
 
 from gavn.faces.geometry import shared
-from gavn.media import Frame, ImageWriter, MediaError, Playable, SegmentWriter, changed, encodable
+from gavn.media import (
+    Frame,
+    ImageWriter,
+    MediaError,
+    Playable,
+    SegmentWriter,
+    VideoReader,
+    changed,
+    encodable,
+)
 from gavn.restoration.face_clip import Change, FaceClipRestorer, FrameBuffer
 from gavn.restoration.input_notices import default_encoder
 from gavn.restoration.report import COUNTED, FaceNotes
 from gavn.restoration.resume_state import ResumeState
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import VideoSource
 from gavn.runtime.memory import release_freed_memory
 from gavn.runtime.prefetch import BackgroundWriter
 
@@ -34,7 +42,7 @@ class SegmentEncoder:
         state: where segments are stored.
     """
 
-    video: VideoSource
+    video: VideoReader
     settings: Settings
     state: ResumeState
     _playable: Playable = field(default_factory=Playable, init=False)

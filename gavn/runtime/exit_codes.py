@@ -10,7 +10,7 @@ OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5,
 CODES = {
     'builtins.OSError': FAILED,
     'gavn.errors.GavnError': FAILED,
-    'gavn.data.clip_reader.MismatchError': USAGE,
+    'gavn.data.clip_pairs.MismatchError': USAGE,
     'gavn.cli.evaluate_clips.EvaluationError': USAGE,
     'gavn.metrics.missing.WeightsMissing': WEIGHTS,
     'gavn.restoration.weight_selection.TaskError': USAGE,

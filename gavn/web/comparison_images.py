@@ -9,15 +9,15 @@ import numpy as np
 
 from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import Box
+from gavn.media import VideoReader
 from gavn.restoration.report import Report
-from gavn.restoration.video_source import VideoSource
 
 _CONTEXT = 2.4  # height of the region, in face heights
 _ASPECT = 4 / 3  # width / height of the region
 _MAX_SIDE = 960  # pixels; smaller regions are enlarged up to 2 times
 
 
-def write_comparison_images(source: VideoSource, restored: VideoSource, report: Report, folder: Path
+def write_comparison_images(source: VideoReader, restored: VideoReader, report: Report, folder: Path
                               ) -> tuple[Path, Path]:
     """Writes the region around a face in the same frame of both videos as PNG.
 
@@ -50,7 +50,7 @@ def _frame_index(report: Report) -> int:
     return (longest['first_frame'] + longest['last_frame']) // 2
 
 
-def _frame(video: VideoSource, index: int) -> np.ndarray:
+def _frame(video: VideoReader, index: int) -> np.ndarray:
     with closing(video.read(index)) as frames:
         return next(frame.image for frame in frames if frame.index >= index)
 

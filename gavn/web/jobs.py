@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from gavn.media import MediaError, fitting_ending
+from gavn.media import MediaError, VideoReader, fitting_ending
 from gavn.restoration.comparison_video import before_and_after
 from gavn.restoration.report import Report
 from gavn.restoration.restore_video import restore_video
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import VideoSource
 from gavn.restoration.weight_selection import TaskError
 from gavn.runtime.exit_codes import code_of
 from gavn.web.comparison_images import write_comparison_images
@@ -156,7 +155,7 @@ class RestoreJob(Job):
         report = restore_video(video.source, target, restorer, settings, resume=False, progress=self.tracker,
                                found=found if found and found.faces else None)
         self.tracker.begin('comparing')
-        both = VideoSource.from_path(video.source).enlarged(self.request.scale), VideoSource.from_path(target)
+        both = VideoReader.from_path(video.source).enlarged(self.request.scale), VideoReader.from_path(target)
         before, after = write_comparison_images(*both, report, folder)
         side = self._comparison_video(*both, report)
         self.tracker.check()
@@ -164,7 +163,7 @@ class RestoreJob(Job):
         report.write(notes)
         video.result = Result(target, notes, before, after, side, report, self.request.preview)
 
-    def _comparison_video(self, before: VideoSource, after: VideoSource, report: Report) -> Path | None:
+    def _comparison_video(self, before: VideoReader, after: VideoReader, report: Report) -> Path | None:
         side = after.path.with_name(f'{after.path.stem}_compare.mp4')
         try:
             before_and_after(before, after, side, 'side', self.tracker)

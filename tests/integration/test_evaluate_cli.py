@@ -13,7 +13,7 @@ from gavn.archs.syncnet_arch import SyncNet
 from gavn.cli import evaluate as verb
 from gavn.cli import evaluate_clips
 from gavn.cli import main as cli
-from gavn.data.clip_reader import collect, pair
+from gavn.data.clip_pairs import collect, pair
 from gavn.experiments.report.make import make_tables
 from gavn.faces.geometry import Box
 from gavn.faces.tracker import NoFace, Track
@@ -322,8 +322,8 @@ def test_pictures_of_a_folder_are_one_clip_in_order(tmp_path):
     write_pictures(tmp_path / 'clip', frames(3))
     (tmp_path / 'clip' / 'notes.txt').write_text('x')
     found = collect(tmp_path / 'clip')
-    assert found.is_one and list(found.clips) == ['clip'] and found.clips['clip'].sound() is None
-    read = list(found.clips['clip'].frames())
+    assert found.is_one and list(found.clips) == ['clip'] and found.clips['clip'].read_audio() is None
+    read = list(found.clips['clip'].read())
     assert [frame.time for frame in read] == [0, 0.04, 0.08]
     for frame, image in zip(read, frames(3), strict=True):
         assert np.array_equal(frame.image, image)

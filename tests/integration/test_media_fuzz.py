@@ -9,8 +9,7 @@ import pytest
 from container_mutators import mutant
 
 from gavn.audio.gaps import AudioGap
-from gavn.media import MediaError, SegmentWriter, encodable, iter_audio, read_audio
-from gavn.restoration.video_source import VideoSource
+from gavn.media import MediaError, SegmentWriter, VideoReader, encodable, iter_audio, read_audio
 
 CONTAINERS = {  # encoders of video and sound, by ending
     '.mp4': ('libx264', 'aac'), '.mkv': ('libx264', 'flac'), '.mov': ('mpeg4', 'pcm_s16le'),
@@ -54,7 +53,7 @@ def write(path: Path, frames: np.ndarray, sound: np.ndarray) -> bytes:
 
 def take_in(path: Path, folder: Path) -> int:
     """All that restoring does with a file but for the networks; the number of frames that come out."""
-    film, piece, target = VideoSource.from_path(path), folder / 'piece.nut', folder / 'out.mkv'
+    film, piece, target = VideoReader.from_path(path), folder / 'piece.nut', folder / 'out.mkv'
     with SegmentWriter(piece, film.info, preset='ultrafast') as writer, closing(film.read()) as frames:
         for frame in islice(frames, 4 * FRAMES):
             writer.write(encodable(frame.av_frame, film.info.depth), frame.pts)

@@ -29,14 +29,14 @@ def talks(tmp_path):
 
 def fail_on(monkeypatch, name: str, error: Exception) -> None:
     """The digest of an input of that name raises, as a defect would, in the midst of a batch."""
-    real = restore_video.VideoSource.digest
+    real = restore_video.VideoReader.digest
 
     def digest(film):
         if film.path.name == name:
             raise error
         return real(film)
 
-    monkeypatch.setattr(restore_video.VideoSource, 'digest', digest)
+    monkeypatch.setattr(restore_video.VideoReader, 'digest', digest)
 
 
 @pytest.mark.parametrize('error', [RuntimeError('tensors of two sizes'), AttributeError('no layout'),

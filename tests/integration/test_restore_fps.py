@@ -8,11 +8,10 @@ import pytest
 from media_files import make_file
 from restore_fakes import FACE, fixed_face, make_restorer, sound_packets, write_variable, write_video
 
-from gavn.media import parse_rate, probe, read_frames
+from gavn.media import VideoReader, parse_rate, probe, read_frames
 from gavn.restoration import job, restore_video
 from gavn.restoration.report import Report
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import VideoSource
 
 
 def restore(source: Path, target: Path, **settings: object) -> Report:
@@ -46,7 +45,7 @@ def test_each_tick_shows_what_was_on(tmp_path, rate, shown, left_out):
     stamps = [0, 100, 130, 330, 610]
     source = write_variable(tmp_path / 'in.mp4', stamps)
     own = [frame.image for frame in read_frames(source)]
-    film = VideoSource.from_path(source, Fraction(rate))
+    film = VideoReader.from_path(source, Fraction(rate))
     frames = list(film.read())
     which = [next(i for i, image in enumerate(own) if np.array_equal(image, frame.image)) for frame in frames]
     assert which == shown and [frame.left_out for frame in frames] == left_out

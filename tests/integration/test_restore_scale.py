@@ -25,13 +25,12 @@ from gavn.cli.restore import SCALES as OFFERED
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box, crop_box
 from gavn.faces.tracks import Face, Faces, fixed_box
-from gavn.media import SCALES, MediaError, enlarged_size, probe, read_frames
+from gavn.media import SCALES, MediaError, VideoReader, enlarged_size, probe, read_frames
 from gavn.media.scale import Enlarger
 from gavn.restoration import auto_restorer, job, restore_video, weight_selection
 from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
-from gavn.restoration.video_source import VideoSource
 from gavn.restoration.weight_selection import ENLARGED, adjust_for_enlargement, enlargement, suggest_scale
 
 GAIN = 30.
@@ -103,7 +102,7 @@ def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
     base = make_restorer(GAIN)
     restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.spec, base.networks, 'cpu'),
                         Settings(scale='2'))
-    large = next(VideoSource.from_path(talk).enlarged('2').read()).image
+    large = next(VideoReader.from_path(talk).enlarged('2').read()).image
     region = crop_box(FACE.scaled(2))
     wanted = large[round(region.y0):round(region.y1), round(region.x0):round(region.x1)]
     wanted = cv2.resize(wanted, (224, 224), interpolation=cv2.INTER_CUBIC)
@@ -122,8 +121,8 @@ def test_odd_times_and_frames_at_a_rate(tmp_path):
 
 def test_what_is_large_enough_stays_as_it_is(tmp_path, caplog):
     source = write_video(tmp_path / 'in.mp4', 4, sound=None)
-    assert VideoSource.from_path(source).enlarged(None).size == (WIDTH, HEIGHT)
-    film = VideoSource.from_path(source).enlarged('1080p')
+    assert VideoReader.from_path(source).enlarged(None).size == (WIDTH, HEIGHT)
+    film = VideoReader.from_path(source).enlarged('1080p')
     assert film.size == (1296, 1080) and film.enlarged('1080p') is film
 
 

@@ -13,13 +13,12 @@ from gavn.checkpoints.hub import ModelError
 from gavn.cli import main as cli
 from gavn.config.option_file import read_options
 from gavn.experiments.release.measure import RESULTS
-from gavn.media import read_frames
+from gavn.media import VideoReader, read_frames
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
 from gavn.restoration import job, restore_video, segment_encoder, weight_selection
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
-from gavn.restoration.video_source import VideoSource
 from gavn.restoration.weight_selection import SAMPLES, sample_crops, weights_for
 
 LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 'sr'}
@@ -94,7 +93,7 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
 
     recorder = Recorder()
     monkeypatch.setattr(weight_selection, 'estimate', estimate)
-    monkeypatch.setattr(VideoSource, 'lossless', True)
+    monkeypatch.setattr(VideoReader, 'lossless', True)
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(1,)))
     monkeypatch.setattr(segment_encoder, 'SegmentWriter', recorder)
     monkeypatch.setattr(segment_encoder.SegmentEncoder, 'check_muxable', lambda *_: None)
@@ -131,13 +130,13 @@ def test_what_is_stored_without_loss(tmp_path, codec, lossless):
         stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
         frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
         output.mux([*stream.encode(frame), *stream.encode(None)])
-    assert VideoSource.from_path(path).lossless is lossless
+    assert VideoReader.from_path(path).lossless is lossless
 
 
 def test_nobody_knows_what_a_folder_of_frames_went_through(tmp_path):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.zeros((48, 64, 3), np.uint8))
-    assert not VideoSource.from_path(tmp_path).lossless
+    assert not VideoReader.from_path(tmp_path).lossless
 
 
 def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):

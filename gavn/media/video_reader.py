@@ -1,4 +1,4 @@
-"""The input of a restoration: a video or an image folder, optionally at another frame rate, and its audio."""
+"""The reader of videos: a file or an image folder, at the requested frame rate and size, and its audio."""
 from __future__ import annotations
 
 import hashlib
@@ -6,68 +6,54 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gavn.audio.mfcc import FRAME_RATE
-from gavn.media import (
-    IMAGE_ENDINGS,
-    Frame,
-    MediaError,
-    NoVideo,
-    UnreadableMedia,
-    VideoInfo,
-    at_rate,
-    copied,
-    enlarged,
-    enlarged_size,
-    images_in,
-    info_at_rate,
-    is_image,
-    iter_audio,
-    join,
-    probe,
-    probe_images,
-    read_frames,
-    read_images,
-)
+import numpy as np
+
+from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.media.audio import iter_audio, read_audio
+from gavn.media.constant_rate import at_rate, info_at_rate
+from gavn.media.container import MediaError, NoVideo, StrPath, UnreadableMedia
+from gavn.media.frame import Frame
+from gavn.media.image_folder import probe_images, read_images
+from gavn.media.mux import join
+from gavn.media.reader import VideoInfo, probe, read_frames
+from gavn.media.scale import enlarged, enlarged_size
+from gavn.media.stream_copy import copied
+from gavn.runtime.file_names import IMAGE_ENDINGS, images_in, is_image
 from gavn.runtime.files import fingerprint
 
-PathLike = str | os.PathLike[str]
 LOSSLESS_CODECS = frozenset({
     'ffv1', 'huffyuv', 'ffvhuff', 'utvideo', 'magicyuv', 'png', 'qtrle', 'rawvideo', 'v210'})
 
 
 @dataclass(frozen=True)
-class VideoSource:
-    """A video or an image folder, with its audio.
+class VideoReader:
+    """A video file or an image folder, with its audio. Files are opened when something is read from them.
 
     Attributes:
         path: the video file or the image folder.
-        stored: properties of the stored video.
-        info: properties of the frames that `read` yields; they differ from `stored` in the frame rate and the
-            size if these were requested.
-        rate: requested frames per second; None = as stored.
         images: the files of an image folder, in order; empty for a video.
+        rate: requested frames per second; None = as stored (FRAME_RATE for images).
         audio: an audio file that replaces the video's own audio.
+        requested_size: requested (width, height); None = as stored.
     """
 
     path: Path
-    stored: VideoInfo
-    info: VideoInfo
-    rate: Fraction | None = None
     images: tuple[Path, ...] = ()
+    rate: Fraction | None = None
     audio: Path | None = None
+    requested_size: tuple[int, int] | None = None
 
     @classmethod
-    def from_path(cls, path: PathLike, rate: Fraction | None = None, audio: Path | None = None
-                  ) -> VideoSource:
-        """Probes a file or a folder.
+    def from_path(cls, path: StrPath, rate: Fraction | None = None, audio: Path | None = None) -> VideoReader:
+        """Opens a file or a folder and checks that it can be read.
 
         Args:
             path: a video, or a folder of images.
-            rate: frames per second; None = as stored (FRAME_RATE for images).
-            audio: see the attribute.
+            rate, audio: see the attributes.
 
         Raises:
             MediaError: `path` is unreadable or a single image, or `audio` has no audio track.
@@ -75,32 +61,42 @@ class VideoSource:
         path = Path(path)
         if audio is not None and iter_audio(audio) is None:
             raise MediaError(f'{audio} has no audio track\nuse a file that has one')
-        if path.is_dir():
-            images = images_in(path)
-            if not images:
-                raise UnreadableMedia(f'{path} contains no images ({", ".join(IMAGE_ENDINGS)})')
-            info = probe_images(images, rate or Fraction(FRAME_RATE))
-            return cls(path, info, info, rate, images, audio)
+        images = images_in(path) if path.is_dir() else ()
+        if path.is_dir() and not images:
+            raise UnreadableMedia(f'{path} contains no images ({", ".join(IMAGE_ENDINGS)})')
         if is_image(path):
             raise NoVideo(f'{path} is an image, not a video\nuse a video, or the folder that contains its '
                           'frames')
-        stored = probe(path)
-        return cls(path, stored, stored if rate is None else info_at_rate(stored, rate), rate, (), audio)
+        reader = cls(path, images, rate, audio)
+        _ = reader.info  # raises if it cannot be read
+        return reader
+
+    @cached_property
+    def stored(self) -> VideoInfo:
+        """Properties of the stored video; raises MediaError."""
+        return probe_images(self.images, self._image_rate) if self.images else probe(self.path)
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        """Properties of the frames that `read` yields; raises MediaError."""
+        resampled = self.rate is not None and not self.images
+        info = info_at_rate(self.stored, self.rate) if resampled else self.stored
+        width, height = self.requested_size or (info.width, info.height)
+        return replace(info, width=width, height=height)
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the frames, in pixels."""
         return self.info.width, self.info.height
 
-    def enlarged(self, scale: str | None) -> VideoSource:
-        """Returns the source with frames enlarged by `scale`; itself if None or if it is large enough.
+    def enlarged(self, scale: str | None) -> VideoReader:
+        """Returns the reader with frames enlarged by `scale`; itself if None or if they are large enough.
 
         Raises:
             MediaError: see `enlarged_size`.
         """
         size = self.size if scale is None else enlarged_size(*self.size, scale)
-        return self if size == self.size else replace(
-            self, info=replace(self.info, width=size[0], height=size[1]))
+        return self if size == self.size else replace(self, requested_size=size)
 
     def read(self, start: int = 0) -> Iterator[Frame]:
         """Yields the frames from index `start` on.
@@ -109,21 +105,28 @@ class VideoSource:
             MediaError: see `read_frames` and `read_images`.
         """
         frames = self._stored_frames(start)
-        stored = self.stored.width, self.stored.height
-        return frames if self.size == stored else enlarged(frames, self.size)
+        return frames if self.requested_size is None else enlarged(frames, self.requested_size)
 
     def _stored_frames(self, start: int) -> Iterator[Frame]:
         if self.images:
-            return read_images(self.images, self.info.frame_rate, start)
+            return read_images(self.images, self._image_rate, start)
         if self.rate is None:
             return read_frames(self.path, start)
         frames = at_rate(read_frames(self.path), self.stored, self.rate)
         return (frame for frame in frames if frame.index >= start)
 
     @property
+    def _image_rate(self) -> Fraction:
+        return self.rate or Fraction(FRAME_RATE)
+
+    @property
     def audio_path(self) -> Path | None:
         """The file that the audio is read from; None for images without an audio file."""
         return self.audio or (None if self.images else self.path)
+
+    def read_audio(self) -> np.ndarray | None:
+        """Returns int16 samples at 16 kHz from the first frame on; None without an audio track."""
+        return None if self.audio_path is None else read_audio(self.audio_path, SAMPLE_RATE)
 
     @property
     def lossless(self) -> bool:

@@ -9,45 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
-from gavn.errors import DataError, GavnError
-from gavn.media import Frame, UnreadableMedia, read_audio, read_frames
+from gavn.errors import GavnError
+from gavn.media import Frame, UnreadableMedia, VideoReader
 from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEOS, in_order, is_image, is_video
-from gavn.runtime.images import read_image
 
 _log = logging.getLogger(__name__)
 
 
 class MismatchError(GavnError):
     """Clips that do not go together; the message says which, and why."""
-
-
-@dataclass(frozen=True)
-class ClipReader:
-    """A clip: a video file, or pictures in the order of their numbers, which show at 25 a second.
-
-    Attributes:
-        path: of the file, or of the folder.
-        pictures: empty for a video.
-    """
-
-    path: Path
-    pictures: tuple[Path, ...] = ()
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames, one at a time. Raises MediaError for a file or a picture that cannot be read."""
-        if not self.pictures:
-            yield from read_frames(self.path)
-        for index, path in enumerate(self.pictures):
-            try:
-                image = read_image(path)
-            except DataError as error:
-                raise UnreadableMedia(str(error)) from error
-            yield Frame.of_image(image, index, index / FRAME_RATE, index)
-
-    def sound(self) -> np.ndarray | None:
-        """Int16 samples at 16 kHz from the first frame on; None for pictures and silent files."""
-        return None if self.pictures else read_audio(self.path, SAMPLE_RATE)
 
 
 @dataclass(frozen=True)
@@ -61,7 +31,7 @@ class Collection:
     """
 
     path: Path
-    clips: dict[str, ClipReader]
+    clips: dict[str, VideoReader]
     is_one: bool = False
 
     @property
@@ -79,7 +49,7 @@ def collect(path: str | Path) -> Collection:
     """
     path = Path(path)
     if path.is_file():
-        return Collection(path, {path.stem: ClipReader(path)}, is_one=True)
+        return Collection(path, {path.stem: VideoReader(path)}, is_one=True)
     if not path.is_dir():
         raise UnreadableMedia(f'{path}: no such file or folder; check the path')
     found = _in_folder(path)
@@ -95,21 +65,21 @@ def collect(path: str | Path) -> Collection:
     return Collection(path, found)
 
 
-def _in_folder(root: Path) -> dict[str, ClipReader]:
+def _in_folder(root: Path) -> dict[str, VideoReader]:
     """Name -> clip; the pictures that lie in `root` itself are called '.'."""
     pictures: dict[Path, list[Path]] = {}
-    clips: dict[str, ClipReader] = {}
+    clips: dict[str, VideoReader] = {}
     for path in in_order(root.rglob('*')):
         if is_image(path):
             pictures.setdefault(path.parent, []).append(path)
         elif is_video(path):
-            _add(clips, path.relative_to(root).with_suffix('').as_posix(), ClipReader(path))
+            _add(clips, path.relative_to(root).with_suffix('').as_posix(), VideoReader(path))
     for folder, files in pictures.items():
-        _add(clips, folder.relative_to(root).as_posix(), ClipReader(folder, tuple(files)))
+        _add(clips, folder.relative_to(root).as_posix(), VideoReader(folder, tuple(files)))
     return dict(sorted(clips.items()))
 
 
-def _add(clips: dict[str, ClipReader], name: str, clip: ClipReader) -> None:
+def _add(clips: dict[str, VideoReader], name: str, clip: VideoReader) -> None:
     if name in clips:
         raise UnreadableMedia(f'{clips[name].path} and {clip.path} have one name; keep one of them here')
     clips[name] = clip
@@ -120,9 +90,9 @@ class Triple:
     """A restored clip, and where there are any, its degraded input and the truth."""
 
     name: str
-    restored: ClipReader
-    degraded: ClipReader | None = None
-    truth: ClipReader | None = None
+    restored: VideoReader
+    degraded: VideoReader | None = None
+    truth: VideoReader | None = None
 
     def frames(self) -> Iterator[tuple[Frame, Frame | None, Frame | None]]:
         """The same frame of all three, one after the other.
@@ -132,7 +102,7 @@ class Triple:
         """
         sources = (self.restored, self.degraded, self.truth)
         present = [source for source in sources if source is not None]
-        for together in zip_longest(*(source.frames() for source in present)):
+        for together in zip_longest(*(source.read() for source in present)):
             if None in together:
                 raise MismatchError(_other_lengths(present))
             _check_sizes(present, together)
@@ -143,17 +113,17 @@ class Triple:
     def sound(self) -> np.ndarray | None:
         """Of the restored clip, else of the truth, else of the input; None where all are silent."""
         sources = (source for source in (self.restored, self.truth, self.degraded) if source is not None)
-        return next((sound for source in sources if (sound := source.sound()) is not None), None)
+        return next((sound for source in sources if (sound := source.read_audio()) is not None), None)
 
 
-def _other_lengths(sources: Sequence[ClipReader]) -> str:
-    counts = [sum(1 for _ in source.frames()) for source in sources]
+def _other_lengths(sources: Sequence[VideoReader]) -> str:
+    counts = [sum(1 for _ in source.read()) for source in sources]
     other = next(i for i, count in enumerate(counts) if count != counts[0])
     return (f'{sources[0].path} has {counts[0]} frames, but {sources[other].path} has {counts[other]}\n'
             'they are compared frame by frame: give clips of one length')
 
 
-def _check_sizes(sources: Sequence[ClipReader], frames: Sequence[Frame]) -> None:
+def _check_sizes(sources: Sequence[VideoReader], frames: Sequence[Frame]) -> None:
     sizes = [f'{frame.image.shape[1]}x{frame.image.shape[0]}' for frame in frames]
     for source, size in zip(sources, sizes, strict=True):
         if size != sizes[0]:
@@ -172,7 +142,7 @@ def pair(restored: Collection, degraded: Collection | None = None, truth: Collec
     return [Triple(name, clip, inputs.get(name), truths.get(name)) for name, clip in restored.clips.items()]
 
 
-def _counterparts(restored: Collection, other: Collection) -> dict[str, ClipReader]:
+def _counterparts(restored: Collection, other: Collection) -> dict[str, VideoReader]:
     if restored.is_one and other.is_one:
         return dict(zip(restored.clips, other.clips.values(), strict=True))
     if missing := [name for name in restored.clips if name not in other.clips]:
