@@ -1,7 +1,7 @@
 # `make restore VIDEO=talk.mp4` restores a video, `make web` opens the page; `make demo` does the whole job on data
 # made here, `make test` runs the suite. All set up .venv first and reuse it afterwards.
 PYTHON ?= python3
-TASK ?= car
+TASK ?= deblur
 VENV ?= .venv
 BIN := $(VENV)/bin
 COMPILED := gavn/ops/native.c gavn/ops/native_kernel.h

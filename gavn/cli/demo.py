@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # task -> degradation layer of the data set
 LEAST_GAIN = 0.3  # dB over the degraded input, on known identities with other speech
 STORED_CRF = 1  # deblurring would amplify compression artifacts
+VIDEO_SIZE = (320, 288)  # width and height of the video that is restored, in pixels
+FACE = (60, 8, 270, 218)  # x0, y0, x1, y1: part of the video that the comparison image shows
 COLUMNS = ('psnr', 'ssim')
 
 
@@ -86,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
-    parser.add_argument('--task', choices=TASKS, default='car', help='degradation to restore (default car)')
+    parser.add_argument('--task', choices=TASKS, default='deblur',
+                        help='degradation to restore (default deblur)')
     parser.add_argument('--size', choices=SIZES, default='full', help='smallest only checks every step')
     parser.set_defaults(run=run)
 
@@ -191,6 +194,7 @@ def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) ->
 
 def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
     """Degrades and restores a video, and writes a comparison with the original."""
+    from gavn.faces.geometry import Box
     from gavn.restoration.comparison_video import compare
     clean, degraded, restored = (folder / f'{task}_{name}.mp4' for name in ('clean', 'degraded', 'restored'))
     _write_videos(clean, degraded, task, plan.seconds)
@@ -198,7 +202,8 @@ def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
     _python('-m', 'gavn.cli', 'restore', degraded, '-o', restored, '--weights', weights, '--force',
             '--codec', 'libx264')  # which encodes also where hardly anything changes
     image, video = folder / f'{task}_compare.png', folder / f'{task}_compare.mp4'
-    compare({'degraded': degraded, 'restored': restored, 'original': clean}, image, video)
+    videos = {'degraded': degraded, 'restored': restored, 'original': clean}
+    compare(videos, image, video, Box(*FACE))
     return [degraded, restored, image, video]
 
 
@@ -209,7 +214,7 @@ def _write_videos(clean: Path, degraded: Path, task: str, seconds: float) -> Non
     from gavn.media import VideoWriter
     from gavn.synthetic.head import identities, make_clip, place_on_background
     clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
-    frames = place_on_background(clip)
+    frames = place_on_background(clip, *VIDEO_SIZE)
     degraded_frames, _ = degrade(frames, TASKS[task], 'demo')
     for path, images in ((clean, frames), (degraded, degraded_frames)):
         height, width = frames.shape[1:3]

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from gavn.faces.geometry import Box
 from gavn.media import (
     SegmentWriter,
     VideoReader,
@@ -30,7 +31,7 @@ _ROWS = 3  # frames in the comparison image
 
 
 def compare(videos: Mapping[str, str | os.PathLike[str]], image: str | os.PathLike[str],
-            video: str | os.PathLike[str]) -> None:
+            video: str | os.PathLike[str], box: Box | None = None) -> None:
     """Writes labelled videos side by side, as a video and as an image. Both files are complete or absent.
 
     Args:
@@ -38,6 +39,7 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], image: str | os.PathLi
             the audio and frame rate of the first.
         image: the PNG to write, with three frames one below the other.
         video: the .mp4 to write.
+        box: the part of the frames that the PNG shows, enlarged twofold; None = whole frames, not enlarged.
 
     Raises:
         ValueError: the videos differ in size.
@@ -53,11 +55,11 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], image: str | os.PathLi
     selected = {round(total * (row + 0.5) / _ROWS) for row in range(_ROWS)}
     with VideoWriter(video, first.width * len(infos), first.height + _BAND, first.frame_rate,
                      audio=read_audio(next(iter(videos.values())))) as writer:
-        for index, sheet in enumerate(_sheets(videos)):
-            writer.write(sheet)
+        for index, images in enumerate(_image_rows(videos)):
+            writer.write(_sheet(videos, images))
             if index in selected:
-                rows.append(sheet)
-    _write_png(Path(image), np.vstack(rows or [sheet]))
+                rows.append(_sheet(videos, [_enlarged(image, box) for image in images] if box else images))
+    _write_png(Path(image), np.vstack(rows))
 
 
 def before_and_after(before: VideoReader, after: VideoReader, target: str | os.PathLike[str], form: Form,
@@ -103,10 +105,18 @@ def _split(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return result
 
 
-def _sheets(videos: Mapping[str, str | os.PathLike[str]]) -> Iterator[np.ndarray]:
+def _image_rows(videos: Mapping[str, str | os.PathLike[str]]) -> Iterator[list[np.ndarray]]:
     for frames in zip(*(read_frames(path) for path in videos.values()), strict=False):
-        labelled = [_labelled(frame.image, name) for name, frame in zip(videos, frames, strict=True)]
-        yield np.hstack(labelled)
+        yield [frame.image for frame in frames]
+
+
+def _sheet(labels: Iterable[str], images: Iterable[np.ndarray]) -> np.ndarray:
+    return np.hstack([_labelled(image, label) for label, image in zip(labels, images, strict=True)])
+
+
+def _enlarged(image: np.ndarray, box: Box) -> np.ndarray:
+    part = image[int(box.y0):int(box.y1), int(box.x0):int(box.x1)]
+    return cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
 
 
 def _labelled(image: np.ndarray, name: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gavn.cli import demo
+from gavn.faces.geometry import Box
 from gavn.media import VideoWriter, probe, read_audio, read_frames
 from gavn.metrics.results_file import Row, RunInfo
 from gavn.restoration.comparison_video import compare
@@ -75,10 +76,12 @@ def test_videos_side_by_side(tmp_path) -> None:
                 writer.write(np.full((48, 64, 3), level, np.uint8))
     videos = {name: tmp_path / f'{name}.mp4' for name in ('left', 'right')}
     compare(videos, tmp_path / 'sheet.png', tmp_path / 'both.mp4')
+    compare(videos, tmp_path / 'face.png', tmp_path / 'face.mp4', Box(8, 4, 28, 34))
     info = probe(tmp_path / 'both.mp4')
     assert (info.width, info.height) == (128, 72)
     sheet = cv2.imread(str(tmp_path / 'sheet.png'))
     assert sheet.shape == (3 * 72, 128, 3)
+    assert cv2.imread(str(tmp_path / 'face.png')).shape == (3 * (24 + 60), 80, 3)
     assert abs(int(sheet[50, 10, 0]) - 40) < 4
     assert abs(int(sheet[50, 100, 0]) - 200) < 4
     with VideoWriter(tmp_path / 'wide.mp4', 80, 48, 25) as writer:
