@@ -27,9 +27,9 @@ def test_the_main_job() -> None:
         assert words in finished.stdout
     folder = demo.ROOT / 'results/demo_smallest'
     _assert_report(json.loads((folder / 'report.json').read_text()))
-    _assert_restored(folder / 'car_degraded.mp4', folder / 'car_restored.mp4')
-    sheet = cv2.imread(str(folder / 'car_compare.png'))
-    assert sheet.shape[1] == 3 * probe(folder / 'car_degraded.mp4').width
+    _assert_restored(folder / 'deblur_degraded.mp4', folder / 'deblur_restored.mp4')
+    sheet = cv2.imread(str(folder / 'deblur_compare.png'))
+    assert sheet.shape[1] == 3 * 2 * (demo.FACE[2] - demo.FACE[0])
 
 
 def _assert_report(report: dict[str, float]) -> None:
