@@ -1,44 +1,47 @@
-"""What the stock train_pipeline and test_pipeline of basicsr 1.4.2 get wrong, mended from outside.
+"""Patches of basicsr 1.4.2 for its own `train_pipeline` and `test_pipeline`.
 
-Nothing of basicsr is copied or changed on the disk: `install` puts functions of these modules where basicsr
-looks its own up. Each says in its docstring what the stock one does. The trainer, the registries, option
-files, folders and tensorboard stay what BasicSR's users know.
+Nothing of basicsr is copied or changed on disk. `apply` replaces functions and methods of basicsr in this
+process. Each module here is named after the module of basicsr that it patches (`models_base_model` patches
+basicsr.models.base_model), and the docstring of each patch names the defect. The training loop, registries,
+option files, folders and tensorboard stay as users of BasicSR know them.
 """
 import sys
 from pathlib import Path
 
-_installed = False
 
-
-def install() -> None:
-    """Mends basicsr in this process; a second call only readies the pipelines for another run."""
+def apply() -> None:
+    """Patches basicsr in this process. A second call prepares the pipelines for another run."""
     from gavn.basicsr_patches import (
+        data_loading,
         data_prefetch_dataloader,
-        reading,
-        stock_data,
-        stock_models,
+        metrics,
+        models_base_model,
+        models_edvr_model,
+        models_lr_scheduler,
+        models_sr_model,
+        models_video_base_model,
+        models_video_recurrent_model,
         train,
-        training_state,
-        utils_dist_util,
     )
 
-    global _installed
-    if not _installed:
-        for module in (training_state, utils_dist_util, data_prefetch_dataloader, reading,
-                       stock_data, stock_models):
-            module.install()
-        _installed = True
-    train.install()
+    for module in (data_loading, data_prefetch_dataloader, metrics, models_base_model, models_edvr_model,
+                   models_lr_scheduler, models_sr_model, models_video_base_model,
+                   models_video_recurrent_model, train):
+        module.apply()
 
 
 def run_pipeline(kind: str, root: Path) -> None:
     """Runs basicsr's `train` or `test` pipeline with the options of the command line.
 
-    Folders of the run are made below `root` if that is a checkout of the project, else where one stands.
-    Ends the process with a message in words and exit status 1 where options, data, weights or the state to
-    resume from are wrong, and where training diverges.
+    Wrong options, data, weights or states, a full disk and diverging training end the process with a message
+    and exit status 1.
+
+    Args:
+        kind: `train` or `test`.
+        root: the folders of the run are made here if this is a checkout of the project, else in the current
+            folder.
     """
-    install()
+    apply()
     from basicsr import test, train
     from torch import distributed
 
@@ -46,9 +49,9 @@ def run_pipeline(kind: str, root: Path) -> None:
     from gavn.config.option_file import OptionError
     from gavn.errors import RunError, disk_words, is_full
 
-    place = root if (root / 'setup.py').is_file() else Path.cwd()
+    folder = root if (root / 'setup.py').is_file() else Path.cwd()
     try:
-        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
+        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(folder))
     except (CheckpointError, OptionError, RunError) as error:
         sys.exit(f'error: {error}')
     except OSError as error:

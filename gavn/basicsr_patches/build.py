@@ -1,4 +1,4 @@
-"""Data sets and models of a run: what is wrong with their options, or between them, is told in words."""
+"""Replacements of basicsr.data.build_dataset and basicsr.models.build_model that check options first."""
 from __future__ import annotations
 
 import inspect
@@ -10,6 +10,9 @@ import basicsr.data
 import basicsr.models
 import torch
 from basicsr.models.base_model import BaseModel
+from basicsr.models.hifacegan_model import HiFaceGANModel
+from basicsr.models.realesrgan_model import RealESRGANModel
+from basicsr.models.realesrnet_model import RealESRNetModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 from torch import Tensor, nn
@@ -18,120 +21,153 @@ from torch.utils.data import Dataset
 from gavn.config.option_file import OptionError, building
 from gavn.metrics.registered_calls import IMAGE_ENDINGS, check_options, supplied_to
 
+_OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
+"""Models of basicsr that do not feed `lq` of their samples unchanged."""
+
 
 def build_dataset(dataset_opt: dict[str, Any]) -> Dataset:
-    """The data set of a section. Raises OptionError with its name for wrong options and absent data."""
-    with building(f'data set {dataset_opt["name"]}'), _missing_keys_named(dataset_opt):
+    """Builds the data set of a section.
+
+    Defect: a missing key or file raises an error without the name of the section.
+
+    Raises:
+        OptionError: options are wrong or data are absent.
+    """
+    with building(f'data set {dataset_opt["name"]}'), _missing_keys(dataset_opt):
         return basicsr.data.build_dataset(dataset_opt)
 
 
 def first_sample(data: Dataset, dataset_opt: Mapping[str, Any]) -> dict[str, Any]:
-    """The first sample of training data. Raises OptionError for a key that a stock data set finds missing."""
-    with _missing_keys_named(dataset_opt):
+    """Reads the first training sample.
+
+    Raises:
+        OptionError: a data set of basicsr misses a key of its options.
+    """
+    with _missing_keys(dataset_opt):
         return data[0]
 
 
 @contextmanager
-def _missing_keys_named(dataset_opt: Mapping[str, Any]) -> Iterator[None]:
-    """Stock data sets read their options without looking whether they are there."""
+def _missing_keys(dataset_opt: Mapping[str, Any]) -> Iterator[None]:
+    """Names the key that a data set of basicsr reads but the section does not have."""
     try:
         yield
     except KeyError as error:
-        kind = _class_of(DATASET_REGISTRY, dataset_opt.get('type'))
-        if not _is_stock(kind) or not isinstance(error.args[0], str):
+        dataset = _find_class(DATASET_REGISTRY, dataset_opt.get('type'))
+        if not _is_from_basicsr(dataset) or not isinstance(error.args[0], str):
             raise
-        raise OptionError(f'data set {dataset_opt["name"]}: {kind.__name__} needs the key {error.args[0]}'
+        raise OptionError(f'data set {dataset_opt["name"]}: {dataset.__name__} needs the key {error.args[0]}'
                           ) from error
 
 
 def build_model(opt: dict[str, Any]) -> BaseModel:
-    """The model with its networks. Raises OptionError for options that do not fit together."""
-    model = _class_of(MODEL_REGISTRY, opt['model_type'])
-    if _is_stock(model) or hasattr(model, 'validates_clips'):
-        _check_validation(model, opt)
+    """Builds the model with its networks.
+
+    Defect: basicsr finds a data set or metric that the model cannot use only at the first validation.
+
+    Raises:
+        OptionError: model, data sets, metrics and network do not fit together.
+    """
+    model_class = _find_class(MODEL_REGISTRY, opt['model_type'])
+    if _is_from_basicsr(model_class) or hasattr(model_class, 'validates_clips'):
+        _check_validation(model_class, opt)
     with building(opt['model_type']):
-        built = basicsr.models.build_model(opt)
-    if _is_stock(model) and isinstance(built, SRModel):
-        _check_pictures_alone(built)
-    return built
+        model = basicsr.models.build_model(opt)
+    if _is_from_basicsr(model_class) and isinstance(model, SRModel):
+        _check_image_network(model)
+    return model
 
 
-def _is_stock(kind: Any) -> bool:
-    """Whether a class comes with BasicSR: what users derive from it may feed and validate in other ways."""
-    return getattr(kind, '__module__', '').startswith('basicsr.')
+def _is_from_basicsr(cls: Any) -> bool:
+    """Whether a class comes with basicsr. Classes derived from it may feed and validate differently."""
+    return getattr(cls, '__module__', '').startswith('basicsr.')
 
 
-def _class_of(registry: Any, name: Any) -> type | None:
+def _find_class(registry: Any, name: Any) -> type | None:
     registered = dict(iter(registry))
     return registered.get(name, registered.get(f'{name}_basicsr'))
 
 
-def _check_validation(model: type, opt: Mapping[str, Any]) -> None:
-    """Raises OptionError for a data set, or a metric, that a model cannot validate on."""
-    in_clips = getattr(model, 'validates_clips', False)
+def _check_validation(model_class: type, opt: Mapping[str, Any]) -> None:
+    """Raises OptionError for a data set or a metric that a model cannot validate with."""
+    needs_clips = getattr(model_class, 'validates_clips', False)
     for phase, section in opt['datasets'].items():
-        kind = _class_of(DATASET_REGISTRY, section['type'])
-        if phase != 'train' and kind is not None and hasattr(kind, 'clip') != in_clips:
-            wanted = ('whole clips: AVVideoDataset, which takes plain folders as dataroot_lq and dataroot_gt'
-                      if in_clips else 'pictures: PairedImageDataset, VideoTestDataset ...')
-            raise OptionError(f'datasets.{phase}: {section["type"]} does not go with {model.__name__}, which '
-                              f'validates on {wanted}')
+        dataset = _find_class(DATASET_REGISTRY, section['type'])
+        if phase != 'train' and dataset is not None and hasattr(dataset, 'clip') != needs_clips:
+            needed = ('whole clips: AVVideoDataset, which takes plain folders as dataroot_lq and dataroot_gt'
+                      if needs_clips else 'images: PairedImageDataset, VideoTestDataset ...')
+            raise OptionError(f'datasets.{phase}: {section["type"]} does not fit '
+                              f'{model_class.__name__}, which validates on {needed}')
     metrics = (opt.get('val') or {}).get('metrics') or {}
-    for key, metric in {} if in_clips else metrics.items():
-        _check_metric(key, metric, model)
+    for key, metric in {} if needs_clips else metrics.items():
+        _check_metric(key, metric, model_class)
 
 
-def _check_metric(key: str, metric: Mapping[str, Any], model: type) -> None:
+def _check_metric(key: str, metric: Mapping[str, Any], model_class: type) -> None:
     function = METRIC_REGISTRY.get(metric['type'])
-    if more := [name for name in supplied_to(function, must=True) if name not in IMAGE_ENDINGS]:
-        raise OptionError(f'val.metrics.{key}: {metric["type"]} asks for {", ".join(more)}, which '
-                          f'{model.__name__} does not supply; AVVideoModel and GAVNModel do')
+    if missing := [name for name in supplied_to(function, must=True) if name not in IMAGE_ENDINGS]:
+        raise OptionError(f'val.metrics.{key}: {metric["type"]} needs {", ".join(missing)}, which '
+                          f'{model_class.__name__} does not supply; AVVideoModel and GAVNModel do')
     with building(f'val.metrics.{key}'):
         check_options(function, {name: metric[name] for name in metric if name not in ('type', 'better')})
 
 
-def _check_pictures_alone(model: SRModel) -> None:
+def _check_image_network(model: SRModel) -> None:
     network = model.get_bare_model(model.net_g)
-    takes = list(inspect.signature(network.forward).parameters)
-    if 'audio' in takes:
-        raise OptionError(f'{type(model).__name__} gives its network pictures alone, but '
-                          f'{type(network).__name__} also takes {", ".join(takes[1:])}: choose model_type: '
+    inputs = list(inspect.signature(network.forward).parameters)
+    if 'audio' in inputs:
+        raise OptionError(f'{type(model).__name__} feeds its network images only, but '
+                          f'{type(network).__name__} also takes {", ".join(inputs[1:])}: choose model_type: '
                           'GAVNModel or AVVideoModel')
 
 
-def try_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -> None:
-    """Holds a training sample to what a model makes of it, before training.
+def check_first_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -> None:
+    """Checks before training that a model can use a training sample.
 
-    A model may have a method `check_sample` for that. The network of a stock one, where that feeds it plain
-    `lq`, is called once. Raises OptionError, with the data set's `name`, where they do not go together.
+    A model may have a method `check_sample` for that. The network of a model of basicsr is called once if the
+    model feeds `lq` unchanged.
+
+    Args:
+        model: to be trained.
+        sample: of its training data, without the batch dimension.
+        name: of the data set, for the message.
+
+    Raises:
+        OptionError: model and sample do not fit together.
     """
     if hasattr(model, 'check_sample'):
         with building(f'data set {name}'):
             model.check_sample(sample)
-    elif _is_stock(type(model)) and getattr(type(model), 'feeds_plainly', False):
-        _try(model, {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}, name)
+    elif _feeds_unchanged(model):
+        batch = {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}
+        _check_forward(model, batch, name)
 
 
-def _try(model: SRModel, batch: Mapping[str, Tensor], name: str) -> None:
+def _feeds_unchanged(model: BaseModel) -> bool:
+    return (_is_from_basicsr(type(model)) and isinstance(model, SRModel)
+            and not isinstance(model, _OWN_DEGRADATION))
+
+
+def _check_forward(model: SRModel, batch: Mapping[str, Tensor], name: str) -> None:
     if missing := [key for key in ('lq', 'gt') if key not in batch]:
         raise OptionError(f'data set {name}: its samples have no {" and no ".join(missing)}')
     model.feed_data(batch)
     network = model.get_bare_model(model.net_g)
-    words = f'{type(network).__name__} does not go with data set {name}, whose lq are ' \
-            f'{tuple(model.lq.shape[1:])} and gt {tuple(model.gt.shape[1:])}'
-    output = _called(network, model.lq, words)
+    problem = f'{type(network).__name__} does not fit data set {name}, whose lq are ' \
+              f'{tuple(model.lq.shape[1:])} and gt {tuple(model.gt.shape[1:])}'
+    output = _forward(network, model.lq, problem)
     if output.shape != model.gt.shape:
-        raise OptionError(f'{words}: it returns {tuple(output.shape[1:])}')
+        raise OptionError(f'{problem}: it returns {tuple(output.shape[1:])}')
 
 
-def _called(network: nn.Module, lq: Tensor, words: str) -> Tensor:
+def _forward(network: nn.Module, lq: Tensor, problem: str) -> Tensor:
     training = network.training
     network.eval()
     try:
         with torch.no_grad():
             return network(lq)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        raise OptionError(f'{words}: {str(error).splitlines()[0] if str(error) else type(error).__name__}'
-                          ) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OptionError(f'{problem}: {reason}') from error
     finally:
         network.train(training)

@@ -1,4 +1,7 @@
-"""Which samples an iteration sees and with which random draws: functions of seed, epoch and position."""
+"""Replacement of basicsr.data.data_sampler: samples and random numbers as functions of seed and iteration.
+
+A resumed run therefore continues with the samples and random numbers of an uninterrupted one.
+"""
 from __future__ import annotations
 
 import dataclasses
@@ -16,22 +19,23 @@ from torch.utils.data import Dataset, Sampler
 from gavn.config.option_file import OptionError
 
 _logger = logging.getLogger('basicsr')  # get_root_logger would set it up too early
-_STEP = 1  # marks the draws of a training step, apart from those of samples
+_STEP_STREAM = 1  # separates the random numbers of training steps from those of samples
 
 
-def seed_step(seed: int, rank: int, iteration: int) -> None:
-    """Seeds all generators for an iteration, so that dropout and the like go on after a resume as before."""
-    set_random_seed(int(np.random.SeedSequence([seed, rank, iteration, _STEP]).generate_state(1)[0]))
+def seed_iteration(seed: int, rank: int, iteration: int) -> None:
+    """Seeds all random generators for an iteration, so that dropout continues after a resume as before."""
+    sequence = np.random.SeedSequence([seed, rank, iteration, _STEP_STREAM])
+    set_random_seed(int(sequence.generate_state(1)[0]))
 
 
 @contextmanager
-def _draws_of(*entropy: int) -> Iterator[None]:
-    """CPU draws inside are those of `entropy`; the ones outside go on undisturbed."""
+def _seeded(*entropy: int) -> Iterator[None]:
+    """Seeds the CPU generators inside from `entropy` and restores their states afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    words = [int(word) for word in np.random.SeedSequence(entropy).generate_state(3)]
-    random.seed(words[0])
-    np.random.seed(words[1])
-    torch.default_generator.manual_seed(words[2])
+    seeds = [int(seed) for seed in np.random.SeedSequence(entropy).generate_state(3)]
+    random.seed(seeds[0])
+    np.random.seed(seeds[1])
+    torch.default_generator.manual_seed(seeds[2])
     try:
         yield
     finally:
@@ -40,17 +44,21 @@ def _draws_of(*entropy: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def draws_by_itself(dataset: Dataset) -> bool:
-    """Whether a data set reads the epoch from its index: those whose `Options` name `manual_seed` do."""
+def reads_epoch_from_index(dataset: Dataset) -> bool:
+    """Whether a data set takes the epoch from its index: those whose `Options` have `manual_seed` do."""
     options = getattr(dataset, 'Options', None)
     return options is not None and 'manual_seed' in {f.name for f in dataclasses.fields(options)}
 
 
-class SeededSamples(Dataset):
-    """A data set that indexes plainly and draws from global generators, given draws per epoch and sample.
+class SeededDataset(Dataset):
+    """Wraps a data set that draws from global generators and seeds these for every epoch and sample.
 
-    Stock workers seed numpy and random alike in every epoch, so each epoch repeats the augmentations of the
-    first. Other attributes are those of the data set within.
+    Defect: basicsr seeds its workers alike in every epoch, so that each epoch repeats the augmentations of
+    the first. Other attributes are those of the wrapped data set.
+
+    Args:
+        dataset: indexed from 0 to its length.
+        seed: `manual_seed` of the run.
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
@@ -62,21 +70,24 @@ class SeededSamples(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         epoch, i = divmod(index, len(self.dataset))
-        with _draws_of(self.seed, epoch, i):
+        with _seeded(self.seed, epoch, i):
             return self.dataset[i]
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'dataset':  # while it is being unpickled
+        if name == 'dataset':  # not yet set while unpickling
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
 
 @dataclasses.dataclass(frozen=True)
-class Epochs:
+class EpochPlan:
     """How training data divide into batches.
 
-    samples: of one epoch, repetitions included. batch: over all processes and GPUs. processes: that share a
-    batch. total: iterations of the whole training.
+    Attributes:
+        samples: of one epoch, with repetitions (`dataset_enlarge_ratio`).
+        batch: samples of one iteration over all processes and GPUs.
+        processes: that share a batch.
+        total: iterations of the run.
     """
 
     samples: int
@@ -86,39 +97,42 @@ class Epochs:
 
     @property
     def iterations(self) -> int:
-        """Of one epoch: whole batches only, since the loader drops the rest (stock counted it)."""
+        """Iterations of one epoch. The loader drops an incomplete batch; basicsr counts it."""
         return self.samples // self.batch
 
     def position(self, iteration: int) -> tuple[int, int]:
-        """(epoch, batches of it that are done) after so many iterations."""
+        """(epoch, finished batches of it) after a number of iterations."""
         return divmod(iteration, self.iterations)
 
 
 class EpochSampler(Sampler[int]):
-    """Indices of one process, epoch by epoch; takes the place of EnlargedSampler.
+    """Indices of one process, epoch by epoch. Replaces EnlargedSampler.
 
-    An index counts on from epoch to epoch and holds it: `divmod(index, len(data))` are the repetition of the
-    data set, counted over the whole run, and the sample. The stock order ignores manual_seed, starts a
-    resumed epoch over, and goes on past the last iteration.
+    Defect: basicsr's order ignores `manual_seed`, restarts the epoch of a resumed run, and continues after
+    the last iteration.
+
+    Indices count on from epoch to epoch: `divmod(index, len(data))` are the repetition of the data set since
+    the start of the run, and the sample.
 
     Args:
         epochs: of the whole run.
         rank: of this process.
-        start: iterations done before; the first epoch starts behind them.
+        seed: `manual_seed` of the run.
+        shuffle: whether to permute each epoch.
+        start: finished iterations of a resumed run.
     """
 
-    def __init__(self, epochs: Epochs, rank: int, seed: int, shuffle: bool = True, start: int = 0) -> None:
+    def __init__(self, epochs: EpochPlan, rank: int, seed: int, shuffle: bool = True, start: int = 0) -> None:
         self.shuffle = shuffle
         self.epochs, self.rank, self.seed = epochs, rank, seed
         self.start = start
         self.epoch = epochs.position(start)[0]
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop before each epoch."""
+        """Sets the epoch. The training loop calls this before each one."""
         self.epoch = epoch
 
-    def _batches(self) -> range:
-        """The batches of this epoch that are left to do."""
+    def _remaining_batches(self) -> range:
         first = self.epoch * self.epochs.iterations
         end = min(self.epochs.iterations, self.epochs.total - first)
         return range(max(0, self.start - first), end)
@@ -127,26 +141,34 @@ class EpochSampler(Sampler[int]):
         order = np.arange(self.epochs.samples)
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        batches = self._batches()
+        batches = self._remaining_batches()
         order = order[batches.start * self.epochs.batch:max(batches.start, batches.stop) * self.epochs.batch]
         return iter((order[self.rank::self.epochs.processes] + self.epoch * self.epochs.samples).tolist())
 
     def __len__(self) -> int:
-        return len(self._batches()) * self.epochs.batch // self.epochs.processes
+        return len(self._remaining_batches()) * self.epochs.batch // self.epochs.processes
 
 
 def batch_size(dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> int:
-    """Samples per iteration over all processes, or over all GPUs of DataParallel (which stock forgets)."""
+    """Samples of an iteration over all processes, or over all GPUs of DataParallel (ignored by basicsr)."""
     return dataset_opt['batch_size_per_gpu'] * (opt['world_size'] if opt['dist'] else max(1, opt['num_gpu']))
 
 
-def divide(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> Epochs:
-    """The epochs of a run; turns `train.phases` given in epochs into iterations, with a notice.
+def plan_epochs(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, Any]) -> EpochPlan:
+    """Divides training data into epochs. Converts phases given in epochs to iterations, with a notice.
 
-    Sets `train.total_iter` to the length of the phases where it is not given, and where all phases have
-    learning rates of their own: option files of that form may lie over one that gives `total_iter`.
+    Sets `train.total_iter` to the length of the phases if it is absent, and if all phases have learning rates
+    of their own, because such option files may overlay one with `total_iter`.
 
-    Raises OptionError where the data do not fill one batch: stock then ends without an error, untrained.
+    Defect: with fewer samples than a batch, basicsr ends at once without an error and without training.
+
+    Args:
+        samples: of the data set, without repetitions.
+        dataset_opt: section `datasets.train`.
+        opt: all options; `train` is changed.
+
+    Raises:
+        OptionError: the samples do not fill one batch.
     """
     samples *= dataset_opt.get('dataset_enlarge_ratio', 1)
     batch = batch_size(dataset_opt, opt)
@@ -162,4 +184,4 @@ def divide(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, Any])
     phases = train.get('phases') or ()
     if phases and (train.get('total_iter') is None or all(phase.get('lr') is not None for phase in phases)):
         train['total_iter'] = sum(phase['iters'] for phase in train['phases'])
-    return Epochs(samples, batch, opt['world_size'], int(train['total_iter']))
+    return EpochPlan(samples, batch, opt['world_size'], int(train['total_iter']))

@@ -1,4 +1,4 @@
-"""Batches on their way from the loader to the training loop."""
+"""Patch of basicsr.data.prefetch_dataloader, and the prefetchers that the training loop uses."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -8,26 +8,27 @@ import torch
 from basicsr.data import prefetch_dataloader
 from torch.utils.data import DataLoader
 
-from gavn.basicsr_patches.utils_logger import Waiting
+from gavn.basicsr_patches.utils_logger import DataWaitTimer
 from gavn.runtime.prefetch import PrefetchIterator
 
 Batch = dict[str, Any]
 
 
-class Prefetcher:
-    """Hands the training loop one batch after the other, None after the last of an epoch.
+class CPUPrefetcher:
+    """Returns one batch after the other, and None after the last batch of an epoch.
 
-    The stock prefetchers start workers and load in their constructor, before the sampler knows its epoch.
+    Defect: basicsr's prefetchers start workers in their constructor, before the sampler knows its epoch.
 
     Args:
-        on_batch: called before each batch is handed out.
-        on_end: called after the last batch of an epoch is done.
-        waiting: told of the time that the loader is waited for.
+        loader: of the training data.
+        on_batch: called before each batch is returned.
+        on_end: called after the last batch of an epoch.
+        wait_timer: measures how long the training loop waits for `loader`.
     """
 
     def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None],
-                 waiting: Waiting) -> None:
-        self.loader, self.waiting = loader, waiting
+                 wait_timer: DataWaitTimer) -> None:
+        self.loader, self.wait_timer = loader, wait_timer
         self.on_batch, self.on_end = on_batch, on_end
         self.batches: Iterator[Batch] = iter(())
 
@@ -36,56 +37,56 @@ class Prefetcher:
         self.batches = iter(self.loader) if len(self.loader.sampler) else iter(())
 
     def next(self) -> Batch | None:
-        """The next batch."""
-        with self.waiting.counted():
+        """The next batch, or None at the end of the epoch."""
+        with self.wait_timer.measure():
             batch = next(self.batches, None)
         (self.on_end if batch is None else self.on_batch)()
         return batch
 
 
-class CUDAPrefetcher(Prefetcher):
-    """Copies each batch to the GPU, on a stream of its own, while the one before it is computed with.
+class CUDAPrefetcher(CPUPrefetcher):
+    """Copies each batch to the GPU on a separate stream while the previous batch is computed.
 
-    Time counts as waited for only if the GPU has run out of work by its end.
+    Time counts as waiting only if the GPU is idle when the batch arrives.
     """
 
     def __init__(self, loader: DataLoader, on_batch: Callable[[], None], on_end: Callable[[], None],
-                 waiting: Waiting) -> None:
-        super().__init__(loader, on_batch, on_end, waiting)
+                 wait_timer: DataWaitTimer) -> None:
+        super().__init__(loader, on_batch, on_end, wait_timer)
         self.stream = torch.cuda.Stream()
-        self.ahead: Batch | None = None
+        self.next_batch: Batch | None = None
 
     def reset(self) -> None:
-        """Starts an epoch."""
+        """Starts an epoch and loads its first batch."""
         super().reset()
         self._load()
 
     def _load(self) -> None:
         done = torch.cuda.current_stream().record_event()
-        with self.waiting.counted(busy=lambda: not done.query()):
-            self.ahead = next(self.batches, None)
+        with self.wait_timer.measure(is_busy=lambda: not done.query()):
+            self.next_batch = next(self.batches, None)
         with torch.cuda.stream(self.stream):
-            for key, value in (self.ahead or {}).items():
+            for key, value in (self.next_batch or {}).items():
                 if torch.is_tensor(value):
-                    self.ahead[key] = value.cuda(non_blocking=True)
+                    self.next_batch[key] = value.cuda(non_blocking=True)
 
     def next(self) -> Batch | None:
-        """The next batch, its tensors on the GPU."""
+        """The next batch with its tensors on the GPU, or None at the end of the epoch."""
         current = torch.cuda.current_stream()
         current.wait_stream(self.stream)
-        batch = self.ahead
+        batch = self.next_batch
         for value in (batch or {}).values():
             if torch.is_tensor(value):
-                value.record_stream(current)  # or its memory were used again too early
+                value.record_stream(current)  # keeps the memory until this stream has used it
         self._load()
         (self.on_end if batch is None else self.on_batch)()
         return batch
 
 
-def install() -> None:
-    """Has loaders read ahead with `Ahead`.
+def apply() -> None:
+    """Replaces PrefetchGenerator by `PrefetchIterator`.
 
-    The stock thread dies of a bad sample without a word, and the training loop waits for ever. It also reads
-    on when the next epoch begins with the same iterator (persistent workers), and takes a batch of it away.
+    Defect: an exception in basicsr's thread is lost and training waits for ever. With persistent workers the
+    thread also takes a batch of the next epoch, which is then lost.
     """
     prefetch_dataloader.PrefetchGenerator = PrefetchIterator

@@ -1,4 +1,4 @@
-"""One run of the stock train_pipeline: the helpers it looks up, which here know of each other."""
+"""Patches of basicsr.train and basicsr.test: the helpers that the pipelines look up by name."""
 from __future__ import annotations
 
 import logging
@@ -15,44 +15,51 @@ from basicsr.models.base_model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gavn.basicsr_patches import reading, stock_data, utils_logger
-from gavn.basicsr_patches.build import build_dataset, build_model, first_sample, try_sample
+from gavn.basicsr_patches.build import build_dataset, build_model, check_first_sample, first_sample
 from gavn.basicsr_patches.data_data_sampler import (
     EpochSampler,
-    SeededSamples,
-    divide,
-    draws_by_itself,
-    seed_step,
+    SeededDataset,
+    plan_epochs,
+    reads_epoch_from_index,
+    seed_iteration,
 )
-from gavn.basicsr_patches.data_prefetch_dataloader import CUDAPrefetcher, Prefetcher
-from gavn.basicsr_patches.training_state import check_room, load_resume_state, remove_parts
-from gavn.basicsr_patches.utils_misc import Folders
+from gavn.basicsr_patches.data_loading import start_worker
+from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+from gavn.basicsr_patches.training_state import check_disk_space, load_resume_state, remove_partial_files
+from gavn.basicsr_patches.utils_logger import DataWaitTimer, MessageLogger, ProgressBar, init_tb_loggers
+from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.basicsr_patches.utils_options import keep_options, parse_options, set_seed
 
 
 class TrainingRun:
-    """Holds what the stock helpers cannot hand each other: where a run resumes and how far it has come."""
+    """State shared by the helpers of one run: options, model, resumed state and finished iterations."""
 
     def __init__(self) -> None:
         self.state: dict[str, Any] | None = None
         self.opt: dict[str, Any] = {}
-        self.folders = Folders()
-        self.waiting = utils_logger.Waiting()
-        self.started = 0  # iterations handed to the model, counted over all starts of the run
+        self.folders = RunFolders()
+        self.wait_timer = DataWaitTimer()
+        self.started = 0  # iterations started since the beginning of the run, over all resumes
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
-        """Options of the command line, and its arguments."""
+        """Reads options and arguments from the command line."""
         opt, self.args = parse_options(root_path, is_train)
         if self.args.drawn and not is_train and opt['rank'] == 0:
-            print(_drawn(opt), flush=True)  # too early for the log
+            print(_seed_notice(opt), flush=True)  # the log does not exist yet
         return opt, self.args
 
     def copy_opt_file(self, opt_file: str, experiments_root: str) -> None:
-        """Keeps the options in the folder of the run; by now their file may be in an archived one."""
+        """Writes the options of the run into its folder.
+
+        Defect: basicsr copies the option file, which may by now be in an archived folder.
+        """
         keep_options(self.args.account(), opt_file, experiments_root)
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
-        """The state to resume from, if any; makes the folders of a run that goes on from another's state."""
+        """Loads the state to resume from, if any, and makes the folders that it needs.
+
+        Defect: basicsr makes no folders for a run that resumes from the state of another run.
+        """
         self.opt, self.state = opt, load_resume_state(opt)
         self.started = self.state['iter'] if self.state else 0
         if self.state and self.args.drawn and 'manual_seed' in self.state:
@@ -61,51 +68,54 @@ class TrainingRun:
             paths = opt['path']
             for key in ('experiments_root', 'models', 'training_states', 'visualization'):
                 os.makedirs(paths[key], exist_ok=True)
-            remove_parts(paths['models'], paths['training_states'])
+            remove_partial_files(paths['models'], paths['training_states'])
         return self.state
 
     def create_train_val_dataloader(
             self, opt: dict[str, Any], logger: logging.Logger
     ) -> tuple[DataLoader, EpochSampler, list[DataLoader], int, int]:
-        """Loaders, sampler, the last epoch's number and the iterations of the run.
+        """Makes the loaders and the sampler.
 
-        Stock counts batches that the loader drops, so that a run ends early, and starts a resumed epoch over.
+        Defect: basicsr counts batches that the loader drops, so that a run ends early, and a resumed run
+        starts its epoch again.
+
+        Returns:
+            training loader, sampler, validation loaders, number of the last epoch, iterations of the run.
         """
-        logger.addFilter(lambda record: '*only* supported by SRModel' not in str(record.msg))  # not true here
+        # Basicsr warns about stock video models; the patched ones do not need the warning.
+        logger.addFilter(lambda record: '*only* supported by SRModel' not in str(record.msg))
         if self.args.drawn:
-            logger.info(_drawn(opt))
+            logger.info(_seed_notice(opt))
         train_opt = opt['datasets']['train']
         data = build_dataset(train_opt)
-        epochs = divide(len(data), train_opt, opt)
+        epochs = plan_epochs(len(data), train_opt, opt)
         sampler = EpochSampler(epochs, opt['rank'], opt['manual_seed'],
                                shuffle=train_opt.get('use_shuffle') is not False, start=self.started)
         if self.state:
-            self.state['epoch'] = sampler.epoch  # another batch size divides the iterations otherwise
-        if not draws_by_itself(data):
-            data = SeededSamples(data, opt['manual_seed'])
+            self.state['epoch'] = sampler.epoch  # differs from the state's if the batch size changed
+        if not reads_epoch_from_index(data):
+            data = SeededDataset(data, opt['manual_seed'])
         self.sample = first_sample(data, train_opt)
-        loader = _loader(data, _training_loader(train_opt), opt, sampler)
-        loader.worker_init_fn = _start_worker
-        logger.info(f'Training: {len(data)} samples, {epochs.samples} an epoch; batches of {epochs.batch}, '
-                    f'{epochs.iterations} an epoch, {epochs.total} in all, {self.started} done')
+        loader = _loader(data, _training_loader_options(train_opt), opt, sampler)
+        loader.worker_init_fn = start_worker
+        logger.info(f'Training: {len(data)} samples, {epochs.samples} per epoch; batches of {epochs.batch}, '
+                    f'{epochs.iterations} per epoch, {epochs.total} in all, {self.started} done')
         last_epoch = (epochs.total - 1) // epochs.iterations
         self.val_loaders = _val_loaders(opt, logger)
         return loader, sampler, self.val_loaders, last_epoch, epochs.total
 
     def build_model(self, opt: dict[str, Any]) -> BaseModel:
-        """The model, remembered, once it is known to take the training data."""
+        """Builds the model, checks that it accepts the training data and that a checkpoint fits on disk."""
         self.model = build_model(opt)
-        try_sample(self.model, self.sample, opt['datasets']['train']['name'])
-        check_room(self.model, opt)
+        check_first_sample(self.model, self.sample, opt['datasets']['train']['name'])
+        check_disk_space(self.model, opt)
         return self.model
 
-    def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any
-                       ) -> utils_logger.MessageLogger:
-        """The log of the training loop, and its bar."""
+    def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any) -> MessageLogger:
+        """Makes the logger of the training loop and its progress bar."""
         total, self.tb_logger = opt['train']['total_iter'], tb_logger
-        self.progress = utils_logger.Progress(start_iter, total, logging.getLogger('basicsr'))
-        return utils_logger.MessageLogger(opt, start_iter, tb_logger, self.progress, self.waiting,
-                                      self._gradients)
+        self.progress = ProgressBar(start_iter, total, logging.getLogger('basicsr'))
+        return MessageLogger(opt, start_iter, tb_logger, self.progress, self.wait_timer, self._gradients)
 
     def _gradients(self) -> Iterator[Tensor]:
         """Gradients of the last step."""
@@ -113,45 +123,45 @@ class TrainingRun:
             if parameter.grad is not None:
                 yield parameter.grad
 
-    def cpu_prefetcher(self, loader: DataLoader) -> Prefetcher:
-        """Hands out batches and keeps count."""
-        return Prefetcher(loader, self._next_iteration, self._end_of_epoch, self.waiting)
+    def cpu_prefetcher(self, loader: DataLoader) -> CPUPrefetcher:
+        """Makes the prefetcher of `prefetch_mode: cpu`."""
+        return CPUPrefetcher(loader, self._start_iteration, self._end_epoch, self.wait_timer)
 
-    def cuda_prefetcher(self, loader: DataLoader, opt: dict[str, Any]) -> Prefetcher:
-        """Hands out batches on the GPU, if there is one, and keeps count."""
-        kind = CUDAPrefetcher if opt['num_gpu'] else Prefetcher
-        return kind(loader, self._next_iteration, self._end_of_epoch, self.waiting)
+    def cuda_prefetcher(self, loader: DataLoader, opt: dict[str, Any]) -> CPUPrefetcher:
+        """Makes the prefetcher of `prefetch_mode: cuda`; without a GPU, the one of `cpu`."""
+        kind = CUDAPrefetcher if opt['num_gpu'] else CPUPrefetcher
+        return kind(loader, self._start_iteration, self._end_epoch, self.wait_timer)
 
-    def _next_iteration(self) -> None:
-        self.progress.reach(self.started)
+    def _start_iteration(self) -> None:
+        self.progress.update_to(self.started)
         if self.state and self.started == self.state['iter']:
-            self._validate_what_was_cut_short()
+            self._finish_validation()
         self.started += 1
-        seed_step(self.opt['manual_seed'], self.opt['rank'], self.started)
+        seed_iteration(self.opt['manual_seed'], self.opt['rank'], self.started)
 
-    def _validate_what_was_cut_short(self) -> None:
-        """Does the validation of the iteration that is resumed from, where the last start did not finish it.
+    def _finish_validation(self) -> None:
+        """Runs the validation of the resumed iteration if the last start did not finish it.
 
-        Stock saves, then validates: a run that is killed in between would never know how good it was then.
+        Defect: basicsr saves first and then validates. A run killed in between lacks that validation.
         """
         val = self.opt.get('val') or {}
         if not val.get('val_freq') or self.started % val['val_freq']:
             return
-        lacks = getattr(self.model, 'lacks_validation', None)  # stock models leave no sign of theirs
+        lacks = getattr(self.model, 'lacks_validation', None)  # models of basicsr do not record theirs
         for loader in self.val_loaders if lacks else ():
             if lacks(loader.dataset.opt['name']):
                 self.model.validation(loader, self.started, self.tb_logger, val.get('save_img', False))
 
-    def _end_of_epoch(self) -> None:
-        self.progress.reach(self.started)
+    def _end_epoch(self) -> None:
+        self.progress.update_to(self.started)
 
 
-def _drawn(opt: dict[str, Any]) -> str:
-    return f'manual_seed: {opt["manual_seed"]} was drawn; give it to repeat this run'
+def _seed_notice(opt: dict[str, Any]) -> str:
+    return f'manual_seed: {opt["manual_seed"]} was drawn at random; set it to repeat this run'
 
 
-def _training_loader(dataset_opt: dict[str, Any]) -> dict[str, Any]:
-    """Workers live as long as the run unless told otherwise: starting them takes seconds in each epoch."""
+def _training_loader_options(dataset_opt: dict[str, Any]) -> dict[str, Any]:
+    """Keeps workers alive for the whole run by default, because starting them takes seconds each epoch."""
     persistent = dataset_opt.get('persistent_workers')
     return {**dataset_opt, 'pin_memory': bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available(),
             'persistent_workers': persistent is not False and dataset_opt['num_worker_per_gpu'] > 0}
@@ -173,25 +183,20 @@ def _val_loaders(opt: dict[str, Any], logger: logging.Logger) -> list[DataLoader
     return loaders
 
 
-def _start_worker(_: int) -> None:
-    """Mends reading in a worker that was spawned (a forked one has it)."""
-    reading.install()
-    stock_data.install()
-
-
-def install() -> None:
-    """Puts the helpers of a new run where the stock pipelines look them up."""
+def apply() -> None:
+    """Puts the helpers of a new run where the pipelines look them up."""
     run = TrainingRun()
-    train = basicsr.train
-    train.parse_options = basicsr.test.parse_options = run.parse_options
-    train.copy_opt_file = run.copy_opt_file
-    train.make_exp_dirs = basicsr.test.make_exp_dirs = run.folders.make_exp_dirs
+    train, test = basicsr.train, basicsr.test
+    train.parse_options = test.parse_options = run.parse_options
+    train.make_exp_dirs = test.make_exp_dirs = run.folders.make_exp_dirs
     train.mkdir_and_rename = run.folders.mkdir_and_rename
+    train.copy_opt_file = run.copy_opt_file
     train.load_resume_state = run.load_resume_state
     train.build_model = run.build_model
-    basicsr.test.build_dataset, basicsr.test.build_model = build_dataset, build_model
     train.create_train_val_dataloader = run.create_train_val_dataloader
-    train.init_tb_loggers = utils_logger.init_tb_loggers
+    train.init_tb_loggers = init_tb_loggers
     train.MessageLogger = run.message_logger
     train.CPUPrefetcher = run.cpu_prefetcher
     train.CUDAPrefetcher = run.cuda_prefetcher
+    test.build_dataset = build_dataset
+    test.build_model = build_model

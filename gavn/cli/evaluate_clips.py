@@ -112,10 +112,10 @@ def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face:
             tick()
 
     if not crop_face:
-        return evaluate_clip(_whole(counted()), metric_factories, clip.sound), ''
+        return evaluate_clip(_whole(counted()), metric_factories, clip.read_audio), ''
     face = FaceCrop.from_clip(clip)
     return evaluate_clip(
-        face.frames(counted()), metric_factories, lambda: face.audio(clip.sound())
+        face.frames(counted()), metric_factories, lambda: face.audio(clip.read_audio())
     ), face.notes
 
 
@@ -137,7 +137,7 @@ def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, s
 
     Raises:
         EvaluationError: a metric in `names` needs the ground truth.
-        WeightsMissing: a metric in `names` has no weights.
+        MissingWeightsError: a metric in `names` has no weights.
         CheckpointError: the weights do not fit.
     """
     metrics = {key: dict(metric) for key, metric in STANDARD.items()

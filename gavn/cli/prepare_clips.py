@@ -27,10 +27,10 @@ from loguru import logger
 from tqdm import tqdm
 
 from gavn.data.clip_store import pack
-from gavn.data.landmark_annotator import AUTO, TEACHERS, FaceUnclear, TeacherError, choose_teacher
-from gavn.data.preparation import Preparation, Rejected
+from gavn.data.landmark_annotator import ANNOTATORS, AUTO, AnnotatorError, FaceNotFoundError, choose_annotator
+from gavn.data.preparation import Preparation, RejectedVideoError
 from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
-from gavn.data.splits import cut, draw_clips, flat, speakers_return, write_csv
+from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
 from gavn.data.storage import STORE_HELP, STORES
 from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import CROP_SIZE
@@ -38,10 +38,10 @@ from gavn.faces.tracker import NoFace, track_faces
 from gavn.media import MediaError
 from gavn.runtime.arguments import Parser, whole
 
-REJECTED = (MediaError, NoFace, FaceUnclear, Rejected)  # reasons in words
-OUTSIDE = (OSError, TeacherError)  # a full disk, missing weights: the next video would fail too
+REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # reasons in words
+OUTSIDE = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
 
-_teacher = lru_cache(maxsize=1)(lambda name: TEACHERS[name]())  # one for all clips of a worker
+_teacher = lru_cache(maxsize=1)(lambda name: ANNOTATORS[name]())  # one for all clips of a worker
 _detector = lru_cache(maxsize=1)(lambda: RetinaFace(threads=1))
 
 
@@ -70,7 +70,7 @@ class ClipStep(PipelineStep):
     """One step for each clip; a video that it cannot use is reported and goes no further.
 
     An error that no sentence was written for is reported with its traceback. What is wrong with the machine
-    and not with the video (OSError, TeacherError) ends the task, so that no good video counts as a bad one.
+    and not with the video (OSError, AnnotatorError) ends the task, so that no good video counts as a bad one.
     """
 
     type = 'clip'
@@ -123,7 +123,7 @@ class Label(ClipStep):
 
     def apply(self, source: Source) -> None:
         """See Preparation.label."""
-        self.preparation.label(source.clip, _teacher(self.teacher))
+        self.preparation.annotate(source.clip, _teacher(self.teacher))
 
 
 class Listen(ClipStep):
@@ -143,7 +143,7 @@ class Degrade(ClipStep):
 
     def apply(self, source: Source) -> None:
         """See Preparation.damage."""
-        self.preparation.damage(source.clip, *self.preparation.degradations)
+        self.preparation.degrade(source.clip, *self.preparation.degradations)
 
 
 class Done(ClipStep):
@@ -183,7 +183,7 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str
     Args:
         preparation: what to make, and where.
         sources: the videos.
-        teacher: a name of TEACHERS.
+        teacher: a name of ANNOTATORS.
         lmdb: also pack the layers into LMDBs.
         store: the form of their frames, see `gavn.data.clip_store.pack`.
         executor: 'local', or 'slurm', which submits the jobs and returns.
@@ -268,7 +268,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--seed', type=whole(0), default=0, help='of what is drawn')
     add('--degradations', nargs='*', default=['car', 'blur', 'sr'], metavar='NAME',
         help='layers to make: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
-    add('--teacher', choices=[AUTO, *sorted(TEACHERS)], default=AUTO,
+    add('--teacher', choices=[AUTO, *sorted(ANNOTATORS)], default=AUTO,
         help='who marks the 68 points (default: dlib where it is installed, else face-alignment)')
     add('--download', action='store_true',
         help='let face-alignment fetch its weights (about 177 MiB from its author)')
@@ -304,14 +304,14 @@ def _sources(args: argparse.Namespace) -> list[Source]:
 def run(args: argparse.Namespace) -> dict[str, int]:
     """Prepares as the command line says; returns clips by status (empty after a submission to Slurm).
 
-    Raises ValueError, OSError or TeacherError before anything is done where the arguments do not hold.
+    Raises ValueError, OSError or AnnotatorError before anything is done where the arguments do not hold.
     """
     sources = _sources(args)
     preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
     local = args.executor == 'local'
-    teacher = choose_teacher(args.teacher, args.download)
+    teacher = choose_annotator(args.teacher, args.download)
     listed = write_csv(sources, args.videos, args.out)
-    again = f'--csv {listed}' + (' --known-speakers' if speakers_return(sources) else '')
+    again = f'--csv {listed}' + (' --known-speakers' if has_shared_speakers(sources) else '')
     print(f'{len(sources)} clips, landmarks by {teacher}; {again} makes the same splits again')
     slurm = {'time': args.slurm_time, 'partition': args.slurm_partition, 'mem_per_cpu_gb': 4}
     prepare(preparation, sources, teacher=teacher, lmdb=not args.no_lmdb, store=args.store,
@@ -327,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         counts = run(args)
-    except (ValueError, OSError, TeacherError) as error:
+    except (ValueError, OSError, AnnotatorError) as error:
         parser.exit(2, f'error: {error}\n')
     for reason, count in counts.items():
         print(f'{count:6d}  {reason}')

@@ -1,4 +1,4 @@
-"""Data sets, their folder and their making; importing this room fills BasicSR's DATASET_REGISTRY."""
+"""Data sets, their folder and preparation. Importing this package fills BasicSR's DATASET_REGISTRY."""
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.av_video_dataset import AVVideoDataset
 

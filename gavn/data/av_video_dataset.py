@@ -1,4 +1,4 @@
-"""Whole clips, frame by frame, for validation and tests."""
+"""Whole clips, read frame by frame, for validation and tests."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, silence
 from gavn.data.clip_checks import check_clips
 from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
-from gavn.data.samples import Audio, Backend, Sound, Split, parse_options
+from gavn.data.samples import Audio, AudioSource, Backend, Split, parse_options
 from gavn.errors import DataError
 from gavn.faces import landmarks
 from gavn.faces.geometry import detector_view
@@ -29,15 +29,15 @@ Reader = Callable[[int], np.ndarray]
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: its frames are read as they are asked for, so its length costs no memory.
+    """One clip, whose frames are read on demand.
 
     Attributes:
-        key: its name.
-        n_frames: its length.
-        lq, gt: read frame i, uint8 BGR; `gt` is None where there is no ground truth.
-        audio: (n_frames, 1, 13, 20) raw cepstra.
-        landmarks: (n_frames, 68, 2) in the unit square, None where unknown.
-        sound: reads the int16 samples at 16 kHz that go with the frames, None where there are none.
+        key: name of the clip.
+        n_frames: number of frames.
+        lq, gt: functions that read frame i, uint8 BGR (h, w, 3). `gt` is None without ground truth.
+        audio: MFCC windows (n_frames, 1, 13, 20).
+        landmarks: (n_frames, 68, 2) in the unit square; None: unknown.
+        read_audio: reads the int16 samples at 16 kHz of the clip; None if there are none.
     """
 
     key: str
@@ -46,13 +46,15 @@ class Clip:
     gt: Reader | None
     audio: Tensor
     landmarks: Tensor | None
-    sound: Callable[[], np.ndarray | None] = lambda: None
+    read_audio: Callable[[], np.ndarray | None] = lambda: None
 
     def frames(self) -> Iterator[dict[str, Tensor]]:
-        """Per frame: lq, gt (3, h, w), audio (1, 13, 20), landmarks (68, 2), face (3, 112, 112).
+        """Yields for each frame lq, gt (3, h, w), audio (1, 13, 20), landmarks (68, 2), face (3, 112, 112).
 
-        What is not known of the clip (gt, landmarks) is absent. Pictures are RGB in [0, 1]. Raises ValueError
-        where lq and gt differ in size.
+        Images are RGB in [0, 1]. Unknown entries (gt, landmarks) are absent.
+
+        Raises:
+            DataError: lq and gt differ in size.
         """
         for i in range(self.n_frames):
             image = self.lq(i)
@@ -61,7 +63,7 @@ class Clip:
                 sample['gt'] = to_tensor(self.gt(i))
                 if sample['gt'].shape != sample['lq'].shape:
                     raise DataError(f'{self.key}, frame {i}: lq is {tuple(sample["lq"].shape[1:])} but gt '
-                                     f'{tuple(sample["gt"].shape[1:])} pixels; both must have one size')
+                                     f'{tuple(sample["gt"].shape[1:])} pixels; their sizes must be equal')
             if self.landmarks is not None:
                 sample['landmarks'] = self.landmarks[i]
             yield sample
@@ -69,22 +71,34 @@ class Clip:
 
 @DATASET_REGISTRY.register()
 class AVVideoDataset(Dataset):
-    """Whole clips of a prepared data set folder, or of plain folders of pictures.
+    """Whole clips of a prepared data set folder, or of folders of images.
 
-    `self[i]` is plain, {'key', 'index'}, so that the stock loader can carry it; `clip(i)` opens the clip.
-    Plain folders (`dataroot_lq`, and `dataroot_gt` if there is ground truth) hold one clip's pictures, or a
-    folder of pictures per clip, in the order of their numbers; their sound is digital silence.
-    Raises ValueError and FileNotFoundError with the remedy.
+    `self[i]` is {'key', 'index'}, which basicsr's loader can collate; `clip(i)` opens the clip. Folders of
+    images (`dataroot_lq`, and `dataroot_gt` if there is ground truth) contain the images of one clip, or a
+    subfolder for each clip, ordered by number. Their audio is digital silence.
+
+    Args:
+        opt: section of the option file, see `Options`.
+
+    Raises:
+        ValueError: an option is wrong.
+        FileNotFoundError: folder, split or layer is absent.
+        DataError: clips are absent, damaged or of wrong size.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Its section of the option file.
+        """Options of a section of type AVVideoDataset.
 
-        root: data set folder; split: train, val or test; degradation: layer of the input frames; io_backend:
-        {type: disk | lmdb | auto}; audio: true, zeros (digital silence) or shuffled (another clip's).
-        dataroot_lq, dataroot_gt: plain folders, in place of root and degradation.
-        max_frames: frames of each clip, from its first, null for all. manual_seed: of the shuffling.
+        Attributes:
+            root: data set folder.
+            degradation: layer of the input frames.
+            split: train, val or test.
+            io_backend: {type: disk | lmdb | auto}.
+            audio: true, zeros (digital silence) or shuffled (audio of another clip).
+            dataroot_lq, dataroot_gt: folders of images, instead of root and degradation.
+            max_frames: number of frames of each clip; null: all.
+            manual_seed: of shuffled audio.
         """
 
         root: str | None = None
@@ -102,11 +116,11 @@ class AVVideoDataset(Dataset):
             if prepared == (self.dataroot_lq is not None):
                 raise ValueError('AVVideoDataset takes either root and degradation or dataroot_lq')
             if self.max_frames is not None and self.max_frames < 1:
-                raise ValueError(f'max_frames: {self.max_frames} leaves no frame of a clip')
+                raise ValueError(f'max_frames: {self.max_frames} must be at least 1')
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
-        self.opt = opt  # BasicSR's test pipeline asks for the name in it
+        self.opt = opt  # basicsr's test pipeline reads the name
         self.options = parse_options(self.Options, opt, 'AVVideoDataset')
         self.source = _Folders(self.options) if self.options.dataroot_lq else _Prepared(self.options)
         if not len(self.source):
@@ -123,7 +137,7 @@ class AVVideoDataset(Dataset):
         return {'key': self.source.key(index), 'index': index}
 
     def clip(self, index: int) -> Clip:
-        """Opens a clip; reads its sound and landmarks, no frame."""
+        """Opens a clip. Reads its audio features and landmarks, but no frame."""
         return self.source.clip(index)
 
     @property
@@ -142,9 +156,9 @@ class _Prepared:
         self.lq = ClipStore(root, str(options.degradation), backend)
         self.gt = ClipStore(root, 'gt', backend)
         self.landmarks = ClipStore(root, 'landmarks', backend)
-        self.sound = Sound.open(root, backend, self.entries, options.audio)
-        self.audio = ClipStore(root, 'audio', backend) if 'audio' in layers_of(root) else None
-        stores = (self.lq, self.gt, self.landmarks, self.sound.store)
+        self.audio_source = AudioSource.open(root, backend, self.entries, options.audio)
+        self.samples = ClipStore(root, 'audio', backend) if 'audio' in layers_of(root) else None
+        stores = (self.lq, self.gt, self.landmarks, self.audio_source.store)
         check_clips(self.entries, [store for store in stores if store is not None])
 
     def __len__(self) -> int:
@@ -155,33 +169,33 @@ class _Prepared:
 
     def clip(self, index: int) -> Clip:
         entry = self.entries[index]
-        n_frames = _limited(entry.n_frames, self.options)
+        n_frames = _limit(entry.n_frames, self.options)
         height, width, _ = entry.shape
         points = self.landmarks.array(entry.clip)[:n_frames]
-        draw = np.random.default_rng([self.options.manual_seed, index])
+        generator = np.random.default_rng([self.options.manual_seed, index])
         return Clip(key=entry.clip, n_frames=n_frames, lq=_reader(self.lq, entry), gt=_reader(self.gt, entry),
-                    audio=self.sound.windows(entry, range(n_frames), draw),
-                    sound=partial(self._samples, entry.clip, n_frames),
+                    audio=self.audio_source.windows(entry, range(n_frames), generator),
+                    read_audio=partial(self._samples, entry.clip, n_frames),
                     landmarks=torch.from_numpy(landmarks.to_unit(points, width=width, height=height)))
 
     def _samples(self, clip: str, n_frames: int) -> np.ndarray | None:
-        if self.audio is None:
+        if self.samples is None:
             return None
-        return self.audio.array(clip)[:n_frames * SAMPLE_RATE // FRAME_RATE]
+        return self.samples.array(clip)[:n_frames * SAMPLE_RATE // FRAME_RATE]
 
 
 class _Folders:
-    """Clips as plain folders of pictures."""
+    """Clips as folders of images."""
 
     def __init__(self, options: AVVideoDataset.Options) -> None:
         self.options = options
-        self.lq = _pictures(Path(str(options.dataroot_lq)))
-        self.gt = _pictures(Path(options.dataroot_gt)) if options.dataroot_gt else None
+        self.lq = _list_images(Path(str(options.dataroot_lq)))
+        self.gt = _list_images(Path(options.dataroot_gt)) if options.dataroot_gt else None
         self.keys = sorted(self.lq)
         for key in self.keys if self.gt is not None else ():
             lq, gt = len(self.lq[key]), len(self.gt.get(key, ()))
             if lq != gt:
-                raise ValueError(f'clip {key!r} has {lq} pictures in {options.dataroot_lq} but {gt} in '
+                raise ValueError(f'clip {key!r} has {lq} images in {options.dataroot_lq} but {gt} in '
                                  f'{options.dataroot_gt}')
             self._check_first(key)
 
@@ -189,8 +203,8 @@ class _Folders:
         files = self.lq[key][0], self.gt[key][0]
         lq, gt = ('{1}x{0}'.format(*read_image(file).shape) for file in files)
         if lq != gt:
-            raise DataError(f'clip {key!r}: {files[0]} is {lq} pixels, {files[1]} {gt}; both must have one '
-                            'size')
+            raise DataError(f'clip {key!r}: {files[0]} is {lq} pixels, {files[1]} {gt}; their '
+                            'sizes must be equal')
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -200,13 +214,13 @@ class _Folders:
 
     def clip(self, index: int) -> Clip:
         key = self.keys[index]
-        n_frames = _limited(len(self.lq[key]), self.options)
-        gt = None if self.gt is None else _picture_reader(self.gt[key])
-        return Clip(key=key, n_frames=n_frames, lq=_picture_reader(self.lq[key]), gt=gt,
+        n_frames = _limit(len(self.lq[key]), self.options)
+        gt = None if self.gt is None else _image_reader(self.gt[key])
+        return Clip(key=key, n_frames=n_frames, lq=_image_reader(self.lq[key]), gt=gt,
                     audio=silence(np.arange(n_frames) / FRAME_RATE), landmarks=None)
 
 
-def _limited(n_frames: int, options: AVVideoDataset.Options) -> int:
+def _limit(n_frames: int, options: AVVideoDataset.Options) -> int:
     return n_frames if options.max_frames is None else min(n_frames, options.max_frames)
 
 
@@ -214,14 +228,14 @@ def _reader(store: ClipStore, entry: ClipEntry) -> Reader:
     return lambda index: store.frame(entry.clip, index)
 
 
-def _picture_reader(paths: list[Path]) -> Reader:
+def _image_reader(paths: list[Path]) -> Reader:
     def read(index: int) -> np.ndarray:
         return read_image(paths[index])
     return read
 
 
-def _pictures(root: Path) -> dict[str, list[Path]]:
-    """Clip name -> its pictures, in the order of their numbers; a folder of pictures alone is one clip."""
+def _list_images(root: Path) -> dict[str, list[Path]]:
+    """Maps clip names to images, ordered by number. A folder that contains images only is one clip."""
     if not root.is_dir():
         raise FileNotFoundError(f'{root} is not a folder')
     clips: dict[str, list[Path]] = {}

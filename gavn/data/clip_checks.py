@@ -1,4 +1,4 @@
-"""Whether a data set folder holds what its meta_info names, told before training and not during it."""
+"""Checks before training that a data set folder contains the clips of its meta_info."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -10,10 +10,15 @@ from gavn.errors import DataError
 
 
 def check_clips(entries: Iterable[ClipEntry], stores: Sequence[ClipStore]) -> None:
-    """Looks for the first and the last frame of every clip in every layer, and for its arrays.
+    """Checks the first and last frame and the arrays of every clip in every layer.
 
-    Raises DataError, naming the clip, where one is absent, where frames have another size than the clip's
-    entry says (`gt` and the degraded ones alike), and where an array is shorter than the clip.
+    Args:
+        entries: of meta_info.
+        stores: layers.
+
+    Raises:
+        DataError: a frame or array is absent, the size of frames differs from the entry, or an array is
+            shorter than the clip.
     """
     for entry in entries:
         for store in stores:
@@ -29,17 +34,17 @@ def _check_presence(entry: ClipEntry, store: ClipStore) -> None:
         frame_name(entry.clip, index) for index in (0, entry.n_frames - 1)]
     for key in keys:
         if not store.has(key):
-            raise DataError(f'clip {entry.clip}: {store.path} has no {key}, though meta_info names the clip '
-                            f'with {entry.n_frames} frames; prepare or pack it again, or take it out of '
+            raise DataError(f'clip {entry.clip}: {store.path} has no {key}, but meta_info lists the clip '
+                            f'with {entry.n_frames} frames; prepare or pack it again, or remove it from '
                             'meta_info')
 
 
 def _check_size(entry: ClipEntry, store: ClipStore) -> None:
     height, width = store.size(entry.clip)
     if (height, width) != entry.shape[:2]:
-        raise DataError(f'clip {entry.clip}: frames of {store.path} are {width}x{height} pixels, but the '
-                        f'clip is {entry.shape[1]}x{entry.shape[0]} by its meta_info; degraded and true '
-                        'frames must have one size')
+        raise DataError(f'clip {entry.clip}: frames of {store.path} are {width}x{height} pixels, but '
+                        f'meta_info says {entry.shape[1]}x{entry.shape[0]}; degraded and clean frames must '
+                        'have the same size')
 
 
 def _check_length(entry: ClipEntry, points: np.ndarray, store: ClipStore) -> None:
@@ -49,7 +54,7 @@ def _check_length(entry: ClipEntry, points: np.ndarray, store: ClipStore) -> Non
 
 
 def check_sizes(clip: str, first: int, size: tuple[int, ...], *layers: Sequence[np.ndarray]) -> None:
-    """Raises DataError where a frame, counted from `first`, has another size (h, w) than its clip."""
+    """Raises DataError if a frame, counted from `first`, has another size (h, w) than its clip."""
     for images in layers:
         for index, image in enumerate(images):
             if image.shape[:2] != size:

@@ -1,4 +1,4 @@
-"""Clips as users have them: video files, or folders of pictures, alone or many in a folder, and in pairs."""
+"""Clips for evaluation: video files or folders of images, alone, in folders, and in pairs."""
 from __future__ import annotations
 
 import logging
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class MismatchError(GavnError):
-    """Clips that do not go together; the message says which, and why."""
+    """Clips do not match. The message names them and the reason."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Collection:
     """Clips by name.
 
     Attributes:
-        path: where they were found.
-        clips: a folder's are called by their place in it, without ending.
-        is_one: `path` is itself a clip, whatever it is called.
+        path: searched file or folder.
+        clips: by path relative to the folder, without suffix.
+        is_one: whether `path` itself is the clip.
     """
 
     path: Path
@@ -36,16 +36,16 @@ class Collection:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         folder = self.path if self.path.is_dir() else self.path.absolute().parent
         return folder.absolute().name
 
 
 def collect(path: str | Path) -> Collection:
-    """The clips of a place: a video, a folder of pictures, or a folder of such, at any depth.
+    """Finds clips: a video, a folder of images, or a folder that contains these at any depth.
 
-    Raises UnreadableMedia where there is none, where pictures and clips stand side by side, and where two
-    clips have one name.
+    Raises:
+        UnreadableMedia: there is no clip, images lie beside clips, or two clips have the same name.
     """
     path = Path(path)
     if path.is_file():
@@ -54,10 +54,10 @@ def collect(path: str | Path) -> Collection:
         raise UnreadableMedia(f'{path}: no such file or folder; check the path')
     found = _in_folder(path)
     if not found:
-        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEOS)}) and no pictures '
+        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEOS)}) and no images '
                               f'({", ".join(IMAGE_ENDINGS)})')
     if '.' in found and len(found) > 1:
-        raise UnreadableMedia(f'{path} holds pictures beside other clips, such as '
+        raise UnreadableMedia(f'{path} holds images beside other clips, such as '
                               f'{next(clip for clip in found.values() if clip.path != path).path}\n'
                               'give a folder of one kind')
     if '.' in found:
@@ -66,28 +66,28 @@ def collect(path: str | Path) -> Collection:
 
 
 def _in_folder(root: Path) -> dict[str, VideoReader]:
-    """Name -> clip; the pictures that lie in `root` itself are called '.'."""
-    pictures: dict[Path, list[Path]] = {}
+    """Maps names to clips. Images directly in `root` have the name '.'."""
+    images: dict[Path, list[Path]] = {}
     clips: dict[str, VideoReader] = {}
     for path in in_order(root.rglob('*')):
         if is_image(path):
-            pictures.setdefault(path.parent, []).append(path)
+            images.setdefault(path.parent, []).append(path)
         elif is_video(path):
             _add(clips, path.relative_to(root).with_suffix('').as_posix(), VideoReader(path))
-    for folder, files in pictures.items():
+    for folder, files in images.items():
         _add(clips, folder.relative_to(root).as_posix(), VideoReader(folder, tuple(files)))
     return dict(sorted(clips.items()))
 
 
 def _add(clips: dict[str, VideoReader], name: str, clip: VideoReader) -> None:
     if name in clips:
-        raise UnreadableMedia(f'{clips[name].path} and {clip.path} have one name; keep one of them here')
+        raise UnreadableMedia(f'{clips[name].path} and {clip.path} have the same name; keep one of them')
     clips[name] = clip
 
 
 @dataclass(frozen=True)
 class Triple:
-    """A restored clip, and where there are any, its degraded input and the truth."""
+    """A restored clip with its degraded input and its ground truth, if there are any."""
 
     name: str
     restored: VideoReader
@@ -95,32 +95,33 @@ class Triple:
     truth: VideoReader | None = None
 
     def frames(self) -> Iterator[tuple[Frame, Frame | None, Frame | None]]:
-        """The same frame of all three, one after the other.
+        """Yields corresponding frames of the three clips.
 
-        Raises MismatchError, naming two files and their figures, where they differ in number or in size;
-        MediaError for what cannot be read.
+        Raises:
+            MismatchError: number or size of frames differ.
+            MediaError: a file cannot be read.
         """
         sources = (self.restored, self.degraded, self.truth)
         present = [source for source in sources if source is not None]
-        for together in zip_longest(*(source.read() for source in present)):
-            if None in together:
-                raise MismatchError(_other_lengths(present))
-            _check_sizes(present, together)
-            frames = iter(together)
+        for group in zip_longest(*(source.read() for source in present)):
+            if None in group:
+                raise MismatchError(_length_message(present))
+            _check_sizes(present, group)
+            frames = iter(group)
             restored, degraded, truth = (None if source is None else next(frames) for source in sources)
             yield restored, degraded, truth
 
-    def sound(self) -> np.ndarray | None:
-        """Of the restored clip, else of the truth, else of the input; None where all are silent."""
+    def read_audio(self) -> np.ndarray | None:
+        """Audio of the restored clip, else of the ground truth, else of the input; None if there is none."""
         sources = (source for source in (self.restored, self.truth, self.degraded) if source is not None)
-        return next((sound for source in sources if (sound := source.read_audio()) is not None), None)
+        return next((audio for source in sources if (audio := source.read_audio()) is not None), None)
 
 
-def _other_lengths(sources: Sequence[VideoReader]) -> str:
+def _length_message(sources: Sequence[VideoReader]) -> str:
     counts = [sum(1 for _ in source.read()) for source in sources]
     other = next(i for i, count in enumerate(counts) if count != counts[0])
     return (f'{sources[0].path} has {counts[0]} frames, but {sources[other].path} has {counts[other]}\n'
-            'they are compared frame by frame: give clips of one length')
+            'clips are compared frame by frame and need the same length')
 
 
 def _check_sizes(sources: Sequence[VideoReader], frames: Sequence[Frame]) -> None:
@@ -128,15 +129,18 @@ def _check_sizes(sources: Sequence[VideoReader], frames: Sequence[Frame]) -> Non
     for source, size in zip(sources, sizes, strict=True):
         if size != sizes[0]:
             raise MismatchError(f'frame {frames[0].index} of {sources[0].path} is {sizes[0]} pixels, but of '
-                                f'{source.path} {size}\nthey are compared pixel by pixel: give one size')
+                                f'{source.path} {size}\nclips are compared pixel by pixel and need '
+                                'the same size')
 
 
 def pair(restored: Collection, degraded: Collection | None = None, truth: Collection | None = None
          ) -> list[Triple]:
-    """Restored clips with what belongs to them.
+    """Matches restored clips with inputs and ground truth by name.
 
-    Clips go together by name; a lone one goes with another lone one, whatever they are called. Raises
-    MismatchError, listing the clips that have no counterpart; those that nobody asks for are logged.
+    Two single clips match whatever their names. Unused clips are logged.
+
+    Raises:
+        MismatchError: a restored clip has no counterpart.
     """
     inputs, truths = ({} if other is None else _counterparts(restored, other) for other in (degraded, truth))
     return [Triple(name, clip, inputs.get(name), truths.get(name)) for name, clip in restored.clips.items()]
@@ -147,7 +151,7 @@ def _counterparts(restored: Collection, other: Collection) -> dict[str, VideoRea
         return dict(zip(restored.clips, other.clips.values(), strict=True))
     if missing := [name for name in restored.clips if name not in other.clips]:
         raise MismatchError(f'{other.path} lacks clips of {restored.path}: {_some(missing)}\n'
-                            f'it has {_some(list(other.clips))}; clips go together by name, without ending')
+                            f'it has {_some(list(other.clips))}; clips are matched by name, without suffix')
     if unused := [name for name in other.clips if name not in restored.clips]:
         _log.warning(f'{other.path} has clips that {restored.path} lacks: {_some(unused)}')
     return other.clips

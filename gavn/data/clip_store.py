@@ -1,17 +1,17 @@
-"""The data set folder: its layout, its writer and its reader side by side, so that they cannot drift.
+"""The data set folder: layout, writer and reader.
 
-    ROOT/meta_info_{train,val,test}.txt  one line a clip: `<clip id> <frames> (h,w,c)`; ids may hold '/'
+    ROOT/meta_info_{train,val,test}.txt  a line per clip: `<clip id> <frames> (h,w,c)`; ids may contain '/'
     ROOT/stats.json                      {"mfcc_mean": [13], "mfcc_std": [13], ...}, from the training split
     ROOT/gt/<clip>/<%08d>.png            clean frames; 8-bit, lossless
     ROOT/<degradation>/<clip>/<%08d>.png degraded frames: car, blur, sr, car_crf35 ...
-    ROOT/mfcc/<clip>.npy                 (f, 13) float32 cepstra, 100 rows a second, row 0 at frame 0
+    ROOT/mfcc/<clip>.npy                 (f, 13) float32 MFCC, 100 rows per second, row 0 at frame 0
     ROOT/landmarks/<clip>.npy            (T, 68, 2) float32 (x, y) in pixels of the gt frame, whole numbers at
                                          pixel centres
     ROOT/audio/<clip>.npy                int16 samples at 16 kHz, sample 0 at the time of frame 0
 
-Any of the folders may instead, or as well, be packed into `<layer>.lmdb`: the same names, less the ending, as
-keys (`<clip>/<%08d>` or `<clip>`); arrays as they are, frames in one of the forms of `gavn.data.storage`,
-which their first bytes tell apart. BasicSR's `FileClient` reads it too.
+A folder can also be packed into `<layer>.lmdb`. Keys are the names without suffix (`<clip>/<%08d>` or
+`<clip>`); values are arrays, or frames in a format of `gavn.data.storage`. BasicSR's `FileClient` reads
+it too.
 """
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from gavn.runtime.lmdb_environment import close_lmdb, open_lmdb
 SPLITS = ('train', 'val', 'test')
 ARRAY_LAYERS = ('mfcc', 'landmarks', 'audio')
 BACKENDS = ('auto', 'disk', 'lmdb')
-_BATCH = 256  # LMDB writes a commit, and frames held in memory
+_BATCH = 256  # LMDB writes per commit, frames in memory
 
 
 class MissingEntryError(DataError):
-    """A frame or an array that the data set folder does not hold; the message names the key and the place."""
+    """The data set folder does not contain a frame or an array. The message names it and the place."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ClipEntry:
 
     @classmethod
     def parse(cls, line: str) -> ClipEntry:
-        """Reads `<clip id> <frames> (h,w,c)`; raises ValueError with the line in it."""
+        """Reads `<clip id> <frames> (h,w,c)`. Raises ValueError with the line."""
         try:
             clip, frames, shape = line.rsplit(maxsplit=2)
             h, w, c = (int(side) for side in shape.strip('()').split(','))
@@ -74,50 +74,52 @@ class ClipEntry:
 
 
 def check_clip_id(clip: str) -> None:
-    """Raises ValueError for a clip id that is empty or, taken for a path, would leave the data set folder."""
+    """Raises ValueError for a clip id that is empty or a path outside of the data set folder."""
     name = PurePosixPath(clip)
     if not name.parts or name.is_absolute() or '..' in name.parts:
-        raise ValueError(f'{clip!r} cannot name a clip: give a path below the data set folder, without ..')
+        raise ValueError(f'{clip!r} is not a valid clip id: give a relative path without ..')
 
 
 def frame_name(clip: str, index: int) -> str:
-    """Key of a frame, also its path below the layer's folder less `.png`."""
+    """Key of a frame: its path below the layer's folder without `.png`."""
     return f'{clip}/{index:08d}'
 
 
 def read_meta(root: str | os.PathLike[str], split: str) -> list[ClipEntry]:
-    """The clips of one split. Raises FileNotFoundError where there is none."""
+    """The clips of one split. Raises FileNotFoundError if the split does not exist."""
     path = Path(root) / f'meta_info_{split}.txt'
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist: {root} is not a prepared data set or has no {split} '
-                                'split. scripts/prepare/prepare.py makes one.')
+                                'split. Make one with gavn prepare.')
     return [ClipEntry.parse(line) for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
 
 
 def read_stats(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of stats.json. Raises FileNotFoundError where it is absent."""
+    """The contents of stats.json. Raises FileNotFoundError if it is absent."""
     path = Path(root) / 'stats.json'
     if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist: the preparation of a data set ends with these '
-                                'statistics of its MFCC; run its last step again')
+        raise FileNotFoundError(f'{path} does not exist: gavn prepare writes these statistics of the '
+                                'MFCC as its last step; run it again')
     return json.loads(path.read_text(encoding='utf-8'))
 
 
 class ClipStore:
-    """Reads one layer of a data set folder, from LMDB or from files, alike.
+    """Reads one layer of a data set folder from an LMDB or from files.
 
     Args:
         root: the data set folder.
         layer: 'gt', a degradation's name, or one of ARRAY_LAYERS.
-        backend: 'lmdb', 'disk', or 'auto' (LMDB where there is one).
+        backend: 'lmdb', 'disk', or 'auto' (an LMDB if there is one).
 
-    Holds no open handle: it may be pickled and carried over fork and spawn. Raises FileNotFoundError where
-    the layer is absent in the form asked for.
+    It has no open handle and works after pickling, fork and spawn.
+
+    Raises:
+        FileNotFoundError: the layer does not exist for this backend.
     """
 
     def __init__(self, root: str | os.PathLike[str], layer: str, backend: str = 'auto') -> None:
         if backend not in BACKENDS:
-            raise ValueError(f'backend {backend!r} is none of {", ".join(BACKENDS)}')
+            raise ValueError(f'backend {backend!r} is not one of {", ".join(BACKENDS)}')
         self.root, self.layer = Path(root), layer
         folder, packed = self.root / layer, self.root / f'{layer}.lmdb'
         self.packed = backend == 'lmdb' or (backend == 'auto' and (packed / 'data.mdb').is_file())
@@ -131,21 +133,21 @@ class ClipStore:
         return self.frames(clip, (index,))[0]
 
     def frames(self, clip: str, indices: Iterable[int]) -> list[np.ndarray]:
-        """Several frames of a clip, as `frame` has them; of an LMDB in one transaction, without a copy."""
+        """Several frames of a clip (see `frame`), from an LMDB in one transaction without copies."""
         with self._values('.png') as value:
             return [self._decoded(key, value(key)) for key in (frame_name(clip, i) for i in indices)]
 
     def array(self, clip: str) -> np.ndarray:
-        """The array of a clip (see the layout above for shape and type). Raises MissingEntryError."""
+        """The array of a clip (see the layout for shape and type). Raises MissingEntryError."""
         content = self.value(clip, '.npy')
         try:
             return np.load(io.BytesIO(content), allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise MissingEntryError(f'{clip!r} in {self.path} is no whole array ({len(content)} bytes); '
-                                    'prepare this clip again') from error
+            raise MissingEntryError(f'{clip!r} in {self.path} is not a complete array ({len(content)} '
+                                    'bytes); prepare this clip again') from error
 
     def has(self, key: str) -> bool:
-        """Whether there is something under a frame's or an array's name."""
+        """Whether a frame or an array exists."""
         if not self.packed:
             return (self.path / f'{key}{self._ending}').is_file()
         with self._values(self._ending) as value:
@@ -159,30 +161,31 @@ class ClipStore:
         return '.npy' if self.layer in ARRAY_LAYERS else '.png'
 
     def size(self, clip: str) -> tuple[int, int]:
-        """Height and width of a clip's first frame, by the head of its file. Raises MissingEntryError."""
+        """Height and width of a clip's first frame, read from its header. Raises MissingEntryError."""
         key = frame_name(clip, 0)
         content = self.value(key, '.png')
         try:
             with Image.open(io.BytesIO(content)) as image:
                 return image.height, image.width
         except UnidentifiedImageError as error:
-            raise MissingEntryError(f'{key!r} in {self.path} is no readable image; prepare this clip again'
+            raise MissingEntryError(f'{key!r} in {self.path} is not a readable image; prepare this clip again'
                                     ) from error
 
     def value(self, key: str, ending: str) -> bytes:
-        """What is stored under a key, or in the file of that name and ending. Raises MissingEntryError."""
+        """The value of a key, or the file of that name and suffix. Raises MissingEntryError."""
         with self._values(ending) as value:
             return bytes(value(key))
 
     def _decoded(self, key: str, data: bytes | memoryview) -> np.ndarray:
         image = storage.decode(data)
         if image is None:
-            raise MissingEntryError(f'{key!r} in {self.path} is no readable image; prepare this clip again')
+            raise MissingEntryError(f'{key!r} in {self.path} is not a readable image; prepare this clip '
+                                    'again')
         return image
 
     @contextmanager
     def _values(self, ending: str) -> Iterator[Callable[[str], bytes | memoryview]]:
-        """Yields what finds the value of a key; it is valid until this ends."""
+        """Yields a function from key to value. Values are valid inside the block."""
         if not self.packed:
             yield lambda key: self._file(key, ending)
             return
@@ -202,7 +205,7 @@ class ClipStore:
 
 
 def layers_of(root: str | os.PathLike[str]) -> list[str]:
-    """Names of the layers a data set folder holds, in either form."""
+    """Names of the layers of a data set folder, as folders or LMDBs."""
     root = Path(root)
     if not root.is_dir():
         return []
@@ -212,7 +215,7 @@ def layers_of(root: str | os.PathLike[str]) -> list[str]:
 
 @contextmanager
 def _atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a folder beside `path` that takes its place once complete; clears what a killed writer left."""
+    """Yields a temporary folder that replaces `path` at the end. Removes remains of a killed writer."""
     part, old = path.with_name(f'.{path.name}.part'), path.with_name(f'.{path.name}.old')
     for left in (part, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -228,18 +231,18 @@ def _atomic_folder(path: Path) -> Iterator[Path]:
 
 
 class ClipWriter:
-    """Writes a data set folder (its layout heads this module); every file or folder is whole or absent."""
+    """Writes a data set folder. Every file or folder is complete or absent."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
 
     def has(self, layer: str, clip: str) -> bool:
-        """Whether the clip's frames or array are there (as files)."""
+        """Whether the clip's frames or array exist as files."""
         return self._path(layer, clip).exists()
 
     def frames(self, layer: str, clip: str, images: Iterable[np.ndarray]) -> int:
-        """Writes uint8 BGR frames as they come, returns their number. On an error none is left."""
+        """Writes uint8 BGR frames and returns their number. After an error no frame remains."""
         count = 0
         with _atomic_folder(self._path(layer, clip)) as folder:
             for image in images:
@@ -256,7 +259,7 @@ class ClipWriter:
             np.save(part, values)
 
     def remove(self, layer: str, clip: str) -> None:
-        """Removes a clip's frames or array, if there."""
+        """Removes a clip's frames or array if they exist."""
         path = self._path(layer, clip)
         if path.is_dir():
             shutil.rmtree(path)
@@ -280,18 +283,23 @@ class ClipWriter:
 
 
 def pack(root: str | os.PathLike[str], layers: Sequence[str], store: str | None = None) -> list[Path]:
-    """Packs layers into LMDBs, all splits together; returns their paths. What is up to date is left alone.
+    """Packs layers of all splits into LMDBs. Current LMDBs are not written again.
 
     Args:
         root: the data set folder.
-        layers: which; of one whose plain folder is gone, its LMDB is the source.
-        store: the form of frames, a name of `gavn.data.storage.STORES`. None leaves those that are packed as
-            they are and takes `storage.DEFAULT` for others.
+        layers: names of layers. Without a folder, the LMDB of the layer is the source.
+        store: format of frames, a name of `gavn.data.storage.STORES`. None: existing LMDBs keep theirs,
+            others get `storage.DEFAULT`.
 
-    Raises ValueError for another name, MissingEntryError where a source lacks a frame or holds none.
+    Returns:
+        Paths of the LMDBs.
+
+    Raises:
+        ValueError: the format is unknown.
+        MissingEntryError: a frame is missing or damaged.
     """
     if store is not None and store not in STORES:
-        raise ValueError(f'store {store!r} is none of {", ".join(STORES)}')
+        raise ValueError(f'store {store!r} is not one of {", ".join(STORES)}')
     entries = [entry for split in SPLITS if (Path(root) / f'meta_info_{split}.txt').is_file()
                for entry in read_meta(root, split)]
     return [_pack_layer(Path(root), layer, entries, store) for layer in layers]
@@ -309,12 +317,12 @@ def _pack_layer(root: Path, layer: str, entries: Sequence[ClipEntry], store: str
     with _atomic_folder(target) as part:
         _write_lmdb(part, _contents(source, sorted(_keys(layer, entries)), ending, form))
         (part / 'meta_info.txt').write_text(_listing(layer, entries, form), encoding='utf-8')
-        close_lmdb(target)  # readers of this process would go on with what is replaced
+        close_lmdb(target)  # readers of this process would keep the old file open
     return target
 
 
 def _is_current(target: Path, text: str, clips: Iterable[Path], ending: str) -> bool:
-    """Whether an LMDB holds just these keys and no clip was written after it."""
+    """Whether an LMDB has exactly these keys and is newer than all clips."""
     listing = target / 'meta_info.txt'
     if not listing.is_file() or listing.read_text(encoding='utf-8') != text:
         return False
@@ -330,7 +338,7 @@ def _keys(layer: str, entries: Iterable[ClipEntry]) -> Iterator[str]:
 
 
 def _listing(layer: str, entries: Iterable[ClipEntry], store: Store) -> str:
-    """The text of meta_info.txt as BasicSR writes it, a line a key: name with ending, shape, level."""
+    """Text of BasicSR's meta_info.txt, a line per key: name with suffix, shape, compression level."""
     lines = {}
     for entry in entries:
         shape = ','.join(map(str, entry.shape))
@@ -342,7 +350,7 @@ def _listing(layer: str, entries: Iterable[ClipEntry], store: Store) -> str:
 
 def _contents(source: ClipStore, keys: Sequence[str], ending: str, store: Store
               ) -> Iterator[tuple[str, bytes]]:
-    """Keys with their values, frames in the form `store`; all cores encode (the codecs release the GIL)."""
+    """Yields keys and values, with frames in the format `store`, encoded on all cores."""
     def content(key: str, data: bytes) -> bytes:
         try:
             return data if ending == '.npy' else storage.converted(data, store)
@@ -357,7 +365,7 @@ def _contents(source: ClipStore, keys: Sequence[str], ending: str, store: Store
 
 
 def _write_lmdb(folder: Path, items: Iterable[tuple[str, bytes]]) -> None:
-    """Commits in batches; the map starts small and grows as needed, so that no disk is claimed ahead."""
+    """Writes an LMDB in batches. The map grows as needed, so that no disk space is reserved."""
     items = iter(items)
     try:
         with lmdb.open(str(folder), map_size=64 << 20) as environment:

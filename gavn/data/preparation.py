@@ -1,4 +1,4 @@
-"""From one raw video to one clip of a data set folder: crop, label, listen, damage."""
+"""Preparation of a data set folder: crop, annotate, extract audio features, degrade."""
 from __future__ import annotations
 
 import csv
@@ -16,8 +16,8 @@ import numpy as np
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, mfcc
 from gavn.data.clip_store import SPLITS, ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import degradation, degrade
-from gavn.data.landmark_annotator import Teacher, label_clip
-from gavn.data.sources import Source, sound_beside
+from gavn.data.landmark_annotator import LandmarkAnnotator, annotate_clip
+from gavn.data.sources import Source, find_separate_audio
 from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, Box, crop
 from gavn.media import probe, read_audio
@@ -25,47 +25,47 @@ from gavn.media.part import part_of
 from gavn.runtime.files import atomic_path
 
 MIN_FRAMES = FRAME_RATE  # shorter clips are rejected
-MIN_ENLARGED = 0.5  # a crop enlarged from less than this part of its size is rejected: it has no detail
-_SAMPLES = SAMPLE_RATE // FRAME_RATE  # a frame
+MIN_CROP_SHARE = 0.5  # face crops narrower than this share of their size are rejected: they lack detail
+_SAMPLES = SAMPLE_RATE // FRAME_RATE  # audio samples per frame
 
 CropMode = Literal['auto', 'face', 'none']
 
 
-class Rejected(GavnError):  # noqa: N818  (says what happened to the clip)
-    """A video that makes no clip; the message says why."""
+class RejectedVideoError(GavnError):
+    """A video cannot become a clip. The message says why."""
 
 
 class FaceTrack(Protocol):
-    """What cropping asks of a face tracker's result."""
+    """Result of a face tracker, as cropping needs it."""
 
     longest: range
 
     def region(self, index: int) -> Box | None:
-        """The square to crop from a frame."""
+        """Square to crop from a frame."""
 
 
 Tracker = Callable[[Iterable[np.ndarray]], FaceTrack]
 
 
 class Records:
-    """What became of each clip: ROOT/.prepare/records/<clip>.json, written whole. `status` is set last."""
+    """State of each clip in ROOT/.prepare/records/<clip>.json. `status` is set last."""
 
     def __init__(self, root: str | Path) -> None:
         self.folder = Path(root, '.prepare', 'records')
 
     def read(self, clip: str) -> dict[str, Any]:
-        """Everything known of a clip; empty before its first step."""
+        """The record of a clip; empty before its first step."""
         path = self._path(clip)
         return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
 
     def update(self, clip: str, **values: Any) -> None:
-        """Adds to what is known."""
+        """Adds values to a record."""
         record = self.read(clip) | values
         with atomic_path(self._path(clip)) as part:
             part.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
 
     def forget(self, clip: str) -> None:
-        """Begins anew."""
+        """Deletes a record."""
         self._path(clip).unlink(missing_ok=True)
 
     def _path(self, clip: str) -> Path:
@@ -74,14 +74,14 @@ class Records:
 
 @dataclass(frozen=True)
 class Preparation:
-    """The steps, each of which skips what is there already; `root` is the data set folder.
+    """Steps of preparation. Each step skips existing results.
 
     Attributes:
         root: the data set folder.
         size: side of the crops in pixels.
-        mode: 'face' tracks and crops a face, 'none' keeps square frames as they are (at `size`), 'auto' takes
-            'none' for videos that have the size of the crops, as VoxCeleb2's, and 'face' for others.
-        degradations: names of layers to make.
+        mode: 'face' tracks and crops a face, 'none' resizes square frames to `size`, 'auto' is 'none' for
+            videos that have this size, as those of VoxCeleb2, and 'face' for others.
+        degradations: names of degraded layers.
     """
 
     root: Path
@@ -91,63 +91,69 @@ class Preparation:
 
     def __post_init__(self) -> None:
         for name in self.degradations:
-            degradation(name)  # raises for a name that does not exist
+            degradation(name)  # raises for an unknown name
 
     @property
     def writer(self) -> ClipWriter:
-        """The folder's writer."""
+        """Writer of the folder."""
         return ClipWriter(self.root)
 
     @property
     def records(self) -> Records:
-        """What became of each clip."""
+        """Records of the clips."""
         return Records(self.root)
 
     def layers(self) -> tuple[str, ...]:
-        """Every layer of the finished folder, the sound itself left out."""
+        """All layers of the folder."""
         return 'gt', *(degradation(name).layer for name in self.degradations), 'mfcc', 'landmarks', 'audio'
 
     def crop(self, source: Source, track: Tracker) -> None:
-        """Writes the frames at 25 a second and the sound on the same clock (gt, audio).
+        """Writes frames at 25 per second and audio on the same clock (layers gt, audio).
 
-        Raises Rejected, MediaError, or what `track` raises where there is no face.
+        Args:
+            source: part of a video.
+            track: face tracker.
+
+        Raises:
+            RejectedVideoError: the video is too short, its face too small, or its frames are not square.
+            MediaError: the video cannot be read. `track` may raise its own errors.
         """
         if self.writer.has('gt', source.clip):
             return
-        info, pictures = probe(source.path), partial(part_of, source.path, source.start, source.stop)
+        info, images = probe(source.path), partial(part_of, source.path, source.start, source.stop)
         keep = self.mode == 'none' or (self.mode == 'auto' and info.width == info.height == self.size)
-        frames = range(sum(1 for _ in pictures())) if keep else None
-        found = None if keep else track(pictures())
+        frames = range(sum(1 for _ in images())) if keep else None
+        found = None if keep else track(images())
         frames = found.longest if found else frames
         if len(frames) < MIN_FRAMES:
-            raise Rejected(f'only {len(frames)} frames with one face; {MIN_FRAMES} are needed')
-        sound = _sound(source)
+            raise RejectedVideoError(f'only {len(frames)} frames with one face; {MIN_FRAMES} are needed')
+        audio = _read_audio(source)
         self.records.update(
             source.clip, source=str(source.path), speaker=source.speaker, split=source.split,
             frame_rate=float(info.frame_rate), width=info.width, height=info.height, first_frame=frames.start,
-            frames=len(frames), crop='none' if keep else 'face', sound=sound is not None,
+            frames=len(frames), crop='none' if keep else 'face', sound=audio is not None,
             start=source.start, stop=source.stop)
-        self.writer.array('audio', source.clip, _cut(sound, frames))
-        cropped = _kept(pictures(), self.size) if keep else _cropped(pictures(), found, self.size)
+        self.writer.array('audio', source.clip, _cut_audio(audio, frames))
+        cropped = _square_frames(images(), self.size) if keep else _face_crops(images(), found, self.size)
         self.writer.frames('gt', source.clip, cropped)
 
-    def label(self, clip: str, teacher: Teacher) -> None:
-        """Writes the landmarks; raises FaceUnclear."""
+    def annotate(self, clip: str, annotator: LandmarkAnnotator) -> None:
+        """Writes the landmarks. Raises FaceNotFoundError."""
         if not self.writer.has('landmarks', clip):
-            points, seen = label_clip(self.clean(clip), teacher)
-            self.records.update(clip, landmarks_seen=round(seen, 4), teacher=type(teacher).__name__)
+            points, seen = annotate_clip(self.clean(clip), annotator)
+            self.records.update(clip, landmarks_seen=round(seen, 4), teacher=type(annotator).__name__)
             self.writer.array('landmarks', clip, points)
 
     def extract_features(self, clip: str) -> None:
-        """Writes the cepstra."""
+        """Writes the MFCC."""
         if not self.writer.has('mfcc', clip):
             self.writer.array('mfcc', clip, mfcc(ClipStore(self.root, 'audio', 'disk').array(clip)).numpy())
 
-    def damage(self, clip: str, *names: str) -> None:
-        """Writes degraded layers; the clean frames are read once."""
-        lacking = [name for name in names if not self.writer.has(degradation(name).layer, clip)]
-        clean = self.clean(clip) if lacking else []
-        for name in lacking:
+    def degrade(self, clip: str, *names: str) -> None:
+        """Writes degraded layers. Clean frames are read once."""
+        missing = [name for name in names if not self.writer.has(degradation(name).layer, clip)]
+        clean = self.clean(clip) if missing else []
+        for name in missing:
             images, done = degrade(clean, name, clip)
             self.records.update(clip, **{done['layer']: done})
             self.writer.frames(done['layer'], clip, images)
@@ -158,18 +164,18 @@ class Preparation:
         return store.frames(clip, range(self.length(clip)))
 
     def length(self, clip: str) -> int:
-        """Frames written."""
+        """Number of written frames."""
         return sum(1 for _ in Path(self.root, 'gt', clip).glob('*.png'))
 
     def reject(self, source: Source, step: str, reason: str, **details: Any) -> None:
-        """Records why a video makes no clip, with any details, and removes what was written of it."""
+        """Records why a video was rejected and removes its files."""
         for layer in self.layers():
             self.writer.remove(layer, source.clip)
         self.records.update(source.clip, status='failed', step=step, reason=reason, source=str(source.path),
                             **details)
 
     def finish(self, sources: Sequence[Source]) -> int:
-        """Writes meta_info, stats.json and report.csv of what there is; returns the number of good clips."""
+        """Writes meta_info, stats.json and report.csv. Returns the number of good clips."""
         good = [source for source in sources if self.records.read(source.clip).get('status') == 'ok']
         for split in SPLITS:
             entries = [self._entry(source.clip) for source in good if source.split == split]
@@ -183,7 +189,7 @@ class Preparation:
         return len(good)
 
     def summary(self, sources: Sequence[Source]) -> dict[str, int]:
-        """Clips by what became of them: 'ok', or step and reason."""
+        """Number of clips by result: 'ok', or step and reason."""
         records = (self.records.read(source.clip) for source in sources)
         return dict(Counter('ok' if record.get('status') == 'ok' else
                             f'{record.get("step", "?")}: {record.get("reason", "not finished")}'
@@ -207,7 +213,7 @@ class Preparation:
 
 
 def statistics(features: Iterable[np.ndarray]) -> dict[str, Any]:
-    """Mean and standard deviation per coefficient of all rows of many (f, 13), in one pass."""
+    """Mean and standard deviation of each MFCC coefficient over arrays (f, 13), in one pass."""
     count, total, squares = 0, 0.0, 0.0
     for rows in features:
         rows = rows.astype(np.float64)
@@ -217,36 +223,37 @@ def statistics(features: Iterable[np.ndarray]) -> dict[str, Any]:
     return {'mfcc_mean': mean.tolist(), 'mfcc_std': deviation.tolist(), 'mfcc_columns': count}
 
 
-def _sound(source: Source) -> np.ndarray | None:
-    """From the clip's start on, the video's own sound, else that beside it, else None."""
-    sound = read_audio(source.path, SAMPLE_RATE)
-    beside = sound_beside(source.path) if sound is None else None
-    sound = sound if beside is None else read_audio(beside, SAMPLE_RATE)
-    return None if sound is None else sound[round(source.start * FRAME_RATE) * _SAMPLES:]
+def _read_audio(source: Source) -> np.ndarray | None:
+    """Audio from the clip's start on, of the video or of its separate file; None if there is none."""
+    audio = read_audio(source.path, SAMPLE_RATE)
+    separate = find_separate_audio(source.path) if audio is None else None
+    audio = audio if separate is None else read_audio(separate, SAMPLE_RATE)
+    return None if audio is None else audio[round(source.start * FRAME_RATE) * _SAMPLES:]
 
 
-def _cut(sound: np.ndarray | None, frames: range) -> np.ndarray:
-    """The samples of a run of frames, completed with silence."""
+def _cut_audio(audio: np.ndarray | None, frames: range) -> np.ndarray:
+    """Samples of a range of frames, padded with silence."""
     result = np.zeros(len(frames) * _SAMPLES, np.int16)
-    if sound is not None:
-        part = sound[frames.start * _SAMPLES:frames.stop * _SAMPLES]
+    if audio is not None:
+        part = audio[frames.start * _SAMPLES:frames.stop * _SAMPLES]
         result[:len(part)] = part
     return result
 
 
-def _cropped(images: Iterator[np.ndarray], track: FaceTrack, size: int) -> Iterator[np.ndarray]:
+def _face_crops(images: Iterator[np.ndarray], track: FaceTrack, size: int) -> Iterator[np.ndarray]:
     smallest = min(track.region(index).width for index in track.longest)
-    if smallest < MIN_ENLARGED * size:
-        raise Rejected(f'the face crop is {smallest:.0f} pixels wide, less than {MIN_ENLARGED:g} of {size}')
+    if smallest < MIN_CROP_SHARE * size:
+        raise RejectedVideoError(f'the face crop is {smallest:.0f} pixels wide, less than '
+                                 f'{MIN_CROP_SHARE:g} of {size}')
     for index, image in enumerate(images):
         if index in track.longest:
             yield crop(image, track.region(index), size)
 
 
-def _kept(images: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+def _square_frames(images: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     for image in images:
         height, width = image.shape[:2]
         if height != width:
-            raise Rejected(f'frames of {width}x{height} are not square: they want cropping (--crop face)')
+            raise RejectedVideoError(f'frames of {width}x{height} are not square: crop them with --crop face')
         yield image if width == size else cv2.resize(
             image, (size, size), interpolation=cv2.INTER_AREA if width > size else cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""How fast a core reads training frames back, and how large they lie, in each form that `pack` can write."""
+"""Benchmark of the formats of `gavn.data.storage`: reading speed, size and packing time."""
 from __future__ import annotations
 
 import tempfile
@@ -15,12 +15,12 @@ from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter, pack
 from gavn.data.storage import STORES
 from gavn.runtime.lmdb_environment import close_lmdb
 
-WINDOW = 7  # frames that a training sample reads in a row
+WINDOW = 7  # consecutive frames of a training sample
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one form: frames read a second of processor time, kilobytes (1024) a frame, ms to pack a PNG."""
+    """Result for one format: frames per second of CPU time, KiB per frame, ms to pack a frame."""
 
     store: str
     frames_per_second: float
@@ -30,18 +30,23 @@ class Speed:
 
 def measure_stores(frames: Sequence[np.ndarray], stores: Iterable[str] = tuple(STORES), repeats: int = 9
                    ) -> list[Speed]:
-    """Packs frames (uint8 BGR, one size, at least 7) into an LMDB in each form and reads its windows again.
+    """Packs frames into an LMDB in each format and reads all windows.
 
-    In processor time, so that other work on the machine changes little; medians of `repeats` passes over all
-    windows, the forms taking turns, after one that does not count. What is read lies in memory: a disk may be
-    slower.
+    Times are CPU time, medians of `repeats` passes after a warm-up. The files are in the page cache; a disk
+    may be slower.
+
+    Args:
+        frames: uint8 BGR (h, w, 3), one size, at least 7.
+        stores: names of formats.
+        repeats: number of passes.
     """
     stores = tuple(stores)
     with tempfile.TemporaryDirectory() as folder:
-        roots = {store: _unpacked(Path(folder, store), frames) for store in stores}
-        packing = {store: _seconds(lambda store=store: pack(roots[store], ['gt'], store)) for store in stores}
+        roots = {store: _write_clip(Path(folder, store), frames) for store in stores}
+        packing = {store: _cpu_seconds(lambda store=store: pack(roots[store], ['gt'], store))
+                   for store in stores}
         readers = {store: ClipStore(roots[store], 'gt', 'lmdb') for store in stores}
-        passes = [{store: _seconds(lambda reader=reader: _read(reader, len(frames)))
+        passes = [{store: _cpu_seconds(lambda reader=reader: _read(reader, len(frames)))
                    for store, reader in readers.items()} for _ in range(repeats + 1)][1:]
         sizes = {store: sum(len(readers[store].value(f'clip/{i:08d}', '')) for i in range(len(frames)))
                  for store in stores}
@@ -52,13 +57,13 @@ def measure_stores(frames: Sequence[np.ndarray], stores: Iterable[str] = tuple(S
                   1000 * packing[store] / len(frames)) for store in stores]
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def _cpu_seconds(work: Callable[[], Any]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
-def _unpacked(root: Path, frames: Sequence[np.ndarray]) -> Path:
+def _write_clip(root: Path, frames: Sequence[np.ndarray]) -> Path:
     writer = ClipWriter(root)
     writer.frames('gt', 'clip', frames)
     writer.meta('train', [ClipEntry('clip', len(frames), frames[0].shape)])

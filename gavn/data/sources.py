@@ -1,4 +1,4 @@
-"""Which videos become clips of a data set, of whom, and in which split."""
+"""Videos of a data set, with their speakers and splits."""
 from __future__ import annotations
 
 import csv
@@ -19,9 +19,14 @@ _COLUMNS = ('file', 'speaker', 'split')
 
 @dataclass(frozen=True)
 class Source:
-    """One clip: `clip` is its name in the data set, `path` the file.
+    """One clip of a video.
 
-    `start` and `stop` are seconds from the first frame; `stop` None: to its end.
+    Attributes:
+        clip: its name in the data set.
+        path: of the video.
+        speaker: name of the speaker.
+        split: train, val or test.
+        start, stop: seconds from the first frame; `stop` None: the end of the video.
     """
 
     clip: str
@@ -34,42 +39,57 @@ class Source:
 
 def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speakers: bool = False
              ) -> list[Source]:
-    """The videos that a CSV file lists: columns file (below the folder `videos`), speaker and split.
+    """Reads clips from a CSV file, for instance from one of `gavn.data.splits.write_csv`.
 
-    `only` keeps the files that a pattern such as 'studio/*' matches. A clip is called as its file, less the
-    ending, unless a column `clip` names it; columns `start` and `stop` (seconds) take a part of the file.
-    What `gavn.data.splits.write_csv` writes is read back as it was. Whether a file exists is seen when it is
-    read.
+    Columns are file (relative to `videos`), speaker and split. A column `clip` names the clip; the default is
+    the file name without suffix. Columns `start` and `stop` (seconds) select a part of the file. Files are
+    not checked here.
 
-    Raises ValueError for missing columns, an unknown split, parts that are none, two clips of one name, or a
-    speaker in two splits, unless `known_speakers` (the paper's other scenario: one speaker, other words).
+    Args:
+        videos: folder of the videos.
+        table: the CSV file.
+        only: pattern of files, 'studio/*' for instance.
+        known_speakers: whether a speaker may be in several splits (the paper's second scenario).
+
+    Raises:
+        ValueError: a column is missing, a split or part is invalid, a clip name is not unique, or a speaker
+            is in two splits.
     """
     with open(table, newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)
         if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
             raise ValueError(f'{table} has no column {", ".join(missing)}; it needs {", ".join(_COLUMNS)}')
         rows = [row for row in reader if fnmatch.fnmatchcase(row['file'], only)]
-    sources = [_of_row(row, Path(videos), table) for row in rows]
+    sources = [_parse_row(row, Path(videos), table) for row in rows]
     return checked(sources, f'{table} (files like {only!r})', known_speakers)
 
 
-def _of_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -> Source:
+def _parse_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -> Source:
     file = str(row['file'])
     try:
         start, stop = (float(row[name]) if row.get(name) else None for name in ('start', 'stop'))
     except ValueError as error:
-        raise ValueError(f'{table}: start or stop of {file} is no number of seconds') from error
+        raise ValueError(f'{table}: start or stop of {file} is not a number of seconds') from error
     if not 0 <= (start or 0) < (math.inf if stop is None else stop):
-        raise ValueError(f'{table}: {file} from {start or 0} to {stop} seconds is no part of a video')
+        raise ValueError(f'{table}: {file} from {start or 0} to {stop} seconds is not a valid part of a '
+                         'video')
     return Source(row.get('clip') or Path(file).with_suffix('').as_posix(), videos / file, row['speaker'],
                   row['split'], start or 0.0, stop)
 
 
 def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[Source]:
-    """All videos of a folder, at any depth, of which `counts` are drawn for train, val and test by `seed`.
+    """Draws the splits at random from the videos of a folder, at any depth.
 
-    Whoever speaks is called as the folder and may be in all splits: the paper's second scenario, (150, 5, 25)
-    weekly addresses of one speaker. Raises ValueError for fewer videos than that, and for equal names.
+    The folder is the speaker, who may be in all splits: the paper's second scenario, (150, 5, 25) weekly
+    addresses of one speaker.
+
+    Args:
+        root: the folder.
+        counts: videos of train, val and test.
+        seed: of the random choice.
+
+    Raises:
+        ValueError: there are fewer videos, or names are not unique.
     """
     paths = {path.relative_to(root).as_posix(): path for path in in_order(Path(root).rglob('*'))
              if is_video(path)}
@@ -82,15 +102,16 @@ def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[
 
 def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_per_speaker: int | None = None,
                   seed: int = 0) -> list[Source]:
-    """The videos of VoxCeleb2's own layout, `<...>/id00012/<video>/00001.mp4`, at any depth below `root`.
+    """Finds videos in VoxCeleb2's layout, `<...>/id00012/<video>/00001.mp4`, at any depth below `root`.
 
     Args:
         root: the folder, `dev/mp4` or one above it.
-        splits: speakers of each split; others are left out.
-        clips_per_speaker: so many of each speaker, chosen by `seed` and spread over the videos; None = all.
-        seed: of the choice.
+        splits: speakers of each split. Others are not used.
+        clips_per_speaker: number of clips of each speaker, chosen at random; None: all.
+        seed: of the random choice.
 
-    Raises ValueError for a speaker that is not there or in two splits.
+    Raises:
+        ValueError: a speaker is absent or in two splits.
     """
     found = voxceleb_speakers(root)
     sources = []
@@ -109,7 +130,7 @@ def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_p
 
 
 def voxceleb_speakers(root: str | Path) -> dict[str, list[Path]]:
-    """Speaker -> videos, both in order."""
+    """Maps speakers to videos, both sorted."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(Path(root).rglob('id*/*/*.mp4')):
         found[path.parts[-3]].append(path)
@@ -118,7 +139,7 @@ def voxceleb_speakers(root: str | Path) -> dict[str, list[Path]]:
 
 def voxceleb_splits(root: str | Path, lists: Sequence[str | Path] | None, counts: Sequence[int],
                     clips_per_speaker: int | None = None, seed: int = 0) -> list[Source]:
-    """VoxCeleb2's videos, split by three lists of speakers (text, one a line) or, without, by drawing."""
+    """Splits VoxCeleb2's videos by three lists of speakers (text files, one per line), or at random."""
     if lists:
         splits = {split: Path(path).read_text(encoding='utf-8').split()
                   for split, path in zip(SPLITS, lists, strict=True)}
@@ -129,37 +150,37 @@ def voxceleb_splits(root: str | Path, lists: Sequence[str | Path] | None, counts
 
 def draw_splits(speakers: Sequence[str], counts: Sequence[int], seed: int = 0, what: str = 'speakers'
                 ) -> dict[str, list[str]]:
-    """Speakers for train, val and test, drawn by `seed`; the paper has (200, 5, 20) of VoxCeleb2."""
+    """Draws speakers of train, val and test at random. The paper has (200, 5, 20) of VoxCeleb2."""
     if sum(counts) > len(speakers):
-        raise ValueError(f'{sum(counts)} {what} are asked for, {len(speakers)} are there')
+        raise ValueError(f'{sum(counts)} {what} are wanted, but there are {len(speakers)}')
     order = [speakers[i] for i in np.random.default_rng(seed).permutation(len(speakers))]
     ends = np.cumsum([0, *counts])
     return {split: sorted(order[a:b]) for split, a, b in zip(SPLITS, ends[:-1], ends[1:], strict=True)}
 
 
-def sound_beside(path: Path) -> Path | None:
-    """Where VoxCeleb2 keeps the sound of `.../mp4/...mp4`: `.../aac/...m4a`; None if it is not there."""
+def find_separate_audio(path: Path) -> Path | None:
+    """VoxCeleb2's audio file `.../aac/...m4a` of a video `.../mp4/...mp4`; None if it does not exist."""
     *above, top, speaker, video, _ = ('', '', '', *path.parts)
     beside = Path(*above, 'aac', speaker, video, path.stem + '.m4a')
     return beside if top == 'mp4' and beside.is_file() else None
 
 
 def checked(sources: list[Source], where: str, known_speakers: bool = False) -> list[Source]:
-    """The sources. Raises ValueError for no or ill-fitting names, and for a speaker in two splits."""
+    """Returns the sources. Raises ValueError for missing or invalid names and a speaker in two splits."""
     if not sources:
         raise ValueError(f'{where}: no videos')
     split_of: dict[str, str] = {}
     clips: set[str] = set()
     for source in sources:
         if source.split not in SPLITS:
-            raise ValueError(f'{where}: split {source.split!r} of {source.path} is none of '
+            raise ValueError(f'{where}: split {source.split!r} of {source.path} is not one of '
                              f'{", ".join(SPLITS)}')
         if split_of.setdefault(source.speaker, source.split) != source.split and not known_speakers:
             raise ValueError(f'{where}: speaker {source.speaker} is in {source.split} and '
                              f'{split_of[source.speaker]}; give each one split, or --known-speakers')
         check_clip_id(source.clip)
         if source.clip in clips:
-            raise ValueError(f'{where}: two videos would be called {source.clip}')
+            raise ValueError(f'{where}: two videos would have the name {source.clip}')
         clips.add(source.clip)
     for clip in clips:
         if above := clips.intersection(str(parent) for parent in PurePosixPath(clip).parents):

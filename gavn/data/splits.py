@@ -1,4 +1,4 @@
-"""Clips of long videos, clips that are drawn, and the list from which the same split is made again."""
+"""Cutting long videos into clips, random choice of clips, and the list that reproduces a split."""
 from __future__ import annotations
 
 import csv
@@ -19,13 +19,19 @@ SHORTEST = 1.0  # seconds of a clip
 
 
 def cut(sources: Iterable[Source], seconds: float) -> list[Source]:
-    """Clips of so many seconds, `<clip>/<%04d>`, side by side, and a rest of at least `SHORTEST`.
+    """Cuts videos into consecutive clips `<clip>/<%04d>`; the last one may be shorter, to `SHORTEST`.
 
-    A file that cannot be read stays whole: the step that reads it tells why. Raises ValueError for less than
-    `SHORTEST`.
+    Unreadable files are not cut; a later step reports them.
+
+    Args:
+        sources: videos.
+        seconds: length of a clip.
+
+    Raises:
+        ValueError: `seconds` is less than `SHORTEST`.
     """
     if not seconds >= SHORTEST:
-        raise ValueError(f'--cut {seconds:g}: clips have at least {SHORTEST:g} second')
+        raise ValueError(f'--cut {seconds:g}: clips must have at least {SHORTEST:g} second')
     return [piece for source in sources for piece in _pieces(source, seconds)]
 
 
@@ -41,22 +47,28 @@ def _pieces(source: Source, seconds: float) -> list[Source]:
 
 
 def draw_clips(sources: Sequence[Source], counts: Sequence[int], seed: int = 0) -> list[Source]:
-    """So many clips of train, val and test, drawn by `seed`, as evenly from each speaker as there are.
+    """Draws clips at random, as evenly from each speaker as possible.
 
-    Raises ValueError where there are fewer.
+    Args:
+        sources: clips.
+        counts: clips of train, val and test.
+        seed: of the random choice.
+
+    Raises:
+        ValueError: there are fewer clips.
     """
     kept: list[Source] = []
     for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         own = [source for source in sources if source.split == split]
         if count > len(own):
-            raise ValueError(f'--clip-counts: {count} clips are asked for {split}, {len(own)} are there')
+            raise ValueError(f'--clip-counts: {count} clips of {split} are wanted, but there are {len(own)}')
         order = _in_turns([source.speaker for source in own], [seed, number])
         kept += [own[i] for i in sorted(order[:count])]
     return kept
 
 
 def _in_turns(speakers: Sequence[str], seed: Sequence[int]) -> list[int]:
-    """All positions in a drawn order in which every speaker comes once before one comes twice."""
+    """All positions in random order, in which every speaker comes once before one comes twice."""
     turns: Counter[str] = Counter()
     round_of: dict[int, int] = {}
     for position in np.random.default_rng(seed).permutation(len(speakers)).tolist():
@@ -66,19 +78,19 @@ def _in_turns(speakers: Sequence[str], seed: Sequence[int]) -> list[int]:
 
 
 def flat(sources: Iterable[Source]) -> list[Source]:
-    """The same clips with names of one part, `ada_train0`. Raises ValueError for equal names."""
+    """Replaces '/' in clip names by '_'. Raises ValueError for duplicate names."""
     renamed = [replace(source, clip=source.clip.replace('/', '_')) for source in sources]
     return checked(renamed, '--flat-ids', known_speakers=True)
 
 
-def speakers_return(sources: Iterable[Source]) -> bool:
+def has_shared_speakers(sources: Iterable[Source]) -> bool:
     """Whether a speaker is in several splits."""
     places = {(source.speaker, source.split) for source in sources}
     return len({speaker for speaker, _ in places}) < len(places)
 
 
 def write_csv(sources: Sequence[Source], videos: str | Path, out: str | Path) -> Path:
-    """Writes OUT/splits.csv, of which `from_csv` makes the same clips and splits again; returns its path."""
+    """Writes OUT/splits.csv, from which `from_csv` reads the same clips and splits. Returns its path."""
     path = Path(out, 'splits.csv')
     with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:
         table = csv.writer(file)

@@ -1,4 +1,4 @@
-"""How frames are written into an LMDB: three lossless forms, which their first bytes tell apart.
+"""Lossless image formats of frames in an LMDB, recognised by their first bytes.
 
 OpenCV reads all of them, and so does BasicSR's `FileClient` with `imfrombytes`.
 """
@@ -12,20 +12,20 @@ import cv2
 import numpy as np
 from PIL import Image
 
-PNG_LEVEL = 1  # the fastest; decoding speed, which training feels, hardly depends on it
-_WEBP = {'lossless': True, 'quality': 50, 'method': 0}  # more effort: 14 % smaller in 14 times the time
+PNG_LEVEL = 1  # the fastest to write; decoding speed hardly depends on it
+_WEBP = {'lossless': True, 'quality': 50, 'method': 0}  # a higher method saves 14 % in 14 times the time
 DEFAULT = 'webp'
 
 
 @dataclass(frozen=True)
 class Store:
-    """One form of storage.
+    """One image format.
 
     Attributes:
-        ending: of a file of this form.
-        mark: its first bytes.
-        level: of compression, as the lines of BasicSR's meta_info.txt end; 0 where there is no such thing.
-        encode: a picture, uint8 BGR (h, w, 3), to bytes that `decode` gives back exactly.
+        ending: file name suffix.
+        mark: first bytes.
+        level: of compression, for BasicSR's meta_info.txt; 0 if there is none.
+        encode: converts an image, uint8 BGR (h, w, 3), to bytes, without loss.
     """
 
     ending: str
@@ -39,7 +39,7 @@ def _opencv(ending: str, *settings: int) -> Callable[[np.ndarray], bytes]:
 
 
 def _webp(image: np.ndarray) -> bytes:
-    """Pillow's, as OpenCV's encoder takes ten times as long and cannot be told to hurry."""
+    """Encodes with Pillow. OpenCV's encoder takes ten times as long and has no speed setting."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image[..., ::-1])).save(buffer, 'WEBP', **_WEBP)
     return buffer.getvalue()
@@ -48,24 +48,24 @@ def _webp(image: np.ndarray) -> bytes:
 STORES: Mapping[str, Store] = {
     'webp': Store('.webp', b'RIFF', 0, _webp),
     'png': Store('.png', b'\x89PNG', PNG_LEVEL, _opencv('.png', cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL)),
-    'raw': Store('.bmp', b'BM', 0, _opencv('.bmp')),  # 54 bytes before the pixels make them a picture
+    'raw': Store('.bmp', b'BM', 0, _opencv('.bmp')),  # a header of 54 bytes and the pixels
 }
-"""By the name that `pack` takes."""
+"""Formats by the name that `pack` takes."""
 
-STORE_HELP = ('how LMDBs hold frames: webp (lossless), png (larger and slower) or raw (fastest, 3 times as '
-              f'large); by default {DEFAULT}, and what is packed already stays as it is')
+STORE_HELP = ('format of frames in LMDBs: webp (lossless), png (larger and slower) or raw (fastest, 3 times '
+              f'as large). Default: {DEFAULT}; existing LMDBs keep their format')
 
 
 def decode(data: bytes | memoryview) -> np.ndarray | None:
-    """A picture of any of STORES, uint8 BGR (h, w, 3), or None for other bytes."""
+    """Decodes an image of any of STORES to uint8 BGR (h, w, 3); None for other bytes."""
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if len(data) else None
 
 
 def converted(data: bytes, store: Store) -> bytes:
-    """The bytes of a picture in the form `store`; as they are if they have it. Raises ValueError."""
+    """Converts the bytes of an image to a format. Raises ValueError if they are not an image."""
     if data.startswith(store.mark):
         return data
     image = decode(data)
     if image is None:
-        raise ValueError('no readable image')
+        raise ValueError('not a readable image')
     return store.encode(image)

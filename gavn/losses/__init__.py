@@ -1,1 +1,1 @@
-"""Losses, registered in the LOSS_REGISTRY of BasicSR."""
+"""Losses, registered in BasicSR's LOSS_REGISTRY."""

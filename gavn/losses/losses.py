@@ -1,4 +1,4 @@
-"""Losses of our own, registered in BasicSR's LOSS_REGISTRY."""
+"""Losses registered in BasicSR's LOSS_REGISTRY."""
 import math
 
 import torch
@@ -10,19 +10,20 @@ from gavn.faces.geometry import DETECTOR_SIZE
 
 @LOSS_REGISTRY.register()
 class PFLDLoss(nn.Module):
-    """How far points are off, counted more where the head's pose is hard, plus how far that pose is off.
+    """Landmark loss weighted by the error of the head pose (PFLD, arXiv:1902.10859, eq. 2), plus that error.
 
-    With the pose's error e = sum of 1 - cos(difference) over pitch, yaw and roll, a face costs (1 + e) times
-    its point error. PFLD weighs by e alone and by class; then the cost of the points vanishes as the pose is
-    learned, and without attributes there are no classes, so a constant 1 takes their place.
+    With the pose error e = sum of 1 - cos(difference) over pitch, yaw and roll, the loss of a face is (1 + e)
+    times its landmark error. PFLD uses the weight e times a weight of attribute classes. Then the landmark
+    loss vanishes once the pose is learned. Without attributes there are no classes, hence the constant 1.
 
     Args:
-        pose_weight: of the mean pose error, by which the auxiliary net learns. wing: the wing loss of
-        |difference| in pixels of the detector's input, averaged over coordinates, in the place
-            of the squared distance in the unit square, summed over points.
+        pose_weight: weight of the mean pose error, which trains the auxiliary net.
+        wing: whether the landmark error is the wing loss (arXiv:1711.06753, eq. 5) in pixels of the
+            detector's input, averaged over coordinates, instead of the squared distance in the unit square,
+            summed over points.
     """
 
-    _WING_WIDTH, _WING_CURVE = 10.0, 2.0  # pixels: logarithmic within the first, bent at the second
+    _WING_WIDTH, _WING_CURVE = 10.0, 2.0  # w and epsilon of the paper, in pixels
 
     def __init__(self, pose_weight: float = 0.1, wing: bool = False) -> None:
         super().__init__()
@@ -31,12 +32,13 @@ class PFLDLoss(nn.Module):
 
     def forward(self, points: Tensor, angles: Tensor, true_points: Tensor, true_angles: Tensor
                 ) -> tuple[Tensor, Tensor]:
-        """Points (n, p, 2) in the unit square, angles (n, 3) in radians -> costs of points and of pose."""
+        """Points (n, p, 2) in the unit square, angles (n, 3) in radians -> loss of points, loss of pose."""
         pose = (1 - torch.cos(angles - true_angles)).sum(1)
-        cost = self._wing(points - true_points) if self.wing else (points - true_points).square().sum((1, 2))
+        difference = points - true_points
+        cost = self._wing_loss(difference) if self.wing else difference.square().sum((1, 2))
         return ((1 + pose) * cost).mean(), self.pose_weight * pose.mean() / angles.shape[1]
 
-    def _wing(self, difference: Tensor) -> Tensor:
+    def _wing_loss(self, difference: Tensor) -> Tensor:
         width, curve = self._WING_WIDTH, self._WING_CURVE
         pixels = DETECTOR_SIZE * difference.abs()
         near = width * torch.log1p(pixels / curve)

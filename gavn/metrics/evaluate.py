@@ -1,4 +1,4 @@
-"""A clip in numbers: the restored one, its degraded input and the truth, in one pass over their frames."""
+"""Evaluation of a clip: restored, degraded and clean frames in one pass."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gavn.metrics.measures import Measure, MetricFactory, Sample, Sound
-from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.measures import Audio, Metric, MetricFactory, Sample
+from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, Row, RunInfo
 from gavn.metrics.table import metric_of
 
@@ -19,14 +19,13 @@ SUBJECTS = (RESTORED, DEGRADED, TRUTH)
 
 @dataclass
 class EvaluatedFrame:
-    """One output frame and what it is judged by; what a clip does not have is None.
+    """One output frame with its references. What a clip does not have is None.
 
     Attributes:
-        restored, degraded, clean: uint8 BGR (h, w, 3); the result, its input and the ground truth.
-        landmarks: (68, 2) in the unit square, what the network was told: the detector's on the degraded
-            frame.
-        true_landmarks: (68, 2), the teacher's on the clean frame, in the same coordinates.
-        time: in seconds since the first frame; None: frames come at 25 a second.
+        restored, degraded, clean: result, input and ground truth, uint8 BGR (h, w, 3).
+        landmarks: input of the network, (68, 2) in the unit square: the detector's on the degraded frame.
+        true_landmarks: the annotator's on the clean frame, (68, 2) in the unit square.
+        time: seconds since the first frame; None: 25 frames per second.
     """
 
     restored: np.ndarray
@@ -36,19 +35,19 @@ class EvaluatedFrame:
     true_landmarks: Tensor | None = None
     time: float | None = None
 
-    def view(self, subject: str) -> Sample | None:
-        """What is judged of a subject, None where the clip does not have it; the truth has no truth."""
+    def sample(self, subject: str) -> Sample | None:
+        """The images to evaluate of a subject; None if the clip does not have it."""
         if subject == RESTORED:
             return Sample(self.restored, self.clean, self.landmarks, self.true_landmarks, self.time)
         image, truth = (self.degraded, self.clean) if subject == DEGRADED else (self.clean, None)
         return None if image is None else Sample(image, truth, None, self.true_landmarks, self.time)
 
     def check_sizes(self, index: int) -> None:
-        """Raises ValueError, naming the frame, where the pictures differ in size."""
-        for name, image in (('the degraded one', self.degraded), ('the truth', self.clean)):
+        """Raises ValueError with the frame number if the images differ in size."""
+        for name, image in (('degraded', self.degraded), ('ground truth', self.clean)):
             if image is not None and image.shape != self.restored.shape:
-                raise ValueError(f'frame {index}: the restored picture is {_size(self.restored)}, {name} '
-                                 f'{_size(image)} pixels; they must have one size')
+                raise ValueError(f'frame {index}: the restored image is {_size(self.restored)}, the {name} '
+                                 f'image {_size(image)} pixels; their sizes must be equal')
 
 
 def _size(image: np.ndarray) -> str:
@@ -57,7 +56,7 @@ def _size(image: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Scores:
-    """Numbers by column, None where something could not be measured, and in `notes` why."""
+    """Values by column (None: undefined, with the reason in `notes`)."""
 
     values: dict[str, float | None] = field(default_factory=dict)
     notes: str = ''
@@ -65,75 +64,79 @@ class Scores:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """The number of frames of a clip, and what was measured of each of its subjects (see `SUBJECTS`)."""
+    """Number of frames of a clip, and scores of its subjects (see `SUBJECTS`)."""
 
     frames: int
     subjects: dict[str, Scores]
 
     def rows(self, run: RunInfo, clip: str) -> list[Row]:
-        """As rows of results; those of the degraded input and the truth say nothing about a network."""
+        """Rows of results. Rows of input and ground truth contain no data of the network."""
         return [Row(run if subject == RESTORED else RunInfo(run.dataset, run.degradation, subject),
                     clip, self.frames, scores.values, scores.notes)
                 for subject, scores in self.subjects.items()]
 
 
 def is_lower_better(metric: Mapping[str, Any]) -> bool:
-    """Whether an entry of `val.metrics` counts down: by its `better`, else by its type."""
+    """Whether lower is better for an entry of `val.metrics`: by its `better`, else by its type."""
     return metric.get('better', metric_of(metric['type']).better) == 'lower'
 
 
 def evaluate_clip(frames: Iterable[EvaluatedFrame], metric_factories: Sequence[MetricFactory],
-                  sound: Callable[[], Sound] = lambda: None, subjects: Collection[str] = SUBJECTS
+                  audio: Callable[[], Audio] = lambda: None, subjects: Collection[str] = SUBJECTS
                   ) -> ClipScores:
-    """Measures a clip whose frames are taken one at a time, in order.
+    """Evaluates a clip, frame by frame.
 
     Args:
-        frames: of one clip.
-        instruments: what measures (see `gavn.metrics.measures.instruments`).
-        sound: reads the int16 samples at 16 kHz that go with the frames; called if an instrument listens.
-        subjects: which of `SUBJECTS` to measure.
+        frames: of one clip, in order.
+        metric_factories: see `gavn.metrics.measures.metric_factories`.
+        audio: reads the int16 samples at 16 kHz of the clip; called if a metric needs audio.
+        subjects: which of `SUBJECTS` to evaluate.
 
-    A subject that the clip does not have is absent, and so is a column that does not apply to one: a measure
-    that compares, for the truth or where there is none. Raises ValueError where frames differ in size.
+    Returns:
+        Scores of the subjects that the clip has. Columns that do not apply are absent, for instance PSNR of
+        the ground truth.
+
+    Raises:
+        ValueError: the images of a frame differ in size.
     """
-    heard = sound() if any('audio' in item.needs for item in metric_factories) else None
+    samples = audio() if any('audio' in item.needs for item in metric_factories) else None
     states: dict[str, list[_MetricState]] = {}
     count = 0
     for frame in frames:
         frame.check_sizes(count)
         count += 1
         for subject in subjects:
-            if (view := frame.view(subject)) is not None:
+            if (sample := frame.sample(subject)) is not None:
                 if subject not in states:
-                    states[subject] = [_MetricState(item, heard) for item in metric_factories]
+                    states[subject] = [_MetricState(item, samples) for item in metric_factories]
                 for state in states[subject]:
-                    state.update(view)
+                    state.update(sample)
     return ClipScores(count, {subject: _scores(states[subject]) for subject in SUBJECTS if subject in states})
 
 
 class _MetricState:
-    """One instrument on one subject of one clip; once it cannot measure, it keeps the reason."""
+    """One metric of one subject of a clip. After a failure it keeps the reason."""
 
-    def __init__(self, metric_factory: MetricFactory, sound: Sound) -> None:
-        self.metric_factory, self.sound = metric_factory, sound
-        self.measure: Measure | None = None
+    def __init__(self, metric_factory: MetricFactory, audio: Audio) -> None:
+        self.metric_factory, self.audio = metric_factory, audio
+        self.metric: Metric | None = None
         self.reason: str | None = None
 
-    def update(self, view: Sample) -> None:
-        if self.reason is not None or not view.offers(self.metric_factory.needs):
+    def update(self, sample: Sample) -> None:
+        if self.reason is not None or not sample.has(self.metric_factory.needs):
             return
         try:
-            self.measure = self.measure or self.metric_factory.begin(self.sound)
-            self.measure.update(view)
-        except (NotMeasurable, WeightsMissing) as error:
+            self.metric = self.metric or self.metric_factory.begin(self.audio)
+            self.metric.update(sample)
+        except (UndefinedMetricError, MissingWeightsError) as error:
             self.reason = str(error)
 
     def values(self) -> dict[str, float | None]:
         columns = self.metric_factory.columns
-        if self.reason is None and self.measure is not None:
+        if self.reason is None and self.metric is not None:
             try:
-                return dict(zip(columns, self.measure.result(), strict=True))
-            except NotMeasurable as error:
+                return dict(zip(columns, self.metric.result(), strict=True))
+            except UndefinedMetricError as error:
                 self.reason = str(error)
         return {} if self.reason is None else dict.fromkeys(columns)
 

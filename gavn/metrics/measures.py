@@ -1,7 +1,7 @@
-"""Measures as objects: one takes the frames of a clip as they come and then gives its numbers.
+"""Metrics of clips as objects with `update` for each frame and `result`.
 
-What is costly (a network with its weights) is loaded once, in an `MetricFactory`, which begins a measure for
-each clip. Their registered names and options are those of `val.metrics`.
+A `MetricFactory` loads a network once and makes a `Metric` for each clip. Names and options are those of
+`val.metrics`.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.media import Ticks
 from gavn.metrics.frame import BATCHED, FrameMetric, frame_metric, ms_ssim, psnr
 from gavn.metrics.identity import IdentitySimilarity
-from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
 from gavn.metrics.registered_calls import call_metric
 from gavn.metrics.registered_calls import check_options as check_call
@@ -31,20 +31,20 @@ from gavn.metrics.table import METRICS, metric_of
 from gavn.metrics.temporal import WarpingError
 
 Device = torch.device | str
-Sound = np.ndarray | None  # int16 at 16 kHz
-_AT_ONCE = 2**20  # pixels that a device judges at once: 20 frames of 224 x 224, in some 400 MB of memory
+Audio = np.ndarray | None  # int16 at 16 kHz
+_BATCH_PIXELS = 2**20  # pixels in a batch on a GPU: 20 frames of 224 x 224, about 400 MB of memory
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture that is judged, uint8 BGR (h, w, 3), and what it is judged by (None: not known).
+    """One image with its references. None: unknown.
 
     Attributes:
-        image: the picture.
-        truth: what it should be; None for the truth itself.
-        landmarks: (68, 2) in the unit square, what the network was told.
-        true_landmarks: (68, 2), in the same coordinates.
-        time: in seconds since the first one; None: they come at 25 a second.
+        image: to be evaluated, uint8 BGR (h, w, 3).
+        truth: ground truth, like `image`; None for the ground truth itself.
+        landmarks: input of the network, (68, 2) in the unit square.
+        true_landmarks: (68, 2) in the unit square.
+        time: seconds since the first image; None: 25 images per second.
     """
 
     image: np.ndarray
@@ -53,243 +53,250 @@ class Sample:
     true_landmarks: Tensor | None = None
     time: float | None = None
 
-    def offers(self, needs: tuple[str, ...]) -> bool:
-        """Whether a measure with these needs applies."""
+    def has(self, needs: tuple[str, ...]) -> bool:
+        """Whether the inputs that a metric needs are known."""
         return (('truth' not in needs or self.truth is not None)
                 and ('landmarks' not in needs or self.landmarks is not None)
                 and ('true_landmarks' not in needs or self.true_landmarks is not None))
 
     def points(self) -> np.ndarray:
-        """The true landmarks in pixels of the picture."""
+        """The true landmarks in pixels of the image."""
         height, width = self.image.shape[:2]
         return to_pixels(self.true_landmarks, width=width, height=height).numpy()
 
 
-class Measure(Protocol):
-    """What judges one clip; both methods raise NotMeasurable where the clip has no value."""
+class Metric(Protocol):
+    """Evaluates one clip. Both methods raise UndefinedMetricError if the clip has no value."""
 
-    def update(self, view: Sample) -> None:
-        """Takes the next picture."""
+    def update(self, sample: Sample) -> None:
+        """Adds the next image."""
 
     def result(self) -> tuple[float, ...]:
-        """One number a column, of all pictures so far (at least one)."""
+        """One value for each column, of all images so far (at least one)."""
 
 
 @dataclass(frozen=True)
 class MetricFactory:
-    """A metric with all that it needs, ready for any number of clips.
+    """A metric with its loaded network, for any number of clips.
 
     Attributes:
-        columns: of results, as many as a measure has numbers.
-        needs: as in `METRICS`.
-        begin: makes the measure for one clip with this sound.
+        columns: names of the values of `Metric.result`.
+        needs: see `MetricInfo`.
+        begin: makes the metric of one clip from its audio.
     """
 
     columns: tuple[str, ...]
     needs: tuple[str, ...]
-    begin: Callable[[Sound], Measure]
+    begin: Callable[[Audio], Metric]
 
 
 class MeanOverFrames:
-    """Means of the numbers that `judge` finds in each picture."""
+    """Means of the values that `evaluate` returns for each image."""
 
-    def __init__(self, judge: Callable[[Sample], tuple[float, ...]]) -> None:
-        self.judge = judge
+    def __init__(self, evaluate: Callable[[Sample], tuple[float, ...]]) -> None:
+        self.evaluate = evaluate
         self.sums: list[float] = []
         self.count = 0
 
-    def update(self, view: Sample) -> None:
-        """Takes the next picture."""
-        values = self.judge(view)
+    def update(self, sample: Sample) -> None:
+        """Adds the next image."""
+        values = self.evaluate(sample)
         if not all(map(math.isfinite, values)):
-            raise NotMeasurable(f'it gives {values} for frame {self.count}')
+            raise UndefinedMetricError(f'the value is {values} for frame {self.count}')
         self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.count else list(values)
         self.count += 1
 
     def result(self) -> tuple[float, ...]:
-        """The means."""
+        """The means over the images."""
         return tuple(total / self.count for total in self.sums)
 
 
 class MeanOverBatches:
-    """Means of what `compare` says of many pictures at once: on a GPU one at a time would mostly wait.
+    """Mean of a metric that evaluates images in batches, which is faster on a GPU.
 
     Args:
-        compare: of restored and true pictures, all of one size.
-        pixels: what a batch may hold; a picture may be larger than that and is then judged alone.
+        compare: returns a value for each pair of restored and true images, all of one size.
+        pixels: largest number of pixels of a batch. A larger image is a batch of its own.
     """
 
     def __init__(self, compare: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[float]],
                  pixels: int) -> None:
         self.compare, self.pixels = compare, pixels
-        self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self.pending: list[tuple[np.ndarray, np.ndarray]] = []
         self.total, self.count = 0.0, 0
 
-    def update(self, view: Sample) -> None:
-        """Takes the next picture."""
-        height, width = view.image.shape[:2]
-        if self.waiting and (view.image.shape != self.waiting[0][0].shape
-                             or (len(self.waiting) + 1) * height * width > self.pixels):
-            self._judge()
-        self.waiting.append((view.image, view.truth))
+    def update(self, sample: Sample) -> None:
+        """Adds the next image."""
+        height, width = sample.image.shape[:2]
+        if self.pending and (sample.image.shape != self.pending[0][0].shape
+                             or (len(self.pending) + 1) * height * width > self.pixels):
+            self._flush()
+        self.pending.append((sample.image, sample.truth))
 
     def result(self) -> tuple[float]:
-        """The mean."""
-        self._judge()
+        """The mean over the images."""
+        self._flush()
         return (self.total / self.count,)
 
-    def _judge(self) -> None:
-        values = self.compare(*zip(*self.waiting, strict=True)) if self.waiting else []
+    def _flush(self) -> None:
+        values = self.compare(*zip(*self.pending, strict=True)) if self.pending else []
         for value in values:
             if not math.isfinite(value):
-                raise NotMeasurable(f'it gives {value} for frame {self.count}')
+                raise UndefinedMetricError(f'the value is {value} for frame {self.count}')
             self.total, self.count = self.total + value, self.count + 1
-        self.waiting = []
+        self.pending = []
 
 
-class Synchrony:
-    """How well mouth and sound agree, seen at 25 frames a second, whatever the rate of the pictures."""
+class SyncMetric:
+    """Audio-visual synchronisation (SyncNet) at 25 frames per second, whatever the rate of the images."""
 
-    def __init__(self, score: SyncScore, sound: Sound) -> None:
-        if sound is None:
-            raise NotMeasurable('the clip has no sound')
-        self.score, self.sound, self.ticks = score, sound, Ticks(FRAME_RATE)
-        self.shown: np.ndarray | None = None
+    def __init__(self, score: SyncScore, audio: Audio) -> None:
+        if audio is None:
+            raise UndefinedMetricError('the clip has no audio')
+        self.score, self.audio, self.ticks = score, audio, Ticks(FRAME_RATE)
+        self.image: np.ndarray | None = None
         self.count, self.time = 0, 0.0
 
-    def update(self, view: Sample) -> None:
-        """Takes the next picture, a square face crop."""
-        height, width = view.image.shape[:2]
+    def update(self, sample: Sample) -> None:
+        """Adds the next image, a square face crop."""
+        height, width = sample.image.shape[:2]
         if height != width:
-            raise NotMeasurable(f'it takes square crops of a face, the pictures are {width}x{height}')
-        self.time = self.count / FRAME_RATE if view.time is None else view.time
+            raise UndefinedMetricError(f'it needs square crops of a face, the images are {width}x{height}')
+        self.time = self.count / FRAME_RATE if sample.time is None else sample.time
         self._show_until(self.time)
-        self.shown = view.image
+        self.image = sample.image
         self.count += 1
 
     def result(self) -> tuple[float, float]:
-        """Confidence and distance (Sync_c, Sync_d); the last picture is on for an average interval."""
+        """Confidence and distance (Sync_c, Sync_d). The last image lasts an average interval."""
         self._show_until(self.time + (self.time / (self.count - 1) if self.count > 1 else 1 / FRAME_RATE))
-        found = self.score.result(self.sound)
-        return found.confidence, found.distance
+        result = self.score.result(self.audio)
+        return result.confidence, result.distance
 
     def _show_until(self, time: float) -> None:
-        for _ in range(self.ticks.before(time) if self.shown is not None else 0):
-            self.score.update(self.shown)
+        for _ in range(self.ticks.before(time) if self.image is not None else 0):
+            self.score.update(self.image)
 
 
-class Flicker:
-    """How much the pictures change otherwise than their motion explains."""
+class WarpingErrorMetric:
+    """Change between frames that optical flow does not explain."""
 
     def __init__(self, error: WarpingError) -> None:
         self.error = error
 
-    def update(self, view: Sample) -> None:
-        """Takes the next picture."""
-        self.error.update(view.image, view.truth)
+    def update(self, sample: Sample) -> None:
+        """Adds the next image."""
+        self.error.update(sample.image, sample.truth)
 
     def result(self) -> tuple[float]:
         """The warping error."""
         value = self.error.result()
         if value is None:
-            raise NotMeasurable('it takes two frames')
+            raise UndefinedMetricError('it needs two frames')
         return (value,)
 
 
 @METRIC_REGISTRY.register()
 def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False) -> float:
-    """Mean error of (68, 2) points, in percent of the distance between the true outer eye corners.
+    """Normalised mean error of landmarks, in percent of the distance between the true outer eye corners.
 
-    `mouth` takes the 20 points of the lips only.
+    Args:
+        landmarks, true_landmarks: (68, 2) in the unit square.
+        mouth: whether to use only the 20 points of the lips.
     """
     return float(nme(landmarks, true_landmarks, MOUTH if mouth else slice(None)))
 
 
 @METRIC_REGISTRY.register()
 def mouth_psnr(img: np.ndarray, img2: np.ndarray, true_landmarks: np.ndarray) -> float:
-    """PSNR in dB of the mouth alone: a box around its true points (68, 2) in pixels, with some room."""
+    """PSNR in dB in a box around the mouth.
+
+    Args:
+        img, img2: uint8 BGR (h, w, 3).
+        true_landmarks: (68, 2) in pixels.
+    """
     height, width = img.shape[:2]
-    left, top, wide, high = box_around(true_landmarks[MOUTH], width, height)
-    box = slice(top, top + high), slice(left, left + wide)
+    left, top, box_width, box_height = box_around(true_landmarks[MOUTH], width, height)
+    box = slice(top, top + box_height), slice(left, left + box_width)
     return psnr(img[box], img2[box])
 
 
 @METRIC_REGISTRY.register()
 def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> float:
-    """See `gavn.metrics.frame.ms_ssim`; under the name and arguments that BasicSR's functions have."""
+    """`gavn.metrics.frame.ms_ssim` with the argument names of BasicSR's metrics."""
     return ms_ssim(img, img2, crop_border)
 
 
 @METRIC_REGISTRY.register()
-def lpips(device: Device, weights: str | None = None) -> Callable[[Sound], Measure]:
-    """LPIPS over AlexNet (Zhang et al. 2018); see `gavn.metrics.perceptual`."""
-    return _of_pictures(LPIPS(weights, device))
+def lpips(device: Device, weights: str | None = None) -> Callable[[Audio], Metric]:
+    """LPIPS with AlexNet (Zhang et al. 2018, arXiv:1801.03924); see `gavn.metrics.perceptual`."""
+    return _image_metric(LPIPS(weights, device))
 
 
 @METRIC_REGISTRY.register()
-def sync(device: Device, weights: str | None = None) -> Callable[[Sound], Measure]:
+def sync(device: Device, weights: str | None = None) -> Callable[[Audio], Metric]:
     """Sync_c and Sync_d by SyncNet (Chung and Zisserman 2016); see `gavn.metrics.sync`."""
     network = load_syncnet(weights)
-    return lambda sound: Synchrony(SyncScore(network, device), sound)
+    return lambda audio: SyncMetric(SyncScore(network, device), audio)
 
 
 @METRIC_REGISTRY.register()
-def warping_error(device: Device) -> Callable[[Sound], Measure]:
-    """Flicker against the motion of the picture; see `gavn.metrics.temporal`."""
-    return lambda _: Flicker(WarpingError())
+def warping_error(device: Device) -> Callable[[Audio], Metric]:
+    """Temporal consistency along optical flow; see `gavn.metrics.temporal`."""
+    return lambda _: WarpingErrorMetric(WarpingError())
 
 
 @METRIC_REGISTRY.register()
-def identity(device: Device) -> Callable[[Sound], Measure]:
-    """Likeness to the true face; see `gavn.metrics.identity`."""
+def identity(device: Device) -> Callable[[Audio], Metric]:
+    """Similarity of face embeddings to the ground truth; see `gavn.metrics.identity`."""
     compare = IdentitySimilarity()
 
-    def likeness(view: Sample) -> tuple[float]:
-        points = None if view.true_landmarks is None else view.points()
-        return (compare(view.image, view.truth, points),)
-    return lambda _: MeanOverFrames(likeness)
+    def similarity(sample: Sample) -> tuple[float]:
+        points = None if sample.true_landmarks is None else sample.points()
+        return (compare(sample.image, sample.truth, points),)
+    return lambda _: MeanOverFrames(similarity)
 
 
 _LOADED = {function.__name__: function for function in (lpips, sync, warping_error, identity)}
 
 
-def _of_pictures(compare: FrameMetric) -> Callable[[Sound], Measure]:
-    return lambda _: MeanOverFrames(lambda view: (compare(view.image, view.truth),))
+def _image_metric(compare: FrameMetric) -> Callable[[Audio], Metric]:
+    return lambda _: MeanOverFrames(lambda sample: (compare(sample.image, sample.truth),))
 
 
-def _of_frames(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Sound], Measure]:
+def _frame_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
     compare = frame_metric(kind, options)
     if kind not in BATCHED:
-        return _of_pictures(compare)
-    pixels = 1 if torch.device(device).type == 'cpu' else _AT_ONCE
+        return _image_metric(compare)
+    pixels = 1 if torch.device(device).type == 'cpu' else _BATCH_PIXELS
     return lambda _: MeanOverBatches(partial(BATCHED[kind], device=device, **options), pixels)
 
 
-def _of_landmarks(_: Sound) -> Measure:
-    return MeanOverFrames(lambda view: tuple(
-        landmark_nme(view.landmarks, view.true_landmarks, mouth) for mouth in (False, True)))
+def _landmark_metric(_: Audio) -> Metric:
+    return MeanOverFrames(lambda sample: tuple(
+        landmark_nme(sample.landmarks, sample.true_landmarks, mouth) for mouth in (False, True)))
 
 
-def _of_mouths(_: Sound) -> Measure:
-    return MeanOverFrames(lambda view: (mouth_psnr(view.image, view.truth, view.points()),))
+def _mouth_metric(_: Audio) -> Metric:
+    return MeanOverFrames(lambda sample: (mouth_psnr(sample.image, sample.truth, sample.points()),))
 
 
-def _of_registered(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Sound], Measure]:
-    """A metric of stock or of a user: called for every frame with what it asks for."""
+def _registered_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
+    """A metric of basicsr or of a user, called for every frame with the arguments of its signature."""
     function = METRIC_REGISTRY.get(kind)
 
-    def judge(view: Sample) -> tuple[float]:
-        data = {'img': view.image, 'img2': view.truth, 'landmarks': view.landmarks, 'device': device,
-                'true_landmarks': view.true_landmarks}
+    def evaluate(sample: Sample) -> tuple[float]:
+        data = {'img': sample.image, 'img2': sample.truth, 'landmarks': sample.landmarks, 'device': device,
+                'true_landmarks': sample.true_landmarks}
         return (call_metric(function, data, options),)
-    return lambda _: MeanOverFrames(judge)
+    return lambda _: MeanOverFrames(evaluate)
 
 
-_OF_POINTS = {'landmark_nme': _of_landmarks, 'mouth_psnr': _of_mouths}
+_OF_POINTS = {'landmark_nme': _landmark_metric, 'mouth_psnr': _mouth_metric}
 
 
 def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ValueError for a type or an option of `val.metrics` that is not known, and for equal columns."""
+    """Raises ValueError for an unknown type or option of `val.metrics` and for duplicate columns."""
     columns: set[str] = set()
     for key, metric in metrics.items():
         kind, options = metric['type'], _options(metric)
@@ -304,51 +311,64 @@ def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
         elif metric_of(kind):
             check_call(METRIC_REGISTRY.get(kind), options)
         own = metric_of(kind).columns(key)
-        if twice := columns.intersection(own):
-            raise ValueError(f'two metrics give the column {min(twice)!r}: {key!r} needs another name')
+        if duplicates := columns.intersection(own):
+            raise ValueError(f'two metrics have the column {min(duplicates)!r}: {key!r} needs another name')
         columns.update(own)
 
 
 def metric_factory(key: str, metric: Mapping[str, Any], device: Device = 'cpu') -> MetricFactory:
-    """What measures the entry `key: metric` of `val.metrics`; its networks run on `device`.
+    """Loads the metric of an entry `key: metric` of `val.metrics`.
 
-    Raises ValueError for a type or an option that is not known, WeightsMissing where a network has none.
+    Args:
+        key: first part of the column names.
+        metric: `type` and options.
+        device: of the metric's network.
+
+    Raises:
+        ValueError: a type or an option is unknown.
+        MissingWeightsError: weights of a network are missing.
     """
     check_metrics({key: metric})
     kind, options = metric['type'], _options(metric)
     if kind in _LOADED:
         begin = _LOADED[kind](device, **options)
     elif kind in METRICS:
-        begin = _OF_POINTS.get(kind) or _of_frames(kind, options, device)
+        begin = _OF_POINTS.get(kind) or _frame_metric(kind, options, device)
     else:
-        begin = _of_registered(kind, options, device)
-    about = metric_of(kind)
-    return MetricFactory(about.columns(key), about.needs, begin)
+        begin = _registered_metric(kind, options, device)
+    info = metric_of(kind)
+    return MetricFactory(info.columns(key), info.needs, begin)
 
 
 def metric_factories(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',
-                missing: Callable[[str, str], None] = lambda key, reason: None) -> list[MetricFactory]:
-    """All that `val.metrics` names; those without weights only give the reason why they measure nothing.
+                     missing: Callable[[str, str], None] = lambda key, reason: None) -> list[MetricFactory]:
+    """Loads all metrics of `val.metrics`. Those without weights yield only the reason, as a note.
 
-    `missing` is told of these: the key, and the reason. Raises ValueError as `check_metrics` does.
+    Args:
+        metrics: entries by key.
+        device: of the metrics' networks.
+        missing: called with key and reason for each metric without weights.
+
+    Raises:
+        ValueError: see `check_metrics`.
     """
     check_metrics(metrics)
-    found = []
+    factories = []
     for key, metric in metrics.items():
         try:
-            found.append(metric_factory(key, metric, device))
-        except WeightsMissing as error:
+            factories.append(metric_factory(key, metric, device))
+        except MissingWeightsError as error:
             missing(key, str(error))
-            about = METRICS[metric['type']]
-            found.append(MetricFactory(about.columns(key), about.needs, _refusing(str(error))))
-    return found
+            info = METRICS[metric['type']]
+            factories.append(MetricFactory(info.columns(key), info.needs, _missing_weights(str(error))))
+    return factories
 
 
 def _options(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metric.items() if key not in ('type', 'better')}
 
 
-def _refusing(reason: str) -> Callable[[Sound], Measure]:
-    def begin(_: Sound) -> Measure:
-        raise WeightsMissing(reason)
+def _missing_weights(reason: str) -> Callable[[Audio], Metric]:
+    def begin(_: Audio) -> Metric:
+        raise MissingWeightsError(reason)
     return begin

@@ -1,4 +1,4 @@
-"""LPIPS: how different two pictures look, by what a network for recognition makes of them."""
+"""LPIPS: distance of two images in the features of a network."""
 import warnings
 
 import numpy as np
@@ -6,56 +6,58 @@ import torch
 from torch import Tensor, nn
 
 from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
-from gavn.metrics.missing import NotMeasurable, optional_package, weights_file
+from gavn.metrics.missing import UndefinedMetricError, optional_package, weights_file
 from gavn.runtime.tensors import to_tensor
 
-MIN_SIDE = 31  # pixels; less does not survive AlexNet's pooling
+MIN_SIDE = 31  # pixels; AlexNet's pooling needs as many
 _FEATURES = 'features.'
 
 
 class LPIPS:
-    """LPIPS (Zhang et al. 2018), version 0.1, over AlexNet; 0 for equal pictures, lower is better.
+    """LPIPS (Zhang et al. 2018, arXiv:1801.03924), version 0.1, with AlexNet; 0 if equal, lower is better.
 
-    The package `lpips` brings the linear layers. AlexNet's own weights, trained on ImageNet, are
-    torchvision's and come from a file: nothing is downloaded here.
+    The package `lpips` contains the linear layers. AlexNet's weights, trained on ImageNet, are torchvision's
+    and come from a file. Nothing is downloaded.
 
     Args:
-        weights: torchvision's `alexnet-owt-7be5be79.pth`, or another file with the same names; by default the
-            model that `gavn models fetch alexnet` brought.
-        device: where it runs.
+        weights: torchvision's `alexnet-owt-7be5be79.pth`, or a file with the same names. Default: the model
+            of `gavn models fetch alexnet`.
+        device: of the network.
 
-    Raises WeightsMissing where the weights or the package are absent, CheckpointError for a file that is not
-    AlexNet's.
+    Raises:
+        MissingWeightsError: weights or package are absent.
+        CheckpointError: the file is not AlexNet's.
     """
 
     def __init__(self, weights: PathLike | None = None, device: torch.device | str = 'cpu') -> None:
         package = optional_package('lpips', 'evaluate')
         path = weights_file('alexnet', weights)
         self.device = device
-        self.network = _untrained(package.LPIPS)
+        self.network = _build_without_backbone(package.LPIPS)
         _load_backbone(self.network.net, load_state(path), str(path))
         self.network.to(device).requires_grad_(False)
 
     @torch.inference_mode()
     def __call__(self, restored: np.ndarray, truth: np.ndarray) -> float:
-        """Of two pictures, uint8 BGR (h, w, 3) of one size.
+        """Distance of two images, uint8 BGR (h, w, 3).
 
-        Raises ValueError for pictures of different shapes, NotMeasurable for those under 31 pixels a side.
+        Raises:
+            ValueError: the shapes differ.
+            UndefinedMetricError: a side is under 31 pixels.
         """
         if restored.shape != truth.shape:
-            raise ValueError(f'pictures of different shapes: {restored.shape} and {truth.shape}')
+            raise ValueError(f'images of different shapes: {restored.shape} and {truth.shape}')
         height, width = truth.shape[:2]
         if min(height, width) < MIN_SIDE:
-            raise NotMeasurable(f'LPIPS needs {MIN_SIDE} pixels a side, got {width} x {height}')
+            raise UndefinedMetricError(f'LPIPS needs {MIN_SIDE} pixels per side, got {width} x {height}')
         return float(self.network(*(to_tensor(image)[None].to(self.device) * 2 - 1  # RGB in [-1, 1]
                                     for image in (restored, truth))))
 
 
-def _untrained(build: type[nn.Module]) -> nn.Module:
-    """The package's network with its linear layers, over an AlexNet of random numbers, for evaluation.
+def _build_without_backbone(build: type[nn.Module]) -> nn.Module:
+    """Builds the package's network with its linear layers and a random AlexNet, in eval mode.
 
-    They are drawn beside the run's stream of random numbers. The package calls torch and torchvision in
-    outdated ways, of which both warn.
+    The random state of the run does not change. Deprecation warnings of the package are ignored.
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -63,12 +65,12 @@ def _untrained(build: type[nn.Module]) -> nn.Module:
 
 
 def _load_backbone(slices: nn.Module, alexnet: dict[str, Tensor], name: str) -> None:
-    """AlexNet's convolutions to where the package has them.
+    """Loads AlexNet's convolutions.
 
-    It cuts torchvision's `features` into five slices and keeps the numbers of the layers: `features.3.weight`
-    becomes `slice2.3.weight`. The classifier behind them is not used.
+    The package divides torchvision's `features` into five slices and keeps the layer numbers:
+    `features.3.weight` becomes `slice2.3.weight`. The classifier is not used.
     """
-    places = {key.partition('.')[2]: key for key in slices.state_dict()}
+    names = {key.partition('.')[2]: key for key in slices.state_dict()}
     features = {key.removeprefix(_FEATURES): value for key, value in alexnet.items()
                 if key.startswith(_FEATURES)}
-    load_strict(slices, {places.get(key, key): value for key, value in features.items()}, name)
+    load_strict(slices, {names.get(key, key): value for key, value in features.items()}, name)

@@ -1,4 +1,4 @@
-"""Calling a registered metric as BasicSR's users write one: what it is given follows from its signature."""
+"""Calls of registered metrics with the arguments that their signatures name."""
 from __future__ import annotations
 
 import inspect
@@ -17,16 +17,16 @@ Metric = Callable[..., Any]
 
 
 def supplied_to(metric: Metric, must: bool = False) -> tuple[str, ...]:
-    """Which of `SUPPLIED` a metric asks for, or only those that it must have."""
+    """Arguments of `SUPPLIED` that a metric takes; with `must` only those without a default."""
     parameters = inspect.signature(metric).parameters
     return tuple(name for name in SUPPLIED if name in parameters
                  and not (must and parameters[name].default is not inspect.Parameter.empty))
 
 
 def check_options(metric: Metric, options: Mapping[str, Any]) -> None:
-    """Raises ValueError for options that a metric does not have, or lacks.
+    """Raises ValueError for unknown and for missing options of a metric.
 
-    Stock metrics take `**kwargs` and drop them, so that only named options count there.
+    Metrics of basicsr ignore their `**kwargs`, so only named options are valid there.
     """
     parameters = inspect.signature(metric).parameters
     kinds = {parameter.kind for parameter in parameters.values()}
@@ -41,21 +41,21 @@ def check_options(metric: Metric, options: Mapping[str, Any]) -> None:
 
 
 def call_metric(metric: Metric, data: Mapping[str, Any], options: Mapping[str, Any]) -> float:
-    """The number that a metric gives.
+    """Calls a metric and returns its value.
 
     Args:
-        metric: registered in METRIC_REGISTRY. One whose name ends in `_pt` takes pictures as BasicSR's do:
-            (1, 3, h, w), RGB in [0, 1]; others take uint8 BGR (h, w, 3).
-        data: values of `SUPPLIED`; a metric gets those that it asks for.
+        metric: registered in METRIC_REGISTRY. If its name ends in `_pt`, it takes RGB tensors (1, 3, h, w) in
+            [0, 1], as in BasicSR; else uint8 BGR (h, w, 3).
+        data: values of `SUPPLIED`. The metric receives those that it has as arguments.
         options: further keyword arguments.
     """
-    given = {name: data[name] for name in supplied_to(metric) if name in data}
+    arguments = {name: data[name] for name in supplied_to(metric) if name in data}
     if metric.__name__.endswith('_pt'):
-        given |= {name: _tensor(given[name]) for name in IMAGE_ENDINGS if name in given}
-    return float(metric(**given, **options))
+        arguments |= {name: _tensor(arguments[name]) for name in IMAGE_ENDINGS if name in arguments}
+    return float(metric(**arguments, **options))
 
 
 def _tensor(image: np.ndarray) -> Tensor:
     if image.ndim == 3 and image.shape[2] == 3:
         return to_tensor(image)[None]
-    return torch.from_numpy(image.reshape(1, 1, *image.shape[:2])).float().div_(255)  # grey, as stock has it
+    return torch.from_numpy(image.reshape(1, 1, *image.shape[:2])).float().div_(255)  # grey, as in basicsr

@@ -1,8 +1,8 @@
-"""The CSV that every evaluation writes and every table reads: one row per clip and method, with its origin.
+"""CSV files of results: one row per clip and method.
 
-Columns: `LEADING`, the metrics, `TRAILING`. After the clips of a method come its mean and its standard
-deviation over clips, in which every clip counts once. An empty cell of a metric says that it does not apply
-(the PSNR of the ground truth); `n/a` that it could not be measured, for the reason in `notes`.
+Columns: `LEADING`, the metrics, `TRAILING`. The clips of a method are followed by mean and standard deviation
+over clips, in which every clip counts once. An empty cell means that a metric does not apply (PSNR of the
+ground truth), `n/a` that it is undefined for the reason in `notes`.
 """
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from gavn.runtime.files import atomic_path
 
 LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
 METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'psnr_mouth', 'ms_ssim', 'lpips', 'niqe', 'sync_c',
-                  'sync_d', 'nme', 'nme_mouth', 'warp', 'id')  # the usual ones, in this order
+                  'sync_d', 'nme', 'nme_mouth', 'warp', 'id')  # in this order
 TRAILING = ('option_file', 'checkpoint', 'parameters', 'gmacs', 'fps', 'iterations', 'minutes', 'notes')
 DEGRADED, TRUTH = REFERENCES
-MEAN, STD = 'mean', 'std'  # stand as `clip` in the rows that sum up
+MEAN, STD = 'mean', 'std'  # `clip` of summary rows
 NOT_MEASURED = 'n/a'
 BETWEEN_NOTES = ' | '
 _COUNTS = ('parameters', 'iterations')
@@ -33,24 +33,23 @@ _FIGURES = ('gmacs', 'fps', 'minutes')
 
 
 class ResultsError(GavnError):
-    """A file of results cannot be read; the message names the file and what is wrong in it."""
+    """A file of results cannot be read. The message names the file and the problem."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a row was measured on, and what was measured; None and '' where that is not known.
+    """Method and data of a row. None and '' mean unknown.
 
     Attributes:
-        dataset: name of the data set's folder, or of the one that was evaluated.
-        degradation: layer of the input, '' where it was not made by us.
-        method: as tables show it, or one of `DEGRADED` and `TRUTH`.
+        dataset: name of the data set's folder, or of the evaluated folder.
+        degradation: layer of the input; '' if it was not made by `gavn prepare`.
+        method: as in tables, or `DEGRADED` or `TRUTH`.
         option_file: relative to the project's folder.
         checkpoint: first 12 hexadecimal digits of the SHA-256 of the weights.
-        parameters: of the network, with those of the landmark detector that it needs.
-        gmacs: multiplications with an addition, in 10^9 per output frame of 224 x 224, detector
-            included.
-        fps: frames a second of network and detector, in this evaluation.
-        iterations, minutes: how long the weights were trained.
+        parameters: of the network and its landmark detector.
+        gmacs: multiply-adds in 10^9 per output frame of 224 x 224, with the detector.
+        fps: frames per second of network and detector in this evaluation.
+        iterations, minutes: duration of training.
     """
 
     dataset: str
@@ -70,11 +69,11 @@ class Row:
     """One clip of one method, or the mean or standard deviation of all of them.
 
     Attributes:
-        run: what was measured.
+        run: method and data.
         clip: its name, or `MEAN` or `STD`.
-        frames: of the clip; of all clips in the rows that sum up.
-        values: by metric column; None where it could not be measured, absent where it does not apply.
-        notes: why something could not be measured, in words on one line.
+        frames: of the clip; of all clips in summary rows.
+        values: by metric column; None: undefined; absent: does not apply.
+        notes: reasons of undefined values, on one line.
     """
 
     run: RunInfo
@@ -85,20 +84,20 @@ class Row:
 
     @property
     def is_clip(self) -> bool:
-        """Whether this is a clip's own row."""
+        """Whether this is the row of a clip, not a summary."""
         return self.clip not in (MEAN, STD)
 
 
 def check_names(clips: Iterable[str]) -> None:
-    """Raises ValueError for a clip that is called like a row that sums up."""
+    """Raises ValueError for a clip with the name of a summary row."""
     if taken := sorted({MEAN, STD}.intersection(clips)):
-        raise ValueError(f'a clip is called {taken[0]!r}, as is a row of every table of results: rename it')
+        raise ValueError(f'a clip has the name {taken[0]!r}, which results use for summaries: rename it')
 
 
 def summarize(rows: Sequence[Row]) -> list[Row]:
-    """The rows of clips of one method, then their mean and their standard deviation (of the population).
+    """Appends mean and standard deviation (of the population) to the rows of a method.
 
-    Where some clips could not be measured, the mean is that of the others, and its notes say so.
+    Undefined values are left out, and the notes say so.
     """
     columns = dict.fromkeys(column for row in rows for column in row.values)
     found = {column: [row.values[column] for row in rows if row.values.get(column) is not None]
@@ -108,14 +107,14 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
     notes += dict.fromkeys(row.notes for row in rows if row.notes)
     frames = sum(row.frames for row in rows)
 
-    def of(clip: str, function: Any) -> Row:
+    def summary(clip: str, function: Any) -> Row:
         values = {column: float(function(values)) if values else None for column, values in found.items()}
         return Row(rows[0].run, clip, frames, values, BETWEEN_NOTES.join(notes))
-    return [*rows, of(MEAN, np.mean), of(STD, np.std)]
+    return [*rows, summary(MEAN, np.mean), summary(STD, np.std)]
 
 
 def with_summaries(rows: Iterable[Row]) -> list[Row]:
-    """Rows of clips sorted by method, as these first appear; see `summarize` for what follows each."""
+    """Groups rows of clips by method, in order of appearance, and summarizes each group."""
     methods: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         methods.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
@@ -123,10 +122,17 @@ def with_summaries(rows: Iterable[Row]) -> list[Row]:
 
 
 def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row]:
-    """Writes rows of clips, method by method, each method's followed by its mean and standard deviation.
+    """Writes rows of clips and the summary of each method, atomically.
 
-    The file is whole or absent. Returns all that was written. Raises ValueError where a clip is called like a
-    row that sums up, or a value is not finite.
+    Args:
+        path: of the CSV file.
+        rows: of clips.
+
+    Returns:
+        All written rows.
+
+    Raises:
+        ValueError: a clip has the name of a summary row, or a value is not finite.
     """
     rows = list(rows)
     check_names(row.clip for row in rows)
@@ -151,10 +157,15 @@ def _cells(row: Row) -> dict[str, Any]:
 
 
 def read_results(path: str | os.PathLike[str], metrics: Collection[str] = ()) -> list[Row]:
-    """All rows of a file of results, those that sum up among them (see `Row.is_clip`).
+    """Reads all rows of a file of results, with summaries (see `Row.is_clip`).
 
-    Raises ResultsError, with the file and the line, for a file that cannot be read, that lacks one of the
-    fixed columns or of `metrics`, or that holds something else where a number belongs.
+    Args:
+        path: of the CSV file.
+        metrics: columns that must exist.
+
+    Raises:
+        ResultsError: the file cannot be read, lacks a column, or a number is invalid. The message names file
+            and line.
     """
     path = Path(path)
     try:
@@ -166,20 +177,20 @@ def read_results(path: str | os.PathLike[str], metrics: Collection[str] = ()) ->
     except OSError as error:
         raise ResultsError(f'cannot read the results {path}: {error.strerror}') from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ResultsError(f'{path} is no CSV: {error}') from error
+        raise ResultsError(f'{path} is not a CSV file: {error}') from error
 
 
 def _check_header(header: Sequence[str], path: Path, metrics: Collection[str]) -> None:
     if missing := [column for column in (*LEADING, *metrics, *TRAILING) if column not in header]:
-        raise ResultsError(f'{path} lacks the columns {", ".join(missing)}\nit is something else, or was '
-                           'made without these metrics: make it anew with gavn test or gavn evaluate')
-    if twice := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
-        raise ResultsError(f'{path} has the column {twice[0]!r} twice')
+        raise ResultsError(f'{path} lacks the columns {", ".join(missing)}\nit is another kind of file or '
+                           'was made without these metrics: make it again with gavn test or gavn evaluate')
+    if duplicates := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
+        raise ResultsError(f'{path} has the column {duplicates[0]!r} twice')
 
 
 def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
     if len(cells) != len(header):
-        raise ResultsError(f'{place}: {len(cells)} cells under {len(header)} columns')
+        raise ResultsError(f'{place}: {len(cells)} cells for {len(header)} columns')
     named = dict(zip(header, cells, strict=True))
     run: dict[str, Any] = {entry.name: named.pop(entry.name) for entry in fields(RunInfo)}
     run |= {name: int(_number(run[name], place, name, int)) if run[name] else None for name in _COUNTS}

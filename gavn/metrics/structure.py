@@ -1,7 +1,7 @@
-"""SSIM and MS-SSIM of many pictures at once, on whatever device they lie.
+"""SSIM and MS-SSIM of batches of images on any device.
 
-On a CPU the Gaussian means are OpenCV's, in float32; elsewhere two convolutions in float64, which nothing
-rounds to a shorter type. Both give BasicSR's SSIM and the package pytorch-msssim's MS-SSIM to 1e-5.
+Gaussian means use OpenCV in float32 on a CPU and convolutions in float64 elsewhere. Both equal BasicSR's SSIM
+and MS-SSIM of the package pytorch-msssim to 1e-5.
 """
 import cv2
 import torch
@@ -9,18 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW = cv2.getGaussianKernel(11, 1.5)
-LEAST = len(WINDOW)  # pixels a side for SSIM
-HALVED = (LEAST - 1) * 16  # pixels that a window becomes on the finest of five scales
-SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # how much each counts, from fine to coarse
-_REACH = LEAST // 2
+WINDOW_SIZE = len(WINDOW)  # smallest side in pixels for SSIM
+MS_MIN_SIDE = (WINDOW_SIZE - 1) * 16  # sides must be larger for MS-SSIM, which halves them four times
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights, from fine to coarse
+_RADIUS = WINDOW_SIZE // 2
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 @torch.inference_mode()
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004) of pictures (n, c, h, w) in 0..255, (n,), each at most 1.
+    """Structural similarity (Wang et al. 2004, eq. 13) with a Gaussian window of 11 x 11, sigma 1.5.
 
-    Gaussian window of 11 x 11, sigma 1.5, where it lies inside the picture; mean over the channels.
+    Args:
+        x, y: images (n, c, h, w) in 0..255.
+
+    Returns:
+        (n,), each at most 1: mean over channels and positions where the window lies inside the image.
     """
     luminance, structure = _terms(x, y)
     return (luminance * structure).mean((1, 2, 3), dtype=torch.float64).clamp(max=1)
@@ -28,12 +32,17 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity on five scales (Wang et al. 2003), (n,); pictures (n, c, h, w) in 0..255.
+    """Multi-scale structural similarity on five scales (Wang et al. 2003).
 
-    Sides above `HALVED` pixels. Each scale is the one before it in means of 2 x 2, with zeros beside an odd
-    side, as the package has it.
+    Each scale averages 2 x 2 pixels of the one before, with zero padding of odd sides as in pytorch-msssim.
+
+    Args:
+        x, y: images (n, c, h, w) in 0..255, sides above `MS_MIN_SIDE`.
+
+    Returns:
+        (n,), each at most 1.
     """
-    x, y = (pictures.to(_type(pictures)) for pictures in (x, y))
+    x, y = (images.to(_type(images)) for images in (x, y))
     product = torch.ones(x.shape[:2], dtype=torch.float64, device=x.device)
     for level, weight in enumerate(SCALES):
         luminance, structure = _terms(x, y)
@@ -41,12 +50,12 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
         value = (luminance * structure if last else structure).mean((2, 3), dtype=torch.float64)
         product *= value.relu() ** weight
         if not last:
-            x, y = _halved(x), _halved(y)
+            x, y = _downsample(x), _downsample(y)
     return product.mean(1).clamp(max=1)
 
 
-def _halved(planes: Tensor) -> Tensor:
-    """Means of 2 x 2; torch's own pooling took five times as long on a CPU."""
+def _downsample(planes: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels. torch's pooling takes five times as long on a CPU."""
     odd = [side % 2 for side in planes.shape[2:]]
     if any(odd):
         planes = F.pad(planes, (odd[1], odd[1], odd[0], odd[0]))
@@ -55,19 +64,19 @@ def _halved(planes: Tensor) -> Tensor:
     return (rows[..., 0:width:2] + rows[..., 1:width:2]) / 4
 
 
-def _type(pictures: Tensor) -> torch.dtype:
-    return torch.float32 if pictures.device.type == 'cpu' else torch.float64
+def _type(images: Tensor) -> torch.dtype:
+    return torch.float32 if images.device.type == 'cpu' else torch.float64
 
 
 def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The two factors of SSIM around every pixel whose window lies inside, (n, c, h - 10, w - 10) each.
+    """The two factors of SSIM, (n, c, h - 10, w - 10) each.
 
-    Each is written as one less what the difference u = x - y takes away (2 cov(x, y) is var(x) + var(y) -
-    var(u)), which is small where rounding would show: in flat parts.
+    Each is computed as 1 minus a term of the difference u = x - y, with 2 cov(x, y) = var(x) + var(y) -
+    var(u). The term is small in flat regions, where rounding would matter.
     """
-    middle_x, middle_y = (pictures.mean((2, 3), keepdim=True, dtype=_type(x)) for pictures in (x, y))
-    planes = torch.empty((4, *x.shape), dtype=_type(x), device=x.device)  # memory costs most here
-    torch.sub(x, middle_x, out=planes[0])  # float32 keeps more digits of what is left
+    middle_x, middle_y = (images.mean((2, 3), keepdim=True, dtype=_type(x)) for images in (x, y))
+    planes = torch.empty((4, *x.shape), dtype=_type(x), device=x.device)  # allocation is the slowest part
+    torch.sub(x, middle_x, out=planes[0])  # float32 is more precise for centred values
     torch.sub(y, middle_y, out=planes[1])
     torch.sub(planes[0], planes[1], out=planes[2]).square_()
     torch.square(planes[0], out=planes[3]).addcmul_(planes[1], planes[1])
@@ -81,18 +90,18 @@ def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _means(planes: Tensor) -> Tensor:
     """Gaussian means of planes (n, c, h, w), (n, c, h - 10, w - 10)."""
-    return _filtered(planes) if planes.device.type == 'cpu' else _convolved(planes)
+    return _filter_with_opencv(planes) if planes.device.type == 'cpu' else _filter_with_torch(planes)
 
 
-def _filtered(planes: Tensor) -> Tensor:
-    """By OpenCV, all planes below each other: the rows that see two of them are cut off."""
+def _filter_with_opencv(planes: Tensor) -> Tensor:
+    """Filters all planes as one tall image. Rows that mix two planes are cut off."""
     tall = planes.reshape(-1, planes.shape[-1]).numpy()
-    found = torch.from_numpy(cv2.sepFilter2D(tall, cv2.CV_32F, WINDOW, WINDOW)).view_as(planes)
-    return found[..., _REACH:-_REACH, _REACH:-_REACH]
+    filtered = torch.from_numpy(cv2.sepFilter2D(tall, cv2.CV_32F, WINDOW, WINDOW)).view_as(planes)
+    return filtered[..., _RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
 
 
-def _convolved(planes: Tensor) -> Tensor:
+def _filter_with_torch(planes: Tensor) -> Tensor:
     n, c, h, w = planes.shape
     window = torch.from_numpy(WINDOW[:, 0]).to(planes)
     rows = F.conv2d(planes.reshape(n * c, 1, h, w), window.view(1, 1, -1, 1))
-    return F.conv2d(rows, window.view(1, 1, 1, -1)).view(n, c, h - LEAST + 1, w - LEAST + 1)
+    return F.conv2d(rows, window.view(1, 1, 1, -1)).view(n, c, h - WINDOW_SIZE + 1, w - WINDOW_SIZE + 1)

@@ -1,4 +1,4 @@
-"""The tables of measures: what each judges and looks at, and how its columns are called, ranked and shown."""
+"""Tables of metrics: their inputs, and the names, directions and format of their columns."""
 from dataclasses import dataclass
 
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -9,13 +9,17 @@ _NEEDS = {'img2': 'truth', 'landmarks': 'landmarks', 'true_landmarks': 'true_lan
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A measure by the name it has in option files.
+class MetricInfo:
+    """What is known of a metric.
 
-    `level` is what it judges at once (frame or clip), `better` the direction (higher or lower), `needs` what
-    it looks at beside the restored pictures: truth, landmarks, true_landmarks or audio. An entry
-    `<key>: {type: <name>}` of `val.metrics` gives the columns `<key><ending>`; `better` is the direction of
-    the first.
+    An entry `<key>: {type: <name>}` of `val.metrics` yields the columns `<key><ending>`.
+
+    Attributes:
+        name: in option files.
+        level: frame or clip.
+        better: direction of the first column, higher or lower.
+        needs: inputs beside the restored images: truth, landmarks, true_landmarks, audio.
+        endings: of the columns.
     """
 
     name: str
@@ -25,29 +29,32 @@ class Metric:
     endings: tuple[str, ...] = ('',)
 
     def columns(self, key: str) -> tuple[str, ...]:
-        """The columns of an entry of `val.metrics`."""
+        """Column names of an entry of `val.metrics`."""
         return tuple(f'{key}{ending}' for ending in self.endings)
 
 
 METRICS = {metric.name: metric for metric in (
-    Metric('calculate_psnr', 'frame', 'higher', ('truth',)),
-    Metric('calculate_ssim', 'frame', 'higher', ('truth',)),
-    Metric('calculate_ms_ssim', 'frame', 'higher', ('truth',)),
-    Metric('lpips', 'frame', 'lower', ('truth',)),
-    Metric('calculate_niqe', 'frame', 'lower', ()),
-    Metric('sync', 'clip', 'higher', ('audio',), ('_c', '_d')),
-    Metric('mouth_psnr', 'frame', 'higher', ('truth', 'true_landmarks')),
-    Metric('landmark_nme', 'frame', 'lower', ('landmarks', 'true_landmarks'), ('', '_mouth')),
-    Metric('warping_error', 'clip', 'lower', ()),
-    Metric('identity', 'frame', 'higher', ('truth',)),
+    MetricInfo('calculate_psnr', 'frame', 'higher', ('truth',)),
+    MetricInfo('calculate_ssim', 'frame', 'higher', ('truth',)),
+    MetricInfo('calculate_ms_ssim', 'frame', 'higher', ('truth',)),
+    MetricInfo('lpips', 'frame', 'lower', ('truth',)),
+    MetricInfo('calculate_niqe', 'frame', 'lower', ()),
+    MetricInfo('sync', 'clip', 'higher', ('audio',), ('_c', '_d')),
+    MetricInfo('mouth_psnr', 'frame', 'higher', ('truth', 'true_landmarks')),
+    MetricInfo('landmark_nme', 'frame', 'lower', ('landmarks', 'true_landmarks'), ('', '_mouth')),
+    MetricInfo('warping_error', 'clip', 'lower', ()),
+    MetricInfo('identity', 'frame', 'higher', ('truth',)),
 )}
 
 
-def metric_of(name: str) -> Metric:
-    """What is known of a registered metric, ours, stock or a user's, which judges frames one by one.
+def metric_of(name: str) -> MetricInfo:
+    """Describes a registered metric of gavn, of basicsr or of a user.
 
-    What such a one needs follows from its arguments. It counts up unless an attribute `better` of the
-    function, or its entry in `val.metrics`, says `lower`. Raises ValueError for another name.
+    Metrics of basicsr and of users evaluate single frames, and their arguments tell what they need. Higher is
+    better unless the function has an attribute `better` with the value `lower`.
+
+    Raises:
+        ValueError: no metric has this name.
     """
     if name in METRICS:
         return METRICS[name]
@@ -56,12 +63,12 @@ def metric_of(name: str) -> Metric:
         raise ValueError(f'no metric is called {name!r}; there are {", ".join(registered)}')
     function = registered[name]
     needs = tuple(_NEEDS[argument] for argument in supplied_to(function, must=True) if argument in _NEEDS)
-    return Metric(name, 'frame', getattr(function, 'better', 'higher'), needs)
+    return MetricInfo(name, 'frame', getattr(function, 'better', 'higher'), needs)
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a column of results is headed, which direction is better, and how many decimals are shown."""
+    """Title, better direction and number of decimals of a column of results."""
 
     title: str
     better: str
@@ -87,7 +94,7 @@ COLUMNS = {
 
 
 def column_of(name: str) -> Column:
-    """How a column is shown; one that is not in `COLUMNS` goes by its name, with three decimals."""
+    """Format of a column. Others than those of `COLUMNS` have their name as title and three decimals."""
     return COLUMNS.get(name, Column(name, 'higher', 3))
 
 
@@ -105,4 +112,4 @@ STANDARD = {
     'warp': {'type': 'warping_error'},
     'id': {'type': 'identity'},
 }
-"""The usual entries of `val.metrics`, from which the usual columns come."""
+"""Default entries of `val.metrics`."""

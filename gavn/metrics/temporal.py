@@ -1,29 +1,29 @@
-"""Flicker: what changes from frame to frame although the motion does not explain it."""
+"""Temporal consistency: change between frames that optical flow does not explain."""
 import cv2
 import numpy as np
 
-from gavn.metrics.missing import NotMeasurable
+from gavn.metrics.missing import UndefinedMetricError
 
-_CONSISTENT = (0.01, 0.5)  # of squared lengths, and square pixels: what two flows may differ by
-MIN_SIDE = 16  # pixels; OpenCV's flow crashes the process on some smaller pictures
-SCALE = 1000  # reported in thousandths, as the field does
+_CONSISTENT = (0.01, 0.5)  # relative and absolute tolerance in squared pixels, Ruder et al. 2016
+MIN_SIDE = 16  # pixels; OpenCV's flow crashes on some smaller images
+SCALE = 1000  # results are in thousandths
 
 
 class WarpingError:
     """The warping error (Lai et al. 2018, "Learning Blind Video Temporal Consistency") of one clip.
 
-    Each restored frame is compared with the one before it, moved along the optical flow: the mean squared
-    difference of the colours in [0, 1], over the pixels that both frames show, averaged over the pairs of
-    frames that have such pixels; **in thousandths**. Lower is better, 0 is a still.
+    Each restored frame is compared with the previous one, warped along the optical flow: mean squared
+    difference of colours in [0, 1] over the pixels that both frames show, averaged over the pairs of frames
+    that have such pixels, **in thousandths**. Lower is better; a still video has 0.
 
-    The flow is that of the ground truth where there is one, so that all methods are judged along the same
-    motion, else of the restored frames. It is OpenCV's DIS (medium), where the paper takes FlowNet2; so
-    numbers compare within this project, not with theirs. A pixel counts where the flow there and the flow
-    back agree (Ruder et al. 2016) and stay inside the picture.
+    The flow is that of the ground truth if there is one, so that all methods use the same motion, else of the
+    restored frames. It is OpenCV's DIS (medium) instead of the paper's FlowNet2, so values compare within
+    this project only. A pixel counts where forward and backward flow agree (Ruder et al. 2016) and stay
+    inside the image.
 
-    What it cannot see: a video that is too smooth, or still, scores well, even better than the truth, whose
-    own value is not 0 (noise, light, flow errors): talking faces of 224 x 224 had 0.04 to 0.10, blurred ones
-    0.01 to 0.02. Read it beside the row of the ground truth and beside a measure of sharpness.
+    Smooth and still videos score better than the ground truth, whose value is not 0 (noise, light, errors of
+    the flow): talking faces of 224 x 224 had 0.04 to 0.10, blurred ones 0.01 to 0.02. Compare with the row of
+    the ground truth and with a metric of sharpness.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,15 @@ class WarpingError:
         self._errors: list[float] = []
 
     def update(self, restored: np.ndarray, truth: np.ndarray | None = None) -> None:
-        """Takes the next frame, uint8 BGR (h, w, 3); the truth comes with all frames of a clip or with none.
+        """Adds the next frame.
 
-        Raises ValueError for a frame of another shape than its truth or than the frame before, NotMeasurable
-        for frames under 16 pixels a side.
+        Args:
+            restored: uint8 BGR (h, w, 3).
+            truth: like `restored`; for all frames of a clip or for none.
+
+        Raises:
+            ValueError: the shape differs from that of the ground truth or of the previous frame.
+            UndefinedMetricError: a side is under 16 pixels.
         """
         guide = restored if truth is None else truth
         _check(restored, guide, self._last)
@@ -48,23 +53,24 @@ class WarpingError:
         self._last, self._last_guide = frame, guide
 
     def _error(self, frame: np.ndarray, guide: np.ndarray) -> list[float]:
-        """Mean squared difference of a frame and the last one, moved to it, where both show the same.
+        """Mean squared difference of a frame and the warped last one, over pixels with consistent flow.
 
-        Empty where no pixel does, as across a cut: 0 would be the best of all values.
+        Empty if there are none, as across a cut.
         """
-        back = self._flow.calc(guide, self._last_guide, None)  # (h, w, 2): where each pixel was
-        there = self._flow.calc(self._last_guide, guide, None)
-        valid = _visible(back) & _agree(_moved(there, back), back)
-        difference = (frame - _moved(self._last, back))[valid]
+        backward = self._flow.calc(guide, self._last_guide, None)  # (h, w, 2)
+        forward = self._flow.calc(self._last_guide, guide, None)
+        valid = _inside(backward) & _consistent(_warp(forward, backward), backward)
+        difference = (frame - _warp(self._last, backward))[valid]
         return [float(np.mean(np.square(difference)))] if valid.any() else []
 
     def result(self) -> float | None:
-        """The mean over the pairs of frames so far, in thousandths; None for fewer than two frames.
+        """Mean over the pairs of frames so far, in thousandths; None for fewer than two frames.
 
-        Raises NotMeasurable where no two of them show the same.
+        Raises:
+            UndefinedMetricError: no pair has consistent flow.
         """
         if self._pairs and not self._errors:
-            raise NotMeasurable('no two frames in a row have consistent optical flow anywhere')
+            raise UndefinedMetricError('no pair of frames has consistent optical flow')
         return SCALE * float(np.mean(self._errors)) if self._errors else None
 
 
@@ -74,31 +80,31 @@ def _check(restored: np.ndarray, guide: np.ndarray, last: np.ndarray | None) -> 
             raise ValueError(f'frames of different shapes: {restored.shape} and {other.shape}')
     if min(restored.shape[:2]) < MIN_SIDE:
         height, width = restored.shape[:2]
-        raise NotMeasurable(f'optical flow needs {MIN_SIDE} pixels a side, got {width} x {height}')
+        raise UndefinedMetricError(f'optical flow needs {MIN_SIDE} pixels per side, got {width} x {height}')
 
 
-def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the flow (h, w, 2) leads from each pixel: columns and rows, (h, w) each."""
+def _targets(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Target columns and rows, (h, w) each, of a flow (h, w, 2)."""
     rows, columns = np.indices(flow.shape[:2], np.float32)
     return columns + flow[..., 0], rows + flow[..., 1]
 
 
-def _moved(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """What is seen of a picture (h, w, c) where the flow leads, between its pixels linearly."""
-    return cv2.remap(picture, *_places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Warps an image (h, w, c) backward along a flow (h, w, 2) with linear interpolation."""
+    return cv2.remap(image, *_targets(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _visible(flow: np.ndarray) -> np.ndarray:
-    """Whether the flow stays inside the picture, (h, w)."""
-    columns, rows = _places(flow)
+def _inside(flow: np.ndarray) -> np.ndarray:
+    """Mask (h, w) of pixels whose target lies inside the image."""
+    columns, rows = _targets(flow)
     height, width = flow.shape[:2]
     return (columns >= 0) & (columns <= width - 1) & (rows >= 0) & (rows <= height - 1)
 
 
-def _agree(there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Whether two flows (h, w, 2), one seen where the other leads, cancel out: else something was covered."""
+def _consistent(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """Mask (h, w) of pixels whose forward and backward flows (h, w, 2) cancel. Others are occluded."""
     def squares(flow: np.ndarray) -> np.ndarray:
         return np.square(flow).sum(-1)
 
-    share, least = _CONSISTENT
-    return squares(there + back) < share * (squares(there) + squares(back)) + least
+    relative, absolute = _CONSISTENT
+    return squares(forward + backward) < relative * (squares(forward) + squares(backward)) + absolute

@@ -1,4 +1,4 @@
-"""Training and validation on video with sound, for any registered network."""
+"""Training and validation on video with audio, for any registered restoration network."""
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,14 @@ from gavn.runtime.tensors import channels_last
 
 @MODEL_REGISTRY.register()
 class AVVideoModel(ClipValidation, PhasedModel):
-    """One restoring network, fed with what `network_inputs` names, trained in the phases of `train.phases`.
+    """Trains one restoration network with the inputs of `network_inputs` in the phases of `train.phases`.
 
-    The landmark detector `network_l` is never trained and always in eval mode. A new network that hears takes
-    the statistics of its training data's MFCC (ROOT/stats.json) into its audio encoder; loaded weights bring
-    their own.
+    The landmark detector `network_l` is frozen and in eval mode. The audio encoder of a new network takes the
+    MFCC statistics of the training data (ROOT/stats.json). Loaded weights contain their own.
 
-    Raises OptionError for options that do not fit together, CheckpointError for weights that cannot be used.
+    Raises:
+        OptionError: options do not fit together.
+        CheckpointError: weights cannot be used.
     """
 
     TrainOptions = RestoringTrainOptions
@@ -48,21 +49,22 @@ class AVVideoModel(ClipValidation, PhasedModel):
         self._log_size()
         if self.is_train:
             check_windows(self.net_g, self.layout, opt['datasets']['train'])
-            self._check_parts()
+            self._check_accumulation()
             if opt['train'].get('channels_last'):
                 channels_last(self.net_g)
             self.prepare_training(self.net_g)
             self.start_averaging(self.net_g, file=opt['path'].get('pretrain_network_g'))
-            self._make_faster(self.net_g)
+            self._apply_speed_options(self.net_g)
 
-    def _check_parts(self) -> None:
-        self.parts = self.opt['train'].get('accumulate', 1)
+    def _check_accumulation(self) -> None:
+        self.accumulate = self.opt['train'].get('accumulate', 1)
         batch = self.opt['datasets']['train']['batch_size_per_gpu']
-        if self.parts < 1 or batch % self.parts:
-            raise OptionError(f'train.accumulate: {self.parts} does not divide batch_size_per_gpu: {batch}')
+        if self.accumulate < 1 or batch % self.accumulate:
+            raise OptionError(f'train.accumulate: {self.accumulate} does not divide '
+                              f'batch_size_per_gpu: {batch}')
 
-    def _make_faster(self, network: nn.Module) -> None:
-        """As `train` asks; after the averaged copy was made."""
+    def _apply_speed_options(self, network: nn.Module) -> None:
+        """Applies `train.recompute` and `train.compile`, after the averaged copy was made."""
         recompute(network, self.opt['train'].get('recompute') or ())
         if (mode := self.opt['train'].get('compile', 'none')) != 'none':
             compile_in_place(network, mode)
@@ -71,13 +73,13 @@ class AVVideoModel(ClipValidation, PhasedModel):
         with building('network_g'):
             network = build_network(self.opt['network_g'])
         path = self.opt['path']
-        brings_its_own = path.get('pretrain_network_g') and path.get('strict_load_g', True)
-        if self.is_train and not brings_its_own:
+        loads_statistics = path.get('pretrain_network_g') and path.get('strict_load_g', True)
+        if self.is_train and not loads_statistics:
             adopt_audio_statistics(network, self.opt['datasets']['train'])
         return network
 
     def _build_network(self) -> nn.Module:
-        """`network_g` with its weights; with `strict_load_g: false` the log names what did not fit."""
+        """Builds `network_g` and loads its weights. With `strict_load_g: false` the log names mismatches."""
         path = self.opt['path']
         file = path.get('pretrain_network_g')
         key = path.get('param_key_g', 'params' if self.is_train else None)
@@ -86,7 +88,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
             warn_of_untrained_flow(network, self.opt['network_g'])
             return network
         if file is None:
-            raise OptionError('path.pretrain_network_g names no weights to test: give a net_g_*.pth')
+            raise OptionError('path.pretrain_network_g is not set: give the weights to test (net_g_*.pth)')
         if self.is_train:
             state = load_state(file, key)
         else:
@@ -101,11 +103,11 @@ class AVVideoModel(ClipValidation, PhasedModel):
 
     def _build_detector(self) -> nn.Module:
         if 'network_l' not in self.opt:
-            raise OptionError('network_inputs names landmarks: the options need network_l, their detector')
+            raise OptionError('network_inputs contains landmarks: the options need their detector, network_l')
         path = self.opt['path'].get('pretrain_network_l')
         if path is None:
-            raise OptionError('network_inputs names landmarks, but path.pretrain_network_l names no weights '
-                              'of their detector: train it (options/train_pfld_*.yml), give its net_l_*.pth')
+            raise OptionError('network_inputs contains landmarks, but path.pretrain_network_l is not set: '
+                              'train the detector (options/train_pfld_*.yml) and give its net_l_*.pth')
         with building('network_l'):
             detector = build_network(self.opt['network_l'])
         load_strict(detector, load_state(path), path)
@@ -119,34 +121,34 @@ class AVVideoModel(ClipValidation, PhasedModel):
         get_root_logger().info(f'{type(self.net_g).__name__}: {size(self.net_g):,} parameters ({parts})')
 
     def _switches(self) -> dict[str, Any]:
-        """Further arguments of the network's forward, which depend on the phase."""
+        """Further arguments of the network's `forward` in the current phase."""
         return {}
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Takes a training batch; a network of single frames sees them as a batch of pictures."""
+        """Stores a training batch (n, t, ...). For a network of single frames, n and t are joined."""
         self.count_clips(len(data['lq']))
         batch = {key: value.to(self.device, non_blocking=True) for key, value in data.items()
                  if isinstance(value, Tensor)}
         if self.layout.mode == 'frame' and batch['lq'].dim() == 5:
             batch = {key: batch[key].flatten(0, 1) for key in ('lq', 'gt', 'audio', 'face') if key in batch}
-        if self.layout.mode == 'centre' and batch['gt'].dim() == 4:  # as stock data sets have the true frame
+        if self.layout.mode == 'centre' and batch['gt'].dim() == 4:  # of basicsr's data sets
             batch['gt'] = batch['gt'].unsqueeze(1)
         self.batch = batch
 
     def check_sample(self, sample: Mapping[str, Any]) -> None:
-        """Raises ValueError for a training sample that lacks what the network takes, or has another form."""
-        heard = {'audio'} & set(self.inputs) if self.net_l is None else {'audio', 'face'}
-        check_keys(sample, ('lq', 'gt', *sorted(heard)), self.opt['network_g']['type'])
+        """Raises ValueError for a training sample that lacks an input of the network or has another shape."""
+        further = {'audio'} & set(self.inputs) if self.net_l is None else {'audio', 'face'}
+        check_keys(sample, ('lq', 'gt', *sorted(further)), self.opt['network_g']['type'])
         if self.layout.mode != 'frame' and sample['lq'].dim() != 4:
-            raise ValueError(f'{self.opt["network_g"]["type"]} takes windows of frames, the samples are '
+            raise ValueError(f'{self.opt["network_g"]["type"]} takes windows of frames, but the samples are '
                              f'{tuple(sample["lq"].shape)}')
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One step on the batch that was fed."""
+        """Trains one step on the batch of `feed_data`."""
         def losses(part: dict[str, Tensor]) -> dict[str, Tensor]:
             return {'l_pix': self.criterion(self._restored(part), part['gt'])}
 
-        self.step(*(partial(losses, part) for part in split_batch(self.batch, self.parts)))
+        self.step(*(partial(losses, part) for part in split_batch(self.batch, self.accumulate)))
 
     def _restored(self, batch: dict[str, Tensor]) -> Tensor:
         inputs = network_inputs(batch, self.inputs, self.net_l)
@@ -155,9 +157,9 @@ class AVVideoModel(ClipValidation, PhasedModel):
         if self.layout.mode == 'centre':
             restored = restored.unsqueeze(1)
         if restored.shape != batch['gt'].shape:
-            raise OptionError(f'the network returned {tuple(restored.shape)}, the ground truth is '
+            raise OptionError(f'the network returned {tuple(restored.shape)}, but the ground truth is '
                               f'{tuple(batch["gt"].shape)}: set num_frame and gt_frames of the training '
-                              'data to what the network takes')
+                              'data to those of the network')
         return restored
 
     def _save_networks(self, label: int | str) -> None:
@@ -169,23 +171,23 @@ class AVVideoModel(ClipValidation, PhasedModel):
 
     @master_only
     def save_restorer(self, label: str) -> None:
-        """Writes `models/restore_<label>.safetensors`: all that restoring a file needs."""
-        networks = {'network_g': self._released()}
+        """Writes `models/restore_<label>.safetensors`, the bundle that restoring a video needs."""
+        networks = {'network_g': self._network_to_release()}
         if self.net_l is not None:
             networks['network_l'] = self.opt['network_l'], self.net_l
         meta = {'task': task_of(self.opt['datasets']['train']),
                 'network_inputs': list(self.inputs), 'window': self.opt.get('window'),
                 'sources': {self.opt['name']: f'iteration {self.iteration}'},
-                **self.budget.notes(self.iteration)}
+                **self.budget.checkpoint_entry(self.iteration)}
         save_bundle(Path(self.opt['path']['models'], f'restore_{label}.safetensors'), networks, meta)
 
     def _gmacs(self) -> float:
-        return gmacs(self._judged_network(), self.inputs, self.layout, self.device, self.net_l)
+        return gmacs(self._evaluated_network(), self.inputs, self.layout, self.device, self.net_l)
 
-    def _released(self) -> tuple[dict[str, Any], nn.Module]:
-        """The restoring network as others should use it, and the options that build it."""
-        return self.opt['network_g'], self._judged_network()
+    def _network_to_release(self) -> tuple[dict[str, Any], nn.Module]:
+        """The options and the network that a bundle contains."""
+        return self.opt['network_g'], self._evaluated_network()
 
-    def _judged_network(self) -> nn.Module:
-        """The averaged weights where there are any."""
+    def _evaluated_network(self) -> nn.Module:
+        """The averaged network if there is one, else the trained one."""
         return self.net_g_ema if self.is_train and self.ema_decay > 0 else self.get_bare_model(self.net_g)

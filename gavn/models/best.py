@@ -1,4 +1,4 @@
-"""The best value of every metric so far, which outlives the process."""
+"""Record of the best value of every metric, kept in a file over restarts."""
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from gavn.runtime.files import atomic_path
 
 
 class BestRecord:
-    """Best value and its iteration, per data set and metric (by its first column); kept in a JSON file.
+    """Best value and its iteration for each data set and metric (its first column), in a JSON file.
 
     Args:
-        path: the file, read if it exists; None keeps nothing (tests of finished weights).
+        path: the JSON file, read if it exists. None writes no file (tests of trained weights).
         metrics: `val.metrics` of the option file.
     """
 
@@ -26,12 +26,12 @@ class BestRecord:
             self.values = json.loads(path.read_text(encoding='utf-8'))
 
     def better(self, data_set: str, averages: Mapping[str, float]) -> set[str]:
-        """Columns in which these averages beat the record; equal ones do not."""
+        """Columns in which `averages` are better than the record. Equal values are not better."""
         return {name for name in self.lower_better
-                if name in averages and self._beats(data_set, name, averages[name])}
+                if name in averages and self._is_better(data_set, name, averages[name])}
 
     def update(self, data_set: str, averages: Mapping[str, float], iteration: int | str) -> None:
-        """Enters what is better and writes the file."""
+        """Adds better values to the record and writes the file."""
         record = self.values.setdefault(data_set, {})
         for name in self.better(data_set, averages):
             record[name] = {'value': averages[name], 'iteration': iteration}
@@ -39,7 +39,7 @@ class BestRecord:
             with atomic_path(self.path) as part:
                 part.write_text(json.dumps(self.values, indent=2) + '\n', encoding='utf-8')
 
-    def _beats(self, data_set: str, name: str, value: float) -> bool:
+    def _is_better(self, data_set: str, name: str, value: float) -> bool:
         old = self.values.get(data_set, {}).get(name)
         if old is None:
             return True

@@ -1,4 +1,4 @@
-"""What a training has cost so far, over all its resumes."""
+"""Training budget: iterations, clips and minutes over all resumes of a run."""
 from __future__ import annotations
 
 import json
@@ -14,11 +14,11 @@ FILE = 'budget.json'
 
 
 class Budget:
-    """Iterations, training clips and clock minutes, those of loading and saving included, not of validation.
+    """Counts training clips and wall-clock minutes, with loading and saving, without validation.
 
     Args:
-        spent: what an earlier start has noted (see `facts`); {} for a new run, None where it noted nothing,
-            so that minutes and clips stay unknown.
+        spent: values of the resumed state (see `facts`). {} for a new run; None if the state has none, so
+            that minutes and clips stay unknown.
     """
 
     def __init__(self, spent: Mapping[str, float | None] | None) -> None:
@@ -29,20 +29,20 @@ class Budget:
 
     @property
     def minutes(self) -> float | None:
-        """Clock minutes so far; None where an earlier start did not note its own."""
+        """Wall-clock minutes so far; None if they are unknown for an earlier start."""
         if self._minutes is None or self._since is None:
             return self._minutes
         return self._minutes + (time.monotonic() - self._since) / 60
 
     def count(self, clips: int) -> None:
-        """Counts a batch; the first one starts the clock."""
+        """Counts the clips of a batch. The first batch starts the clock."""
         self._since = time.monotonic() if self._since is None else self._since
         if self.clips_seen is not None:
             self.clips_seen += clips
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stops the clock meanwhile."""
+        """Stops the clock inside the block."""
         self._minutes, running, self._since = self.minutes, self._since is not None, None
         try:
             yield
@@ -50,14 +50,14 @@ class Budget:
             self._since = time.monotonic() if running else None
 
     def facts(self, iterations: int) -> dict[str, float | None]:
-        """What is noted in checkpoints: iterations, minutes, clips_seen."""
+        """Values that checkpoints contain: iterations, minutes, clips_seen."""
         return {'iterations': iterations, 'minutes': self.minutes, 'clips_seen': self.clips_seen}
 
-    def notes(self, iterations: int) -> dict[str, dict[str, float | None]]:
-        """The facts as the entry that `gavn.checkpoints.checkpoint.training_budget` finds."""
+    def checkpoint_entry(self, iterations: int) -> dict[str, dict[str, float | None]]:
+        """The facts as a checkpoint entry, read by `gavn.checkpoints.checkpoint.training_budget`."""
         return {BUDGET: self.facts(iterations)}
 
     def write(self, folder: str | Path, iterations: int) -> None:
-        """Writes the facts to `budget.json` in the folder of a run."""
+        """Writes the facts to `budget.json` in a run's folder."""
         with atomic_path(Path(folder, FILE)) as part:
             part.write_text(json.dumps(self.facts(iterations), indent=2) + '\n', encoding='utf-8')

@@ -1,4 +1,4 @@
-"""Whole clips through a network and into numbers, pictures and videos, frame by frame in bounded memory."""
+"""Restores and evaluates whole clips frame by frame in bounded memory."""
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -28,24 +28,24 @@ from gavn.runtime.tensors import to_images
 Sample = dict[str, Tensor]
 
 
-class BrokenWeights(RunError, FloatingPointError):  # noqa: N818 (it reads as what it is)
+class NonFiniteOutputError(RunError, FloatingPointError):
     """A network returned values that are not finite."""
 
 
 @dataclass
 class ClipRunner:
-    """Restores clips with a network as it was built and trained, in float32.
+    """Restores clips with a network in float32.
 
     Attributes:
         network: in eval mode.
-        layout: how its windows lie over a clip.
-        inputs: names of what it receives, `network_inputs` of the option file.
+        layout: window layout over a clip.
+        inputs: names of the network's inputs, `network_inputs` of the option file.
         device: of the network.
-        detector: frozen landmark detector, None where the network takes no landmarks.
+        detector: frozen landmark detector; None if the network takes no landmarks.
         switches: further keyword arguments of `forward`.
-        batch: windows per call, halved when the memory is too small; None: as suits the device. Of a CPU's
-            threads several calls may each have a share, see `parallel_calls`.
-        watch: times network and detector, without reading and measuring.
+        batch: windows per call, halved when memory runs out. None: default of the device. On a CPU several
+            calls may run in parallel, see `gavn.runtime.parallel_calls`.
+        watch: times network and detector, without reading and evaluation.
     """
 
     network: nn.Module
@@ -62,31 +62,34 @@ class ClipRunner:
         self.watch = Stopwatch(self.device, sets_up=self.calls == 1)
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
-        """Every frame of a clip with its restoration, in order; a batch of windows is alive at a time.
+        """Yields every frame of a clip with its restoration, in order.
 
-        Raises BrokenWeights if the network returns a value that is not finite.
+        Memory holds one batch of windows.
+
+        Raises:
+            NonFiniteOutputError: the network returned a value that is not finite.
         """
-        waiting: deque[Sample] = deque()
+        pending: deque[Sample] = deque()
         landmarks: deque[Tensor] = deque()
 
-        def taken() -> Iterator[Sample]:
+        def read_inputs() -> Iterator[Sample]:
             for sample in frames:
-                waiting.append(sample)
+                pending.append(sample)
                 yield {key: sample[key].to(self.device) for key in self._keys}
 
         def forward(batch: Batch) -> Tensor:
             restored, *found = self._forward(batch)
-            for points in found:  # one set per output frame, so they pair with the frames as those come out
+            for points in found:  # one set per output frame, in the order of the frames
                 landmarks.extend(points.flatten(0, -3).cpu())
             return restored
 
         features = self._features if hasattr(self.network, 'features') else None
-        for restored in windows.run(forward, taken(), self.layout, self.batch * self.calls, features):
-            yield _judged(waiting.popleft(), restored, landmarks.popleft() if landmarks else None)
+        for restored in windows.run(forward, read_inputs(), self.layout, self.batch * self.calls, features):
+            yield _evaluated_frame(pending.popleft(), restored, landmarks.popleft() if landmarks else None)
 
     @property
-    def together(self) -> int:
-        """How many frames come out at once."""
+    def chunk_size(self) -> int:
+        """Frames restored by one round of calls."""
         return self.batch * self.calls * self.layout.outputs
 
     @property
@@ -94,17 +97,17 @@ class ClipRunner:
         return ('lq', 'audio', 'face') if self.detector is not None else ('lq', 'audio')
 
     def _features(self, frames: Tensor) -> list[Tensor]:
-        """What the network finds in single frames (k, 3, h, w), on its device."""
-        return self.watch.time(lambda: self._in_portions(
+        """The network's features of single frames (k, 3, h, w), on its device."""
+        return self.watch.time(lambda: self._chunked(
             lambda part: self.network.features(part['lq']), {'lq': frames}, self.layout.outputs))
 
     def _forward(self, batch: Batch) -> list[Tensor]:
-        """Restored frames, and the landmarks where these are found."""
+        """Restored frames, and landmarks if there is a detector."""
         restored, *landmarks = self.watch.time(
-            lambda: self._in_portions(self._call, batch), len(batch['lq']) * self.layout.outputs)
+            lambda: self._chunked(self._call, batch), len(batch['lq']) * self.layout.outputs)
         if not torch.isfinite(restored).all():
-            raise BrokenWeights(f'{type(self.network).__name__} returned values that are not finite: '
-                                'its weights are broken; use an earlier checkpoint')
+            raise NonFiniteOutputError(f'{type(self.network).__name__} returned values that are not finite: '
+                                'its weights are damaged; use an earlier checkpoint')
         return [restored, *landmarks]
 
     def _call(self, batch: Batch) -> list[Tensor]:
@@ -113,24 +116,28 @@ class ClipRunner:
         return [restored, *([inputs['landmarks']] if 'landmarks' in inputs else [])]
 
     @torch.no_grad()
-    def _in_portions(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
+    def _chunked(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
                      ) -> list[Tensor]:
         results, self.batch = chunked_forward(call, batch, self.batch, share, is_compiled(self.network),
                                           self.calls)
         return results
 
 
-def _judged(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:
+def _evaluated_frame(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:
     return EvaluatedFrame(restored=to_images(restored), degraded=to_images(sample['lq']),
                           clean=to_images(sample['gt']) if 'gt' in sample else None,
                           landmarks=landmarks, true_landmarks=sample.get('landmarks'))
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What is kept of restored frames: `<folder>/<clip>/<%08d>.png`, and `<folder>/<clip>.mp4` with sound.
+class ValidationOutput:
+    """Writes restored frames as `<folder>/<clip>/<%08d>.png` and as `<folder>/<clip>.mp4` with audio.
 
-    `show` is given the first frame of every clip.
+    Attributes:
+        folder: of the files.
+        images: whether to write images.
+        video: whether to write videos.
+        show: called with the name and the first frame of every clip.
     """
 
     folder: Path
@@ -138,9 +145,9 @@ class Keeping:
     video: bool = False
     show: Callable[[str, EvaluatedFrame], None] = lambda key, frame: None
 
-    def keep(self, frames: Iterable[EvaluatedFrame], key: str, sound: np.ndarray | None
+    def write(self, frames: Iterable[EvaluatedFrame], key: str, audio: np.ndarray | None
              ) -> Iterator[EvaluatedFrame]:
-        """Passes the frames of a clip on and writes them as they pass; `sound` is int16 at 16 kHz."""
+        """Yields the frames of a clip unchanged and writes them. `audio` is int16 at 16 kHz."""
         with ExitStack() as stack:
             writer = None
             for index, frame in enumerate(frames):
@@ -149,28 +156,35 @@ class Keeping:
                 if self.images:
                     write_image(self.folder / key / f'{index:08d}.png', frame.restored)
                 if self.video:
-                    writer = writer or stack.enter_context(self._writer(key, frame.restored, sound))
+                    writer = writer or stack.enter_context(self._writer(key, frame.restored, audio))
                     writer.write(frame.restored)
                 yield frame
 
-    def _writer(self, key: str, image: np.ndarray, sound: np.ndarray | None) -> VideoWriter:
+    def _writer(self, key: str, image: np.ndarray, audio: np.ndarray | None) -> VideoWriter:
         path = self.folder / f'{key}.mp4'
         path.parent.mkdir(parents=True, exist_ok=True)
         height, width = image.shape[:2]
-        return VideoWriter(path, width, height, FRAME_RATE, audio=sound, sample_rate=SAMPLE_RATE)
+        return VideoWriter(path, width, height, FRAME_RATE, audio=audio, sample_rate=SAMPLE_RATE)
 
 
-def validate_clip(runner: ClipRunner, clip: Any, metric_factories: Sequence[MetricFactory], keeping: Keeping,
-                  tick: Callable[[], None], subjects: Collection[str]) -> ClipScores:
-    """Restores, keeps and measures one clip of an AVVideoDataset; `tick` is called after each frame.
+def validate_clip(runner: ClipRunner, clip: Any, metric_factories: Sequence[MetricFactory],
+                  output: ValidationOutput, tick: Callable[[], None], subjects: Collection[str]
+                  ) -> ClipScores:
+    """Restores, writes and evaluates one clip of an AVVideoDataset.
 
-    See `evaluate_clip`.
+    Args:
+        runner: with the network.
+        clip: item of the data set.
+        metric_factories: metrics to compute.
+        output: writes images and videos.
+        tick: called after each frame.
+        subjects: which of restored, degraded and clean frames to evaluate (see `evaluate_clip`).
     """
     def counted(frames: Iterable[EvaluatedFrame]) -> Iterator[EvaluatedFrame]:
         for frame in frames:
             yield frame
             tick()
 
-    with closing(PrefetchIterator(clip.frames(), runner.together)) as read:
-        frames = keeping.keep(runner.run(read), clip.key, clip.sound() if keeping.video else None)
-        return evaluate_clip(counted(frames), metric_factories, clip.sound, subjects)
+    with closing(PrefetchIterator(clip.frames(), runner.chunk_size)) as read:
+        frames = output.write(runner.run(read), clip.key, clip.read_audio() if output.video else None)
+        return evaluate_clip(counted(frames), metric_factories, clip.read_audio, subjects)

@@ -1,4 +1,4 @@
-"""What a network costs to run: multiplications, parameters, time."""
+"""Cost of running a network: multiply-adds, parameters, time."""
 from __future__ import annotations
 
 import os
@@ -22,89 +22,94 @@ _Result = TypeVar('_Result')
 
 
 class Stopwatch:
-    """Frames a second of what restores them, waiting for its device at either end of every call.
+    """Measures frames per second. Synchronises the device before and after every call.
 
-    The calls up to the first that restores frames also set the device up; they count only while there are no
-    others. Without `sets_up` they always do: calls side by side restore a clip's last frames with fewer
-    threads, which alone would be no measure.
+    Args:
+        device: of the networks.
+        sets_up: whether the first round of calls is a warm-up, which counts only if there is no second one.
+            False for parallel calls, whose last round uses fewer threads.
     """
 
     def __init__(self, device: torch.device, sets_up: bool = True) -> None:
         self.device, self.sets_up = device, sets_up
         self.rounds = self.frames = 0
-        self.seconds = self._before = 0.0
+        self.seconds = self._pending = 0.0
 
     def time(self, call: Callable[[], _Result], frames: int = 0) -> _Result:
-        """What a call returns that restores so many frames; with 0 it prepares the next ones."""
-        self._wait()
+        """Times a call and returns its result.
+
+        Args:
+            call: to be timed.
+            frames: number of restored frames; 0: the call prepares the next one.
+        """
+        self._synchronize()
         start = time.perf_counter()
         result = call()
-        self._wait()
-        self._before += time.perf_counter() - start
+        self._synchronize()
+        self._pending += time.perf_counter() - start
         if frames:
             if self.rounds == 1 and self.sets_up:
                 self.frames, self.seconds = 0, 0.0
             self.rounds += 1
             self.frames += frames
-            self.seconds += self._before
-            self._before = 0.0
+            self.seconds += self._pending
+            self._pending = 0.0
         return result
 
-    def _wait(self) -> None:
+    def _synchronize(self) -> None:
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
 
 
 def parameters(*networks: nn.Module | None) -> int:
-    """How many numbers networks learn that work together; what two of them share counts once."""
+    """Number of parameters of several networks. Shared parameters count once."""
     return sum(parameter.numel() for parameter in nn.ModuleList(filter(None, networks)).parameters())
 
 
 def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: torch.device,
           detector: nn.Module | None = None) -> float:
-    """Multiplications, each with an addition, in 10^9 per output frame of 224 x 224.
+    """Multiply-adds in 10^9 per output frame of 224 x 224 pixels.
 
-    Counted while the network restores one window of noise: what PyTorch's counter of floating point
-    operations finds (convolutions, matrix products, attention), halved. See `giga_macs` for deformable
-    convolutions. Context that a window sees and does not yield counts as a cost of what it yields.
+    Half of the operations that PyTorch's FlopCounterMode counts for one window of noise (convolutions, matrix
+    products, attention). See `giga_macs` for deformable convolutions. The cost of context frames is part of
+    the cost of the output frames.
 
     Args:
         network: in eval mode, on `device`.
-        inputs: names of what it receives (`network_inputs`); whole frames have no region.
-        layout: how its windows lie over a clip.
+        inputs: names of its inputs (`network_inputs`).
+        layout: window layout over a clip.
         device: of the networks.
-        detector: tells the network the landmarks of every output frame, and counts with it.
+        detector: landmark detector, whose cost for every output frame is added.
     """
-    found = 0.0 if detector is None else detector_gmacs(detector, device)
+    detector_cost = 0.0 if detector is None else detector_gmacs(detector, device)
     batch = {name: value.to(device) for name, value in _window(layout).items() if name in ('lq', *inputs)}
     lq = batch.pop('lq')
     with torch.no_grad():
-        return found + giga_macs(lambda: network(lq, **batch)) / layout.outputs
+        return detector_cost + giga_macs(lambda: network(lq, **batch)) / layout.outputs
 
 
 def detector_gmacs(detector: nn.Module, device: torch.device) -> float:
-    """Multiplications, each with an addition, in 10^9, of a landmark detector for the face of one frame."""
-    draw = torch.Generator().manual_seed(0)
-    face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, generator=draw).to(device)
-    audio = torch.rand(1, 1, CEPSTRA, WINDOW_COLUMNS, generator=draw).to(device)
+    """Multiply-adds in 10^9 of a landmark detector for one face."""
+    generator = torch.Generator().manual_seed(0)
+    face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, generator=generator).to(device)
+    audio = torch.rand(1, 1, CEPSTRA, WINDOW_COLUMNS, generator=generator).to(device)
     with torch.no_grad():
         return giga_macs(lambda: detector(face, audio))
 
 
 def _window(layout: Layout) -> dict[str, Tensor]:
-    draw, m = torch.Generator().manual_seed(0), layout.outputs
-    batch = {'lq': torch.rand(1, layout.inputs, 3, CROP_SIZE, CROP_SIZE, generator=draw),
-             'audio': torch.rand(1, m, 1, CEPSTRA, WINDOW_COLUMNS, generator=draw),
-             'landmarks': torch.rand(1, m, N_POINTS, 2, generator=draw)}
+    generator, m = torch.Generator().manual_seed(0), layout.outputs
+    batch = {'lq': torch.rand(1, layout.inputs, 3, CROP_SIZE, CROP_SIZE, generator=generator),
+             'audio': torch.rand(1, m, 1, CEPSTRA, WINDOW_COLUMNS, generator=generator),
+             'landmarks': torch.rand(1, m, N_POINTS, 2, generator=generator)}
     return {name: value[:, 0] for name, value in batch.items()} if layout.mode == 'frame' else batch
 
 
 def giga_macs(call: Callable[[], Any]) -> float:
-    """Multiplications, each with an addition, of a call, in 10^9.
+    """Multiply-adds of a call, in 10^9.
 
-    Deformable convolutions count like ordinary ones of the same weights: for the products with their weights,
-    not for finding the values between pixels. They are counted in torchvision's operator, whatever backend
-    is set.
+    Deformable convolutions count like ordinary ones with the same weights; interpolation does not count.
+    During the call they use torchvision's operator, whatever backend is set.
     """
     formulas = {torch.ops.torchvision.deform_conv2d: _deformable_flops}
     with _torchvision_backend(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:

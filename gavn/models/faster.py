@@ -1,4 +1,4 @@
-"""What trains a network faster, or in less memory, and leaves it what it is."""
+"""Options that save memory in training without changing results."""
 from __future__ import annotations
 
 import sys
@@ -16,16 +16,16 @@ _GIB = 2**30
 
 
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
-    """Makes parts forget what they computed between their ends, and compute it again on the way back.
+    """Enables activation checkpointing: parts recompute their activations in the backward pass.
 
-    Results and gradients stay the same to the last bit on one device. A copy of the network that is made
-    afterwards must not be used.
+    Results and gradients are identical to the bit on one device. Copy the network before this call only.
 
     Args:
         network: not wrapped.
         parts: names of its modules, `temporal.aligns.all` for instance.
 
-    Raises OptionError for a name that it does not have.
+    Raises:
+        OptionError: the network has no such module.
     """
     for name in parts:
         try:
@@ -38,18 +38,18 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
 
 
 def split_batch(batch: dict[str, Tensor], parts: int) -> Iterator[dict[str, Tensor]]:
-    """A batch in equal parts, one at a time; those that a loss is averaged over. `parts` divides its size."""
+    """Yields a batch in equal parts for gradient accumulation. `parts` divides the batch size."""
     chunks: dict[str, Any] = {key: value.chunk(parts) for key, value in batch.items()}
     for index in range(parts):
         yield {key: values[index] for key, values in chunks.items()}
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """GiB that tensors took on a GPU at most, so far; for the CPU what the process did (Windows: None)."""
+    """Peak memory in GiB: of tensors on a GPU, of the process on a CPU (None on Windows)."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / _GIB
     if sys.platform == 'win32':
         return None
     import resource
-    unit = 1 if sys.platform == 'darwin' else 1024  # bytes there, KiB elsewhere
+    unit = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _GIB

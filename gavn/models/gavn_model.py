@@ -13,39 +13,40 @@ from gavn.models.schedule import Phase
 
 @MODEL_REGISTRY.register()
 class GAVNModel(AVVideoModel):
-    """One GAVN throughout, trained by `train.phases` as the paper has it.
+    """Trains one GAVN network in the stages of the paper, given by `train.phases`.
 
     The first stage trains the temporal module with the head of the reconstruction (`temporal_only`). The
-    second adds the identity module, at first with the temporal one frozen, then all together. Frozen
-    parameters stay as they are to the last bit, and nothing is kept for the backward pass of a frozen
-    temporal module: neither its input nor its parameters ask for gradients.
+    second stage adds the identity module, first with the temporal module frozen, then with all modules.
+    Frozen parameters do not change by a single bit. A frozen temporal module stores no activations, because
+    neither its input nor its parameters require gradients.
 
     In several processes, `inject` with a `share_align` other than `all` leaves some parameters unused and
     needs `find_unused_parameters: true`.
     """
 
     def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
-        """The feature transforms wait for identity features, as does the identity module itself."""
-        waiting = self._waiting(network) if phase.temporal_only else ()
-        return {name for name, _ in network.named_parameters() if name.startswith(waiting)}
+        """In the first stage, the parameters of the identity module and of the feature transforms."""
+        prefixes = self._second_stage_prefixes(network) if phase.temporal_only else ()
+        return {name for name, _ in network.named_parameters() if name.startswith(prefixes)}
 
     @staticmethod
-    def _waiting(network: nn.Module) -> tuple[str, ...]:
-        """Prefixes of what the first stage leaves out."""
+    def _second_stage_prefixes(network: nn.Module) -> tuple[str, ...]:
+        """Prefixes of the parameters that the first stage does not use."""
         return tuple(f'{name}.' for name, module in network.named_modules()
                      if isinstance(module, FeatureTransform) or name == 'identity')
 
-    def notes(self) -> dict[str, Any]:
-        """Also, of a checkpoint of the first stage, what it holds untrained (see `load_trained`)."""
-        waiting = list(self._waiting(self.get_bare_model(self.net_g))) if self._switches() else []
-        return super().notes() | ({WAITING: waiting} if waiting else {})
+    def checkpoint_metadata(self) -> dict[str, Any]:
+        """Adds the untrained parts of a first-stage checkpoint (see `load_trained`)."""
+        metadata = super().checkpoint_metadata()
+        untrained = list(self._second_stage_prefixes(self.get_bare_model(self.net_g)))
+        return metadata | {WAITING: untrained} if self._switches() and untrained else metadata
 
     def _switches(self) -> dict[str, Any]:
         return {'temporal_only': True} if self._phase is not None and self._phase.temporal_only else {}
 
-    def _released(self) -> tuple[dict[str, Any], nn.Module]:
-        """In the first stage, the network of that stage: what is not trained yet must not restore."""
-        options, network = super()._released()
+    def _network_to_release(self) -> tuple[dict[str, Any], nn.Module]:
+        """In the first stage, a network without the identity module, which is not trained yet."""
+        options, network = super()._network_to_release()
         if not self._switches():
             return options, network
         options = {**options, 'use_identity': False}

@@ -17,7 +17,7 @@ from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import draw, euler_angles, to_pixels
 from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
 from gavn.models.cost import detector_gmacs
-from gavn.models.face_jitter import Jitter, move
+from gavn.models.face_jitter import Jitter, transform
 from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.training import check_keys
@@ -25,12 +25,12 @@ from gavn.models.validation import ClipValidation
 from gavn.runtime.tensors import to_images, to_tensor
 from gavn.runtime.windows import Layout
 
-# Mark the generators of who falls silent and of who is moved, apart from those of the data sets.
-_SILENCES, _MOVES = 2, 3
+# Streams of random numbers, separate from those of the data sets.
+_SILENCE_STREAM, _JITTER_STREAM = 2, 3
 
 
 class DetectorWithPose(nn.Module):
-    """The detector and the auxiliary net that reads the pose off its features, as one network to train."""
+    """The detector and the auxiliary net that estimates the head pose from its features (PFLD)."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
@@ -38,16 +38,13 @@ class DetectorWithPose(nn.Module):
         self.pose = build_network({'type': 'AuxiliaryPoseNet', 'channels': detector.tap_channels})
 
     def forward(self, face: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3, 112, 112), (n, 1, 13, 20) -> points (n, p, 2), unit square; angles (n, 3), radians."""
+        """Faces (n, 3, 112, 112), (n, 1, 13, 20) -> points (n, p, 2) in the unit square; angles (n, 3)."""
         points, features = self.detector(face, audio, with_features=True)
         return points, self.pose(features)
 
 
-class MarkedFrames(nn.Module):
-    """Stands where validation expects a restoring network: its output is its input with landmarks drawn.
-
-    Holds the detector, so that both are in one mode.
-    """
+class LandmarkOverlay(nn.Module):
+    """Draws landmarks on its input. Validation uses it in place of a restoration network."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
@@ -63,29 +60,31 @@ class MarkedFrames(nn.Module):
 
 @MODEL_REGISTRY.register()
 class LandmarkModel(ClipValidation, PhasedModel):
-    """Trains the landmark detector `network_l` on degraded faces and their sound, after a teacher's.
+    """Trains the landmark detector `network_l` on degraded faces and audio, with landmarks of an annotator.
 
     Phases name parts of `DetectorWithPose` (`detector`, `detector.audio`, `pose` ...; none: all);
     normalisation layers of a frozen part keep their statistics. `net_l_*.pth` holds the detector (`params`,
     `params_ema`) and the auxiliary pose net (`auxiliary`), from which training resumes. Validation takes the
-    metric `landmark_nme`; the pictures it saves are the degraded frames with the landmarks drawn.
+    metric `landmark_nme`. The images that it saves are the degraded frames with the landmarks drawn.
 
-    Raises OptionError for options that do not fit together, CheckpointError for weights that cannot be used.
+    Raises:
+        OptionError: options do not fit together.
+        CheckpointError: weights cannot be used.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """What its section `train` may hold beside the keys of every model.
+        """Keys of section `train` beside those of every model.
 
-        silent_share: the share of faces that are trained with digital silence in the place of their sound.
-            Videos without sound are restored too, and a detector that never met silence is thrown off by it.
-        jitter: how far the training faces are turned, shifted and resized (see `Jitter`).
+        silent_share: share of faces in [0, 1] that are trained with silence instead of their audio, because
+            the detector must also work on videos without audio.
+        jitter: rotation, shift and scale of the training faces (see `Jitter`).
         """
 
         silent_share: float = 0.1
         jitter: Jitter = field(default_factory=Jitter)
 
-    judged = 'network_l'
+    evaluated = 'network_l'
     inputs = ('landmarks',)
     layout = Layout(1, 0, 'frame')
 
@@ -107,7 +106,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
             self.start_averaging(self.net_g, 'detector', opt['path'].get('pretrain_network_l'))
 
     def _load(self) -> None:
-        """The detector's weights if the options name any; when resuming, the pose net's from that file."""
+        """Loads the detector's weights if the options name any, and the pose net's when resuming."""
         path = self.opt['path']
         file = path.get('pretrain_network_l')
         if file is not None:
@@ -115,51 +114,51 @@ class LandmarkModel(ClipValidation, PhasedModel):
             load_strict(self.net_g.detector, load_state(file, key), file)
             get_root_logger().info(f'Loaded {file} into {type(self.net_g.detector).__name__}')
         elif not self.is_train:
-            raise OptionError('path.pretrain_network_l names no weights to test: give a net_l_*.pth')
+            raise OptionError('path.pretrain_network_l is not set: give the weights to test (net_l_*.pth)')
         if path.get('resume_state'):
             load_strict(self.net_g.pose, load_state(file, 'auxiliary'), file)
 
     @property
     def net_l(self) -> nn.Module:
-        """The detector that is judged: the averaged weights where there are any."""
+        """The detector that is validated: the averaged one if there is one."""
         averaged = self.is_train and self.ema_decay > 0
         return self.net_g_ema.detector if averaged else self.get_bare_model(self.net_g).detector
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Sets phase and learning rate of this iteration; frozen normalisation keeps its statistics."""
+        """Sets phase and learning rate. Frozen normalisation layers keep their statistics."""
         super().update_learning_rate(current_iter, warmup_iter)
         for module in self.net_g.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.train(module.weight.requires_grad)
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Takes a training batch (n, m, ...) as n * m faces; their true pose follows from the landmarks."""
+        """Stores a training batch (n, m, ...) as n * m faces. Their pose is computed from the landmarks."""
         self.count_clips(len(data['face']))
         batch = {key: data[key].flatten(0, 1) for key in ('face', 'audio', 'landmarks')}
         if self.jitter:
-            moves = self.jitter.draw(len(batch['face']), self._draw(_MOVES))
-            batch['face'], batch['landmarks'] = move(batch['face'], batch['landmarks'], moves)
+            similarities = self.jitter.draw(len(batch['face']), self._generator(_JITTER_STREAM))
+            batch['face'], batch['landmarks'] = transform(batch['face'], batch['landmarks'], similarities)
         pixels = to_pixels(batch['landmarks'], width=DETECTOR_SIZE, height=DETECTOR_SIZE).cpu().numpy()
         batch['angles'] = torch.from_numpy(euler_angles(pixels, DETECTOR_SIZE))
-        batch['audio'] = self._sometimes_silent(batch['audio'])
+        batch['audio'] = self._silence_some(batch['audio'])
         self.batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     def check_sample(self, sample: Mapping[str, Any]) -> None:
-        """Raises ValueError for a training sample that lacks what the detector learns from."""
+        """Raises ValueError for a training sample without face, audio or landmarks."""
         check_keys(sample, ('face', 'audio', 'landmarks'), 'LandmarkModel')
 
-    def _sometimes_silent(self, audio: Tensor) -> Tensor:
-        """(n, 1, 13, 20) with silence in some places."""
-        silent = torch.from_numpy(self._draw(_SILENCES).random(len(audio)) < self.silent_share)
+    def _silence_some(self, audio: Tensor) -> Tensor:
+        """MFCC (n, 1, 13, 20) with some of them replaced by silence."""
+        silent = torch.from_numpy(self._generator(_SILENCE_STREAM).random(len(audio)) < self.silent_share)
         silent = silent.to(audio.device)[:, None, None, None]
         return torch.where(silent, silence(np.zeros(1)).to(audio), audio)
 
-    def _draw(self, what: int) -> np.random.Generator:
-        """Draws of this iteration: a function of seed, process and iteration, so alike after a resume."""
-        return np.random.default_rng([self.opt['manual_seed'], self.opt['rank'], self.iteration, what])
+    def _generator(self, stream: int) -> np.random.Generator:
+        """Random generator of this iteration, a function of seed, process and iteration only."""
+        return np.random.default_rng([self.opt['manual_seed'], self.opt['rank'], self.iteration, stream])
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One step on the batch that was fed."""
+        """Trains one step on the batch of `feed_data`."""
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
             points, angles = self.net_g(self.batch['face'], self.batch['audio'])
         l_points, l_pose = self.criterion(points.float(), angles.float(), self.batch['landmarks'],
@@ -173,11 +172,11 @@ class LandmarkModel(ClipValidation, PhasedModel):
             networks['params_ema'] = self.net_g_ema.detector
         self.save_network(list(networks.values()), 'net_l', label, list(networks))
 
-    def _judged_network(self) -> nn.Module:
-        return MarkedFrames(self.net_l)
+    def _evaluated_network(self) -> nn.Module:
+        return LandmarkOverlay(self.net_l)
 
     def _gmacs(self) -> float:
-        """Of the detector, for the face of one frame."""
+        """Cost of the detector for one face, in 10^9 multiply-adds."""
         return detector_gmacs(self.net_l, self.device)
 
     def _switches(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training in phases: what is trained, how fast, and what the log tells, for any network and loss."""
+"""Training in phases for any network and loss."""
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,14 +25,14 @@ PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
 
 
 class PhasedModel(BaseModel):
-    """A model whose phase, learning rate and freezing are functions of the iteration (see `Schedule`).
+    """A model whose phase, learning rate and frozen parts depend on the iteration only (see `Schedule`).
 
-    The optimizer keeps its moments over a change of phase; parameters that are frozen meanwhile keep theirs.
-    The trained network is `net_g`. A subclass builds it, calls `prepare_training`, and implements
-    `optimize_parameters` with `step` and `_save_networks`.
+    The optimizer keeps its moments when the phase changes, also those of frozen parameters. The trained
+    network is `net_g`. A subclass builds it, calls `prepare_training` and implements `_save_networks` and,
+    with `step`, `optimize_parameters`.
     """
 
-    TrainOptions = PhasedTrainOptions  # what `train` may hold
+    TrainOptions = PhasedTrainOptions  # schema of section `train`
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
@@ -43,7 +43,7 @@ class PhasedModel(BaseModel):
         self._phase: Phase | None = None
 
     def prepare_training(self, network: nn.Module) -> None:
-        """Sets up schedule, loss and optimizer of `network`. Raises OptionError for unfit options."""
+        """Builds schedule, loss and optimizer. Raises OptionError if options are missing or wrong."""
         options = self.opt['train']
         if missing := [key for key in ('pixel_opt', 'optim_g') if not options.get(key)]:
             raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
@@ -75,9 +75,12 @@ class PhasedModel(BaseModel):
                                   **{**settings, 'lr': self.schedule.lr(1)})
 
     def start_averaging(self, network: nn.Module, part: str = '', file: str | None = None) -> None:
-        """Sets `net_g_ema`, if `train.ema_decay` asks for it, to the weights that training starts from.
+        """Makes the averaged network `net_g_ema` if `train.ema_decay` is above 0.
 
-        On resuming, its part of that name (empty: all of it) takes the averaged ones of `file`.
+        Args:
+            network: whose weights the average starts from.
+            part: submodule that takes the averaged weights of a resumed run; empty: the whole network.
+            file: of these weights.
         """
         if self.ema_decay <= 0:
             return
@@ -86,25 +89,25 @@ class PhasedModel(BaseModel):
             load_strict(self.net_g_ema.get_submodule(part), load_state(file, 'params_ema'), file)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Restores the optimizer's moments; its settings stay those of the option file."""
+        """Restores the optimizer's moments, iteration and budget. Settings stay those of the option file."""
         super().resume_training(resume_state)
         self.iteration = resume_state['iter']
         self.budget = Budget((resume_state.get('notes') or {}).get(BUDGET))
         self._enter(self.schedule.phase(self.iteration))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Sets phase and learning rate of this iteration; `warmup_iter` was read from the options already."""
+        """Sets phase and learning rate of this iteration. `warmup_iter` is part of the schedule already."""
         self.iteration = current_iter
         self._enter(self.schedule.phase(current_iter))
         lr = self.schedule.lr(current_iter)
         self._set_lr([[lr * factor for factor in self.lr_factors]])
 
     def _enter(self, phase: Phase) -> None:
-        """Freezes, and wraps anew: data parallelism expects gradients for all that was trainable then."""
+        """Freezes parameters and wraps the network again: DDP expects gradients of all trainable ones."""
         if phase == self._phase:
             return
         network = self.get_bare_model(self.net_g)
-        self.net_g = network  # lets go of the old wrapper and its hooks
+        self.net_g = network  # drops the old wrapper and its hooks
         count = train_only(network, phase, self._idle(network, phase))
         self.net_g = self.model_to_device(network)
         self._phase = phase
@@ -115,19 +118,20 @@ class PhasedModel(BaseModel):
                                f'({trained}{frozen})')
 
     def _idle(self, network: nn.Module, phase: Phase) -> set[str]:
-        """Names of parameters that the network has but does not use in a phase."""
+        """Names of parameters that the network does not use in a phase."""
         return set()
 
     def step(self, *parts: Callable[[], dict[str, Tensor]]) -> None:
-        """One step down the sum of the losses, averaged over equal parts of the batch.
+        """Makes one optimizer step on the sum of the losses, averaged over equal parts of the batch.
 
-        Each part is asked for its losses when the one before is done with, so that one at a time takes
-        memory. Nothing here waits for the device.
+        Args:
+            *parts: functions that return the losses of one part by name. They are called one after the other,
+                so that only one part needs memory. The device is not synchronised.
         """
         self.optimizer_g.zero_grad(set_to_none=True)
         self.log_dict = {}
         for number, losses_of in enumerate(parts, 1):
-            with self._alone() if number < len(parts) else nullcontext():
+            with self._no_gradient_sync() if number < len(parts) else nullcontext():
                 losses = losses_of()
                 (sum(losses.values()) / len(parts)).backward()
             for name, loss in losses.items():
@@ -139,14 +143,17 @@ class PhasedModel(BaseModel):
         if self.ema_decay > 0:
             self.model_ema(self.ema_decay)
 
-    def _alone(self) -> AbstractContextManager[None]:
-        """Processes keep their gradients to themselves for now."""
+    def _no_gradient_sync(self) -> AbstractContextManager[None]:
+        """Inside, processes do not exchange gradients."""
         return self.net_g.no_sync() if isinstance(self.net_g, DistributedDataParallel) else nullcontext()
 
     def get_current_log(self) -> dict[str, float]:
-        """Values of the last step, averaged over the processes. Raises TrainingDiverged (see `check_health`).
+        """Values of the last step, averaged over the processes. Synchronises the device.
 
-        BasicSR asks only every `print_freq` iterations, so only then the device is waited for.
+        Basicsr calls this every `print_freq` iterations.
+
+        Raises:
+            TrainingDivergedError: see `check_health`.
         """
         named = dict(self.log_dict)
         offset = read_offsets(self.get_bare_model(self.net_g))
@@ -163,10 +170,7 @@ class PhasedModel(BaseModel):
         return log
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Writes the networks, then the state that resuming starts from; at the end (-1) also a bundle.
-
-        Beside them `budget.json` says what the training took so far.
-        """
+        """Writes the networks, the training state and `budget.json`; at the end (-1) also a bundle."""
         check_health({name: float(value) for name, value in self.log_dict.items()}, self.iteration, None)
         self._save_networks(current_iter)
         self.save_training_state(epoch, current_iter)
@@ -175,13 +179,13 @@ class PhasedModel(BaseModel):
         if current_iter == -1:
             self.save_restorer('latest')
 
-    def notes(self) -> dict[str, Any]:
-        """What is written beside weights and states."""
-        return self.budget.notes(self.iteration)
+    def checkpoint_metadata(self) -> dict[str, Any]:
+        """Entries that are stored in weights and states."""
+        return self.budget.checkpoint_entry(self.iteration)
 
     def count_clips(self, count: int) -> None:
-        """Counts the clips of a batch that is fed; every process is fed as many."""
+        """Counts the clips of a batch; every process has as many."""
         self.budget.count(count * self.opt['world_size'])
 
     def save_restorer(self, label: str) -> None:
-        """Writes what restoring a file needs; nothing for a network that restores none."""
+        """Writes a bundle for restoring videos. The default writes none."""

@@ -1,7 +1,7 @@
-"""Which phase of training an iteration belongs to, and its learning rate: functions of the iteration alone.
+"""Phase and learning rate as functions of the iteration.
 
-Nothing is remembered between iterations, so a run that was stopped and resumed does what an unbroken one
-does, and a changed option file takes effect at once.
+The schedule has no state. A resumed run therefore equals an uninterrupted one, and changes of the option file
+take effect at once.
 """
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ class Phase:
     """A stretch of training with one set of trained modules.
 
     Attributes:
-        name: what the log calls it.
-        lr: learning rate; of the first iteration, where `lr_end` is given; None: the scheduler's.
-        iters: iterations it lasts.
-        start: iterations before it.
-        train: prefixes of the parameters that are trained, e.g. `temporal`; empty for all.
+        name: for the log.
+        lr: learning rate; that of the first iteration if `lr_end` is given; None: the scheduler's.
+        iters: number of iterations.
+        start: iterations before the phase.
+        train: prefixes of the trained parameters, e.g. `temporal`; empty for all.
         temporal_only: run the network without its identity module (the first stage).
-        freeze: prefixes of parameters that are not trained, though `train` may include them.
-        lr_end: what the learning rate falls to along half a cosine; None: it stays.
+        freeze: prefixes of parameters that are not trained. It overrides `train`.
+        lr_end: learning rate at the end of a half cosine; None: constant.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Phase:
         return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * done)) / 2
 
     def trains(self, parameter: str) -> bool:
-        """Whether a parameter of this name lies under a trained prefix and under no frozen one."""
-        trained = not self.train or lies_under(parameter, self.train)
-        return trained and not lies_under(parameter, self.freeze)
+        """Whether a parameter has a trained prefix and no frozen one."""
+        trained = not self.train or has_prefix(parameter, self.train)
+        return trained and not has_prefix(parameter, self.freeze)
 
 
-def lies_under(parameter: str, prefixes: Iterable[str]) -> bool:
-    """Whether one of the prefixes names a parameter or a part that it belongs to."""
+def has_prefix(parameter: str, prefixes: Iterable[str]) -> bool:
+    """Whether one of the prefixes is the name of a parameter or of a module that contains it."""
     return any(f'{parameter}.'.startswith(f'{prefix}.') for prefix in prefixes)
 
 
@@ -65,11 +65,12 @@ class Schedule:
 
     Args:
         phases: mappings {name, iters, train, freeze, temporal_only, lr, lr_end}: `train.phases` of an option
-            file, epochs turned into iterations (`basicsr_patches.data_data_sampler.divide` knows the data).
-        warmup_iter: the learning rate rises linearly over so many iterations from the start of training.
-        lr, scheduler: the learning rate of phases that have none of their own.
+            file, with epochs converted to iterations (see `basicsr_patches.data_data_sampler.plan_epochs`).
+        warmup_iter: number of iterations over which the learning rate rises linearly from 0.
+        lr, scheduler: learning rate of phases without their own.
 
-    Raises ValueError for no phases, for one without a length, and for one without a learning rate.
+    Raises:
+        ValueError: there is no phase, or a phase has no length or no learning rate.
     """
 
     def __init__(self, phases: Sequence[Mapping[str, Any]], warmup_iter: int = 0, lr: float | None = None,
@@ -99,7 +100,7 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """Iterations of all phases together."""
+        """Iterations of all phases."""
         return self.phases[-1].end if self.phases else 0
 
     def phase(self, iteration: int) -> Phase:

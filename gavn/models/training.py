@@ -1,4 +1,4 @@
-"""What training loops share: what fits together, which parameters move, and when a run has lost itself."""
+"""Checks before and during training, and groups of parameters."""
 import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -14,23 +14,23 @@ from gavn.config.option_file import OptionError, building
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.samples import parse_options
 from gavn.errors import RunError
-from gavn.models.schedule import Phase, lies_under
+from gavn.models.schedule import Phase, has_prefix
 from gavn.ops import DeformableAlignPack, offset_magnitudes
 from gavn.runtime.windows import Layout
 
 FLOW_NETWORKS = (SpyNet, spynet_arch.SpyNet)
 
 
-class TrainingDiverged(RunError):  # noqa: N818 (it reads as what happened)
-    """Training went wrong beyond repair; the message says what to change."""
+class TrainingDivergedError(RunError):
+    """Training diverged. The message says what to change."""
 
 
 def check_phases(network: nn.Module, phases: Iterable[Phase]) -> None:
-    """Raises OptionError if a phase names a part that the network does not have, or trains nothing."""
+    """Raises OptionError if a phase names an unknown part of the network or trains nothing."""
     names = [name for name, _ in network.named_parameters()]
     for phase in phases:
         for key, prefix in [('train', p) for p in phase.train] + [('freeze', p) for p in phase.freeze]:
-            if not any(lies_under(name, [prefix]) for name in names):
+            if not any(has_prefix(name, [prefix]) for name in names):
                 parts = ', '.join(name for name, _ in network.named_children())
                 raise OptionError(f'train.phases, {phase.name}: {key} names {prefix!r}, but '
                                   f'{type(network).__name__} has no such part; it has {parts}')
@@ -39,12 +39,12 @@ def check_phases(network: nn.Module, phases: Iterable[Phase]) -> None:
 
 
 def check_windows(network: nn.Module, layout: Layout, section: Mapping[str, Any]) -> None:
-    """Raises OptionError if the windows of the training data are not what a network takes and returns.
+    """Raises OptionError if the windows of the training data do not fit the network.
 
     Args:
-        network: not wrapped; if its `any_length` says so, it takes other lengths than its layout's.
-        layout: how it lies over a clip.
-        section: `datasets.train`; other data sets than AVClipDataset know themselves what they yield.
+        network: not wrapped. With `any_length` it accepts other lengths than that of its layout.
+        layout: window layout over a clip.
+        section: `datasets.train`. Only AVClipDataset is checked.
     """
     if not issubclass(DATASET_REGISTRY.get(section['type']), AVClipDataset):
         return
@@ -63,24 +63,25 @@ def check_windows(network: nn.Module, layout: Layout, section: Mapping[str, Any]
                           f'but {name} returns {returned}: set gt_frames: {choice}')
 
 
-def check_keys(sample: Mapping[str, Any], needed: Iterable[str], taker: str) -> None:
-    """Raises ValueError for a training sample that lacks a tensor which `taker` needs."""
+def check_keys(sample: Mapping[str, Any], needed: Iterable[str], consumer: str) -> None:
+    """Raises ValueError if a training sample lacks a tensor that `consumer` needs."""
     if missing := [key for key in needed if not isinstance(sample.get(key), Tensor)]:
-        raise ValueError(f'{taker} needs {", ".join(missing)}, its samples hold {", ".join(sample)}; '
+        raise ValueError(f'{consumer} needs {", ".join(missing)}, but its samples have {", ".join(sample)}; '
                          'AVClipDataset has all of them')
 
 
 def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> int:
-    """Makes the parameters of a phase trainable and freezes the others, whose gradients are dropped.
+    """Makes the parameters of a phase trainable, freezes the others and removes all gradients.
 
-    An optimizer skips parameters without a gradient, so that what is frozen stays as it is to the last bit.
+    Optimizers skip parameters without a gradient, so that frozen parameters do not change by a single bit.
 
     Args:
         network: not wrapped.
-        phase: names what is trained.
-        idle: names of parameters that the network does not use in this phase; frozen in any case.
+        phase: names the trained parameters.
+        idle: names of parameters that the network does not use in this phase. They are frozen.
 
-    Returns how many numbers are trained.
+    Returns:
+        Number of trained values.
     """
     count = 0
     for name, parameter in network.named_parameters():
@@ -92,14 +93,14 @@ def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> 
 
 def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: float = 1.0
                      ) -> list[tuple[list[nn.Parameter], float]]:
-    """All parameters with what their learning rate is multiplied by.
+    """Groups of parameters and the factors of their learning rates.
 
-    The groups do not depend on the factors, so that a run may resume with others.
+    The groups do not depend on the factors, so that a run can resume with other factors.
 
     Args:
         network: not wrapped.
-        dcn_lr_mul: for deformable layers.
-        flow_lr_mul: for the flow network (SpyNet).
+        dcn_lr_mul: factor for deformable layers.
+        flow_lr_mul: factor for the flow network (SpyNet).
     """
     kinds = ((DeformableAlignPack, dcn_lr_mul), (FLOW_NETWORKS, flow_lr_mul))
     kind_of = {id(parameter): kind for module in network.modules() for kind, _ in kinds
@@ -113,32 +114,40 @@ def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: f
 
 
 def warn_of_untrained_flow(network: nn.Module, options: Mapping[str, Any]) -> None:
-    """Says in the log that the flow network of a new network is untrained, if it is."""
+    """Logs a warning if a new network contains an untrained flow network."""
     has_flow = any(isinstance(part, FLOW_NETWORKS) for part in network.modules())
     if has_flow and options.get('spynet_path') is None:
         get_root_logger().warning(
-            f'{type(network).__name__} starts with an untrained flow network and has to learn optical flow '
-            'too, which takes long. `gavn models fetch spynet` fetches the published weights; give their '
-            'file as network_g.spynet_path')
+            f'{type(network).__name__} starts with an untrained flow network and must learn optical flow '
+            'too, which takes long. Fetch the published weights with `gavn models fetch spynet` and give '
+            'their file as network_g.spynet_path')
 
 
 def read_offsets(network: nn.Module) -> Tensor | None:
-    """The largest mean |offset| in pixels of any deformable layer since the last call; None without one."""
+    """Largest mean |offset| in pixels of deformable layers since the last call; None without any."""
     magnitudes = offset_magnitudes(network)
     return torch.stack(list(magnitudes.values())).max() if magnitudes else None
 
 
 def check_health(log: Mapping[str, float], iteration: int, offset_limit: float | None) -> None:
-    """Raises TrainingDiverged if a value of the log is not finite, or the offsets are out of hand.
+    """Raises TrainingDivergedError if a log value is not finite or deformable offsets exceed the limit.
 
-    Deformable networks are known to lose themselves for good once their offsets leave the picture.
+    Deformable networks do not recover once their offsets leave the image (Chan et al., "Understanding
+    Deformable Alignment in Video Super-Resolution").
+
+    Args:
+        log: values by name.
+        iteration: for the message.
+        offset_limit: in pixels; None: no limit.
     """
-    lost = [name for name, value in log.items() if not math.isfinite(value)]
-    if lost:
-        raise TrainingDiverged(f'iteration {iteration}: {", ".join(lost)} is not finite. Resume from an '
-                               'earlier state with a lower lr, a longer warmup_iter or a smaller grad_clip')
+    not_finite = [name for name, value in log.items() if not math.isfinite(value)]
+    if not_finite:
+        raise TrainingDivergedError(
+            f'iteration {iteration}: {", ".join(not_finite)} is not finite. Resume from an earlier state '
+            'with a lower lr, a longer warmup_iter or a smaller grad_clip')
     offset = log.get('offset', 0.0)
     if offset_limit is not None and offset > offset_limit:
-        raise TrainingDiverged(f'iteration {iteration}: a deformable layer moves its taps by {offset:.1f} '
-                               f'pixels on average, above offset_limit: {offset_limit}. Resume from an '
-                               'earlier state with a lower lr, dcn_lr_mul: 0.25 or a longer warmup_iter')
+        raise TrainingDivergedError(
+            f'iteration {iteration}: the offsets of a deformable layer are {offset:.1f} pixels on average, '
+            f'above offset_limit: {offset_limit}. Resume from an earlier state with a lower lr, '
+            'dcn_lr_mul: 0.25 or a longer warmup_iter')

@@ -1,4 +1,4 @@
-"""Validation over data sets of whole clips: rows, averages, the best weights; `gavn/test.py` runs it too."""
+"""Validation on data sets of whole clips, in training and in `gavn/test.py`."""
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,25 +20,25 @@ from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame
 from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories
 from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names, with_summaries, write_results
 from gavn.models.best import BestRecord
-from gavn.models.clip_runner import ClipRunner, Keeping, validate_clip
+from gavn.models.clip_runner import ClipRunner, ValidationOutput, validate_clip
 from gavn.models.cost import parameters
 from gavn.runtime.files import sha256
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
-SHOWN = 3  # clips of a data set whose first frames tensorboard is shown
+MAX_SHOWN = 3  # clips of a data set whose first frames tensorboard receives
 _HASH = 12  # digits of a checkpoint's SHA-256 that name it in results
 
 
 @dataclass
-class _Measured:
-    """What processes have measured of a data set: clips by their number, and the time of restoring."""
+class _DataSetScores:
+    """Scores of a data set by clip number, and the time of restoring."""
 
     clips: dict[int, tuple[str, ClipScores]]
     frames: int
     seconds: float
 
     @classmethod
-    def joined(cls, parts: Iterable['_Measured']) -> '_Measured':
+    def joined(cls, parts: Iterable['_DataSetScores']) -> '_DataSetScores':
         parts = list(parts)
         clips = {index: clip for part in parts for index, clip in part.clips.items()}
         return cls(dict(sorted(clips.items())), sum(part.frames for part in parts),
@@ -46,26 +46,32 @@ class _Measured:
 
 
 class ClipValidation:
-    """The half of a model that validates; the other half has the networks (see `AVVideoModel`)."""
+    """Mixin of models that validate on whole clips (see `AVVideoModel`)."""
 
-    ValOptions = ClipValOptions  # what `val` may hold
-    judged = 'network_g'  # what is validated
+    ValOptions = ClipValOptions  # schema of section `val`
+    evaluated = 'network_g'  # section of the validated network
     validates_clips = True  # of AVVideoDataset, or of another data set with its method `clip`
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         with building('val.metrics'):
-            check_metrics(self._metrics)  # now, not at the first validation
+            check_metrics(self._metrics)  # before training, not at the first validation
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                    save_img: bool = False) -> None:
-        """Restores every clip of an AVVideoDataset, measures it and keeps what `val` asks for.
+        """Restores and evaluates every clip of an AVVideoDataset.
 
-        Processes share the clips. Rows of the network, its input and the truth go to
-        `<experiment>/metrics/<set>_<iteration>.csv` when training, to `<results>/<set>.csv` when testing (see
-        `gavn.metrics.results_file`); pictures and videos into the folder `visualization`. The weights with
-        the best first metric on the first validation set are kept as `net_g_best.pth` and, with all that
-        restoring needs, `restore_best.safetensors`. What was just validated is not validated again.
+        Processes share the clips. Scores of the network, its input and the ground truth go to
+        `<experiment>/metrics/<set>_<iteration>.csv` in training and to `<results>/<set>.csv` in tests (see
+        `gavn.metrics.results_file`); images and videos go to the folder `visualization`. The weights with
+        the best first metric on the first validation set are saved as `net_g_best.pth` and as the bundle
+        `restore_best.safetensors`. A second call at the same iteration does nothing.
+
+        Args:
+            dataloader: its `dataset` is used.
+            current_iter: unused; the model counts iterations.
+            tb_logger: tensorboard's writer, or None.
+            save_img: whether to write images.
         """
         data_set = dataloader.dataset
         name = data_set.opt['name']
@@ -76,12 +82,12 @@ class ClipValidation:
         shown: dict[str, np.ndarray] = {}
 
         def show(key: str, frame: EvaluatedFrame) -> None:
-            if tb_logger is not None and len(shown) < SHOWN:
+            if tb_logger is not None and len(shown) < MAX_SHOWN:
                 shown[key] = _strip(frame)
-        keeping = Keeping(folder / str(self.iteration) if self.is_train else folder, save_img,
-                          self.opt['val'].get('save_video', ClipValOptions.save_video), show)
+        output = ValidationOutput(folder / str(self.iteration) if self.is_train else folder, save_img,
+                                  self.opt['val'].get('save_video', ClipValOptions.save_video), show)
         with self.budget.paused():
-            rows = self._rows(data_set, keeping)
+            rows = self._rows(data_set, output)
             if get_dist_info()[0] == 0:
                 self._report(name, rows, tb_logger)
                 for key, image in shown.items():
@@ -102,25 +108,25 @@ class ClipValidation:
         return (self.opt.get('val') or {}).get('metrics') or {}
 
     @cached_property
-    def _instruments(self) -> list[MetricFactory]:
-        """What measures, its networks loaded; the log tells once of those that lack weights."""
-        def tell(key: str, reason: str) -> None:
-            get_root_logger().warning(f'val.metrics.{key} is not measured: {reason}')
+    def _metric_factories(self) -> list[MetricFactory]:
+        """Metrics with loaded networks. Logs once which lack weights."""
+        def warn(key: str, reason: str) -> None:
+            get_root_logger().warning(f'val.metrics.{key} is skipped: {reason}')
 
         with building('val.metrics'):
-            return metric_factories(self._metrics, self.device, tell)
+            return metric_factories(self._metrics, self.device, warn)
 
     @cached_property
     def _references(self) -> dict[tuple[str, str], dict[str, Scores]]:
-        """By data set and clip: the scores of its input and its truth, which training does not change."""
+        """Scores of input and ground truth by data set and clip, computed once."""
         return {}
 
-    def _rows(self, data_set: Any, keeping: Keeping) -> list[Row]:
-        """A row per clip and subject, in the order of the data set, on every process."""
+    def _rows(self, data_set: Any, output: ValidationOutput) -> list[Row]:
+        """Rows for each clip and subject, in the order of the data set, in every process."""
         rank, processes = get_dist_info()
         with building(f'data set {data_set.opt["name"]}'):
             check_names(item['key'] for item in data_set)
-        network = self._judged_network()
+        network = self._evaluated_network()
         was_training = network.training
         network.eval()
         runner = ClipRunner(network, self.layout, self.inputs, self.device, self.net_l, self._switches())
@@ -131,28 +137,29 @@ class ClipValidation:
             for index in range(rank, len(data_set), processes):
                 clip = data_set.clip(index)
                 part = min(processes, len(data_set) - index + rank) / clip.n_frames
-                clips[index] = clip.key, self._scores(runner, clip, keeping, partial(bar.update, part),
+                clips[index] = clip.key, self._scores(runner, clip, output, partial(bar.update, part),
                                                       data_set.opt['name'])
-        measured = _gathered(_Measured(clips, runner.watch.frames, runner.watch.seconds), processes)
+        measured = _gather(_DataSetScores(clips, runner.watch.frames, runner.watch.seconds), processes)
         run = self._run_info(data_set, network, measured)
         network.train(was_training)
         return [row for key, scores in measured.clips.values() for row in scores.rows(run, key)]
 
-    def _scores(self, runner: ClipRunner, clip: Any, keeping: Keeping, tick: Any, name: str) -> ClipScores:
+    def _scores(self, runner: ClipRunner, clip: Any, output: ValidationOutput, tick: Any, name: str
+                ) -> ClipScores:
         known = self._references.get((name, clip.key))
-        scores = validate_clip(runner, clip, self._instruments, keeping, tick,
+        scores = validate_clip(runner, clip, self._metric_factories, output, tick,
                                SUBJECTS if known is None else (RESTORED,))
         if known is None:
             known = {subject: found for subject, found in scores.subjects.items() if subject != RESTORED}
             self._references[name, clip.key] = known
         return ClipScores(scores.frames, scores.subjects | known)
 
-    def _run_info(self, data_set: Any, network: nn.Module, measured: _Measured) -> RunInfo:
-        file = None if self.is_train else self.opt['path'][f'pretrain_{self.judged}']
+    def _run_info(self, data_set: Any, network: nn.Module, measured: _DataSetScores) -> RunInfo:
+        file = None if self.is_train else self.opt['path'][f'pretrain_{self.evaluated}']
         spent = self.budget.facts(self.iteration) if self.is_train else training_budget(file)
         return RunInfo(
             data_set.folder, data_set.options.degradation or '',
-            self.opt.get('method') or self.opt[self.judged]['type'], self.opt.get('option_file', ''),
+            self.opt.get('method') or self.opt[self.evaluated]['type'], self.opt.get('option_file', ''),
             checkpoint='' if file is None else sha256(file)[:_HASH],
             parameters=parameters(network, self.net_l), gmacs=None if self.is_train else self._gmacs(),
             fps=measured.frames / measured.seconds if measured.seconds else None,
@@ -164,7 +171,7 @@ class ClipValidation:
         if self.is_train and self._is_best(name, averages):
             self._save_networks('best')
             self.save_restorer('best')
-        self._record.update(name, averages, self.iteration)  # after the files that it vouches for
+        self._record.update(name, averages, self.iteration)  # after the files that it refers to
         write_results(path, rows)  # last: see lacks_validation
         get_root_logger().info(f'{self._summary(name, summed, averages)}\n\tclip by clip: {path}')
         if tb_logger is not None:
@@ -177,11 +184,11 @@ class ClipValidation:
         return Path(self.opt['path']['results_root'], f'{name}.csv')
 
     def lacks_validation(self, name: str) -> bool:
-        """Whether a run that resumes at this iteration was stopped while it validated this data set."""
+        """Whether a resumed run was stopped before it finished the validation of this data set."""
         return not self._table(name).exists()
 
     def _is_best(self, name: str, averages: dict[str, float]) -> bool:
-        """Whether the first metric on the first validation set is better than ever before."""
+        """Whether the first metric on the first validation set is better than the record."""
         first = next(opt['name'] for key, opt in self.opt['datasets'].items() if key.startswith('val'))
         metric = next(iter(self._record.lower_better), None)
         return name == first and metric in self._record.better(name, averages)
@@ -198,22 +205,22 @@ class ClipValidation:
 
 
 def _strip(frame: EvaluatedFrame) -> np.ndarray:
-    """Input, result and truth beside each other, uint8 RGB."""
-    pictures = [image for image in (frame.degraded, frame.restored, frame.clean) if image is not None]
-    return np.concatenate(pictures, 1)[..., ::-1]
+    """Input, result and ground truth side by side, (h, w, 3) uint8 RGB."""
+    images = [image for image in (frame.degraded, frame.restored, frame.clean) if image is not None]
+    return np.concatenate(images, 1)[..., ::-1]
 
 
 def _averages(summed: Sequence[Row]) -> dict[str, float]:
-    """Means by column, of the network (the first method) and, as `<column>_input`, of its input."""
+    """Means by column of the network (the first method) and, as `<column>_input`, of its input."""
     means = [row for row in summed if row.clip == MEAN]
     inputs = [row for row in means if row.run.method == DEGRADED]
     return {f'{column}{ending}': value for rows, ending in ((means, ''), (inputs, '_input'))
             for row in rows[:1] for column, value in row.values.items() if value is not None}
 
 
-def _gathered(measured: _Measured, processes: int) -> _Measured:
+def _gather(measured: _DataSetScores, processes: int) -> _DataSetScores:
     parts: list[Any] = [measured]
     if processes > 1:
         parts *= processes
         dist.all_gather_object(parts, measured)
-    return _Measured.joined(parts)
+    return _DataSetScores.joined(parts)

@@ -12,7 +12,7 @@ CODES = {
     'gavn.errors.GavnError': FAILED,
     'gavn.data.clip_pairs.MismatchError': USAGE,
     'gavn.cli.evaluate_clips.EvaluationError': USAGE,
-    'gavn.metrics.missing.WeightsMissing': WEIGHTS,
+    'gavn.metrics.missing.MissingWeightsError': WEIGHTS,
     'gavn.restoration.weight_selection.TaskError': USAGE,
     'gavn.restoration.model_builder.RestoreError': WEIGHTS,
     'gavn.faces.tracker.NoFace': NO_FACE,

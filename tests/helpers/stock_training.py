@@ -67,7 +67,7 @@ def main(trainer: str, folder: Path, files: list[Path]) -> None:
     for file in files:
         try:
             if trainer == 'gavn':
-                basicsr_patches.install()
+                basicsr_patches.apply()
             train(file, folder, detector)
             print(f'{file.name}: ok', flush=True)
         except Exception as error:

@@ -5,7 +5,7 @@ import tiny_run
 import torch
 from basicsr.models import build_model
 
-from gavn.basicsr_patches import install
+from gavn.basicsr_patches import apply
 from gavn.data import AVClipDataset
 
 TEMPORAL, WARMUP, FINETUNE = range(3)
@@ -14,7 +14,7 @@ STARTS = {TEMPORAL: 1, WARMUP: 3, FINETUNE: 5}
 
 def make_place(folder: Path) -> tuple[Path, Path, Path]:
     """The folder, with data and weights of a detector in it."""
-    install()
+    apply()
     return folder, tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
 
 

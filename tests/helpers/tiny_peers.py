@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from basicsr.models import build_model
 from torch import Tensor, nn
 
-from gavn.basicsr_patches.data_data_sampler import seed_step
+from gavn.basicsr_patches.data_data_sampler import seed_iteration
 from gavn.data import AVClipDataset
 from gavn.models import AVVideoModel
 
@@ -65,7 +65,7 @@ def batch_of(opt: dict[str, Any]) -> dict[str, Any]:
 
 def step(model: AVVideoModel, batch: dict[str, Any], *iterations: int) -> None:
     for iteration in iterations:
-        seed_step(0, 0, iteration)  # as the training loop does
+        seed_iteration(0, 0, iteration)  # as the training loop does
         model.update_learning_rate(iteration)
         model.feed_data(batch)
         model.optimize_parameters(iteration)

@@ -17,13 +17,13 @@ from torch import nn
 
 from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
 from gavn.basicsr_patches import utils_logger
-from gavn.basicsr_patches.stock_data import FrameKey
+from gavn.basicsr_patches.data_reds_dataset import FrameKey
 from gavn.data.clip_store import pack
 from gavn.errors import DataError
 from gavn.metrics.measures import Sample, check_metrics, metric_factory
 from gavn.models.best import BestRecord
 
-basicsr_patches.install()
+basicsr_patches.apply()
 EDVR_TINY = {'type': 'EDVR', 'num_feat': 8, 'num_frame': 3, 'deformable_groups': 2, 'num_extract_block': 1,
              'num_reconstruct_block': 1, 'hr_in': True, 'with_predeblur': True}
 BASICVSRPP = {'type': 'BasicVSRPlusPlus', 'mid_channels': 8, 'num_blocks': 1, 'is_low_res_input': False,
@@ -96,11 +96,11 @@ GAVN_TINY = {**tiny_run.NETWORK, 'use_landmark': False}
 
 
 @pytest.mark.parametrize(('network', 'section', 'model', 'words'), [
-    (GAVN_TINY, {}, 'VideoBaseModel', r'gives its network pictures alone, but GAVN also takes audio'),
-    ({'type': 'StandInNet'}, {}, 'SRModel', r'StandInNet does not go with data set clips, whose lq are'),
+    (GAVN_TINY, {}, 'VideoBaseModel', r'feeds its network images only, but GAVN also takes audio'),
+    ({'type': 'StandInNet'}, {}, 'SRModel', r'StandInNet does not fit data set clips, whose lq are'),
     (BASICVSRPP, {'num_frame': 5, 'gt_frames': 'valid'}, 'VideoRecurrentModel',
      r'gt \(1, 3, 32, 32\)|it returns \(5, 3, 32, 32\)'),
-    (EDVR_TINY, {'num_frame': 5}, 'EDVRModel', r'EDVR does not go with data set clips'),
+    (EDVR_TINY, {'num_frame': 5}, 'EDVRModel', r'EDVR does not fit data set clips'),
 ])
 def test_what_stock_models_cannot_train_is_refused(network: dict, section: dict, model: str, words: str,
                                                    root: Path, tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ def test_sound_that_is_not_there_is_missed_in_words(root: Path, tmp_path: Path) 
     detector = tiny_run.make_detector(tmp_path / 'net_l.pth')
     opt = tiny_run.options(root, detector, tmp_path)
     opt['datasets']['train'] = reds(root)
-    with pytest.raises(SystemExit, match=r'train: GAVN hears, but REDSRecurrentDataset has no sound'):
+    with pytest.raises(SystemExit, match=r'train: GAVN needs audio, but REDSRecurrentDataset has none'):
         run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
     opt['path']['pretrain_network_g'] = str(weights_of_gavn(tmp_path / 'net_g.pth'))
-    with pytest.raises(SystemExit, match=r'reds: GAVN needs audio, face, its samples hold lq, gt, key'):
+    with pytest.raises(SystemExit, match=r'reds: GAVN needs audio, face, but its samples have lq, gt, key'):
         run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
@@ -151,8 +151,8 @@ def weights_of_gavn(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(('model', 'section', 'words'), [
-    ('EDVRModel', 'AVVideoDataset', r'val: AVVideoDataset does not go with EDVRModel.*VideoTestDataset'),
-    ('AVVideoModel', 'VideoTestDataset', r'VideoTestDataset does not go with AVVideoModel.*dataroot_lq'),
+    ('EDVRModel', 'AVVideoDataset', r'val: AVVideoDataset does not fit EDVRModel.*VideoTestDataset'),
+    ('AVVideoModel', 'VideoTestDataset', r'VideoTestDataset does not fit AVVideoModel.*dataroot_lq'),
 ])
 def test_validation_data_of_the_other_kind_is_refused(model: str, section: str, words: str, root: Path,
                                                       tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_stock_validation_of_two_sizes_names_the_picture(root: Path, tmp_path: P
     file = theirs(tmp_path, train, {'type': 'StandInNet'}, 'SRModel', val={'val_freq': 2},
                   datasets__val={**paired(tmp_path), 'phase': 'val'})
     cv2.imwrite(str(tmp_path / 'gt/clip/00000000.png'), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(SystemExit, match=r'lq/clip/\d+.png: it is 16x16 pixels, the true picture 8x8'):
+    with pytest.raises(SystemExit, match=r'lq/clip/\d+.png: the image is 16x16 pixels, its ground truth 8x8'):
         run_here('train', '-opt', str(file))
 
 
@@ -247,7 +247,7 @@ def test_stock_lists_of_absent_files_are_told_before_training(tmp_path: Path) ->
     folders(tmp_path)
     (tmp_path / 'list.txt').write_text('00000000.png (32,32,3)\nabsent.png (32,32,3)\n')
     section = paired(tmp_path, meta_info_file=str(tmp_path / 'list.txt'))
-    with pytest.raises(SystemExit, match=r'absent.png is not there, though .*list.txt names it'):
+    with pytest.raises(SystemExit, match=r'absent.png does not exist, but .*list.txt names it'):
         run_here('train', '-opt', str(theirs(tmp_path, section, {'type': 'StandInNet'}, 'SRModel')))
 
 
@@ -299,7 +299,7 @@ def test_options_of_registered_metrics_are_checked(metric: dict, words: str) -> 
 def test_a_stock_model_validates_by_registered_metrics_and_shows_pictures(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
-    monkeypatch.setattr(utils_logger.stock, 'init_tb_logger', lambda log_dir: writer(logs))
+    monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: writer(logs))
     folders(tmp_path)
     file = theirs(tmp_path, paired(tmp_path), {'type': 'StandInNet'}, 'SRModel', logger__use_tb_logger=True,
                   val={'val_freq': 2, 'metrics': OWN}, datasets__val={**paired(tmp_path), 'name': 'check'})
@@ -321,14 +321,14 @@ def test_a_metric_that_a_stock_model_cannot_measure_is_refused(tmp_path: Path) -
     folders(tmp_path)
     file = theirs(tmp_path, paired(tmp_path), {'type': 'StandInNet'}, 'SRModel',
                   val={'val_freq': 2, 'metrics': {'x': {'type': 'lpips'}}}, datasets__val=paired(tmp_path))
-    with pytest.raises(SystemExit, match=r'val.metrics.x: lpips asks for device, which SRModel'):
+    with pytest.raises(SystemExit, match=r'val.metrics.x: lpips needs device, which SRModel'):
         run_here('train', '-opt', str(file))
 
 
 def test_our_model_shows_pictures_learning_rate_and_gradients(root: Path, tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
-    monkeypatch.setattr(utils_logger.stock, 'init_tb_logger', lambda log_dir: writer(logs))
+    monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: writer(logs))
     file = ours(root, tmp_path, network_g=BASICVSRPP)
     opt = yaml.safe_load(file.read_text())
     opt['logger'] |= {'use_tb_logger': True, 'print_freq': 1}

@@ -18,9 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from gavn import basicsr_patches
-from gavn.basicsr_patches.reading import MissingKey, UnreadableImage
+from gavn.basicsr_patches.utils_file_client import MissingKeyError
+from gavn.basicsr_patches.utils_img_util import UnreadableImageError
 
-basicsr_patches.install()
+basicsr_patches.apply()
 METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 
 
@@ -214,7 +215,7 @@ class Owned(Dataset):
 def test_x_a_missing_key_is_named(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'lq.lmdb', lmdbs / 'gt.lmdb')
     assert data[0]['lq'].shape == (3, 4, 4)
-    with pytest.raises(MissingKey, match=r"lq\.lmdb has no key 'two'"):
+    with pytest.raises(MissingKeyError, match=r"lq\.lmdb has no key 'two'"):
         data[[entry['lq_path'] for entry in data.paths].index('two')]
     with pytest.raises(TypeError, match='bytes-like'):
         stock('utils.img_util').imfrombytes(None)  # what stock hands on for a missing key
@@ -222,7 +223,7 @@ def test_x_a_missing_key_is_named(lmdbs: Path) -> None:
 
 def test_x_an_unreadable_value_is_named(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'lq.lmdb', lmdbs / 'gt.lmdb')
-    with pytest.raises(UnreadableImage, match=r'three \(lmdb\) is no readable image'):
+    with pytest.raises(UnreadableImageError, match=r'three \(lmdb\) is not a readable image'):
         data[[entry['lq_path'] for entry in data.paths].index('three')]
 
 
@@ -243,7 +244,7 @@ def test_x_forked_workers_open_their_own_lmdb(lmdbs: Path) -> None:
 @pytest.mark.parametrize('content', [b'', b'no image'])
 def test_x_an_unreadable_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / 'x.png').write_bytes(content)
-    with pytest.raises(UnreadableImage, match=r'x\.png \(disk\) is no readable image'):
+    with pytest.raises(UnreadableImageError, match=r'x\.png \(disk\) is not a readable image'):
         img_util.imfrombytes(FileClient('disk').get(str(tmp_path / 'x.png')), float32=True)
     with pytest.raises((AttributeError, cv2.error)):
         stock('utils.img_util').imfrombytes(content, float32=True)
@@ -251,7 +252,7 @@ def test_x_an_unreadable_file_is_named(content: bytes, tmp_path: Path) -> None:
 
 def test_x_an_unreadable_frame_of_a_test_set_is_named(clips: dict[str, str]) -> None:
     Path(clips['dataroot_lq'], 'b/00000002.png').write_bytes(b'no image')
-    with pytest.raises(UnreadableImage, match=r'b/00000002\.png is no readable image'):
+    with pytest.raises(UnreadableImageError, match=r'b/00000002\.png is not a readable image'):
         loader(VideoRecurrentTestDataset, clips).dataset[1]
 
 

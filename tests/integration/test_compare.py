@@ -106,7 +106,7 @@ def test_the_page_names_the_landmark_detector(place, run, tmp_path):
     assert 'its weights do not say' in page
     weights = file.read_bytes()
     spent = Budget({'minutes': 12.34, 'clips_seen': 16000})
-    torch.save({**torch.load(file), **spent.notes(4000)}, file)
+    torch.save({**torch.load(file), **spent.checkpoint_entry(4000)}, file)
     assert run('--fresh', methods=['gavn'])[0] == 0
     file.write_bytes(weights)
     assert 'took 4,000 iterations, 16,000 clips seen, 12.3 min, which is in no' in (

@@ -7,7 +7,7 @@ import pytest
 from basicsr.utils.registry import DATASET_REGISTRY
 from linear_training import StandInData, run_here, write_options
 
-from gavn.basicsr_patches.utils_logger import Percent, Waiting
+from gavn.basicsr_patches.utils_logger import DataWaitTimer, Percent
 
 
 class Clock:
@@ -29,32 +29,32 @@ class SlowData(StandInData):
         return super().__getitem__(index)
 
 
-def wait(waiting: Waiting, clock: Clock, seconds: float, **how: object) -> None:
-    with waiting.counted(**how):
+def wait(timer: DataWaitTimer, clock: Clock, seconds: float, **how: object) -> None:
+    with timer.measure(**how):
         clock.now += seconds
 
 
 def test_the_share_is_of_the_time_since_the_first_wait() -> None:
     clock = Clock()
-    waiting = Waiting(clock)
-    assert waiting.share() == 0
+    timer = DataWaitTimer(clock)
+    assert timer.percent() == 0
     clock.now += 50  # before training
     for seconds in (1.0, 2.0):
-        wait(waiting, clock, seconds)
+        wait(timer, clock, seconds)
         clock.now += 3.5  # the step
-    assert waiting.share() == pytest.approx(30)
+    assert timer.percent() == pytest.approx(30)
     clock.now += 1000  # validation
-    wait(waiting, clock, 1.0)
+    wait(timer, clock, 1.0)
     clock.now += 1
-    assert waiting.share() == pytest.approx(50)
+    assert timer.percent() == pytest.approx(50)
 
 
 def test_a_device_that_still_works_does_not_wait() -> None:
     clock = Clock()
-    waiting = Waiting(clock)
-    wait(waiting, clock, 3.0, busy=lambda: clock.now < 200)  # asked at the end
-    wait(waiting, clock, 1.0, busy=lambda: False)
-    assert waiting.share() == pytest.approx(25)
+    timer = DataWaitTimer(clock)
+    wait(timer, clock, 3.0, is_busy=lambda: clock.now < 200)  # asked at the end
+    wait(timer, clock, 1.0, is_busy=lambda: False)
+    assert timer.percent() == pytest.approx(25)
 
 
 def test_a_share_is_written_in_percent_and_stays_a_number() -> None:

@@ -9,12 +9,12 @@ import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from linear_training import StandInData, run, run_here, stock, weights, write_options
 
-from gavn.basicsr_patches.data_data_sampler import Epochs, EpochSampler, SeededSamples, divide
+from gavn.basicsr_patches.data_data_sampler import EpochPlan, EpochSampler, SeededDataset, plan_epochs
 
 
 def sampler(start: int = 0, rank: int = 0, processes: int = 1, seed: int = 0, **changes: int) -> EpochSampler:
-    return EpochSampler(Epochs(**{'samples': 10, 'batch': 4, 'processes': processes, 'total': 7} | changes),
-                        rank, seed, start=start)
+    plan = {'samples': 10, 'batch': 4, 'processes': processes, 'total': 7} | changes
+    return EpochSampler(EpochPlan(**plan), rank, seed, start=start)
 
 
 def epoch(indices: EpochSampler, number: int) -> list[int]:
@@ -32,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_incomplete_batches_are_not_counted() -> None:
     opt = {'world_size': 1, 'num_gpu': 0, 'dist': False, 'train': {'total_iter': 1000}}
-    epochs = divide(100, {'name': 'x', 'batch_size_per_gpu': 16}, opt)
+    epochs = plan_epochs(100, {'name': 'x', 'batch_size_per_gpu': 16}, opt)
     assert epochs.iterations == 6  # stock counts 7 and runs 864 iterations of 1000
     lengths = [len(epoch(EpochSampler(epochs, 0, 0), e)) // 16 for e in range(167)]
     assert sum(lengths) == 1000
@@ -41,19 +41,19 @@ def test_a_incomplete_batches_are_not_counted() -> None:
 
 def test_a_data_parallel_batches_are_counted_whole() -> None:
     opt = {'world_size': 1, 'num_gpu': 4, 'dist': False, 'train': {'total_iter': 10}}
-    assert divide(32, {'name': 'x', 'batch_size_per_gpu': 2}, opt).iterations == 4
+    assert plan_epochs(32, {'name': 'x', 'batch_size_per_gpu': 2}, opt).iterations == 4
 
 
 def test_a_too_few_samples_are_an_error() -> None:
     opt = {'world_size': 1, 'num_gpu': 0, 'dist': False, 'train': {'total_iter': 10}}
     with pytest.raises(ValueError, match=r'7 training samples do not fill a batch of 8'):
-        divide(7, {'name': 'x', 'batch_size_per_gpu': 8}, opt)
+        plan_epochs(7, {'name': 'x', 'batch_size_per_gpu': 8}, opt)
 
 
 def test_a_phases_in_epochs_become_iterations() -> None:
     train = {'phases': [{'epochs': 2}, {'iters': 3}, {'epochs': 0.5}]}
     opt = {'world_size': 1, 'num_gpu': 0, 'dist': False, 'train': train}
-    divide(20, {'name': 'x', 'batch_size_per_gpu': 2}, opt)
+    plan_epochs(20, {'name': 'x', 'batch_size_per_gpu': 2}, opt)
     assert [phase['iters'] for phase in train['phases']] == [20, 3, 5]
     assert train['total_iter'] == 28
 
@@ -66,7 +66,7 @@ def test_a_run_has_as_many_iterations_as_asked_for(finished: Path) -> None:
 
 
 def test_b_draws_differ_between_epochs_and_do_not_leak() -> None:
-    data = pickle.loads(pickle.dumps(SeededSamples(StandInData({}), seed=5)))  # as for a spawned worker
+    data = pickle.loads(pickle.dumps(SeededDataset(StandInData({}), seed=5)))  # as for a spawned worker
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, second, again = (data[i]['lq'][0, 0, 0].item() for i in (3, 13, 3))
     assert first == again

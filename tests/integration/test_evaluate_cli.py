@@ -160,8 +160,8 @@ def test_clips_that_cannot_be_in_sync_say_why(tmp_path, syncnet):
     write_video(tmp_path / 'c' / 'wide.mp4', frames(8, width=48), sound=True)
     assert run(tmp_path / 'c', '--metrics', 'sync', '--weights', syncnet, '-o', tmp_path / 'r.csv') == 0
     silent, wide, mean, _ = read_results(tmp_path / 'r.csv')
-    assert silent.notes == 'sync_c, sync_d: the clip has no sound'
-    assert 'square crops of a face, the pictures are 48x32' in wide.notes
+    assert silent.notes == 'sync_c, sync_d: the clip has no audio'
+    assert 'square crops of a face, the images are 48x32' in wide.notes
     assert mean.values == {'sync_c': None, 'sync_d': None}
 
 
@@ -172,7 +172,7 @@ def test_a_clip_shorter_than_syncnets_window_is_measured_otherwise(tmp_path):
                '-o', tmp_path / 'r.csv') == 0
     row = read_results(tmp_path / 'r.csv')[0]
     assert row.values['niqe'] > 0 and row.values['sync_c'] is row.values['warp'] is None
-    assert 'it takes 6 frames with sound' in row.notes and 'warp: it takes two frames' in row.notes
+    assert 'it needs 6 frames with audio' in row.notes and 'warp: it needs two frames' in row.notes
 
 
 def test_the_face_is_cropped_where_the_truth_shows_it(tmp_path, syncnet, monkeypatch):
@@ -232,11 +232,11 @@ def test_places_that_say_two_things(tmp_path, capsys):
     write_pictures(tmp_path / 'x', frames(1))
     write_video(tmp_path / 'x' / 'v.mp4', frames(1))
     assert run(tmp_path / 'x', '-o', tmp_path / 'r.csv') == 4
-    assert 'pictures beside other clips' in capsys.readouterr().err
+    assert 'images beside other clips' in capsys.readouterr().err
     write_video(tmp_path / 'y' / 'v.mp4', frames(1))
     write_pictures(tmp_path / 'y' / 'v', frames(1))
     assert run(tmp_path / 'y', '-o', tmp_path / 'r.csv') == 4
-    assert 'have one name' in capsys.readouterr().err
+    assert 'have the same name' in capsys.readouterr().err
     mean = write_video(tmp_path / 'mean.mp4', frames(1))
     assert run(mean, '-o', tmp_path / 'r.csv') == 2 and "'mean'" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from gavn.archs.syncnet_arch import SyncNet
 from gavn.metrics import measures
 from gavn.metrics.evaluate import RESTORED, EvaluatedFrame, evaluate_clip, is_lower_better
 from gavn.metrics.measures import MetricFactory, check_metrics, landmark_nme, metric_factories, metric_factory
-from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
 from gavn.metrics.table import COLUMNS, METRICS, STANDARD
 
@@ -73,9 +73,9 @@ def test_what_a_clip_lacks_gives_no_column():
 
 def test_pictures_of_different_sizes_are_an_error():
     small, large = picture(1, 16), picture(1, 20)
-    with pytest.raises(ValueError, match='frame 1: the restored picture is 16x16, the truth 20x20 pixels'):
+    with pytest.raises(ValueError, match='frame 1: the restored image is 16x16, the ground truth'):
         evaluate([EvaluatedFrame(small, clean=small), EvaluatedFrame(small, clean=large)], PSNR)
-    with pytest.raises(ValueError, match=r'frame 0: .* the degraded one 20x20'):
+    with pytest.raises(ValueError, match=r'frame 0: .* the degraded image 20x20'):
         evaluate([EvaluatedFrame(small, large)], {})
 
 
@@ -133,7 +133,7 @@ def flat():
 def test_what_has_no_value_is_noted_and_the_rest_is_measured():
     found = evaluate(flat(), {'niqe': {'type': 'calculate_niqe'}} | PSNR).subjects
     assert found[RESTORED].values == {'niqe': None, 'psnr': pytest.approx(psnr(20))}
-    assert found[RESTORED].notes == 'niqe: NIQE needs texture: the picture is flat'
+    assert found[RESTORED].notes == 'niqe: NIQE needs texture: the image is flat'
     assert found[TRUTH].values == {'niqe': None}
 
 
@@ -145,7 +145,7 @@ def test_values_that_are_no_numbers_are_not_averaged():
 
 def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
     def without(device, weights=None):
-        raise WeightsMissing('no weights\nfetch them')
+        raise MissingWeightsError('no weights\nfetch them')
 
     monkeypatch.setitem(measures._LOADED, 'lpips', without)
     told = []
@@ -158,7 +158,7 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
         assert found[DEGRADED].notes == 'lpips: no weights; fetch them'
         assert found[TRUTH].values == {}  # it would not apply with weights either
     assert len(told) == 1
-    with pytest.raises(WeightsMissing):
+    with pytest.raises(MissingWeightsError):
         metric_factory('lpips', {'type': 'lpips'})
 
 
@@ -167,7 +167,7 @@ class Listening:
 
     def __init__(self, sound):
         if sound is None:
-            raise NotMeasurable('the clip has no sound')
+            raise UndefinedMetricError('the clip has no audio')
         self.sound, self.count = sound, 0
 
     def update(self, view):
@@ -175,7 +175,7 @@ class Listening:
 
     def result(self):
         if self.count < 2:
-            raise NotMeasurable(f'{self.count} frames are too few')
+            raise UndefinedMetricError(f'{self.count} frames are too few')
         return float(self.count), float(len(self.sound))
 
 
@@ -194,7 +194,7 @@ def test_measures_of_clips_hear_the_sound_and_see_every_frame():
     assert short.values == dict.fromkeys(('sync_c', 'sync_d'))
     assert short.notes == 'sync_c, sync_d: 1 frames are too few'
     silent = evaluate_clip(flat(), [item]).subjects[RESTORED]
-    assert silent.notes == 'sync_c, sync_d: the clip has no sound'
+    assert silent.notes == 'sync_c, sync_d: the clip has no audio'
     evaluate_clip(flat(), metric_factories(PSNR), sound)
     assert len(asked) == 2  # nobody else listens
 

@@ -8,7 +8,7 @@ import torch
 from tiny_model import STARTS, WARMUP, make_batch, make_place, model_of, run, state_of
 
 from gavn.checkpoints.checkpoint import CheckpointError, load_bundle
-from gavn.models.training import TrainingDiverged
+from gavn.models.training import TrainingDivergedError
 from gavn.restoration.restorer import Restorer
 
 
@@ -135,14 +135,14 @@ def test_runaway_offsets_stop_the_run_when_it_is_logged(place, batch):
             if name.endswith('conv_offset.bias'):
                 parameter.fill_(80)
     run(model, batch, (1,))
-    with pytest.raises(TrainingDiverged, match='offset_limit: 50'):
+    with pytest.raises(TrainingDivergedError, match='offset_limit: 50'):
         model.get_current_log()
 
 
 def test_weights_that_are_not_finite_are_not_saved(place, batch):
     model = model_of(place)
     run(model, {**batch, 'gt': batch['gt'] * float('nan')}, (1,))
-    with pytest.raises(TrainingDiverged, match='not finite'):
+    with pytest.raises(TrainingDivergedError, match='not finite'):
         model.save(0, 1)
 
 

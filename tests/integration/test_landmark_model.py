@@ -20,14 +20,14 @@ from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.faces.landmarks import MEAN_FACE, nme
 from gavn.losses.losses import PFLDLoss
 from gavn.metrics.results_file import read_results
-from gavn.models.landmark_model import LandmarkModel, MarkedFrames
+from gavn.models.landmark_model import LandmarkModel, LandmarkOverlay
 
 ALL = [{'name': 'all', 'iters': 100, 'lr': 1e-3}]
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    basicsr_patches.install()
+    basicsr_patches.apply()
     return tiny_run.make_data(tmp_path_factory.mktemp('data'))
 
 
@@ -225,7 +225,7 @@ def test_saved_detector_is_tested_as_it_was_judged(data: Path, tmp_path: Path) -
 
 
 def test_marked_frames_show_the_points() -> None:
-    network = MarkedFrames(torch.nn.Identity())
+    network = LandmarkOverlay(torch.nn.Identity())
     points = torch.tensor(MEAN_FACE, dtype=torch.float32)[None]
     shown = network(torch.zeros(1, 3, 224, 224), points)
     x, y = (points[0, 30] * 224 - 0.5).round().int().tolist()

@@ -5,7 +5,7 @@ from option_files import FILES, OPTIONS, TASKS, build, differences, load, name_o
 
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
-from gavn.basicsr_patches.data_data_sampler import divide
+from gavn.basicsr_patches.data_data_sampler import plan_epochs
 from gavn.basicsr_patches.utils_options import catalogue
 from gavn.config.check import check_options
 from gavn.config.option_file import read_options
@@ -49,7 +49,8 @@ def test_options_are_valid_and_build_their_networks(path, overlays):
         assert layout_of(networks['network_g'], options.get('window'))
         assert ('landmarks' in options['network_inputs']) == ('network_l' in networks)
     if 'train' in options:
-        divide(1000, options['datasets']['train'], {**options, 'dist': False, 'num_gpu': 0, 'world_size': 1})
+        run = {**options, 'dist': False, 'num_gpu': 0, 'world_size': 1}
+        plan_epochs(1000, options['datasets']['train'], run)
         schedule = Schedule.from_options(options['train'])
         assert schedule.total == options['train']['total_iter'] and build_loss(options['train']['pixel_opt'])
         if 'network_g' in networks:

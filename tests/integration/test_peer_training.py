@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from gavn.audio.mfcc import FRAME_RATE, mfcc_windows
-from gavn.basicsr_patches import install
+from gavn.basicsr_patches import apply
 from gavn.data import AVVideoDataset
 from gavn.data.clip_store import ClipStore, ClipWriter
 from gavn.data.degradation import degrade
@@ -24,7 +24,7 @@ LAYERS = ('car_crf45', 'blur', 'sr')
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     """The tiny data set with a layer of each task."""
-    install()
+    apply()
     root = tiny_run.make_data(tmp_path_factory.mktemp('peers') / 'data')
     clean, writer = ClipStore(str(root), 'gt', 'disk'), ClipWriter(root)
     for clip, length in {**tiny_run.TRAIN, **tiny_run.VAL}.items():

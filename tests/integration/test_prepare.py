@@ -18,15 +18,22 @@ from gavn.data import landmark_annotator as teacher_module
 from gavn.data.clip_store import ClipStore, read_meta, read_stats
 from gavn.data.degradation import degrade
 from gavn.data.landmark_annotator import (
-    TEACHERS,
-    FaceAlignmentTeacher,
-    FaceUnclear,
-    TeacherError,
-    choose_teacher,
-    label_clip,
+    ANNOTATORS,
+    AnnotatorError,
+    FaceAlignmentAnnotator,
+    FaceNotFoundError,
+    annotate_clip,
+    choose_annotator,
 )
-from gavn.data.preparation import Preparation, Rejected, statistics
-from gavn.data.sources import Source, draw_splits, from_csv, from_voxceleb, sound_beside, voxceleb_splits
+from gavn.data.preparation import Preparation, RejectedVideoError, statistics
+from gavn.data.sources import (
+    Source,
+    draw_splits,
+    find_separate_audio,
+    from_csv,
+    from_voxceleb,
+    voxceleb_splits,
+)
 from gavn.data.storage import STORES
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter
@@ -66,7 +73,7 @@ class Stub:
 
 @pytest.fixture
 def stub(monkeypatch):
-    monkeypatch.setitem(TEACHERS, 'stub', Stub)
+    monkeypatch.setitem(ANNOTATORS, 'stub', Stub)
     prepare._teacher.cache_clear()
     return 'stub'
 
@@ -80,7 +87,7 @@ def table(path: Path, rows: list[tuple[str, str, str]]) -> Path:
 
 @pytest.mark.parametrize('name', ['../outside.mp4', '/data/outside.mp4', 'a/../../outside.mp4'])
 def test_a_table_cannot_name_clips_outside_the_data_set(tmp_path, name):
-    with pytest.raises(ValueError, match='cannot name a clip'):
+    with pytest.raises(ValueError, match='is not a valid clip id'):
         from_csv('/films', table(tmp_path / 't.csv', [(name, 'anna', 'train')]))
 
 
@@ -103,7 +110,7 @@ def test_csv(tmp_path):
 @pytest.mark.parametrize('rows, message', [
     ([('a.mp4', 'anna', 'demo')], "split 'demo'"),
     ([('a.mp4', 'anna', 'train'), ('b.mp4', 'anna', 'val')], 'speaker anna is in val and train'),
-    ([('a.mp4', 'anna', 'train'), ('a.mpg', 'anna', 'train')], 'two videos would be called a'),
+    ([('a.mp4', 'anna', 'train'), ('a.mpg', 'anna', 'train')], 'two videos would have the name a'),
     ([], 'no videos'),
 ])
 def test_csv_that_does_not_hold(tmp_path, rows, message):
@@ -139,10 +146,10 @@ def test_voxceleb_layout(tmp_path):
     with pytest.raises(ValueError, match='id99999'):
         from_voxceleb(tmp_path, {'train': ['id99999']})
     sound = tmp_path / 'dev' / 'aac' / 'id00003' / 'abc' / '00001.m4a'
-    assert sound_beside(sources[0].path) is None
+    assert find_separate_audio(sources[0].path) is None
     sound.parent.mkdir(parents=True)
     sound.touch()
-    assert sound_beside(sources[0].path) == sound
+    assert find_separate_audio(sources[0].path) == sound
 
 
 def test_splits_are_drawn_by_speaker_and_seed():
@@ -151,7 +158,7 @@ def test_splits_are_drawn_by_speaker_and_seed():
     assert [len(splits[name]) for name in ('train', 'val', 'test')] == [20, 3, 5]
     assert len({name for part in splits.values() for name in part}) == 28
     assert splits == draw_splits(names, (20, 3, 5), seed=2) != draw_splits(names, (20, 3, 5), seed=3)
-    with pytest.raises(ValueError, match='31 speakers are asked for, 30'):
+    with pytest.raises(ValueError, match='31 speakers are wanted, but there are 30'):
         draw_splits(names, (20, 3, 8))
 
 
@@ -160,21 +167,21 @@ def test_splits_are_drawn_by_speaker_and_seed():
 def test_gaps_are_bridged_and_boxes_steadied():
     bright, dark = np.full((224, 224, 3), 90, np.uint8), np.zeros((224, 224, 3), np.uint8)
     images = [bright] * 20 + [dark] * 3 + [bright] * 20
-    points, seen = label_clip(images, Stub())
+    points, seen = annotate_clip(images, Stub())
     assert points.shape == (43, 68, 2) and points.dtype == np.float32 and seen == pytest.approx(40 / 43)
     expected = Stub().points(None, Box(60, 40, 160, 180))
     np.testing.assert_allclose(points, np.tile(expected, (43, 1, 1)), atol=1e-3)
-    with pytest.raises(FaceUnclear, match='no face in 6 of 43 frames'):
-        label_clip([bright] * 20 + [dark] * 6 + [bright] * 17, Stub())
-    with pytest.raises(FaceUnclear, match='6 frames in a row'):
-        label_clip([bright] * 40 + [dark] * 6 + [bright] * 40, Stub())
-    with pytest.raises(FaceUnclear, match='no face in 9 of 9'):
-        label_clip([dark] * 9, Stub())
+    with pytest.raises(FaceNotFoundError, match='no face in 6 of 43 frames'):
+        annotate_clip([bright] * 20 + [dark] * 6 + [bright] * 17, Stub())
+    with pytest.raises(FaceNotFoundError, match='6 frames in a row'):
+        annotate_clip([bright] * 40 + [dark] * 6 + [bright] * 40, Stub())
+    with pytest.raises(FaceNotFoundError, match='no face in 9 of 9'):
+        annotate_clip([dark] * 9, Stub())
 
 
 def test_dlib_marks_a_real_face():
     pytest.importorskip('dlib')
-    teacher = TEACHERS['dlib']()
+    teacher = ANNOTATORS['dlib']()
     image = photo()
     box = teacher.box(image)
     points = teacher.points(image, box)
@@ -209,7 +216,7 @@ def test_face_alignment_through_its_interface(monkeypatch):
             return [np.ones((68, 2))]
 
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=Aligner))
-    teacher = FaceAlignmentTeacher(download=True)
+    teacher = FaceAlignmentAnnotator(download=True)
     image = np.full((224, 224, 3), (1, 2, 3), np.uint8)
     box = teacher.box(image)
     assert box == Box(10, 20, 110, 140) and teacher.box(image * 0) is None
@@ -224,11 +231,11 @@ def test_weights_out_of_reach_say_where_to_put_them(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=offline))
     monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
     words = r'2DFAN4.*91 MiB(.|\n)*adrianbulat.*checkpoints(.|\n)*--teacher dlib'
-    with pytest.raises(TeacherError, match=f'unreachable(.|\n)*{words}'):
-        FaceAlignmentTeacher(download=True)
+    with pytest.raises(AnnotatorError, match=f'unreachable(.|\n)*{words}'):
+        FaceAlignmentAnnotator(download=True)
     monkeypatch.setitem(sys.modules, 'dlib', None)
-    with pytest.raises(TeacherError, match=r'gavn\[dlib\]'):
-        TEACHERS['dlib']()
+    with pytest.raises(AnnotatorError, match=r'gavn\[dlib\]'):
+        ANNOTATORS['dlib']()
 
 
 @pytest.fixture
@@ -255,12 +262,12 @@ def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
 
 def test_dlib_is_taken_where_it_is_installed(no_weights, monkeypatch):
     made = []
-    monkeypatch.setitem(TEACHERS, 'dlib', lambda: made.append('dlib'))
+    monkeypatch.setitem(ANNOTATORS, 'dlib', lambda: made.append('dlib'))
     monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: name)
-    assert choose_teacher('auto') == 'dlib' and made == ['dlib']
+    assert choose_annotator('auto') == 'dlib' and made == ['dlib']
     monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(TeacherError, match=r'--teacher dlib needs no download: pip install "gavn\[dlib\]"'):
-        choose_teacher('auto')
+    with pytest.raises(AnnotatorError, match=r'--teacher dlib needs no download: pip install "gavn\[dlib\]"'):
+        choose_annotator('auto')
 
 
 def test_weights_in_the_cache_are_enough(no_weights, monkeypatch):
@@ -270,13 +277,13 @@ def test_weights_in_the_cache_are_enough(no_weights, monkeypatch):
     loaded = []
     monkeypatch.setitem(sys.modules, 'face_alignment',
                         fake_face_alignment(FaceAlignment=lambda *_, **__: loaded.append(1)))
-    assert choose_teacher('face-alignment') == 'face-alignment' and loaded
+    assert choose_annotator('face-alignment') == 'face-alignment' and loaded
 
 
 def test_a_package_that_cannot_be_imported_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, 'face_alignment', None)
-    with pytest.raises(TeacherError, match=r'cannot be imported \(.*face_alignment.*gavn\[prepare\]'):
-        choose_teacher('face-alignment', download=True)
+    with pytest.raises(AnnotatorError, match=r'cannot be imported \(.*face_alignment.*gavn\[prepare\]'):
+        choose_annotator('face-alignment', download=True)
 
 
 def test_the_extra_brings_what_face_alignment_imports():
@@ -364,10 +371,10 @@ def test_crop_modes(tmp_path):
     Preparation(tmp_path / 'auto', size=112).crop(source, no_track)
     assert ClipStore(tmp_path / 'auto', 'gt').frame('a', 0).shape == (112, 112, 3)
     track = types.SimpleNamespace(longest=range(0, 26), region=lambda index: Box(0, 0, 40, 40))
-    with pytest.raises(Rejected, match='40 pixels wide'):
+    with pytest.raises(RejectedVideoError, match='40 pixels wide'):
         Preparation(tmp_path / 'face', mode='face').crop(source, lambda images: track)
     wide = Source('b', film(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26), 'x', 'train')
-    with pytest.raises(Rejected, match='96x64 are not square'):
+    with pytest.raises(RejectedVideoError, match='96x64 are not square'):
         Preparation(tmp_path / 'kept', size=64, mode='none').crop(wide, no_track)
     with pytest.raises(ValueError, match='blurr'):
         Preparation(tmp_path, degradations=('blurr',))

@@ -4,8 +4,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from gavn.data.landmark_annotator import TeacherError
-from gavn.data.preparation import Preparation, Rejected
+from gavn.data.landmark_annotator import AnnotatorError
+from gavn.data.preparation import Preparation, RejectedVideoError
 from gavn.data.sources import Source
 
 prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
@@ -46,12 +46,12 @@ def test_whatever_a_video_sets_off_is_its_own(tmp_path, error):
 
 
 def test_a_reason_in_words_needs_no_traceback(tmp_path):
-    assert passed(tmp_path, Rejected('only 3 frames')) == ['before', 'after']
+    assert passed(tmp_path, RejectedVideoError('only 3 frames')) == ['before', 'after']
     record = Preparation(tmp_path).records.read('bad')
     assert record['reason'] == 'only 3 frames' and 'traceback' not in record
 
 
-@pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), TeacherError('no weights'),
+@pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), AnnotatorError('no weights'),
                                    KeyboardInterrupt()], ids=lambda error: type(error).__name__)
 def test_what_is_no_videos_fault_ends_the_task(tmp_path, error):
     with pytest.raises(type(error)):

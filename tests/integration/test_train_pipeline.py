@@ -14,13 +14,13 @@ from linear_training import StandInNet, forget_logger, run, run_here, stock, wei
 from torch.nn.parallel import DistributedDataParallel
 
 from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches import utils_dist_util, utils_logger, utils_options
+from gavn.basicsr_patches import models_base_model, utils_logger, utils_options
 from gavn.basicsr_patches.utils_dist_util import init_dist
-from gavn.basicsr_patches.utils_misc import Folders
+from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.config.option_file import OptionError, Source, building, force, read_options
 from gavn.errors import RunError
 from gavn.models import phased_model
-from gavn.models.training import TrainingDiverged
+from gavn.models.training import TrainingDivergedError
 
 
 def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str,
@@ -136,8 +136,8 @@ def test_s_tensorboard_of_a_name_with_debug_in_it(tmp_path: Path) -> None:
     scalars = {}
     writer = utils_logger.init_tb_loggers(opt)
     writer.add_scalar = lambda name, value, iteration: scalars.update({name: value})
-    log = utils_logger.MessageLogger(opt, 0, writer, utils_logger.Progress(0, 3, get_root_logger()),
-                                 utils_logger.Waiting())
+    log = utils_logger.MessageLogger(opt, 0, writer, utils_logger.ProgressBar(0, 3, get_root_logger()),
+                                 utils_logger.DataWaitTimer())
     log({'epoch': 0, 'iter': 1, 'lrs': [0.1], 'l_pix': 2.0})
     assert scalars == {'lr': 0.1, 'losses/l_pix': 2.0, 'wait': 0.0}
     assert utils_logger.init_tb_loggers({**opt, 'name': 'debug_x'}) is None
@@ -148,7 +148,7 @@ def test_wandb_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     module = type(sys)('wandb')
     module.init = lambda **settings: started.update(settings)  # and nothing else, as in its newest release
     monkeypatch.setitem(sys.modules, 'wandb', module)
-    monkeypatch.setattr(utils_logger.stock, 'init_tb_logger', lambda log_dir: log_dir)
+    monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: log_dir)
     opt = {'name': 'x', 'root_path': '/r', 'logger': {'use_tb_logger': True, 'wandb': {'project': 'p'}}}
     assert utils_logger.init_tb_loggers(opt) == '/r/tb_logger/x'
     assert started['project'] == 'p'
@@ -183,7 +183,7 @@ def test_t_processes_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         stock('utils.dist_util')._init_dist_pytorch('gloo')
     init_dist('pytorch', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1)
     try:
-        basicsr_patches.install()
+        basicsr_patches.apply()
         model = BaseModel({'num_gpu': 0, 'is_train': True, 'dist': True})
         wrapped = model.model_to_device(StandInNet())
         assert isinstance(wrapped, DistributedDataParallel)
@@ -243,7 +243,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(('section', 'values', 'message'), [
     ('datasets:train', {'num_frame': 99}, 'error: data set train: .* none of 2 clips has num_frame: 99'),
-    ('datasets:train', {'crop_size': 64}, r'error: data set train: crop_size: 64 is no side of .*\(32x32\)'),
+    ('datasets:train', {'crop_size': 64}, r'error: data set train: crop_size: 64 does not fit .*\(32x32\)'),
     ('datasets:train', {'degradation': 'car'}, 'error: data set train: .*car does not exist; layers of this'),
     ('datasets:val', {'split': 'test'}, 'error: data set val: .*meta_info_test.txt does not exist'),
     ('datasets:val', {'max_frames': 0}, 'error: data set val: max_frames: 0'),
@@ -276,14 +276,14 @@ def test_v_tests_tell_in_words_too(place: tuple[Path, Path], tmp_path: Path) -> 
     with pytest.raises(SystemExit, match=r'error: data set val: .*meta_info_test.txt does not exist'):
         run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
     opt['datasets']['test']['split'] = 'val'
-    with pytest.raises(SystemExit, match=r'error: path\.pretrain_network_g names no weights to test'):
+    with pytest.raises(SystemExit, match=r'error: path\.pretrain_network_g is not set'):
         run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
 def test_v_training_that_diverges_ends_in_words(place: tuple[Path, Path], tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(log: dict, iteration: int, limit: float | None) -> None:
-        raise TrainingDiverged(f'iteration {iteration}: l_pix is not finite')
+        raise TrainingDivergedError(f'iteration {iteration}: l_pix is not finite')
     monkeypatch.setattr(phased_model, 'check_health', lost)
     file = tiny_run.write(tiny_run.options(*place, tmp_path), tmp_path / 'x.yml')
     with pytest.raises(SystemExit, match='error: iteration 2: l_pix is not finite'):
@@ -308,9 +308,9 @@ def test_v_what_is_built_from_options() -> None:
 def test_v_what_a_run_left_is_archived(tmp_path: Path) -> None:
     paths = {'experiments_root': str(tmp_path / 'x'), 'models': str(tmp_path / 'x/models')}
     opt = {'is_train': True, 'path': paths}
-    Folders().make_exp_dirs(opt)
+    RunFolders().make_exp_dirs(opt)
     (tmp_path / 'x/models/net_g_4.pth').touch()
-    Folders().make_exp_dirs(opt)
+    RunFolders().make_exp_dirs(opt)
     assert len(list(tmp_path.glob('x_archived_*/models/net_g_4.pth'))) == 1
     assert not list((tmp_path / 'x/models').iterdir())
 
@@ -319,8 +319,8 @@ def test_v_what_a_run_left_is_archived(tmp_path: Path) -> None:
 def test_what_no_run_made_is_not_renamed(is_train: bool, tmp_path: Path) -> None:
     (tmp_path / 'papers/thesis').mkdir(parents=True)
     root = 'experiments_root' if is_train else 'results_root'
-    with pytest.raises(RunError, match=r'papers exists, but no run made it.*\n.*another name'):
-        Folders().make_exp_dirs({'is_train': is_train, 'path': {root: str(tmp_path / 'papers')}})
+    with pytest.raises(RunError, match=r'papers exists and is not the folder of a run.*\n.*another name'):
+        RunFolders().make_exp_dirs({'is_train': is_train, 'path': {root: str(tmp_path / 'papers')}})
     assert [path.name for path in tmp_path.iterdir()] == ['papers']
 
 
@@ -351,7 +351,7 @@ def test_w_paths_and_tensorboard_may_be_left_out(tmp_path: Path, monkeypatch: py
     opt = parse(monkeypatch, write_options(tmp_path))
     assert opt['logger']['use_tb_logger'] is False
     opt['path'] |= {'pretrain_network_x': None, 'mine': None, 'experiments_root': str(tmp_path / 'a')}
-    Folders().make_exp_dirs(opt)
+    RunFolders().make_exp_dirs(opt)
     assert (tmp_path / 'a').is_dir()
     with pytest.raises(TypeError):
         misc.make_exp_dirs(opt)
@@ -375,9 +375,10 @@ def test_gpus_of_several_machines_may_be_counted_together(monkeypatch: pytest.Mo
 def test_data_parallel_takes_as_many_gpus_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stock spreads over all, with batches for `num_gpu`."""
     asked = {}
-    monkeypatch.setattr(utils_dist_util, 'DataParallel', lambda net, device_ids: asked.update(ids=device_ids))
+    monkeypatch.setattr(models_base_model, 'DataParallel',
+                        lambda net, device_ids: asked.update(ids=device_ids))
     model = SimpleNamespace(opt={'dist': False, 'num_gpu': 2}, device=torch.device('cpu'))
-    utils_dist_util.model_to_device(model, StandInNet())
+    models_base_model.model_to_device(model, StandInNet())
     assert asked == {'ids': [0, 1]}
 
 
@@ -401,15 +402,15 @@ def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: st
 
 def test_the_bar_leaves_the_log_whole(monkeypatch: pytest.MonkeyPatch,
                                       capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(utils_logger, 'wanted', lambda: True)
+    monkeypatch.setattr(utils_logger, 'shows_progress_bar', lambda: True)
     forget_logger()
     logger = get_root_logger()
     logger.setLevel('INFO')
-    bar = utils_logger.Progress(2, 4, logger)
-    bar.show({'l_pix': 0.25, 'offset': 3.0})
-    bar.reach(3)
+    bar = utils_logger.ProgressBar(2, 4, logger)
+    bar.show_losses({'l_pix': 0.25, 'offset': 3.0})
+    bar.update_to(3)
     logger.info('a line')
-    bar.reach(4)
+    bar.update_to(4)
     forget_logger()
     shown = capsys.readouterr().err
     assert '3/4' in shown
@@ -431,8 +432,8 @@ def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
 def test_the_last_line_of_the_log_has_no_time_left() -> None:
     opt = {'name': 'run', 'logger': {'print_freq': 1, 'use_tb_logger': False}, 'train': {'total_iter': 3}}
     lines: list[str] = []
-    log = utils_logger.MessageLogger(opt, 0, None, utils_logger.Progress(0, 3, get_root_logger()),
-                                 utils_logger.Waiting())
+    log = utils_logger.MessageLogger(opt, 0, None, utils_logger.ProgressBar(0, 3, get_root_logger()),
+                                 utils_logger.DataWaitTimer())
     log.logger = SimpleNamespace(info=lines.append)
     log({'epoch': 0, 'iter': 3, 'lrs': [1e-3], 'time': 0.1, 'data_time': 0.0, 'l_pix': 1.0})
     assert 'eta: 0:00:00' in lines[0]

@@ -84,7 +84,7 @@ def empty_lmdb(root: Path) -> None:
     (last_gone, r'clip bob: .*blur has no bob/00000010'),
     (unknown_clip, r'clip zoe: .*blur has no zoe/00000000'),
     (no_sound, r'clip bob: .*mfcc has no bob'),
-    (cut_landmarks, r"'bob' in .*landmarks is no whole array \(300 bytes\)"),
+    (cut_landmarks, r"'bob' in .*landmarks is not a complete array \(300 bytes\)"),
     (few_landmarks, r'clip bob: .*landmarks has landmarks of 3 frames, the clip has 11'),
     (cut_lmdb, r'gt.lmdb/data.mdb is truncated: it has 40000 bytes of \d+; copy it again'),
     (empty_lmdb, r'gt.lmdb/data.mdb is not a readable LMDB \(0 bytes'),
@@ -105,7 +105,7 @@ def test_a_cut_picture_ends_training_with_its_name(workers: int, made: tuple[Pat
     root, file = options(made, tmp_path, workers)
     path = root / 'blur/bob/00000005.png'
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(SystemExit, match=r"^error: 'bob/00000005' in .*blur is no readable image; "
+    with pytest.raises(SystemExit, match=r"^error: 'bob/00000005' in .*blur is not a readable image; "
                                          r'prepare this clip again$'):
         run_here('train', '-opt', str(file))
 

@@ -12,10 +12,10 @@ from linear_training import StandInNet, run_here, stock, write_options
 from gavn import basicsr_patches
 from gavn.basicsr_patches.training_state import (
     ResumeError,
+    find_latest_state,
     load_resume_state,
     load_state,
-    newest_complete,
-    prune,
+    prune_checkpoints,
 )
 
 Stock = stock('models.base_model').BaseModel
@@ -23,7 +23,7 @@ Stock = stock('models.base_model').BaseModel
 
 def model_of(kind: type, folder: Path, **attributes: object) -> BaseModel:
     """A model with one network and one optimizer."""
-    basicsr_patches.install()
+    basicsr_patches.apply()
     paths = {name: str(folder / name) for name in ('models', 'training_states')}
     for path in paths.values():
         Path(path).mkdir(exist_ok=True)
@@ -100,8 +100,8 @@ def test_z_a_damaged_checkpoint_does_not_crowd_out_a_whole_one(damage: str, tmp_
     broken = next(tmp_path.rglob(damage))
     broken.write_bytes(broken.read_bytes()[:-100])
     paths = {'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')}
-    prune(paths, 1)
-    assert newest_complete(Path(paths['training_states']), ['network_g']).name == '8.state'
+    prune_checkpoints(paths, 1)
+    assert find_latest_state(Path(paths['training_states']), ['network_g']).name == '8.state'
     assert not list(tmp_path.rglob('*4.*'))
 
 
@@ -110,14 +110,14 @@ def test_z_what_a_kill_left_of_a_pruned_checkpoint_goes_with_the_next(tmp_path: 
     for iteration in (4, 8):
         save(model, iteration)
     (tmp_path / 'models/net_g_4.pth').unlink()
-    prune({'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')}, 1)
+    prune_checkpoints({key: str(tmp_path / key) for key in ('models', 'training_states')}, 1)
     assert {path.name for path in (tmp_path / 'training_states').iterdir()} == {'8.state'}
 
 
 def test_z_pruning_is_off_unless_asked_for(tmp_path: Path) -> None:
     for iteration in (4, 8):
         save(model_of(BaseModel, tmp_path), iteration)
-    prune({'models': str(tmp_path / 'models'), 'training_states': str(tmp_path / 'training_states')}, None)
+    prune_checkpoints({key: str(tmp_path / key) for key in ('models', 'training_states')}, None)
     assert len(list((tmp_path / 'training_states').iterdir())) == 2
 
 
@@ -132,7 +132,7 @@ def test_z_the_newest_complete_state_is_found(damage: str, tmp_path: Path,
     else:
         broken.write_bytes(broken.read_bytes()[:-100])
     states = tmp_path / 'training_states'
-    assert newest_complete(states, ['network_g']) == states / '8.state'
+    assert find_latest_state(states, ['network_g']) == states / '8.state'
     assert f'{broken} ' in capsys.readouterr().out
 
 
@@ -194,7 +194,7 @@ def test_a_state_may_hold_no_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-    ([1], 'holds a list, not weights'), ({}, 'is no training state: epoch is missing; iter is missing'),
+    ([1], 'holds a list, not weights'), ({}, 'is not a training state: epoch is missing; iter is missing'),
     ({'epoch': 0, 'iter': 'x', 'optimizers': [], 'schedulers': []}, "iter is 'x'; it must be a whole number"),
     ({'epoch': 0, 'iter': 1, 'optimizers': [5], 'schedulers': []}, r'optimizers\[0\] is 5'),
     ({'epoch': 0, 'iter': 1, 'optimizers': [], 'schedulers': [], 'networks': [5]}, r'networks\[0\] is 5'),
@@ -216,7 +216,7 @@ def test_a_pickle_to_resume_from_is_told_in_words(content: object, tmp_path: Pat
 @pytest.mark.parametrize('optimizers', [[], [{}], [{'state': {}, 'param_groups': []}], [{'state': 5}],
                                         [{'state': {}, 'param_groups': 5}]])
 def test_a_state_of_other_optimizers(optimizers: list, tmp_path: Path) -> None:
-    with pytest.raises(ResumeError, match='is not one of these optimizers'):
+    with pytest.raises(ResumeError, match='does not belong to these optimizers'):
         model_of(BaseModel, tmp_path).resume_training({'iter': 1, 'optimizers': optimizers, 'schedulers': []})
 
 
@@ -269,7 +269,7 @@ def test_q_a_cosine_ends_where_its_last_period_does() -> None:
             rates.append(scheduler.get_last_lr()[0])
         return rates[7:]
 
-    basicsr_patches.install()
+    basicsr_patches.apply()
     with pytest.raises(TypeError, match='NoneType'):
         last_rates(stock('models.lr_scheduler').CosineAnnealingRestartLR)
     assert last_rates(CosineAnnealingRestartLR) == pytest.approx([0.1] * 5)
@@ -303,7 +303,7 @@ def test_o_optimizers(tmp_path: Path) -> None:
 
 
 def test_pipeline_helpers_are_the_mended_ones() -> None:
-    basicsr_patches.install()
+    basicsr_patches.apply()
     names = ['parse_options', 'load_resume_state', 'create_train_val_dataloader', 'make_exp_dirs',
              'mkdir_and_rename', 'init_tb_loggers', 'MessageLogger', 'CPUPrefetcher', 'CUDAPrefetcher']
     homes = {name: getattr(basicsr.train, name).__module__ for name in names}

@@ -11,7 +11,7 @@ import torch
 from basicsr.archs import build_network
 from torch import nn
 
-from gavn.basicsr_patches import install
+from gavn.basicsr_patches import apply
 from gavn.checkpoints.checkpoint import training_budget
 from gavn.data import AVVideoDataset
 from gavn.media import probe, read_audio
@@ -99,7 +99,7 @@ def nothing_fetched(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    install()
+    apply()
     folder = tmp_path_factory.mktemp('validation')
     return folder, tiny_run.make_data(folder / 'data'), tiny_run.make_detector(folder / 'detector.pth')
 
@@ -146,7 +146,7 @@ def test_what_training_cannot_measure_reads_so_and_is_told_once(trained):
             assert emil.frames == 1 and emil.values['warp'] is None and 'two frames' in emil.notes
             assert mean.values['warp'] > 0 and 'warp: from 2 of 3 clips' in mean.notes
     log = next(trained.glob('train_tiny_*.log')).read_text()
-    assert log.count('val.metrics.sync is not measured: no weights') == 1
+    assert log.count('val.metrics.sync is skipped: no weights') == 1
     assert log.count('# sync_c: n/a') == 4 and log.count('# warp_input: ') == 4
     early, late = (rows_of(trained / 'metrics' / f'val_{i}.csv', TRUTH) for i in (4, 7))
     assert early == late  # measured once, kept for the second time
@@ -239,7 +239,7 @@ def test_validation_without_metrics_only_keeps(place):
     ('val:metrics:sync:weights=absent.pth', r'val\.metrics\.sync\.weights: absent\.pth does not exist'),
     ('val:metrics:sync:weights={detector}', 'do not fit the network SyncNet'),
     ('val:metrics:sync:weihgts=1', 'the nearest valid name is weights'),
-    ('val:metrics:sync_c:type=calculate_niqe', "two metrics give the column 'sync_c'"),
+    ('val:metrics:sync_c:type=calculate_niqe', "two metrics have the column 'sync_c'"),
 ])
 def test_a_test_with_the_wrong_weights_or_metrics_ends_in_words(trained, place, tmp_path, settings, words):
     folder, data, detector = place
@@ -306,7 +306,7 @@ def test_what_was_just_validated_is_not_validated_again(place):
             self.opt = {'path': {'visualization': ''}, 'val': {}}
             self.budget = Budget({})
 
-        def _rows(self, data_set, keeping):
+        def _rows(self, data_set, output):
             self.calls += 1
             return []
 

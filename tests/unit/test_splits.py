@@ -9,7 +9,7 @@ import pytest
 
 from gavn.data.preparation import Preparation
 from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
-from gavn.data.splits import cut, draw_clips, flat, speakers_return, write_csv
+from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
 from gavn.media import MediaError, VideoWriter, resample_frames
 from gavn.media.part import part_of
 
@@ -55,7 +55,7 @@ def test_long_videos_are_cut_by_time(long_video: Path, tmp_path: Path) -> None:
         ('weekly/1/0000', 0, 4), ('weekly/1/0001', 4, 8), ('weekly/1/0002', 8, 10), ('weekly/2', 0, None)]
     assert {piece.split for piece in pieces[:3]} == {'train'}
     assert len(cut(sources[:1], 4.7)) == 2  # the rest is shorter than a second
-    with pytest.raises(ValueError, match=r'--cut 0\.5: clips have at least 1 second'):
+    with pytest.raises(ValueError, match=r'--cut 0\.5: clips must have at least 1 second'):
         cut(sources, 0.5)
 
 
@@ -84,9 +84,9 @@ def test_splits_by_video_as_in_the_papers_second_scenario(tmp_path: Path) -> Non
     sources = from_folder(root, (150, 5, 25))
     assert Counter(source.split for source in sources) == {'train': 150, 'val': 5, 'test': 25}
     assert len({source.path for source in sources}) == 180
-    assert {source.speaker for source in sources} == {'obama'} and speakers_return(sources)
+    assert {source.speaker for source in sources} == {'obama'} and has_shared_speakers(sources)
     assert from_folder(root, (150, 5, 25)) == sources != from_folder(root, (150, 5, 25), seed=1)
-    with pytest.raises(ValueError, match=r'181 videos of .*obama are asked for, 180 are there'):
+    with pytest.raises(ValueError, match=r'181 videos of .*obama are wanted, but there are 180'):
         from_folder(root, (150, 5, 26))
 
 
@@ -109,7 +109,7 @@ def test_counts_of_clips_are_drawn_evenly(tmp_path: Path) -> None:
     most = max(shares.values())
     assert all(count in (most, most - 1) or count == available[speaker] for speaker, count in shares.items())
     assert draw_clips(sources, (90, 5, 7)) == drawn != draw_clips(sources, (90, 5, 7), seed=1)
-    with pytest.raises(ValueError, match='--clip-counts: 9999 clips are asked for train, 1'):
+    with pytest.raises(ValueError, match='--clip-counts: 9999 clips of train are wanted, but there are 1'):
         draw_clips(sources, (9999, 5, 7))
 
 
@@ -124,8 +124,8 @@ def test_the_list_repeats_clips_splits_and_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('row', 'words'), [
-    ('a.mp4,anna,train,a,soon,', 'start or stop of a.mp4 is no number'),
-    ('a.mp4,anna,train,a,5,4', 'a.mp4 from 5.0 to 4.0 seconds is no part'),
+    ('a.mp4,anna,train,a,soon,', 'start or stop of a.mp4 is not a number'),
+    ('a.mp4,anna,train,a,5,4', 'a.mp4 from 5.0 to 4.0 seconds is not a valid part'),
 ])
 def test_parts_that_are_none(row: str, words: str, tmp_path: Path) -> None:
     (tmp_path / 't.csv').write_text(f'file,speaker,split,clip,start,stop\n{row}\n')
@@ -136,5 +136,5 @@ def test_parts_that_are_none(row: str, words: str, tmp_path: Path) -> None:
 def test_flat_names(tmp_path: Path) -> None:
     sources = [Source(name, tmp_path, 'ada', 'train') for name in ('ada/train0', 'ada/train1')]
     assert [source.clip for source in flat(sources)] == ['ada_train0', 'ada_train1']
-    with pytest.raises(ValueError, match='two videos would be called ada_b'):
+    with pytest.raises(ValueError, match='two videos would have the name ada_b'):
         flat([Source(name, tmp_path, 'ada', 'train') for name in ('ada/b', 'ada_b')])

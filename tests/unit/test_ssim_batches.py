@@ -11,7 +11,7 @@ from torch import Tensor
 from gavn.metrics import structure
 from gavn.metrics.frame import ms_ssims, ssims
 from gavn.metrics.measures import MeanOverBatches, Sample, metric_factory
-from gavn.metrics.missing import NotMeasurable
+from gavn.metrics.missing import UndefinedMetricError
 
 
 def pairs(height: int, width: int, count: int = 3) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -34,7 +34,7 @@ def tensor(images: list[np.ndarray]) -> Tensor:
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of filtering; that of other devices runs here on the CPU."""
     if request.param == 'elsewhere':
-        monkeypatch.setattr(structure, '_means', structure._convolved)
+        monkeypatch.setattr(structure, '_means', structure._filter_with_torch)
         monkeypatch.setattr(structure, '_type', lambda _: torch.float64)
     return request.param
 
@@ -71,7 +71,7 @@ def test_batches_change_no_mean(kind: str, together: int) -> None:
     measure = MeanOverBatches(function, together * 165 * 170)
     for image, truth in zip(damaged, clean, strict=True):
         measure.update(Sample(image, truth))
-        assert len(measure.waiting) <= together
+        assert len(measure.pending) <= together
     assert measure.result()[0] == pytest.approx(expected, abs=1e-7)
 
 
@@ -82,11 +82,11 @@ def test_a_clip_may_change_its_size_and_be_too_small() -> None:
         measure.update(Sample(damaged[0], clean[0]))
     assert 0 < measure.result()[0] < 1 and measure.count == 3
     measure.update(Sample(damaged[0][:10], clean[0][:10]))
-    with pytest.raises(NotMeasurable, match='at least 11 pixels a side, got 40 x 10'):
+    with pytest.raises(UndefinedMetricError, match='at least 11 pixels per side, got 40 x 10'):
         measure.result()
 
 
-def test_instruments_judge_on_their_device_with_their_options() -> None:
+def test_metrics_run_on_their_device_with_their_options() -> None:
     damaged, clean = pairs(48, 48, 1)
     luma = metric_factory('ssim_y', {'type': 'calculate_ssim', 'test_y_channel': True, 'crop_border': 4})
     measure = luma.begin(None)

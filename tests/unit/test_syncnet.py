@@ -15,7 +15,7 @@ from gavn.archs.syncnet_arch import FEATURES, SyncNet
 from gavn.audio.mfcc import mfcc
 from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.metrics import sync
-from gavn.metrics.missing import NotMeasurable, WeightsMissing
+from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.sync import SyncResult, SyncScore, load_syncnet, score
 
 FRAMES = 26
@@ -163,7 +163,7 @@ def test_batches_change_nothing_and_frames_do_not_pile_up(network: SyncNet,
     images = [np.random.default_rng(i).integers(0, 256, (224, 224, 3), np.uint8) for i in range(9)]
     results = []
     for watched in (1, 3, 100):
-        monkeypatch.setattr(sync, '_WATCHED', watched)
+        monkeypatch.setattr(sync, '_VIDEO_BATCH', watched)
         measure = SyncScore(network)
         for image in images:
             measure.update(image)
@@ -177,13 +177,13 @@ def test_batches_change_nothing_and_frames_do_not_pile_up(network: SyncNet,
 
 
 def test_clips_without_a_value_say_why() -> None:
-    with pytest.raises(NotMeasurable, match='the clip has no sound'):
+    with pytest.raises(UndefinedMetricError, match='the clip has no audio'):
         run(Numbers(), numbered(8), None)
-    with pytest.raises(NotMeasurable, match='takes 6 frames with sound, the clip has 5'):
+    with pytest.raises(UndefinedMetricError, match='needs 6 frames with audio, the clip has 5'):
         run(Numbers(), numbered(5), sound())
-    with pytest.raises(NotMeasurable, match='takes 6 frames with sound, the clip has 5'):
+    with pytest.raises(UndefinedMetricError, match='needs 6 frames with audio, the clip has 5'):
         run(Numbers(), numbered(8), sound(6)[:-1])
-    with pytest.raises(NotMeasurable, match='silence'):
+    with pytest.raises(UndefinedMetricError, match='silent'):
         run(Numbers(), numbered(8), np.zeros(640 * 8, np.int16))
     assert run(Numbers(), numbered(6), sound(6)).distance == pytest.approx(0, abs=1e-4)
 
@@ -217,5 +217,5 @@ def test_safetensors_load_and_strangers_do_not(network: SyncNet, tmp_path: Path)
 
 def test_weights_that_were_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('GAVN_HOME', str(tmp_path))
-    with pytest.raises(WeightsMissing, match='gavn models fetch syncnet'):
+    with pytest.raises(MissingWeightsError, match='gavn models fetch syncnet'):
         load_syncnet()

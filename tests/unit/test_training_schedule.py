@@ -7,7 +7,7 @@ from torch import nn
 from gavn.config.option_file import OptionError
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import (
-    TrainingDiverged,
+    TrainingDivergedError,
     check_health,
     check_phases,
     parameter_groups,
@@ -170,7 +170,7 @@ def test_the_flow_network_gets_its_own_learning_rate():
 def test_a_run_that_lost_itself_is_stopped_in_words():
     check_health({'l_pix': 0.1, 'offset': 49.0}, 5, 50)
     check_health({'offset': 60.0}, 5, None)
-    with pytest.raises(TrainingDiverged, match=r'60\.0 pixels.*offset_limit: 50'):
+    with pytest.raises(TrainingDivergedError, match=r'60\.0 pixels.*offset_limit: 50'):
         check_health({'offset': 60.0}, 5, 50)
-    with pytest.raises(TrainingDiverged, match='l_pix is not finite'):
+    with pytest.raises(TrainingDivergedError, match='l_pix is not finite'):
         check_health({'l_pix': float(torch.tensor(float('nan')))}, 5, None)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from gavn.basicsr_patches.data_prefetch_dataloader import CUDAPrefetcher, Prefetcher
-from gavn.basicsr_patches.utils_logger import Waiting
+from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+from gavn.basicsr_patches.utils_logger import DataWaitTimer
 from gavn.experiments.bench.loader import make_set, windows_of
 from gavn.experiments.bench.networks import GAVN_64, RECIPES, TRITON, Case, Subject, operators, prepare
 from gavn.experiments.bench.rows import Row, no_figure
@@ -97,18 +97,18 @@ def _noise(subject: Subject, batch: int) -> dict[str, Tensor]:
 
 def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float) -> tuple[Timing, float]:
     """Steps for about so many seconds, after some to start; percent of the time without a batch."""
-    waiting, kind = Waiting(), CUDAPrefetcher if device.type == 'cuda' else Prefetcher
-    prefetcher = kind(loader, _nothing, _nothing, waiting)
+    wait_timer, kind = DataWaitTimer(), CUDAPrefetcher if device.type == 'cuda' else CPUPrefetcher
+    prefetcher = kind(loader, _nothing, _nothing, wait_timer)
     prefetcher.reset()
     for _ in range(_WARM_UP):
         step(prefetcher.next())
     wait(device)
-    waiting.share()  # begins anew
+    wait_timer.percent()  # resets the timer
     laps, end = Laps(device), time.perf_counter() + seconds
     while len(laps) < _LEAST or time.perf_counter() < end:
         step(prefetcher.next())
         laps.mark()
-    return laps.timing(), float(waiting.share())
+    return laps.timing(), float(wait_timer.percent())
 
 
 def _nothing() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from gavn.basicsr_patches.build import build_dataset
-from gavn.basicsr_patches.data_data_sampler import divide
+from gavn.basicsr_patches.data_data_sampler import plan_epochs
 from gavn.basicsr_patches.utils_options import catalogue, import_parts, locate
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, building
@@ -233,7 +233,7 @@ def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
     """
     data, sizes = options['datasets']['train'], {'dist': False, 'num_gpu': 1, 'world_size': 1}
     data_set = build_dataset({**data, 'phase': 'train'})
-    divide(len(data_set), data, {**options, **sizes})
+    plan_epochs(len(data_set), data, {**options, **sizes})
     total = options['train'].pop('total_iter')
     if not options['train'].get('phases'):
         options['train']['phases'] = [{'name': 'all', 'iters': total}]

@@ -1,0 +1,100 @@
+"""Patches of basicsr.data.reds_dataset."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from basicsr.data.reds_dataset import REDSDataset, REDSRecurrentDataset
+
+from gavn.basicsr_patches.replace import wrap
+from gavn.errors import DataError
+from gavn.runtime.lmdb_environment import open_lmdb
+
+CLIP_LENGTH = 100
+"""Frames that basicsr assumes in every clip. Frames after these are not used."""
+
+
+class FrameKey(str):
+    """`<clip>/<frame>` of a clip whose name may contain '/'.
+
+    Basicsr splits keys at every '/' and expects two parts. `split` returns the clip and the frame, clamped so
+    that a window around it, or from it, lies inside the clip.
+    """
+
+    __slots__ = ('first', 'last')
+    first: int
+    last: int
+
+    def __new__(cls, clip: str, index: int, first: int = 0, last: int = CLIP_LENGTH) -> FrameKey:
+        """Key of frame `index`. Windows of the clip have their centre or start from `first` to `last`."""
+        key = super().__new__(cls, f'{clip}/{index:08d}')
+        key.first, key.last = first, last
+        return key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        clip, _, index = self.rpartition('/')
+        return FrameKey, (clip, int(index), self.first, self.last)
+
+    def split(self, *_: Any) -> list[str]:  # type: ignore[override]
+        """Clip name and frame number of eight digits."""
+        clip, _, index = self.rpartition('/')
+        return [clip, f'{min(max(int(index), self.first), self.last):08d}']
+
+
+def init_with_any_clips(original: Callable[..., None]) -> Callable[..., None]:
+    """Defect: clips must have three-digit names and 100 frames, and a missing frame fails during training.
+
+    The patch takes clips of any name and length and checks the first and last frame of each. It raises
+    DataError for a clip that is shorter than a window or that a folder or an LMDB lacks.
+    """
+    @wraps(original)
+    def init(self: REDSDataset | REDSRecurrentDataset, opt: dict[str, Any]) -> None:
+        original(self, {'dataroot_flow': None, 'test_mode': False, 'interval_list': [1],
+                        'random_reverse': False, **opt})
+        self.opt = opt
+        lengths = _clip_lengths(self.keys)
+        reach = (self.num_frame - 1) * max(self.interval_list)
+        for clip, length in lengths.items():
+            if length <= reach:
+                raise DataError(f'clip {clip} of {opt["meta_info_file"]} has {length} frames; windows of '
+                                f'num_frame: {self.num_frame} span {reach + 1}')
+            _check_ends(clip, length, {opt['dataroot_lq'], opt['dataroot_gt']}, self.is_lmdb)
+        before = reach // 2 if isinstance(self, REDSDataset) else 0
+        self.keys = [_frame_key(key, lengths, before, reach - before) for key in self.keys]
+    return init
+
+
+def _clip_lengths(keys: Iterable[str]) -> dict[str, int]:
+    lengths: dict[str, int] = {}
+    for key in keys:
+        clip, _, index = key.rpartition('/')
+        lengths[clip] = int(index) + 1
+    return lengths
+
+
+def _frame_key(key: str, lengths: Mapping[str, int], before: int, after: int) -> FrameKey:
+    clip, _, index = key.rpartition('/')
+    return FrameKey(clip, int(index), before, min(lengths[clip], CLIP_LENGTH) - 1 - after)
+
+
+def _check_ends(clip: str, length: int, roots: Iterable[str], is_lmdb: bool) -> None:
+    for root in roots:
+        for index in (0, length - 1):
+            name = f'{clip}/{index:08d}'
+            exists = _has_key(root, name) if is_lmdb else Path(root, f'{name}.png').is_file()
+            if not exists:
+                raise DataError(f'{root} has no frame {name}, which its meta_info_file names; pack or '
+                                f'prepare clip {clip} again, or remove it from that file')
+
+
+def _has_key(root: str, key: str) -> bool:
+    with open_lmdb(root).begin(buffers=True) as transaction:
+        return transaction.get(key.encode()) is not None
+
+
+def apply() -> None:
+    """Patches both REDS data sets."""
+    for dataset in (REDSDataset, REDSRecurrentDataset):
+        wrap(dataset, '__init__', init_with_any_clips)
