@@ -13,6 +13,7 @@ from torch import nn
 INSTALL_BASICSR = "pip install 'gavn[train]' && pip install --no-build-isolation --no-deps basicsr==1.4.2"
 
 Network = TypeVar('Network', bound=type[nn.Module])
+Class = TypeVar('Class', bound=type)
 _BASICSR = 'basicsr.utils.registry'
 
 
@@ -55,6 +56,24 @@ class Registry:
 
 
 ARCH_REGISTRY = Registry()
+
+
+def replaces_in(registry: Any) -> Callable[[Class], Class]:
+    """Class decorator: puts a class in the place of its base class of the same name in a registry of BasicSR.
+
+    Option files that name the class then get the derived one. A registry of BasicSR accepts a name once and
+    removes none, so its table is changed directly.
+
+    Raises:
+        TypeError: the class is not derived from the one registered under its name.
+    """
+    def replace(cls: Class) -> Class:
+        if not issubclass(cls, registry.get(cls.__name__)):
+            raise TypeError(f'{cls.__module__}.{cls.__name__} is not derived from the {cls.__name__} that it '
+                            'would replace')
+        registry._obj_map[cls.__name__] = cls
+        return cls
+    return replace
 
 
 def basicsr_installed() -> bool:

@@ -6,12 +6,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Trains as the command line says, with everything of ours registered."""
+    """Trains as the command line says, with everything of gavn registered."""
     from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (importing registers)
     basicsr_patches.run_pipeline('train', ROOT)
 
 
 if __name__ == '__main__':
-    # not this file's own folder, where `data`, `models` ... would hide packages of those names
+    # without this file's own folder, where `data`, `models` ... would hide packages of those names
     sys.path[:] = [str(ROOT), *(folder for folder in sys.path if Path(folder).resolve() != ROOT / 'gavn')]
     main()

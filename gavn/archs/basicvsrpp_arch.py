@@ -2,6 +2,7 @@
 
 import torch.nn.functional as F
 from basicsr.archs import arch_util, basicvsrpp_arch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
 from gavn.archs.initialisation import (
@@ -13,11 +14,11 @@ from gavn.archs.initialisation import (
     variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
-from gavn.archs.replacing import in_place_of_stock
 from gavn.archs.spynet import SpyNet, start_spynet
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
+from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
 
 FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
@@ -25,7 +26,7 @@ MOST_PADDED = 1024  # padding beyond this costs memory for nothing
 REDUCTION = 4  # from frames to features, where the input is not of low resolution
 
 
-@in_place_of_stock
+@replaces_in(ARCH_REGISTRY)
 class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
     """Basicsr's BasicVSR++ with the same weights, and the same results where that one runs.
 

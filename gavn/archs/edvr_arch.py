@@ -1,6 +1,7 @@
 """EDVR (Wang et al., CVPRW 2019) as it comes with basicsr, for any size and with a start that learns."""
 
 from basicsr.archs import arch_util, edvr_arch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.initialisation import (
@@ -17,13 +18,13 @@ from gavn.archs.initialisation import (
     variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
-from gavn.archs.replacing import in_place_of_stock
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
+from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
 
 
-@in_place_of_stock
+@replaces_in(ARCH_REGISTRY)
 class EDVR(edvr_arch.EDVR):
     """Basicsr's EDVR with the same weights and results; sides that it refuses are padded.
 

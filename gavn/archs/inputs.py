@@ -35,7 +35,7 @@ def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: 
                    ) -> dict[str, Tensor]:
     """Keyword arguments (all but `lq`) for a network whose option file says `network_inputs: names`.
 
-    `landmarks` are the detector's on `face` and `audio`, never the teacher's that a training batch may hold.
+    `landmarks` are the detector's on `face` and `audio`, never the annotator's in a training batch.
     `region` is left out where the batch has none: whole frames. `features` are what the network found in its
     frames before, where the batch has that. Raises ValueError for a name that is not
     known, for landmarks without a detector and for a batch that lacks audio.

@@ -1,9 +1,11 @@
 """Patches of basicsr 1.4.2 for its own `train_pipeline` and `test_pipeline`.
 
-Nothing of basicsr is copied or changed on disk. `apply` replaces functions and methods of basicsr in this
-process. Each module here is named after the module of basicsr that it patches (`models_base_model` patches
-basicsr.models.base_model), and the docstring of each patch names the defect. The training loop, registries,
-option files, folders and tensorboard stay as users of BasicSR know them.
+Nothing of basicsr is copied or changed on disk. Each module here is named after the module of basicsr that it
+patches (`models_base_model` patches basicsr.models.base_model). Every patch names the defect it corrects.
+
+There are three kinds of patches. Helpers of the pipelines are replaced in basicsr.train and basicsr.test,
+which look them up by name. Data sets and models with a defect are replaced in their registry by a subclass.
+A few methods and functions that everything uses are replaced in place.
 """
 import sys
 from pathlib import Path
@@ -11,22 +13,20 @@ from pathlib import Path
 
 def apply() -> None:
     """Patches basicsr in this process. A second call prepares the pipelines for another run."""
-    from gavn.basicsr_patches import (
+    from gavn.basicsr_patches import (  # importing the data sets and models registers them
         data_loading,
         data_prefetch_dataloader,
+        data_reds_dataset,  # noqa: F401
+        data_video_test_dataset,  # noqa: F401
         metrics,
         models_base_model,
-        models_edvr_model,
         models_lr_scheduler,
-        models_sr_model,
-        models_video_base_model,
-        models_video_recurrent_model,
+        models_video_base_model,  # noqa: F401
         train,
     )
 
-    for module in (data_loading, data_prefetch_dataloader, metrics, models_base_model, models_edvr_model,
-                   models_lr_scheduler, models_sr_model, models_video_base_model,
-                   models_video_recurrent_model, train):
+    for module in (data_loading, data_prefetch_dataloader, metrics, models_base_model, models_lr_scheduler,
+                   train):
         module.apply()
 
 

@@ -18,7 +18,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGI
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from gavn.config.option_file import OptionError, building
+from gavn.config.option_file import OptionError, option_errors
 from gavn.metrics.registered_calls import IMAGE_ENDINGS, check_options, supplied_to
 
 _OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
@@ -33,7 +33,7 @@ def build_dataset(dataset_opt: dict[str, Any]) -> Dataset:
     Raises:
         OptionError: options are wrong or data are absent.
     """
-    with building(f'data set {dataset_opt["name"]}'), _missing_keys(dataset_opt):
+    with option_errors(f'data set {dataset_opt["name"]}'), _missing_keys(dataset_opt):
         return basicsr.data.build_dataset(dataset_opt)
 
 
@@ -71,7 +71,7 @@ def build_model(opt: dict[str, Any]) -> BaseModel:
     model_class = _find_class(MODEL_REGISTRY, opt['model_type'])
     if _is_from_basicsr(model_class) or hasattr(model_class, 'validates_clips'):
         _check_validation(model_class, opt)
-    with building(opt['model_type']):
+    with option_errors(opt['model_type']):
         model = basicsr.models.build_model(opt)
     if _is_from_basicsr(model_class) and isinstance(model, SRModel):
         _check_image_network(model)
@@ -79,8 +79,8 @@ def build_model(opt: dict[str, Any]) -> BaseModel:
 
 
 def _is_from_basicsr(cls: Any) -> bool:
-    """Whether a class comes with basicsr. Classes derived from it may feed and validate differently."""
-    return getattr(cls, '__module__', '').startswith('basicsr.')
+    """Whether a class comes with basicsr. Classes that users derive may feed and validate differently."""
+    return getattr(cls, '__module__', '').startswith(('basicsr.', 'gavn.basicsr_patches.'))
 
 
 def _find_class(registry: Any, name: Any) -> type | None:
@@ -108,7 +108,7 @@ def _check_metric(key: str, metric: Mapping[str, Any], model_class: type) -> Non
     if missing := [name for name in supplied_to(function, must=True) if name not in IMAGE_ENDINGS]:
         raise OptionError(f'val.metrics.{key}: {metric["type"]} needs {", ".join(missing)}, which '
                           f'{model_class.__name__} does not supply; AVVideoModel and GAVNModel do')
-    with building(f'val.metrics.{key}'):
+    with option_errors(f'val.metrics.{key}'):
         check_options(function, {name: metric[name] for name in metric if name not in ('type', 'better')})
 
 
@@ -136,7 +136,7 @@ def check_first_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -
         OptionError: model and sample do not fit together.
     """
     if hasattr(model, 'check_sample'):
-        with building(f'data set {name}'):
+        with option_errors(f'data set {name}'):
             model.check_sample(sample)
     elif _feeds_unchanged(model):
         batch = {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}

@@ -1,19 +1,10 @@
 """All patches that a process which reads data needs."""
-from gavn.basicsr_patches import (
-    data_data_util,
-    data_paired_image_dataset,
-    data_reds_dataset,
-    data_transforms,
-    data_video_test_dataset,
-    utils_file_client,
-    utils_img_util,
-)
+from gavn.basicsr_patches import utils_file_client, utils_img_util
 
 
 def apply() -> None:
-    """Patches basicsr's data sets and file readers."""
-    for module in (data_data_util, data_paired_image_dataset, data_reds_dataset, data_transforms,
-                   data_video_test_dataset, utils_file_client, utils_img_util):
+    """Patches basicsr's file readers."""
+    for module in (utils_file_client, utils_img_util):
         module.apply()
 
 

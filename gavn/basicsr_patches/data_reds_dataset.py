@@ -1,15 +1,17 @@
-"""Patches of basicsr.data.reds_dataset."""
+"""Replacements of the data sets in basicsr.data.reds_dataset."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.data.reds_dataset import REDSDataset, REDSRecurrentDataset
+from basicsr.data import reds_dataset
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch import Tensor
 
-from gavn.basicsr_patches.replace import wrap
+from gavn.basicsr_patches.data_paired_image_dataset import crop_errors
 from gavn.errors import DataError
+from gavn.registry import replaces_in
 from gavn.runtime.lmdb_environment import open_lmdb
 
 CLIP_LENGTH = 100
@@ -43,16 +45,16 @@ class FrameKey(str):
         return [clip, f'{min(max(int(index), self.first), self.last):08d}']
 
 
-def init_with_any_clips(original: Callable[..., None]) -> Callable[..., None]:
+class _AnyClips:
     """Defect: clips must have three-digit names and 100 frames, and a missing frame fails during training.
 
     The patch takes clips of any name and length and checks the first and last frame of each. It raises
     DataError for a clip that is shorter than a window or that a folder or an LMDB lacks.
     """
-    @wraps(original)
-    def init(self: REDSDataset | REDSRecurrentDataset, opt: dict[str, Any]) -> None:
-        original(self, {'dataroot_flow': None, 'test_mode': False, 'interval_list': [1],
-                        'random_reverse': False, **opt})
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__({'dataroot_flow': None, 'test_mode': False, 'interval_list': [1],
+                          'random_reverse': False, **opt})
         self.opt = opt
         lengths = _clip_lengths(self.keys)
         reach = (self.num_frame - 1) * max(self.interval_list)
@@ -61,9 +63,22 @@ def init_with_any_clips(original: Callable[..., None]) -> Callable[..., None]:
                 raise DataError(f'clip {clip} of {opt["meta_info_file"]} has {length} frames; windows of '
                                 f'num_frame: {self.num_frame} span {reach + 1}')
             _check_ends(clip, length, {opt['dataroot_lq'], opt['dataroot_gt']}, self.is_lmdb)
-        before = reach // 2 if isinstance(self, REDSDataset) else 0
+        before = reach // 2 if isinstance(self, reds_dataset.REDSDataset) else 0
         self.keys = [_frame_key(key, lengths, before, reach - before) for key in self.keys]
-    return init
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        with crop_errors(f'{self.gt_root}/{self.keys[index]}'):
+            return super().__getitem__(index)
+
+
+@replaces_in(DATASET_REGISTRY)
+class REDSDataset(_AnyClips, reds_dataset.REDSDataset):
+    """Windows around a frame."""
+
+
+@replaces_in(DATASET_REGISTRY)
+class REDSRecurrentDataset(_AnyClips, reds_dataset.REDSRecurrentDataset):
+    """Windows from a frame on."""
 
 
 def _clip_lengths(keys: Iterable[str]) -> dict[str, int]:
@@ -92,9 +107,3 @@ def _check_ends(clip: str, length: int, roots: Iterable[str], is_lmdb: bool) -> 
 def _has_key(root: str, key: str) -> bool:
     with open_lmdb(root).begin(buffers=True) as transaction:
         return transaction.get(key.encode()) is not None
-
-
-def apply() -> None:
-    """Patches both REDS data sets."""
-    for dataset in (REDSDataset, REDSRecurrentDataset):
-        wrap(dataset, '__init__', init_with_any_clips)

@@ -1,43 +1,73 @@
-"""Patches of basicsr.data.video_test_dataset."""
+"""Replacements of the data sets in basicsr.data.video_test_dataset."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from basicsr.data import data_util
-from basicsr.data.video_test_dataset import VideoRecurrentTestDataset, VideoTestDataset
+import cv2
+from basicsr.data import data_util, video_test_dataset
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 
-from gavn.basicsr_patches.replace import wrap
+from gavn.basicsr_patches.utils_img_util import UnreadableImageError
+from gavn.registry import replaces_in
 
 
-def init_with_any_name(original: Callable[..., None]) -> Callable[..., None]:
-    """Defect: VideoTestDataset accepts the names vid4, reds4 and redsofficial only and requires `cache_data`.
+class _AnyName:
+    """Defects: only the names vid4, reds4 and redsofficial are accepted, and `cache_data` is required.
 
-    The patch accepts every name and gives the other options defaults.
+    An unreadable image raises AttributeError of None, without its name.
+
+    The patch accepts every name, gives the other options defaults and raises UnreadableImageError.
     """
-    @wraps(original)
-    def init(self: VideoTestDataset, opt: dict[str, Any]) -> None:
+
+    def __init__(self, opt: dict[str, Any]) -> None:
         opt = {'cache_data': False, 'io_backend': {'type': 'disk'}, 'num_frame': 1, **opt}
-        original(self, {**opt, 'name': 'REDS4'})
+        with self._named_images():
+            super().__init__({**opt, 'name': 'REDS4'})
         self.opt = opt
-    return init
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with self._named_images():
+            return self._read(index)
+
+    def _read(self, index: int) -> dict[str, Any]:
+        return super().__getitem__(index)
+
+    @contextmanager
+    def _named_images(self) -> Iterator[None]:
+        try:
+            yield
+        except AttributeError as error:
+            paths = (*self.data_info['lq_path'], *self.data_info['gt_path'])
+            unreadable = next((path for path in paths if cv2.imread(path) is None), None)
+            if unreadable is None:
+                raise
+            raise UnreadableImageError(f'{unreadable} is not a readable image') from error
 
 
-def get_recurrent_clip(self: VideoRecurrentTestDataset, index: int) -> dict[str, Tensor | str]:
-    """Defect: without `cache_data` the method raises NotImplementedError; with it, all clips are in memory.
+@replaces_in(DATASET_REGISTRY)
+class VideoTestDataset(_AnyName, video_test_dataset.VideoTestDataset):
+    """Windows of a clip's frames."""
 
-    The patch reads one clip: `lq` and `gt` (t, c, h, w), RGB in [0, 1].
+
+@replaces_in(DATASET_REGISTRY)
+class VideoTestDUFDataset(_AnyName, video_test_dataset.VideoTestDUFDataset):
+    """Windows of a clip's frames, downsampled as for DUF."""
+
+
+@replaces_in(DATASET_REGISTRY)
+class VideoRecurrentTestDataset(_AnyName, video_test_dataset.VideoRecurrentTestDataset):
+    """Whole clips.
+
+    Defect: without `cache_data` basicsr raises NotImplementedError; with it, all clips are in memory.
     """
-    folder = self.folders[index]
-    lq, gt = self.imgs_lq[folder], self.imgs_gt[folder]
-    if not self.cache_data:
-        lq, gt = data_util.read_img_seq(lq), data_util.read_img_seq(gt)
-    return {'lq': lq, 'gt': gt, 'folder': folder}
 
-
-def apply() -> None:
-    """Patches both test data sets."""
-    wrap(VideoTestDataset, '__init__', init_with_any_name)
-    VideoRecurrentTestDataset.__getitem__ = get_recurrent_clip
+    def _read(self, index: int) -> dict[str, Tensor | str]:
+        """Reads one clip: `lq` and `gt` (t, c, h, w), RGB in [0, 1]."""
+        folder = self.folders[index]
+        lq, gt = self.imgs_lq[folder], self.imgs_gt[folder]
+        if not self.cache_data:
+            lq, gt = data_util.read_img_seq(lq), data_util.read_img_seq(gt)
+        return {'lq': lq, 'gt': gt, 'folder': folder}

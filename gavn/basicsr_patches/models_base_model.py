@@ -2,8 +2,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,10 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
-from torch.nn.functional import interpolate
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
-from gavn.basicsr_patches.replace import wrap
 from gavn.basicsr_patches.training_state import ResumeError, prune_checkpoints, save_atomically
-
-MAX_SHOWN = 3
-"""Images of a validation that tensorboard receives."""
 
 
 @master_only
@@ -136,56 +129,8 @@ def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
     return DataParallel(net, device_ids=list(range(count))) if count > 1 else net
 
 
-def validation_with_images(original: Callable[..., None]) -> Callable[..., None]:
-    """Defect: tensorboard receives numbers only.
-
-    The patch also sends the first MAX_SHOWN images.
-    """
-    @wraps(original)
-    def validation(self: BaseModel, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
-                   save_img: bool = False) -> None:
-        if tb_logger is None:
-            original(self, dataloader, current_iter, tb_logger, save_img)
-            return
-        strips, get_visuals = [], self.get_current_visuals
-
-        def get_and_keep() -> dict[str, Any]:
-            visuals = get_visuals()
-            if len(strips) < MAX_SHOWN:
-                strips.append(image_strip(visuals))
-            return visuals
-        self.get_current_visuals = get_and_keep
-        try:
-            original(self, dataloader, current_iter, tb_logger, save_img)
-        finally:
-            del self.get_current_visuals
-        for number, image in enumerate(strips):
-            tb_logger.add_image(f'{dataloader.dataset.opt["name"]}/{number}', image, current_iter)
-    return validation
-
-
-def image_strip(visuals: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Input, result and ground truth of the first image side by side.
-
-    Args:
-        visuals: `lq`, `result` and maybe `gt`, each (..., c, h, w). Of a window with one result the middle
-            frame is shown.
-
-    Returns:
-        (3, h, 2w or 3w) in [0, 1], all images at the size of the last one.
-    """
-    lq = visuals['lq']
-    if lq.dim() == 5 and visuals['result'].dim() == 4:
-        lq = lq[:, lq.shape[1] // 2]
-    images = [lq, *(visuals[key] for key in ('result', 'gt') if key in visuals)]
-    first = [image.flatten(0, -4)[:1].float().cpu().clamp(0, 1) for image in images]
-    size = first[-1].shape[-2:]
-    return torch.cat([interpolate(image, size, mode='nearest') for image in first], -1)[0]
-
-
 def apply() -> None:
     """Patches BaseModel."""
     for method in (save_network, save_training_state, resume_training, model_ema, get_optimizer,
                    model_to_device):
         setattr(BaseModel, method.__name__, method)
-    wrap(BaseModel, 'validation', validation_with_images)

@@ -1,31 +1,58 @@
-"""Patch of basicsr.models.sr_model."""
+"""Replacement of basicsr.models.sr_model.SRModel."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from basicsr.models.sr_model import SRModel
+import torch
+from basicsr.models import sr_model
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
 
-from gavn.basicsr_patches.replace import wrap
 from gavn.errors import DataError
+from gavn.registry import replaces_in
+
+MAX_SHOWN = 3
+"""Images of a validation that tensorboard receives."""
 
 
-def feed_checked(original: Callable[..., None]) -> Callable[..., None]:
-    """Defect: images of different size fail in the loss without a file name.
+class CheckedModel:
+    """What all replaced models share, in front of the model of basicsr."""
 
-    The patch raises DataError with the file name. It also accepts a window of frames (n, t, c, h, w) with one
-    ground truth frame (n, 1, c, h, w).
-    """
-    @wraps(original)
-    def feed_data(self: SRModel, data: dict[str, Any]) -> None:
+    strips: tuple[torch.Tensor, ...] = ()  # of the last validation
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Defect: images of different size fail in the loss without a file name.
+
+        The patch raises DataError with the file name. It also accepts a window of frames (n, t, c, h, w) with
+        one ground truth frame (n, 1, c, h, w).
+        """
         lq, gt = data['lq'], data.get('gt')
         if gt is not None and gt.dim() == lq.dim() == 5 and gt.shape[1] == 1 < lq.shape[1]:
             data = {**data, 'gt': gt[:, 0]}
         if gt is not None and 'lq_path' in data and 'scale' in self.opt:
             _check_sizes(data, self.opt['scale'])
-        original(self, data)
-    return feed_data
+        super().feed_data(data)
+
+    def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
+                   save_img: bool = False) -> None:
+        """Defect: tensorboard receives numbers only. The patch also sends the first MAX_SHOWN images."""
+        self.strips = ()
+        super().validation(dataloader, current_iter, tb_logger, save_img)
+        for number, image in enumerate(self.strips if tb_logger is not None else ()):
+            tb_logger.add_image(f'{dataloader.dataset.opt["name"]}/{number}', image, current_iter)
+
+    def get_current_visuals(self) -> dict[str, torch.Tensor]:
+        """Input, result and ground truth. Keeps the first ones of a validation."""
+        visuals = super().get_current_visuals()
+        if len(self.strips) < MAX_SHOWN:
+            self.strips = (*self.strips, image_strip(visuals))
+        return visuals
+
+
+@replaces_in(MODEL_REGISTRY)
+class SRModel(CheckedModel, sr_model.SRModel):
+    """Trains on images."""
 
 
 def _check_sizes(data: dict[str, Any], scale: int) -> None:
@@ -36,6 +63,20 @@ def _check_sizes(data: dict[str, Any], scale: int) -> None:
                         f'{gt_size[0]}; with scale: {scale} that must be {width * scale}x{height * scale}')
 
 
-def apply() -> None:
-    """Patches SRModel."""
-    wrap(SRModel, 'feed_data', feed_checked)
+def image_strip(visuals: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Input, result and ground truth of the first image side by side.
+
+    Args:
+        visuals: `lq`, `result` and maybe `gt`, each (..., c, h, w). Of a window with one result the middle
+            frame is shown.
+
+    Returns:
+        (3, h, 2w or 3w) in [0, 1], all images at the size of the last one.
+    """
+    lq = visuals['lq']
+    if lq.dim() == 5 and visuals['result'].dim() == 4:
+        lq = lq[:, lq.shape[1] // 2]
+    images = [lq, *(visuals[key] for key in ('result', 'gt') if key in visuals)]
+    first = [image.flatten(0, -4)[:1].float().cpu().clamp(0, 1) for image in images]
+    size = first[-1].shape[-2:]
+    return torch.cat([interpolate(image, size, mode='nearest') for image in first], -1)[0]

@@ -53,7 +53,7 @@ class TrainingRun:
 
         Defect: basicsr copies the option file, which may by now be in an archived folder.
         """
-        keep_options(self.args.account(), opt_file, experiments_root)
+        keep_options(self.args.resolved_config(), opt_file, experiments_root)
 
     def load_resume_state(self, opt: dict[str, Any]) -> dict[str, Any] | None:
         """Loads the state to resume from, if any, and makes the folders that it needs.

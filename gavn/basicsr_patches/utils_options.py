@@ -1,4 +1,4 @@
-"""Option files: parsed safely, checked before any folder is made."""
+"""Replacement of basicsr.utils.options: parses option files safely and checks them before making folders."""
 from __future__ import annotations
 
 import argparse
@@ -41,12 +41,22 @@ _ROOTS = ('root', 'dataroot', 'dataroot_gt', 'dataroot_lq', 'dataroot_flow', 'me
 
 
 def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
-    """Options of the command line's file, ready for the stock pipelines.
+    """Reads and checks the option file of the command line.
 
-    In the stock parser numbers such as 4e-4 stay text, --force_yml runs `exec` after seeding and refuses new
-    keys, 'debug' anywhere in a name shortens the run, and no key is ever checked. The arguments that are
-    returned hold the options as they were `given`, what makes an `account` of them, and whether the seed was
-    `drawn`. Raises OptionError.
+    Defects: basicsr leaves numbers such as 4e-4 text, runs `exec` for --force_yml after seeding and refuses
+    new keys, shortens every run with 'debug' in its name, and checks no key.
+
+    Args:
+        root_path: paths of the options may be relative to it.
+        is_train: whether `train_pipeline` reads the options.
+
+    Returns:
+        The options for the pipelines, and the arguments. These have three more attributes: `given`, the
+        options as given; `resolved_config`, a function that returns them as text; `drawn`, whether the seed
+        was drawn at random.
+
+    Raises:
+        OptionError: options are wrong, or files that they name do not exist.
     """
     args = _arguments()
     root = Path(root_path)
@@ -54,9 +64,9 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     overlays = [str(locate(file, root) or file) for file in args.overlays]
     opt, source = resolve_options(args.opt, overlays, args.degradation, args.force_yml)
     args.given = copy.deepcopy(opt)
-    args.account = partial(account, args.given, source, args.force_yml)
+    args.resolved_config = partial(resolved_config, args.given, source, args.force_yml)
     import_parts(opt, source)
-    check_options(opt, source, catalogue(), is_train)
+    check_options(opt, source, registries(), is_train)
     _check_wandb(opt, source)
     _fill(opt, is_train, args.debug)
     _locate_inputs(opt, source, root)
@@ -76,39 +86,39 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
 
 
 def _arguments() -> argparse.Namespace:
-    """The stock command line; `--local-rank` is how torch 2 spells `--local_rank`."""
+    """Parses the command line. Defect: torch 2 passes `--local-rank`, which basicsr refuses."""
     parser = Parser()
     parser.add_argument('-opt', required=True, help='option file (YAML)')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument('--auto_resume', action='store_true', help='go on from the newest checkpoint')
+    parser.add_argument('--auto_resume', action='store_true', help='resume from the newest checkpoint')
     parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     add_arguments(parser)
     return parser.parse_args()
 
 
-def account(opt: Mapping[str, Any], source: Source, forced: Sequence[str]) -> str:
-    """An option file of all that files and the command line gave; its head says who gave it."""
-    told = [f'Written {time.asctime()} by', f'  {shlex.join(sys.argv)}', f'Options of  {source.file}',
-            *(f'built on    {base}' for base in source.bases),
-            *(f'overlaid by {overlay}' for overlay in source.overlays),
-            *(f'changed by  {words}' for words in dict.fromkeys((*source.given.values(), *forced)))]
-    head = [f'# {line}' for lines in told for line in lines.splitlines()]
+def resolved_config(opt: Mapping[str, Any], source: Source, forced: Sequence[str]) -> str:
+    """Text of an option file with all given options. Its head names their files and arguments."""
+    origins = [f'Written {time.asctime()} by', f'  {shlex.join(sys.argv)}', f'Options of  {source.file}',
+               *(f'built on    {base}' for base in source.bases),
+               *(f'overlaid by {overlay}' for overlay in source.overlays),
+               *(f'changed by  {words}' for words in dict.fromkeys((*source.given.values(), *forced)))]
+    head = [f'# {line}' for lines in origins for line in lines.splitlines()]
     return '\n'.join([*head, '', write_options(opt)])
 
 
-def keep_options(account: str, opt_file: str, folder: str) -> None:
+def keep_options(config: str, opt_file: str, folder: str) -> None:
     """Writes the options of a run into its folder, under the name of the option file.
 
-    Stock copies the file as it stands; this one explains the run by itself.
+    Defect: basicsr copies the option file, which lacks overlays and changes of the command line.
     """
     kept = Path(folder, Path(opt_file).name)
     if get_dist_info()[0] == 0 and not (kept.exists() and kept.samefile(opt_file)):
-        kept.write_text(account, encoding='utf-8')
+        kept.write_text(config, encoding='utf-8')
 
 
-def catalogue() -> Registries:
-    """Everything registered so far, under its name and under the name without BasicSR's suffix."""
+def registries() -> Registries:
+    """Everything registered so far, by its name and by the name without BasicSR's suffix `_basicsr`."""
     def names(registry: Registry) -> dict[str, Any]:
         items = list(registry)
         return {name.removesuffix('_basicsr'): item for name, item in items} | dict(items)
@@ -118,7 +128,7 @@ def catalogue() -> Registries:
 
 
 def _fill(opt: dict[str, Any], is_train: bool, debug: bool) -> None:
-    """Supplies what the stock pipelines read without asking whether it is there."""
+    """Sets defaults of the options that the pipelines require."""
     opt.setdefault('num_gpu', 'auto')
     opt.setdefault('manual_seed', 0)
     opt['path'] = opt.get('path') or {}
@@ -138,7 +148,7 @@ def _fill(opt: dict[str, Any], is_train: bool, debug: bool) -> None:
 
 
 def _draw_seed(several: bool) -> int:
-    """A seed at random, the same in every process."""
+    """Draws a random seed, the same in every process."""
     seeds = [secrets.randbelow(_SEEDS)]
     if several:
         torch.distributed.broadcast_object_list(seeds)
@@ -146,7 +156,7 @@ def _draw_seed(several: bool) -> int:
 
 
 def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None) -> None:
-    """Seeds this process and the data sets that have no seed of their own; enters it in what was `given`."""
+    """Seeds this process and the data sets without a seed of their own. Also sets the seed in `given`."""
     for dataset in opt['datasets'].values():
         if dataset.get('manual_seed') in (None, opt['manual_seed']):
             dataset['manual_seed'] = seed
@@ -157,7 +167,7 @@ def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None
 
 
 def import_parts(opt: Mapping[str, Any], source: Source) -> None:
-    """Imports what registers networks, losses ... of the user's own, before names are looked up."""
+    """Imports the modules that register the user's own networks, losses and so on."""
     try:
         import_plugins(check_modules(opt.get('custom_imports')))
     except PluginError as error:
@@ -165,25 +175,25 @@ def import_parts(opt: Mapping[str, Any], source: Source) -> None:
 
 
 def _check_wandb(opt: Mapping[str, Any], source: Source) -> None:
-    """Raises OptionError where wandb is asked for but not installed, or has nothing to read."""
+    """Raises OptionError if the options use wandb but it is not installed, or tensorboard is off."""
     logger = opt.get('logger') or {}
     if not (logger.get('wandb') or {}).get('project'):
         return
     place = source.place(('logger', 'wandb'))
     if not logger.get('use_tb_logger'):
-        raise OptionError(f'{place}: logger.wandb reads what tensorboard is told: set use_tb_logger: true')
+        raise OptionError(f'{place}: logger.wandb copies what tensorboard receives: set use_tb_logger: true')
     if importlib.util.find_spec('wandb') is None:
         raise OptionError(f'{place}: logger.wandb needs the package wandb: pip install "gavn[wandb]"')
 
 
 def locate(path: str, root: Path) -> Path | None:
-    """An existing file or folder given relative to the working directory or to `root`; None where none is."""
+    """Finds a file or folder in the working directory or in `root`; None if there is none."""
     given = Path(os.path.expanduser(path))  # Path.expanduser fails for ~NOBODY, Path.exists for long names
     return next((place for place in (given, root / given) if os.path.exists(place)), None)
 
 
 def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str:
-    """How results name options: the file and its changes, with paths below the project relative to it."""
+    """Returns the option file and its overlays as results name them, with paths relative to `root`."""
     def relative(file: str) -> str:
         path = Path(file).absolute()
         return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
@@ -195,7 +205,7 @@ def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str
 
 
 def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
-    """Makes paths of data, weights and states absolute; raises OptionError if one does not exist."""
+    """Makes paths of data, weights and states absolute. Raises OptionError if one does not exist."""
     problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
     for section, key in _inputs(opt):
         place = locate(section[key[-1]], root)
@@ -209,7 +219,7 @@ def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
 
 
 def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
-    """(section, key) of every option that is the path of something to be read."""
+    """Yields (section, key) of every option that is the path of an input."""
     for name, dataset in opt['datasets'].items():
         for key in _ROOTS:
             if isinstance(dataset.get(key), str):
@@ -228,18 +238,18 @@ def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
 
 
 def _gpus(num_gpu: int | str, source: Source, launched: bool) -> int:
-    """How many GPUs there are to use; under a launcher each process has one, on however many machines."""
-    there = torch.cuda.device_count()
+    """Number of GPUs to use. Under a launcher each process has one, on any number of machines."""
+    available = torch.cuda.device_count()
     if num_gpu == 'auto':
-        return there
-    if num_gpu < 0 or (num_gpu > there and not (launched and there)):
-        raise OptionError(f'{source.place(("num_gpu",))}: num_gpu is {num_gpu}, this machine has {there}; '
-                          'num_gpu: auto takes what there is, 0 the CPU')
+        return available
+    if num_gpu < 0 or (num_gpu > available and not (launched and available)):
+        raise OptionError(f'{source.place(("num_gpu",))}: num_gpu is {num_gpu}, this machine has '
+                          f'{available}; num_gpu: auto uses all, 0 the CPU')
     return num_gpu
 
 
 def _name_folders(opt: dict[str, Any], root: Path) -> None:
-    """Sets the folders of the run, below ROOT/experiments or ROOT/results, or below the root in `path`."""
+    """Sets the folders of the run: in ROOT/experiments or ROOT/results, or in the root given in `path`."""
     kind = 'experiments' if opt['is_train'] else 'results'
     parent = root / (opt['path'].get(f'{kind}_root') or kind)
     folder = Path(os.path.expanduser(parent)) / opt['name']

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
     options, source = resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)
     print(annotated(options, source), end='')
     from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
-    from gavn.basicsr_patches.utils_options import catalogue, import_parts
+    from gavn.basicsr_patches.utils_options import import_parts, registries
     from gavn.config.check import check_options
     import_parts(options, source)
-    check_options(options, source, catalogue(), is_train=options.get('train') is not None)
+    check_options(options, source, registries(), is_train=options.get('train') is not None)

@@ -1,8 +1,8 @@
-"""Raw videos to a data set folder: the steps of gavn.data.preparation on datatrove's executors.
+"""Makes a data set folder from raw videos: runs the steps of gavn.data.preparation by datatrove's executors.
 
-datatrove deals the clips out to tasks, runs them on this machine or on a Slurm cluster, marks those that are
-complete and reruns the others when the same command is given again. Every step also skips what it finds done,
-so that a killed run loses one step of one clip a worker.
+datatrove divides the clips into tasks, runs them on this machine or on a Slurm cluster and marks complete
+ones. Rerun the same command to resume. Every step skips finished clips, so a killed run loses one step of one
+clip per worker.
 """
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import CROP_SIZE
 from gavn.faces.tracker import NoFace, track_faces
 from gavn.media import MediaError
-from gavn.runtime.arguments import Parser, whole
+from gavn.runtime.arguments import OldName, Parser, whole
 
-REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # reasons in words
-OUTSIDE = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
+REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # the message is the reason
+ENVIRONMENT = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
 
-_teacher = lru_cache(maxsize=1)(lambda name: ANNOTATORS[name]())  # one for all clips of a worker
+_annotator = lru_cache(maxsize=1)(lambda name: ANNOTATORS[name]())  # one per worker
 _detector = lru_cache(maxsize=1)(lambda: RetinaFace(threads=1))
 
 
 class ListClips(PipelineStep):
-    """Deals out the videos that are not rejected yet, one document each."""
+    """Yields a document for each video that is not rejected yet."""
 
     type, name = 'reader', 'videos'
 
@@ -56,8 +56,8 @@ class ListClips(PipelineStep):
 
     def run(self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
             ) -> Iterator[Document]:
-        """Every `world_size`-th video from number `rank` on."""
-        cv2.setNumThreads(1)  # tasks share the cores; threads within one would only get in each other's way
+        """Yields every `world_size`-th video, starting at number `rank`."""
+        cv2.setNumThreads(1)  # the tasks share the cores
         torch.set_num_threads(1)
         if self.quiet:
             logger.disable('datatrove')
@@ -67,10 +67,10 @@ class ListClips(PipelineStep):
 
 
 class ClipStep(PipelineStep):
-    """One step for each clip; a video that it cannot use is reported and goes no further.
+    """Applies one step to each clip. An unusable video is reported and skipped by later steps.
 
-    An error that no sentence was written for is reported with its traceback. What is wrong with the machine
-    and not with the video (OSError, AnnotatorError) ends the task, so that no good video counts as a bad one.
+    Unexpected errors are reported with a traceback. Errors of the machine (OSError, AnnotatorError) end the
+    task, so that no good video is rejected.
     """
 
     type = 'clip'
@@ -80,7 +80,7 @@ class ClipStep(PipelineStep):
         self.preparation = preparation
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Passes on the clips that succeed."""
+        """Yields the clips that succeed."""
         for document in data:
             source = document.metadata['source']
             try:
@@ -88,9 +88,9 @@ class ClipStep(PipelineStep):
                     self.apply(source)
             except REJECTED as error:
                 self.preparation.reject(source, self.name, str(error))
-            except OUTSIDE:
+            except ENVIRONMENT:
                 raise
-            except Exception as error:  # a broken file may set off anything; the other videos go on
+            except Exception as error:  # a damaged file may raise anything; other videos continue
                 reason = f'{type(error).__name__}: {error}'
                 self.preparation.reject(source, self.name, reason, traceback=traceback.format_exc())
             else:
@@ -99,11 +99,11 @@ class ClipStep(PipelineStep):
 
     @abstractmethod
     def apply(self, source: Source) -> None:
-        """The step itself."""
+        """Processes one clip."""
 
 
 class Crop(ClipStep):
-    """Frames at 25 a second, cropped to the face, and the sound on their clock."""
+    """Writes frames at 25 per second, cropped to the face, and their audio."""
 
     name = 'crop'
 
@@ -112,52 +112,52 @@ class Crop(ClipStep):
         self.preparation.crop(source, partial(track_faces, detect=_detector()))
 
 
-class Label(ClipStep):
-    """The 68 points of the clean frames."""
+class Annotate(ClipStep):
+    """Finds the 68 landmarks of the clean frames."""
 
     name = 'landmark'
 
-    def __init__(self, preparation: Preparation, teacher: str) -> None:
+    def __init__(self, preparation: Preparation, annotator: str) -> None:
         super().__init__(preparation)
-        self.teacher = teacher
+        self.annotator = annotator
 
     def apply(self, source: Source) -> None:
-        """See Preparation.label."""
-        self.preparation.annotate(source.clip, _teacher(self.teacher))
+        """See Preparation.annotate."""
+        self.preparation.annotate(source.clip, _annotator(self.annotator))
 
 
-class Listen(ClipStep):
-    """The cepstra of the sound."""
+class ExtractFeatures(ClipStep):
+    """Computes the MFCCs of the audio."""
 
     name = 'mfcc'
 
     def apply(self, source: Source) -> None:
-        """See Preparation.listen."""
+        """See Preparation.extract_features."""
         self.preparation.extract_features(source.clip)
 
 
 class Degrade(ClipStep):
-    """The degraded layers."""
+    """Writes the degraded layers."""
 
     name = 'degrade'
 
     def apply(self, source: Source) -> None:
-        """See Preparation.damage."""
+        """See Preparation.degrade."""
         self.preparation.degrade(source.clip, *self.preparation.degradations)
 
 
 class Done(ClipStep):
-    """Marks the clip as whole."""
+    """Marks the clip as complete."""
 
     name = 'done'
 
     def apply(self, source: Source) -> None:
-        """Sets its status."""
+        """Sets its status to `ok`."""
         self.preparation.records.update(source.clip, status='ok', split=source.split, speaker=source.speaker)
 
 
 class Finish(PipelineStep):
-    """After all clips, in one task: meta_info, statistics, report and LMDBs."""
+    """Writes meta_info, statistics, report and LMDBs, in one task after all clips."""
 
     type, name = 'folder', 'finish'
 
@@ -175,21 +175,21 @@ class Finish(PipelineStep):
         yield from ()
 
 
-def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str, lmdb: bool = True,
+def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: str, lmdb: bool = True,
             store: str | None = None, executor: str = 'local', tasks: int | None = None, workers: int = 1,
             retry: bool = False, slurm: dict[str, Any] | None = None) -> None:
     """Runs every step for every video, then finishes the folder.
 
     Args:
-        preparation: what to make, and where.
+        preparation: the data set folder and its settings.
         sources: the videos.
-        teacher: a name of ANNOTATORS.
+        annotator: a name in ANNOTATORS.
         lmdb: also pack the layers into LMDBs.
-        store: the form of their frames, see `gavn.data.clip_store.pack`.
+        store: storage format of the frames, see `gavn.data.clip_store.pack`.
         executor: 'local', or 'slurm', which submits the jobs and returns.
-        tasks: parts that the videos are dealt out to; None = one per video, 1000 at most.
-        workers: tasks at once.
-        retry: try failed videos again.
+        tasks: number of tasks. None: one per video, 1000 at most.
+        workers: tasks that run at the same time.
+        retry: process failed videos again.
         slurm: further arguments of datatrove's SlurmPipelineExecutor (time, partition ...).
     """
     if retry:
@@ -197,10 +197,11 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str
             if preparation.records.read(source.clip).get('status') == 'failed':
                 preparation.records.forget(source.clip)
     local = executor == 'local'
-    steps = [ListClips(preparation, sources, quiet=local), Crop(preparation), Label(preparation, teacher),
-             Listen(preparation), Degrade(preparation), Done(preparation)]
+    steps = [ListClips(preparation, sources, quiet=local), Crop(preparation),
+             Annotate(preparation, annotator), ExtractFeatures(preparation), Degrade(preparation),
+             Done(preparation)]
     tasks = min(len(sources), tasks or 1000)
-    logs = preparation.root / '.prepare' / f'logs_{_fingerprint(preparation, sources, teacher, tasks)}'
+    logs = preparation.root / '.prepare' / f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
     make = partial(LocalPipelineExecutor, start_method='spawn') if local else partial(
         SlurmPipelineExecutor, job_name='gavn_prepare', **(slurm or {}))
     clips = make(steps, tasks=tasks, workers=workers, logging_dir=str(logs / 'clips'),
@@ -211,15 +212,15 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, teacher: str
         last.run()
 
 
-def _fingerprint(preparation: Preparation, sources: Sequence[Source], teacher: str, tasks: int) -> str:
-    """Completion markers count for the same videos, options and division alone."""
-    text = repr((replace(preparation, root=Path()), list(sources), teacher, tasks))
+def _fingerprint(preparation: Preparation, sources: Sequence[Source], annotator: str, tasks: int) -> str:
+    """Identifies videos, options and number of tasks; completion markers are valid for the same ones only."""
+    text = repr((replace(preparation, root=Path()), list(sources), annotator, tasks))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @contextmanager
 def _shown(preparation: Preparation, sources: Sequence[Source]) -> Iterator[None]:
-    """A bar of the clips that are done or rejected, by their records, in place of the engine's messages."""
+    """Shows a progress bar of finished and rejected clips instead of datatrove's messages."""
     stop = Event()
 
     def watch() -> None:
@@ -244,49 +245,52 @@ def _shown(preparation: Preparation, sources: Sequence[Source]) -> Iterator[None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `scripts/prepare/prepare.py`."""
+    """Adds the arguments of `gavn prepare`."""
     add = parser.add_argument
-    add('--videos', required=True, metavar='DIR', help='folder of raw videos, or of VoxCeleb2\'s own layout')
-    add('--out', required=True, metavar='ROOT', help='data set folder to make or to complete')
-    add('--csv', metavar='FILE', help='table with the columns file, speaker, split; without it --videos is '
-                                      'taken for VoxCeleb2')
-    add('--only', default='*', metavar='PATTERN', help='with --csv: only files like this, e.g. "studio/*"')
-    add('--known-speakers', action='store_true', help='with --csv: a speaker may stand in several splits')
-    add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: three lists of speakers, for train, val, test')
+    add('--videos', required=True, metavar='DIR', help='folder of raw videos, or the folder of VoxCeleb2')
+    add('--out', required=True, metavar='ROOT', help='data set folder to create or complete')
+    add('--csv', metavar='FILE', help='table with the columns file, speaker, split; without it, --videos '
+                                      'is VoxCeleb2')
+    add('--only', default='*', metavar='PATTERN', help='with --csv: only matching files, e.g. "studio/*"')
+    add('--known-speakers', action='store_true', help='with --csv: allow a speaker in several splits')
+    add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: lists of speakers for train, val and test')
     add('--split-by', choices=('speaker', 'video'), default='speaker',
-        help='without --csv: speaker takes --videos for VoxCeleb2, video draws splits from all its videos '
-             '(the paper\'s second scenario: one speaker, other words)')
+        help='without --csv: speaker reads --videos as VoxCeleb2, video draws splits from all videos '
+             '(the second scenario of the paper: one speaker)')
     add('--split-counts', nargs=3, type=whole(0), default=(200, 5, 20), metavar='N',
-        help='speakers, or videos, to draw for train, val, test (default: the paper\'s 200 5 20 speakers; '
-             'its second scenario has 150 5 25 videos)')
+        help='speakers or videos to draw for train, val and test (default: 200 5 20 speakers, as in the '
+             'paper; its second scenario has 150 5 25 videos)')
     add('--clip-counts', nargs=3, type=whole(0), metavar='N',
-        help='draw so many clips for train, val, test, spread over speakers (the paper: 4860 297 894)')
-    add('--cut', type=float, metavar='SECONDS', help='cut videos into clips of so many seconds')
+        help='number of clips to draw for train, val and test, over all speakers (the paper: 4860 297 894)')
+    add('--cut', type=float, metavar='SECONDS', help='cut videos into clips of this length')
     add('--flat-ids', action='store_true', help='clip names with _ in place of /')
     add('--clips-per-speaker', type=whole(1), metavar='N',
-        help='VoxCeleb2: draw so many clips of each speaker')
-    add('--seed', type=whole(0), default=0, help='of what is drawn')
+        help='VoxCeleb2: number of clips to draw per speaker')
+    add('--seed', type=whole(0), default=0, help='seed of all random draws')
     add('--degradations', nargs='*', default=['car', 'blur', 'sr'], metavar='NAME',
-        help='layers to make: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
-    add('--teacher', choices=[AUTO, *sorted(ANNOTATORS)], default=AUTO,
-        help='who marks the 68 points (default: dlib where it is installed, else face-alignment)')
+        help='layers to write: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
+    annotators = [AUTO, *sorted(ANNOTATORS)]
+    add('--annotator', choices=annotators, default=AUTO,
+        help='finds the 68 landmarks (default: dlib if installed, else face-alignment)')
+    add('--teacher', choices=annotators, dest='annotator', action=OldName, default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS)
     add('--download', action='store_true',
-        help='let face-alignment fetch its weights (about 177 MiB from its author)')
+        help='allow face-alignment to download its weights (177 MiB from its author)')
     add('--crop', choices=('auto', 'face', 'none'), default='auto',
-        help='auto keeps videos that have the size of the crops as they are')
+        help='auto: crop videos that do not have the size of the crops yet')
     add('--size', type=whole(1), default=CROP_SIZE, help='side of the crops in pixels')
-    add('--no-lmdb', action='store_true', help='leave the layers as plain files')
+    add('--no-lmdb', action='store_true', help='keep the layers as plain files')
     add('--store', choices=tuple(STORES), help=STORE_HELP)
-    add('--retry', action='store_true', help='try again what failed before')
-    add('--workers', type=whole(1), default=1, help='tasks at once')
-    add('--tasks', type=whole(1), help='parts to deal the videos out to (default: one a video, 1000 at most)')
+    add('--retry', action='store_true', help='process failed videos again')
+    add('--workers', type=whole(1), default=1, help='tasks that run at the same time')
+    add('--tasks', type=whole(1), help='number of tasks (default: one per video, 1000 at most)')
     add('--executor', choices=('local', 'slurm'), default='local', help='slurm submits jobs and returns')
     add('--slurm-time', default='12:00:00', help='time limit of a Slurm job')
     add('--slurm-partition', default='cpu', help='partition of the Slurm jobs')
 
 
 def _sources(args: argparse.Namespace) -> list[Source]:
-    """The clips that the command line asks for."""
+    """Returns the clips that the command line selects."""
     if args.csv:
         sources = from_csv(args.videos, args.csv, args.only, args.known_speakers)
     elif args.split_by == 'video':
@@ -302,27 +306,31 @@ def _sources(args: argparse.Namespace) -> list[Source]:
 
 
 def run(args: argparse.Namespace) -> dict[str, int]:
-    """Prepares as the command line says; returns clips by status (empty after a submission to Slurm).
+    """Prepares the data set.
 
-    Raises ValueError, OSError or AnnotatorError before anything is done where the arguments do not hold.
+    Returns:
+        Number of clips by status; empty after a submission to Slurm.
+
+    Raises:
+        ValueError, OSError, AnnotatorError: an argument is wrong; nothing is written.
     """
     sources = _sources(args)
     preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
     local = args.executor == 'local'
-    teacher = choose_annotator(args.teacher, args.download)
+    annotator = choose_annotator(args.annotator, args.download)
     listed = write_csv(sources, args.videos, args.out)
     again = f'--csv {listed}' + (' --known-speakers' if has_shared_speakers(sources) else '')
-    print(f'{len(sources)} clips, landmarks by {teacher}; {again} makes the same splits again')
+    print(f'{len(sources)} clips, landmarks by {annotator}; {again} makes the same splits again')
     slurm = {'time': args.slurm_time, 'partition': args.slurm_partition, 'mem_per_cpu_gb': 4}
-    prepare(preparation, sources, teacher=teacher, lmdb=not args.no_lmdb, store=args.store,
+    prepare(preparation, sources, annotator=annotator, lmdb=not args.no_lmdb, store=args.store,
             executor=args.executor, tasks=args.tasks, workers=args.workers, retry=args.retry, slurm=slurm)
     return preparation.summary(sources) if local else {}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
-    parser = Parser(description='Makes a data set folder of raw videos.',
-                                     epilog='docs/data.md describes the folder and the steps.')
+    """Runs the command line and returns the exit code."""
+    parser = Parser(description='Makes a data set folder from raw videos.',
+                    epilog='docs/data.md describes the folder and the steps.')
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:
@@ -331,5 +339,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.exit(2, f'error: {error}\n')
     for reason, count in counts.items():
         print(f'{count:6d}  {reason}')
-    print(f'{args.out}/report.csv says what became of each video' if counts else 'submitted')
+    print(f'{args.out}/report.csv has the result of each video' if counts else 'submitted')
     return 0 if counts.get('ok') or args.executor == 'slurm' else 1

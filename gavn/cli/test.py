@@ -1,20 +1,6 @@
 """`gavn test`: the same as `python gavn/test.py`."""
-from __future__ import annotations
+from functools import partial
 
-import argparse
+from gavn.cli import pipeline
 
-from gavn.cli.train import is_file_missing
-from gavn.runtime.exit_codes import USAGE
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds no arguments: `gavn.test` parses `sys.argv`."""
-    parser.set_defaults(run=run)
-
-
-def run(_: argparse.Namespace) -> int | None:
-    """Tests as `sys.argv` says."""
-    if is_file_missing():
-        return USAGE
-    from gavn.test import main
-    return main()
+add_arguments = partial(pipeline.add_arguments, 'gavn.test')

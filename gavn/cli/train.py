@@ -1,39 +1,6 @@
 """`gavn train`: the same as `python gavn/train.py`."""
-from __future__ import annotations
+from functools import partial
 
-import argparse
-import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from gavn.cli import pipeline
 
-from gavn.runtime.exit_codes import USAGE
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds no arguments: `gavn.train` parses `sys.argv`."""
-    parser.set_defaults(run=run)
-
-
-def run(_: argparse.Namespace) -> int | None:
-    """Trains as `sys.argv` says."""
-    if is_file_missing():
-        return USAGE
-    from gavn.train import main
-    return main()
-
-
-def is_file_missing() -> bool:
-    """Reports an option file that does not exist, before PyTorch is imported."""
-    missing = missing_option_file(sys.argv)
-    if missing:
-        print(f'error: cannot read the option file {missing}: no such file', file=sys.stderr)
-    return bool(missing)
-
-
-def missing_option_file(argv: Sequence[str]) -> str | None:
-    """Returns the value of `-opt` if there is no such file in the current folder or the checkout."""
-    named = argv[argv.index('-opt') + 1:][:1] if '-opt' in argv else []
-    root = Path(__file__).resolve().parents[2]  # the folder of options/ in a checkout
-    return next((name for name in named if not os.path.exists(os.path.expanduser(name))
-                 and not os.path.exists(root / name)), None)
+add_arguments = partial(pipeline.add_arguments, 'gavn.train')

@@ -71,7 +71,7 @@ class _Problem:
 _Problems = Iterator[_Problem]
 
 
-def check_options(options: Mapping[str, Any], source: Source, catalogue: Registries,
+def check_options(options: Mapping[str, Any], source: Source, registries: Registries,
                   is_train: bool = True) -> None:
     """Raises OptionError, naming every wrong key with its file, line and nearest valid name.
 
@@ -79,7 +79,7 @@ def check_options(options: Mapping[str, Any], source: Source, catalogue: Registr
     come with BasicSR read keys of their own in `train`, `val` and at the top: of keys that are unknown there,
     only misspelled ones are errors.
     """
-    problems = list(_Check(catalogue, is_train).file(options))
+    problems = list(_Check(registries, is_train).file(options))
     if problems:
         raise OptionError('\n'.join(f'{source.place(p.key)}: {_printable(p.text)}' for p in problems))
 
@@ -100,15 +100,15 @@ def network_problems(section: Mapping[str, Any], networks: Mapping[str, Callable
 class _Check:
     """One walk through an option file."""
 
-    def __init__(self, catalogue: Registries, is_train: bool) -> None:
-        self.catalogue = catalogue
+    def __init__(self, registries: Registries, is_train: bool) -> None:
+        self.registries = registries
         self.is_train = is_train
         self.model_type = ''
         self.reading = ModelSchema()
 
     def file(self, options: Mapping[str, Any]) -> _Problems:
         self.model_type = str(options.get('model_type', ''))
-        model = self.catalogue.model.get(self.model_type)
+        model = self.registries.model.get(self.model_type)
         self.reading = ModelSchema.of(model)
         networks = {name: section for name, section in options.items() if name.startswith('network_')
                     and name != 'network_inputs'}
@@ -116,7 +116,7 @@ class _Check:
         special = {'datasets', 'path', 'train', 'val'}
         yield from self.section(rest, FileOptions, (), apart=special, lenient=self.reading.open)
         if model is None and 'model_type' in options:
-            yield self.unknown(('model_type',), options['model_type'], self.catalogue.model, 'model')
+            yield self.unknown(('model_type',), options['model_type'], self.registries.model, 'model')
         yield from self.held_to(check_component, ('name',), options.get('name'))
         seed = options.get('manual_seed')
         if fits(seed, int) and not 0 <= seed < LARGEST_SEED:
@@ -234,9 +234,9 @@ class _Check:
                                                     'pin_memory: true')
 
     def dataset(self, section: Mapping[str, Any], key: Key) -> _Problems:
-        cls = self.catalogue.dataset.get(str(section.get('type')))
+        cls = self.registries.dataset.get(str(section.get('type')))
         if cls is None and 'type' in section:
-            yield self.unknown((*key, 'type'), section['type'], self.catalogue.dataset, 'data set')
+            yield self.unknown((*key, 'type'), section['type'], self.registries.dataset, 'data set')
         declared = hasattr(cls, 'Options')
         own = fields_of(cls.Options) if declared else {}
         yield from self.held_to(check_component, (*key, 'name'), section.get('name'))
@@ -314,7 +314,7 @@ class _Check:
         if not isinstance(section, Mapping):
             yield _Problem(key, f'{dotted(key)} must be a section with a type, not {_shown(section)}')
             return
-        names = getattr(self.catalogue, kind.name)
+        names = getattr(self.registries, kind.name)
         target = names.get(str(section.get('type')))
         if 'type' not in section:
             yield _Problem(key, f'{dotted((*key, "type"))} is missing')

@@ -16,7 +16,7 @@ from typing import Any
 from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
 from gavn.errors import GavnError
 
-__all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'building', 'dotted', 'force', 'lay_over',
+__all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'dotted', 'force', 'lay_over',
            'merge', 'read_layers', 'read_options', 'write_options']
 
 BASE = 'base'
@@ -31,7 +31,7 @@ class OptionError(GavnError, ValueError):
 
 
 @contextmanager
-def building(what: str) -> Iterator[None]:
+def option_errors(what: str) -> Iterator[None]:
     """Errors of what is built inside from options become OptionError and begin with `what` that is.
 
     Only where classes are called with options: there ValueError and FileNotFoundError are about these.

@@ -46,10 +46,10 @@ class DlibAnnotator:
         try:
             import dlib
         except ImportError as error:
-            raise AnnotatorError('--teacher dlib needs dlib: pip install "gavn[dlib]"') from error
+            raise AnnotatorError('--annotator dlib needs dlib: pip install "gavn[dlib]"') from error
         package = importlib.util.find_spec('face_recognition_models')
         if package is None or not package.submodule_search_locations:
-            raise AnnotatorError('--teacher dlib needs its model: pip install "gavn[dlib]"')
+            raise AnnotatorError('--annotator dlib needs its model: pip install "gavn[dlib]"')
         model = Path(package.submodule_search_locations[0], 'models', 'shape_predictor_68_face_landmarks.dat')
         self._detect = dlib.get_frontal_face_detector()
         self._predict = dlib.shape_predictor(str(model))
@@ -91,7 +91,7 @@ class FaceAlignmentAnnotator:
         try:
             import face_alignment
         except ImportError as error:
-            raise AnnotatorError(f'--teacher face-alignment cannot be imported ({error}): pip install '
+            raise AnnotatorError(f'--annotator face-alignment cannot be imported ({error}): pip install '
                                '--no-deps face-alignment==1.5.0, and "gavn[prepare]"') from error
         if not download and (missing := _missing_weights()):
             raise AnnotatorError(_weights_message(missing))
@@ -128,7 +128,7 @@ def _weights_message(missing: Sequence[str]) -> str:
     files = ', '.join(f'{name} (about {_FACE_ALIGNMENT[name]} MiB)' for name in missing)
     return (f'face-alignment needs {files}\n'
             f'download them from {_SOURCE} with --download, or put them into {_cache()};\n'
-            '--teacher dlib needs no download: pip install "gavn[dlib]"')
+            '--annotator dlib needs no download: pip install "gavn[dlib]"')
 
 
 def choose_annotator(name: str, download: bool = False) -> str:

@@ -141,7 +141,7 @@ class Preparation:
         """Writes the landmarks. Raises FaceNotFoundError."""
         if not self.writer.has('landmarks', clip):
             points, seen = annotate_clip(self.clean(clip), annotator)
-            self.records.update(clip, landmarks_seen=round(seen, 4), teacher=type(annotator).__name__)
+            self.records.update(clip, landmarks_seen=round(seen, 4), annotator=type(annotator).__name__)
             self.writer.array('landmarks', clip, points)
 
     def extract_features(self, clip: str) -> None:

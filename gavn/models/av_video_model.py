@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.checkpoints.checkpoint import load_state, load_strict, load_trained, save_bundle
-from gavn.config.option_file import OptionError, building
+from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import RestoringTrainOptions, task_of
 from gavn.models.cost import gmacs
 from gavn.models.faster import recompute, split_batch
@@ -44,7 +44,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
         self.inputs = tuple(opt.get('network_inputs') or ('lq',))
         self.net_l = self._build_detector() if 'landmarks' in self.inputs else None
         self.net_g = self._build_network().to(self.device)
-        with building('network_g'):
+        with option_errors('network_g'):
             self.layout = layout_of(self.net_g, opt.get('window'))
         self._log_size()
         if self.is_train:
@@ -70,7 +70,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
             compile_in_place(network, mode)
 
     def _new_network(self) -> nn.Module:
-        with building('network_g'):
+        with option_errors('network_g'):
             network = build_network(self.opt['network_g'])
         path = self.opt['path']
         loads_statistics = path.get('pretrain_network_g') and path.get('strict_load_g', True)
@@ -108,7 +108,7 @@ class AVVideoModel(ClipValidation, PhasedModel):
         if path is None:
             raise OptionError('network_inputs contains landmarks, but path.pretrain_network_l is not set: '
                               'train the detector (options/train_pfld_*.yml) and give its net_l_*.pth')
-        with building('network_l'):
+        with option_errors('network_l'):
             detector = build_network(self.opt['network_l'])
         load_strict(detector, load_state(path), path)
         return detector.to(self.device).eval().requires_grad_(False)

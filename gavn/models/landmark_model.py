@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gavn.audio.mfcc import silence
 from gavn.checkpoints.checkpoint import load_state, load_strict
-from gavn.config.option_file import OptionError, building
+from gavn.config.option_file import OptionError, option_errors
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import draw, euler_angles, to_pixels
 from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
@@ -90,7 +90,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
-        with building('network_l'):
+        with option_errors('network_l'):
             detector = build_network(opt['network_l'])
         size = sum(parameter.numel() for parameter in detector.parameters())
         get_root_logger().info(f'{type(detector).__name__}: {size:,} parameters')
@@ -100,7 +100,7 @@ class LandmarkModel(ClipValidation, PhasedModel):
         self._load()
         if self.is_train:
             self.silent_share = opt['train'].get('silent_share', self.Options.silent_share)
-            with building('train.jitter'):
+            with option_errors('train.jitter'):
                 self.jitter = Jitter(**opt['train'].get('jitter') or {})
             self.prepare_training(self.net_g)
             self.start_averaging(self.net_g, 'detector', opt['path'].get('pretrain_network_l'))

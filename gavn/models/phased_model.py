@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gavn.checkpoints.checkpoint import BUDGET, load_state, load_strict
-from gavn.config.option_file import OptionError, building
+from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import PhasedTrainOptions
 from gavn.models.budget import Budget
 from gavn.models.faster import peak_memory
@@ -47,14 +47,14 @@ class PhasedModel(BaseModel):
         options = self.opt['train']
         if missing := [key for key in ('pixel_opt', 'optim_g') if not options.get(key)]:
             raise OptionError(f'{type(self).__name__} needs train.{", train.".join(missing)}')
-        with building('train'):
+        with option_errors('train'):
             self.schedule = Schedule.from_options(options)
         check_phases(network, self.schedule.phases)
         self._compare_lengths(options.get('total_iter'))
-        with building('train.pixel_opt'):
+        with option_errors('train.pixel_opt'):
             self.criterion = build_loss(options['pixel_opt']).to(self.device)
         self.ema_decay = options.get('ema_decay', 0)
-        with building('train.optim_g'):
+        with option_errors('train.optim_g'):
             self.optimizer_g = self._build_optimizer(network, dict(options['optim_g']))
         self.optimizers.append(self.optimizer_g)
         network.train()

@@ -10,7 +10,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.spynet import SpyNet
-from gavn.config.option_file import OptionError, building
+from gavn.config.option_file import OptionError, option_errors
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.samples import parse_options
 from gavn.errors import RunError
@@ -48,7 +48,7 @@ def check_windows(network: nn.Module, layout: Layout, section: Mapping[str, Any]
     """
     if not issubclass(DATASET_REGISTRY.get(section['type']), AVClipDataset):
         return
-    with building('datasets.train'):
+    with option_errors('datasets.train'):
         options = parse_options(AVClipDataset.Options, section, section['type'])
         truths = len(range(options.num_frame)[options.outputs()])
     name, frames = type(network).__name__, options.num_frame

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from gavn.checkpoints.checkpoint import training_budget
-from gavn.config.option_file import building
+from gavn.config.option_file import option_errors
 from gavn.config.sections import ClipValOptions
 from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
 from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories
@@ -54,7 +54,7 @@ class ClipValidation:
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
-        with building('val.metrics'):
+        with option_errors('val.metrics'):
             check_metrics(self._metrics)  # before training, not at the first validation
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
@@ -113,7 +113,7 @@ class ClipValidation:
         def warn(key: str, reason: str) -> None:
             get_root_logger().warning(f'val.metrics.{key} is skipped: {reason}')
 
-        with building('val.metrics'):
+        with option_errors('val.metrics'):
             return metric_factories(self._metrics, self.device, warn)
 
     @cached_property
@@ -124,7 +124,7 @@ class ClipValidation:
     def _rows(self, data_set: Any, output: ValidationOutput) -> list[Row]:
         """Rows for each clip and subject, in the order of the data set, in every process."""
         rank, processes = get_dist_info()
-        with building(f'data set {data_set.opt["name"]}'):
+        with option_errors(f'data set {data_set.opt["name"]}'):
             check_names(item['key'] for item in data_set)
         network = self._evaluated_network()
         was_training = network.training

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -50,6 +51,16 @@ class Parser(argparse.ArgumentParser):
         names = list(map(str, action.choices))
         hint = nearest(str(value), names) or f' (choose from {", ".join(names)})'
         raise argparse.ArgumentError(action, f'unknown value {value!r}{hint}')
+
+
+class OldName(argparse.Action):
+    """A former name of an argument: sets the new one (`dest`) and prints a notice."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        """Called by argparse for each use of the argument."""
+        print(f'notice: {option_string} is now --{self.dest.replace("_", "-")}', file=sys.stderr)
+        setattr(namespace, self.dest, values)
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:

@@ -17,7 +17,7 @@ ROOMS = {
     'metrics': {'archs', 'checkpoints', 'faces', 'audio', 'media', 'config', 'runtime', 'errors'},
     'models': {'metrics', 'losses', 'archs', 'data', 'ops', 'checkpoints', 'faces', 'audio', 'media',
                'config', 'runtime', 'errors'},
-    'basicsr_patches': {'metrics', 'checkpoints', 'config', 'runtime', 'errors'},
+    'basicsr_patches': {'registry', 'metrics', 'checkpoints', 'config', 'runtime', 'errors'},
     'restoration': {'registry', 'archs', 'ops', 'checkpoints', 'faces', 'audio', 'media', 'config', 'runtime',
                     'errors'},
     'web': {'restoration', 'synthetic', 'data', 'checkpoints', 'faces', 'audio', 'media', 'runtime',

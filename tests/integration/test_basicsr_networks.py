@@ -8,9 +8,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
-from gavn.archs.replacing import in_place_of_stock
 from gavn.archs.spynet import SpyNet, start_spynet
-from gavn.basicsr_patches.utils_options import catalogue
+from gavn.basicsr_patches.utils_options import registries
+from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
 
 SMALL = {'mid_channels': 8, 'num_blocks': 1, 'is_low_res_input': False, 'min_side': 16}
@@ -34,7 +34,7 @@ def shaken(network: torch.nn.Module) -> torch.nn.Module:
 @pytest.mark.parametrize(('name', 'ours'), [('EDVR', edvr_arch.EDVR),
                                             ('BasicVSRPlusPlus', basicvsrpp_arch.BasicVSRPlusPlus)])
 def test_option_files_get_ours(name, ours):
-    assert ARCH_REGISTRY.get(name) is ours and catalogue().network[name] is ours
+    assert ARCH_REGISTRY.get(name) is ours and registries().network[name] is ours
     assert [key for key, _ in ARCH_REGISTRY].count(name) == 1
 
 
@@ -43,7 +43,7 @@ def test_only_a_descendant_takes_a_stock_networks_place():
         pass
 
     with pytest.raises(TypeError, match='not derived'):
-        in_place_of_stock(SRVGGNetCompact)
+        replaces_in(ARCH_REGISTRY)(SRVGGNetCompact)
     assert ARCH_REGISTRY.get('SRVGGNetCompact') is not SRVGGNetCompact
 
 

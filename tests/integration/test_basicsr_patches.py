@@ -6,18 +6,18 @@ import lmdb
 import numpy as np
 import pytest
 import torch
-from basicsr.data.paired_image_dataset import PairedImageDataset
-from basicsr.data.video_test_dataset import VideoRecurrentTestDataset, VideoTestDataset
-from basicsr.models.edvr_model import EDVRModel
-from basicsr.models.video_base_model import VideoBaseModel
-from basicsr.models.video_recurrent_model import VideoRecurrentModel
+from basicsr.data import video_test_dataset
+from basicsr.models import video_recurrent_model
 from basicsr.utils import FileClient, img_util
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
 from linear_training import run_here, stock, write_options
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from gavn import basicsr_patches
+from gavn.basicsr_patches.data_paired_image_dataset import PairedImageDataset
+from gavn.basicsr_patches.data_video_test_dataset import VideoRecurrentTestDataset, VideoTestDataset
+from gavn.basicsr_patches.models_video_base_model import EDVRModel, VideoBaseModel, VideoRecurrentModel
 from gavn.basicsr_patches.utils_file_client import MissingKeyError
 from gavn.basicsr_patches.utils_img_util import UnreadableImageError
 
@@ -84,6 +84,11 @@ def loader(kind: type, clips: dict[str, str], name: str = 'talking', **changes: 
     return DataLoader(kind({'name': name, 'num_frame': 3, 'padding': 'reflection', **clips, **changes}))
 
 
+def stock_of(model: type) -> type:
+    """The class of basicsr that a class of ours replaces."""
+    return next(base for base in model.__mro__[1:] if base.__name__ == model.__name__)
+
+
 BOTH = pytest.mark.parametrize(('model', 'data'), [(VideoBaseModel, VideoTestDataset),
                                                    (VideoRecurrentModel, VideoRecurrentTestDataset)])
 
@@ -109,14 +114,14 @@ def test_h_i_validation_of_two_sets(model: type, data: type, clips: dict[str, st
 def test_h_stock_needs_a_gpu(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path, metrics=METRICS)
     with pytest.raises((AssertionError, RuntimeError)):
-        model.dist_validation.__wrapped__(built, loader(data, clips), 3, None, False)
+        stock_of(model).dist_validation(built, loader(data, clips), 3, None, False)
 
 
 @BOTH
 def test_j_validation_without_metrics(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path)
     with pytest.raises(KeyError):
-        model.dist_validation.__wrapped__(built, loader(data, clips), 3, None, False)
+        stock_of(model).dist_validation(built, loader(data, clips), 3, None, False)
     built.validation(loader(data, clips), 3, None)
 
 
@@ -129,15 +134,20 @@ def test_k_pictures_during_training(model: type, data: type, clips: dict[str, st
     assert built.opt['is_train']
     with pytest.raises(NotImplementedError):
         built.opt['val']['metrics'] = None
-        model.dist_validation.__wrapped__(built, loader(data, clips), 3, None, True)
+        stock_of(model).dist_validation(built, loader(data, clips), 3, None, True)
+
+
+@pytest.mark.parametrize('replacement', [EDVRModel, VideoBaseModel, VideoRecurrentModel])
+def test_option_files_get_the_replacement(replacement: type) -> None:
+    assert MODEL_REGISTRY.get(replacement.__name__) is replacement
+    assert stock_of(replacement).__module__.startswith('basicsr.models.')
 
 
 def test_l_any_name_of_a_test_set(clips: dict[str, str]) -> None:
     assert len(loader(VideoTestDataset, clips, 'talking').dataset) == 7
     assert loader(VideoTestDataset, clips, 'talking').dataset.opt['name'] == 'talking'
     with pytest.raises(ValueError, match='Non-supported video test dataset'):
-        VideoTestDataset.__init__.__wrapped__(
-            VideoTestDataset.__new__(VideoTestDataset),
+        video_test_dataset.VideoTestDataset(
             {'name': 'talking', 'num_frame': 3, 'cache_data': False, 'io_backend': {'type': 'disk'}, **clips})
 
 
@@ -174,7 +184,7 @@ def test_n_recurrent_models_test_the_averaged_network(clips: dict[str, str], tmp
     built.test()
     assert torch.allclose(built.output, averaged(built.lq))
     assert built.net_g is trained
-    VideoRecurrentModel.test.__wrapped__(built)
+    video_recurrent_model.VideoRecurrentModel.test(built)
     assert torch.allclose(built.output, trained(built.lq))
 
 

@@ -6,7 +6,7 @@ from option_files import FILES, OPTIONS, TASKS, build, differences, load, name_o
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.archs.inputs import layout_of
 from gavn.basicsr_patches.data_data_sampler import plan_epochs
-from gavn.basicsr_patches.utils_options import catalogue
+from gavn.basicsr_patches.utils_options import registries
 from gavn.config.check import check_options
 from gavn.config.option_file import read_options
 from gavn.config.overlays import resolve_options
@@ -41,7 +41,7 @@ RUNS += [(OPTIONS / 'test_gavn_deblur.yml', (OPTIONS / 'presets/small_deblur.yml
     name_of(part) if not isinstance(part, tuple) else '+'.join(overlay.stem for overlay in part) or 'plain'))
 def test_options_are_valid_and_build_their_networks(path, overlays):
     options, source = resolve_options(path, overlays)
-    check_options(options, source, catalogue(), is_train='train' in options)
+    check_options(options, source, registries(), is_train='train' in options)
     networks = {key: build(value) for key, value in options.items()
                 if key.startswith('network_') and key != 'network_inputs'}
     assert networks

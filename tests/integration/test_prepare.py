@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from python_speech_features import mfcc as reference_mfcc
 
-from gavn.data import landmark_annotator as teacher_module
+from gavn.data import landmark_annotator
 from gavn.data.clip_store import ClipStore, read_meta, read_stats
 from gavn.data.degradation import degrade
 from gavn.data.landmark_annotator import (
@@ -37,6 +37,7 @@ from gavn.data.sources import (
 from gavn.data.storage import STORES
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter
+from gavn.runtime.arguments import Parser
 
 prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
 
@@ -74,7 +75,7 @@ class Stub:
 @pytest.fixture
 def stub(monkeypatch):
     monkeypatch.setitem(ANNOTATORS, 'stub', Stub)
-    prepare._teacher.cache_clear()
+    prepare._annotator.cache_clear()
     return 'stub'
 
 
@@ -181,15 +182,15 @@ def test_gaps_are_bridged_and_boxes_steadied():
 
 def test_dlib_marks_a_real_face():
     pytest.importorskip('dlib')
-    teacher = ANNOTATORS['dlib']()
+    annotator = ANNOTATORS['dlib']()
     image = photo()
-    box = teacher.box(image)
-    points = teacher.points(image, box)
+    box = annotator.box(image)
+    points = annotator.points(image, box)
     left_eye, right_eye, mouth = points[36:42].mean(0), points[42:48].mean(0), points[48:].mean(0)
     np.testing.assert_allclose([left_eye, right_eye], [(92, 101), (135, 103)], atol=5)
     assert abs(mouth[0] - (left_eye[0] + right_eye[0]) / 2) < 8 and 35 < mouth[1] - left_eye[1] < 65
-    assert teacher.box(np.zeros((224, 224, 3), np.uint8)) is None
-    moved = teacher.points(np.roll(image, 3, axis=1), Box(box.x0 + 3, box.y0, box.x1 + 3, box.y1))
+    assert annotator.box(np.zeros((224, 224, 3), np.uint8)) is None
+    moved = annotator.points(np.roll(image, 3, axis=1), Box(box.x0 + 3, box.y0, box.x1 + 3, box.y1))
     np.testing.assert_allclose(moved - points, np.tile([3, 0], (68, 1)), atol=0.6)
 
 
@@ -216,11 +217,11 @@ def test_face_alignment_through_its_interface(monkeypatch):
             return [np.ones((68, 2))]
 
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=Aligner))
-    teacher = FaceAlignmentAnnotator(download=True)
+    annotator = FaceAlignmentAnnotator(download=True)
     image = np.full((224, 224, 3), (1, 2, 3), np.uint8)
-    box = teacher.box(image)
-    assert box == Box(10, 20, 110, 140) and teacher.box(image * 0) is None
-    assert teacher.points(image, box).shape == (68, 2)
+    box = annotator.box(image)
+    assert box == Box(10, 20, 110, 140) and annotator.box(image * 0) is None
+    assert annotator.points(image, box).shape == (68, 2)
     assert calls == [([3, 2, 1], [[10, 20, 110, 140]])]
 
 
@@ -230,7 +231,7 @@ def test_weights_out_of_reach_say_where_to_put_them(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=offline))
     monkeypatch.setattr('torch.hub.get_dir', lambda: str(tmp_path))
-    words = r'2DFAN4.*91 MiB(.|\n)*adrianbulat.*checkpoints(.|\n)*--teacher dlib'
+    words = r'2DFAN4.*91 MiB(.|\n)*adrianbulat.*checkpoints(.|\n)*--annotator dlib'
     with pytest.raises(AnnotatorError, match=f'unreachable(.|\n)*{words}'):
         FaceAlignmentAnnotator(download=True)
     monkeypatch.setitem(sys.modules, 'dlib', None)
@@ -248,12 +249,21 @@ def no_weights(monkeypatch, tmp_path):
     return tmp_path / 'checkpoints'
 
 
+def test_the_former_name_of_annotator_gives_a_notice(capsys):
+    parser = Parser()
+    prepare.add_arguments(parser)
+    needed = ['--videos', 'videos', '--out', 'out']
+    assert parser.parse_args(needed).annotator == 'auto' and not capsys.readouterr().err
+    assert parser.parse_args([*needed, '--teacher', 'dlib']).annotator == 'dlib'
+    assert capsys.readouterr().err == 'notice: --teacher is now --annotator\n'
+
+
 def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
     film(tmp_path / 'videos/a.mp4', [photo()] * 2)
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train')])
     with pytest.raises(SystemExit) as stop:
-        prepare.main(['--videos', str(tmp_path / 'videos'), '--csv', str(rows), '--teacher', 'face-alignment',
-                      '--out', str(tmp_path / 'out')])
+        prepare.main(['--videos', str(tmp_path / 'videos'), '--csv', str(rows),
+                      '--out', str(tmp_path / 'out'), '--annotator', 'face-alignment'])
     told = capsys.readouterr().err
     assert stop.value.code == 2
     assert 's3fd-619a316812.pth (about 86 MiB)' in told and '--download' in told and 'adrianbulat.com' in told
@@ -263,10 +273,10 @@ def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
 def test_dlib_is_taken_where_it_is_installed(no_weights, monkeypatch):
     made = []
     monkeypatch.setitem(ANNOTATORS, 'dlib', lambda: made.append('dlib'))
-    monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: name)
+    monkeypatch.setattr(landmark_annotator.importlib.util, 'find_spec', lambda name: name)
     assert choose_annotator('auto') == 'dlib' and made == ['dlib']
-    monkeypatch.setattr(teacher_module.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(AnnotatorError, match=r'--teacher dlib needs no download: pip install "gavn\[dlib\]"'):
+    monkeypatch.setattr(landmark_annotator.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(AnnotatorError, match=r'--annotator dlib needs no download: pip install "gavn.dlib."'):
         choose_annotator('auto')
 
 
@@ -316,7 +326,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
     names = ('good', 'wide', 'mute', 'short', 'dark', 'empty', 'broken', 'absent')
     rows = [(f'{name}.mp4', f'speaker_{name}', 'val' if name == 'mute' else 'train') for name in names]
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
-                 '--teacher', stub, '--degradations', 'blur', 'sr_x4', '--store', 'raw']
+                 '--annotator', stub, '--degradations', 'blur', 'sr_x4', '--store', 'raw']
     assert prepare.main(arguments) == 0
     assert '3  ok' in capsys.readouterr().out
 
@@ -404,7 +414,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
         film(videos / f'{name}.mp4', [face] * 40)
         rows.append((f'{name}.mp4', name, 'train'))
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
-                 '--teacher', 'dlib', '--degradations', 'sr']
+                 '--annotator', 'dlib', '--degradations', 'sr']
     script = ROOT / 'scripts' / 'prepare' / 'prepare.py'
     process = subprocess.Popen([sys.executable, str(script), *arguments], start_new_session=True,
                                cwd=tmp_path, stderr=subprocess.DEVNULL)
@@ -447,7 +457,7 @@ def test_slurm_is_one_option_away(tmp_path, monkeypatch, stub):
     monkeypatch.setattr(prepare, 'SlurmPipelineExecutor', Fake)
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'bob', 'val')])
     arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o')]
-    arguments += ['--teacher', stub, '--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
+    arguments += ['--annotator', stub, '--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
     assert prepare.main(arguments) == 0
     (steps, options), (last, after), submitted = made
     assert [step.name for step in steps] == ['videos', 'crop', 'landmark', 'mfcc', 'degrade', 'done']

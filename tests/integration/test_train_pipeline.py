@@ -17,7 +17,7 @@ from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the
 from gavn.basicsr_patches import models_base_model, utils_logger, utils_options
 from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.basicsr_patches.utils_misc import RunFolders
-from gavn.config.option_file import OptionError, Source, building, force, read_options
+from gavn.config.option_file import OptionError, Source, force, option_errors, read_options
 from gavn.errors import RunError
 from gavn.models import phased_model
 from gavn.models.training import TrainingDivergedError
@@ -298,10 +298,10 @@ def test_v_bugs_are_not_hidden(tmp_path: Path) -> None:
 
 
 def test_v_what_is_built_from_options() -> None:
-    with pytest.raises(OptionError) as error, building('model'), building('network_g'):
+    with pytest.raises(OptionError) as error, option_errors('model'), option_errors('network_g'):
         raise ValueError('wrong')
     assert str(error.value) == 'network_g: wrong'
-    with pytest.raises(KeyError), building('network_g'):
+    with pytest.raises(KeyError), option_errors('network_g'):
         raise KeyError('a bug')
 
 

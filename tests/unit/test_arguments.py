@@ -14,7 +14,7 @@ import pytest
 import gavn
 from gavn.basicsr_patches.utils_options import _arguments
 from gavn.cli import main as cli
-from gavn.cli.train import missing_option_file
+from gavn.cli.pipeline import missing_option_file
 from gavn.errors import MissingInput
 from gavn.media import UnreadableMedia
 from gavn.runtime.arguments import Parser, seconds

@@ -29,8 +29,8 @@ def measure() -> IdentitySimilarity:
 
 def dlibs_points(image: np.ndarray) -> np.ndarray:
     from gavn.data.landmark_annotator import DlibAnnotator
-    teacher = DlibAnnotator()
-    return teacher.points(image, teacher.box(image))
+    annotator = DlibAnnotator()
+    return annotator.points(image, annotator.box(image))
 
 
 @needs_dlib

@@ -27,7 +27,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def room(module: str) -> str:
-    """'gavn.media' -> 'utils'; the package itself is '__init__'."""
+    """'gavn.media.reader' -> 'media'; the package itself is '__init__'."""
     return [*module.split('.'), '__init__'][1]
 
 

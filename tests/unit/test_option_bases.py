@@ -8,7 +8,7 @@ from basicsr.archs import build_network
 from linear_training import run_here, write_options
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches.utils_options import account, catalogue
+from gavn.basicsr_patches.utils_options import registries, resolved_config
 from gavn.cli.demo import SMALLEST
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, force, merge, read_options
@@ -97,7 +97,7 @@ def test_a_wrong_option_is_told_where_it_stands(tmp_path: Path) -> None:
     base = write_options(tmp_path, network_g__widht=3)
     file = put(tmp_path, top=f'base: {base.name}\nlogger: {{print_frequency: 5}}\n')
     with pytest.raises(OptionError) as error:
-        check_options(*read_options(file), catalogue())
+        check_options(*read_options(file), registries())
     line = base.read_text().splitlines().index('  widht: 3') + 1
     assert f'{base}, line {line}: unknown key network_g.widht; the nearest' in str(error.value)
     assert f'{file}, line 2: unknown key logger.print_frequency' in str(error.value)
@@ -167,7 +167,7 @@ def test_what_is_kept_reads_as_it_was(tmp_path: Path) -> None:
               'g': [0.9, 0.999], 'h': {'i': [{'j': 5000, 'k': 'no'}]}, 'm': -1, 'n': '~',
               'o': [], 'p': 'two\nlines'}
     file = tmp_path / 'x.yml'
-    file.write_text(account(values, Source('y.yml'), ['p=two\nlines']), encoding='utf-8')
+    file.write_text(resolved_config(values, Source('y.yml'), ['p=two\nlines']), encoding='utf-8')
     assert read_options(file)[0] == values
 
 
@@ -188,6 +188,6 @@ def test_the_demo_finds_the_phases_it_shortens() -> None:
     for which, kind in (('pfld', 'train_pfld'), ('gavn', 'train_gavn'), ('test', 'test_gavn')):
         options, source = read_options(root / f'options/demo/{kind}_car.yml')
         force(options, source, SMALLEST.settings(which, 'car'))
-        check_options(options, source, catalogue(), is_train=which != 'test')
+        check_options(options, source, registries(), is_train=which != 'test')
         lengths = [phase['iters'] for phase in (options.get('train') or {}).get('phases', ())]
         assert lengths == list(SMALLEST.iters.get(which, ()))  # not one phase is left at its full length

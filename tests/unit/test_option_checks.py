@@ -9,7 +9,7 @@ from basicsr.archs.edvr_arch import EDVR
 from linear_training import StandInNet  # noqa: F401  (makes basicsr importable and registers)
 
 from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches.utils_options import catalogue
+from gavn.basicsr_patches.utils_options import registries
 from gavn.config.check import Registries, check_options
 from gavn.config.option_file import OptionError, read_options
 
@@ -76,7 +76,7 @@ def check(text: str, folder: Path, is_train: bool = True) -> None:
     file = folder / 'options.yml'
     file.write_text(text, encoding='utf-8')
     options, source = read_options(file)
-    check_options(options, source, catalogue(), is_train)
+    check_options(options, source, registries(), is_train)
 
 
 def changed(place: str, value: Any, text: str = TRAINING) -> str:
@@ -342,7 +342,7 @@ class Derived(EDVR):
     ({'type': 'SwinIR', 'embed_dimm': 60}, False),  # which SwinIR would drop
 ])
 def test_arguments_that_are_handed_on(network: dict, is_valid: bool, tmp_path: Path) -> None:
-    known = catalogue()
+    known = registries()
     known = replace(known, network={**known.network, 'Derived': Derived})
     (tmp_path / 'x.yml').write_text(changed('network_g', network))
     options, source = read_options(tmp_path / 'x.yml')
@@ -388,7 +388,7 @@ def test_a_model_may_declare_options_of_its_own(tmp_path: Path) -> None:
         class Options:
             taste: float
 
-    known = catalogue()
+    known = registries()
     mine = Registries(known.network, known.dataset, {**known.model, 'Mine': Mine}, known.loss, known.metric)
     (tmp_path / 'x.yml').write_text(changed('model_type', 'Mine'))
     options, source = read_options(tmp_path / 'x.yml')

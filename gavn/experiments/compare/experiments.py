@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 
 from gavn.basicsr_patches.build import build_dataset
 from gavn.basicsr_patches.data_data_sampler import plan_epochs
-from gavn.basicsr_patches.utils_options import catalogue, import_parts, locate
+from gavn.basicsr_patches.utils_options import import_parts, locate, registries
 from gavn.config.check import check_options
-from gavn.config.option_file import OptionError, Source, building
+from gavn.config.option_file import OptionError, Source, option_errors
 from gavn.config.overlays import resolve_options
 from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.settings import Settings
@@ -170,7 +170,7 @@ def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path
             if (place := locate(value, settings.root)) is None:
                 raise CompareError(f'{file}: {name}.{key}: {value} does not exist')
             options[key] = str(place)
-    with building(f'{file}: {name}'):
+    with option_errors(f'{file}: {name}'):
         return build_network(options)
 
 
@@ -214,7 +214,7 @@ def load_detector(settings: Settings) -> dict[str, Any]:
 def _check(options: dict[str, Any], source: Source, settings: Settings, is_train: bool) -> None:
     """Keys, and data: a data set that lacks a layer says so now, not in hours."""
     import_parts(options, source)
-    check_options(options, source, catalogue(), is_train)
+    check_options(options, source, registries(), is_train)
     for section in options['datasets'].values():
         try:
             build_dataset({**copy.deepcopy(section), 'phase': 'val'})
