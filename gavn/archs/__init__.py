@@ -1,7 +1,7 @@
 """Networks, registered in `gavn.registry.ARCH_REGISTRY` under their class names.
 
-BasicSR's registry has them too once `gavn.archs.basicsr_archs` is imported, which happens here if BasicSR was
-imported before, and with `gavn.models`.
+Importing `gavn.archs.basicsr_archs` adds them to BasicSR's registry. That happens here if BasicSR is already
+imported, and in `gavn.models`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The audio half of the network: an MFCC window becomes a feature vector."""
+"""Audio encoder: an MFCC window becomes a feature vector."""
 
 import torch
 from torch import Tensor, nn
@@ -6,18 +6,16 @@ from torch import Tensor, nn
 from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
 
 SLOPE = 0.1  # of every LeakyReLU
-ROUGH_STD = 10.0  # of MFCC, until the training set's is known
-LIMIT = 4.0  # standard deviations: digital silence lies about nine below speech and would swamp the rest
+ROUGH_STD = 10.0  # of MFCCs, until the statistics of the training set are set
+LIMIT = 4.0  # standard deviations; digital silence is about nine below speech and would dominate
 
 
 class AudioEncoder(nn.Module):
-    """Encode MFCC windows with four convolutions and a linear layer (633,728 parameters).
+    """Encodes raw MFCC windows by four convolutions and a linear layer (633,728 parameters).
 
-    The windows come in raw; the statistics of the training set live here as buffers `mean` and `std`
-    (one value a coefficient), so that a checkpoint is enough to run the network. Until
-    `set_audio_statistics` is called they are 0 and 10. What lies further than four standard deviations from
-    the mean counts as four. Layers and widths are ours: the paper says only that audio features are extracted
-    (eq. 13).
+    The buffers `mean` and `std` (one value per coefficient) hold the statistics of the training set, so that
+    a checkpoint is self-contained. They are 0 and 10 until `set_audio_statistics` is called. Normalised
+    values are clamped to four standard deviations. The paper does not describe these layers (eq. 13).
     """
 
     out_features = 256
@@ -38,20 +36,20 @@ class AudioEncoder(nn.Module):
         )
         self.fc = nn.Linear(128 * 4 * 3, self.out_features)
         self.lrelu = nn.LeakyReLU(SLOPE)
-        self._keep_the_scale()
+        self._init_weights()
 
-    def _keep_the_scale(self) -> None:
-        """He initialisation: torch's own would shrink the signal to a hundredth over five layers."""
+    def _init_weights(self) -> None:
+        """He initialisation. PyTorch's default shrinks the signal to a hundredth over five layers."""
         for layer in (*self.convs, self.fc):
             if hasattr(layer, 'weight'):
                 nn.init.kaiming_normal_(layer.weight, a=SLOPE)
                 nn.init.zeros_(layer.bias)
 
     def set_audio_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Set what the windows are normalised with: mean and standard deviation (13,) of the training MFCC.
+        """Sets the normalisation: mean and standard deviation (13,) of the MFCCs of the training set.
 
         Raises:
-            ValueError: another shape, or a standard deviation that is not positive.
+            ValueError: the shapes are wrong, or a standard deviation is not positive.
         """
         mean, std = (torch.as_tensor(x, dtype=self.mean.dtype, device=self.mean.device) for x in (mean, std))
         if mean.shape != (CEPSTRA,) or std.shape != (CEPSTRA,):

@@ -1,7 +1,6 @@
-"""BasicSR's side of the networks: those that derive from BasicSR's own, and all of gavn's in its registry.
+"""Networks derived from BasicSR's, and the registration of all networks of gavn in BasicSR's registry.
 
-Importing this module imports BasicSR. Everything that trains does; restoring does only for weights of a
-network that comes from BasicSR.
+Importing this module imports BasicSR. Training does so; restoring only for weights of a BasicSR network.
 """
 
 from basicsr import archs  # noqa: F401  (registers BasicSR's own networks)

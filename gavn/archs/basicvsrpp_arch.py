@@ -1,4 +1,4 @@
-"""BasicVSR++ (Chan et al., CVPR 2022) as it comes with basicsr, for frames and clips of any size."""
+"""BasicVSR++ (Chan et al., CVPR 2022): basicsr's class for frames and clips of any size."""
 
 import torch.nn.functional as F
 from basicsr.archs import arch_util, basicvsrpp_arch
@@ -21,36 +21,36 @@ from gavn.ops.deform_conv import Backend
 from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
 
-FLOW_SIDE = 64  # stock refuses smaller pictures for its flow network
-MOST_PADDED = 1024  # padding beyond this costs memory for nothing
-REDUCTION = 4  # from frames to features, where the input is not of low resolution
+FLOW_SIDE = 64  # smallest side that basicsr accepts for its flow network
+MOST_PADDED = 1024  # limit of `min_side`
+REDUCTION = 4  # size of frames over features if the input has the full resolution
 
 
 @replaces_in(ARCH_REGISTRY)
 class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
-    """Basicsr's BasicVSR++ with the same weights, and the same results where that one runs.
+    """BasicVSR++ with the weights of basicsr's, and the same results where that one runs.
 
-    It has its alignment without CUDA as well (`gavn.ops.basicsr_networks`). Sides that stock refuses are
-    padded. Features stay on the device of the frames, however long the clip: what bounds their memory is the
-    window that is run over it (`layout`), so stock's `cpu_cache_length` is not offered.
+    The alignment also works without CUDA (`gavn.ops.basicsr_networks`). Sides that basicsr refuses are
+    padded. Features stay on the device of the frames. The window (`layout`) bounds their memory, so there is
+    no `cpu_cache_length`.
 
     Args:
         mid_channels: channels, a multiple of 8.
         num_blocks: residual blocks in each of the four propagation branches.
         max_residue_magnitude: largest distance in pixels between an offset and the flow.
-        is_low_res_input: enlarge four times; otherwise restore at the same size.
-        spynet_path: pretrained weights of the flow network; None: no motion at first.
-        min_side: shorter sides are padded to so many pixels; None: to what stock asks for, 64, or 256 at the
-            same size. Smaller ones run as well (see `SpyNet`) and cost less: a crop of 64 pixels a
-            sixteenth of one that is padded to 256.
-        window: frames of a long clip that are restored together.
-        context: frames at either end of a window whose results are dropped: propagation has only begun there.
-        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is stock's own.
+        is_low_res_input: upscale four times. Otherwise restore at the same size.
+        spynet_path: pretrained weights of the flow network. None: zero flow at the start.
+        min_side: shorter sides are padded to this number of pixels. None: basicsr's minimum, 64, or 256 for
+            restoring at the same size. Smaller values work too (see `SpyNet`) and cost less: a crop of 64
+            pixels costs a sixteenth of one that is padded to 256.
+        window: frames of a window over a long clip.
+        context: frames at either end of a window whose results are dropped, because they lack propagation.
+        init: `scaled` preserves the variance of signals and gradients. `ordinary` is basicsr's.
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
-        ValueError: numbers that do not fit together, or `init` that is not among its choices.
-        CheckpointError: `spynet_path` is no file with weights of the flow network.
+        ValueError: numbers do not fit together, or `init` is not a valid choice.
+        CheckpointError: `spynet_path` has no weights of the flow network.
     """
 
     def __init__(
@@ -81,17 +81,18 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         self.layout = Layout(window - 2 * context, context, 'clip')
         self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
         self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side
-        self.cpu_cache = False  # read by the stock methods
+        self.cpu_cache = False  # read by basicsr's methods
         if init == 'scaled':
             variance_preserving_init(self, _STARTS, kept=(arch_util.ResidualBlockNoBN,))
 
     def forward(self, lq: Tensor) -> Tensor:
-        """Restore every frame.
+        """Restores every frame.
 
         Args:
             lq: (n, t, 3, h, w), RGB in [0, 1], t >= 1. Any size.
 
-        Returns (n, t, 3, h, w), or (n, t, 3, 4 h, 4 w) with `is_low_res_input`; RGB, not clamped.
+        Returns:
+            (n, t, 3, h, w), or (n, t, 3, 4 h, 4 w) with `is_low_res_input`; RGB, not clamped.
         """
         height, width = lq.shape[-2:]
         restored = self._restore(pad_to_multiple(lq, self.reduction, self.min_side))
@@ -115,12 +116,13 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         return reduced.unflatten(0, frames.shape[:2])
 
     def compute_flow(self, lqs: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow between neighbours; a clip of one frame has none.
+        """Computes flow between neighbours. A clip of one frame has none.
 
         Args:
             lqs: (n, t, 3, h, w) at the size of the features.
 
-        Returns flow to the frame before and to the frame after, (n, t - 1, 2, h, w) in pixels, x before y.
+        Returns:
+            Flow to the previous and to the next frame, (n, t - 1, 2, h, w) in pixels, x before y.
         """
         if lqs.shape[1] > 1:
             return super().compute_flow(lqs)
@@ -129,7 +131,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
 
 
 def _start_whole(network: BasicVSRPlusPlus) -> None:
-    """The first layer sees differences, the last one starts small."""
+    """The first layer ignores brightness, the last layer starts small."""
     first = network.feat_extract.main if network.is_low_res_input else network.feat_extract
     ignore_brightness(first[0])
     network.conv_last.weight.data *= LAST
@@ -137,6 +139,6 @@ def _start_whole(network: BasicVSRPlusPlus) -> None:
 
 _STARTS = {
     BasicVSRPlusPlus: _start_whole,
-    # half of what comes along, as masks start at one half: passed on whole, features would grow with the clip
+    # masks start at one half, so half of the features is passed on; otherwise they would grow with the clip
     SecondOrderAlignPack: lambda module: average_parts(module, parts=2),
 }

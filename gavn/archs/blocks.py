@@ -1,6 +1,6 @@
 """Building blocks that GAVN shares with EDVR (Wang et al., CVPRW 2019).
 
-Names of parameters and results equal BasicSR's, so weights go both ways; restoring works without BasicSR.
+Parameter names and results equal BasicSR's, so weights are interchangeable. Restoring works without BasicSR.
 """
 
 from collections.abc import Callable
@@ -8,27 +8,27 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.1  # of every activation of the networks but those in residual blocks and attention
-RESIDUAL_START = 0.1  # of He's weights in a residual block, which so starts near the identity
+SLOPE = 0.1  # of LeakyReLU, outside of residual blocks and attention
+RESIDUAL_START = 0.1  # factor of initial weights in a residual block, which is then near the identity
 
 
 def lrelu(x: Tensor) -> Tensor:
-    """The usual activation, in place."""
+    """LeakyReLU, in place."""
     return F.leaky_relu(x, SLOPE, inplace=True)
 
 
 def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size, or halves it with stride 2."""
+    """Returns a 3x3 convolution that keeps the size, or halves it with stride 2."""
     return nn.Conv2d(in_channels, out_channels, 3, stride, 1)
 
 
 def double(x: Tensor) -> Tensor:
-    """Bilinear interpolation to twice the size."""
+    """Interpolates bilinearly to twice the size."""
     return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
 
 
 def make_layer(block: Callable[..., nn.Module], count: int, **options: int) -> nn.Sequential:
-    """`count` blocks, each made with `options`, one after the other."""
+    """Returns a sequence of `count` blocks, each built with `options`."""
     return nn.Sequential(*(block(**options) for _ in range(count)))
 
 
@@ -49,7 +49,7 @@ class ResidualBlockNoBN(nn.Module):
 
 
 class PredeblurModule(nn.Module):
-    """EDVR's pre-deblur module: three levels from a quarter of the frame's size on, fused upwards."""
+    """EDVR's pre-deblur module: three levels, the finest at a quarter of the frame's size, fused upwards."""
 
     def __init__(self, num_feat: int = 64) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""DAVDNet: our re-creation of an audio-visual decompression network (Zhang et al., CVPR 2020)."""
+"""DAVDNet: a re-creation of an audio-visual decompression network (Zhang et al., CVPR 2020)."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
-MULTIPLE = 16  # sides are padded to it: the coarsest level of the alignment is a sixteenth of the frame
+MULTIPLE = 16  # of padded sides: the coarsest level of the alignment has 1/16 of the frame's size
 
 
 class FrameExtractor(nn.Module):
@@ -42,7 +42,7 @@ class FrameExtractor(nn.Module):
 
 
 class QuarterAudioFeatures(SpatialAudioFeatures):
-    """GAVN's map of audio features; its last layer acts at a quarter of the frame's size, not at half."""
+    """GAVN's map of audio features, with the last layer at a quarter of the frame's size, not at half."""
 
     def forward(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
         """MFCC windows (n, 1, 13, 20) and the frame's size (h, w) -> (n, c, h/4, w/4)."""
@@ -51,28 +51,27 @@ class QuarterAudioFeatures(SpatialAudioFeatures):
 
 @ARCH_REGISTRY.register()
 class DAVDNet(nn.Module):
-    """Restore the middle one of five frames with the sound that goes with it.
+    """Restores the middle frame of five with its audio.
 
-    A re-creation of ours in the manner of DAVD-Net ("Deep audio-aided video decompression of talking heads"):
-    neither its code nor its full text was available, so layers and widths are ours. It keeps the idea:
-    neighbours are aligned to the middle frame and fused, sound is gated by what is seen and joins in. Two
-    parts are left out because they are not defined for blur and low resolution: the codec's side information,
-    and the projection of the result onto what the compressed stream allows.
+    The network follows DAVD-Net ("Deep audio-aided video decompression of talking heads"). Neither its code
+    nor its full text was available, so layers and widths are chosen here. Neighbours are aligned to the
+    middle frame and fused; audio features are gated by visual features and fused with them. Two parts are
+    omitted because they are undefined for blur and low resolution: the codec's side information, and the
+    projection of the result onto the constraints of the compressed stream.
 
-    5,122,243 parameters at the default width.
+    It has 5,122,243 parameters at the default width.
 
     Args:
         num_feat: channels, a multiple of `deformable_groups`.
         num_frame: frames of a window, odd.
         num_extract_block: residual blocks before the alignment.
-        num_reconstruct_block: residual blocks after sound has joined in.
-        deformable_groups: groups of channels that are moved apart.
-        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is the
-            libraries' own.
+        num_reconstruct_block: residual blocks after the fusion with audio.
+        deformable_groups: groups of channels with separate offsets.
+        init: `scaled` preserves the variance of signals and gradients. `ordinary` is PyTorch's default.
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
-        ValueError: an option that is not among its choices, or numbers that do not fit together.
+        ValueError: an option is not a valid choice, or numbers do not fit together.
     """
 
     def __init__(
@@ -105,34 +104,34 @@ class DAVDNet(nn.Module):
             variance_preserving_init(self, _STARTS)
 
     def forward(self, lq: Tensor, audio: Tensor, region: Tensor | None = None) -> Tensor:
-        """Restore the middle frame.
+        """Restores the middle frame.
 
         Args:
-            lq: (n, t, 3, h, w), RGB in [0, 1], t = `num_frame`. Any size: sides that are no multiples of 16
-                are padded and the result is cropped.
+            lq: (n, t, 3, h, w), RGB in [0, 1], t = `num_frame`. Any size: sides are padded
+                to multiples of 16 and the result is cropped.
             audio: (n, 1, 1, 13, 20), raw MFCC window of the middle frame.
-            region: (n, 4), x0 y0 x1 y1 in [0, 1]: which part of the full frame `lq` shows; None: all of it.
+            region: (n, 4), x0 y0 x1 y1 in [0, 1]: part of the full frame that `lq` shows. None: all of it.
 
         Returns:
             (n, 3, h, w), RGB, not clamped.
 
         Raises:
-            ValueError: an input whose shape does not fit.
+            ValueError: the shape of an input is wrong.
         """
         self._check_inputs(lq, audio)
         height, width = lq.shape[-2:]
         frames = pad_to_multiple(lq, MULTIPLE)
         region = padded_region(region, lq, frames)
 
-        seen = lrelu(self.fusion(self._aligned(frames)))
-        heard = self.audio(audio.squeeze(1), region, frames.shape[-2:])
-        heard = heard * torch.sigmoid(self.attend(torch.cat([heard, seen], dim=1)))
-        both = lrelu(self.join(torch.cat([seen, heard], dim=1)))
-        restored = self.reconstruction(both) + frames[:, self.num_frame // 2]
+        visual = lrelu(self.fusion(self._aligned(frames)))
+        features = self.audio(audio.squeeze(1), region, frames.shape[-2:])
+        gate = torch.sigmoid(self.attend(torch.cat([features, visual], dim=1)))
+        fused = lrelu(self.join(torch.cat([visual, gate * features], dim=1)))
+        restored = self.reconstruction(fused) + frames[:, self.num_frame // 2]
         return restored[..., :height, :width]
 
     def _aligned(self, frames: Tensor) -> Tensor:
-        """Frames (n, t, 3, h, w) -> features of all as seen from the middle one, (n, t c, h/4, w/4)."""
+        """Frames (n, t, 3, h, w) -> features aligned to the middle frame, (n, t c, h/4, w/4)."""
         levels = self.extractor(frames.flatten(0, 1))
         per_frame = [level.unflatten(0, frames.shape[:2]).unbind(1) for level in levels]
         pyramids = list(zip(*per_frame, strict=True))
@@ -141,16 +140,16 @@ class DAVDNet(nn.Module):
 
     def _check_inputs(self, lq: Tensor, audio: Tensor) -> None:
         if lq.shape[1] != self.num_frame:
-            raise ValueError(f'got {lq.shape[1]} frames, the network takes num_frame: {self.num_frame}')
+            raise ValueError(f'got {lq.shape[1]} frames, the network has num_frame: {self.num_frame}')
         if audio.shape[:2] != (len(lq), 1):
             raise ValueError(f'audio has the shape {tuple(audio.shape)}, expected ({len(lq)}, 1, ...)')
 
 
 def _start_whole(network: DAVDNet) -> None:
-    """The fusion averages, and what is seen passes the join as it is."""
+    """The fusions average frames and pass on visual features."""
     average_parts(network.fusion, network.num_frame)
-    seen, _heard = network.join.weight.data.chunk(2, dim=1)
-    nn.init.dirac_(seen)
+    visual, _audio = network.join.weight.data.chunk(2, dim=1)
+    nn.init.dirac_(visual)
 
 
 _STARTS = {

@@ -10,10 +10,10 @@ from gavn.archs.padding import pad_to_multiple
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
-KERNELS = {2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}  # scale: kernel, stride, padding (section 4.1)
-SLOPE = 0.25  # of a PReLU at first
-SMALL = 0.1  # of weights that should hardly act at first
-LAST = 0.03  # of the last layer: the first outputs are close to the input
+KERNELS = {2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}  # scale -> kernel, stride, padding (section 4.1)
+SLOPE = 0.25  # initial slope of PReLU
+SMALL = 0.1  # factor of weights with little effect at the start
+LAST = 0.03  # factor of the last layer, so that the first outputs are close to the input
 
 
 class ConvBlock(nn.Module):
@@ -43,7 +43,7 @@ class DeconvBlock(nn.Module):
 
 
 class LastConv(nn.Module):
-    """The convolution that makes the picture; no activation follows."""
+    """The output convolution, without activation."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ class LastConv(nn.Module):
 
 
 class UpUnit(nn.Module):
-    """Up-projection (section 3.1): enlarge, project back, enlarge what was lost and add it.
+    """Up-projection (section 3.1): upscales, projects back, upscales the residual and adds it.
 
     Args:
         num_feat: channels.
-        inputs: feature maps of `num_feat` channels that come in together; more than one are fused first.
+        inputs: number of concatenated inputs of `num_feat` channels. More than one are fused first.
         scale: 2, 4 or 8.
     """
 
@@ -96,24 +96,24 @@ class DownUnit(nn.Module):
 
 @ARCH_REGISTRY.register()
 class DBPN(nn.Module):
-    """Restore single frames by densely connected up- and down-projections (D-DBPN).
+    """Restores single frames by densely connected up- and down-projections (D-DBPN).
 
-    The native form enlarges, as published. The same-size form (ours) folds blocks of `scale_factor` x
-    `scale_factor` pixels into channels first, so that the published kernels lead back to the frame's size,
-    and adds the frame to the result.
+    The published form upscales. The same-size form (not in the paper) first folds blocks of `scale_factor` x
+    `scale_factor` pixels into channels, so that the published kernels return to the frame's size, and adds
+    the frame to the result.
 
     Parameters have the names and shapes of the authors' released weights.
 
     Args:
-        num_channels: colours of the picture.
+        num_channels: of the image.
         base_filter: channels of the projections.
         feat: channels of the first layer.
-        num_stages: up-projections T, 2 or more; T - 1 down-projections lie between them.
+        num_stages: number T of up-projections, 2 or more, with T - 1 down-projections between them.
         scale_factor: 2, 4 or 8.
         same_size: the output has the size of the input.
 
     Raises:
-        ValueError: `num_stages` or `scale_factor` is none of these.
+        ValueError: `num_stages` or `scale_factor` is invalid.
     """
 
     def __init__(
@@ -144,15 +144,15 @@ class DBPN(nn.Module):
 
     @property
     def layout(self) -> Layout:
-        """How the network lies over a clip: each frame alone."""
+        """Window layout: single frames."""
         return Layout(1, 0, 'frame')
 
     def forward(self, lq: Tensor) -> Tensor:
-        """Restore or enlarge frames.
+        """Restores or upscales frames.
 
         Args:
-            lq: (n, 3, h, w), RGB in [0, 1]. Any size: in the same-size form, sides that are no multiples of
-                `scale_factor` are mirrored and the result is cropped.
+            lq: (n, 3, h, w), RGB in [0, 1]. Any size: in the same-size form, sides are padded to
+                multiples of `scale_factor` and the result is cropped.
 
         Returns:
             (n, 3, h, w) in the same-size form, else (n, 3, s h, s w); RGB, not clamped.
@@ -164,7 +164,7 @@ class DBPN(nn.Module):
         return lq + self._project(folded)[..., :height, :width]
 
     def _project(self, x: Tensor) -> Tensor:
-        """Back-projection stages (section 3.3); each unit sees all results of the other kind so far."""
+        """Back-projection stages (section 3.3). Inputs of a unit are all results of the other kind."""
         low = self.feat1(self.feat0(x))
         lows: list[Tensor] = []
         highs: list[Tensor] = []
@@ -176,7 +176,7 @@ class DBPN(nn.Module):
 
 
 def _he(network: nn.Module) -> None:
-    """He's normal weights and zero biases, as the authors start."""
+    """Sets He's normal weights and zero biases, as the authors do."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight)
@@ -184,11 +184,11 @@ def _he(network: nn.Module) -> None:
 
 
 def _start_near_the_input(network: DBPN) -> None:
-    """Keep the size of signals through all stages, and begin close to the input.
+    """Preserves the variance of signals through all stages, with first outputs close to the input.
 
-    He's rule takes a transposed convolution for a plain one: it counts `stride`^2 times too many inputs, so
-    each up-projection passes on a fraction of what it gets. The second halves of the projections, which
-    would double it, start small. The first layer sees differences, not brightness.
+    He's rule counts `stride`^2 times too many inputs of a transposed convolution, so each up-projection would
+    shrink its signal. The second halves of the projections, which would double it, start small. The first
+    layer ignores brightness.
     """
     for module in network.modules():
         if isinstance(module, nn.ConvTranspose2d):

@@ -1,4 +1,4 @@
-"""EDVR (Wang et al., CVPRW 2019) as it comes with basicsr, for any size and with a start that learns."""
+"""EDVR (Wang et al., CVPRW 2019): basicsr's class for frames of any size, with a better initialisation."""
 
 from basicsr.archs import arch_util, edvr_arch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -26,25 +26,25 @@ from gavn.runtime.windows import Layout
 
 @replaces_in(ARCH_REGISTRY)
 class EDVR(edvr_arch.EDVR):
-    """Basicsr's EDVR with the same weights and results; sides that it refuses are padded.
+    """EDVR with the weights and results of basicsr's. Sides that basicsr refuses are padded.
 
     The paper's two sizes for restoring at the same size (`hr_in` and `with_predeblur`): M is `num_feat: 64,
     num_reconstruct_block: 10` (4,042,851 parameters), L is 128 and 40 (23,602,019).
 
     Args:
-        num_in_ch: colours of the frames.
-        num_out_ch: not read, as in stock: the result has three colours.
+        num_in_ch: channels of the frames.
+        num_out_ch: ignored, as in basicsr; the result has three channels.
         num_feat: channels, a multiple of `deformable_groups`.
         num_frame: frames of a window.
-        deformable_groups: groups of channels that are moved apart.
+        deformable_groups: groups of channels with separate offsets.
         num_extract_block: residual blocks before the alignment.
         num_reconstruct_block: residual blocks after the fusion.
-        center_frame_idx: which frame is restored; None: the middle one.
-        hr_in: restore at the same size; otherwise enlarge four times.
-        with_predeblur: have the pre-deblur module.
-        with_tsa: fuse by temporal and spatial attention; otherwise by a convolution.
-        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is stock's own,
-            which takes some hundreds of steps to begin to learn.
+        center_frame_idx: index of the restored frame. None: the middle one.
+        hr_in: restore at the same size. Otherwise upscale four times.
+        with_predeblur: build the pre-deblur module.
+        with_tsa: fuse by temporal and spatial attention. Otherwise by a convolution.
+        init: `scaled` preserves the variance of signals and gradients. `ordinary` is basicsr's, which needs
+            some hundreds of steps before the loss falls.
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
@@ -80,19 +80,20 @@ class EDVR(edvr_arch.EDVR):
 
     @property
     def layout(self) -> Layout:
-        """One frame restored from those around it. Raises ValueError where that is not the middle one."""
+        """Window layout: one output in the middle. Raises ValueError if the output is another frame."""
         around = self.center_frame_idx
         if self.num_frame != 2 * around + 1:
             raise ValueError(f'center_frame_idx: {around} is not the middle of num_frame: {self.num_frame}')
         return Layout(1, around, 'centre')
 
     def forward(self, lq: Tensor) -> Tensor:
-        """Restore one frame.
+        """Restores one frame.
 
         Args:
             lq: (n, t, 3, h, w), RGB in [0, 1], t = `num_frame`. Any size.
 
-        Returns (n, 3, h, w) with `hr_in`, else (n, 3, 4 h, 4 w); RGB, not clamped.
+        Returns:
+            (n, 3, h, w) with `hr_in`, else (n, 3, 4 h, 4 w); RGB, not clamped.
         """
         height, width = lq.shape[-2:]
         multiple, scale = (16, 1) if self.hr_in else (4, 4)
@@ -101,12 +102,12 @@ class EDVR(edvr_arch.EDVR):
 
 
 def _in_planes(module: nn.Module, given: tuple, aligned: Tensor) -> Tensor:
-    """Features as basicsr's fusion takes them apart; some operators give them channels-last."""
+    """Makes features contiguous, as basicsr's fusion requires. Some operators return channels-last."""
     return aligned.contiguous()
 
 
 def _start_whole(network: EDVR) -> None:
-    """First layers see differences; fusion without attention averages; the last layer starts small."""
+    """First layers ignore brightness, fusion without attention averages, the last layer starts small."""
     first = network.predeblur if network.with_predeblur else network
     ignore_brightness(first.conv_first)
     if network.with_predeblur:
@@ -117,7 +118,7 @@ def _start_whole(network: EDVR) -> None:
 
 
 def _start_fusion(fusion: edvr_arch.TSAFusion) -> None:
-    """Weighed features are averaged; spatial attention lets them pass, and adds little."""
+    """Weighted features are averaged; spatial attention passes them on and adds little."""
     embed_for_dot(fusion.temporal_attn1)
     embed_for_dot(fusion.temporal_attn2)
     parts = fusion.feat_fusion.in_channels // fusion.feat_fusion.out_channels

@@ -14,7 +14,7 @@ from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import CONTEXT, Layout
 
-MULTIPLE = 16  # sides are padded to it: level 3 of the pyramid is a sixteenth of the frame
+MULTIPLE = 16  # of padded sides: level 3 of the pyramid has 1/16 of the frame's size
 CHOICES = {
     'share_align': get_args(Sharing),
     'attention': get_args(Attention),
@@ -27,40 +27,40 @@ CHOICES = {
 
 @ARCH_REGISTRY.register()
 class GAVN(nn.Module):
-    """Restore 2N+1 frames from 2N+5 with audio and landmarks of those 2N+1.
+    """Restores 2N+1 frames from 2N+5 frames and the audio and landmarks of these 2N+1.
 
-    Sizes follow from eqs. 17 and 18: T and I^2 have a quarter of the frame's size, I^1 half of it. No other
-    assignment fits both. Where the paper leaves a gap, the choices are ours; they are named at the parts.
+    Sizes follow from eqs. 17 and 18: T and I^2 have a quarter of the frame's size, I^1 has half of it. No
+    other assignment fits both. Choices that the paper leaves open are named at the parts.
 
-    Without `inject` the alignments carry no content of the frames between the ends (see
-    `gavn.archs.gavn_temporal.Align`): such a network trains at any N, but only windows of N <= 1 are worth
-    running, so `layout` refuses larger ones, and `forward` takes just the number of frames it was made for.
+    Without `inject`, alignments carry no content of the frames between the ends (see
+    `gavn.archs.gavn_temporal.Align`). Such a network trains at any N, but only windows of N <= 1 are useful.
+    So `layout` refuses larger ones, and `forward` accepts only the number of frames it was built for.
 
     Args:
         num_feat: channels, a multiple of `deformable_groups`.
         radius: the paper's N, 0 or more.
         num_extract_block: residual blocks that follow the pre-deblur module.
         num_reconstruct_block: residual blocks at a quarter and at half of the frame's size.
-        deformable_groups: groups of channels that are moved apart.
-        inject: add the reference's content after every alignment (ours).
-        temporal_skip: T_j = F_j + eq. 10 (ours).
+        deformable_groups: groups of channels with separate offsets.
+        inject: add the reference's content after every alignment (not in the paper).
+        temporal_skip: T_j = F_j + eq. 10 (not in the paper).
         share_align: `all`, `type` or `none`: which of eqs. 4 to 8 share one Align.
         attention: `dot` or `elementwise`: the product of eq. 9.
         eq9: `similarity` (weigh Y) or `literal` (weigh AF, as printed).
-        audio_map: `decode` or `tile`: how audio features get their places.
-        gate: `channel` or `pixel`: what the attention of eqs. 14 and 15 weighs.
-        use_identity: have the identity module; without it this is the network of training stage 1.
-        use_audio: have audio features in eq. 16.
-        use_landmark: have landmark features in eq. 16.
-        init: `scaled` keeps the size of signals and gradients through the network; `ordinary` is the
-            libraries' own, with which the temporal module does not begin to learn (docs/initialisation.md).
+        audio_map: `decode` or `tile`: how audio features become a map.
+        gate: `channel` or `pixel`: granularity of the attention of eqs. 14 and 15.
+        use_identity: build the identity module. Without it this is the network of training stage 1.
+        use_audio: use audio features in eq. 16.
+        use_landmark: use landmark features in eq. 16.
+        init: `scaled` preserves the variance of signals and gradients through the network. `ordinary` is
+            PyTorch's default, with which the temporal module does not learn (docs/initialisation.md).
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
         ValueError: an option has a value that is not among its choices.
     """
 
-    thread_safe = True  # several threads may call it at once
+    thread_safe = True  # several threads may call it at the same time
 
     def __init__(
         self,
@@ -111,20 +111,20 @@ class GAVN(nn.Module):
 
     @property
     def any_length(self) -> bool:
-        """Whether it can be trained on windows of other lengths than its `layout` has."""
+        """Whether it can be trained on windows of other lengths than that of its `layout`."""
         return self.inject
 
     @property
     def layout(self) -> Layout:
-        """How the network lies over a clip: 2N+1 outputs, two more frames on either side.
+        """Window layout: 2N+1 outputs, and two more input frames on either side.
 
         Raises:
             ValueError: N > 1 without `inject`.
         """
         if self.radius > 1 and not self.inject:
             raise ValueError(
-                f'radius {self.radius} without inject: in so long a window the frames between the ends reach '
-                'no output but their own; restore with radius <= 1, or train with inject: true'
+                f'radius {self.radius} without inject: in a window of this length, frames between the ends '
+                'reach no output but their own; restore with radius <= 1, or train with inject: true'
             )
         return Layout(2 * self.radius + 1, CONTEXT, 'sequence')
 
@@ -137,16 +137,16 @@ class GAVN(nn.Module):
         temporal_only: bool = False,
         features: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """Restore all frames but two at either end.
+        """Restores all frames but two at either end.
 
         Args:
-            lq: (n, t, 3, h, w), RGB in [0, 1], t = 2N+5; with `inject` any t >= 5. Any size: sides that are
-                no multiples of 16 are padded and the result is cropped.
+            lq: (n, t, 3, h, w), RGB in [0, 1], t = 2N+5; with `inject` any t >= 5. Any size: sides are
+                padded to multiples of 16 and the result is cropped.
             audio: (n, t-4, 1, 13, 20), raw MFCC windows of the restored frames.
             landmarks: (n, t-4, 68, 2), x and y in [0, 1] of the full face frame. No gradient flows to them.
-            region: (n, 4), x0 y0 x1 y1 in [0, 1]: which part of the full frame `lq` shows; None: all of it.
-            temporal_only: training stage 1: leave out the identity module and what reads it.
-            features: what the method `features` says of the frames, (n, t, ...) each; None: found now.
+            region: (n, 4), x0 y0 x1 y1 in [0, 1]: part of the full frame that `lq` shows. None: all of it.
+            temporal_only: skip the identity module and the layers that use it (training stage 1).
+            features: results of the method `features`, (n, t, ...) each. None: compute them.
 
         Returns:
             (n, t-4, 3, h, w), RGB, not clamped.
@@ -170,14 +170,14 @@ class GAVN(nn.Module):
         return restored[..., :height, :width]
 
     def features(self, frames: Tensor) -> list[Tensor]:
-        """What is found in single frames (k, 3, h, w), for `forward`: a pyramid of (k, c, ...).
+        """Returns a feature pyramid of (k, c, ...) of single frames (k, 3, h, w), for `forward`.
 
-        A clip's frames stand in several windows each; `gavn.runtime.windows.run` asks once for each frame.
+        Windows overlap, so `gavn.runtime.windows.run` computes the features of each frame once.
         """
         return self.temporal.extractor(pad_to_multiple(frames, MULTIPLE))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As `torch.nn.Module.compile`, with what `features` calls beside `forward`."""
+        """Compiles `forward` and `features`, see `torch.nn.Module.compile`."""
         super().compile(*args, **kwargs)
         self.temporal.extractor.compile(*args, **kwargs)
 
@@ -194,10 +194,10 @@ class GAVN(nn.Module):
         self, lq: Tensor, audio: Tensor | None, landmarks: Tensor | None, use_identity: bool
     ) -> None:
         n, t = lq.shape[:2]
-        made_for = 2 * self.radius + 1 + 2 * CONTEXT
-        if t < 1 + 2 * CONTEXT or (t != made_for and not self.inject):
+        expected_t = 2 * self.radius + 1 + 2 * CONTEXT
+        if t < 1 + 2 * CONTEXT or (t != expected_t and not self.inject):
             allowed = (
-                f'{1 + 2 * CONTEXT} or more' if self.inject else f'{made_for} (other lengths need inject)'
+                f'{1 + 2 * CONTEXT} or more' if self.inject else f'{expected_t} (other lengths need inject)'
             )
             raise ValueError(f'got {t} frames, radius {self.radius} takes {allowed}')
         if not use_identity:
@@ -209,7 +209,7 @@ class GAVN(nn.Module):
             if module is None:
                 continue
             if tensor is None:
-                raise ValueError(f'{name} is missing; build with use_{name.rstrip("s")}: false to go without')
+                raise ValueError(f'{name} is missing; a network without it has use_{name.rstrip("s")}: false')
             if tensor.shape[:2] != (n, t - 2 * CONTEXT):
                 expected = f'({n}, {t - 2 * CONTEXT}, ...)'
                 raise ValueError(f'{name} has the shape {tuple(tensor.shape)}, expected {expected}')

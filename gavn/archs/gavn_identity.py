@@ -1,7 +1,7 @@
-"""The intra-frame identity module (figure 3b): one frame, its landmarks and its audio become features.
+"""The intra-frame identity module (figure 3b): features of a frame, its landmarks and its audio.
 
-Level 1 is at half the frame's size, level 2 at a quarter. The paper draws the parts of this module without
-sizes; layers and widths are ours.
+Level 1 has half of the frame's size, level 2 a quarter. The paper gives no sizes of this module; layers and
+widths are chosen here.
 """
 
 from typing import Literal
@@ -17,9 +17,9 @@ from gavn.faces.landmarks import N_POINTS
 AudioMap = Literal['decode', 'tile']
 Gate = Literal['channel', 'pixel']
 Levels = tuple[Tensor, Tensor]  # (k, c, h/2, w/2) and (k, c, h/4, w/4) for k frames of h x w
-AUDIO_GRID = 7  # cells a side that audio is decoded to: one for 32 pixels of the paper's 224
-STEM_WIDTH = 32  # channels where an extractor starts, or all of a narrower network's
-HEATMAP_SIGMA = 2 / 112  # of a landmark's Gaussian, as a part of the full frame's width
+AUDIO_GRID = 7  # side of the map that audio is decoded to; a cell is 32 of the paper's 224 pixels
+STEM_WIDTH = 32  # channels of an extractor's first layer, at most
+HEATMAP_SIGMA = 2 / 112  # sigma of a landmark's Gaussian as a fraction of the full frame's width
 
 
 def region_positions(low: Tensor, high: Tensor, count: int) -> Tensor:
@@ -29,17 +29,18 @@ def region_positions(low: Tensor, high: Tensor, count: int) -> Tensor:
 
 
 def render_heatmaps(landmarks: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
-    """One Gaussian of height 1 for each landmark.
+    """Renders a Gaussian of height 1 for each landmark.
 
     Args:
         landmarks: (k, p, 2), x and y in [0, 1] of the full frame.
-        region: (k, 4), x0 y0 x1 y1 in [0, 1] of the full frame: what the maps show.
+        region: (k, 4), x0 y0 x1 y1 in [0, 1]: part of the full frame that the maps show.
         size: height and width of the maps.
 
-    Returns (k, p, height, width). The standard deviation is 2 pixels where the full frame has 112.
+    Returns:
+        (k, p, height, width). The standard deviation is 2 pixels at a full frame of 112 pixels.
     """
     x0, y0, x1, y1 = region.unbind(1)
-    # the same number of pixels both ways, also where the full frame is not square
+    # the same number of pixels in both directions, also for a full frame that is not square
     sigma_y = HEATMAP_SIGMA * (size[1] / (x1 - x0)) / (size[0] / (y1 - y0))
 
     def profile(point: Tensor, low: Tensor, high: Tensor, count: int, sigma: Tensor | float) -> Tensor:
@@ -52,9 +53,9 @@ def render_heatmaps(landmarks: Tensor, region: Tensor, size: tuple[int, int]) ->
 
 
 def sample_region(maps: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear view of a region (k, 4) of maps (k, c, h, w) that cover the full frame -> (k, c, *size).
+    """Samples a region (k, 4) of maps (k, c, h, w) of the full frame bilinearly -> (k, c, *size).
 
-    For the full frame it is plain bilinear interpolation; a region gets what it has of the full frame's.
+    The result of a region equals that part of the result of the full frame.
     """
     x0, y0, x1, y1 = region.unbind(1)
     across, down = region_positions(x0, x1, size[1]), region_positions(y0, y1, size[0])
@@ -64,7 +65,7 @@ def sample_region(maps: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor
 
 
 class FrameFeatures(nn.Module):
-    """H_frame, eq. 11: starts at the frame's full size."""
+    """H_frame, eq. 11. The first layers have the full size of the frame."""
 
     def __init__(self, num_feat: int = 64) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ class FrameFeatures(nn.Module):
 
 
 class LandmarkFeatures(nn.Module):
-    """H_landmark, eq. 12, from heat-maps rendered at level 1."""
+    """H_landmark, eq. 12, from heat maps rendered at level 1."""
 
     def __init__(self, num_feat: int = 64) -> None:
         super().__init__()
@@ -91,15 +92,15 @@ class LandmarkFeatures(nn.Module):
         self.down2, self.res2 = conv3(num_feat, num_feat, 2), ResidualBlockNoBN(num_feat)
 
     def forward(self, landmarks: Tensor, region: Tensor, size: tuple[int, int]) -> Levels:
-        """Landmarks (k, 68, 2) of the full frame and what part of it is restored -> both levels."""
+        """Landmarks (k, 68, 2) of the full frame and the restored region of it -> both levels."""
         level1 = self.res1(lrelu(self.conv_first(render_heatmaps(landmarks, region, size))))
         return level1, self.res2(lrelu(self.down2(level1)))
 
 
 class SpatialAudioFeatures(nn.Module):
-    """H_audio, eq. 13, decoded to a map: eq. 15 asks which regions of the audio features matter.
+    """H_audio, eq. 13, decoded to a map, because eq. 15 weights regions of the audio features.
 
-    Faces are roughly registered in their crops, so a place in the frame is a place in the face.
+    Faces are roughly registered in their crops, so a position in the frame is a position in the face.
     """
 
     def __init__(self, num_feat: int = 64) -> None:
@@ -116,7 +117,7 @@ class SpatialAudioFeatures(nn.Module):
         return lrelu(self.conv2(double(level2))), level2
 
     def quarter(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
-        """The same -> level 2 alone."""
+        """The same arguments -> level 2 only."""
         face = lrelu(self.fc(self.encoder(audio))).unflatten(1, (self.base, AUDIO_GRID, AUDIO_GRID))
         sixteenth = sample_region(face, region, (size[0] // 8, size[1] // 8))
         eighth = double(lrelu(self.conv16(sixteenth)))
@@ -124,7 +125,7 @@ class SpatialAudioFeatures(nn.Module):
 
 
 class TiledAudioFeatures(nn.Module):
-    """H_audio, eq. 13, without places: one vector, the same everywhere."""
+    """H_audio, eq. 13, as one vector for all positions."""
 
     def __init__(self, num_feat: int = 64) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class TiledAudioFeatures(nn.Module):
 
 
 class IdentityFusion(nn.Module):
-    """Weigh landmark and audio features by attention and join them with the frame's (eqs. 14 to 16)."""
+    """Weights landmark and audio features by attention and fuses them with the frame's (eqs. 14 to 16)."""
 
     def __init__(self, num_feat: int, use_landmark: bool, use_audio: bool, gate: Gate = 'channel') -> None:
         super().__init__()
@@ -164,14 +165,14 @@ class IdentityFusion(nn.Module):
 
 
 class IdentityModule(nn.Module):
-    """Intra-frame identity module, eqs. 2 and 11 to 16; frames do not see each other.
+    """Intra-frame identity module, eqs. 2 and 11 to 16. Frames are independent.
 
     Args:
         num_feat: channels.
-        use_audio: take audio features; without them they leave eq. 16.
-        use_landmark: the same for landmark features.
-        audio_map: `decode` (a map of 7x7 cells, enlarged) or `tile` (one vector everywhere).
-        gate: attention of eqs. 14 and 15: a weight for each `channel`, or one for each `pixel`.
+        use_audio: use audio features in eq. 16.
+        use_landmark: use landmark features in eq. 16.
+        audio_map: `decode` (a map of 7x7 cells, upsampled) or `tile` (one vector for all positions).
+        gate: attention of eqs. 14 and 15 has a weight for each `channel`, or one for each `pixel`.
     """
 
     def __init__(
@@ -193,15 +194,16 @@ class IdentityModule(nn.Module):
     def forward(
         self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor
     ) -> Levels:
-        """Identity features of k frames.
+        """Computes identity features of k frames.
 
         Args:
             frames: (k, 3, h, w), sides divisible by 16.
-            audio: (k, 1, 13, 20) raw MFCC windows; not read without `use_audio`.
-            landmarks: (k, 68, 2) in [0, 1] of the full frame; not read without `use_landmark`.
+            audio: (k, 1, 13, 20) raw MFCC windows; ignored without `use_audio`.
+            landmarks: (k, 68, 2) in [0, 1] of the full frame; ignored without `use_landmark`.
             region: (k, 4), x0 y0 x1 y1: the part of the full frame that `frames` show.
 
-        Returns I^1 (k, c, h/2, w/2) and I^2 (k, c, h/4, w/4).
+        Returns:
+            I^1 (k, c, h/2, w/2) and I^2 (k, c, h/4, w/4).
         """
         size = (frames.shape[-2] // 2, frames.shape[-1] // 2)
         f1, f2 = self.frame(frames)  # (11)

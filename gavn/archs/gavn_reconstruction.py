@@ -1,4 +1,4 @@
-"""The reconstruction module (figure 4): temporal and identity features become a picture."""
+"""The reconstruction module (figure 4): temporal and identity features become an image."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from gavn.archs.blocks import ResidualBlockNoBN, conv3, lrelu, make_layer
 
 
 class FeatureTransform(nn.Module):
-    """Scale and shift features by maps made of others: x * Conv(I) + Conv(I), inside eqs. 17 and 18.
+    """Scales and shifts features by maps of others: x * Conv(I) + Conv(I), inside eqs. 17 and 18.
 
-    It starts near the identity (scale 1, shift 0), so that stage 2 begins where stage 1 ended.
+    Initially it is near the identity (scale 1, shift 0), so that stage 2 starts from the result of stage 1.
     """
 
     def __init__(self, num_feat: int = 64) -> None:
@@ -25,7 +25,7 @@ class FeatureTransform(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Phi_UP: residual blocks, then twice the size by pixel shuffle."""
+    """Phi_UP: residual blocks, then pixel shuffle to twice the size."""
 
     def __init__(self, num_feat: int, num_blocks: int) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class UpBlock(nn.Module):
 class Reconstruction(nn.Module):
     """Reconstruction module, eqs. 17 and 18 and the last convolutions of eq. 3.
 
-    Without identity features it is the head of training stage 1, with the same names.
+    Without identity features it is the head of training stage 1, with the same parameter names.
 
     Args:
         num_feat: channels.
         num_blocks: residual blocks at a quarter and at half of the frame's size.
-        use_identity: have the two feature transforms.
+        use_identity: build the two feature transforms.
     """
 
     def __init__(
@@ -60,13 +60,14 @@ class Reconstruction(nn.Module):
         self.last = conv3(num_feat, 3)
 
     def forward(self, temporal: Tensor, identity: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """What is added to the frames.
+        """Returns the residual of the frames.
 
         Args:
             temporal: T (k, c, h/4, w/4).
             identity: I^1 (k, c, h/2, w/2) and I^2 (k, c, h/4, w/4); None in stage 1.
 
-        Returns (k, 3, h, w).
+        Returns:
+            (k, 3, h, w).
         """
         x = temporal if identity is None else self.sft2(temporal, identity[1])
         x = self.up2(x)  # (17)

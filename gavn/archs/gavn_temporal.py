@@ -1,4 +1,4 @@
-"""The inter-frame temporal module (figure 3a): aligned neighbours, weighted by likeness and fused.
+"""The inter-frame temporal module (figure 3a): aligns neighbours, weights them by similarity and fuses them.
 
 A pyramid is a list of features at three levels, (n, c, h, w), (n, c, h/2, w/2) and (n, c, h/4, w/4), where h
 and w are a quarter of the frame's.
@@ -21,7 +21,7 @@ Sharing = Literal['all', 'type', 'none']
 Attention = Literal['dot', 'elementwise']
 Weighed = Literal['similarity', 'literal']
 
-# which alignment serves eqs. 4 (fa), 5 (ba), 6 (fs), 7 (bs) and 8 (af)
+# name of the alignment module of eqs. 4 (fa), 5 (ba), 6 (fs), 7 (bs) and 8 (af)
 SHARING: dict[Sharing, dict[str, str]] = {
     'all': dict.fromkeys(('fa', 'ba', 'fs', 'bs', 'af'), 'all'),
     'type': {'fa': 'adjacent', 'ba': 'adjacent', 'fs': 'skip', 'bs': 'skip', 'af': 'self'},
@@ -30,7 +30,7 @@ SHARING: dict[Sharing, dict[str, str]] = {
 
 
 class PyramidExtractor(nn.Module):
-    """Pre-deblur, residual blocks and two strided steps; parts and names are EDVR's (Wang et al. 2019)."""
+    """Pre-deblur, residual blocks and two strided steps, with the names of EDVR (Wang et al. 2019)."""
 
     def __init__(self, num_feat: int = 64, num_blocks: int = 5) -> None:
         super().__init__()
@@ -49,12 +49,12 @@ class PyramidExtractor(nn.Module):
 
 
 class Align(nn.Module):
-    """Align a pyramid to a reference from coarse to fine with deformable convolution (eqs. 4 to 8).
+    """Aligns a pyramid to a reference from coarse to fine by deformable convolution (eqs. 4 to 8).
 
-    EDVR's pyramid, cascading and deformable alignment with the same parameter names, but it returns all three
-    levels, because eqs. 4 to 7 align what was aligned before. Content comes from the neighbour alone, the
-    reference only says where to look; with `inject` a 1x1 convolution per level adds the reference's content
-    (ours, not the paper's), so that a chain of alignments gathers every frame it passes.
+    This is EDVR's pyramid, cascading and deformable alignment with the same parameter names. It returns all
+    three levels because eqs. 4 to 7 align features that were aligned before. The content is the neighbour's;
+    the reference only determines offsets. With `inject` (not in the paper), a 1x1 convolution per level adds
+    the reference's content, so that a chain of alignments collects every frame it passes.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Align(nn.Module):
         self.inject = convs(2 * num_feat, levels, kernel=1) if inject else None
 
     def forward(self, ref: Pyramid, nbr: Pyramid) -> Pyramid:
-        """Align(ref, nbr): the neighbour as seen from the reference's positions."""
+        """Align(ref, nbr): the neighbour's features at the positions of the reference."""
         offset3 = self._coarsest_offset(ref[2], nbr[2])
         l3 = self.dcn_pack['l3'](nbr[2], offset3)
         offset2 = self._finer_offset('l2', ref[1], nbr[1], offset3)
@@ -126,14 +126,14 @@ class Align(nn.Module):
 
 
 class TemporalFusion(nn.Module):
-    """Weigh aligned features by their likeness to the frame's own, and fuse them (eqs. 9 and 10).
+    """Weights aligned features by their similarity to the frame's own, and fuses them (eqs. 9 and 10).
 
     Args:
         num_feat: channels.
-        attention: `dot`: the product of eq. 9 is a dot product over channels, one map for all of them (as in
-            EDVR's temporal attention); `elementwise`: a map for each channel.
-        eq9: `similarity` weighs Y, the aligned features, as the sentence before the equation says;
-            `literal` weighs AF, as the equation is printed: Y then acts through its map alone.
+        attention: `dot`: the product of eq. 9 is a dot product over channels, with one map (as in EDVR's
+            temporal attention). `elementwise`: one map per channel.
+        eq9: `similarity` weights Y, the aligned features, as the text before the equation says. `literal`
+            weights AF, as the equation is printed; Y then only determines the weights.
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class TemporalFusion(nn.Module):
     def forward(self, own: Tensor, aligned: Sequence[Tensor]) -> Tensor:
         """AF_j (n, c, h, w) and the five Y_j in the order of eq. 10 -> T_j (n, c, h, w)."""
         ref = self.emb_ref(own)
-        weighted = [self._weigh(y, own, ref) for y in aligned]
+        weighted = [self._weight(y, own, ref) for y in aligned]
         return lrelu(self.fusion(torch.cat(weighted, dim=1)))  # (10)
 
-    def _weigh(self, y: Tensor, own: Tensor, ref: Tensor) -> Tensor:
-        likeness = self.emb_nbr(y) * ref
+    def _weight(self, y: Tensor, own: Tensor, ref: Tensor) -> Tensor:
+        similarity = self.emb_nbr(y) * ref
         if self.attention == 'dot':
-            likeness = likeness.sum(dim=1, keepdim=True)
-        return (y if self.eq9 == 'similarity' else own) * torch.sigmoid(likeness)  # (9)
+            similarity = similarity.sum(dim=1, keepdim=True)
+        return (y if self.eq9 == 'similarity' else own) * torch.sigmoid(similarity)  # (9)
 
 
 class TemporalModule(nn.Module):
@@ -163,13 +163,13 @@ class TemporalModule(nn.Module):
     Args:
         num_feat: channels.
         num_blocks: residual blocks of the feature extractor.
-        deformable_groups: groups of channels that are moved apart.
+        deformable_groups: groups of channels with separate offsets.
         inject: see `Align`.
-        temporal_skip: T_j = F_j + eq. 10 (ours): the frame's own features pass by the alignments.
-        share_align: `all`: one Align for eqs. 4 to 8 (the paper writes one symbol); `type`: one each for
-            adjacent frames, skipped frames and the frame itself; `none`: five.
-        attention: see `TemporalFusion`, like `eq9`.
-        eq9: which features the attention weighs.
+        temporal_skip: T_j = F_j + eq. 10: the frame's own features bypass the alignments (not in the paper).
+        share_align: `all`: one Align for eqs. 4 to 8, as the paper has one symbol. `type`: one each for
+            adjacent frames, skipped frames and the frame itself. `none`: five.
+        attention: see `TemporalFusion`.
+        eq9: see `TemporalFusion`.
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
     """
 
@@ -198,7 +198,7 @@ class TemporalModule(nn.Module):
     def forward(self, frames: Tensor, levels: Sequence[Tensor] | None = None) -> Tensor:
         """Frames (n, t, 3, h, w) -> T (n, t - 4, c, h/4, w/4) for all but two frames at either end.
 
-        `levels` are what `extractor` finds in these frames, (n, t, c, ...) each, where that is known already.
+        `levels` are results of `extractor` for these frames, (n, t, c, ...) each. None: compute them.
         """
         if levels is None:
             levels = [level.unflatten(0, frames.shape[:2]) for level in self.extractor(frames.flatten(0, 1))]
@@ -211,10 +211,11 @@ class TemporalModule(nn.Module):
         return torch.stack(fused, dim=1)
 
     def _aligned(self, f: list[Pyramid]) -> list[dict[int, Pyramid]]:
-        """FS, FA, AF, BA, BS by frame: the neighbour `step` before it, as aligned before, else as it is.
+        """Returns FS, FA, AF, BA, BS by frame.
 
-        Alignments that do not wait for each other are computed together. The paper's ranges of eqs. 4 to 7 go
-        one alignment further than eq. 10 reads; those four are left out.
+        Each aligns the neighbour `step` before a frame: its aligned features, or its own if there are none.
+        Independent alignments are computed in one call. The paper's ranges of eqs. 4 to 7 have one alignment
+        more than eq. 10 uses; these four are skipped.
         """
         t = len(f)
         chains = {  # name: step, frames
@@ -226,13 +227,13 @@ class TemporalModule(nn.Module):
         }
         aligned: dict[str, dict[int, Pyramid]] = {name: {} for name in chains}
         for wave in range(t - 3):
-            together = defaultdict(list)
+            batches = defaultdict(list)
             for name, (step, frames) in chains.items():
                 stride = max(abs(step), 1)
                 for j in frames[wave * stride:(wave + 1) * stride]:
                     neighbour = aligned[name].get(j - step, f[j - step])
-                    together[self.align_for[name]].append((name, j, neighbour))
-            for module, jobs in together.items():
+                    batches[self.align_for[name]].append((name, j, neighbour))
+            for module, jobs in batches.items():
                 results = self._align_all(module, [f[j] for _, j, _ in jobs], [nbr for _, _, nbr in jobs])
                 for (name, j, _), result in zip(jobs, results, strict=True):
                     aligned[name][j] = result

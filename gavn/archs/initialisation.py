@@ -1,13 +1,13 @@
-"""Initial weights that keep the size of signals and gradients from one end of the network to the other.
+"""Initial weights that preserve the variance of signals and gradients through the network.
 
-With the libraries' own weights the network of the paper does not begin to learn. A convolution passes on a
-third of the mean square that it gets, a deformable one, whose masks start at one half, a quarter of that, and
-at N = 1 the longest chain of eqs. 4 to 7 has eight of these. What is left of the picture at eq. 10 is a
-hundredth of the biases, and the gradients behind it are as small as the constant in Adam's denominator.
-Keeping the mean square alone is not enough: pictures in [0, 1] are mostly brightness, which says nothing
-about what is missing; layers pass it on better than what varies, Adam's first steps answer to it in all
-weights at once, overshoot and shrink the features away. So it is left out at the start.
-docs/initialisation.md has the measurements.
+With PyTorch's default weights the network of the paper does not learn. A convolution passes on a third of the
+mean square of its input. A deformable one, whose masks start at one half, passes on a quarter of that, and
+the longest chain of eqs. 4 to 7 has eight of these at N = 1. At eq. 10 the signal is a hundredth of the
+biases, and its gradients are as small as epsilon in Adam's denominator.
+
+Preserving the mean square is not enough. Images in [0, 1] are mostly brightness, which layers transmit better
+than detail. Adam's first steps follow it in all weights at once, overshoot and shrink the features. So the
+first layers ignore brightness at the start. docs/initialisation.md has the measurements.
 """
 
 from collections.abc import Callable
@@ -23,28 +23,32 @@ from gavn.archs.spynet import SpyNet
 from gavn.ops import DeformableAlignPack
 
 Init = Literal['scaled', 'ordinary']
-Starts = dict[type[nn.Module], Callable[[nn.Module], None]]  # what a class does beside He's weights
-SLOPE = 0.1  # of the LeakyReLU behind most convolutions
-GATE = 0.5  # what a sigmoid of zero lets through
-SMALL = 0.1  # of weights that should hardly act at first
-LAST = 0.03  # of the last layer: the first outputs are close to the input
+Starts = dict[type[nn.Module], Callable[[nn.Module], None]]  # class -> changes of its initial weights
+SLOPE = 0.1  # of the LeakyReLU after most convolutions
+GATE = 0.5  # sigmoid of zero
+SMALL = 0.1  # factor of weights with little effect at the start
+LAST = 0.03  # factor of the last layer, so that the first outputs are close to the input
 
 
 def check_init(init: str) -> None:
-    """Raises ValueError for an option `init` that is neither."""
+    """Raises ValueError if `init` is not a valid choice."""
     if init not in get_args(Init):
         raise ValueError(f'init: {init!r} is not one of {", ".join(get_args(Init))}')
 
 
 def variance_preserving_init(network: nn.Module, further: Starts | None = None,
                              kept: tuple[type[nn.Module], ...] = ()) -> None:
-    """Set the weights of a GAVN, or of a network made of its parts; equations and sizes stay what they are.
+    """Sets the weights of a GAVN, or of a network of its parts.
 
-    He's normal weights and zero biases, except: the first layers see differences, not brightness; alignments
-    pass their neighbour on as it is; the fusion averages; products of eq. 9 stay where the sigmoid is steep;
-    audio features start as small as the frame's; feature transforms and residual blocks start near the
-    identity; the last layer starts small. `further` says the like of classes that GAVN does not have; the
-    weights of `kept` classes stay as they are.
+    Layers have He's normal weights and zero biases, with exceptions: first layers ignore brightness;
+    alignments pass on their neighbour; the fusion averages; products of eq. 9 stay where the sigmoid is
+    steep; audio features have the scale of the frame's; feature transforms and residual blocks start near the
+    identity; the last layer starts small.
+
+    Args:
+        network: changed in place.
+        further: exceptions for classes that GAVN does not have.
+        kept: classes whose weights stay unchanged.
     """
     _he(network, (ResidualBlockNoBN, SpyNet, *kept))
     starts = _GAVN_STARTS | (further or {})
@@ -54,7 +58,7 @@ def variance_preserving_init(network: nn.Module, further: Starts | None = None,
 
 
 def _he(module: nn.Module, kept: tuple[type[nn.Module], ...]) -> None:
-    """All plain layers but those of residual blocks and offsets, which start small already, and of flow."""
+    """Sets all convolutions and linear layers, except offsets (already small) and `kept` classes."""
     for name, child in module.named_children():
         if isinstance(child, kept) or name == 'conv_offset':
             continue
@@ -65,17 +69,17 @@ def _he(module: nn.Module, kept: tuple[type[nn.Module], ...]) -> None:
 
 
 def ignore_brightness(conv: nn.Conv2d) -> None:
-    """Kernels that sum to zero for each colour."""
+    """Makes each channel's kernel sum to zero."""
     conv.weight.data -= conv.weight.data.mean(dim=(2, 3), keepdim=True)
 
 
 def start_linear(conv: nn.Conv2d) -> None:
-    """For a layer that no activation follows."""
+    """Initialises a layer without an activation."""
     nn.init.kaiming_normal_(conv.weight, nonlinearity='linear')
 
 
 def embed_for_dot(conv: nn.Conv2d) -> None:
-    """For one of two layers whose results are multiplied and summed over channels, then squashed."""
+    """Initialises one of two layers whose results have a dot product over channels before a sigmoid."""
     start_linear(conv)
     conv.weight.data *= conv.out_channels**-0.25  # the sum then has a mean square near 1
 
@@ -86,7 +90,7 @@ def _pyramid_extractor(extractor: PyramidExtractor) -> None:
 
 
 def start_align(align: Align) -> None:
-    """The neighbour passes level by level as it is; so does the one of EDVR's alignment."""
+    """Makes an alignment of GAVN or EDVR pass on the neighbour unchanged on each level."""
     for dcn in (*align.dcn_pack.values(), align.cas_dcnpack):
         nn.init.dirac_(dcn.weight)
         dcn.weight.data /= GATE
@@ -107,7 +111,7 @@ def _fusion(fusion: TemporalFusion) -> None:
 
 
 def average_parts(conv: nn.Conv2d | DeformableAlignPack, parts: int) -> None:
-    """The mean of so many features that come in together, channel by channel."""
+    """Makes a layer average `parts` concatenated features, channel by channel."""
     for part in conv.weight.data.chunk(parts, dim=1):
         nn.init.dirac_(part)
         part /= parts

@@ -1,6 +1,6 @@
-"""What a restoring network receives: chosen by name from a batch, with landmarks from the frozen detector.
+"""Inputs of a restoration network: selected by name from a batch, with landmarks from the frozen detector.
 
-One helper serves training, validation and restoration, so that a network sees the same in all three.
+Training, validation and restoration use the same functions, so a network has the same inputs in all three.
 """
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -15,37 +15,45 @@ NAMES = get_args(NetworkInput)
 
 
 def detect_landmarks(detector: nn.Module, face: Tensor, audio: Tensor) -> Tensor:
-    """Landmarks of the degraded faces, without gradient and in float32.
+    """Detects landmarks of degraded faces, without gradients and in float32.
 
     Args:
-        detector: frozen, in eval mode: (b, 3, 112, 112) and (b, 1, 13, 20) to (b, p, 2).
+        detector: frozen, in eval mode; maps (b, 3, 112, 112) and (b, 1, 13, 20) to (b, p, 2).
         face: (..., 3, 112, 112), the full degraded frames.
         audio: (..., 1, 13, 20), their raw MFCC windows.
 
-    Returns (..., p, 2), x and y in [0, 1] of the full frame.
+    Returns:
+        (..., p, 2), x and y in [0, 1] of the full frame.
     """
-    lead = face.shape[:-3]
+    leading = face.shape[:-3]
     with torch.no_grad(), torch.autocast(face.device.type, enabled=False):
         points = detector(face.reshape(-1, *face.shape[-3:]), audio.reshape(-1, *audio.shape[-3:]))
-    # a copy: the next graph of a compiled network may write over what this one returned
-    return points.reshape(*lead, *points.shape[-2:]).clone()
+    # a copy, because the next call of a compiled network may overwrite this result
+    return points.reshape(*leading, *points.shape[-2:]).clone()
 
 
 def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: nn.Module | None = None
                    ) -> dict[str, Tensor]:
-    """Keyword arguments (all but `lq`) for a network whose option file says `network_inputs: names`.
+    """Returns keyword arguments of a network, all but `lq`.
 
-    `landmarks` are the detector's on `face` and `audio`, never the annotator's in a training batch.
-    `region` is left out where the batch has none: whole frames. `features` are what the network found in its
-    frames before, where the batch has that. Raises ValueError for a name that is not
-    known, for landmarks without a detector and for a batch that lacks audio.
+    `landmarks` are the detector's, from `face` and `audio`, never the annotator's in a training batch.
+    `region` is omitted if the batch has none, which means whole frames. Results of the network's own method
+    `features` are passed on if the batch has them.
+
+    Args:
+        batch: tensors by name.
+        names: option `network_inputs` of the network.
+        detector: of landmarks.
+
+    Raises:
+        ValueError: a name is unknown, landmarks have no detector, or the batch has no audio.
     """
     if unknown := set(names) - set(NAMES):
         raise ValueError(f'network_inputs: {sorted(unknown)} not among {", ".join(NAMES)}')
     inputs = {name: batch[name] for name in ('audio', 'region') if name in names and name in batch}
     inputs |= {'features': batch['features']} if 'features' in batch else {}
     if 'audio' in names and 'audio' not in inputs:
-        raise ValueError(f'the network takes audio, the batch holds only {", ".join(batch)}')
+        raise ValueError(f'the network needs audio, but the batch has only {", ".join(batch)}')
     if 'landmarks' in names:
         if detector is None:
             raise ValueError('network_inputs names landmarks: the options need network_l, their detector')
@@ -54,10 +62,15 @@ def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: 
 
 
 def layout_of(network: nn.Module, window: str | None = None) -> Layout:
-    """How a network lies over a clip: its own `layout`, or what the option `window` says of one without.
+    """Returns the window layout of a network: its own `layout`, else the one that `window` names.
 
-    `window` is `frame` for a network of single pictures and `centre` for one that restores the middle frame
-    and has BasicSR's `center_frame_idx` (EDVR). Raises ValueError where neither tells.
+    Args:
+        network: the network.
+        window: `frame` for a network of single images, `centre` for one that restores the middle frame and
+            has BasicSR's `center_frame_idx` (EDVR).
+
+    Raises:
+        ValueError: the network has no layout and `window` does not determine it.
     """
     if isinstance(layout := getattr(network, 'layout', None), Layout):
         return layout
@@ -65,5 +78,5 @@ def layout_of(network: nn.Module, window: str | None = None) -> Layout:
         return Layout(1, 0, 'frame')
     if window == 'centre' and hasattr(network, 'center_frame_idx'):
         return Layout(1, network.center_frame_idx, 'centre')
-    raise ValueError(f'{type(network).__name__} has no `layout`, and `window: {window}` does not say how it '
-                     'lies over a clip (`frame`, or `centre` for a network with center_frame_idx)')
+    raise ValueError(f'{type(network).__name__} has no `layout`, and `window: {window}` does not determine '
+                     'it; use `frame`, or `centre` for a network with center_frame_idx')

@@ -1,4 +1,4 @@
-"""The landmark detector: PFLD (Guo et al. 2019) that also hears the speaker, with its auxiliary pose net."""
+"""The audio-visual landmark detector: PFLD (Guo et al. 2019) with audio, and its auxiliary pose net."""
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ _SLOPE = 0.1  # of every LeakyReLU
 
 
 def _scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded to a multiple of 8."""
+    """Returns `channels` times `width`, rounded to a multiple of 8."""
     return max(8, 8 * round(channels * width / 8))
 
 
@@ -22,7 +22,7 @@ def _conv_bn_relu(channels: int, out_channels: int, kernel: int, stride: int, pa
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block: widen by `expansion`, filter each channel, narrow again; `skip` adds the input."""
+    """MobileNetV2's block: expansion, depthwise convolution, projection; `skip` adds the input."""
 
     def __init__(self, channels: int, out_channels: int, expansion: int, stride: int = 1, skip: bool = False
                  ) -> None:
@@ -42,24 +42,25 @@ class InvertedResidual(nn.Module):
 
 @ARCH_REGISTRY.register()
 class PFLDAV(nn.Module):
-    """Face points from a picture and the sound around it.
+    """Finds landmarks from an image and its audio.
 
-    The picture's half is PFLD's (table 1 of its paper; the second convolution is a full one, as in the
-    published models): three descriptions of growing extent are joined. The sound's half is the encoder of the
-    restoration network; two linear layers follow, so that the mouth's opening may depend on pose and scale.
-    2,009,640 parameters; 1,254,056 without sound. Widths of the sound's half and of the joint are ours.
+    The visual branch is PFLD's (table 1 of its paper; the second convolution is a full one, as in the
+    published models): it concatenates features of three scales. The audio branch is the encoder of the
+    restoration network. Two linear layers fuse both, so that the opening of the mouth can depend on pose and
+    scale. The network has 2,009,640 parameters, 1,254,056 without audio. The paper gives no widths of the
+    audio branch and the fusion.
 
-    For 68 points the last layer starts at a generic face (`landmarks.MEAN_FACE`) with small weights, so that
-    training starts near the answer.
+    For 68 points the last layer starts at a mean face (`landmarks.MEAN_FACE`) with small weights.
 
     Args:
-        num_points: how many points. use_audio: hear the sound; without it `audio` is ignored. width:
-        multiplies every channel count but the audio encoder's. published_form: the layout of the published
-        98-point models, whose last convolution has a bias and is not
-            followed by its normalisation `bn8`, which they carry all the same.
+        num_points: number of landmarks.
+        use_audio: use audio. Without it, `audio` is ignored.
+        width: factor of all channels except the audio encoder's.
+        published_form: layout of the published 98-point models. Their last convolution has a bias, and their
+            weights contain an unused normalisation `bn8`.
     """
 
-    thread_safe = True  # several threads may call it at once
+    thread_safe = True  # several threads may call it at the same time
     SHALLOW = ('conv3_1', 'block3_2', 'block3_3', 'block3_4', 'block3_5')
     DEEP = ('conv4_1', 'conv5_1', 'block5_2', 'block5_3', 'block5_4', 'block5_5', 'block5_6')
 
@@ -97,13 +98,13 @@ class PFLDAV(nn.Module):
         for name in others:
             self.add_module(name, InvertedResidual(deep, deep, 4, skip=True))
 
-    def _build_head(self, seen: int, audio: int, joint: int) -> None:
+    def _build_head(self, visual: int, audio: int, joint: int) -> None:
         if self.use_audio:
             self.audio = AudioEncoder()
             self.audio_fc = nn.Linear(AudioEncoder.out_features, audio)
-            self.joint = nn.Linear(seen + audio, joint)
+            self.joint = nn.Linear(visual + audio, joint)
             self.lrelu = nn.LeakyReLU(_SLOPE)
-        self.fc = nn.Linear(joint if self.use_audio else seen, 2 * self.num_points)
+        self.fc = nn.Linear(joint if self.use_audio else visual, 2 * self.num_points)
         if self.num_points == N_POINTS:
             with torch.no_grad():
                 self.fc.weight.mul_(0.1)
@@ -111,24 +112,28 @@ class PFLDAV(nn.Module):
 
     def forward(self, face: Tensor, audio: Tensor | None = None, with_features: bool = False
                 ) -> Tensor | tuple[Tensor, Tensor]:
-        """Points of faces.
+        """Finds the landmarks of faces.
 
         Args:
-            face: (n, 3, 112, 112), RGB in [0, 1]: the whole square face crop, reduced by area.
+            face: (n, 3, 112, 112), RGB in [0, 1]: the whole square face crop, downscaled by area.
             audio: (n, 1, 13, 20), raw MFCC windows.
-            with_features: return the features as well, for `AuxiliaryPoseNet`.
+            with_features: also return the features for `AuxiliaryPoseNet`.
 
-        Returns (n, num_points, 2): x and y in [0, 1] of the crop, not clamped; with `with_features` a pair of
-        that and of features (n, 64 width, 28, 28). Raises ValueError for another size and for missing sound.
+        Returns:
+            (n, num_points, 2): x and y in [0, 1] of the crop, not clamped. With `with_features` a pair of
+            that and features (n, 64 width, 28, 28).
+
+        Raises:
+            ValueError: the size is wrong, or audio is missing.
         """
         side = DETECTOR_SIZE
         if face.shape[1:] != (3, side, side):
             raise ValueError(f'expected faces (n, 3, {side}, {side}), got {tuple(face.shape)}')
         if self.use_audio and audio is None:
-            raise ValueError('this detector hears the sound: give `audio`, or build it with use_audio: false')
+            raise ValueError('this detector needs `audio`; use_audio: false builds one without it')
         features = self._features(face)
-        seen = self._describe(features)
-        points = self.fc(self._join(seen, audio) if self.use_audio else seen)
+        visual = self._pool(features)
+        points = self.fc(self._fuse(visual, audio) if self.use_audio else visual)
         points = points.unflatten(1, (self.num_points, 2))
         return (points, features) if with_features else points
 
@@ -140,8 +145,8 @@ class PFLDAV(nn.Module):
             x = getattr(self, name)(x)
         return x
 
-    def _describe(self, x: Tensor) -> Tensor:
-        """(n, 64, 28, 28) -> (n, 176): means at 14 x 14 and at 7 x 7, and one look at the whole."""
+    def _pool(self, x: Tensor) -> Tensor:
+        """(n, 64, 28, 28) -> (n, 176): means at 14 x 14 and 7 x 7, and a convolution of the whole map."""
         for name in self.DEEP:
             x = getattr(self, name)(x)
         fine = self.conv6_1(x)
@@ -150,18 +155,19 @@ class PFLDAV(nn.Module):
         whole = self.relu(whole if self.published_form else self.bn8(whole))
         return torch.cat((fine.mean((2, 3)), coarse.mean((2, 3)), whole.flatten(1)), 1)
 
-    def _join(self, seen: Tensor, audio: Tensor) -> Tensor:
+    def _fuse(self, visual: Tensor, audio: Tensor) -> Tensor:
         """(n, 176) and MFCC windows -> (n, 256)."""
-        heard = self.lrelu(self.audio_fc(self.audio(audio)))
-        return self.lrelu(self.joint(torch.cat((seen, heard), 1)))
+        features = self.lrelu(self.audio_fc(self.audio(audio)))
+        return self.lrelu(self.joint(torch.cat((visual, features), 1)))
 
 
 @ARCH_REGISTRY.register()
 class AuxiliaryPoseNet(nn.Module):
-    """Head pose from the detector's early features; PFLD's aid, needed in training only (463,811 parameters).
+    """Estimates head pose from the detector's early features, in training only (463,811 parameters).
 
-    Layers as in the published models: the largest of 3 x 3 looks is taken, and nothing bends between the last
-    two.
+    The layers are those of the published models: the maximum of 3 x 3 positions, and no activation between
+        the
+    last two layers.
 
     Args:
         channels: of the features, `PFLDAV.tap_channels`.

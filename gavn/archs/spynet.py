@@ -1,4 +1,4 @@
-"""SpyNet, the flow network of recurrent networks (Ranjan and Black, CVPR 2017), for images of any size."""
+"""SpyNet, an optical flow network (Ranjan and Black, CVPR 2017), for images of any size."""
 
 from itertools import pairwise
 
@@ -11,11 +11,11 @@ from gavn.ops.deform_conv import without_autocast
 
 LEVELS = 6
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
-CHANNELS = (8, 32, 64, 32, 16, 2)  # of one level: two images and a flow in, a flow out
+CHANNELS = (8, 32, 64, 32, 16, 2)  # of one level; inputs are two images and a flow, the output is a flow
 
 
 class Level(nn.Module):
-    """What the flow of the coarser level leaves over."""
+    """Residual of the flow of the coarser level."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,16 +25,16 @@ class Level(nn.Module):
         self.basic_module = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """An image, its neighbour warped, and the flow so far (n, 8, h, w) -> (n, 2, h, w)."""
+        """An image, its warped neighbour and the flow of the coarser level (n, 8, h, w) -> (n, 2, h, w)."""
         return self.basic_module(x)
 
 
 class SpyNet(nn.Module):
-    """SpyNet with BasicSR's names of parameters and results; small images go through its finer levels alone.
+    """SpyNet with BasicSR's parameter names and results. Small images use the finer levels only.
 
-    Each of its six levels halves the image once more, and the coarsest needs two pixels a side, so BasicSR's
-    fails below 33 pixels. A level that is left out is not trained either: in several processes, training on
-    such small images needs `find_unused_parameters: true`.
+    Each of the six levels halves the image, and the coarsest needs two pixels per side, so BasicSR's fails
+    below 33 pixels. Skipped levels are not trained: training on such small images in several processes needs
+    `find_unused_parameters: true`.
     """
 
     def __init__(self) -> None:
@@ -44,20 +44,21 @@ class SpyNet(nn.Module):
         self.register_buffer('std', torch.tensor(STD).view(1, 3, 1, 1))
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
-        """Flow from one image to another, in float32 inside autocast too.
+        """Computes the flow from one image to another, in float32 also inside autocast.
 
         Args:
             ref: (n, 3, h, w), RGB in [0, 1].
-            supp: the same size.
+            supp: of the same size.
 
-        Returns (n, 2, h, w) in pixels, x before y: what is at p in `ref` is at p + flow(p) in `supp`.
+        Returns:
+            (n, 2, h, w) in pixels, x before y. The content of `ref` at p is at p + flow(p) in `supp`.
         """
         levels = min(max(1, (min(ref.shape[-2:]) - 1).bit_length()), LEVELS)
         with without_autocast(ref.device.type):
             return self._flow(ref.float(), supp.float(), levels)
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Normalise (n, 3, h, w)."""
+        """Normalises (n, 3, h, w)."""
         return (image - self.mean) / self.std
 
     def _flow(self, ref: Tensor, supp: Tensor, levels: int) -> Tensor:
@@ -76,7 +77,7 @@ class SpyNet(nn.Module):
         return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
 
     def _pyramid(self, image: Tensor, size: tuple[int, int], levels: int) -> list[Tensor]:
-        """The image at `size` and halved again and again, coarsest first."""
+        """Returns the image at `size` and at halved sizes, coarsest first."""
         images = [self.preprocess(F.interpolate(image, size, mode='bilinear', align_corners=False))]
         for _ in range(levels - 1):
             images.insert(0, F.avg_pool2d(images[0], 2))
@@ -84,12 +85,12 @@ class SpyNet(nn.Module):
 
 
 def warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
-    """Images (k, c, h, w) as seen through flow (k, 2, h, w), bilinear."""
+    """Warps images (k, c, h, w) by flow (k, 2, h, w), bilinearly."""
     return F.grid_sample(x, normalised(points(flow), flow), 'bilinear', padding_mode, align_corners=True)
 
 
 def points(flow: Tensor) -> Tensor:
-    """Where flow (k, 2, h, w) leads from each pixel: (k, h, w, 2), x before y."""
+    """Returns the target position of each pixel of flow (k, 2, h, w): (k, h, w, 2), x before y."""
     height, width = flow.shape[-2:]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device)
     x = torch.arange(width, dtype=flow.dtype, device=flow.device)
@@ -97,18 +98,18 @@ def points(flow: Tensor) -> Tensor:
 
 
 def normalised(position: Tensor, like: Tensor) -> Tensor:
-    """Pixels to [-1, 1] between the centres of the first and the last."""
+    """Converts pixels to [-1, 1], which are the centres of the first and the last pixel."""
     height, width = like.shape[-2:]
     return 2 * position / position.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
 
 
 def start_spynet(network: SpyNet, weights: PathLike | None) -> None:
-    """Load published weights, or let the network see no motion at first.
+    """Loads published weights, or sets the flow to zero, since random weights give random flow.
 
-    Random weights would displace everything by random amounts. Published files lack what images are
-    normalised with, which is constant; checkpoints of networks have it.
+    Published files lack the constant normalisation buffers; checkpoints have them.
 
-    Raises CheckpointError if `weights` are absent, unreadable or not those of SpyNet.
+    Raises:
+        CheckpointError: `weights` are absent, unreadable or not those of SpyNet.
     """
     if weights is not None:
         load_strict(network, {**dict(network.named_buffers()), **load_state(weights)}, str(weights))

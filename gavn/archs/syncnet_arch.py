@@ -1,4 +1,4 @@
-"""SyncNet (Chung and Zisserman 2016), which measures whether a mouth and a sound belong together."""
+"""SyncNet (Chung and Zisserman 2016), which measures whether lips and audio are in sync."""
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from gavn.registry import ARCH_REGISTRY
 SIDE = 224  # pixels of the face crop
 FEATURES = 1024
 
-_HEARD = (1, 64, 192, 384, 256, 256, 512)  # channels before and after each convolution
-_SEEN = (3, 96, 256, 256, 256, 256, 512)
+_AUDIO_CHANNELS = (1, 64, 192, 384, 256, 256, 512)  # input and output channels of the convolutions
+_VIDEO_CHANNELS = (3, 96, 256, 256, 256, 256, 512)
 
 
 def _conv2d(channels: int, out_channels: int, kernel: int | tuple[int, int], padding: int = 0
@@ -21,7 +21,7 @@ def _conv2d(channels: int, out_channels: int, kernel: int | tuple[int, int], pad
 
 def _conv3d(channels: int, out_channels: int, kernel: tuple[int, int, int], stride: int = 1,
             padding: int = 0) -> list[nn.Module]:
-    """Padded and stepped in space alone."""
+    """A convolution with padding and stride in space only."""
     return [nn.Conv3d(channels, out_channels, kernel, (1, stride, stride), (0, padding, padding)),
             nn.BatchNorm3d(out_channels), nn.ReLU(inplace=True)]
 
@@ -30,9 +30,9 @@ def _pool3d(padding: int = 0) -> nn.MaxPool3d:
     return nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, padding, padding))
 
 
-def _hearing() -> nn.Sequential:
-    """Cepstra (n, 1, 13, 20) -> (n, 512, 1, 1)."""
-    first, second, third, fourth, fifth, last = pairwise(_HEARD)
+def _audio_layers() -> nn.Sequential:
+    """MFCCs (n, 1, 13, 20) -> (n, 512, 1, 1)."""
+    first, second, third, fourth, fifth, last = pairwise(_AUDIO_CHANNELS)
     return nn.Sequential(
         *_conv2d(*first, 3, 1), nn.MaxPool2d(1, 1),
         *_conv2d(*second, 3, 1), nn.MaxPool2d(3, (1, 2)),  # 11 x 9
@@ -40,9 +40,9 @@ def _hearing() -> nn.Sequential:
         *_conv2d(*last, (5, 4)))
 
 
-def _seeing() -> nn.Sequential:
-    """Frames (n, 3, t, 224, 224) -> (n, 512, t - 4, 1, 1): only the first layer looks along time."""
-    first, second, third, fourth, fifth, last = pairwise(_SEEN)
+def _video_layers() -> nn.Sequential:
+    """Frames (n, 3, t, 224, 224) -> (n, 512, t - 4, 1, 1). Only the first layer is temporal."""
+    first, second, third, fourth, fifth, last = pairwise(_VIDEO_CHANNELS)
     return nn.Sequential(
         *_conv3d(*first, (WINDOW_FRAMES, 7, 7), 2), _pool3d(),  # 109, then 54
         *_conv3d(*second, (1, 5, 5), 2, 1), _pool3d(1),  # 26, then 13
@@ -51,50 +51,54 @@ def _seeing() -> nn.Sequential:
         *_conv3d(*last, (1, 6, 6)))
 
 
-def _joint() -> nn.Sequential:
+def _projection() -> nn.Sequential:
     """(n, 512) -> (n, 1024)."""
-    width = _HEARD[-1]
+    width = _AUDIO_CHANNELS[-1]
     return nn.Sequential(nn.Linear(width, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, FEATURES))
 
 
 @ARCH_REGISTRY.register()
 class SyncNet(nn.Module):
-    """Two towers that bring five frames and the sound of the same 0.2 s to one place (13,631,616 parameters).
+    """Embeds five frames and the audio of the same 0.2 s in one space (13,631,616 parameters).
 
-    Layers and names are those of the published model `syncnet_v2.model`, so that its weights load. It is
-    built to be measured with, in evaluation mode, not to be trained.
+    Layers and names are those of the published model `syncnet_v2.model`, so that its weights load. It is used
+    for evaluation, not trained.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.netcnnaud = _hearing()
-        self.netfcaud = _joint()
-        self.netfclip = _joint()
-        self.netcnnlip = _seeing()
+        self.netcnnaud = _audio_layers()
+        self.netfcaud = _projection()
+        self.netfclip = _projection()
+        self.netcnnlip = _video_layers()
         self.eval()
 
-    def extract_features(self, windows: Tensor) -> Tensor:
-        """Raw cepstra (n, 1, 13, 20) of 0.2 s each -> (n, 1024).
+    def embed_audio(self, windows: Tensor) -> Tensor:
+        """Embeds raw MFCCs (n, 1, 13, 20) of 0.2 s each -> (n, 1024).
 
-        Raises ValueError for another shape.
+        Raises:
+            ValueError: the shape is wrong.
         """
         if windows.shape[1:] != (1, CEPSTRA, WINDOW_COLUMNS):
-            raise ValueError(f'expected cepstra (n, 1, {CEPSTRA}, {WINDOW_COLUMNS}), '
+            raise ValueError(f'expected MFCCs (n, 1, {CEPSTRA}, {WINDOW_COLUMNS}), '
                              f'got {tuple(windows.shape)}')
         return self.netfcaud(self.netcnnaud(windows).flatten(1))
 
-    def watch(self, frames: Tensor) -> Tensor:
-        """Consecutive frames (t, 3, 224, 224) -> (t - 4, 1024), one for every five frames in a row.
+    def embed_video(self, frames: Tensor) -> Tensor:
+        """Embeds consecutive frames (t, 3, 224, 224) -> (t - 4, 1024), one for every five frames.
 
-        Face crops in **BGR** order, 0..255, as they are (no mean is taken off), t >= 5. Raises ValueError for
-        another shape.
+        Args:
+            frames: face crops in **BGR** order, 0..255, without normalisation; t >= 5.
+
+        Raises:
+            ValueError: the shape is wrong.
         """
         if frames.shape[1:] != (3, SIDE, SIDE) or len(frames) < WINDOW_FRAMES:
             raise ValueError(f'expected frames (t >= {WINDOW_FRAMES}, 3, {SIDE}, {SIDE}), '
                              f'got {tuple(frames.shape)}')
-        seen = self.netcnnlip(frames.transpose(0, 1).unsqueeze(0))  # (1, 512, t - 4, 1, 1)
-        return self.netfclip(seen[0, :, :, 0, 0].T)
+        features = self.netcnnlip(frames.transpose(0, 1).unsqueeze(0))  # (1, 512, t - 4, 1, 1)
+        return self.netfclip(features[0, :, :, 0, 0].T)
 
     def forward(self, frames: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """What `watch` and `listen` make of a clip."""
-        return self.watch(frames), self.extract_features(windows)
+        """Embeds the frames and the audio of a clip."""
+        return self.embed_video(frames), self.embed_audio(windows)

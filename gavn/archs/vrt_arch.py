@@ -1,7 +1,7 @@
 """VRT, the video restoration transformer (Liang et al., IEEE TIP 2024).
 
-Written from the paper and the published names and sizes of its parameters; the authors' code, whose licence
-is CC-BY-NC, was not used.
+Written from the paper and the published names and sizes of its parameters, without the authors' code, whose
+licence is CC-BY-NC.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.spynet import start_spynet
-from gavn.archs.vrt_flow import COARSEST, FlowPyramid, beside, neighbours, warp_four_nearest
+from gavn.archs.vrt_flow import COARSEST, FlowPyramid, by_frame, neighbours, warp_four_nearest
 from gavn.archs.vrt_initialisation import variance_preserving_init
 from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
 from gavn.checkpoints.checkpoint import PathLike
@@ -23,14 +23,14 @@ from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
-SCALES = (1, 2, 4, 8, 4, 2, 1)  # of the full size over that of stages 1 to 7
+SCALES = (1, 2, 4, 8, 4, 2, 1)  # full size over the size of stages 1 to 7
 UPSCALES = (1, 2, 4, 8)
-COLOURS = 3
+COLOUR_CHANNELS = 3
 UPSAMPLE_DIM = 64
 
 
 class FrameConv(nn.Conv3d):
-    """Convolution of each frame alone; its weight has an axis for time, of length 1, as published."""
+    """Convolution of single frames. Its weight has a time axis of length 1, as in the published weights."""
 
     def __init__(self, cin: int, cout: int) -> None:
         super().__init__(cin, cout, (1, 3, 3), padding=(0, 1, 1))
@@ -40,10 +40,10 @@ class FrameConv(nn.Conv3d):
         return F.conv2d(x, self.weight.squeeze(2), self.bias, padding=1)
 
 
-class Enlarge(nn.ModuleDict):
-    """Twice the size by pixel shuffle, log2(scale) times, and a convolution.
+class Upsample(nn.ModuleDict):
+    """Pixel shuffle to twice the size, log2(scale) times, and a convolution.
 
-    The published names count the steps between two convolutions as well: 0, 5, 10 ...
+    The published names of the convolutions are 0, 5, 10 ...
     """
 
     def __init__(self, dim: int, scale: int) -> None:
@@ -61,33 +61,33 @@ class Enlarge(nn.ModuleDict):
 
 @ARCH_REGISTRY.register()
 class VRT(nn.Module):
-    """Restore all frames of a window together: attention and flow-guided alignment at four scales.
+    """Restores all frames of a window by attention and flow-guided alignment at four scales.
 
-    Parameters have the names and shapes of the authors' released weights. The form of the same size gives the
-    published network's numbers; of the one that enlarges, names and sizes alone could be compared.
+    Parameters have the names and shapes of the authors' released weights. For restoring at the same size, the
+    outputs equal the published network's; for upscaling, only names and sizes were compared.
 
     Args:
-        upscale: 1 restores at the same size, 2, 4 or 8 enlarge.
-        img_size: frames of a window, then rows and columns of training crops (which change nothing).
-        window_size: frames, rows and columns in which self attention looks.
+        upscale: 1 restores at the same size; 2, 4 or 8 upscale.
+        img_size: frames of a window, then rows and columns of training crops (unused).
+        window_size: frames, rows and columns of the windows of self attention.
         depths: blocks of stages 1 to 7, then of each group of the last stage.
-        indep_reconsts: places in `depths` of the groups that see each frame alone.
-        embed_dims: channels, as `depths`: of stages 1 to 7 all the same, and of the last stage's groups.
+        indep_reconsts: indices in `depths` of the groups that process single frames.
+        embed_dims: channels, as `depths`; the same for stages 1 to 7, and for the groups of the last stage.
         num_heads: heads of attention, as `depths`.
         mul_attn_ratio: share of the blocks of stages 1 to 7 that have mutual attention.
-        mlp_ratio: hidden channels of the blocks over their channels.
-        drop_path: share of samples for which the last block's branches are left out; grows from 0 to it.
-        pa_frames: frames that parallel warping brings together; 2 is what there is.
-        deformable_groups: groups of channels that are moved apart.
-        spynet_path: pretrained weights of the flow network; None: no motion at first.
-        use_checkpoint: in training, compute blocks again instead of keeping their intermediate results: less
-            memory, more time, the same gradients.
-        context: frames at either end of a window that are dropped, where a clip is longer than the window.
+        mlp_ratio: ratio of hidden channels to channels of a block.
+        drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
+        pa_frames: frames of parallel warping; only 2 is implemented.
+        deformable_groups: groups of channels with separate offsets.
+        spynet_path: pretrained weights of the flow network. None: zero flow at the start.
+        use_checkpoint: recompute blocks in the backward pass (gradient checkpointing): less memory, more
+            time, the same gradients.
+        context: frames at either end of a window that are dropped if a clip is longer than the window.
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
 
     Raises:
-        ValueError: numbers that do not fit together.
-        CheckpointError: `spynet_path` is no weights of the flow network.
+        ValueError: numbers do not fit together.
+        CheckpointError: `spynet_path` has no weights of the flow network.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class VRT(nn.Module):
         options = {'mlp_ratio': mlp_ratio, 'use_checkpoint': use_checkpoint}
 
         self.spynet = FlowPyramid()
-        self.conv_first = FrameConv(COLOURS * (1 + 2 * 4), dim)
+        self.conv_first = FrameConv(COLOUR_CHANNELS * (1 + 2 * 4), dim)
         for i, (previous, scale) in enumerate(zip(SCALES[:1] + SCALES, SCALES, strict=False)):
             stage = Stage(dim, previous / scale, scale, window, num_heads[i], int(depths[i] * mul_attn_ratio),
                           deformable_groups, rates[i], **options)
@@ -132,38 +132,39 @@ class VRT(nn.Module):
         self.conv_after_body = nn.Linear(last_dim, dim)
         if upscale > 1:
             self.conv_before_upsample = nn.Sequential(FrameConv(dim, UPSAMPLE_DIM), nn.LeakyReLU(0.01))
-            self.upsample = Enlarge(UPSAMPLE_DIM, upscale)
-        self.conv_last = FrameConv(UPSAMPLE_DIM if upscale > 1 else dim, COLOURS)
+            self.upsample = Upsample(UPSAMPLE_DIM, upscale)
+        self.conv_last = FrameConv(UPSAMPLE_DIM if upscale > 1 else dim, COLOUR_CHANNELS)
         use_backend(self, dcn_backend)
         variance_preserving_init(self)
         start_spynet(self.spynet, spynet_path)
 
     def forward(self, lq: Tensor) -> Tensor:
-        """Restore every frame.
+        """Restores every frame.
 
         Args:
-            lq: (n, t, 3, h, w), RGB in [0, 1], t >= 1. Any size: sides are mirrored to multiples of 64 (of 8
+            lq: (n, t, 3, h, w), RGB in [0, 1], t >= 1. Any size: sides are padded to multiples of 64 (of 8
                 windows and of 32) and the result is cropped.
 
-        Returns (n, t, 3, s h, s w) with s = `upscale`; RGB, not clamped.
+        Returns:
+            (n, t, 3, s h, s w) with s = `upscale`; RGB, not clamped.
         """
         height, width = (self.upscale * side for side in lq.shape[-2:])
         frames = pad_to_multiple(lq, self.multiple)
         flows = self.spynet(frames)
         first = self._first(frames, flows[0])
-        residual = self._picture(first + self._body(first, flows))
-        return (self._enlarged(frames) + residual)[..., :height, :width]
+        residual = self._residual(first + self._body(first, flows))
+        return (self._upsampled(frames) + residual)[..., :height, :width]
 
     def _first(self, frames: Tensor, flow: Tensor) -> Tensor:
-        """Features n t h w c of each frame and its neighbours, which are moved to it."""
+        """Features n t h w c of each frame and its warped neighbours."""
         _, neighbour = neighbours(frames)
         near = warp_four_nearest(neighbour.flatten(0, 1), flow.flatten(0, 1))
         near = near.unflatten(0, neighbour.shape[:2])
-        features = self.conv_first(torch.cat([frames, *beside(near)], dim=2).flatten(0, 1))
+        features = self.conv_first(torch.cat([frames, *by_frame(near)], dim=2).flatten(0, 1))
         return features.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
 
     def _body(self, x: Tensor, flows: list[Tensor]) -> Tensor:
-        """The U of stages 1 to 7 and what follows at the full size; n t h w c."""
+        """Stages 1 to 7, a U-net, and stage 8 at the full size; n t h w c."""
         x1 = self.stage1(x, flows[0])
         x2 = self.stage2(x1, flows[1])
         x3 = self.stage3(x2, flows[2])
@@ -173,14 +174,14 @@ class VRT(nn.Module):
         x = self.stage7(x + x2, flows[0])
         return self.conv_after_body(self.norm(self.stage8(x + x1)))
 
-    def _picture(self, x: Tensor) -> Tensor:
-        """(n, t, h, w, c) -> what is added to the frames, (n, t, 3, s h, s w)."""
+    def _residual(self, x: Tensor) -> Tensor:
+        """(n, t, h, w, c) -> residual of the frames, (n, t, 3, s h, s w)."""
         maps = frame_maps(x)
         if self.upscale > 1:
             maps = self.upsample(self.conv_before_upsample(maps))
         return self.conv_last(maps).unflatten(0, x.shape[:2])
 
-    def _enlarged(self, frames: Tensor) -> Tensor:
+    def _upsampled(self, frames: Tensor) -> Tensor:
         if self.upscale == 1:
             return frames
         larger = F.interpolate(frames.flatten(0, 1), scale_factor=self.upscale, mode='bilinear')
@@ -188,7 +189,7 @@ class VRT(nn.Module):
 
 
 def _drop_path_rates(highest: float, depths: Sequence[int]) -> list[list[float]]:
-    """Per stage or group and block, from 0 for the first block to `highest` for the last."""
+    """Rates of each stage's blocks, from 0 for the first block to `highest` for the last."""
     steps = max(sum(depths) - 1, 1)
     rates = [highest * block / steps for block in range(sum(depths))]
     ends = list(accumulate(depths))
@@ -197,22 +198,22 @@ def _drop_path_rates(highest: float, depths: Sequence[int]) -> list[list[float]]
 
 def _check(upscale: int, depths: Sequence[int], embed_dims: Sequence[int], num_heads: Sequence[int],
            pa_frames: int, deformable_groups: int, frames: int, context: int) -> None:
-    """Raise ValueError for numbers that do not fit together."""
+    """Raises ValueError for numbers that do not fit together."""
     stages, counts = len(SCALES), (len(depths), len(embed_dims), len(num_heads))
     if len(set(counts)) > 1 or counts[0] <= stages:
         raise ValueError('depths, embed_dims and num_heads need one entry for each of the 7 stages and of '
                          f'the groups after them, got {", ".join(map(str, counts))}')
     if len(set(embed_dims[:stages])) > 1 or len(set(embed_dims[stages:])) > 1:
-        raise ValueError('embed_dims: stages 1 to 7 are added up, and so are the groups after them; each '
-                         f'need one number of channels, got {list(embed_dims)}')
+        raise ValueError('embed_dims: stages 1 to 7 need the same number of channels, and so do the groups '
+                         f'after them, got {list(embed_dims)}')
     for dim, heads in zip(embed_dims, num_heads, strict=True):
         if dim % heads:
-            raise ValueError(f'embed_dims: {dim} channels do not divide among {heads} heads')
+            raise ValueError(f'embed_dims: {dim} channels are not divisible by {heads} heads')
     if embed_dims[0] % 4 or embed_dims[0] % deformable_groups:
         raise ValueError(f'embed_dims: {embed_dims[0]} must be divisible by 4 and by deformable_groups '
                          f'{deformable_groups}')
     if upscale not in UPSCALES or pa_frames != 2:
-        raise ValueError(f'upscale is one of {", ".join(map(str, UPSCALES))} and pa_frames 2, '
+        raise ValueError(f'upscale must be one of {", ".join(map(str, UPSCALES))} and pa_frames 2, '
                          f'got {upscale} and {pa_frames}')
     if frames <= 2 * context:
-        raise ValueError(f'img_size: a window of {frames} frames has none left without {context} of context')
+        raise ValueError(f'img_size: a window of {frames} frames needs more than 2 x context: {context}')

@@ -1,6 +1,6 @@
-"""Attention in windows of space and time (temporal mutual self attention of VRT, Liang et al. 2024).
+"""Attention in windows of space and time: temporal mutual self attention of VRT (Liang et al. 2024).
 
-Features are n t h w c throughout. Written from the paper and the published sizes of its parameters.
+Features are n t h w c. Written from the paper and the published sizes of its parameters.
 """
 
 import math
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from gavn.ops.window_attention import Seams, window_attention
 
 Size = tuple[int, int, int]  # frames, rows, columns
-BLOCKED = -100.0  # added to the logit of a pair that must not see each other
-TEMPERATURE = 10000  # of sine positions (Vaswani et al. 2017)
+BLOCKED = -100.0  # added to the logit of a masked pair
+TEMPERATURE = 10000  # of the sine position encoding (Vaswani et al. 2017)
 
 
 class GEGLU(nn.Module):
-    """Two linear layers whose hidden units are gated (Shazeer 2020): fc2(GELU(fc11 x) * fc12 x)."""
+    """Two linear layers with gated hidden units (Shazeer 2020): fc2(GELU(fc11 x) * fc12 x)."""
 
     def __init__(self, cin: int, hidden: int, cout: int) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class GEGLU(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, leave a branch out for some of the samples (stochastic depth, Huang et al. 2016)."""
+    """Drops a branch for random samples in training (stochastic depth, Huang et al. 2016)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, ...) -> the same, zero for a share of the n and larger for the rest."""
+        """(n, ...) -> the same, zero for some samples and scaled up for the others."""
         if not self.training or self.rate == 0:
             return x
         kept = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(1 - self.rate)
@@ -48,14 +48,14 @@ class DropPath(nn.Module):
 
 @dataclass(frozen=True)
 class Windows:
-    """How windows lie over features n t h w c: next to each other, all moved by `shift` around the ends.
+    """Non-overlapping windows over features n t h w c, cyclically shifted.
 
-    A clip whose length is no multiple of the window's is continued with zeros. Rows and columns have to fit.
+    A clip is padded with zeros to a multiple of the window's length. Rows and columns must be multiples.
 
     Attributes:
-        grid: windows along each axis.
+        grid: number of windows along each axis.
         window: pixels of a window along each axis.
-        shift: how far they are moved along each axis.
+        shift: along each axis.
     """
 
     grid: Size
@@ -64,9 +64,9 @@ class Windows:
 
     @classmethod
     def over(cls, size: Size, window: Size, shifted: bool) -> 'Windows':
-        """Windows over t h w, half a window away from their usual place if `shifted`.
+        """Makes windows over t h w, shifted by half a window if `shifted`.
 
-        Along an axis that is no longer than the window there is one window, which is not moved.
+        An axis that is not longer than the window has one window, which is not shifted.
         """
         grid = tuple(math.ceil(side / part) for side, part in zip(size, window, strict=True))
         shift = tuple(part // 2 if shifted and count > 1 else 0
@@ -94,24 +94,25 @@ class Windows:
         return x[:, :t]
 
     def seams(self, frames: int, like: Tensor) -> Seams | None:
-        """What keeps pixels that were moved around an end from seeing those that stand there.
+        """Returns masks that separate pixels which were shifted around an end from their new neighbours.
 
         Args:
-            frames: all of a window's, or 1 for attention between two frames.
-            like: has the type and the device of the features.
+            frames: of a window, or 1 for attention between two frames.
+            like: a tensor with the type and the device of the features.
 
-        Returns None where no window was moved. Only the last windows along an axis hold both.
+        Returns:
+            None if no window is shifted. Only the last windows along an axis need a mask.
         """
         if not any(self.shift):
             return None
         barriers = [self._barrier(axis, frames, like) for axis in range(3)]
-        kinds = list(product((False, True), repeat=3))  # per axis: is it a last window?
+        kinds = list(product((False, True), repeat=3))  # per axis: whether it is the last window
         masks = [sum(barrier * last for barrier, last in zip(barriers, kind, strict=True)) for kind in kinds]
         lasts = product(*([at == count - 1 for at in range(count)] for count in self.grid))
         return Seams(torch.stack(masks), tuple(kinds.index(last) for last in lasts))
 
     def _barrier(self, axis: int, frames: int, like: Tensor) -> Tensor:
-        """(pixels, pixels): what to add for pairs on either side of the end of one axis."""
+        """(pixels, pixels): logits to add for pairs on either side of the end of an axis."""
         beyond = torch.arange(self.window[axis], device=like.device) >= self.window[axis] - self.shift[axis]
         shape = [1, 1, 1]
         shape[axis] = -1
@@ -120,16 +121,16 @@ class Windows:
 
 
 class WindowAttention(nn.Module):
-    """Attention among all pixels of a window and, in windows of two frames, between these.
+    """Self attention of all pixels of a window and, in windows of two frames, mutual attention of the frames.
 
-    Self attention has a learnt bias for every relative position. In mutual attention each pixel of one frame
-    asks the other frame only, and receives that one's content, aligned; sine positions are added instead.
+    Self attention has a learned bias for each relative position. In mutual attention, queries of one frame
+    attend to the other frame only, which aligns its content; it has a sine position encoding instead.
 
     Args:
         dim: channels, a multiple of `num_heads`.
         window: frames, rows and columns.
         num_heads: heads.
-        mutual: have mutual attention besides; `window` has two frames then.
+        mutual: also use mutual attention; `window` then has two frames.
     """
 
     def __init__(self, dim: int, window: Size, num_heads: int, mutual: bool) -> None:
@@ -165,7 +166,7 @@ class WindowAttention(nn.Module):
         return table.index_select(1, index.flatten()).view(-1, pixels, pixels)
 
     def _mutual(self, heads: tuple[Tensor, Tensor, Tensor], windows: Windows) -> Tensor:
-        """The second frame asks the first, then the first the second: (b, pixels, c)."""
+        """Attention of the second frame to the first, then of the first to the second: (b, pixels, c)."""
         (q1, q2), (k1, k2), (v1, v2) = (part.chunk(2, dim=2) for part in heads)
         seams = windows.seams(1, q1)
         return _merge_heads(torch.cat([window_attention(q2, k1, v1, None, seams),
@@ -178,16 +179,16 @@ def _merge_heads(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and GEGLU, each behind a normalisation and added to its input (figure 3 of the paper).
+    """Attention and GEGLU, each with a normalisation before and a shortcut (figure 3 of the paper).
 
     Args:
         dim: channels.
         window: frames, rows and columns.
         num_heads: heads.
-        shifted: windows stand half a window away from their usual place.
+        shifted: shift windows by half a window.
         mutual: see `WindowAttention`.
-        mlp_ratio: hidden channels of the GEGLU over `dim`.
-        drop_path: share of samples in training for which a branch is left out.
+        mlp_ratio: ratio of hidden channels of the GEGLU to `dim`.
+        drop_path: rate of stochastic depth.
     """
 
     def __init__(self, dim: int, window: Size, num_heads: int, shifted: bool, mutual: bool, mlp_ratio: float,
@@ -213,18 +214,18 @@ class Block(nn.Module):
 
 
 def relative_positions(window: Size) -> Tensor:
-    """Number of the relative position of any two pixels of a window, (pixels, pixels), frame by frame."""
+    """Index of the relative position of any two pixels of a window, (pixels, pixels), frame by frame."""
     number = torch.zeros(1, 1, dtype=torch.long)
     for side in window:
-        place = torch.arange(side)
-        distance = place[:, None] - place + side - 1
+        position = torch.arange(side)
+        distance = position[:, None] - position + side - 1
         pixels = side * len(number)
         number = (number[:, None, :, None] * (2 * side - 1) + distance[:, None, :]).reshape(pixels, pixels)
     return number
 
 
 def sine_positions(size: tuple[int, int], dim: int) -> Tensor:
-    """Sines and cosines of the row, then of the column, from one turn to small parts of it: (1, h w, dim)."""
+    """Sine position encoding of the row, then of the column: (1, h w, dim)."""
     rows, columns = (2 * math.pi * torch.arange(1, side + 1) / side for side in size)
     exponents = torch.arange(0, dim // 2, 2) / (dim // 2)
     parts = []

@@ -1,6 +1,6 @@
 """Stages of VRT (Liang et al. 2024): attention at one scale, then alignment by parallel warping.
 
-Features are n t h w c throughout.
+Features are n t h w c.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gavn.archs.vrt_attention import GEGLU, Block, Size
-from gavn.archs.vrt_flow import beside, neighbours, warp
+from gavn.archs.vrt_flow import by_frame, neighbours, warp
 from gavn.ops.deform_align import FlowGuidedAlignPack
 
 MUTUAL_FRAMES = 2
-MAX_RESIDUE = 10  # pixels of the full size between an offset and the flow
+MAX_RESIDUE = 10  # largest distance of an offset from the flow, in pixels of the full size
 
 
 class FoldPixels(nn.Module):
-    """Half the size: the four pixels of a square become one of four times the channels."""
+    """Halves the size: blocks of 2 x 2 pixels become channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, t, h, w, c) -> (n, t, h / 2, w / 2, 4 c)."""
@@ -27,7 +27,7 @@ class FoldPixels(nn.Module):
 
 
 class UnfoldPixels(nn.Module):
-    """Twice the size, from a quarter of the channels."""
+    """Doubles the size: channels become blocks of 2 x 2 pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, t, h, w, c) -> (n, t, 2 h, 2 w, c / 4)."""
@@ -37,7 +37,7 @@ class UnfoldPixels(nn.Module):
 
 
 class Group(nn.Module):
-    """Blocks of attention; every second one has its windows moved.
+    """Blocks of attention. Every second block has shifted windows.
 
     Args:
         dim: channels.
@@ -45,8 +45,8 @@ class Group(nn.Module):
         num_heads: heads.
         mutual: see `WindowAttention`.
         mlp_ratio: see `Block`.
-        drop_path: of each block; there are as many blocks.
-        use_checkpoint: in training, compute each block again instead of keeping its intermediate results.
+        drop_path: rate of each block, which determines the number of blocks.
+        use_checkpoint: recompute blocks in the backward pass (gradient checkpointing).
     """
 
     def __init__(self, dim: int, window: Size, num_heads: int, mutual: bool, mlp_ratio: float,
@@ -65,17 +65,17 @@ class Group(nn.Module):
 
 
 class Stage(nn.Module):
-    """One of the seven stages of the U (figure 2 of the paper).
+    """One of the seven stages of the U-net (figure 2 of the paper).
 
     Args:
         dim: channels.
-        zoom: size of the stage over that of the features that come in: 1/2, 1 or 2.
-        scale: of the full size over that of the stage.
+        zoom: size of the stage over the size of its input: 1/2, 1 or 2.
+        scale: full size over the size of the stage.
         window: frames, rows and columns of self attention; mutual attention has two frames.
         num_heads: heads.
-        mutual_depth: blocks with mutual attention; they come first.
-        deformable_groups: groups of channels that are moved apart.
-        drop_path: of each block; there are as many blocks.
+        mutual_depth: number of blocks with mutual attention, which come first.
+        deformable_groups: groups of channels with separate offsets.
+        drop_path: rate of each block, which determines the number of blocks.
         **options: `mlp_ratio` and `use_checkpoint`, see `Group`.
     """
 
@@ -94,11 +94,14 @@ class Stage(nn.Module):
         self.pa_fuse = GEGLU(3 * dim, 3 * dim, dim)
 
     def forward(self, x: Tensor, flow: Tensor) -> Tensor:
-        """Args:
+        """Computes the features of the stage.
+
+        Args:
             x: (n, t, h', w', dim).
             flow: (n, 2 (t - 1), 2, h, w), see `gavn.archs.vrt_flow`.
 
-        Returns (n, t, h, w, dim).
+        Returns:
+            (n, t, h, w, dim).
         """
         x = self.reshape(x)
         x = x + self.linear1(self.residual_group1(x))
@@ -106,17 +109,17 @@ class Stage(nn.Module):
         return self.pa_fuse(torch.cat([x, *self._aligned(x, flow)], dim=4))
 
     def _aligned(self, x: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """Parallel warping: of each frame's successor and of its predecessor, moved to where it has them."""
+        """Parallel warping: aligns the successor and the predecessor to each frame."""
         if x.shape[1] == 1:
             return torch.zeros_like(x), torch.zeros_like(x)
-        here, there = (frame_maps(frames) for frames in neighbours(x))
+        own, neighbour = (frame_maps(frames) for frames in neighbours(x))
         flow = flow.flatten(0, 1)
-        aligned = self.pa_deform(there, torch.cat([warp(there, flow), here], dim=1), flow)
-        return beside(aligned.permute(0, 2, 3, 1).unflatten(0, (len(x), -1)))
+        aligned = self.pa_deform(neighbour, torch.cat([warp(neighbour, flow), own], dim=1), flow)
+        return by_frame(aligned.permute(0, 2, 3, 1).unflatten(0, (len(x), -1)))
 
 
 class LastGroup(nn.Module):
-    """Self attention without alignment, of which the last stage is made."""
+    """Self attention without alignment, a part of the last stage."""
 
     def __init__(self, dim: int, window: Size, num_heads: int, drop_path: Sequence[float],
                  **options: float | bool) -> None:
@@ -137,5 +140,5 @@ def _zoom(dim: int, zoom: float) -> nn.Sequential:
 
 
 def frame_maps(x: Tensor) -> Tensor:
-    """(n, t, h, w, c) -> (n t, c, h, w), laid out as it was."""
+    """(n, t, h, w, c) -> (n t, c, h, w), a view."""
     return x.flatten(0, 1).permute(0, 3, 1, 2)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from gavn.config.option_file import OptionError, option_errors
+from gavn.config.sections import is_basicsr_class
 from gavn.metrics.registered_calls import IMAGE_ENDINGS, check_options, supplied_to
 
 _OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
@@ -54,7 +55,7 @@ def _missing_keys(dataset_opt: Mapping[str, Any]) -> Iterator[None]:
         yield
     except KeyError as error:
         dataset = _find_class(DATASET_REGISTRY, dataset_opt.get('type'))
-        if not _is_from_basicsr(dataset) or not isinstance(error.args[0], str):
+        if not is_basicsr_class(dataset) or not isinstance(error.args[0], str):
             raise
         raise OptionError(f'data set {dataset_opt["name"]}: {dataset.__name__} needs the key {error.args[0]}'
                           ) from error
@@ -69,18 +70,13 @@ def build_model(opt: dict[str, Any]) -> BaseModel:
         OptionError: model, data sets, metrics and network do not fit together.
     """
     model_class = _find_class(MODEL_REGISTRY, opt['model_type'])
-    if _is_from_basicsr(model_class) or hasattr(model_class, 'validates_clips'):
+    if is_basicsr_class(model_class) or hasattr(model_class, 'validates_clips'):
         _check_validation(model_class, opt)
     with option_errors(opt['model_type']):
         model = basicsr.models.build_model(opt)
-    if _is_from_basicsr(model_class) and isinstance(model, SRModel):
+    if is_basicsr_class(model_class) and isinstance(model, SRModel):
         _check_image_network(model)
     return model
-
-
-def _is_from_basicsr(cls: Any) -> bool:
-    """Whether a class comes with basicsr. Classes that users derive may feed and validate differently."""
-    return getattr(cls, '__module__', '').startswith(('basicsr.', 'gavn.basicsr_patches.'))
 
 
 def _find_class(registry: Any, name: Any) -> type | None:
@@ -144,7 +140,7 @@ def check_first_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -
 
 
 def _feeds_unchanged(model: BaseModel) -> bool:
-    return (_is_from_basicsr(type(model)) and isinstance(model, SRModel)
+    return (is_basicsr_class(type(model)) and isinstance(model, SRModel)
             and not isinstance(model, _OWN_DEGRADATION))
 
 

@@ -39,6 +39,7 @@ from gavn.config.sections import (
     PhasedTrainOptions,
     check_component,
     check_method,
+    is_basicsr_class,
 )
 
 LARGEST_SEED = 1 << 31  # numpy takes twice as many; processes and data sets add to it
@@ -104,17 +105,17 @@ class _Check:
         self.registries = registries
         self.is_train = is_train
         self.model_type = ''
-        self.reading = ModelSchema()
+        self.schema = ModelSchema()
 
     def file(self, options: Mapping[str, Any]) -> _Problems:
         self.model_type = str(options.get('model_type', ''))
         model = self.registries.model.get(self.model_type)
-        self.reading = ModelSchema.of(model)
+        self.schema = ModelSchema.from_model(model)
         networks = {name: section for name, section in options.items() if name.startswith('network_')
                     and name != 'network_inputs'}
         rest = {name: value for name, value in options.items() if name not in networks}
         special = {'datasets', 'path', 'train', 'val'}
-        yield from self.section(rest, FileOptions, (), apart=special, lenient=self.reading.open)
+        yield from self.section(rest, FileOptions, (), apart=special, lenient=self.schema.open)
         if model is None and 'model_type' in options:
             yield self.unknown(('model_type',), options['model_type'], self.registries.model, 'model')
         yield from self.held_to(check_component, ('name',), options.get('name'))
@@ -139,8 +140,7 @@ class _Check:
             yield _Problem(key, f'{dotted(key)}: {error}')
 
     def networks(self, networks: Mapping[str, Any], inputs: Any, model: Any) -> _Problems:
-        stock = getattr(model, '__module__', '').startswith('basicsr.')
-        needed = getattr(model, 'judged', 'network_g' if stock else None)
+        needed = getattr(model, 'evaluated', 'network_g' if is_basicsr_class(model) else None)
         if not networks:
             yield _Problem((), 'no network is given (network_g: {type: ...})')
         elif needed is not None and needed not in networks:
@@ -152,8 +152,8 @@ class _Check:
                                                 'their detector, is missing')
 
     def validation(self, val: Any) -> _Problems:
-        yield from self.section(val, self.reading.val, ('val',), wider=AnyValOptions,
-                                lenient=self.reading.open)
+        yield from self.section(val, self.schema.val, ('val',), wider=AnyValOptions,
+                                lenient=self.schema.open)
         if isinstance(val, Mapping) and val.get('suffix') is not None:
             yield from self.held_to(check_component, ('val', 'suffix'), val['suffix'])
         if self.is_train and isinstance(val, Mapping) and not _positive(val.get('val_freq')):
@@ -166,8 +166,8 @@ class _Check:
         train = options.get('train')
         if train:
             own = fields_of(model.Options) if hasattr(model, 'Options') else {}
-            yield from self.section(train, self.reading.train, ('train',), extra=own, wider=AnyTrainOptions,
-                                    lenient=self.reading.open)
+            yield from self.section(train, self.schema.train, ('train',), extra=own, wider=AnyTrainOptions,
+                                    lenient=self.schema.open)
         logger = options.get('logger')
         for name in ('print_freq', 'save_checkpoint_freq', 'keep_checkpoints'):
             value = logger.get(name) if isinstance(logger, Mapping) else None
@@ -189,7 +189,7 @@ class _Check:
             yield _Problem(key, 'train.phases is empty')
         optimizer = train.get('optim_g')
         rate = optimizer.get('lr') if isinstance(optimizer, Mapping) else None
-        phased = issubclass(self.reading.train, PhasedTrainOptions) and self.reading.train != AnyTrainOptions
+        phased = issubclass(self.schema.train, PhasedTrainOptions) and self.schema.train != AnyTrainOptions
         if phased and rate is None and phases is None and total is not None:
             yield _Problem(('train', 'optim_g'), 'train.optim_g.lr, the learning rate, is missing')
         for i, phase in enumerate(phases if isinstance(phases, list) else []):
@@ -372,7 +372,7 @@ def _hands_on(target: Callable[..., Any]) -> bool:
 
     Metrics take it to be called alike, and BasicSR's SwinIR takes it too, and they drop it.
     """
-    return inspect.isclass(target) and not target.__module__.startswith('basicsr.')
+    return inspect.isclass(target) and not is_basicsr_class(target)
 
 
 def _shown(value: Any, write: Callable[[Any], str] = repr) -> str:

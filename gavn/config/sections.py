@@ -267,11 +267,19 @@ class FileOptions:
     debug: bool = False
 
 
+def is_basicsr_class(cls: Any) -> bool:
+    """Whether a class comes with BasicSR, or is gavn's correction of one. Classes that users derive are not."""
+    return getattr(cls, '__module__', '').startswith(('basicsr.', 'gavn.basicsr_patches.'))
+
+
 @dataclass(frozen=True)
 class ModelSchema:
-    """What a model reads: the dataclasses of its `train` and `val`.
+    """Options of a model.
 
-    open: it may read keys that are not listed there, as stock models do.
+    Attributes:
+        train: dataclass of the section `train`.
+        val: dataclass of the section `val`.
+        open: the model may read further keys, as BasicSR's models do.
     """
 
     train: type = AnyTrainOptions
@@ -279,9 +287,9 @@ class ModelSchema:
     open: bool = False
 
     @classmethod
-    def of(cls, model: Any) -> ModelSchema:
-        """Of a model class; None, which is no model, may read anything that is listed."""
-        if getattr(model, '__module__', '').startswith('basicsr.'):
+    def from_model(cls, model: Any) -> ModelSchema:
+        """The schema of a model class. None, which is no model, may read all listed keys."""
+        if is_basicsr_class(model):
             train = EDVRTrainOptions if model.__name__ == 'EDVRModel' else StockTrainOptions
             return cls(train, StockValOptions, open=True)
         return cls(getattr(model, 'TrainOptions', cls.train), getattr(model, 'ValOptions', cls.val))

@@ -1,8 +1,8 @@
-"""The damage that GAVN undoes: compression artefacts, blur, low resolution, and mixtures of them.
+"""Degradations of clips: compression, blur, low resolution, and mixtures of them.
 
-Pure functions of uint8 BGR pictures (h, w, 3); what comes out has the size of what went in. A clip is
-damaged in one way throughout, drawn from its name, so that the same data set is made everywhere
-and a network cannot compare a strongly damaged frame with its weakly damaged neighbour.
+Functions of uint8 BGR images (h, w, 3) that keep size and number of frames. All frames of a clip have the
+same parameters, a function of its name. So every machine makes the same data set, and a network cannot copy
+from a less degraded neighbour frame.
 """
 import difflib
 import hashlib
@@ -22,29 +22,32 @@ from gavn.media import compress, encoder_versions
 
 
 def compress_crf(frames: Frames, crf: int) -> list[np.ndarray]:
-    """A clip after x264 (preset medium, 25 frames a second, 4:2:0) at a constant rate factor of 0..51."""
+    """Encodes a clip by x264 (preset medium, 25 fps, 4:2:0) at a CRF of 0..51, and decodes it."""
     return compress(frames, crf)
 
 
 def gaussian_blur(frames: Frames, kernel: int) -> list[np.ndarray]:
-    """A clip blurred with a Gaussian of `kernel` (odd) pixels; OpenCV's sigma, 0.15 kernel + 0.35."""
+    """Blurs a clip with a Gaussian of `kernel` (odd) pixels and OpenCV's sigma, 0.15 kernel + 0.35."""
     return [cv2.GaussianBlur(np.ascontiguousarray(frame), (kernel, kernel), 0) for frame in frames]
 
 
 def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.ndarray]:
-    """A clip at 1 / factor of its resolution (rounded to pixels, kept in 8 bits), bicubic there and back.
+    """Downscales a clip to 1 / factor of its resolution and upscales it again, both bicubic and in 8 bits.
 
-    `matlab`: antialiased on the way down, as MATLAB's `imresize` and BasicSR's; `cv2`: OpenCV's bicubic,
-    which aliases.
+    Args:
+        frames: of the clip.
+        factor: of the resolution; the small size is rounded to pixels.
+        method: `matlab`, antialiased like MATLAB's and BasicSR's `imresize`, or `cv2`, OpenCV's bicubic,
+            which aliases.
     """
     resize = {'matlab': matlab_resize_8bit, 'cv2': partial(cv2.resize, interpolation=cv2.INTER_CUBIC)}[method]
 
-    def there_and_back(frame: np.ndarray) -> np.ndarray:
+    def down_and_up(frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]
         small = max(1, round(width / factor)), max(1, round(height / factor))
         return resize(resize(np.ascontiguousarray(frame), small), (width, height))
 
-    return [there_and_back(frame) for frame in frames]
+    return [down_and_up(frame) for frame in frames]
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -56,10 +59,10 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _weights(size: int, target: int, scale: float) -> csr_array:
-    """(target, size): how each new sample of a line is made of the old ones; beyond its ends it is mirrored.
+    """Weights (target, size) that resample a line, which is mirrored beyond its ends.
 
-    Downwards the kernel is stretched by the factor, which keeps frequencies out that the new line cannot
-    hold. Sparse, as a sample has few neighbours: 1.4 to 1.8 times as fast as a full product.
+    For downscaling, the kernel is stretched by the factor as an antialiasing filter. The matrix is sparse
+    because that is 1.4 to 1.8 times as fast as a dense product.
     """
     stretch = min(scale, 1)
     centres = (np.arange(target) + 0.5) / scale - 0.5
@@ -73,12 +76,16 @@ def _weights(size: int, target: int, scale: float) -> csr_array:
 
 
 def matlab_resize(image: np.ndarray, size: tuple[int, int], scale: float | None = None) -> np.ndarray:
-    """Bicubic resize of a picture (h, w, c) to `size` = (width, height), float64, not clipped.
+    """Resizes an image (h, w, c) like MATLAB's bicubic `imresize`; the result is float64 and not clipped.
 
-    As MATLAB's `imresize`. `scale` is the factor where it is not quite that of the sizes: BasicSR's
-    `imresize(image, 1 / 3)` of 224 pixels makes 75 of them, at a distance of 3 still. Equal to it up to its
-    rounding: in 8 bits the two differ by one level in fewer than one of 10,000 values, where the true value
-    lies halfway between two levels.
+    In 8 bits it differs from BasicSR's `imresize` by one level in fewer than one of 10,000 values, where the
+    exact value lies halfway between two levels.
+
+    Args:
+        image: of any number of channels.
+        size: (width, height) of the result.
+        scale: distance of samples, if it is not exactly the ratio of the sizes. `imresize(image, 1 / 3)` of
+            224 pixels gives 75 pixels, at a distance of 3.
     """
     height, width, channels = image.shape
     vertical = _weights(height, size[1], size[1] / height if scale is None else scale)
@@ -95,19 +102,19 @@ def matlab_resize_8bit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Degradation:
-    """A kind of damage: its task, the layer of the data set it makes, and how clips are damaged.
+    """A degradation.
 
     Attributes:
-        layer: the canonical name.
+        layer: canonical name, also of the layer in the data set.
         task: car, deblur, sr or mixed.
-        draw: a clip's parameters by name, a function of the clip's name alone, the same on every machine.
-        damage: takes a clip and these parameters.
+        draw: returns the parameters of a clip, a function of its name.
+        apply: degrades a clip, given these parameters.
     """
 
     layer: str
     task: str
     draw: Callable[[str], dict[str, Any]]
-    damage: Callable[..., list[np.ndarray]]
+    apply: Callable[..., list[np.ndarray]]
 
 
 def _one_of(clip_id: str, task: str, parameter: str, values: Sequence[int]) -> dict[str, int]:
@@ -115,23 +122,23 @@ def _one_of(clip_id: str, task: str, parameter: str, values: Sequence[int]) -> d
     return {parameter: values[int.from_bytes(digest[:8], 'big') % len(values)]}
 
 
-def _mixture(clip_id: str, layer: str) -> dict[str, Any]:
-    return asdict(Mixture.drawn(f'{clip_id}\n{layer}'))
+def _draw_mixture(clip_id: str, layer: str) -> dict[str, Any]:
+    return asdict(Mixture.from_name(f'{clip_id}\n{layer}'))
 
 
 def _mixed(frames: Frames, **mixture: Any) -> list[np.ndarray]:
     return Mixture(**mixture).apply(frames)
 
 
-def _call(clip_id: str, layer: str) -> dict[str, Any]:
-    return asdict(VideoCall.drawn(f'{clip_id}\n{layer}'))
+def _draw_call(clip_id: str, layer: str) -> dict[str, Any]:
+    return asdict(VideoCall.from_name(f'{clip_id}\n{layer}'))
 
 
-def _called(frames: Frames, **call: Any) -> list[np.ndarray]:
+def _video_call(frames: Frames, **call: Any) -> list[np.ndarray]:
     return VideoCall(**call).apply(frames)
 
 
-# What a layer's name begins with: task, parameter, damage, allowed levels.
+# Prefix of a layer's name -> task, parameter, function, valid levels.
 _KINDS = {
     'car_crf': ('car', 'crf', compress_crf, range(52)),
     'blur_k': ('blur', 'kernel', gaussian_blur, range(1, 256, 2)),
@@ -140,54 +147,56 @@ _KINDS = {
 }
 _ALIASES = {'car': 'car_crf45', 'deblur': 'blur'}
 _FACTORS = tuple(range(2, 9))
-# Layers whose clips each draw a level of their own.
+# Layers with a random level for each clip.
 _DRAWN = {
     'blur': ('blur_k', tuple(range(15, 26, 2))),
     'sr': ('sr_x', _FACTORS),
     'sr_cv2': ('sr_cv2_x', _FACTORS),
 }
 _LEVEL = re.compile(rf'({"|".join(_KINDS)})(\d+)')
-_MANY = re.compile(r'(mixed|call)(_v\d+)?')
+_COMPOUND = re.compile(r'(mixed|call)(_v\d+)?')
 
-# What the paper's tables need: the mixed layers and the fixed levels of its table 2.
+# Layers of the paper's tables: random levels, and the fixed levels of its table 2.
 NAMES = (
     'car_crf35', 'car_crf40', 'car_crf45', 'blur', 'blur_k17', 'blur_k21', 'blur_k25',
     'sr', 'sr_x2', 'sr_x4', 'sr_x8')
 
 
 def degradation(name: str) -> Degradation:
-    """The damage called `car` (CRF 45), `blur` (kernel 15..25), `sr` (factor 2..8) or `mixed`, or one level.
+    """Returns the degradation of a name.
 
-    A level is named as `car_crf35`, `blur_k21` or `sr_x4`, any that the parameter allows. `sr_cv2` and
-    `sr_cv2_x4` are reduced by OpenCV, which aliases (see `downscale`). `mixed_v1`, `mixed_v2` ... are as
-    `mixed`, each drawn anew (see `gavn.data.mixture`); `call` and `call_v1` ... are video calls and downloads
-    (see `gavn.data.video_call`).
+    Args:
+        name: `car` (CRF 45), `blur` (kernel 15..25), `sr` (factor 2..8), or one level such as `car_crf35`,
+            `blur_k21`, `sr_x4`. `sr_cv2` and `sr_cv2_x4` use OpenCV, which aliases (see `downscale`). `mixed`
+            and `mixed_v1`, `mixed_v2` ... are random mixtures (see `gavn.data.mixture`). `call` and `call_v1`
+            ... are video calls and downloads (see `gavn.data.video_call`).
 
-    Raises ValueError for any other name, with the nearest that exists.
+    Raises:
+        ValueError: there is no such name. The message has the most similar one.
     """
     layer = _ALIASES.get(name, name)
-    if many := _MANY.fullmatch(layer):
-        draw, damage = (_mixture, _mixed) if many[1] == 'mixed' else (_call, _called)
-        return Degradation(layer, 'mixed', partial(draw, layer=layer), damage)
+    if compound := _COMPOUND.fullmatch(layer):
+        draw, apply = (_draw_mixture, _mixed) if compound[1] == 'mixed' else (_draw_call, _video_call)
+        return Degradation(layer, 'mixed', partial(draw, layer=layer), apply)
     level = _LEVEL.fullmatch(layer)
     kind, values = _DRAWN.get(layer) or ((level[1], (int(level[2]),)) if level else (None, ()))
     if kind is None or not set(values) <= set(_KINDS[kind][3]):
         near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, 'mixed', 'call'], 1, 0)[0]
         raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
-    task, parameter, damage, _ = _KINDS[kind]
+    task, parameter, apply, _ = _KINDS[kind]
     draw = partial(_one_of, task=task, parameter=parameter, values=values)
-    return Degradation(layer, task, draw, damage)
+    return Degradation(layer, task, draw, apply)
 
 
 def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """Damages a whole clip (T pictures uint8 BGR (h, w, 3)) as `name` says, with the clip's own parameters.
+    """Degrades a clip of T uint8 BGR images (h, w, 3).
 
-    Returns the damaged pictures and what was done, ready for JSON: layer, task, parameter, versions of
-    the tools.
+    Returns:
+        The degraded images, and a record for JSON: layer, task, parameters, versions of the tools.
     """
     chosen = degradation(name)
     drawn = chosen.draw(clip_id)
     tools = {} if chosen.task == 'car' else {'opencv': cv2.__version__}
     if chosen.task in ('car', 'mixed'):
         tools |= encoder_versions()
-    return chosen.damage(frames, **drawn), {'layer': chosen.layer, 'task': chosen.task, **drawn, **tools}
+    return chosen.apply(frames, **drawn), {'layer': chosen.layer, 'task': chosen.task, **drawn, **tools}

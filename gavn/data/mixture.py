@@ -1,8 +1,7 @@
-"""The damage of real videos: mixtures of blur, low resolution, noise and compression, once or twice.
+"""Mixtures of blur, low resolution, noise and compression, as in real videos.
 
-The paper degrades with one thing at a time. A video from the world was taken by a lens that was not sharp,
-made smaller, carried noise, was compressed, enlarged again and compressed once more; how much of each, nobody
-knows.
+The paper applies one degradation at a time. A real video is blurred by the lens, downscaled, noisy,
+compressed, upscaled and compressed again, with unknown parameters.
 """
 import hashlib
 import math
@@ -21,17 +20,17 @@ _UP = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
 
 @dataclass(frozen=True)
 class Mixture:
-    """What one clip suffers, in this order; a part that is None is left out.
+    """Degradation of one clip, in this order. Parts that are None are skipped.
 
     Attributes:
-        sigma: of a Gaussian blur, in pixels, along its own axes.
+        sigma: of a Gaussian blur, in pixels, along its two axes.
         angle: of these axes, in degrees.
-        factor: by which the picture is then reduced, by area.
-        noise: standard deviation of Gaussian noise in grey levels of 255, new in every frame.
-        coloured: whether the noise is one of three channels, or of brightness alone.
-        crf: of x264, at the reduced size.
-        up: how it is enlarged to its old size.
-        crf_again: of x264, at the old size: a video that was uploaded once more.
+        factor: of downscaling, by area.
+        noise: standard deviation of Gaussian noise in grey levels of 255, independent in every frame.
+        coloured: whether the three channels have independent noise.
+        crf: of x264, at the small size.
+        up: interpolation back to the original size.
+        crf_again: of x264, at the original size, as for a second upload.
         seed: of the noise.
     """
 
@@ -46,10 +45,10 @@ class Mixture:
     seed: int = 0
 
     @classmethod
-    def drawn(cls, name: str) -> 'Mixture':
-        """The mixture that belongs to a name, on every machine.
+    def from_name(cls, name: str) -> 'Mixture':
+        """The mixture of a name, the same on every machine.
 
-        A quarter of the clips is nearly clean: networks must learn to leave a good picture alone.
+        A quarter of the clips is nearly clean, so that networks learn to keep good images.
         """
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big')
         draw = np.random.default_rng(seed)
@@ -73,7 +72,7 @@ class Mixture:
         return cls(crf=int(draw.integers(16, 27)), seed=seed) if mild else mixture
 
     def apply(self, frames: Frames) -> list[np.ndarray]:
-        """A clip of uint8 BGR pictures (h, w, 3), degraded; of the same size and number."""
+        """Degrades a clip of uint8 BGR images (h, w, 3); keeps size and number of frames."""
         frames = [np.ascontiguousarray(frame) for frame in frames]
         if not frames:
             return frames
@@ -94,27 +93,27 @@ class Mixture:
 
 
 def add_noise(frames: Frames, deviation: float, channels: int, seed: int) -> list[np.ndarray]:
-    """Frames uint8 (h, w, 3) with Gaussian noise of a standard deviation in grey levels of 255.
+    """Adds Gaussian noise to uint8 frames (h, w, 3), independent in every frame.
 
     Args:
-        frames: of any number.
-        deviation: of the noise.
-        channels: 3 for coloured noise, 1 for noise of brightness alone.
-        seed: of the noise, which is new in every frame.
+        frames: of the clip.
+        deviation: standard deviation in grey levels of 255.
+        channels: 3 for independent noise in each channel, 1 for the same noise in all.
+        seed: of the noise.
     """
     draw = np.random.default_rng(seed)
-    grain = (draw.normal(0, deviation, (*frame.shape[:2], channels)) for frame in frames)
-    return [(frame + more).round().clip(0, 255).astype(np.uint8)
-            for frame, more in zip(frames, grain, strict=True)]
+    noise = (draw.normal(0, deviation, (*frame.shape[:2], channels)) for frame in frames)
+    return [(frame + grain).round().clip(0, 255).astype(np.uint8)
+            for frame, grain in zip(frames, noise, strict=True)]
 
 
 def _worst_crf(factor: float | None) -> int:
-    """42, and less for a small picture, of which that would leave nothing: a face must stay one."""
+    """42, and less for small images, in which CRF 42 would leave no face."""
     return 42 - round(4 * ((factor or 1) - 1))
 
 
 def _gaussian(sigma_x: float, sigma_y: float, angle: float) -> np.ndarray:
-    """A kernel of sum 1 that reaches three times the larger sigma; its axes are turned by `angle` degrees."""
+    """Gaussian kernel with sum 1 and a radius of three times the larger sigma, rotated by `angle` degrees."""
     reach = math.ceil(3 * max(sigma_x, sigma_y))
     y, x = np.mgrid[-reach:reach + 1, -reach:reach + 1]
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))

@@ -31,13 +31,13 @@ _UP = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'lanczos': cv2.INTE
 
 @dataclass(frozen=True)
 class VideoCall:
-    """What one clip goes through, in this order; a part that is None is left out.
+    """Degradation of one clip, in this order. Parts that are None are skipped.
 
     Attributes:
         lines: height of the video, in pixels.
-        side: of the face crop in it, in pixels; the crop is reduced to it, by area.
+        side: of the face crop in it, in pixels; the crop is downscaled to it, by area.
         sharpen: strength of the camera's unsharp mask.
-        noise: of the camera: standard deviation in grey levels of 255.
+        noise: standard deviation of the camera's noise in grey levels of 255.
         codec: a key of `_CODECS`.
         kbits: bit rate of the face crop, in kbit/s.
         keyframe: distance of keyframes, in frames.
@@ -60,8 +60,8 @@ class VideoCall:
     seed: int = 0
 
     @classmethod
-    def drawn(cls, name: str) -> VideoCall:
-        """The parameters that belong to a name, the same on every machine."""
+    def from_name(cls, name: str) -> VideoCall:
+        """The parameters of a name, the same on every machine."""
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big')
         draw = np.random.default_rng(seed)
         lines = int(draw.choice(LINES))
@@ -79,7 +79,7 @@ class VideoCall:
             up=str(draw.choice(sorted(_UP))), seed=seed)
 
     def apply(self, frames: Frames) -> list[np.ndarray]:
-        """A clip of uint8 BGR images (h, w, 3), degraded; of the same size and number.
+        """Degrades a clip of uint8 BGR images (h, w, 3); keeps size and number of frames.
 
         Raises:
             MediaError: this build of FFmpeg lacks an encoder, or it dropped frames.

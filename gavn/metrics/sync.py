@@ -94,7 +94,7 @@ class SyncScore:
     @torch.inference_mode()
     def _embed_frames(self) -> None:
         frames = torch.from_numpy(np.stack(self._frames)).to(self.device)
-        self._embeddings.append(self.network.watch(frames.movedim(-1, 1).float()).cpu())
+        self._embeddings.append(self.network.embed_video(frames.movedim(-1, 1).float()).cpu())
         del self._frames[:1 - WINDOW_FRAMES]
 
     def result(self, audio: np.ndarray | Tensor | None) -> SyncResult:
@@ -125,7 +125,7 @@ class SyncScore:
         """Audio embeddings (windows, 1024) of the windows that start at every frame."""
         spans = mfcc(audio).unfold(0, WINDOW_COLUMNS, MFCC_PER_FRAME)[:windows].unsqueeze(1)
         return torch.cat(
-            [self.network.extract_features(part.to(self.device)).cpu() for part in spans.split(_AUDIO_BATCH)]
+            [self.network.embed_audio(part.to(self.device)).cpu() for part in spans.split(_AUDIO_BATCH)]
         )
 
 

@@ -22,8 +22,8 @@ def _psnr(frames, truth):
 
 
 def test_draws_are_of_the_name_and_in_their_ranges():
-    drawn = [VideoCall.drawn(f'clip{i}') for i in range(300)]
-    assert drawn[0] == VideoCall.drawn('clip0') and drawn[0] != drawn[1]
+    drawn = [VideoCall.from_name(f'clip{i}') for i in range(300)]
+    assert drawn[0] == VideoCall.from_name('clip0') and drawn[0] != drawn[1]
     assert {call.lines for call in drawn} == set(LINES)
     assert {call.codec for call in drawn} == {'h264_call', 'h264_file', 'hevc', 'vp9'}
     for call in drawn:
@@ -66,7 +66,7 @@ def test_call_is_a_layer_and_each_version_is_drawn_anew(clip):
     other, more = degrade(clip, 'call_v1', 'someone/clip')
     assert (facts['layer'], facts['task']) == ('call', 'mixed') and 'x264' in facts
     assert {key: facts[key] for key in ('codec', 'kbits')} == {
-        key: getattr(VideoCall.drawn('someone/clip\ncall'), key) for key in ('codec', 'kbits')}
+        key: getattr(VideoCall.from_name('someone/clip\ncall'), key) for key in ('codec', 'kbits')}
     assert facts['kbits'] != more['kbits'] and not np.array_equal(first, other)
     assert degradation('call_v2').layer == 'call_v2'
     with pytest.raises(ValueError, match='did you mean'):
@@ -74,4 +74,4 @@ def test_call_is_a_layer_and_each_version_is_drawn_anew(clip):
 
 
 def test_no_frames_stay_none():
-    assert VideoCall.drawn('a').apply([]) == []
+    assert VideoCall.from_name('a').apply([]) == []

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gavn.archs.vrt_arch import VRT, FrameConv
 from gavn.archs.vrt_attention import Block, WindowAttention, Windows, relative_positions, sine_positions
-from gavn.archs.vrt_flow import FlowPyramid, beside, neighbours, warp, warp_four_nearest
+from gavn.archs.vrt_flow import FlowPyramid, by_frame, neighbours, warp, warp_four_nearest
 from gavn.archs.vrt_stage import FoldPixels, UnfoldPixels
 from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.ops.deform_align import FlowGuidedAlignPack
@@ -221,9 +221,9 @@ class TestForward:
     @pytest.mark.parametrize(('wrong', 'words'), [
         ({'depths': [2] * 8}, 'one entry for each'),
         ({'embed_dims': [8] * 6 + [16, 12, 12]}, 'one number of channels'),
-        ({'num_heads': [3] * 9}, '8 channels do not divide among 3 heads'),
+        ({'num_heads': [3] * 9}, '8 channels are not divisible by 3 heads'),
         ({'deformable_groups': 3}, 'divisible by 4 and by deformable_groups'),
-        ({'upscale': 3}, 'upscale is one of 1, 2, 4, 8'),
+        ({'upscale': 3}, 'upscale must be one of 1, 2, 4, 8'),
         ({'pa_frames': 4}, 'pa_frames 2'),
         ({'context': 3}, 'a window of 6 frames'),
     ])
@@ -375,7 +375,7 @@ class TestFlow:
         here, there = neighbours(frames)
         assert here.flatten().tolist() == [0, 1, 1, 2]
         assert there.flatten().tolist() == [1, 2, 0, 1]
-        of_next, of_previous = beside(there)
+        of_next, of_previous = by_frame(there)
         assert of_next.flatten().tolist() == [1, 2, 0]
         assert of_previous.flatten().tolist() == [0, 0, 1]
 

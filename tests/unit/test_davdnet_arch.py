@@ -83,7 +83,7 @@ def test_options_that_do_not_fit_are_refused(wrong, words):
 def test_inputs_that_do_not_fit_are_named():
     network = DAVDNet(**SMALL)
     lq, audio = inputs()
-    with pytest.raises(ValueError, match='got 3 frames, the network takes num_frame: 5'):
+    with pytest.raises(ValueError, match='got 3 frames, the network has num_frame: 5'):
         network(lq[:, :3], audio)
     with pytest.raises(ValueError, match=r'audio has the shape \(1, 1, 1, 13, 20\), expected \(2, 1'):
         network(lq, audio[:1])

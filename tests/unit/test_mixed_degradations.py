@@ -52,8 +52,8 @@ def test_noise_is_new_in_every_frame_and_has_its_size() -> None:
 
 
 def test_draws_cover_all_parts_and_belong_to_names() -> None:
-    drawn = [Mixture.drawn(f'clip {i}') for i in range(400)]
-    assert drawn == [Mixture.drawn(f'clip {i}') for i in range(400)]
+    drawn = [Mixture.from_name(f'clip {i}') for i in range(400)]
+    assert drawn == [Mixture.from_name(f'clip {i}') for i in range(400)]
     assert len({replace(mixture, seed=0) for mixture in drawn}) > 250
     shares = {name: np.mean([getattr(mixture, name) is not None for mixture in drawn])
               for name in ('sigma', 'factor', 'noise', 'crf', 'crf_again')}
@@ -64,5 +64,5 @@ def test_draws_cover_all_parts_and_belong_to_names() -> None:
     assert max(mixture.crf for mixture in drawn if mixture.crf and not mixture.factor) > 40
     assert max(mixture.crf for mixture in drawn if mixture.crf and (mixture.factor or 0) > 4) <= 30
     # fixed once: another draw would silently make other data sets than the shipped weights were trained on
-    assert Mixture.drawn('id00012/abc\nmixed') == Mixture(
+    assert Mixture.from_name('id00012/abc\nmixed') == Mixture(
         (0.647, 3.879), 46.8, 2.581, None, True, 29, 'cubic', None, 10482558234830515152)

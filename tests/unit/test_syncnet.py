@@ -43,10 +43,10 @@ class Numbers(nn.Module):
         self.table = torch.randn(256, 8)
         self.windows: list[Tensor] = []
 
-    def watch(self, frames: Tensor) -> Tensor:
+    def embed_video(self, frames: Tensor) -> Tensor:
         return self.table[frames[:-4, 0, 0, 0].long() - self.first]
 
-    def extract_features(self, windows: Tensor) -> Tensor:
+    def embed_audio(self, windows: Tensor) -> Tensor:
         start = sum(map(len, self.windows))
         self.windows.append(windows)
         return self.table[start:start + len(windows)]
@@ -75,8 +75,8 @@ def test_network_reproduces_the_reference(shared: Path) -> None:
     recipe.fill(network)
     clips = recipe.uniform('syncnet.lip', (2, 3, 5, 224, 224)) * 255
     with torch.no_grad():
-        seen = torch.cat([network.watch(clip.transpose(0, 1)) for clip in clips])
-        heard = network.extract_features(recipe.uniform('syncnet.audio', (2, 1, 13, 20)) * 20 - 10)
+        seen = torch.cat([network.embed_video(clip.transpose(0, 1)) for clip in clips])
+        heard = network.embed_audio(recipe.uniform('syncnet.audio', (2, 1, 13, 20)) * 20 - 10)
     for found, key in ((seen, 'lip'), (heard, 'audio')):
         error = np.abs(found.numpy() - expected[key]).max() / np.abs(expected[key]).max()
         assert error < 1e-5, key
@@ -85,17 +85,17 @@ def test_network_reproduces_the_reference(shared: Path) -> None:
 def test_every_five_frames_are_seen_alone(network: SyncNet) -> None:
     frames = torch.rand(7, 3, 224, 224) * 255
     with torch.no_grad():
-        together = network.watch(frames)
-        alone = torch.cat([network.watch(frames[i:i + 5]) for i in range(3)])
+        together = network.embed_video(frames)
+        alone = torch.cat([network.embed_video(frames[i:i + 5]) for i in range(3)])
     assert together.shape == (3, FEATURES)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_the_network_names_wrong_shapes(network: SyncNet) -> None:
     with pytest.raises(ValueError, match=r'\(t >= 5, 3, 224, 224\), got \(4, 3, 224, 224\)'):
-        network.watch(torch.zeros(4, 3, 224, 224))
+        network.embed_video(torch.zeros(4, 3, 224, 224))
     with pytest.raises(ValueError, match=r'\(n, 1, 13, 20\), got \(2, 1, 20, 13\)'):
-        network.extract_features(torch.zeros(2, 1, 20, 13))
+        network.embed_audio(torch.zeros(2, 1, 20, 13))
 
 
 def test_scores_by_hand() -> None:
@@ -147,9 +147,9 @@ def test_pictures_reach_the_network_as_they_are() -> None:
     seen = []
 
     class Watcher(Numbers):
-        def watch(self, frames: Tensor) -> Tensor:
+        def embed_video(self, frames: Tensor) -> Tensor:
             seen.append(frames)
-            return super().watch(frames)
+            return super().embed_video(frames)
 
     image = np.zeros((112, 112, 3), np.uint8)
     image[..., 0], image[..., 2] = 7, 250  # blue, red

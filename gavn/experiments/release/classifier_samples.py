@@ -66,7 +66,7 @@ def kind_of_call(call: VideoCall) -> str | None:
 
 def _drawn_kind(layer: str, clip: str) -> str | None:
     name = f'{clip}\n{layer}'
-    return kind_of_call(VideoCall.drawn(name)) if layer == 'call' else kind_of(Mixture.drawn(name))
+    return kind_of_call(VideoCall.from_name(name)) if layer == 'call' else kind_of(Mixture.from_name(name))
 
 
 def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[Sample]:
@@ -171,13 +171,13 @@ def _as_large_as(frames: Frames, small: Frames, draw: np.random.Generator) -> li
 
 def _mixture(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Frames]:
     seed = int(draw.integers(1 << 30))
-    mixture = replace(Mixture.drawn(str(seed)), seed=seed)
+    mixture = replace(Mixture.from_name(str(seed)), seed=seed)
     return kind_of(mixture), mixture.apply(frames)
 
 
 def _called(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Frames]:
     """A call; played forth, back and forth, for a rate-limited encoder needs some frames to settle."""
-    call = VideoCall.drawn(str(int(draw.integers(1 << 30))))
+    call = VideoCall.from_name(str(int(draw.integers(1 << 30))))
     return kind_of_call(call), call.apply([*frames, *frames[::-1], *frames])[-len(frames):]
 
 
