@@ -268,7 +268,7 @@ class FileOptions:
 
 
 def is_basicsr_class(cls: Any) -> bool:
-    """Whether a class comes with BasicSR, or is gavn's correction of one. Classes that users derive are not."""
+    """Whether a class comes with BasicSR, or is gavn's correction of one; users' own classes do not count."""
     return getattr(cls, '__module__', '').startswith(('basicsr.', 'gavn.basicsr_patches.'))
 
 
