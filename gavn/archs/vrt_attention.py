@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gavn.ops.window_attention import Seams, window_attention
+from gavn.ops.window_attention import WindowMasks, window_attention
 
 Size = tuple[int, int, int]  # frames, rows, columns
 BLOCKED = -100.0  # added to the logit of a masked pair
@@ -93,7 +93,7 @@ class Windows:
             x = x.roll(self.shift, dims=(1, 2, 3))
         return x[:, :t]
 
-    def seams(self, frames: int, like: Tensor) -> Seams | None:
+    def masks(self, frames: int, like: Tensor) -> WindowMasks | None:
         """Returns masks that separate pixels which were shifted around an end from their new neighbours.
 
         Args:
@@ -109,7 +109,7 @@ class Windows:
         kinds = list(product((False, True), repeat=3))  # per axis: whether it is the last window
         masks = [sum(barrier * last for barrier, last in zip(barriers, kind, strict=True)) for kind in kinds]
         lasts = product(*([at == count - 1 for at in range(count)] for count in self.grid))
-        return Seams(torch.stack(masks), tuple(kinds.index(last) for last in lasts))
+        return WindowMasks(torch.stack(masks), tuple(kinds.index(last) for last in lasts))
 
     def _barrier(self, axis: int, frames: int, like: Tensor) -> Tensor:
         """(pixels, pixels): logits to add for pairs on either side of the end of an axis."""
@@ -149,7 +149,7 @@ class WindowAttention(nn.Module):
         """(n windows, pixels, c) -> the same, pixels frame by frame."""
         frames = windows.window[0]
         heads = self._heads(self.qkv_self(x))
-        result = _merge_heads(window_attention(*heads, self._bias(x.shape[1]), windows.seams(frames, x)))
+        result = _merge_heads(window_attention(*heads, self._bias(x.shape[1]), windows.masks(frames, x)))
         if self.mutual:
             located = x + self.position_bias.repeat(1, frames, 1)
             result = torch.cat([self._mutual(self._heads(self.qkv_mut(located)), windows), result], dim=2)
@@ -168,9 +168,9 @@ class WindowAttention(nn.Module):
     def _mutual(self, heads: tuple[Tensor, Tensor, Tensor], windows: Windows) -> Tensor:
         """Attention of the second frame to the first, then of the first to the second: (b, pixels, c)."""
         (q1, q2), (k1, k2), (v1, v2) = (part.chunk(2, dim=2) for part in heads)
-        seams = windows.seams(1, q1)
-        return _merge_heads(torch.cat([window_attention(q2, k1, v1, None, seams),
-                                       window_attention(q1, k2, v2, None, seams)], dim=2))
+        masks = windows.masks(1, q1)
+        return _merge_heads(torch.cat([window_attention(q2, k1, v1, None, masks),
+                                       window_attention(q1, k2, v2, None, masks)], dim=2))
 
 
 def _merge_heads(x: Tensor) -> Tensor:

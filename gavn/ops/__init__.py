@@ -1,4 +1,4 @@
-"""Operators: modulated deformable convolution and the layer made of it."""
+"""Operators: modulated deformable convolution, its layers, and window attention."""
 
 from gavn.ops.deform_align import DeformableAlignPack, offset_magnitudes
 from gavn.ops.deform_conv import modulated_deform_conv2d

@@ -1,8 +1,8 @@
-"""basicsr's own deformable networks (EDVR, BasicVSR++) on our deformable convolution.
+"""Patches of basicsr's deformable networks EDVR and BasicVSR++, which then use gavn's layers.
 
-As they come, EDVR waits for the device in every deformable layer to compare a mean offset with 50, and
-BasicVSR++ leaves its alignment out where there is no CUDA, so that weights from one machine do not load on
-another. Names of parameters stay as they are.
+Defects: EDVR synchronises with the device in every deformable layer to compare the mean offset with 50.
+BasicVSR++ omits its alignment without CUDA, so that weights of one machine do not load on another. Parameter
+names do not change.
 """
 
 import functools
@@ -18,11 +18,11 @@ PROPAGATIONS = ('backward_1', 'forward_1', 'backward_2', 'forward_2')
 
 
 class SecondOrderAlignPack(FlowGuidedAlignPack):
-    """Flow-guided deformable alignment of the frames one and two steps away (eqs. 5 and 6 of BasicVSR++)."""
+    """Flow-guided deformable alignment of frames at distances one and two (eqs. 5 and 6 of BasicVSR++)."""
 
 
 def use_gavn_ops() -> None:
-    """Make every EDVR and BasicVSR++ that is built from now on use our layers; BasicVSR++ on any device."""
+    """Makes all EDVR and BasicVSR++ networks built afterwards use gavn's layers."""
     arch_util.DCNv2Pack = edvr_arch.DCNv2Pack = DeformableAlignPack
     basicvsrpp_arch.SecondOrderDeformableAlignment = SecondOrderAlignPack
     network = basicvsrpp_arch.BasicVSRPlusPlus
@@ -31,7 +31,7 @@ def use_gavn_ops() -> None:
 
 
 def _with_alignment(build: Callable[..., None]) -> Callable[..., None]:
-    """Add the alignment that BasicVSR++ leaves out without CUDA, and silence its warning about that."""
+    """Adds the alignment that BasicVSR++ omits without CUDA, and suppresses its warning."""
 
     signature = inspect.signature(build)
 

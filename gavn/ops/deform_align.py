@@ -1,4 +1,4 @@
-"""Deformable convolution as a layer: what moves the taps is predicted from other features."""
+"""Deformable convolution layers whose offsets are predicted from other features."""
 
 import math
 
@@ -9,30 +9,28 @@ from gavn.ops.deform_conv import modulated_deform_conv2d, without_autocast
 
 
 class DeformableAlignPack(nn.Module):
-    """DCNv2 whose offsets and masks come from a second input (Chan et al. 2021, as in EDVR's alignment).
+    """DCNv2 whose offsets and masks are predicted from a second input (as in EDVR's alignment).
 
-    Parameters carry the names of basicsr's and mmcv's packs (`weight`, `bias`, `conv_offset.*`), so weights
-    go both ways. Offsets start at zero and masks at one half.
+    Parameters have the names of basicsr's and mmcv's packs (`weight`, `bias`, `conv_offset.*`), so weights
+    are interchangeable. Offsets start at zero and masks at one half.
 
-    In training mode the layer remembers the largest mean offset of its calls as a tensor, without waiting for
-    the device; `offset_magnitudes` reads it.
-
-    While it learns, offsets are predicted without autocast: bfloat16 rounds one of 10 pixels by up to 0.03.
-    Restoring with rounded ones cost no PSNR (docs/performance.md), and they are a tenth of the time.
+    In training mode the layer stores the largest mean offset of its calls as a tensor, without synchronising
+    with the device; `offset_magnitudes` reads it. Offsets are then predicted without autocast, because
+    bfloat16 rounds an offset of 10 pixels by up to 0.03. Restoring with rounded offsets costs no PSNR
+    (docs/performance.md) and a tenth of the time.
 
     Args:
-        in_channels: channels of the features that are sampled, and of those that predict the offsets.
-        out_channels: channels of the result.
+        in_channels: channels of the sampled features, and of those that predict the offsets.
+        out_channels: of the result.
         kernel_size: side of the square kernel.
         stride: of the convolution, like `padding`, `dilation` and `groups`.
         padding: zeros added on each side.
         dilation: distance between taps.
-        groups: groups of channels that are convolved apart.
+        groups: of the convolution.
         deformable_groups: groups of input channels that share offsets and masks.
         bias: add a bias.
         backend: see `modulated_deform_conv2d`.
-        slope: of a LeakyReLU that the result goes through, in the same pass where the backend can; None for
-            none.
+        slope: of a LeakyReLU at the end, fused with the convolution if the backend can. None: no LeakyReLU.
     """
 
     def __init__(
@@ -62,10 +60,10 @@ class DeformableAlignPack(nn.Module):
         )
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)
-        self.offset_magnitudes: dict[torch.device, Tensor] = {}  # one object for all DataParallel replicas
+        self.offset_magnitudes: dict[torch.device, Tensor] = {}  # shared by all DataParallel replicas
 
     def forward(self, x: Tensor, feat: Tensor) -> Tensor:
-        """Sample x (n, c, h, w) where feat (n, c, h, w) says -> (n, out, oh, ow)."""
+        """Samples x (n, c, h, w) at offsets predicted from feat (n, c, h, w) -> (n, out, oh, ow)."""
         return self.sample(x, *split_offset(self._predict(self.conv_offset, feat)))
 
     def _predict(self, conv: nn.Conv2d, feat: Tensor) -> Tensor:
@@ -75,30 +73,30 @@ class DeformableAlignPack(nn.Module):
             return conv(feat.to(conv.weight.dtype))
 
     def sample(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-        """Convolve with given offsets in pixels and masks before their sigmoid, then the LeakyReLU if any."""
+        """Convolves with given offsets in pixels and masks before their sigmoid."""
         if self.training:
-            self._remember(offset.detach().abs().mean())
+            self._store_magnitude(offset.detach().abs().mean())
         return modulated_deform_conv2d(
             x, offset, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
             self.deformable_groups, self.backend, sigmoid=True, slope=self.slope,
         )  # fmt: skip
 
-    def _remember(self, magnitude: Tensor) -> None:
+    def _store_magnitude(self, magnitude: Tensor) -> None:
         old = self.offset_magnitudes.get(magnitude.device)
         self.offset_magnitudes[magnitude.device] = magnitude if old is None else torch.maximum(old, magnitude)
 
 
 class FlowGuidedAlignPack(DeformableAlignPack):
-    """Deformable alignment whose offsets are those of optical flow and what remains to be found.
+    """Deformable alignment whose offsets are optical flow and a predicted residual.
 
-    For one frame (parallel warping of VRT, Liang et al. 2024) or two at once (BasicVSR++, Chan et al. 2022,
+    It aligns one frame (parallel warping of VRT, Liang et al. 2024) or two (BasicVSR++, Chan et al. 2022,
     eqs. 5 and 6).
 
     Args:
-        in_channels: channels of the features of all frames that are aligned, together.
-        out_channels: channels of one frame's features and of the result.
+        in_channels: sum of the channels of all aligned frames.
+        out_channels: channels of one frame and of the result.
         kernel_size: side of the square kernel.
-        max_residue_magnitude: largest distance in pixels between an offset and the flow.
+        max_residue_magnitude: largest residual in pixels.
         **options: see `DeformableAlignPack`.
     """
 
@@ -122,14 +120,15 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         self.conv_offset = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, extra_feat: Tensor, *flows: Tensor) -> Tensor:
-        """Align the features of m frames by their flows and what remains to be found.
+        """Aligns the features of m frames.
 
         Args:
             x: (n, m c, h, w), features of the frames.
             extra_feat: (n, (m + 1) c, h, w), their warped features and those of the current frame.
-            *flows: per frame (n, 2, h, w) in pixels, x before y: from the current frame to it.
+            *flows: flow from the current frame to each frame, (n, 2, h, w) in pixels, x before y.
 
-        Returns (n, c, h, w).
+        Returns:
+            (n, c, h, w).
         """
         *layers, last = self.conv_offset
         feat = torch.cat([extra_feat, *flows], dim=1)
@@ -137,30 +136,30 @@ class FlowGuidedAlignPack(DeformableAlignPack):
             feat = layer(feat)
         residue, mask = split_offset(self._predict(last, feat))
         residue = self.max_residue_magnitude * torch.tanh(residue)
-        # an equal share of the groups samples each frame; offsets have y before x
+        # each frame has an equal number of groups; offsets have y before x
         points = residue.shape[1] // (2 * len(flows))
-        moved = torch.cat([flow.flip(1).repeat(1, points, 1, 1) for flow in flows], dim=1)
-        return self.sample(x, residue + moved, mask)
+        flow_offset = torch.cat([flow.flip(1).repeat(1, points, 1, 1) for flow in flows], dim=1)
+        return self.sample(x, residue + flow_offset, mask)
 
 
 def use_backend(network: nn.Module, backend: str | None) -> None:
-    """Has every deformable layer of a network use a backend (see `modulated_deform_conv2d`)."""
+    """Sets the backend of all deformable layers of a network (see `modulated_deform_conv2d`)."""
     for layer in network.modules():
         if isinstance(layer, DeformableAlignPack):
             layer.backend = backend
 
 
 def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
-    """What an offset convolution gives (n, 3 k, h, w) -> offsets (n, 2 k, h, w), raw masks (n, k, h, w)."""
+    """Splits the result of an offset convolution (n, 3 k, h, w) into offsets (n, 2 k, h, w) and raw masks."""
     taps = predicted.shape[1] // 3
     return torch.split(predicted, [2 * taps, taps], dim=1)
 
 
 def offset_magnitudes(network: nn.Module) -> dict[str, Tensor]:
-    """Largest mean |offset| in pixels of each deformable layer since the last reading, by the layer's name.
+    """Reads the largest mean |offset| in pixels of each deformable layer since the last call, by layer name.
 
-    Above some tens of pixels a deformable network has lost itself (its authors' own guard is 50). The values
-    stay on their device; layers that were not called in training mode since are left out.
+    A training with offsets above some tens of pixels has diverged (EDVR's authors warn at 50). The values
+    stay on their device. Layers without a call in training mode are omitted.
     """
     magnitudes = {}
     for name, layer in network.named_modules():

@@ -1,4 +1,4 @@
-"""Modulated deformable convolution (DCNv2): one function, six backends that give the same numbers."""
+"""Modulated deformable convolution (DCNv2): one function with six backends of equal results."""
 
 import functools
 import importlib
@@ -34,43 +34,44 @@ def modulated_deform_conv2d(
     sigmoid: bool = False,
     slope: float | None = None,
 ) -> Tensor:
-    """Convolve with taps that are moved by `offset` and weighted by `mask` (Zhu et al. 2019, eq. 1).
+    """Convolves with taps at `offset` that are weighted by `mask` (Zhu et al. 2019, eq. 1).
 
-    Points between pixels are interpolated bilinearly, points outside the picture count as zero: one that is
-    less than a pixel outside still sees part of the border pixel. The computation is in float32 (float64 for
-    float64 input) inside autocast too; the result has the type of `x`. The backend triton differs: its
-    products are of the type of `x` (TF32 where `torch.set_float32_matmul_precision` allows it), only sums and
-    positions of float32. It can be differentiated once, like native, whose gradients are the reference's.
-    Where native was chosen but compiled code cannot be used (`deform_native.addressable`), reference is.
+    Sampling is bilinear with zeros outside of the image. The computation is in float32 (float64 for float64
+    input), also inside autocast; the result has the type of `x`.
+
+    The backend triton has products of the type of `x` (TF32 if `torch.set_float32_matmul_precision` allows
+    it) and sums and positions in float32. triton and native can be differentiated once; the gradients of
+    native are the reference's. If compiled code cannot be used (`deform_native.addressable`), native is
+    replaced by reference.
 
     Args:
         x: (n, c, h, w).
-        offset: (n, deform_groups * kh * kw * 2, oh, ow) in pixels; for each group and tap dy, then dx.
+        offset: (n, deform_groups * kh * kw * 2, oh, ow) in pixels: for each group and tap dy, then dx.
         mask: (n, deform_groups * kh * kw, oh, ow), usually in [0, 1].
         weight: (out, c / groups, kh, kw).
         bias: (out,) or None.
         stride: as in `torch.nn.functional.conv2d`, like the next three.
         padding: zeros added on each side.
         dilation: distance between taps.
-        groups: groups of channels that are convolved apart.
+        groups: as in `conv2d`.
         deform_groups: groups of input channels that share offsets and masks.
         backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'basicsr' (its extension, for CUDA),
-            'triton' or 'native' (compiled, for a CPU); None takes the environment variable GAVN_DCN_BACKEND,
-            else see `resolve_backend`.
-        sigmoid: put the mask through a sigmoid first; triton and native do this and the next in one pass.
-        slope: of a LeakyReLU at the end, at least 0; None for none.
+            'triton', or 'native' (compiled, for a CPU). None: the environment variable GAVN_DCN_BACKEND, else
+            the automatic choice of `resolve_backend`.
+        sigmoid: apply a sigmoid to the mask first. triton and native fuse this and the LeakyReLU.
+        slope: of a LeakyReLU at the end, at least 0. None: no LeakyReLU.
 
-    Returns (n, out, oh, ow).
+    Returns:
+        (n, out, oh, ow).
 
     Raises:
-        ValueError: an unknown backend, shapes that do not fit, a negative slope, or the backend 'triton',
-            'native' or 'basicsr' for a device, type or steps that it does not serve.
-        ImportError: backend 'mmcv' where mmcv or its compiled operators are not installed, 'triton' where
-            Triton is not, 'native' or 'basicsr' where it was not built.
+        ValueError: the backend is unknown, shapes do not fit, the slope is negative, or the backend does not
+            support the device, the type or the steps.
+        ImportError: the backend is not installed or was not built.
     """
     tensors = (x, offset, mask, weight, bias)
     layer = (_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
-    chosen = resolve_backend(backend, x.device, x.dtype, _wants_gradient(tensors))
+    chosen = resolve_backend(backend, x.device, x.dtype, _needs_gradient(tensors))
     _check(x, offset, mask, weight, layer, slope)
     if chosen == 'triton':
         return _triton(*tensors, *layer, sigmoid, slope)
@@ -79,25 +80,24 @@ def modulated_deform_conv2d(
         if deform_native.addressable(*tensors):
             return _native(tensors, *layer, sigmoid, slope)
         chosen = 'reference'
-    return _step_by_step(_BACKENDS[chosen], tensors, layer, sigmoid, slope)
+    return _unfused(_BACKENDS[chosen], tensors, layer, sigmoid, slope)
 
 
 def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32,
                     gradient: bool = False) -> Backend:
-    """The backend that a call would use: the argument, else the environment, else the automatic choice.
+    """Returns the backend of a call: the argument, else the environment variable, else the automatic choice.
 
-    Automatic is torchvision on CUDA, and native on a CPU where it is quick, serves the type and nobody wants
-    a gradient; elsewhere, and while a network is being exported, reference. The kernels of triton have to be
-    asked for until a GPU has shown what they are worth.
+    The automatic choice is torchvision on CUDA, native on a CPU if it is fast, supports the type and no
+    gradient is needed, and reference otherwise and during export. triton is never chosen automatically.
 
     Args:
         backend: the argument, or None.
         device: of the tensors.
         dtype: of the input.
-        gradient: whether one is wanted.
+        gradient: whether gradients are needed.
 
     Raises:
-        ValueError: an unknown backend.
+        ValueError: the backend is unknown.
     """
     chosen = backend or os.environ.get(BACKEND_VARIABLE)
     if not chosen:
@@ -113,11 +113,11 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
 def _automatic(device: torch.device, dtype: torch.dtype, gradient: bool) -> Backend:
     if device.type == 'cuda':
         return 'torchvision'
-    serves = device.type == 'cpu' and deform_native.quick() and dtype in deform_native.DTYPES
-    return 'native' if serves and not gradient else 'reference'
+    supported = device.type == 'cpu' and deform_native.is_fast() and dtype in deform_native.DTYPES
+    return 'native' if supported and not gradient else 'reference'
 
 
-def _wants_gradient(tensors: Iterable[Tensor | None]) -> bool:
+def _needs_gradient(tensors: Iterable[Tensor | None]) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
@@ -132,7 +132,7 @@ def triton_imports() -> bool:
 
 
 def installed_backends() -> list[str]:
-    """Backends that are installed, whether or not there is a device for them."""
+    """Returns the installed backends, whether or not there is a device for them."""
     modules = {'mmcv': _mmcv_imports(), 'basicsr': _basicsr_operator() is not None,
                'triton': triton_imports(), 'native': deform_native.installed()}
     return [name for name in BACKENDS if modules.get(name, True)]
@@ -147,22 +147,22 @@ def _mmcv_imports() -> bool:
 
 
 def _basicsr_operator() -> Callable[..., Tensor] | None:
-    """Basicsr's own operator, where it was installed with BASICSR_EXT=True or BASICSR_JIT is True now."""
+    """Returns basicsr's operator if it was built with BASICSR_EXT=True, or if BASICSR_JIT is True."""
     if not basicsr_installed():
         return None
-    module = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
+    module = importlib.import_module('basicsr.ops.dcn.deform_conv')  # hidden by a function in its package
     return module.modulated_deform_conv if hasattr(module, 'deform_conv_ext') else None
 
 
 def _exporting() -> bool:
-    """Export wants operators that every runtime knows."""
+    """Whether a network is being exported, which needs standard operators."""
     return torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
 
 
 def without_autocast(device_type: str) -> AbstractContextManager:
-    """Autocast switched off; nothing where it is off, so that an export does not contain the switch.
+    """Disables autocast if it is enabled, so that an export does not contain a switch that has no effect.
 
-    Tensors without data have no autocast that could be switched off.
+    Meta tensors have no autocast.
     """
     if device_type == 'meta' or not torch.is_autocast_enabled(device_type):
         return nullcontext()
@@ -196,9 +196,9 @@ def _check(
             raise ValueError(f'{name} has the shape {tuple(tensor.shape)}, expected {expected}')
 
 
-def _step_by_step(operator: Callable[..., Tensor], tensors: tuple[Tensor | None, ...], layer: tuple,
+def _unfused(operator: Callable[..., Tensor], tensors: tuple[Tensor | None, ...], layer: tuple,
                   sigmoid: bool, slope: float | None) -> Tensor:
-    """An operator of one type and finished masks, with what is to be done before and after it."""
+    """Calls an operator with tensors of one type, and applies sigmoid and LeakyReLU separately."""
     x, *_ = tensors
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with without_autocast(x.device.type):
@@ -209,15 +209,15 @@ def _step_by_step(operator: Callable[..., Tensor], tensors: tuple[Tensor | None,
 
 
 def _reference(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
-    """Sample every tap with `grid_sample`, then one matrix product."""
+    """Samples every tap by `grid_sample`, then computes one matrix product."""
     n, c, h, w = x.shape
     out, _, kh, kw = weight.shape
     oh, ow = offset.shape[2:]
-    # deformable groups move into the batch; dense, because channels-last ones make every pass below slow
+    # deformable groups become part of the batch; contiguous, because channels-last is slow below
     dy, dx = offset.contiguous().view(n * deform_groups, kh, kw, 2, oh, ow).unbind(3)
     y = _tap_positions(oh, kh, stride[0], padding[0], dilation[0], x)[:, None, :, None]
     x_ = _tap_positions(ow, kw, stride[1], padding[1], dilation[1], x)[:, None, :]
-    # pixel i lies at (2 i + 1) / side - 1; the other convention would divide by zero for a side of one pixel
+    # pixel i is at (2 i + 1) / side - 1; align_corners=True would divide by zero for a side of one pixel
     y = torch.add(2 * y + 1, dy, alpha=2).div_(h).sub_(1)
     x_ = torch.add(2 * x_ + 1, dx, alpha=2).div_(w).sub_(1)
     sampled = F.grid_sample(
@@ -236,13 +236,13 @@ def _reference(x, offset, mask, weight, bias, stride, padding, dilation, groups,
 
 
 def _tap_positions(out: int, kernel: int, stride: int, padding: int, dilation: int, like: Tensor) -> Tensor:
-    """Where the unmoved taps lie along one axis: (kernel, out) in pixels."""
+    """Positions of taps without offsets along one axis: (kernel, out) in pixels."""
     outputs = torch.arange(out, dtype=like.dtype, device=like.device) * stride - padding
     return torch.arange(kernel, dtype=like.dtype, device=like.device)[:, None] * dilation + outputs
 
 
 def _torchvision(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
-    """torchvision reads both numbers of groups from the shapes, which were checked against ours."""
+    """torchvision derives both numbers of groups from the shapes, which were checked before."""
     import torchvision
     return torchvision.ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
 
@@ -259,7 +259,7 @@ def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
 
 
 def _basicsr(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
-    """The extension knows one number for both axes, and dense tensors on a GPU."""
+    """The extension supports equal steps in both axes, and contiguous tensors on a GPU."""
     operator = _basicsr_operator()
     if operator is None:
         raise ImportError(
@@ -268,8 +268,8 @@ def _basicsr(x, offset, mask, weight, bias, stride, padding, dilation, groups, d
             'results)'
         )
     if x.device.type != 'cuda' or any(len(set(pair)) > 1 for pair in (stride, padding, dilation)):
-        raise ValueError("deformable convolution backend 'basicsr' serves GPUs of NVIDIA, and steps that are "
-                         "alike in both axes: choose 'torchvision' or 'reference' (same results)")
+        raise ValueError("deformable convolution backend 'basicsr' supports NVIDIA GPUs and equal steps in "
+                         "both axes: choose 'torchvision' or 'reference' (same results)")
     tensors = (t if t is None else t.contiguous() for t in (x, offset, mask, weight, bias))
     return operator(*tensors, stride[0], padding[0], dilation[0], groups, deform_groups)
 
@@ -286,7 +286,7 @@ def _triton(x, offset, mask, weight, bias, stride, padding, dilation, groups, de
 def _check_native(x: Tensor) -> None:
     if not deform_native.installed():
         raise ImportError("deformable convolution backend 'native' was chosen, but it was not built: install "
-                          "gavn again where there is a C compiler, or choose 'reference' (same results)")
+                          "gavn again with a C compiler, or choose 'reference' (same results)")
     if reason := deform_native.unsupported_reason(x.device, x.dtype):
         raise ValueError(f"deformable convolution backend 'native' was chosen, but {reason}: choose "
                          "'reference' or 'torchvision' (same results)")
@@ -294,12 +294,12 @@ def _check_native(x: Tensor) -> None:
 
 def _native(tensors, stride, padding, dilation, groups, deform_groups, sigmoid, slope) -> Tensor:
     layer = ((*stride, *padding, *dilation), groups, deform_groups, sigmoid, slope)
-    if not _wants_gradient(tensors):
+    if not _needs_gradient(tensors):
         return deform_native.deform_conv2d(*tensors, *layer)
     reference = functools.partial(
         modulated_deform_conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups,
         deform_groups=deform_groups, backend='reference', sigmoid=sigmoid, slope=slope)  # fmt: skip
-    return deform_native.Learning.apply(reference, layer, *tensors)
+    return deform_native.WithGradients.apply(reference, layer, *tensors)
 
 
 _BACKENDS: dict[Backend, Callable[..., Tensor]] = {
@@ -308,6 +308,6 @@ _BACKENDS: dict[Backend, Callable[..., Tensor]] = {
     'mmcv': _mmcv,
     'basicsr': _basicsr,
 }
-"""What takes tensors of one type and finished masks; triton and native do more at once."""
+"""Operators of tensors of one type, without sigmoid and LeakyReLU; triton and native fuse these."""
 
 BACKENDS = (*_BACKENDS, 'triton', 'native')

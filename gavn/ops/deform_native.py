@@ -1,6 +1,6 @@
-"""Modulated deformable convolution on a CPU, compiled: what `native.c` is given, and by how many threads.
+"""Modulated deformable convolution on a CPU: layout of the tensors of `native.c`, and its threads.
 
-The extension is built when gavn is installed where there is a C compiler; `installed` says whether it was.
+The extension is built if there is a C compiler when gavn is installed.
 """
 
 import math
@@ -20,17 +20,16 @@ except ImportError:
     _native = None
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-"""What it takes and gives; it computes in float32."""
+"""Types of input and result; the computation is in float32."""
 
 BORDER, SLACK = 2, 4
-"""Zeros around a picture, and numbers after the last, that `native.c` may read."""
+"""Zeros around an image, and numbers after the last, that `native.c` may read."""
 
 ROW = 8
-"""Outputs are computed so many at a time."""
+"""Outputs that are computed at a time."""
 
 PART, PARTS = 256, 4
-"""Pixels of the result that a thread works on before it looks for more; fewer such parts are not worth waking
-another thread."""
+"""Pixels of the result in a unit of work, and the smallest number of units for another thread."""
 
 
 def installed() -> bool:
@@ -38,24 +37,24 @@ def installed() -> bool:
     return _native is not None
 
 
-def quick() -> bool:
-    """Whether it was built and is known to be quicker here than pure PyTorch: on x86-64 with AVX2."""
+def is_fast() -> bool:
+    """Whether the extension was built and is faster than PyTorch here: on x86-64 with AVX2."""
     return installed() and bool(_native.QUICK)
 
 
 def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the operator does not serve tensors of a device and type, in words; None where it does."""
+    """Returns why the operator does not support a device or type; None if it does."""
     if dtype not in DTYPES:
-        return f'it takes float32, bfloat16 and float16, not {str(dtype).removeprefix("torch.")}'
+        return f'it supports float32, bfloat16 and float16, not {str(dtype).removeprefix("torch.")}'
     return None if device.type in ('cpu', 'meta') else f'it needs the CPU, not {device.type}'
 
 
 def addressable(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether compiled code may read tensors: not while PyTorch watches or transforms what is computed.
+    """Whether compiled code may read tensors directly.
 
-    That is when a network is compiled, traced or exported, when a mode or a subclass looks at operators, for
-    tensors without data or elements, in `torch.func` and in forward-mode differentiation. A picture (of x: n,
-    c, h, w) must have less than 2^31 numbers.
+    It may not while a network is compiled, traced or exported, inside dispatch modes, for tensor subclasses,
+    for tensors without data or elements, in `torch.func` and in forward-mode differentiation. An image of x
+    (n, c, h, w) must have less than 2^31 numbers.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
         return False
@@ -81,16 +80,16 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     """Modulated deformable convolution without gradients, see `deform_conv.modulated_deform_conv2d`.
 
     Args:
-        x: (n, c, h, w), of one of `DTYPES`; the result lies in memory as it does: channels-last or not.
-        offset: (n, deform_groups * kh * kw * 2, oh, ow); bfloat16 and channels-last is read as it is, also
-            as some channels of a larger tensor, like the mask.
+        x: (n, c, h, w), of one of `DTYPES`; the result has its memory format.
+        offset: (n, deform_groups * kh * kw * 2, oh, ow). bfloat16 in channels-last needs no copy, even if it
+            is a slice of a larger tensor; the same holds for the mask.
         mask: (n, deform_groups * kh * kw, oh, ow).
         weight: (out, c / groups, kh, kw).
         bias: (out,) or None.
         steps: stride, padding and dilation, for each y, then x.
         groups: of the convolution.
         deform_groups: groups of channels that share offsets.
-        sigmoid: the mask goes through a sigmoid.
+        sigmoid: apply a sigmoid to the mask.
         slope: of a LeakyReLU at the end, or None.
 
     Returns:
@@ -101,27 +100,27 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     unit = math.gcd(group_in, channels // deform_groups)
     halves = offset.dtype == mask.dtype == torch.bfloat16
     (offset, offset_step), (mask, mask_step) = (_rows(t if halves else t.float()) for t in (offset, mask))
-    picture, (packed, offsets) = _with_border(x), _packed(weight, bias, groups, unit)
+    image, (packed, offsets) = _with_border(x), _packed(weight, bias, groups, unit)
     result = torch.empty(n, *offset.shape[1:3], out)
-    tensors = (picture, offset, mask, packed, offsets, result)
+    tensors = (image, offset, mask, packed, offsets, result)
     pixels = result.numel() // out
     layer = ((halves, offset_step, mask_step), (height, width, *offset.shape[1:3]),
              (channels, out, groups, deform_groups, unit, packed.shape[-1]), (*kernel, *steps), sigmoid,
              1.0 if slope is None else slope)
 
-    def work(first: int, last: int) -> None:  # holds the tensors as long as a thread is at them
+    def work(first: int, last: int) -> None:  # the closure keeps the tensors alive while threads run
         _native.convolve(tuple(tensor.data_ptr() for tensor in tensors), *layer, first, last)
 
-    _in_parts(work, pixels)
+    _run_in_threads(work, pixels)
     result = result.permute(0, 3, 1, 2).to(x.dtype)
     return result if x.is_contiguous(memory_format=torch.channels_last) else result.contiguous()
 
 
 def _rows(tensor: Tensor) -> tuple[Tensor, int]:
-    """(n, c, h, w) -> (n, h, w, c) whose channels are neighbours, and the numbers between two pixels."""
+    """(n, c, h, w) -> (n, h, w, c) with contiguous channels, and the stride of pixels."""
     rows = tensor.permute(0, 2, 3, 1)
     n, height, width, channels = rows.shape
-    # an axis of one says nothing; it may have any stride
+    # an axis of length one may have any stride
     axes = zip((n, height, width), rows.stride()[:3], (height * width, width, 1), strict=True)
     steps = {divmod(stride, pixels) for side, stride, pixels in axes if side > 1}
     if rows.stride(3) == 1 and len(steps) == 1:
@@ -132,7 +131,7 @@ def _rows(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def _with_border(x: Tensor) -> Tensor:
-    """(n, c, h, w) -> (n, h + 4, w + 4, c) in float32, zeros around each picture."""
+    """(n, c, h, w) -> (n, h + 4, w + 4, c) in float32, with zeros around each image."""
     n, channels, height, width = x.shape
     shape = (n, height + 2 * BORDER, width + 2 * BORDER, channels)
     bordered = torch.zeros(math.prod(shape) + SLACK)[:-SLACK].view(shape)
@@ -161,13 +160,13 @@ def _new_pool() -> None:
 
 _new_pool()
 if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_new_pool)  # threads stay behind
+    os.register_at_fork(after_in_child=_new_pool)  # threads do not survive a fork
 
 
-def _in_parts(work: Callable[[int, int], None], count: int) -> None:
-    """`work(first, last)` on parts of `count`, by as many threads as PyTorch takes, this one among them.
+def _run_in_threads(work: Callable[[int, int], None], count: int) -> None:
+    """Calls `work(first, last)` for parts of `count` in PyTorch's number of threads, including this one.
 
-    Whoever is free takes the next part; who has not begun when there is none left is not waited for.
+    Idle threads take the next part. Threads that have not started when no part is left are cancelled.
     """
     firsts = iter(range(0, count, PART))
 
@@ -179,20 +178,20 @@ def _in_parts(work: Callable[[int, int], None], count: int) -> None:
     others = [_pool.submit(take) for _ in range(threads - 1)]
     try:
         take()
-    finally:  # they write to tensors of the caller's
-        begun = [other for other in others if not other.cancel()]
-        wait(begun)
-    for other in begun:
+    finally:  # running threads still write to the caller's tensors
+        started = [other for other in others if not other.cancel()]
+        wait(started)
+    for other in started:
         other.result()
 
 
-class Learning(torch.autograd.Function):
-    """The operator with gradients: those of another backend, which computes its result again for them."""
+class WithGradients(torch.autograd.Function):
+    """The operator with the gradients of another backend, which recomputes the result."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, other: Callable[..., Tensor], layer: tuple, *tensors: Tensor | None
                 ) -> Tensor:
-        """`deform_conv2d(*tensors, *layer)`; `other` takes the five tensors alone."""
+        """Computes `deform_conv2d(*tensors, *layer)`. `other` is called with the five tensors only."""
         ctx.other = other
         ctx.save_for_backward(*tensors)
         return deform_conv2d(*tensors, *layer)
@@ -200,12 +199,12 @@ class Learning(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tensors that want one."""
-        wanted = ctx.needs_input_grad[2:]
-        leaves = [None if tensor is None else tensor.detach().requires_grad_(wants)
-                  for tensor, wants in zip(ctx.saved_tensors, wanted, strict=True)]
+        """Computes gradients of the tensors that need one."""
+        needed = ctx.needs_input_grad[2:]
+        leaves = [None if tensor is None else tensor.detach().requires_grad_(needs)
+                  for tensor, needs in zip(ctx.saved_tensors, needed, strict=True)]
         with torch.enable_grad():
             result = ctx.other(*leaves)
-        learning = [leaf for leaf, wants in zip(leaves, wanted, strict=True) if wants]
-        found = iter(torch.autograd.grad(result, learning, grad))
-        return (None, None, *(next(found) if wants else None for wants in wanted))
+        inputs = [leaf for leaf, needs in zip(leaves, needed, strict=True) if needs]
+        gradients = iter(torch.autograd.grad(result, inputs, grad))
+        return (None, None, *(next(gradients) if needs else None for needs in needed))

@@ -1,7 +1,7 @@
-"""Modulated deformable convolution on a GPU, fused: planning and launching of `triton_kernels`.
+"""Fused modulated deformable convolution on a GPU: plans and launches `triton_kernels`.
 
-The operators are registered with torch, so that they can be compiled, captured in a CUDA graph and
-differentiated (once). Nothing here waits for the device. Triton itself is imported at the first launch.
+The operators are registered in PyTorch, so they can be compiled, captured in CUDA graphs and differentiated
+(once). Nothing synchronises with the device. Triton is imported at the first launch.
 """
 
 import math
@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-"""What the kernels compute with."""
+"""Types that the kernels support."""
 
 BLOCK_PIXELS, BLOCK_CHANNELS, BLOCK_OUT, WARPS = 64, 64, 128, 8
-"""Pixels, and at most so many channels and outputs, that one program works on at once; and its warps.
+"""Pixels, maximum of channels, maximum of outputs, and warps of one program.
 
-Of float32 half the pixels and outputs: it takes twice the registers and the shared memory, of which many GPUs
-give a program 99 KiB and no more.
+float32 has half the pixels and outputs, because it needs twice the registers and shared memory; many GPUs
+have 99 KiB of shared memory per program.
 """
 
 PROGRAMS_PER_PROCESSOR = 4
-"""Programs that share the sum of the weights' gradient, for each multiprocessor."""
+"""Programs per multiprocessor that compute partial sums of the weights' gradient."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What kernels are compiled for: the layer, without its pictures' sizes.
+    """Compile-time parameters of the kernels: the layer, without image sizes.
 
-    Triton finds compiled kernels by the text of this object: whatever they depend on is one of its fields.
+    Triton caches kernels by the text of this object, so all parameters must be fields.
     """
 
     stride_y: int
@@ -48,32 +48,32 @@ class Plan:
     group_in: int  # channels in one group
     group_out: int  # outputs of one group
     shared: int  # channels that share offsets
-    unit: int  # channels that lie in one group and share offsets
+    unit: int  # channels of one group with the same offsets
     units: int  # units in a group
-    parts: int  # blocks that the channels of a unit take
-    chunks: int  # blocks that the channels of a group take
-    out_blocks: int  # blocks that the outputs of a group take
-    block_pixels: int  # what a program looks at together; powers of two, like the next three
+    parts: int  # blocks of the channels of a unit
+    chunks: int  # blocks of the channels of a group
+    out_blocks: int  # blocks of the outputs of a group
+    block_pixels: int  # of one program; a power of two, like the next three
     block_units: int
     block_channels: int
     block_out: int
-    unique: bool  # the channels of a deformable group are looked at in one step, by one program
-    sigmoid: bool  # masks come raw
+    unique: bool  # one step of one program has all channels of a deformable group
+    sigmoid: bool  # masks are raw
     bias: bool
     leaky: bool
-    precision: str  # of products of float32: ieee or tf32
-    widen: bool  # products of bfloat16 in float32: for the interpreter, which has none; same numbers
+    precision: str  # of float32 products: ieee or tf32
+    widen: bool  # bfloat16 products in float32, for the interpreter; same results
 
 
 def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, deform_groups: int, sigmoid: bool,
               bias: bool = False, leaky: bool = False) -> Plan:
-    """The plan of a layer; the first arguments as those of `deform_conv2d`."""
+    """Returns the plan of a layer. Arguments are those of `deform_conv2d`."""
     (out, group_in, kernel_height, kernel_width), channels = weight.shape, x.shape[1]
     group_out, shared = out // groups, channels // deform_groups
     unit = math.gcd(group_in, shared)
     units = group_in // unit
     block_channels = min(_power(unit), BLOCK_CHANNELS)
-    # a matrix product wants 16 channels or more
+    # a matrix product needs at least 16 channels
     block_units = max(min(_power(units), BLOCK_CHANNELS // block_channels), 16 // block_channels)
     wide = 2 if x.dtype == torch.float32 else 1
     block_out = min(max(_power(group_out), 16), BLOCK_OUT // wide)
@@ -87,7 +87,7 @@ def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, defo
 
 
 def _power(value: int) -> int:
-    """The next power of two."""
+    """Returns the next power of two."""
     return 1 << (value - 1).bit_length()
 
 
@@ -96,7 +96,7 @@ def _blocks(whole: int, block: int) -> int:
 
 
 def unsupported_reason(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why the kernels cannot serve tensors of a device and type, in words; None where they can."""
+    """Returns why the kernels do not support a device or type; None if they do."""
     if dtype not in DTYPES:
         return f'it computes in float32, bfloat16 and float16, not in {str(dtype).removeprefix("torch.")}'
     if device.type != 'cuda' and os.environ.get('TRITON_INTERPRET') != '1':
@@ -111,7 +111,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     """Modulated deformable convolution, see `deform_conv.modulated_deform_conv2d`.
 
     Args:
-        x: (n, c, h, w), of one of `DTYPES`: products are of this type, sums and coordinates float32.
+        x: (n, c, h, w), of one of `DTYPES`, which is the type of products; sums and coordinates are float32.
         offset: (n, deform_groups * kh * kw * 2, oh, ow), any floating type and strides, like the mask.
         mask: (n, deform_groups * kh * kw, oh, ow).
         weight: (out, c / groups, kh, kw), rounded to the type of x.
@@ -152,7 +152,7 @@ def backward_data(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight:
     """
     backward_data_kernel = _kernels().backward_data_kernel
     plan = make_plan(x, weight, steps, groups, deform_groups, sigmoid)
-    # what several programs add to starts at zero, in float32
+    # buffers that several programs add to are float32 and start at zero
     grad_x = _zeros(x, torch.float32)
     to_offset, to_mask = (torch.empty_like(t, memory_format=torch.channels_last) if plan.unique
                           else _zeros(t, torch.float32) for t in (offset, mask))
@@ -248,10 +248,10 @@ def _pixels(offset: Tensor) -> int:
 
 
 def _sizes(x: Tensor, offset: Tensor, mask: Tensor) -> tuple[int, ...]:
-    """What every kernel is told of its pictures: sides of x and the result, its pixels, then strides."""
+    """Arguments of every kernel: sizes of x and the result, number of pixels, strides."""
     return (*x.shape[2:], *offset.shape[2:], _pixels(offset), *offset.stride(), *mask.stride())
 
 
 def _processors(device: torch.device) -> int:
-    """Multiprocessors of a GPU; the interpreter has one."""
+    """Number of multiprocessors of a GPU; 1 for the interpreter."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == 'cuda' else 1

@@ -1,9 +1,9 @@
 """Triton kernels of modulated deformable convolution; `deform_triton` plans and launches them.
 
-All read pictures channels-last. A program takes a block of pixels of the result and walks through steps: one
-tap of the kernel and a block of channels each. The channels stand as (units, channels of a unit): a unit is
-what lies in one group of the convolution and shares offsets. Sampled values go straight into the matrix
-product of their tap, so that no buffer of columns is written. Coordinates and sums are float32.
+All images are channels-last. A program computes a block of pixels of the result in steps of one tap of the
+kernel and a block of channels. Channels are arranged as (units, channels of a unit): a unit has the channels
+of one group of the convolution that share offsets. Sampled values are used directly in the matrix product of
+their tap, without a buffer of columns. Coordinates and sums are float32.
 """
 
 import triton
@@ -12,19 +12,19 @@ import triton.language as tl
 
 @triton.jit
 def _places(block, out_height, out_width, plan: tl.constexpr):
-    """Pixels of a block of the result: numbers, and pictures, rows and columns; each (pixels,)."""
+    """Pixels of a block of the result: indices, and images, rows and columns; each (pixels,)."""
     pixel = block * plan.block_pixels + tl.arange(0, plan.block_pixels)
-    in_picture = pixel % (out_height * out_width)
-    picture = (pixel // (out_height * out_width)).to(tl.int64)
-    return pixel.to(tl.int64), (picture, in_picture // out_width, in_picture % out_width)
+    in_image = pixel % (out_height * out_width)
+    image = (pixel // (out_height * out_width)).to(tl.int64)
+    return pixel.to(tl.int64), (image, in_image // out_width, in_image % out_width)
 
 
 @triton.jit
 def _channels(step, group, plan: tl.constexpr):
-    """What a step looks at.
+    """Decodes a step.
 
-    Returns the tap, the channels' numbers in their group (units, channels), which of them exist, which units
-    exist, and the units' deformable groups (units,).
+    Returns the tap, indices of channels in their group (units, channels), which of them exist, which units
+    exist, and the deformable groups of units (units,).
     """
     chunk = step % plan.chunks
     unit = (chunk // plan.parts) * plan.block_units + tl.arange(0, plan.block_units)
@@ -37,14 +37,14 @@ def _channels(step, group, plan: tl.constexpr):
 
 @triton.jit
 def _points(offset_ptr, mask_ptr, strides, place, valid, tap, shared, plan: tl.constexpr):
-    """Where a tap lies: y and x in pixels, and its mask, each (pixels, units)."""
+    """Position y and x of a tap in pixels, and its mask, each (pixels, units)."""
     offset_n, offset_c, offset_h, offset_w, mask_n, mask_c, mask_h, mask_w = strides
-    picture, row, column = place
-    at = (picture * offset_n + row * offset_h + column * offset_w)[:, None]
+    image, row, column = place
+    at = (image * offset_n + row * offset_h + column * offset_w)[:, None]
     point = (shared * plan.taps + tap)[None, :]
     dy = tl.load(offset_ptr + at + 2 * point * offset_c, mask=valid, other=0).to(tl.float32)
     dx = tl.load(offset_ptr + at + (2 * point + 1) * offset_c, mask=valid, other=0).to(tl.float32)
-    at = (picture * mask_n + row * mask_h + column * mask_w)[:, None]
+    at = (image * mask_n + row * mask_h + column * mask_w)[:, None]
     mask = tl.load(mask_ptr + at + point * mask_c, mask=valid, other=0).to(tl.float32)
     if plan.sigmoid:
         mask = tl.sigmoid(mask)
@@ -55,18 +55,18 @@ def _points(offset_ptr, mask_ptr, strides, place, valid, tap, shared, plan: tl.c
 
 @triton.jit
 def _cell(position, side):
-    """Pixel before a position, and the share of the one after it: NaN where the position is."""
+    """Pixel before a position, and the weight of the pixel after it, which is NaN if the position is."""
     before = tl.floor(position)
-    # beyond a pixel outside nothing changes, and any number fits an integer
+    # clamped to one pixel outside of the image, so that it fits an integer
     return tl.minimum(tl.maximum(before, -2.0), side).to(tl.int32), position - before
 
 
 @triton.jit
-def _corner(picture, y, x, size, valid, plan: tl.constexpr):
-    """Where pixels (y, x) of pictures begin in memory, and which are inside; each (pixels, units)."""
+def _corner(image, y, x, size, valid, plan: tl.constexpr):
+    """Memory offsets of pixels (y, x), and which are inside of the image; each (pixels, units)."""
     height, width = size
     inside = valid & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return (picture[:, None] * height * width + y * width + x) * plan.channels, inside
+    return (image[:, None] * height * width + y * width + x) * plan.channels, inside
 
 
 @triton.jit
@@ -77,17 +77,17 @@ def _gather(x_ptr, at, inside, channel, exists):
 
 
 @triton.jit
-def _sample(x_ptr, picture, y, x, size, scale, valid, channel, exists, plan: tl.constexpr):
-    """Values between pixels, times scale, in the type of x -> (pixels, units * channels)."""
+def _sample(x_ptr, image, y, x, size, scale, valid, channel, exists, plan: tl.constexpr):
+    """Bilinear samples times scale, in the type of x -> (pixels, units * channels)."""
     top, below = _cell(y, size[0])
     left, right = _cell(x, size[1])
-    at, inside = _corner(picture, top, left, size, valid, plan)
+    at, inside = _corner(image, top, left, size, valid, plan)
     value = _gather(x_ptr, at, inside, channel, exists) * (scale * (1 - below) * (1 - right))[:, :, None]
-    at, inside = _corner(picture, top, left + 1, size, valid, plan)
+    at, inside = _corner(image, top, left + 1, size, valid, plan)
     value += _gather(x_ptr, at, inside, channel, exists) * (scale * (1 - below) * right)[:, :, None]
-    at, inside = _corner(picture, top + 1, left, size, valid, plan)
+    at, inside = _corner(image, top + 1, left, size, valid, plan)
     value += _gather(x_ptr, at, inside, channel, exists) * (scale * below * (1 - right))[:, :, None]
-    at, inside = _corner(picture, top + 1, left + 1, size, valid, plan)
+    at, inside = _corner(image, top + 1, left + 1, size, valid, plan)
     value += _gather(x_ptr, at, inside, channel, exists) * (scale * below * right)[:, :, None]
     value = tl.reshape(value, (plan.block_pixels, plan.block_units * plan.block_channels))
     return value.to(x_ptr.dtype.element_ty)
@@ -166,7 +166,7 @@ def _corner_gradient(x_ptr, grad_x_ptr, at, inside, channel, exists, scale, grad
 
 @triton.jit
 def _put(ptr, value, valid, plan: tl.constexpr):
-    """Stores a gradient that one step has whole, adds one that several steps share."""
+    """Stores a gradient of one step, or adds one of several steps."""
     if plan.unique:
         tl.store(ptr, value.to(ptr.dtype.element_ty), mask=valid)
     else:

@@ -1,8 +1,8 @@
-"""Attention in many small windows, a few at a time.
+"""Attention in many small windows, computed in chunks.
 
-The weights of all windows together are hundreds of times as large as the features (3.6 GB for one layer of
-six frames of 256 x 256 pixels), and writing them to memory and reading them back takes most of the time. Here
-only the weights of a few windows exist at once; the backward pass computes them again and keeps none.
+The attention weights of all windows are hundreds of times as large as the features (3.6 GB for one layer of
+six frames of 256 x 256 pixels), and memory traffic takes most of the time. Here only the weights of a few
+windows exist at a time; the backward pass recomputes them.
 """
 
 from dataclasses import dataclass
@@ -12,62 +12,63 @@ from torch import Tensor
 
 from gavn.ops.deform_conv import without_autocast
 
-CHUNK_BYTES = {'cpu': 2**21}  # of weights that exist at once: what a core's cache holds
-OTHER_CHUNK_BYTES = 2**28  # enough work for a graphics card
+CHUNK_BYTES = {'cpu': 2**21}  # of attention weights in memory: fits the cache of a core
+OTHER_CHUNK_BYTES = 2**28  # enough work for a GPU
 
 
 @dataclass(frozen=True)
-class Seams:
-    """Which pixels of a window must not see each other.
+class WindowMasks:
+    """Attention masks of windows.
 
     Attributes:
         masks: (kinds, q, k), added to the logits; the first is zero.
-        kinds: per window its place in `masks`; repeated for every clip of a batch.
+        kinds: index in `masks` of each window of a clip; the same for all clips of a batch.
     """
 
     masks: Tensor
     kinds: tuple[int, ...]
 
 
-def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None, seams: Seams | None = None
-                     ) -> Tensor:
-    """Scaled dot-product attention, softmax(q k^T / sqrt(d) + bias + mask) v, in every window and head.
+def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None,
+                     masks: WindowMasks | None = None) -> Tensor:
+    """Computes softmax(q k^T / sqrt(d) + bias + mask) v in every window and head.
 
-    Inside autocast the products are computed in the type of `q`, the softmax in float32 or better.
+    Products have the type of `q`, also inside autocast. The softmax is in float32, or in float64 for float64.
 
     Args:
-        q: (windows, heads, q, d), windows of one clip after those of another.
+        q: (windows, heads, q, d), clip by clip.
         k: (windows, heads, k, d).
         v: like `k`.
         bias: (heads, q, k), the same in all windows.
-        seams: what to add in windows where parts must not see each other.
+        masks: of windows with pixels that must not attend to each other.
 
-    Returns (windows, heads, q, d). Gradients flow to q, k, v and bias; not twice.
+    Returns:
+        (windows, heads, q, d). It can be differentiated once, by q, k, v and bias.
     """
     q = (q * q.shape[-1] ** -0.5).contiguous()
     with without_autocast(q.device.type):
-        return _Attention.apply(q, k.contiguous(), v.contiguous(), bias, seams)
+        return _Attention.apply(q, k.contiguous(), v.contiguous(), bias, masks)
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, bias, seams) -> Tensor:
+    def forward(ctx, q, k, v, bias, masks) -> Tensor:
         out = torch.empty_like(q)
         for part in _chunks(q, k):
-            torch.matmul(_weights(q, k, bias, seams, part), v[part], out=out[part])
+            torch.matmul(_weights(q, k, bias, masks, part), v[part], out=out[part])
         ctx.save_for_backward(q, k, v, bias, out)
-        ctx.seams = seams
+        ctx.masks = masks
         return out
 
     @staticmethod
     def backward(ctx, grad_out) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out = ctx.saved_tensors
         grad_out = grad_out.contiguous()
-        mean = (grad_out * out).sum(dim=3, keepdim=True)  # of the weights' gradients, weighted by themselves
+        mean = (grad_out * out).sum(dim=3, keepdim=True)  # sum of weights * their gradients
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         for part in _chunks(q, k):
-            weights = _weights(q, k, bias, ctx.seams, part)
+            weights = _weights(q, k, bias, ctx.masks, part)
             torch.matmul(weights.transpose(2, 3), grad_out[part], out=grad_v[part])
             grad = torch.matmul(grad_out[part], v[part].transpose(2, 3))
             grad = grad.sub_(mean[part]).mul_(weights)
@@ -79,20 +80,20 @@ class _Attention(torch.autograd.Function):
 
 
 def _chunks(q: Tensor, k: Tensor) -> list[slice]:
-    """Windows that are computed together."""
+    """Slices of windows that are computed at a time."""
     limit = CHUNK_BYTES.get(q.device.type, OTHER_CHUNK_BYTES)
     each = q.shape[1] * q.shape[2] * k.shape[2] * q.element_size()
     size = max(1, limit // each)
     return [slice(start, start + size) for start in range(0, len(q), size)]
 
 
-def _weights(q: Tensor, k: Tensor, bias: Tensor | None, seams: Seams | None, part: slice) -> Tensor:
+def _weights(q: Tensor, k: Tensor, bias: Tensor | None, masks: WindowMasks | None, part: slice) -> Tensor:
     logits = torch.matmul(q[part], k[part].transpose(2, 3))
     if bias is not None:
         logits += bias
-    if seams is not None:
-        kinds = [seams.kinds[i % len(seams.kinds)] for i in range(part.start, min(part.stop, len(q)))]
+    if masks is not None:
+        kinds = [masks.kinds[i % len(masks.kinds)] for i in range(part.start, min(part.stop, len(q)))]
         if any(kinds):
-            logits += torch.stack([seams.masks[kind] for kind in kinds])[:, None]
+            logits += torch.stack([masks.masks[kind] for kind in kinds])[:, None]
     wide = torch.promote_types(q.dtype, torch.float32)
     return logits.softmax(dim=3, dtype=wide).to(q.dtype)

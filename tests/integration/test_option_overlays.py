@@ -92,7 +92,7 @@ def test_results_name_the_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     options, args = utils_options.parse_options(str(OPTIONS.parent), is_train=False)
     assert options['option_file'] == (
         'options/test_edvr_car.yml --with options/presets/small.yml --degradation car_crf35')
-    head = args.account().splitlines()
+    head = args.resolved_config().splitlines()
     assert '# overlaid by options/presets/small.yml' in [
         line.replace(f'{OPTIONS.parent}/', '') for line in head]
     assert '# changed by  --degradation car_crf35' in head

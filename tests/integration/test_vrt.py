@@ -18,7 +18,7 @@ from gavn.archs.vrt_flow import FlowPyramid, by_frame, neighbours, warp, warp_fo
 from gavn.archs.vrt_stage import FoldPixels, UnfoldPixels
 from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.ops.deform_align import FlowGuidedAlignPack
-from gavn.ops.window_attention import Seams, window_attention
+from gavn.ops.window_attention import WindowMasks, window_attention
 from gavn.runtime.windows import Layout
 
 TINY = {'img_size': (6, 32, 32), 'window_size': (6, 4, 4), 'depths': [2] * 7 + [1, 1], 'indep_reconsts': [8],
@@ -220,7 +220,7 @@ class TestForward:
 
     @pytest.mark.parametrize(('wrong', 'words'), [
         ({'depths': [2] * 8}, 'one entry for each'),
-        ({'embed_dims': [8] * 6 + [16, 12, 12]}, 'one number of channels'),
+        ({'embed_dims': [8] * 6 + [16, 12, 12]}, 'need the same number of channels'),
         ({'num_heads': [3] * 9}, '8 channels are not divisible by 3 heads'),
         ({'deformable_groups': 3}, 'divisible by 4 and by deformable_groups'),
         ({'upscale': 3}, 'upscale must be one of 1, 2, 4, 8'),
@@ -299,10 +299,10 @@ class TestAttention:
         monkeypatch.setattr('gavn.ops.window_attention.CHUNK_BYTES', {'cpu': chunk})
         masks = torch.zeros(2, 3, 3, dtype=torch.float64)
         masks[1, 0, 1] = masks[1, 1, 0] = -5
-        seams = Seams(masks, (0, 1))
+        masks = WindowMasks(masks, (0, 1))
         inputs = [torch.randn(4, 2, 3, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
         bias = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda *args: window_attention(*args, seams), (*inputs, bias))
+        assert torch.autograd.gradcheck(lambda *args: window_attention(*args, masks), (*inputs, bias))
 
     def test_relative_positions_tell_distances_apart(self):
         number = relative_positions((2, 3, 4))

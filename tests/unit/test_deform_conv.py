@@ -175,7 +175,7 @@ def test_basicsrs_extension_absent_says_what_to_do(monkeypatch):
 def test_basicsrs_extension_serves_gpus_and_equal_steps(monkeypatch):
     monkeypatch.setattr(dcn, 'deform_conv_ext', object(), raising=False)
     assert 'basicsr' in installed_backends()
-    with pytest.raises(ValueError, match='serves GPUs of NVIDIA'):
+    with pytest.raises(ValueError, match='supports NVIDIA GPUs'):
         modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='basicsr')
 
 
@@ -197,7 +197,7 @@ def test_basicsrs_extension_gets_its_arguments_in_its_own_order(monkeypatch):
     tensor = OnAGPU()
     tensors = (tensor, tensor, tensor, tensor, None)
     assert deform_conv._basicsr(*tensors, (2, 2), (1, 1), (1, 1), 2, 4) == 'result'
-    with pytest.raises(ValueError, match='alike in both axes'):
+    with pytest.raises(ValueError, match='equal steps in both axes'):
         deform_conv._basicsr(*tensors, (2, 1), (1, 1), (1, 1), 2, 4)
 
 

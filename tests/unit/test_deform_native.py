@@ -122,13 +122,13 @@ def test_works_in_a_forked_process(monkeypatch):
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
 
     def work() -> None:
-        deform_native._in_parts(lambda first, last: None, 4096)
+        deform_native._run_in_threads(lambda first, last: None, 4096)
 
     work()  # by threads that stay behind
     assert forked(work) == 0
 
 
-@pytest.mark.skipif(not deform_native.quick(), reason='needs the compiled operator, on x86-64 with AVX2')
+@pytest.mark.skipif(not deform_native.is_fast(), reason='needs the compiled operator, on x86-64 with AVX2')
 def test_is_chosen_for_inference_on_a_cpu(monkeypatch):
     monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
     calls = []
