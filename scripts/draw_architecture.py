@@ -62,7 +62,7 @@ def layer(y: float, name: str, rooms: tuple[str, ...]) -> str:
 
 
 def draw() -> str:
-    """The picture as SVG."""
+    """The image as SVG."""
     parts, y = [], 40
     for row in JOURNEYS:
         parts.append(journey(y, *row))

@@ -1,4 +1,4 @@
-"""Draws the paper's figures 5 to 7 of pictures that tests kept, and curves of results.
+"""Draws the paper's figures 5 to 7 of images that tests kept, and curves of results.
 
     python scripts/figures.py compare --data datasets/many_speakers --degradation car_crf45 blur sr \\
         --clips SPEAKER/CLIP --runs EDVR=results/test_edvr_{task} GAVN=results/test_gavn_{task} -o faces.png

@@ -22,7 +22,7 @@ from gavn.config.option_file import OptionError
 from gavn.experiments.compare.budget import Budget, CompareError
 from gavn.experiments.compare.run import compare
 from gavn.experiments.compare.settings import Settings
-from gavn.runtime.arguments import Parser
+from gavn.runtime.arguments import OldName, Parser
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TRAINER = sys.executable, str(PACKAGE / 'train.py')
@@ -65,7 +65,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
         threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=gpus,
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
-        pictures=args.pictures, frames=args.frames, timed=TIMED_ON_GPU if gpus else Settings.timed)
+        images=args.images, frames=args.frames, timed=TIMED_ON_GPU if gpus else Settings.timed)
 
 
 def _overlays(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -120,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--detectors', action='store_true', help='train the landmark detector first')
     parser.add_argument('--audio-controls', action='store_true',
                         help='also test with silence and with other voices')
-    parser.add_argument('--pictures', action='store_true', help='keep the restored frames, for figures')
+    parser.add_argument('--images', action='store_true', help='keep the restored frames, for figures')
+    parser.add_argument('--pictures', dest='images', action=OldName, nargs=0, default=argparse.SUPPRESS,
+                        help=argparse.SUPPRESS)
     parser.add_argument('--frames', type=_count, metavar='N',
                         help='frames per clip to test (default: all)')
     parser.add_argument('--fresh', nargs='*', metavar='NAME',

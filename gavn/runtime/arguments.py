@@ -60,7 +60,7 @@ class OldName(argparse.Action):
                  option_string: str | None = None) -> None:
         """Called by argparse for each use of the argument."""
         print(f'notice: {option_string} is now --{self.dest.replace("_", "-")}', file=sys.stderr)
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:

@@ -59,7 +59,7 @@ def make_clip(identity: str, seed: int, seconds: float, words: str = 'train') ->
     camera = Camera(tuple(centre.tolist()), draw.uniform(1.18, 1.30), SIDE, SIDE)
     moving = [MovingFace(face, mouth, pose) for mouth, pose in zip(speech.mouths, poses, strict=True)]
     landmarks = np.stack([camera.forward(one.landmarks()) for one in moving]).astype(np.float32)
-    frames = np.stack([one.picture(camera) for one in moving])
+    frames = np.stack([one.image(camera) for one in moving])
     return TalkingClip(identity, seed, frames, speech.audio, landmarks, speech, poses, camera)
 
 
@@ -69,7 +69,7 @@ def place_on_background(clip: TalkingClip, width: int = 480, height: int = 360) 
     centre_x, head_y = clip.camera.centre
     camera = Camera((centre_x, max(head_y + 20, height / 2 / zoom - 8)), zoom, width, height)
     face = still(clip.identity)
-    return np.stack([MovingFace(face, mouth, pose).picture(camera)
+    return np.stack([MovingFace(face, mouth, pose).image(camera)
                      for mouth, pose in zip(clip.speech.mouths, clip.poses, strict=True)])
 
 

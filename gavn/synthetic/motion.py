@@ -49,7 +49,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Camera:
-    """Picture = (photograph - centre) * zoom + middle of the picture; `width` x `height` pixels."""
+    """Image = (photograph - centre) * zoom + middle of the image; `width` x `height` pixels."""
 
     centre: tuple[float, float]
     zoom: float
@@ -57,18 +57,18 @@ class Camera:
     height: int
 
     def backward(self, points: np.ndarray) -> np.ndarray:
-        """Picture to photograph coordinates."""
+        """Image to photograph coordinates."""
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2], points.dtype)
         return (points - middle) / points.dtype.type(self.zoom) + np.asarray(self.centre, points.dtype)
 
     def forward(self, points: np.ndarray) -> np.ndarray:
-        """Photograph to picture coordinates."""
+        """Photograph to image coordinates."""
         middle = ((self.width - 1) / 2, (self.height - 1) / 2)
         return (points - np.asarray(self.centre)) * self.zoom + middle
 
 
 class MovingFace:
-    """A `Still` in one state of mouth and pose: maps from posed to resting coordinates, and the picture.
+    """A `Still` in one state of mouth and pose: maps from posed to resting coordinates, and the image.
 
     A posed point goes through `head` (undoing the head's motion), then `expression`, into the texture.
     """
@@ -171,31 +171,31 @@ class MovingFace:
         unposed = invert(lambda p: self.expression(p, self.lip_side, self.lid_side), self.still.landmarks)
         return invert(self.head, unposed)
 
-    def picture(self, camera: Camera) -> np.ndarray:
+    def image(self, camera: Camera) -> np.ndarray:
         """The frame (height, width, 3) uint8 BGR."""
         unposed = self.head(camera.backward(grid(camera.width, camera.height)))
-        picture = sample(self.still.texture, self.expression(unposed), ZOOM)
+        image = sample(self.still.texture, self.expression(unposed), ZOOM)
         if self.drop + self.rise > 0.05:
-            self._paint_mouth(picture, unposed, camera.zoom)
+            self._paint_mouth(image, unposed, camera.zoom)
         if self.pose.blink > 0.05:
             for eye in self.still.eyes:
-                self._paint_lashes(picture, unposed, eye)
+                self._paint_lashes(image, unposed, eye)
         if self.still.glasses is not None:
             glasses = sample(self.still.glasses, unposed, ZOOM).astype(np.uint16)
-            behind = (picture * (255 - glasses[..., 3:]) + 127) // 255
-            picture = np.minimum(behind + glasses[..., :3], 255).astype(np.uint8)
-        return picture
+            behind = (image * (255 - glasses[..., 3:]) + 127) // 255
+            image = np.minimum(behind + glasses[..., :3], 255).astype(np.uint8)
+        return image
 
-    def _paint_lashes(self, picture: np.ndarray, unposed: np.ndarray, eye: Eye) -> None:
+    def _paint_lashes(self, image: np.ndarray, unposed: np.ndarray, eye: Eye) -> None:
         """A soft dark line along a lid that has come down, where two parts of the texture meet."""
         middle = (eye.middle, (eye.top[-1] + eye.bottom[-1]) / 2)
         box = _around(unposed, middle, (eye.half + 1, eye.half))
         x, y = unposed[box][..., 0], unposed[box][..., 1]
         edge, closing = self._lid(eye, x)
         cover = 0.75 * bell((y - edge) / 0.8) * np.clip(closing / 2, 0, 1)
-        picture[box] = np.round(picture[box] * (1 - cover[..., None] * LASH)).astype(np.uint8)
+        image[box] = np.round(image[box] * (1 - cover[..., None] * LASH)).astype(np.uint8)
 
-    def _paint_mouth(self, picture: np.ndarray, unposed: np.ndarray, zoom: float) -> None:
+    def _paint_mouth(self, image: np.ndarray, unposed: np.ndarray, zoom: float) -> None:
         """Cavity, tongue and teeth behind the opening, blended over its antialiased edge."""
         box = _around(unposed, self.middle, (1.2 * self.half, self.drop + self.rise + 4))
         x, y = unposed[box][..., 0], unposed[box][..., 1]
@@ -204,7 +204,7 @@ class MovingFace:
         cover = (cover * np.clip((bottom - top) * zoom, 0, 1))[..., None]
         inside = np.stack([from_x - self.middle[0], y - line, y - top]) / np.float32(self.unit)
         inner = self._inside(*inside)
-        picture[box] = np.round(picture[box] * (1 - cover) + np.clip(inner, 0, 255) * cover).astype(np.uint8)
+        image[box] = np.round(image[box] * (1 - cover) + np.clip(inner, 0, 255) * cover).astype(np.uint8)
 
     def _inside(self, x: np.ndarray, y: np.ndarray, below_lip: np.ndarray) -> np.ndarray:
         """Colours inside the mouth; x, y from the middle of the lip line, in units of the neutral face."""

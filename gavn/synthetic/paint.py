@@ -49,14 +49,14 @@ class Eye:
 class Still:
     """A face at rest.
 
-    Glasses are a picture of their own: they turn with the head, but no blink moves them.
+    Glasses are an image of their own: they turn with the head, but no blink moves them.
     """
 
     texture: np.ndarray  # uint8 BGR, ZOOM times as large as the coordinates
     glasses: np.ndarray | None  # uint8: BGR times coverage, coverage
     landmarks: np.ndarray  # (68, 2)
     lip_line: np.ndarray  # polynomial y(x - middle of the mouth)
-    eyes: tuple[Eye, Eye]  # left and right of the picture
+    eyes: tuple[Eye, Eye]  # left and right of the image
 
 
 @cache
@@ -84,9 +84,9 @@ def still(name: str) -> Still:
 
 
 def _reshaped(layer: np.ndarray, where: np.ndarray, mirrored: bool) -> np.ndarray:
-    picture = np.clip(np.round(cv2.GaussianBlur(layer, (0, 0), LENS)), 0, 255).astype(np.uint8)
-    picture = sample(picture, where, ZOOM, cv2.INTER_LANCZOS4)
-    return np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
+    image = np.clip(np.round(cv2.GaussianBlur(layer, (0, 0), LENS)), 0, 255).astype(np.uint8)
+    image = sample(image, where, ZOOM, cv2.INTER_LANCZOS4)
+    return np.ascontiguousarray(image[:, ::-1]) if mirrored else image
 
 
 def _portrait(who: Identity) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Smooth picture warps of the demo face, written once and used for pixels and for landmarks.
+"""Smooth image warps of the demo face, written once and used for pixels and for landmarks.
 
-Every warp is a *backward* function: it takes points of the picture that is being made and returns where their
-colour comes from. Pictures are resampled through it, and landmarks are carried by inverting the very same
+Every warp is a *backward* function: it takes points of the image that is being made and returns where their
+colour comes from. Images are resampled through it, and landmarks are carried by inverting the very same
 function numerically, so that they cannot drift from the pixels. Points are arrays (..., 2) of (x, y) in
 pixels, centres of pixels at whole numbers.
 """
@@ -18,17 +18,17 @@ _NEWTON_STEPS = 20
 
 
 def grid(width: int, height: int, zoom: float = 1.0) -> np.ndarray:
-    """Pixel centres (height, width, 2), in the coordinates of the same picture `zoom` times smaller."""
+    """Pixel centres (height, width, 2), in the coordinates of the same image `zoom` times smaller."""
     x = ((np.arange(width) + 0.5) / zoom - 0.5).astype(np.float32)
     y = ((np.arange(height) + 0.5) / zoom - 0.5).astype(np.float32)
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def sample(picture: np.ndarray, points: np.ndarray, zoom: float = 1.0, interpolation: int = cv2.INTER_CUBIC
+def sample(image: np.ndarray, points: np.ndarray, zoom: float = 1.0, interpolation: int = cv2.INTER_CUBIC
            ) -> np.ndarray:
-    """Colours of `picture`, stored `zoom` times larger than the points' coordinates; its border mirrors."""
+    """Colours of `image`, stored `zoom` times larger than the points' coordinates; its border mirrors."""
     where = ((points + 0.5) * zoom - 0.5).astype(np.float32)
-    return cv2.remap(picture, where, None, interpolation, borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.remap(image, where, None, interpolation, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def invert(backward: Backward, sources: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def plain_numbers() -> Iterator[None]:
 
 
 def draw(layer: tuple) -> tuple[list[Tensor], tuple]:
-    """Tensors on the device whose taps often leave the picture, and the arguments after them."""
+    """Tensors on the device whose taps often leave the image, and the arguments after them."""
     n, channels, out, groups, deform_groups, kernel, stride, padding, dilation, side = layer
     after = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     taps = deform_groups * kernel**2

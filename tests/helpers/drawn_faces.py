@@ -8,7 +8,7 @@ H, W = 120, 160
 
 
 def frame(*faces: Box, grey: int = 60) -> np.ndarray:
-    """A dark picture with a bright rectangle per face."""
+    """A dark image with a bright rectangle per face."""
     image = np.full((H, W, 3), grey, np.uint8)
     for box in faces:
         image[int(box.y0):int(box.y1), int(box.x0):int(box.x1)] = 254

@@ -20,7 +20,7 @@ LAYERS = {
 
 
 def draw(layer: tuple, dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], tuple]:
-    """Tensors whose taps often leave the picture, and the arguments after them."""
+    """Tensors whose taps often leave the image, and the arguments after them."""
     channels, out, groups, deform_groups, kernel, *steps, size = layer
     height, width = (
         (side + 2 * p - d * (k - 1) - 1) // s + 1

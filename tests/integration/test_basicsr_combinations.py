@@ -173,7 +173,7 @@ def test_validation_data_of_the_other_kind_is_refused(model: str, section: str, 
 
 
 def folders(place: Path, size: int = 32) -> Path:
-    """lq/clip and gt/clip, three pictures each."""
+    """lq/clip and gt/clip, three images each."""
     for kind, side in (('lq', size), ('gt', 32)):
         (place / kind / 'clip').mkdir(parents=True)
         for index in range(3):
@@ -227,13 +227,13 @@ def paired(folder: Path, **changes: Any) -> dict[str, Any]:
             'use_hflip': False, 'use_rot': False, 'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0, **changes}
 
 
-def test_stock_pairs_of_two_sizes_name_the_picture(tmp_path: Path) -> None:
+def test_stock_pairs_of_two_sizes_name_the_image(tmp_path: Path) -> None:
     folders(tmp_path, 16)
     with pytest.raises(SystemExit, match=r'error: .*gt/clip/\d+.png: Scale mismatches'):
         run_here('train', '-opt', str(theirs(tmp_path, paired(tmp_path), {'type': 'StandInNet'}, 'SRModel')))
 
 
-def test_stock_validation_of_two_sizes_names_the_picture(root: Path, tmp_path: Path) -> None:
+def test_stock_validation_of_two_sizes_names_the_image(root: Path, tmp_path: Path) -> None:
     folders(tmp_path, 16)
     train = {'name': 'noise', 'type': 'StandInData', 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}
     file = theirs(tmp_path, train, {'type': 'StandInNet'}, 'SRModel', val={'val_freq': 2},
@@ -255,7 +255,7 @@ def test_stock_lists_of_absent_files_are_told_before_training(tmp_path: Path) ->
 
 @METRIC_REGISTRY.register()
 def mean_level(img: np.ndarray, scale: float = 1) -> float:
-    """A metric of the picture alone."""
+    """A metric of the image alone."""
     return float(img.mean()) * scale
 
 
@@ -296,7 +296,7 @@ def test_options_of_registered_metrics_are_checked(metric: dict, words: str) -> 
         check_metrics({'x': metric})
 
 
-def test_a_stock_model_validates_by_registered_metrics_and_shows_pictures(
+def test_a_stock_model_validates_by_registered_metrics_and_shows_images(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
     monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: writer(logs))
@@ -325,7 +325,7 @@ def test_a_metric_that_a_stock_model_cannot_measure_is_refused(tmp_path: Path) -
         run_here('train', '-opt', str(file))
 
 
-def test_our_model_shows_pictures_learning_rate_and_gradients(root: Path, tmp_path: Path,
+def test_our_model_shows_images_learning_rate_and_gradients(root: Path, tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
     monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: writer(logs))

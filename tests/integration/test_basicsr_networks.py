@@ -119,7 +119,7 @@ class TestSpyNet:
 
     @pytest.mark.parametrize(('size', 'levels'), [((32, 32), 5), ((16, 80), 4), ((17, 17), 5), ((2, 3), 1),
                                                   ((1, 9), 1)])
-    def test_small_pictures_take_the_levels_that_fit(self, size, levels):
+    def test_small_images_take_the_levels_that_fit(self, size, levels):
         network = SpyNet()
         ref, supp = torch.rand(2, 2, 3, *size)
         flow = network(ref, supp)
@@ -137,7 +137,7 @@ class TestSpyNet:
         ref, supp = torch.rand(2, 1, 3, 64, 64)
         torch.testing.assert_close(network._flow(ref, supp, 4), network(ref, supp))
 
-    def test_flow_is_in_pixels_of_the_picture(self):
+    def test_flow_is_in_pixels_of_the_image(self):
         network = SpyNet()
         start_spynet(network, None)
         ref, supp = torch.rand(2, 1, 3, 12, 20)  # computed at 16 x 24

@@ -74,7 +74,7 @@ def clips(tmp_path: Path) -> dict[str, str]:
 def options(folder: Path, centre: bool, **val: object) -> dict:
     return {'num_gpu': 0, 'is_train': True, 'dist': False, 'rank': 0, 'name': 'run', 'scale': 1,
             'network_g': {'type': 'StandInVideoNet', 'centre': centre},
-            'path': {'visualization': str(folder / 'pictures')}, 'val': val,
+            'path': {'visualization': str(folder / 'images')}, 'val': val,
             'train': {'ema_decay': 0.5, 'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'tsa_iter': 5, 'fix_flow': 5,
                       'scheduler': {'type': 'MultiStepLR', 'milestones': []},
                       'pixel_opt': {'type': 'L1Loss'}}}
@@ -126,10 +126,10 @@ def test_j_validation_without_metrics(model: type, data: type, clips: dict[str, 
 
 
 @BOTH
-def test_k_pictures_during_training(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
+def test_k_images_during_training(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path)
     built.validation(loader(data, clips), 30, None, save_img=True)
-    written = {f'{path.parent.name}/{path.name}' for path in (tmp_path / 'pictures/talking').rglob('*.png')}
+    written = {f'{path.parent.name}/{path.name}' for path in (tmp_path / 'images/talking').rglob('*.png')}
     assert written == {f'{clip}/{i:08d}_30.png' for clip, count in (('a', 3), ('b', 4)) for i in range(count)}
     assert built.opt['is_train']
     with pytest.raises(NotImplementedError):

@@ -20,7 +20,7 @@ from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter, MissingEntryE
 SCRIPT = Path(__file__).resolve().parents[2] / 'scripts' / 'prepare' / 'pack.py'
 
 
-def picture(n: int, h: int = 20, w: int = 24) -> np.ndarray:
+def image(n: int, h: int = 20, w: int = 24) -> np.ndarray:
     return np.random.default_rng(n).integers(0, 256, (h, w, 3), dtype=np.uint8)
 
 
@@ -28,7 +28,7 @@ def picture(n: int, h: int = 20, w: int = 24) -> np.ndarray:
 def root(tmp_path):
     writer = ClipWriter(tmp_path / 'set')
     for number, clip in enumerate(('anna/one', 'bob')):
-        writer.frames('gt', clip, (picture(10 * number + i) for i in range(3)))
+        writer.frames('gt', clip, (image(10 * number + i) for i in range(3)))
         writer.array('mfcc', clip, np.full((11, 13), number, np.float32))
     writer.meta('train', [ClipEntry('anna/one', 3, (20, 24, 3))])
     writer.meta('val', [ClipEntry('bob', 3, (20, 24, 3))])
@@ -53,8 +53,8 @@ def test_reads_what_was_written(root, backend):
     pack(root, ['gt', 'mfcc'])
     store = pickle.loads(pickle.dumps(ClipStore(root, 'gt', backend)))
     assert store.packed == (backend != 'disk')
-    assert np.array_equal(store.frame('bob', 2), picture(12))
-    assert np.array_equal(store.frames('bob', range(1, 3)), [picture(11), picture(12)])
+    assert np.array_equal(store.frame('bob', 2), image(12))
+    assert np.array_equal(store.frames('bob', range(1, 3)), [image(11), image(12)])
     mfcc = ClipStore(root, 'mfcc', backend).array('bob')
     assert mfcc.dtype == np.float32 and mfcc.shape == (11, 13) and (mfcc == 1).all()
 
@@ -69,7 +69,7 @@ def test_stock_lmdb_reader_finds_the_frames_of_any_form(root, store, ending, lev
     client = FileClient('lmdb', db_paths=str(packed), client_keys='gt')
     stored = client.get('anna/one/00000001', 'gt')
     assert stored.startswith(storage.STORES[store].mark)
-    assert np.array_equal(imfrombytes(stored), picture(1))
+    assert np.array_equal(imfrombytes(stored), image(1))
 
 
 def test_the_form_changes_only_when_asked_for(root):
@@ -86,7 +86,7 @@ def test_the_form_changes_only_when_asked_for(root):
     for form, mark in (('raw', b'BM'), ('webp', b'RIFF'), ('png', b'\x89PNG')):
         pack(root, ['gt'], form)
         assert stored().startswith(mark)
-        assert np.array_equal(ClipStore(root, 'gt').frame('bob', 2), picture(12))
+        assert np.array_equal(ClipStore(root, 'gt').frame('bob', 2), image(12))
     with pytest.raises(ValueError, match="'jpeg' is not one of webp, png, raw"):
         pack(root, ['gt'], 'jpeg')
 
@@ -111,8 +111,8 @@ def test_every_form_is_lossless(image):
         assert np.array_equal(storage.decode(store.encode(image)), image)
 
 
-def test_a_damaged_picture_is_not_packed(root):
-    (root / 'gt' / 'bob' / '00000001.png').write_bytes(b'not a picture')
+def test_a_damaged_image_is_not_packed(root):
+    (root / 'gt' / 'bob' / '00000001.png').write_bytes(b'not an image')
     with pytest.raises(MissingEntryError, match=r'bob/00000001.*not a readable image; prepare'):
         pack(root, ['gt'])
     assert not (root / 'gt.lmdb').exists()
@@ -138,8 +138,8 @@ def test_absent_layer_names_those_present(root):
         ClipStore(root, 'gt', 'tape')
 
 
-def test_damaged_picture_is_named(root):
-    (root / 'gt' / 'bob' / '00000001.png').write_bytes(b'not a picture')
+def test_damaged_image_is_named(root):
+    (root / 'gt' / 'bob' / '00000001.png').write_bytes(b'not an image')
     with pytest.raises(MissingEntryError, match='bob/00000001'):
         ClipStore(root, 'gt').frame('bob', 1)
 
@@ -164,7 +164,7 @@ def test_workers_read_after_the_parent_has(root, method):
 
 def test_a_failed_writer_leaves_nothing_and_keeps_the_old(root):
     def breaks():
-        yield picture(99)
+        yield image(99)
         raise RuntimeError('camera fell')
 
     writer = ClipWriter(root)
@@ -172,7 +172,7 @@ def test_a_failed_writer_leaves_nothing_and_keeps_the_old(root):
         with pytest.raises(RuntimeError, match='camera'):
             writer.frames('gt', clip, breaks())
     assert not writer.has('gt', 'carl')
-    assert np.array_equal(ClipStore(root, 'gt').frame('bob', 0), picture(10))
+    assert np.array_equal(ClipStore(root, 'gt').frame('bob', 0), image(10))
     assert sorted(path.name for path in (root / 'gt').iterdir()) == ['anna', 'bob']
     with pytest.raises(ValueError, match='no frames'):
         writer.frames('gt', 'carl', [])
@@ -182,7 +182,7 @@ def test_leavings_of_a_killed_writer_do_not_disturb(root):
     part = root / 'gt' / '.bob.part'
     part.mkdir()
     (part / '00000007.png').write_bytes(b'')
-    ClipWriter(root).frames('gt', 'bob', [picture(5)])
+    ClipWriter(root).frames('gt', 'bob', [image(5)])
     assert [path.name for path in (root / 'gt' / 'bob').iterdir()] == ['00000000.png'] and not part.exists()
 
 
@@ -191,27 +191,27 @@ def test_pack_keeps_what_is_current_and_renews_what_is_not(root):
     before = (packed / 'data.mdb').stat().st_mtime_ns
     pack(root, ['gt'])
     assert (packed / 'data.mdb').stat().st_mtime_ns == before
-    ClipWriter(root).frames('gt', 'bob', (picture(70 + i) for i in range(3)))
+    ClipWriter(root).frames('gt', 'bob', (image(70 + i) for i in range(3)))
     pack(root, ['gt'])
-    assert np.array_equal(ClipStore(root, 'gt', 'lmdb').frame('bob', 0), picture(70))
+    assert np.array_equal(ClipStore(root, 'gt', 'lmdb').frame('bob', 0), image(70))
 
 
 def test_the_map_grows(tmp_path, monkeypatch):
     monkeypatch.setattr(clip_store, '_BATCH', 2)
     writer, entry = ClipWriter(tmp_path), ClipEntry('a', 5, (64, 64, 3))
-    writer.frames('gt', 'a', (picture(i, 64, 64) for i in range(5)))
+    writer.frames('gt', 'a', (image(i, 64, 64) for i in range(5)))
     writer.meta('train', [entry])
     opened = lmdb.open
     monkeypatch.setattr(lmdb, 'open', lambda path, map_size=0, **kw: opened(path, map_size=32 << 10, **kw))
     pack(tmp_path, ['gt'])
     monkeypatch.undo()
     store = ClipStore(tmp_path, 'gt', 'lmdb')
-    assert all(np.array_equal(store.frame('a', i), picture(i, 64, 64)) for i in range(5))
+    assert all(np.array_equal(store.frame('a', i), image(i, 64, 64)) for i in range(5))
 
 
 def test_frames_are_lossless_pngs(root):
     stored = cv2.imread(str(root / 'gt' / 'anna' / 'one' / '00000002.png'))
-    assert np.array_equal(stored, picture(2))
+    assert np.array_equal(stored, image(2))
 
 
 @pytest.mark.parametrize('clip', ['', '/elsewhere/clip', '../clip', 'a/../../clip'])

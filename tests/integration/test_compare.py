@@ -213,7 +213,7 @@ def test_changed_options(place, run, tmp_path):
     assert run('--fresh', 'gavn', options=options)[0] == 0
     out = tmp_path / 'out'
     assert [line.split()[0] for line in starts(out, 'gavn')] == ['0'] and len(starts(out, 'edvr')) == 1
-    assert run('--pictures', options=options)[0] == 0  # tests are done again, trainings are not
+    assert run('--images', options=options)[0] == 0  # tests are done again, trainings are not
     assert len(starts(out, 'gavn')) == 1
     assert yaml.safe_load((out / 'options/test_gavn_deblur.yml').read_text())['val']['save_img'] is True
 
@@ -261,7 +261,7 @@ def test_fresh_names_methods_of_the_comparison(run, tmp_path):
 
 
 def test_processes_that_load_data_may_change(run, tmp_path):
-    assert run('--workers', '0')[0] == 0 and run('--workers', '2', '--pictures')[0] == 0
+    assert run('--workers', '0')[0] == 0 and run('--workers', '2', '--images')[0] == 0
     made = yaml.safe_load((tmp_path / 'out/options/train_gavn_deblur.yml').read_text())
     assert made['datasets']['train']['num_worker_per_gpu'] == 2
     assert len(starts(tmp_path / 'out', 'gavn')) == 1

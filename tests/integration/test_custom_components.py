@@ -72,7 +72,7 @@ def test_weights_alone_import_nothing(followed: Path) -> None:
     """A bundle of a stranger names modules, and they are not imported."""
     options, _ = load_bundle(followed / 'my_net.safetensors')
     assert options['custom_imports'] == ['my_parts']
-    line = 'gavn restore pictures/lq/clip --weights my_net.safetensors --box 0,0,64,64 -o other.mp4'
+    line = 'gavn restore images/lq/clip --weights my_net.safetensors --box 0,0,64,64 -o other.mp4'
     done = run(line, followed, check=False)
     assert done.returncode != 0
     assert 'no network called MyNet' in done.stdout and 'use --import my_parts' in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""`gavn evaluate`: videos and folders of pictures in numbers; what does not go together is told in words."""
+"""`gavn evaluate`: videos and folders of images in numbers; what does not go together is told in words."""
 import re
 import runpy
 import sys
@@ -36,11 +36,11 @@ def frames(count: int, side: int = SIDE, noise: int = 0, width: int | None = Non
     base = np.random.default_rng(9).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     base = cv2.GaussianBlur(base, (0, 0), 2)
     base = cv2.normalize(base, None, 0, 255, cv2.NORM_MINMAX)
-    pictures = [base[i:i + side, 2 * i:2 * i + (width or side)] for i in range(count)]
-    return [(image + draw.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8) for image in pictures]
+    images = [base[i:i + side, 2 * i:2 * i + (width or side)] for i in range(count)]
+    return [(image + draw.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8) for image in images]
 
 
-def write_pictures(folder: Path, images: list[np.ndarray]) -> Path:
+def write_images(folder: Path, images: list[np.ndarray]) -> Path:
     folder.mkdir(parents=True)
     for index, image in enumerate(images):
         cv2.imwrite(str(folder / f'{index:08d}.png'), image)
@@ -63,10 +63,10 @@ def run(*args, capsys=None):
     return (code, capsys.readouterr()) if capsys else code
 
 
-def test_folders_of_pictures(tmp_path, capsys):
+def test_folders_of_images(tmp_path, capsys):
     for clip, count in (('anna/1', 3), ('bob', 1)):
         for name, noise in (('restored', 4), ('lq', 12), ('gt', 0)):
-            write_pictures(tmp_path / name / clip, frames(count, noise=noise))
+            write_images(tmp_path / name / clip, frames(count, noise=noise))
     out = tmp_path / 'new' / 'r.csv'
     out.parent.mkdir()
     code, said = run(tmp_path / 'restored', '--reference', tmp_path / 'gt', '--degraded', tmp_path / 'lq',
@@ -113,7 +113,7 @@ def test_without_a_reference_only_what_needs_none(tmp_path):
 
 def test_results_are_called_as_tables_need_it(tmp_path):
     for name in ('restored', 'gt'):
-        write_pictures(tmp_path / name / 'anna', frames(1))
+        write_images(tmp_path / name / 'anna', frames(1))
     assert run(tmp_path / 'restored', '--reference', tmp_path / 'gt', '--metrics', 'psnr', '--method', 'EDVR',
                '--dataset', 'speakers', '--degradation', 'car_crf45', '-o', tmp_path / 'r.csv') == 0
     assert {(row.run.dataset, row.run.degradation, row.run.method) for row in read_results(tmp_path / 'r.csv')
@@ -124,7 +124,7 @@ def test_results_are_called_as_tables_need_it(tmp_path):
 # ---- sound and time
 
 class Counting:
-    """Stands in for the score: counts the pictures, and gives the samples that it hears."""
+    """Stands in for the score: counts the images, and gives the samples that it hears."""
 
     def __init__(self, network, device):
         self.count = 0
@@ -195,32 +195,32 @@ def test_the_face_is_cropped_where_the_truth_shows_it(tmp_path, syncnet, monkeyp
 # ---- bad input
 
 def test_lengths_that_differ(tmp_path, capsys):
-    a, b = write_pictures(tmp_path / 'a', frames(3)), write_video(tmp_path / 'b.mp4', frames(5))
+    a, b = write_images(tmp_path / 'a', frames(3)), write_video(tmp_path / 'b.mp4', frames(5))
     code, said = run(a, '--reference', b, '--metrics', 'psnr', '-o', tmp_path / 'r.csv', capsys=capsys)
     assert code == 2 and f'{a} has 3 frames, but {b} has 5' in said.err
     assert not (tmp_path / 'r.csv').exists()
 
 
 def test_sizes_that_differ(tmp_path, capsys):
-    a, b = write_pictures(tmp_path / 'a', frames(2)), write_pictures(tmp_path / 'b', frames(2, 40))
+    a, b = write_images(tmp_path / 'a', frames(2)), write_images(tmp_path / 'b', frames(2, 40))
     code, said = run(a, '--degraded', b, '--metrics', 'niqe', '-o', tmp_path / 'r.csv', capsys=capsys)
     assert code == 2 and f'frame 0 of {a} is 32x32 pixels, but of {b} 40x40' in said.err
 
 
 def test_clips_without_a_counterpart(tmp_path, capsys, caplog):
     for name in ('a/one', 'a/two', 'b/one', 'b/three'):
-        write_pictures(tmp_path / name, frames(1))
+        write_images(tmp_path / name, frames(1))
     args = tmp_path / 'a', '--reference', tmp_path / 'b', '--metrics', 'psnr', '-o', tmp_path / 'r.csv'
     code, said = run(*args, capsys=capsys)
     assert code == 2 and f'{tmp_path / "b"} lacks clips of {tmp_path / "a"}: two\n' in said.err
-    write_pictures(tmp_path / 'b' / 'two', frames(1))
+    write_images(tmp_path / 'b' / 'two', frames(1))
     assert run(*args) == 0 and 'that ' in caplog.text and 'lacks: three' in caplog.text
 
 
 @pytest.mark.parametrize('make', [
     lambda place: place.mkdir(), lambda place: None, lambda place: place.write_bytes(b'no video'),
-    lambda place: write_pictures(place, frames(1)) and (place / '00000009.png').write_bytes(b'no picture'),
-], ids=['empty folder', 'absent', 'no video', 'no picture'])
+    lambda place: write_images(place, frames(1)) and (place / '00000009.png').write_bytes(b'no image'),
+], ids=['empty folder', 'absent', 'no video', 'no image'])
 def test_unreadable_input(tmp_path, capsys, make):
     make(tmp_path / 'x')
     code, said = run(tmp_path / 'x', '--metrics', 'niqe', '-o', tmp_path / 'r.csv', capsys=capsys)
@@ -229,12 +229,12 @@ def test_unreadable_input(tmp_path, capsys, make):
 
 
 def test_places_that_say_two_things(tmp_path, capsys):
-    write_pictures(tmp_path / 'x', frames(1))
+    write_images(tmp_path / 'x', frames(1))
     write_video(tmp_path / 'x' / 'v.mp4', frames(1))
     assert run(tmp_path / 'x', '-o', tmp_path / 'r.csv') == 4
     assert 'images beside other clips' in capsys.readouterr().err
     write_video(tmp_path / 'y' / 'v.mp4', frames(1))
-    write_pictures(tmp_path / 'y' / 'v', frames(1))
+    write_images(tmp_path / 'y' / 'v', frames(1))
     assert run(tmp_path / 'y', '-o', tmp_path / 'r.csv') == 4
     assert 'have the same name' in capsys.readouterr().err
     mean = write_video(tmp_path / 'mean.mp4', frames(1))
@@ -318,8 +318,8 @@ def test_script_is_the_same_command(tmp_path, monkeypatch, capsys):
 
 # ---- clips as users have them
 
-def test_pictures_of_a_folder_are_one_clip_in_order(tmp_path):
-    write_pictures(tmp_path / 'clip', frames(3))
+def test_images_of_a_folder_are_one_clip_in_order(tmp_path):
+    write_images(tmp_path / 'clip', frames(3))
     (tmp_path / 'clip' / 'notes.txt').write_text('x')
     found = collect(tmp_path / 'clip')
     assert found.is_one and list(found.clips) == ['clip'] and found.clips['clip'].read_audio() is None

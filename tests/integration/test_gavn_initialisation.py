@@ -45,7 +45,7 @@ def loss(output: Tensor, target: Tensor) -> Tensor:
 def signals_and_gradients(
     network: GAVN, blocks: tuple[str, ...]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """How much each block's result varies over the picture, and the root mean square of its gradients."""
+    """How much each block's result varies over the image, and the root mean square of its gradients."""
     signals: dict[str, float] = {}
 
     def watch(name: str) -> None:
@@ -69,7 +69,7 @@ def signals_and_gradients(
 
 
 def floor(block: str) -> float:
-    """Least gradient: what carries the picture gets a hundred times Adam's epsilon, side paths twice."""
+    """Least gradient: what carries the image gets a hundred times Adam's epsilon, side paths twice."""
     side_path = block.endswith(('dcn_pack.l3', 'emb_nbr'))
     return (2 if side_path else 100) * ADAM_EPS
 
@@ -83,7 +83,7 @@ def test_signals_and_gradients_keep_their_size(width, options):
     assert {name: value for name, value in gradients.items() if not floor(name) < value < 1} == {}
 
 
-def test_the_libraries_own_weights_lose_the_picture():
+def test_the_libraries_own_weights_lose_the_image():
     """What `init: scaled` mends, so that the test above is known to be able to fail."""
     signals, gradients = signals_and_gradients(GAVN(16, init='ordinary'), BLOCKS)
     assert signals['temporal.fuse.fusion'] < 2e-3

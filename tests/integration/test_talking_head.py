@@ -58,9 +58,9 @@ def test_clip_is_a_function_of_its_seed(clip):
 
 def test_people_differ():
     assert len(identities()) >= 4
-    pictures = [cv2.resize(still(name).texture, (128, 128), interpolation=cv2.INTER_AREA)
+    images = [cv2.resize(still(name).texture, (128, 128), interpolation=cv2.INTER_AREA)
                 for name in identities()]
-    faces = [picture[20:50, 40:75] for picture in pictures]
+    faces = [image[20:50, 40:75] for image in images]
     for i, first in enumerate(faces):
         for second in faces[i + 1:]:
             assert _psnr(first, second) < 25
@@ -87,12 +87,12 @@ def test_dots_painted_on_the_face_are_found_at_the_landmarks(mouth, pose):
         landmark = camera.forward(moving.landmarks())[k]
         rows, columns = np.mgrid[:224, :224]
         near = np.hypot(columns - landmark[0], rows - landmark[1]) < 7  # an open mouth is bright elsewhere
-        light = near * moving.picture(camera)[..., 0].astype(float)
+        light = near * moving.image(camera)[..., 0].astype(float)
         centre = np.array([(light * columns).sum(), (light * rows).sum()]) / light.sum()
         assert np.abs(centre - landmark).max() < 0.3
 
 
-def test_mirrored_face_has_mirrored_picture_and_landmarks():
+def test_mirrored_face_has_mirrored_image_and_landmarks():
     face = still('cleo')
     points = face.landmarks[FLIP] * (-1, 1) + (SIDE - 1, 0)
     signs = (-1.0) ** np.arange(len(face.lip_line) - 1, -1, -1)
@@ -106,7 +106,7 @@ def test_mirrored_face_has_mirrored_picture_and_landmarks():
     first, second = MovingFace(face, mouth, pose), MovingFace(other, mouth, turned)
     there = camera.forward(first.landmarks()), mirrored.forward(second.landmarks())
     assert np.abs(there[0][FLIP] * (-1, 1) + (223, 0) - there[1]).max() < 1e-3
-    assert _psnr(first.picture(camera)[:, ::-1], second.picture(mirrored)) > 50
+    assert _psnr(first.image(camera)[:, ::-1], second.image(mirrored)) > 50
 
 
 def test_landmarks_show_mouth_and_blink(clip):
@@ -118,10 +118,10 @@ def test_landmarks_show_mouth_and_blink(clip):
     assert (wide[41, 1] - wide[37, 1]) > 4 and abs(shut[41, 1] - shut[37, 1]) < 1
 
 
-def test_open_mouth_changes_the_picture_only_around_the_mouth():
+def test_open_mouth_changes_the_image_only_around_the_mouth():
     face = still('ada')
     camera = _camera(face)
-    closed, wide = (MovingFace(face, Mouth(opening=o), Pose()).picture(camera) for o in (0.0, 1.0))
+    closed, wide = (MovingFace(face, Mouth(opening=o), Pose()).image(camera) for o in (0.0, 1.0))
     change = np.abs(closed.astype(int) - wide).max(-1)
     top = int(camera.forward(face.landmarks)[30, 1]) - 6
     assert change[:top].max() <= 1 and (change[top:] > 60).sum() > 200
@@ -134,7 +134,7 @@ def test_face_detector_finds_every_person():
         assert len(found) == 1 and found[0].score >= 0.99
 
 
-def test_larger_picture_shows_the_same_performance(clip):
+def test_larger_image_shows_the_same_performance(clip):
     short = dataclasses.replace(clip, poses=clip.poses[:2],
                                 speech=dataclasses.replace(clip.speech, mouths=clip.speech.mouths[:2]))
     frames = place_on_background(short, 480, 360)

@@ -79,8 +79,8 @@ def empty_lmdb(root: Path) -> None:
 
 
 @pytest.mark.parametrize(('damage', 'words'), [
-    (other_size, r'clip bob: frames of .*blur are 16x16 pixels, but the clip is 32x32'),
-    (first_gone, r'clip anna/one: .*gt has no anna/one/00000000, though meta_info names the clip with 13'),
+    (other_size, r'clip bob: frames of .*blur are 16x16 pixels, but meta_info says 32x32'),
+    (first_gone, r'clip anna/one: .*gt has no anna/one/00000000, but meta_info lists the clip with 13'),
     (last_gone, r'clip bob: .*blur has no bob/00000010'),
     (unknown_clip, r'clip zoe: .*blur has no zoe/00000000'),
     (no_sound, r'clip bob: .*mfcc has no bob'),
@@ -100,7 +100,7 @@ def test_what_can_be_known_is_told_before_training(damage: Callable, words: str,
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_cut_picture_ends_training_with_its_name(workers: int, made: tuple[Path, Path], tmp_path: Path
+def test_a_cut_image_ends_training_with_its_name(workers: int, made: tuple[Path, Path], tmp_path: Path
                                                    ) -> None:
     root, file = options(made, tmp_path, workers)
     path = root / 'blur/bob/00000005.png'
@@ -129,7 +129,7 @@ def test_a_cut_lmdb_kills_no_process(made: tuple[Path, Path], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('ending', ['.png', '.jpg', '.webp', '.bmp'])
-def test_a_cut_file_is_no_picture(ending: str, tmp_path: Path) -> None:
+def test_a_cut_file_is_no_image(ending: str, tmp_path: Path) -> None:
     """Of a cut JPEG `cv2.imread` paints the rest grey."""
     path = tmp_path / f'x{ending}'
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))

@@ -1,4 +1,4 @@
-"""Whole clips through a network, into rows, pictures, videos and the record of the best."""
+"""Whole clips through a network, into rows, images, videos and the record of the best."""
 import json
 import weakref
 
@@ -110,7 +110,7 @@ def trained(place):
     folder, data, detector = place
     opt = tiny_run.options(data, detector, folder)
     opt['val']['metrics'] |= OF_CLIPS
-    opt['datasets']['val_2'] = {'name': 'pictures', 'type': 'AVVideoDataset',
+    opt['datasets']['val_2'] = {'name': 'images', 'type': 'AVVideoDataset',
                                 'dataroot_lq': str(data / 'blur' / 'carl')}
     opt['val'].update(val_freq=4, save_img=True, save_video=True)
     linear_training.run_here('train', '-opt', str(tiny_run.write(opt, folder / 'options.yml')))
@@ -134,7 +134,7 @@ def test_training_validates_every_set_clip_by_clip(trained):
             values = [row.values[column] for row in rows]
             assert values[3:] == pytest.approx([np.mean(values[:3]), np.std(values[:3])])
     assert (trained / 'metrics' / 'val_4.csv').is_file()
-    assert set(rows_of(trained / 'metrics' / 'pictures_7.csv')[0].values) == alone
+    assert set(rows_of(trained / 'metrics' / 'images_7.csv')[0].values) == alone
 
 
 def test_what_training_cannot_measure_reads_so_and_is_told_once(trained):
@@ -173,7 +173,7 @@ def test_training_notes_what_it_took(trained):
     assert training_budget(trained / 'models' / 'net_g_best.pth')['iterations'] in (4, 7)
 
 
-def test_pictures_and_videos_with_sound_are_kept(trained):
+def test_images_and_videos_with_sound_are_kept(trained):
     folder = trained / 'visualization' / 'val' / '7'
     assert sorted(path.name for path in (folder / 'dora/two').iterdir()) == ['00000000.png', '00000001.png']
     assert cv2.imread(str(folder / 'carl/00000006.png')).shape == (32, 32, 3)
@@ -181,7 +181,7 @@ def test_pictures_and_videos_with_sound_are_kept(trained):
     assert (info.width, info.height, info.frame_rate, info.has_audio) == (32, 32, 25, True)
     sound = read_audio(folder / 'carl.mp4')
     assert abs(len(sound) - 7 * 640) < 1100 and np.abs(sound.astype(int)).max() > 1000
-    assert not probe(trained / 'visualization' / 'pictures' / '7' / 'carl.mp4').has_audio
+    assert not probe(trained / 'visualization' / 'images' / '7' / 'carl.mp4').has_audio
 
 
 def test_the_best_weights_are_kept_and_known(trained):

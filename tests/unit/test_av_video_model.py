@@ -57,7 +57,7 @@ GAVN = tiny_peers.Peer({key: value for key, value in tiny_run.NETWORK.items() if
     ('DBPN', {'gt_frames': 'center'}, 'are 1, but DBPN returns 3: set gt_frames: all'),
     ('GAVN', {'num_frame': 7}, 'num_frame is 7, but GAVN .* takes 5'),
     ('GAVN', {'num_frame': 5, 'gt_frames': 'all'}, 'set gt_frames: valid'),
-    ('EDVR', {'num_frame': 2, 'gt_frames': 'valid'}, 'gt_frames: valid of num_frame: 2 leaves none'),
+    ('EDVR', {'num_frame': 2, 'gt_frames': 'valid'}, 'gt_frames: valid of num_frame: 2 leaves no frame'),
 ])
 def test_windows_of_the_data_must_fit_the_network(name, section, words, data, tmp_path, monkeypatch):
     monkeypatch.setitem(tiny_peers.PEERS, 'GAVN', GAVN)

@@ -74,7 +74,7 @@ def test_a_flow_network_to_start_from_must_be_there(settings, place, tmp_path):
 
 
 def test_what_the_command_line_sets_for_every_method(settings):
-    asked = settings(amp='bf16', workers=3, gpus=('1',), pictures=True, frames=5)
+    asked = settings(amp='bf16', workers=3, gpus=('1',), images=True, frames=5)
     for token in ('gavn', 'edvr'):
         method = load_method(asked, token)
         assert method.train['train']['amp'] == 'bf16' and method.test['val']['save_img'] is True

@@ -19,7 +19,7 @@ LENGTHS = {'anna/one': 16, 'bob': 7, 'carl': 3}
 POINTS = np.random.default_rng(0).uniform(0, 31, (68, 2)).astype(np.float32)
 
 
-def picture(clip: str, i: int, layer: str) -> np.ndarray:
+def image(clip: str, i: int, layer: str) -> np.ndarray:
     seed = [list(LENGTHS).index(clip), i, layer == 'gt']
     return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
 
@@ -36,7 +36,7 @@ def root(tmp_path_factory):
     writer = ClipWriter(root)
     for clip, length in LENGTHS.items():
         for layer in ('gt', 'blur'):
-            writer.frames(layer, clip, (picture(clip, i, layer) for i in range(length)))
+            writer.frames(layer, clip, (image(clip, i, layer) for i in range(length)))
         writer.array('mfcc', clip, mfcc_frames(clip))
         writer.array('landmarks', clip, POINTS + np.arange(length, dtype=np.float32)[:, None, None])
     entries = [ClipEntry(clip, length, SHAPE) for clip, length in LENGTHS.items()]
@@ -75,13 +75,13 @@ def test_a_sample_holds_what_the_folder_does(root, gt_frames, first, count, back
     sample = data[1]
     clip, start = place(sample)
     outputs = range(start + first, start + first + count)
-    assert torch.equal(sample['lq'], to_tensor([picture(clip, start + i, 'blur') for i in range(7)]))
-    assert torch.equal(sample['gt'], to_tensor([picture(clip, i, 'gt') for i in outputs]))
+    assert torch.equal(sample['lq'], to_tensor([image(clip, start + i, 'blur') for i in range(7)]))
+    assert torch.equal(sample['gt'], to_tensor([image(clip, i, 'gt') for i in outputs]))
     assert torch.equal(sample['audio'], mfcc_windows(mfcc_frames(clip), [i / 25 for i in outputs]))
     expected = (POINTS + np.array(outputs, np.float32)[:, None, None] + 0.5) / np.array([48, 32], np.float32)
     np.testing.assert_allclose(sample['landmarks'], expected, rtol=1e-6)
     assert sample['landmarks'].dtype == torch.float32
-    face = cv2.resize(picture(clip, outputs[0], 'blur'), (112, 112), interpolation=cv2.INTER_AREA)
+    face = cv2.resize(image(clip, outputs[0], 'blur'), (112, 112), interpolation=cv2.INTER_AREA)
     assert torch.equal(sample['face'][0], to_tensor(face)) and sample['face'].shape == (count, 3, 112, 112)
     assert sample['region'].tolist() == [0, 0, 1, 1]
 
@@ -91,7 +91,7 @@ def test_every_window_draws_one_of_several_layers(root):
     drawn = []
     for n in range(40):
         clip, start = place(data[n])
-        frames = {layer: to_tensor([picture(clip, start + i, layer) for i in range(7)])
+        frames = {layer: to_tensor([image(clip, start + i, layer) for i in range(7)])
                   for layer in ('blur', 'gt')}
         drawn += [layer for layer, window in frames.items() if torch.equal(data[n]['lq'], window)]
     assert len(drawn) == 40 and 10 < drawn.count('gt') < 30
@@ -182,8 +182,8 @@ def test_videos_stream_whole_clips(root):
     frames = list(clip.frames())
     assert clip.key == 'anna/one' and clip.n_frames == len(frames) == 16
     sample = frames[9]
-    assert torch.equal(sample['lq'], to_tensor(picture('anna/one', 9, 'blur')))
-    assert torch.equal(sample['gt'], to_tensor(picture('anna/one', 9, 'gt')))
+    assert torch.equal(sample['lq'], to_tensor(image('anna/one', 9, 'blur')))
+    assert torch.equal(sample['gt'], to_tensor(image('anna/one', 9, 'gt')))
     assert torch.equal(sample['audio'], mfcc_windows(mfcc_frames('anna/one'), [9 / 25])[0])
     expected = (POINTS + 9.5) / np.array([48, 32], np.float32)
     np.testing.assert_allclose(sample['landmarks'], expected, rtol=1e-6)
@@ -195,12 +195,12 @@ def test_plain_folders_need_no_preparation(tmp_path, root):
     data = AVVideoDataset({'dataroot_lq': str(root / 'blur'), 'dataroot_gt': str(root / 'gt')})
     assert [data[i]['key'] for i in range(3)] == ['anna/one', 'bob', 'carl']
     sample = list(data.clip(2).frames())[1]
-    assert torch.equal(sample['lq'], to_tensor(picture('carl', 1, 'blur'))) and 'landmarks' not in sample
+    assert torch.equal(sample['lq'], to_tensor(image('carl', 1, 'blur'))) and 'landmarks' not in sample
     assert torch.equal(sample['audio'], silence([0.0])[0])
     alone = AVVideoDataset({'dataroot_lq': str(root / 'blur' / 'bob')})
     assert alone[0]['key'] == 'bob' and 'gt' not in next(alone.clip(0).frames())
     (tmp_path / 'bob').mkdir()
-    cv2.imwrite(str(tmp_path / 'bob' / '0.png'), picture('bob', 0, 'gt'))
+    cv2.imwrite(str(tmp_path / 'bob' / '0.png'), image('bob', 0, 'gt'))
     with pytest.raises(ValueError, match=r"'bob' has 7 images .* but 1 in"):
         AVVideoDataset({'dataroot_lq': str(root / 'blur' / 'bob'), 'dataroot_gt': str(tmp_path)})
 
@@ -212,7 +212,7 @@ def test_sizes_that_differ_are_named(tmp_path):
     options = {'dataroot_lq': str(tmp_path / 'lq'), 'dataroot_gt': str(tmp_path / 'gt')}
     with pytest.raises(DataError, match=r"clip 'a': .*0.png is 16x16 pixels, .*0.png 32x32"):
         AVVideoDataset(options)
-    for name, size in (('lq', 32), ('gt', 32), ('lq', 16)):  # the next picture
+    for name, size in (('lq', 32), ('gt', 32), ('lq', 16)):  # the next image
         cv2.imwrite(str(tmp_path / name / 'a' / f'{size != 32:d}.png'), np.zeros((size, size, 3), np.uint8))
     cv2.imwrite(str(tmp_path / 'gt' / 'a' / '1.png'), np.zeros((32, 32, 3), np.uint8))
     frames = AVVideoDataset(options).clip(0).frames()
@@ -247,8 +247,8 @@ def test_wrong_options_are_named_by_what_they_do_not_fit(root):
 
 def test_a_missing_frame_is_named(root, tmp_path):
     writer = ClipWriter(tmp_path)
-    writer.frames('gt', 'a', [picture('bob', 0, 'gt')] * 6)
-    writer.frames('blur', 'a', [picture('bob', 0, 'gt')] * 7)
+    writer.frames('gt', 'a', [image('bob', 0, 'gt')] * 6)
+    writer.frames('blur', 'a', [image('bob', 0, 'gt')] * 7)
     writer.array('mfcc', 'a', mfcc_frames('bob'))
     writer.array('landmarks', 'a', np.zeros((7, 68, 2), np.float32))
     writer.meta('train', [ClipEntry('a', 7, SHAPE)])

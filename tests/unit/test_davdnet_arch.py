@@ -45,7 +45,7 @@ def test_every_frame_and_the_sound_reach_the_output(init):
     assert (audio.grad.abs().sum((1, 2, 3, 4)) > 0).all()
 
 
-def test_another_sound_gives_another_picture():
+def test_another_sound_gives_another_image():
     network = DAVDNet(**SMALL).eval()
     lq, audio = inputs()
     assert not torch.equal(network(lq, audio), network(lq, audio.flip(0)))
@@ -90,7 +90,7 @@ def test_inputs_that_do_not_fit_are_named():
 
 
 def test_signals_and_gradients_keep_their_size():
-    """Those of the picture a hundred times Adam's epsilon, those of the sound's attention ten times."""
+    """Those of the image a hundred times Adam's epsilon, those of the sound's attention ten times."""
     network, signals = DAVDNet(16), {}
     blocks = ('extractor', 'align', 'fusion', 'audio', 'attend', 'join', 'reconstruction.up2',
               'reconstruction.up1', 'reconstruction.hr')

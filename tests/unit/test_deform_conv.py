@@ -32,7 +32,7 @@ BACKENDS = [name for name in installed_backends() if name not in ('triton', 'bas
 
 
 def draw(configuration: tuple, dtype: torch.dtype = torch.float32, spread: float = 2.0) -> list[Tensor]:
-    """Inputs whose taps often leave the picture."""
+    """Inputs whose taps often leave the image."""
     stride, padding, dilation, groups, deform_groups, kernel, size = configuration
     x = torch.randn(2, 8, *size, dtype=dtype)
     weight = torch.randn(8, 8 // groups, *kernel, dtype=dtype)
@@ -88,7 +88,7 @@ def test_unmoved_taps_are_a_plain_convolution(configuration, backend):
 
 
 @pytest.mark.parametrize('backend', BACKENDS)
-def test_whole_offsets_shift_the_picture(backend):
+def test_whole_offsets_shift_the_image(backend):
     x, weight = torch.randn(1, 4, 6, 8), torch.randn(4, 4, 3, 3)
     offset = torch.zeros(1, 9, 2, 6, 8)
     offset[:, :, 0], offset[:, :, 1] = 2, -1  # dy, dx

@@ -100,7 +100,7 @@ def test_downscale_keeps_size_and_mean(clean: np.ndarray, factor: int, method: s
     assert psnr(coarse, clean) < 33
 
 
-def test_antialiasing_removes_what_the_small_picture_cannot_hold() -> None:
+def test_antialiasing_removes_what_the_small_image_cannot_hold() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     smooth, aliased = D.downscale([stripes], 3)[0], D.downscale([stripes], 3, 'cv2')[0]

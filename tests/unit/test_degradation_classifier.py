@@ -75,7 +75,7 @@ def test_what_is_no_crop(crops, words):
         estimate(crops)
 
 
-def test_a_flat_picture_has_neither_detail_nor_noise():
+def test_a_flat_image_has_neither_detail_nor_noise():
     found = estimate([np.full((224, 224, 3), 90, np.uint8)])
     assert found.detail == found.noise == found.blocks == 0
     assert np.isfinite(list(found.probabilities.values())).all()

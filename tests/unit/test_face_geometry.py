@@ -19,7 +19,7 @@ from gavn.faces.geometry import (
 
 
 def smooth(h: int, w: int) -> np.ndarray:
-    """A picture without detail finer than some twenty pixels."""
+    """An image without detail finer than some twenty pixels."""
     y, x = np.mgrid[:h, :w]
     planes = [128 + 90 * np.sin(x / 23 + i) * np.cos(y / 29 - i) for i in range(3)]
     return np.stack(planes, axis=-1).astype(np.uint8)
@@ -103,7 +103,7 @@ def test_a_moving_region_moves_evenly():
 
 
 def test_the_oval_is_on_the_face_and_nowhere_else():
-    """In the place of the box, also where its crop was shifted to stay inside the picture."""
+    """In the place of the box, also where its crop was shifted to stay inside the image."""
     box = Box(100, 80, 160, 160)
     for region in (crop_box(box), Box(90, 60, 202, 172)):
         mask = oval_mask(box, region, 224)
@@ -136,7 +136,7 @@ def pasted(image: np.ndarray, region: Box, residual: np.ndarray, mask: np.ndarra
     Box(-20.2, -10.1, 99.8, 109.9), Box(100, 60, 200, 160),
 ])
 def test_paste_undoes_crop(region):
-    """The residual of one picture over another, pasted, gives the one."""
+    """The residual of one image over another, pasted, gives the one."""
     image, target = smooth(160, 180), smooth(160, 180)[:, ::-1] // 2 + 40
     size = 64
     residual = crop(target, region, size).astype(np.float32) - crop(image, region, size)
@@ -182,7 +182,7 @@ def test_the_seam_is_soft():
     assert row[50] == 150 and row[19] == row[80] == 100 and np.abs(np.diff(row)).max() <= 16
 
 
-def test_a_crop_that_is_the_whole_picture_is_changed_up_to_its_edge():
+def test_a_crop_that_is_the_whole_image_is_changed_up_to_its_edge():
     image = np.full((64, 64, 3), 100, np.uint8)
     region = Box(0, 0, 64, 64)
     mask = feather_mask(64, free=sides_on_edge(region, 64, 64))
@@ -211,7 +211,7 @@ def test_patches_that_overlap_share_the_change():
     assert np.array_equal(twice.round().astype(np.uint8), paste(image, patches))
 
 
-def test_a_patch_beside_the_picture_is_empty():
+def test_a_patch_beside_the_image_is_empty():
     patch = Patch.spread(Box(-50, 0, -10, 40), np.ones((8, 8, 3), np.float32), feather_mask(8), 90, 60)
     assert patch.change.size == 0
     assert not paste(np.zeros((60, 90, 3), np.uint8), [patch]).any()

@@ -19,7 +19,7 @@ def test_a_still_face_costs_one_detection_in_five():
     assert track.size == (W, H) and near(track.region(7), crop_box(track.boxes[7]), 1e-6)
 
 
-def test_regions_stay_inside_the_picture():
+def test_regions_stay_inside_the_image():
     track = track_faces([frame(at(0, 60, 40))] * 8, Detector())
     assert near(track.region(3), Box(0, 50, 70, 120), 0.01)  # 1.4 * 50 pixels, moved up and to the right
     beyond = Track(track.boxes, track.segments)

@@ -27,7 +27,7 @@ SIDE = tiny_run.SIDE
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """The tiny data set, whose first clip opens its mouth in frame 4, and pictures of two runs on it."""
+    """The tiny data set, whose first clip opens its mouth in frame 4, and images of two runs on it."""
     folder = tmp_path_factory.mktemp('figures')
     root = tiny_run.make_data(folder / 'tiny')
     face = np.tile(to_pixels(MEAN_FACE, SIDE, SIDE), (7, 1, 1)).astype(np.float32)
@@ -54,16 +54,16 @@ def pixels(figure, path):
     return cv2.imread(str(path)).astype(int)
 
 
-def test_a_figure_has_three_parts_a_picture_and_one_psnr_a_method(scene):
+def test_a_figure_has_three_parts_a_image_and_one_psnr_a_method(scene):
     shot = scene.shot('blur', 'carl', None)
     assert shot.label == 'blur\ncarl, frame 4'  # the widest open mouth
-    assert list(shot.pictures) == [DEGRADED, 'EDVR', 'GAVN', TRUTH]
+    assert list(shot.images) == [DEGRADED, 'EDVR', 'GAVN', TRUTH]
     figure = faces_figure([shot, scene.shot('blur', 'carl', 0)])
     assert len(figure.axes) == 2 * 4 * 3
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [DEGRADED, 'EDVR', 'GAVN', TRUTH]
     told = [text.get_text() for axes in figure.axes[:12] for text in axes.texts]
-    assert told == [f'{psnr(picture, shot.pictures[TRUTH]):.2f} dB'
-                    for name, picture in shot.pictures.items() if name != TRUTH]
+    assert told == [f'{psnr(image, shot.images[TRUTH]):.2f} dB'
+                    for name, image in shot.images.items() if name != TRUTH]
     assert told == sorted(told)  # these runs lie between input and truth
 
 
@@ -71,12 +71,12 @@ def test_details_are_those_of_the_method(scene, tmp_path):
     shot = scene.shot('blur', 'carl', 2)
     figure = faces_figure([shot])
     shown = [axes.get_images()[0].get_array() for axes in figure.axes]
-    for column, picture in enumerate(shot.pictures.values()):
+    for column, image in enumerate(shot.images.values()):
         face, eyes, mouth = shown[3 * column:3 * column + 3]
-        assert np.array_equal(face, picture[..., ::-1])
-        assert np.array_equal(eyes, shot.boxes[0].of(picture)[..., ::-1])
-        assert np.array_equal(mouth, shot.boxes[1].of(picture)[..., ::-1])
-    changed = {**shot.pictures, 'GAVN': 255 - shot.pictures['GAVN']}
+        assert np.array_equal(face, image[..., ::-1])
+        assert np.array_equal(eyes, shot.boxes[0].of(image)[..., ::-1])
+        assert np.array_equal(mouth, shot.boxes[1].of(image)[..., ::-1])
+    changed = {**shot.images, 'GAVN': 255 - shot.images['GAVN']}
     figures = figure, faces_figure([Shot(shot.label, changed, shot.boxes)])
     before, after = (pixels(drawn, tmp_path / 'faces.png') for drawn in figures)
     different = np.flatnonzero((before != after).any((0, 2)))
@@ -88,11 +88,11 @@ def test_details_are_those_of_the_method(scene, tmp_path):
 def test_videos_without_a_ground_truth_have_neither_its_column_nor_psnr(scene):
     runs = {name: run.replace('{task}', 'deblur') for name, run in scene.runs.items()}
     shot = replace(scene, runs=runs).shot('', 'carl', 1)
-    assert list(shot.pictures) == [DEGRADED, 'EDVR', 'GAVN'] and shot.label == 'carl, frame 1'
+    assert list(shot.images) == [DEGRADED, 'EDVR', 'GAVN'] and shot.label == 'carl, frame 1'
     assert not any(axes.texts for axes in faces_figure([shot]).axes)
 
 
-def test_boxes_lie_around_eyes_and_mouth_inside_the_picture():
+def test_boxes_lie_around_eyes_and_mouth_inside_the_image():
     face = to_pixels(MEAN_FACE, 224, 224)
     eyes, mouth = (Box(*box_around(face[part], 224, 224)) for part in (slice(36, 48), MOUTH))
     for box, part in ((eyes, face[36:48]), (mouth, face[MOUTH])):
@@ -103,7 +103,7 @@ def test_boxes_lie_around_eyes_and_mouth_inside_the_picture():
     corner = Box(*box_around(np.array([[-5.0, -3.0], [20.0, 2.0]]), 224, 224))
     assert (corner.left, corner.top) == (0, 0)
     assert box_around(np.array([[0.0, 0.0], [300.0, 90.0]]), 64, 48) == (0, 16, 64, 32)
-    with pytest.raises(ReportError, match=r'the box 200 0 30 20 .* is not inside a picture of 224x224'):
+    with pytest.raises(ReportError, match=r'the box 200 0 30 20 .* is not inside an image of 224x224'):
         Box(200, 0, 30, 20).of(np.zeros((224, 224, 3), np.uint8))
 
 
@@ -132,15 +132,15 @@ def test_clips_without_landmarks_take_the_average_face_or_given_boxes(data, tmp_
         Places(root, 'val', mouth=box).boxes('carl', 0, SIDE, SIDE)
 
 
-def test_videos_may_be_plain_folders_of_pictures(data, tmp_path):
+def test_videos_may_be_plain_folders_of_images(data, tmp_path):
     store = ClipStore(data / 'tiny', 'blur')
     for index in range(2):
         (tmp_path / 'web/carl').mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / f'web/carl/frame_{index}.png'), store.frame('carl', index))
     box, runs = Box(2, 2, 12, 6), {'GAVN': str(data / 'results/test_gavn_deblur')}
     scene = Scene(tmp_path / 'web', 'val', runs, Places(tmp_path / 'web', 'val', box, box))
-    assert np.array_equal(scene.shot('', 'carl', 1).pictures[DEGRADED], store.frame('carl', 1))
-    with pytest.raises(ReportError, match='no readable picture number 2; it has 2 pictures'):
+    assert np.array_equal(scene.shot('', 'carl', 1).images[DEGRADED], store.frame('carl', 1))
+    with pytest.raises(ReportError, match='no readable image number 2; it has 2 images'):
         scene.shot('', 'carl', 2)
     with pytest.raises(ReportError, match='give both boxes'):
         replace(scene, places=Places(tmp_path / 'web', 'val')).shot('', 'carl', 1)
@@ -168,7 +168,7 @@ def test_what_a_figure_lacks_is_told_with_the_command_that_makes_it(scene, data)
     with pytest.raises(ReportError, match=r'(?s)no file carl/00000099\.png.*meta_info_val\.txt'):
         scene.shot('blur', 'carl', 99)
     run = data / 'results/test_edvr_deblur'
-    with pytest.raises(ReportError, match=r'no pictures of clip emil\nmake them: .*-opt FILE\.yml'):
+    with pytest.raises(ReportError, match=r'no images of clip emil\nmake them: .*-opt FILE\.yml'):
         scene.shot('blur', 'emil', 0)
     info = RunInfo('tiny', 'blur', 'EDVR', 'options/test_edvr_deblur.yml')
     write_results(run / 'val.csv', [Row(info, 'carl', 7, {'psnr': 1.0})])
@@ -189,7 +189,7 @@ def test_runs_of_several_sets_and_other_sizes_are_told(data, tmp_path):
         shot(tmp_path / 'run')
     with pytest.raises(ReportError, match=r'carl, frame 0: X has 8x8 pixels, the input 32x32'):
         shot(tmp_path / 'run/visualization/one')
-    with pytest.raises(ReportError, match=r'no readable picture .*00000003\.png; the clip has 1 in this run'):
+    with pytest.raises(ReportError, match=r'no readable image .*00000003\.png; the clip has 1 in this run'):
         shot(tmp_path / 'run/visualization/one', 3)
 
 

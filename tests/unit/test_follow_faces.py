@@ -118,17 +118,17 @@ def test_no_face_in_no_frames():
 
 @pytest.mark.parametrize(('size', 'smallest'), [
     ((224, 224), 32), ((1280, 720), 32), ((1920, 1080), 48), ((1080, 1920), 48), ((3840, 2160), 96)])
-def test_large_pictures_have_large_faces(size, smallest):
+def test_large_images_have_large_faces(size, smallest):
     assert smallest_face(size) == smallest
     assert detector_side(size, smallest) == (480 if max(size) < 1000 else 1280)
 
 
-def test_pictures_are_reduced_as_far_as_the_smallest_face_allows():
+def test_images_are_reduced_as_far_as_the_smallest_face_allows():
     assert detector_side((1920, 1080), 64) == 960 and detector_side((1920, 1080), 500) == 480
     assert detector_side((3840, 2160), 10) == 1920
 
 
-def test_a_small_face_in_a_large_picture_is_found():
+def test_a_small_face_in_a_large_image_is_found():
     data = pytest.importorskip('skimage.data')
     pytest.importorskip('retinaface')
     photo = cv2.resize(data.astronaut()[..., ::-1], (200, 200), interpolation=cv2.INTER_AREA)

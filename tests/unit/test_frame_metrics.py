@@ -37,7 +37,7 @@ def test_golden_values_of_blur(clean: np.ndarray, kernel: int) -> None:
     assert (np.abs(np.subtract(found, GOLDEN[kernel])) < tolerance).all()
 
 
-def test_niqe_of_a_clean_picture_looks_at_nothing_else(clean: np.ndarray) -> None:
+def test_niqe_of_a_clean_image_looks_at_nothing_else(clean: np.ndarray) -> None:
     assert frame_metric('calculate_niqe')(clean, np.zeros(0)) == pytest.approx(5.4551, abs=1e-2)
 
 
@@ -54,7 +54,7 @@ def test_equal_to_basicsr(
         assert ours == pytest.approx(stock(noisy(image), image, **options), abs=1e-6)
 
 
-def test_equal_pictures(clean: np.ndarray) -> None:
+def test_equal_images(clean: np.ndarray) -> None:
     assert psnr(clean, clean) == 100
     assert 1 - 1e-6 < ssim(clean, clean) <= 1
 
@@ -92,7 +92,7 @@ def test_ms_ssim_by_its_ends_and_border(clean: np.ndarray) -> None:
     assert ms_ssim(framed, clean, crop_border=4) == pytest.approx(1, abs=1e-6)
 
 
-def test_pictures_that_are_too_small_have_no_value(clean: np.ndarray) -> None:
+def test_images_that_are_too_small_have_no_value(clean: np.ndarray) -> None:
     with pytest.raises(UndefinedMetricError, match='more than 160 pixels per side, got 224 x 160'):
         ms_ssim(clean[:160], clean[:160])
     assert ms_ssim(clean[:161], clean[:161]) == pytest.approx(1, abs=1e-6)

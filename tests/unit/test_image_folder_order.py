@@ -19,7 +19,7 @@ def folder(tmp_path):
         form = name.partition('.')[2].lower()
         (tmp_path / name).write_bytes(cv2.imencode(f'.{form}', np.full((8, 8, 3), 60 * index, np.uint8))[1])
     for name in ('.f1.png', 'notes.txt'):
-        (tmp_path / name).write_text('no picture')
+        (tmp_path / name).write_text('no image')
     return tmp_path
 
 

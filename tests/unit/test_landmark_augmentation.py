@@ -10,16 +10,16 @@ DOT = torch.tensor([0.6, 0.35])
 
 
 def dotted(point: torch.Tensor) -> torch.Tensor:
-    """A dark picture (1, 3, 112, 112) with a soft bright dot at `point`, unit square."""
+    """A dark image (1, 3, 112, 112) with a soft bright dot at `point`, unit square."""
     centres = (torch.arange(SIZE) + 0.5) / SIZE
     distance = (centres[None, :] - point[0]) ** 2 + (centres[:, None] - point[1]) ** 2
     return torch.exp(-distance / 2 / 0.02 ** 2).expand(1, 3, SIZE, SIZE)
 
 
-def centre(picture: torch.Tensor) -> torch.Tensor:
-    """Centre of brightness (2,) of a picture (3, h, w) in its unit square."""
+def centre(image: torch.Tensor) -> torch.Tensor:
+    """Centre of brightness (2,) of an image (3, h, w) in its unit square."""
     centres = (torch.arange(SIZE) + 0.5) / SIZE
-    weight = picture[0] / picture[0].sum()
+    weight = image[0] / image[0].sum()
     return torch.stack(((weight.sum(0) * centres).sum(), (weight.sum(1) * centres).sum()))
 
 

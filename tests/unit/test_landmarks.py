@@ -67,14 +67,14 @@ def test_flip_index_swaps_sides() -> None:
 
 
 @pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
-def test_flip_agrees_with_the_mirrored_picture(kind) -> None:
-    picture = np.zeros((20, 30), dtype=np.uint8)
+def test_flip_agrees_with_the_mirrored_image(kind) -> None:
+    image = np.zeros((20, 30), dtype=np.uint8)
     points = np.tile([[12.0, 7.0]], (68, 1))
     points[36] = 3, 4
-    picture[4, 3] = 255
+    image[4, 3] = 255
     before = points.copy()
     x, y = np.asarray(to_pixels(flip(to_unit(kind(points), 30, 20)), 30, 20))[45]
-    assert picture[:, ::-1][round(float(y)), round(float(x))] == 255
+    assert image[:, ::-1][round(float(y)), round(float(x))] == 255
     np.testing.assert_array_equal(points, before)
     np.testing.assert_allclose(flip(flip(kind(points))), points)
 

@@ -50,10 +50,10 @@ def blurred(image: np.ndarray, kernel: int) -> np.ndarray:
 
 
 def test_the_five_slices_are_torchvisions(measure: LPIPS, alexnet: torch.nn.Module) -> None:
-    picture = torch.rand(1, 3, 64, 64) * 2 - 1
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        for found, end in zip(measure.network.net(picture), RELUS, strict=True):
-            assert torch.equal(found, alexnet.features[:end + 1](picture))
+        for found, end in zip(measure.network.net(image), RELUS, strict=True):
+            assert torch.equal(found, alexnet.features[:end + 1](image))
 
 
 @pytest.mark.filterwarnings('ignore::UserWarning')  # the package's, of its own old ways
@@ -64,10 +64,10 @@ def test_equal_to_the_package_with_the_same_weights(
     for (_, ours), theirs in zip(package.net.named_parameters(), alexnet.features.parameters(), strict=True):
         ours.data.copy_(theirs)
     other = blurred(clean, 9)
-    pictures = (torch.from_numpy(image[..., ::-1].copy()).movedim(-1, 0)[None].float() / 127.5 - 1
+    images = (torch.from_numpy(image[..., ::-1].copy()).movedim(-1, 0)[None].float() / 127.5 - 1
                 for image in (other, clean))
     with torch.no_grad():
-        expected = float(package(*pictures))
+        expected = float(package(*images))
     assert measure(other, clean) == pytest.approx(expected, rel=1e-4)
 
 
@@ -92,7 +92,7 @@ def test_building_is_silent_and_draws_no_random_numbers(weights: Path, capfd: py
     assert capfd.readouterr() == ('', '') and not recwarn
 
 
-def test_pictures_that_do_not_fit(measure: LPIPS, clean: np.ndarray) -> None:
+def test_images_that_do_not_fit(measure: LPIPS, clean: np.ndarray) -> None:
     with pytest.raises(ValueError, match='different shapes'):
         measure(clean, clean[:100])
     with pytest.raises(UndefinedMetricError, match='31 pixels per side, got 224 x 30'):

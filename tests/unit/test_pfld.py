@@ -80,7 +80,7 @@ def test_untrained_detector_answers_a_generic_face(use_audio: bool) -> None:
     assert (points - torch.tensor(MEAN_FACE)).abs().mean() < 0.1
 
 
-def test_sound_and_picture_both_reach_every_point() -> None:
+def test_sound_and_image_both_reach_every_point() -> None:
     network = PFLDAV(width=0.25).eval()
     face = torch.rand(1, 3, 112, 112, requires_grad=True)
     audio = torch.randn(1, 1, 13, 20, requires_grad=True)

@@ -54,7 +54,7 @@ def test_ms_ssim_is_the_stock_one(path: str, size: tuple[int, int]) -> None:
     assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_flat_pictures_have_no_rounding_to_show() -> None:
+def test_flat_images_have_no_rounding_to_show() -> None:
     for level in (0, 128, 255):
         flat = np.full((32, 32, 3), level, np.uint8)
         for change in (1, 100):

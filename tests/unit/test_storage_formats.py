@@ -11,4 +11,4 @@ def test_every_form_is_read_and_weighed() -> None:
     assert list(found) == list(STORES)
     assert all(speed.frames_per_second > 0 and speed.pack_ms > 0 for speed in found.values())
     assert 12 < found['raw'].kilobytes < 12.1  # 64 x 64 x 3 bytes and a header
-    assert max(found['webp'].kilobytes, found['png'].kilobytes) < 1  # flat pictures
+    assert max(found['webp'].kilobytes, found['png'].kilobytes) < 1  # flat images

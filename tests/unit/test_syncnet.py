@@ -128,7 +128,7 @@ def test_what_has_nothing_in_common_gives_no_confidence(seed: int) -> None:
 
 
 @pytest.mark.parametrize('late', [-3, 0, 3])
-def test_a_picture_that_comes_late_has_a_positive_offset(late: int) -> None:
+def test_a_image_that_comes_late_has_a_positive_offset(late: int) -> None:
     assert run(Numbers(first=10), numbered(60)[10 - late:50 - late], sound(40)).offset == late
 
 
@@ -143,7 +143,7 @@ def test_which_sound_and_which_frames_meet() -> None:
     assert found.offset == 0 and found.distance == pytest.approx(0, abs=1e-4)
 
 
-def test_pictures_reach_the_network_as_they_are() -> None:
+def test_images_reach_the_network_as_they_are() -> None:
     seen = []
 
     class Watcher(Numbers):

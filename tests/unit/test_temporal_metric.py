@@ -80,9 +80,9 @@ def test_motion_is_taken_from_the_truth(moving: Frames) -> None:
 def test_what_was_covered_does_not_count(photograph: np.ndarray) -> None:
     """A square moves before a still photograph: the strip that it uncovers is in one frame only."""
     def scene(x: int) -> np.ndarray:
-        picture = np.ascontiguousarray(photograph[:128, 150:278])
-        picture[40:90, x:x + 50] = photograph[300:350, 200:250]
-        return picture
+        image = np.ascontiguousarray(photograph[:128, 150:278])
+        image[40:90, x:x + 50] = photograph[300:350, 200:250]
+        return image
 
     strip = np.abs(scene(30) / 255. - scene(38) / 255.)[40:90, 30:38]
     share = 1000 * np.square(strip).sum() / (128 * 128 * 3)
@@ -101,7 +101,7 @@ def test_pairs_without_a_pixel_that_both_show_are_left_out(moving: Frames, monke
         @staticmethod
         def calc(one: np.ndarray, other: np.ndarray, _: None) -> np.ndarray:
             black = not one.any() or not other.any()
-            return np.full((*one.shape, 2), 1000 if black else 0, np.float32)  # out of the picture, or still
+            return np.full((*one.shape, 2), 1000 if black else 0, np.float32)  # out of the image, or still
 
     monkeypatch.setattr(cv2, 'DISOpticalFlow_create', lambda _: Flow)
     dark, odd = moving[0] // 4 + 10, np.zeros_like(moving[0])

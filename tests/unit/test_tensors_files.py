@@ -1,4 +1,4 @@
-"""Pictures to tensors and back; files that are whole or absent."""
+"""Images to tensors and back; files that are whole or absent."""
 import hashlib
 import os
 import stat
@@ -39,7 +39,7 @@ def test_back_clamps_and_rounds() -> None:
 
 @pytest.mark.parametrize('bad', [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8),
                                  np.zeros((3, 4, 4), np.uint8)])
-def test_other_pictures_are_refused(bad: np.ndarray) -> None:
+def test_other_images_are_refused(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match='expected uint8 images'):
         to_tensor(bad)
     with pytest.raises(ValueError, match='expected a tensor'):

@@ -29,17 +29,17 @@ _FACE, _WAY = (36, 48), 40  # pixels: sides of what stands for a face, how far i
 
 
 class Same(nn.Module):
-    """A network of single pictures that changes nothing."""
+    """A network of single images that changes nothing."""
 
     def forward(self, lq: Tensor) -> Tensor:
-        """The pictures."""
+        """The images."""
         return lq
 
 
 def films(minutes: tuple[float, ...]) -> Iterator[Row]:
     """All that a process needs at its peak to restore films of these lengths, a fresh process for each.
 
-    Small pictures with sound, followed faces, a network that does nothing, on a CPU. No rows where the system
+    Small images with sound, followed faces, a network that does nothing, on a CPU. No rows where the system
     does not tell (only Linux does).
     """
     for length in minutes if STATUS.exists() else ():
@@ -57,10 +57,10 @@ def _write(path: Path, frames: int) -> None:
     sound = (8000 * np.sin(0.2 * np.arange(frames * SAMPLE_RATE // RATE))).astype(np.int16)
     with VideoWriter(path, WIDTH, HEIGHT, RATE, audio=sound, preset='ultrafast') as writer:
         for index in range(frames):
-            picture = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+            image = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
             x = 10 + abs(index % (2 * _WAY) - _WAY)
-            picture[16:16 + _FACE[1], x:x + _FACE[0]] = 240
-            writer.write(picture)
+            image[16:16 + _FACE[1], x:x + _FACE[0]] = 240
+            writer.write(image)
 
 
 def _restore(film: Path) -> tuple[float, float]:
@@ -72,7 +72,7 @@ def _restore(film: Path) -> tuple[float, float]:
     return time.perf_counter() - start, status_mib('VmHWM')
 
 
-def _bright(picture: np.ndarray) -> list[tuple[Box, float]]:
+def _bright(image: np.ndarray) -> list[tuple[Box, float]]:
     """Stands in for the detector of faces."""
-    x, y, width, height = cv2.boundingRect((picture[..., 0] > 150).astype(np.uint8))
+    x, y, width, height = cv2.boundingRect((image[..., 0] > 150).astype(np.uint8))
     return [(Box(x, y, x + width, y + height), 1.)]

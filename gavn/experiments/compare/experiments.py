@@ -140,7 +140,7 @@ def load_method(settings: Settings, token: str) -> Method:
         _place_detector(settings, options, file)
     if settings.amp:
         train['train']['amp'] = settings.amp
-    if settings.pictures:
+    if settings.images:
         test.setdefault('val', {})['save_img'] = True
     for section in test['datasets'].values() if settings.frames else ():
         section['max_frames'] = settings.frames

@@ -26,7 +26,7 @@ class Settings:
         workers: processes that load the data of one training, None to leave it to the option files.
         detectors: whether to train the landmark detector first.
         audio_controls: whether to test with silent and with shuffled sound as well.
-        pictures: whether tests keep their frames.
+        images: whether tests keep their frames.
         frames: of each clip that tests take, None for whole clips.
         timed: iterations of each kind of phase that are timed.
     """
@@ -47,7 +47,7 @@ class Settings:
     workers: int | None = None
     detectors: bool = False
     audio_controls: bool = False
-    pictures: bool = False
+    images: bool = False
     frames: int | None = None
     timed: int = 12
 

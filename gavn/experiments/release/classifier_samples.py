@@ -3,7 +3,7 @@
 A specialist's kind is the damage that its weights are trained on (options/shipped): x264 at CRF 30..45,
 Gaussian blur of 15..25 pixels, reduction by 2..8. What is weaker than that but visible is `mixed`, as a
 specialist would overdo it. What a viewer takes for a good video is `clean`: coded at CRF 23 or better,
-with a little noise, taken from a larger picture. Levels between two kinds have none, and are not drawn.
+with a little noise, taken from a larger image. Levels between two kinds have none, and are not drawn.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAYERS = {'gt': 'clean', 'car_crf45': 'compression', 'blur': 'deblur', 'sr': 'sr
           'mixed_v1': 'mixed', 'call': 'mixed'}
 """Layers of a data set folder, and the kinds of what is in them; see `kind_of` and `kind_of_call`."""
 
-WELL_CODED = 23  # CRF; up to here a picture counts as clean
+WELL_CODED = 23  # CRF; up to here an image counts as clean
 BADLY_CODED = 29  # CRF; from here on as compressed
 _FRAMES, _TAKEN = 12, (2, 5, 8, 11)  # consecutive frames that are damaged, those of them that are looked at
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _GAP, _LEFT, _TOP = 1.5, 0.04, 0.36, 0.22  # inches: of a face, between pictures, of the headings
+_WIDTH, _GAP, _LEFT, _TOP = 1.5, 0.04, 0.36, 0.22  # inches: of a face, between images, of the headings
 _COLOURS = ('#E69F00', '#56B4E9')  # of the eyes' box and of the mouth's
 _TASK_OF = {layer: task.token for task in TASKS.values() for layer in (task.layer, *task.levels)}
 
@@ -33,12 +33,12 @@ class Shot:
 
     Attributes:
         label: what it is, its lines joined by newlines.
-        pictures: uint8 BGR (h, w, 3), alike in size, by the heading of their column, left to right.
+        images: uint8 BGR (h, w, 3), alike in size, by the heading of their column, left to right.
         boxes: of eyes and mouth.
     """
 
     label: str
-    pictures: Mapping[str, np.ndarray]
+    images: Mapping[str, np.ndarray]
     boxes: tuple[Box, Box]
 
 
@@ -60,26 +60,26 @@ class Scene:
     def shot(self, degradation: str, clip: str, index: int | None) -> Shot:
         """One row. `degradation` is the layer of the input, '' for videos that have no ground truth.
 
-        Videos without one may also stand in `root` as a plain folder of pictures for each clip. Without
-        `index` the frame is that with the widest open mouth. Raises ReportError for a layer, clip or picture
+        Videos without one may also stand in `root` as a plain folder of images for each clip. Without
+        `index` the frame is that with the widest open mouth. Raises ReportError for a layer, clip or image
         that is not there, and for sizes that differ.
         """
         index = self.places.widest(clip) if index is None else index
-        pictures = {DEGRADED: self._input(degradation, clip, index)}
+        images = {DEGRADED: self._input(degradation, clip, index)}
         for method, run in self.runs.items():
             task = _TASK_OF.get(degradation, degradation)
             folder = run.replace('{task}', task).replace('{layer}', degradation)
-            pictures[method] = restored_frame(Path(folder), clip, index)
+            images[method] = restored_frame(Path(folder), clip, index)
         if degradation:
-            pictures[TRUTH] = self._frame('gt', clip, index)
-        height, width = pictures[DEGRADED].shape[:2]
-        for heading, picture in pictures.items():
-            high, wide = picture.shape[:2]
+            images[TRUTH] = self._frame('gt', clip, index)
+        height, width = images[DEGRADED].shape[:2]
+        for heading, image in images.items():
+            high, wide = image.shape[:2]
             if (high, wide) != (height, width):
                 raise ReportError(f'{clip}, frame {index}: {heading} has {wide}x{high} pixels, the input '
                                   f'{width}x{height}; was it made from {self.root}?')
         label = '\n'.join(filter(None, [degradation, f'{clip}, frame {index}']))
-        return Shot(label, pictures, self.places.boxes(clip, index, width, height))
+        return Shot(label, images, self.places.boxes(clip, index, width, height))
 
     def _input(self, degradation: str, clip: str, index: int) -> np.ndarray:
         if not degradation and (self.root / clip).is_dir():
@@ -110,12 +110,12 @@ def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int
 
 
 def faces_figure(shots: Sequence[Shot]) -> Figure:
-    """Rows of faces, enlarged eyes and mouth below each: three axes a picture.
+    """Rows of faces, enlarged eyes and mouth below each: three axes an image.
 
     The boxes stand in the first face of a row and frame the enlarged parts in their colours. Where there is
-    a ground truth, every other face shows its PSNR in dB. Raises ReportError where a box leaves the picture.
+    a ground truth, every other face shows its PSNR in dB. Raises ReportError where a box leaves the image.
     """
-    width = _LEFT + len(shots[0].pictures) * (_WIDTH + _GAP)
+    width = _LEFT + len(shots[0].images) * (_WIDTH + _GAP)
     tall = [_tall(shot) for shot in shots]
     height = _TOP + sum(sum(parts) + 5 * _GAP for parts in tall)
     figure = new_figure(width, height)
@@ -124,22 +124,22 @@ def faces_figure(shots: Sequence[Shot]) -> Figure:
         middle = 1 - (top + sum(parts) / 2) / height
         figure.text((_LEFT - 0.06) / width, middle, shot.label, rotation=90, ha='right', va='center',
                     multialignment='center', fontsize=TEXT)
-        for column, (heading, picture) in enumerate(shot.pictures.items()):
+        for column, (heading, image) in enumerate(shot.images.items()):
             face, *details = _column(figure, _LEFT + column * (_WIDTH + _GAP), top, parts)
-            _show_face(face, picture, shot.pictures.get(TRUTH) if heading != TRUTH else None)
+            _show_face(face, image, shot.images.get(TRUTH) if heading != TRUTH else None)
             if top == _TOP:
                 face.set_title(heading, fontsize=TEXT + 1, pad=4)
             if column == 0:
                 _show_boxes(face, shot.boxes)
             for axes, box, colour in zip(details, shot.boxes, _COLOURS, strict=True):
-                _show_part(axes, box.of(picture), colour)
+                _show_part(axes, box.of(image), colour)
         top += sum(parts) + 5 * _GAP
     return figure
 
 
 def _tall(shot: Shot) -> list[float]:
     """Heights of face, eyes and mouth in inches, all as wide as a column."""
-    height, width = next(iter(shot.pictures.values())).shape[:2]
+    height, width = next(iter(shot.images.values())).shape[:2]
     return [_WIDTH * height / width, *(_WIDTH * box.height / box.width for box in shot.boxes)]
 
 
@@ -153,11 +153,11 @@ def _column(figure: Figure, left: float, top: float, parts: Sequence[float]) -> 
     return made
 
 
-def _show_face(axes: Axes, picture: np.ndarray, truth: np.ndarray | None) -> None:
-    axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), interpolation='bicubic', aspect='auto')
+def _show_face(axes: Axes, image: np.ndarray, truth: np.ndarray | None) -> None:
+    axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), interpolation='bicubic', aspect='auto')
     axes.set_axis_off()
     if truth is not None:
-        axes.text(0.03, 0.03, f'{psnr(picture, truth):.2f} dB', transform=axes.transAxes, fontsize=TEXT,
+        axes.text(0.03, 0.03, f'{psnr(image, truth):.2f} dB', transform=axes.transAxes, fontsize=TEXT,
                   color='white', bbox={'facecolor': 'black', 'alpha': 0.55, 'linewidth': 0, 'pad': 1.5})
 
 
@@ -168,8 +168,8 @@ def _show_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
                                  edgecolor=colour, linewidth=0.8))
 
 
-def _show_part(axes: Axes, picture: np.ndarray, colour: str) -> None:
-    axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), interpolation='bicubic', aspect='auto')
+def _show_part(axes: Axes, image: np.ndarray, colour: str) -> None:
+    axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), interpolation='bicubic', aspect='auto')
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

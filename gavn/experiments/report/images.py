@@ -1,4 +1,4 @@
-"""Pictures that test runs keep, `<run>/visualization/<set>/<clip>/<%08d>.png`, and plain folders of some."""
+"""Images that test runs keep, `<run>/visualization/<set>/<clip>/<%08d>.png`, and plain folders of some."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,38 +16,38 @@ def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
     """A frame of a clip as a test restored it, uint8 BGR (h, w, 3).
 
     `run` is a folder of `results`, or one of the sets in its `visualization`. Raises ReportError where it
-    has no such picture, with the command that makes it, or where several sets have one.
+    has no such image, with the command that makes it, or where several sets have one.
     """
     name = f'{frame_name(clip, index)}.png'
     if not run.is_dir():
         raise ReportError(f'there is no folder {run}: name the folder that a test made in results')
     sets = [folder for folder in (run, *sorted(run.glob('visualization/*'))) if (folder / clip).is_dir()]
     if not sets:
-        raise ReportError(f'{run} has no pictures of clip {clip}\nmake them: {_command(run)}')
+        raise ReportError(f'{run} has no images of clip {clip}\nmake them: {_command(run)}')
     if len(sets) > 1:
         raise ReportError(f'several sets in {run} have clip {clip}: name one of {", ".join(map(str, sets))}')
     image = cv2.imread(str(sets[0] / name), cv2.IMREAD_COLOR) if (sets[0] / name).is_file() else None
     if image is None:
         count = len(list((sets[0] / clip).glob('*.png')))
-        raise ReportError(f'there is no readable picture {sets[0] / name}; the clip has {count} in this run, '
+        raise ReportError(f'there is no readable image {sets[0] / name}; the clip has {count} in this run, '
                           'choose among them with --frames')
     return image
 
 
 def plain_frame(folder: Path, index: int) -> np.ndarray:
-    """A picture of a folder, uint8 BGR (h, w, 3), in the order of their numbers.
+    """An image of a folder, uint8 BGR (h, w, 3), in the order of their numbers.
 
     Raises ReportError where there is none of that number, or it cannot be read.
     """
     names = images_in(folder) if folder.is_dir() else ()
     image = cv2.imread(str(names[index]), cv2.IMREAD_COLOR) if 0 <= index < len(names) else None
     if image is None:
-        raise ReportError(f'{folder} has no readable picture number {index}; it has {len(names)} pictures')
+        raise ReportError(f'{folder} has no readable image number {index}; it has {len(names)} images')
     return image
 
 
 def _command(run: Path) -> str:
-    """The test that keeps the pictures, with the option file that the run's results name."""
+    """The test that keeps the images, with the option file that the run's results name."""
     for file in sorted(run.glob('*.csv')):
         try:
             names = [row.run.option_file for row in read_results(file) if row.run.option_file]

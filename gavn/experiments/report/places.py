@@ -19,7 +19,7 @@ _LIPS = np.array([(61, 67), (62, 66), (63, 65)])  # upper and lower, inside
 
 @dataclass(frozen=True)
 class Box:
-    """A part of a picture, in pixels."""
+    """A part of an image, in pixels."""
 
     left: int
     top: int
@@ -32,7 +32,7 @@ class Box:
         if not (0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
                 and min(self.width, self.height) > 0):
             raise ReportError(f'the box {self.left} {self.top} {self.width} {self.height} (left, top, width, '
-                              f'height) is not inside a picture of {width}x{height} pixels')
+                              f'height) is not inside an image of {width}x{height} pixels')
         return image[self.top:self.top + self.height, self.left:self.left + self.width]
 
 

@@ -10,9 +10,9 @@ from gavn.config.sections import REFERENCES
 from gavn.errors import GavnError
 from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
 
-_SAME = 1e-6  # difference between two measurements of the same pictures
+_SAME = 1e-6  # difference between two measurements of the same images
 _REPEATED = 1e-3  # where a network had a part in it: devices do not agree to the last digit
-LANDMARKS = {'nme', 'nme_mouth'}  # what a network was told; says nothing of pictures
+LANDMARKS = {'nme', 'nme_mouth'}  # what a network was told; says nothing of images
 _BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | LANDMARKS
 
 Key = tuple[str, str, str]
@@ -169,7 +169,7 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
 
 
 def _restorations(results: Sequence[Result]) -> Iterator[Result]:
-    """Those of one file that are about pictures, with the references that belong to them."""
+    """Those of one file that are about images, with the references that belong to them."""
     methods = [result for result in results if not result.is_reference and result.mean.keys() - LANDMARKS]
     places = {(result.run.dataset, result.run.degradation) for result in methods}
     return (result for result in results
