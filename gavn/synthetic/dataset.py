@@ -1,4 +1,4 @@
-"""The demo's data set folder: talking heads, their voices and landmarks, and their degraded copies."""
+"""The demo's data set folder: synthetic talking heads, their voices, landmarks and degraded copies."""
 from __future__ import annotations
 
 import hashlib
@@ -19,12 +19,12 @@ from gavn.runtime.files import atomic_path
 from gavn.synthetic.head import SIDE, identities, make_clip
 from gavn.synthetic.paint import still
 
-RECIPE = 'demo.json'  # what the folder was made from; written last
+RECIPE = 'demo.json'  # settings of the folder; written last
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One clip to be made; `words` and `seed` set the splits apart."""
+    """Settings of one clip; `words` and `seed` separate the splits."""
 
     split: str
     identity: str
@@ -40,20 +40,23 @@ class _Job:
 def write_demo_dataset(root: str | os.PathLike[str], degradations: Sequence[str], *, known: int | None = None,
                        train_clips: int = 3, val_clips: int = 3, test_clips: int = 3, seconds: float = 2.0,
                        workers: int | None = None) -> Path:
-    """Makes a data set folder of talking heads, or completes one made with the same settings.
+    """Creates a data set folder of talking heads, or completes one with the same settings.
 
     Args:
-        root: the folder. What was made with other settings there is replaced.
-        degradations: names that `degradation` knows: 'car', 'blur', 'sr_x4' ...; each becomes a layer.
-        known: identities to train on (all but the last, which is for testing only, if None).
+        root: the folder. Content with other settings is replaced.
+        degradations: names that `degradation` accepts: 'car', 'blur', 'sr_x4' ...; each becomes a layer.
+        known: number of identities to train on. None: all but the last, which is for testing only.
         train_clips: training clips of each known identity.
-        val_clips, test_clips: clips of known identities that say other words than in training. The test split
-            has one clip of the unseen identity besides.
-        seconds: length of every clip, made whole frames.
-        workers: threads (the number of cores if None).
+        val_clips, test_clips: clips of known identities with other words than in training. The test split
+            also has one clip of the unseen identity.
+        seconds: length of every clip, rounded to whole frames.
+        workers: threads. None: the number of cores.
 
-    Clip ids are `<identity>/<split><number>`. Returns `root`. Raises ValueError for an unknown degradation or
-    an impossible number of identities.
+    Returns:
+        `root`. Clip ids are `<identity>/<split><number>`.
+
+    Raises:
+        ValueError: a degradation is unknown, or the number of identities is impossible.
     """
     layers = [degradation(name).layer for name in degradations]
     jobs = list(_plan(len(identities()) - 1 if known is None else known, train_clips, val_clips, test_clips))
@@ -65,7 +68,7 @@ def write_demo_dataset(root: str | os.PathLike[str], degradations: Sequence[str]
     elif all(writer.has(layer, job.clip) for job in jobs for layer in layers):
         return Path(root)
     for person in sorted({job.identity for job in jobs}):
-        still(person)  # before the threads, which would each paint it
+        still(person)  # computed once, before the threads start
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         sounds = pool.map(lambda job: _make(writer, job, layers, seconds, fresh), jobs)
         features = list(tqdm(sounds, 'talking heads', len(jobs), unit='clip'))
@@ -76,7 +79,7 @@ def write_demo_dataset(root: str | os.PathLike[str], degradations: Sequence[str]
 
 
 def _plan(known: int, train: int, val: int, test: int) -> Iterator[_Job]:
-    """The clips of all splits; every one has a seed of its own."""
+    """Returns the clips of all splits, each with its own seed."""
     people = identities()
     if not 1 <= known < len(people):
         raise ValueError(f'known must be 1..{len(people) - 1}, as one identity stays unseen, not {known}')
@@ -90,13 +93,13 @@ def _plan(known: int, train: int, val: int, test: int) -> Iterator[_Job]:
 
 
 def _source() -> str:
-    """A digest of the code that draws and speaks: with other code the folder is made anew."""
+    """Digest of the code of images and voice. Other code creates the folder anew."""
     files = sorted(Path(__file__).parent.glob('*.py'))
     return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def _make(writer: ClipWriter, job: _Job, layers: Sequence[str], seconds: float, fresh: bool) -> np.ndarray:
-    """Writes what is missing of one clip (everything if `fresh`); returns its cepstra (f, 13)."""
+    """Writes the missing files of a clip (all if `fresh`); returns its MFCCs (f, 13)."""
     clip = make_clip(job.identity, job.seed, seconds, job.words)
     features = mfcc(clip.audio).numpy()
     arrays = {'mfcc': features, 'landmarks': clip.landmarks, 'audio': clip.audio}
@@ -111,7 +114,7 @@ def _make(writer: ClipWriter, job: _Job, layers: Sequence[str], seconds: float, 
 
 
 def _describe(writer: ClipWriter, jobs: Sequence[_Job], features: Sequence[np.ndarray], count: int) -> None:
-    """Writes stats.json, from the training clips, and the splits' lists."""
+    """Writes stats.json of the training clips, and the lists of the splits."""
     heard = np.concatenate([sound for job, sound in zip(jobs, features, strict=True) if job.split == 'train'])
     heard = heard.astype(np.float64)
     writer.stats({'mfcc_mean': heard.mean(0).tolist(), 'mfcc_std': heard.std(0).tolist()})

@@ -1,9 +1,9 @@
-"""The still face of the demo data: one public-domain photograph, made neutral.
+"""The neutral face of the demo data, made from one public-domain photograph.
 
-The photograph is the NASA portrait of Eileen Collins (public domain) that scikit-image ships in its wheel as
-`skimage.data.astronaut()`. Its smile is warped away and its tilt taken out, once; `talking_paint` makes
-several people of it. All coordinates are pixels of the 512x512 photograph; textures are kept `ZOOM` times
-larger so that the later resampling loses nothing.
+The photograph is the NASA portrait of Eileen Collins (public domain) in scikit-image's wheel,
+`skimage.data.astronaut()`. Its smile and its head tilt are removed by warps. `synthetic.paint` makes several
+people from it. All coordinates are pixels of the 512x512 photograph; textures are `ZOOM` times larger so that
+resampling loses no detail.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gavn.synthetic.warp import bell, grid, invert, sample, smoothstep
 ZOOM = 2
 SIDE = 512
 
-# iBUG points 0-47 of the photograph: jaw, brows, nose and eyes. The mouth follows the lip curves below.
+# iBUG points 0-47 of the photograph: jaw, brows, nose and eyes; the mouth has the lip curves below
 PHOTO_POINTS = np.array([
     (179.6, 103.4), (179.8, 115.1), (180.7, 126.6), (182.0, 138.0), (184.8, 149.4), (191.0, 159.7),
     (199.7, 168.2), (208.9, 175.2), (220.4, 178.2), (232.0, 176.6), (243.2, 170.9), (253.2, 163.0),
@@ -29,14 +29,14 @@ PHOTO_POINTS = np.array([
     (237.6, 104.9), (243.7, 100.3), (250.2, 100.4), (256.6, 104.0), (250.4, 106.6), (243.9, 106.3),
 ])
 
-# The smile of the photograph: the edges of the opening between the lips, from corner to corner.
+# smile of the photograph: the edges of the opening between the lips, from corner to corner
 SMILE_X = (202.3, 206.0, 210.0, 214.0, 218.0, 222.5, 227.0, 231.0, 235.0, 240.0, 244.5)
 SMILE_TOP = (139.6, 140.3, 141.0, 141.8, 142.5, 143.1, 142.8, 142.3, 141.7, 141.1, 140.7)
 SMILE_BOTTOM = (139.6, 143.6, 146.6, 148.5, 149.5, 150.0, 149.7, 149.3, 147.8, 144.9, 140.7)
 SMILE_HALF, MOUTH_HALF = 21.1, 18.0
 MOUTH = (223.4, 146.0)
-LIP_TOP, LIP_BOTTOM = 5.2, 7.0  # thickness of the neutral lips at the middle
-TILT = np.deg2rad(2.8)  # the head's roll in the photograph
+LIP_TOP, LIP_BOTTOM = 5.2, 7.0  # pixels at the middle of the neutral lips
+TILT = np.deg2rad(2.8)  # roll of the head in the photograph
 TILT_CENTRE = (224.0, 130.0)
 
 HAIRLINE = ((270, 98), (264, 90), (254, 85), (240, 83), (226, 79), (216, 81), (200, 79), (188, 71), (184, 86),
@@ -63,7 +63,7 @@ def seam(x: np.ndarray) -> np.ndarray:
 
 
 def _to_upright(points: np.ndarray) -> np.ndarray:
-    """Backward: the head rolled upright about its centre; collar and background stay."""
+    """Backward map that removes the head's roll; collar and background are unchanged."""
     centre = np.asarray(TILT_CENTRE, points.dtype)
     away = points - centre
     weight = smoothstep((162 - np.hypot(away[..., 0], away[..., 1])) / 77)[..., None]
@@ -72,7 +72,7 @@ def _to_upright(points: np.ndarray) -> np.ndarray:
 
 
 def _to_smile(points: np.ndarray) -> np.ndarray:
-    """Backward from closed, relaxed lips to the photograph's smile."""
+    """Backward map from closed, relaxed lips to the smile of the photograph."""
     x, y = points[..., 0], points[..., 1]
     away = x - MOUTH[0]
     from_x = x + away * (SMILE_HALF / MOUTH_HALF - 1) * bell(away / 34) * bell((y - MOUTH[1]) / 20)
@@ -102,7 +102,7 @@ def lip_curves(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _neutral_mouth() -> np.ndarray:
-    """Points 48-67 of the neutral face; the inner contour lies on the lip line."""
+    """Points 48-67 of the neutral face; the inner contour is the lip line."""
     outer = (-1, -0.62, -0.25, 0, 0.25, 0.62, 1, 0.6, 0.27, 0, -0.27, -0.6)
     u = np.array([*outer, -0.9, -0.4, 0, 0.4, 0.9, 0.4, 0, -0.4])
     x = MOUTH[0] + u * MOUTH_HALF
@@ -114,7 +114,7 @@ def _neutral_mouth() -> np.ndarray:
 
 @cache
 def neutral_face() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """The photograph with relaxed, closed lips: texture (uint8 BGR), landmarks (68, 2), masks in [0, 1]."""
+    """The photograph with closed lips: texture (uint8 BGR), landmarks (68, 2), masks in [0, 1]."""
     photo = _photograph()
     where = _neutral_to_photo(grid(SIDE * ZOOM, SIDE * ZOOM, ZOOM))
     texture = sample(photo, where, 1, cv2.INTER_LANCZOS4)

@@ -1,7 +1,8 @@
-"""The embedded demo data: talking faces made from one photograph and a synthetic voice, with exact landmarks.
+"""Synthetic talking heads from one photograph and a synthetic voice, with exact landmarks.
 
-Nothing is downloaded: the photograph comes with scikit-image (`pip install 'gavn[demo]'`), the voice is
-computed. Everything is a function of identity, seed and length.
+Nothing is downloaded: the photograph is part of scikit-image (`pip install 'gavn[demo]'`), the voice is
+    computed.
+Everything is a function of identity, seed and length.
 """
 from __future__ import annotations
 
@@ -16,15 +17,15 @@ from gavn.synthetic.paint import still
 from gavn.synthetic.people import PEOPLE
 from gavn.synthetic.voice import Speech, speak
 
-SIDE = 224  # pixels, the face crops the networks work on
+SIDE = 224  # pixels, the size of the networks' face crops
 
 
 @dataclass(frozen=True)
 class TalkingClip:
-    """One clip of t frames.
+    """A clip of t frames.
 
     `frames` (t, 224, 224, 3) uint8 BGR, `audio` (640 t,) int16, `landmarks` (t, 68, 2) float32 in pixels.
-    `speech` says what is spoken and how the mouth stands, `poses` how the head stands, frame by frame.
+    `speech` has the words and the mouth, `poses` the head pose of each frame.
     """
 
     identity: str
@@ -38,15 +39,18 @@ class TalkingClip:
 
 
 def identities() -> list[str]:
-    """Names of the demo people; the last one is the one kept for testing."""
+    """Names of the demo people. The last one is for testing only."""
     return list(PEOPLE)
 
 
 def make_clip(identity: str, seed: int, seconds: float, words: str = 'train') -> TalkingClip:
-    """`identity` talking for `seconds` (whole frames), words of the 'train' or of the 'test' list.
+    """Renders `identity` talking for `seconds` (whole frames), with words of the list 'train' or 'test'.
 
-    The same arguments give the same bytes on one machine. Raises KeyError for an unknown identity, ValueError
-    for an unknown word list or less than one frame.
+    The same arguments give the same bytes on one machine.
+
+    Raises:
+        KeyError: the identity is unknown.
+        ValueError: the word list is unknown, or the clip has less than one frame.
     """
     count = round(seconds * FRAME_RATE)
     if count < 1:
@@ -64,7 +68,7 @@ def make_clip(identity: str, seed: int, seconds: float, words: str = 'train') ->
 
 
 def place_on_background(clip: TalkingClip, width: int = 480, height: int = 360) -> np.ndarray:
-    """The same performance filmed from further away: frames (t, height, width, 3) uint8 BGR."""
+    """Renders the same motion from a larger distance: frames (t, height, width, 3) uint8 BGR."""
     zoom = max(1.0, width / 460, height / 460)
     centre_x, head_y = clip.camera.centre
     camera = Camera((centre_x, max(head_y + 20, height / 2 / zoom - 8)), zoom, width, height)
@@ -74,14 +78,14 @@ def place_on_background(clip: TalkingClip, width: int = 480, height: int = 360) 
 
 
 def _drift(draw: np.random.Generator, count: int, size: float) -> np.ndarray:
-    """A smooth random walk about zero, rarely beyond `size`."""
+    """A smooth random walk around zero, mostly within `size`."""
     times = np.arange(count)[:, None] / FRAME_RATE
     speeds, phases = draw.uniform(0.15, 0.95, 4), draw.uniform(0, 2 * np.pi, 4)
     return size * np.sin(2 * np.pi * speeds * times + phases).sum(1) / 2
 
 
 def _blinks(draw: np.random.Generator, count: int) -> np.ndarray:
-    """Closed eyes (1) for a moment, every two seconds or so."""
+    """Blinks (1: closed eyes) about every two seconds."""
     times, closed = np.arange(count) / FRAME_RATE, np.zeros(count)
     moment = draw.uniform(0.2, 1.6)
     while moment < times[-1] + 0.2:
@@ -91,7 +95,7 @@ def _blinks(draw: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _poses(draw: np.random.Generator, stress: np.ndarray) -> tuple[Pose, ...]:
-    """Head motion: slow drifts, nods and raised brows that follow the stress of the voice, blinks."""
+    """Head motion: slow drifts, nods and raised brows at stressed syllables, blinks."""
     count = len(stress)
     sizes = {'x': 3.5, 'y': 2.5, 'roll': 0.045, 'yaw': 0.11, 'pitch': 0.05}
     tracks = {name: _drift(draw, count, size) for name, size in sizes.items()}

@@ -1,4 +1,4 @@
-"""How the demo face moves: expression (mouth, jaw, lids, brows), head and camera, with exact landmarks."""
+"""Motion of the demo face: expression (mouth, jaw, lids, brows), head and camera, with exact landmarks."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from gavn.synthetic.warp import bell, grid, invert, sample, smoothstep
 
 JAW_DROP = 15.0  # lowering of the lower lip at opening 1, pixels of the photograph
 LIP_RAISE = 3.2  # rise of the upper lip at opening or teeth 1
-NECK = 55  # pixels from the middle of the face down to where the head turns
+NECK = 55  # pixels from the middle of the face down to the centre of rotation
 DEPTH = 62  # pixels from the axis of the head to the face
 CAVITY, TONGUE = np.array([34, 26, 62], np.float32), np.array([104, 92, 182], np.float32)
 UPPER_TEETH, LOWER_TEETH = np.array([206, 226, 234], np.float32), np.array([150, 172, 182], np.float32)
-LASH = np.array([0.85, 0.78, 0.70], np.float32)  # what a lash takes from blue, green and red
-# Which side of a moving edge each landmark belongs to: -1 above (upper lip, upper lid), +1 below.
+LASH = np.array([0.85, 0.78, 0.70], np.float32)  # attenuation of blue, green and red by a lash
+# side of a moving edge of each landmark: -1 above (upper lip, upper lid), +1 below
 MOUTH_SIDE = np.array([-1] * 7 + [1] * 5 + [-1] * 5 + [1] * 3)
 UPPER_LIDS, LOWER_LIDS = (36, 37, 38, 39, 42, 43, 44, 45), (40, 41, 46, 47)
 
@@ -57,20 +57,20 @@ class Camera:
     height: int
 
     def backward(self, points: np.ndarray) -> np.ndarray:
-        """Image to photograph coordinates."""
+        """Converts image to photograph coordinates."""
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2], points.dtype)
         return (points - middle) / points.dtype.type(self.zoom) + np.asarray(self.centre, points.dtype)
 
     def forward(self, points: np.ndarray) -> np.ndarray:
-        """Photograph to image coordinates."""
+        """Converts photograph to image coordinates."""
         middle = ((self.width - 1) / 2, (self.height - 1) / 2)
         return (points - np.asarray(self.centre)) * self.zoom + middle
 
 
 class MovingFace:
-    """A `Still` in one state of mouth and pose: maps from posed to resting coordinates, and the image.
+    """A `Still` with a mouth state and a pose: maps from posed to neutral coordinates, and the image.
 
-    A posed point goes through `head` (undoing the head's motion), then `expression`, into the texture.
+    A posed point passes `head` (which removes the head's motion), then `expression`, into the texture.
     """
 
     def __init__(self, still: Still, mouth: Mouth, pose: Pose) -> None:
@@ -89,7 +89,7 @@ class MovingFace:
         return np.clip(x - self.middle[0], -1.3 * self.half, 1.3 * self.half)
 
     def head(self, points: np.ndarray) -> np.ndarray:
-        """Backward map of shift, roll, size, yaw and pitch; the background and, partly, the body stay."""
+        """Backward map of shift, roll, size, yaw and pitch; background and, partly, body do not move."""
         pose = self.pose
         pivot = np.array([self.centre[0], self.centre[1] + NECK], points.dtype)
         shift = np.array([pose.x, pose.y], points.dtype)
@@ -103,7 +103,7 @@ class MovingFace:
         return points + weight * (turned - points) - depth * np.array([pose.yaw, pose.pitch], points.dtype)
 
     def _lips(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Resting x, lip line, and edges of the opening (upper, lower) at posed points."""
+        """Neutral x, lip line, and edges of the opening (upper, lower) at posed points."""
         mouth = self.mouth
         away = x - self.middle[0]
         narrow = 1 / (1 + 0.13 * mouth.width - 0.30 * mouth.rounding) - 1
@@ -112,7 +112,7 @@ class MovingFace:
         line = np.polyval(self.still.lip_line, self._along(from_x)).astype(x.dtype)
         u = (from_x - self.middle[0]) / self.half
         lens = np.clip(1 - u * u, 0, 1)
-        shape = lens * (1 + (0.2 + 0.5 * mouth.rounding) * (1 - lens))  # rounded lips open wider beside
+        shape = lens * (1 + (0.2 + 0.5 * mouth.rounding) * (1 - lens))  # rounded lips open wider at the sides
         return from_x, line, line - self.rise * shape, line + self.drop * shape
 
     @property
@@ -129,8 +129,8 @@ class MovingFace:
                    lid_side: np.ndarray | None = None) -> np.ndarray:
         """Backward map of mouth, jaw, lids and brows.
 
-        `lip_side`, `lid_side` (n,): -1 takes points for upper, +1 for lower lip or lid, whatever they are
-        nearer to: landmarks lie on the very edges.
+        `lip_side`, `lid_side` (n,): -1 treats points as upper, +1 as lower lip or lid, because landmarks are
+        exactly on the edges. None: the nearer side.
         """
         x, y = points[..., 0], points[..., 1]
         from_x, line, top, bottom = self._lips(x, y)
@@ -147,7 +147,7 @@ class MovingFace:
         return self._lids(np.stack([from_x, from_y], axis=-1), lid_side)
 
     def _lids(self, points: np.ndarray, side: np.ndarray | None) -> np.ndarray:
-        """Backward map of blinking and of raised brows."""
+        """Backward map of blinks and raised brows."""
         x, y = points[..., 0], points[..., 1]
         landmarks = self.still.landmarks
         offset = np.zeros_like(y)
@@ -160,14 +160,14 @@ class MovingFace:
         return np.stack([x, y + offset], axis=-1).astype(points.dtype)
 
     def _lid(self, eye: Eye, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Edge of the upper lid over x, and how far it has come down; nowhere outside the eye."""
+        """Edge of the upper lid over x, and its lowering; none outside of the eye."""
         u = np.clip((x - eye.middle) / eye.half, -1, 1)
         top, bottom = np.polyval(eye.top, u), np.polyval(eye.bottom, u)
         closing = self.pose.blink * np.maximum(bottom - top, 0) * (np.abs(u) < 1)
         return top + closing, closing
 
     def landmarks(self) -> np.ndarray:
-        """The 68 points (float64) where the resting ones have moved to, in photograph coordinates."""
+        """The 68 landmarks (float64) in photograph coordinates."""
         unposed = invert(lambda p: self.expression(p, self.lip_side, self.lid_side), self.still.landmarks)
         return invert(self.head, unposed)
 
@@ -187,7 +187,7 @@ class MovingFace:
         return image
 
     def _paint_lashes(self, image: np.ndarray, unposed: np.ndarray, eye: Eye) -> None:
-        """A soft dark line along a lid that has come down, where two parts of the texture meet."""
+        """A soft dark line along a lowered lid, where two parts of the texture meet."""
         middle = (eye.middle, (eye.top[-1] + eye.bottom[-1]) / 2)
         box = _around(unposed, middle, (eye.half + 1, eye.half))
         x, y = unposed[box][..., 0], unposed[box][..., 1]
@@ -222,7 +222,7 @@ class MovingFace:
 
 def _around(points: np.ndarray, centre: tuple[float, float] | np.ndarray, reach: tuple[float, float]
             ) -> tuple[slice, slice]:
-    """The smallest box of a grid (h, w, 2) that holds the points within `reach` of `centre`; may be empty."""
+    """The smallest box of a grid (h, w, 2) with all points within `reach` of `centre`; may be empty."""
     near = (np.abs(points - np.float32(centre)) < np.float32(reach)).all(-1)
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if not rows.size:
@@ -236,7 +236,7 @@ def _over(below: np.ndarray, cover: np.ndarray, above: np.ndarray) -> np.ndarray
 
 
 def _teeth(x: np.ndarray, inward: np.ndarray, width: float, shift: float) -> np.ndarray:
-    """Coverage of a row of teeth; `inward` is the distance from the biting edge towards the gum."""
+    """Coverage of a row of teeth; `inward` is the distance from the biting edge to the gum."""
     tooth = np.abs(x) / width + shift
     place = tooth - np.floor(tooth) - 0.5
     rounding = 0.6 * (2 * np.abs(place)) ** 4 + 0.35 * (np.floor(tooth) % 2)

@@ -1,4 +1,4 @@
-"""Painting the people of the demo data onto the neutral photograph, and giving them their shapes."""
+"""The people of the demo data: colours and shapes on the neutral photograph."""
 from __future__ import annotations
 
 import zlib
@@ -23,14 +23,14 @@ from gavn.synthetic.face import (
 from gavn.synthetic.people import PEOPLE, Identity
 from gavn.synthetic.warp import bell, bumps, grid, invert, sample, smoothstep
 
-LENS = 1.1  # softness of the camera, sigma in texture pixels: video is never as crisp as a studio photograph
+LENS = 1.1  # blur of the camera, sigma in texture pixels; video is softer than a studio photograph
 MIDDLE = 224  # x of the face's middle
-_FRACTION = 4  # bits after the point in OpenCV's drawing coordinates
+_FRACTION = 4  # fractional bits of OpenCV's drawing coordinates
 
 
 @dataclass(frozen=True)
 class Eye:
-    """The edges of the lids, polynomials y((x - middle) / half) of the third degree."""
+    """The edges of the lids, cubic polynomials y((x - middle) / half)."""
 
     middle: float
     half: float
@@ -39,7 +39,7 @@ class Eye:
 
     @classmethod
     def through(cls, points: np.ndarray) -> Eye:
-        """The eye whose six landmarks (6, 2) these are, in iBUG order from the left corner."""
+        """Makes the eye from its six landmarks (6, 2), in iBUG order from the left corner."""
         middle, half = (points[3, 0] + points[0, 0]) / 2, (points[3, 0] - points[0, 0]) / 2
         edges = (points[:4], points[[0, 5, 4, 3]])
         return cls(middle, half, *(np.polyfit((edge[:, 0] - middle) / half, edge[:, 1], 3) for edge in edges))
@@ -47,9 +47,9 @@ class Eye:
 
 @dataclass(frozen=True)
 class Still:
-    """A face at rest.
+    """A neutral face.
 
-    Glasses are an image of their own: they turn with the head, but no blink moves them.
+    Glasses are a separate image, because they move with the head but not with blinks.
     """
 
     texture: np.ndarray  # uint8 BGR, ZOOM times as large as the coordinates
@@ -61,7 +61,7 @@ class Still:
 
 @cache
 def still(name: str) -> Still:
-    """The person `name` at rest; raises KeyError naming the known people."""
+    """Returns the neutral face of a person. Raises KeyError with all known names."""
     if name not in PEOPLE:
         raise KeyError(f'no demo identity {name!r}; there are: {", ".join(PEOPLE)}')
     who = PEOPLE[name]
@@ -90,7 +90,7 @@ def _reshaped(layer: np.ndarray, where: np.ndarray, mirrored: bool) -> np.ndarra
 
 
 def _portrait(who: Identity) -> np.ndarray:
-    """The repainted neutral face, float32 BGR."""
+    """The recoloured neutral face, float32 BGR."""
     face, _, masks = neutral_face()
     painted = _recolour(face.astype(np.float32), masks, who)
     painted = _knitted(painted, masks['collar'], who)
@@ -115,7 +115,7 @@ def _ink(painted: np.ndarray, mask: np.ndarray, colour: np.ndarray | tuple[float
 
 
 def _recolour(painted: np.ndarray, masks: dict[str, np.ndarray], who: Identity) -> np.ndarray:
-    """Skin tone, hair and wall."""
+    """Changes skin tone, hair and wall."""
     skin = 255 * (painted / 255) ** who.skin_gamma * np.asarray(who.skin, np.float32)
     painted = _ink(painted, masks['face'] * (1 - _eyes()), skin)
     lab = cv2.cvtColor(np.clip(painted, 0, 255) / 255, cv2.COLOR_BGR2LAB)
@@ -127,7 +127,7 @@ def _recolour(painted: np.ndarray, masks: dict[str, np.ndarray], who: Identity) 
 
 
 def _knitted(painted: np.ndarray, collar: np.ndarray, who: Identity) -> np.ndarray:
-    """A collar of two colours in stripes, in the light and folds of the photograph's black one."""
+    """Paints a striped collar of two colours with the shading of the black one in the photograph."""
     x, y = _axes()
     sag = y - 0.0016 * (x - MIDDLE) ** 2
     stripes = smoothstep(0.5 + 0.6 * np.sin(who.collar_wave[0] * x + who.collar_wave[1] * sag))[..., None]
@@ -139,7 +139,7 @@ def _knitted(painted: np.ndarray, collar: np.ndarray, who: Identity) -> np.ndarr
 
 
 def _calm(hair: np.ndarray) -> np.ndarray:
-    """Hair as a video camera sees it: the strands' sharpest contrast, hard to code, taken back."""
+    """Reduces the highest contrasts of hair, which are hard to encode."""
     strands, mass = cv2.GaussianBlur(hair, (0, 0), 0.9), cv2.GaussianBlur(hair, (0, 0), 16)
     return mass + 0.72 * (strands - mass)
 
@@ -155,7 +155,7 @@ def _eyes() -> np.ndarray:
 
 
 def _lips(painted: np.ndarray, who: Identity) -> np.ndarray:
-    """Lips coloured inside their exact contours, in the light of the photograph, with a dark lip line."""
+    """Colours the lips inside their exact contours, with the photograph's shading and a dark lip line."""
     x, y = _axes()
     u = (x - MOUTH[0]) / MOUTH_HALF
     top, bottom = lip_curves(np.clip(u, -1, 1))
@@ -174,7 +174,7 @@ def _lips(painted: np.ndarray, who: Identity) -> np.ndarray:
 
 
 def _dots(painted: np.ndarray, who: Identity) -> np.ndarray:
-    """Freckles over nose and cheeks, moles and stubble."""
+    """Paints freckles over nose and cheeks, moles and stubble."""
     draw = np.random.default_rng(zlib.crc32(who.name.encode()))
     points = _plane()
     shade = np.ones(points.shape[:2], np.float32)
@@ -193,7 +193,7 @@ def _dots(painted: np.ndarray, who: Identity) -> np.ndarray:
 
 
 def _beard() -> np.ndarray:
-    """Where stubble grows: jaw, chin and upper lip, not the lips."""
+    """Mask of stubble: jaw, chin and upper lip without the lips."""
     _, points, masks = neutral_face()
     x, y = _axes()
     top, bottom = lip_curves(np.clip((x - MOUTH[0]) / MOUTH_HALF, -1, 1))
@@ -206,7 +206,7 @@ def _beard() -> np.ndarray:
 
 
 def _hairs(painted: np.ndarray, who: Identity) -> np.ndarray:
-    """Eyebrows, stroke by stroke, and the shadow of glasses."""
+    """Paints eyebrows stroke by stroke, and the shadow of glasses."""
     _, points, _ = neutral_face()
     draw = np.random.default_rng(zlib.crc32(who.name.encode()))
     ink = np.zeros(painted.shape[:2], np.float32)
@@ -242,5 +242,5 @@ def _glasses(points: np.ndarray) -> np.ndarray:
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """Texture pixels in the fixed-point form of OpenCV's drawing."""
+    """Converts texture pixels to OpenCV's fixed-point drawing coordinates."""
     return np.round(((points + 0.5) * ZOOM - 0.5) * 2**_FRACTION).astype(np.int32)

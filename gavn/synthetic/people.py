@@ -1,4 +1,4 @@
-"""The people of the demo data: how each differs from the neutral photograph, and their voices."""
+"""The people of the demo data: differences from the neutral photograph, and voices."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Colour = tuple[float, float, float]  # blue, green, red
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes one person of the demo: shape, colours, details and voice."""
+    """One person of the demo: shape, colours, details and voice."""
 
     name: str
     shape: tuple[Bump, ...] = ()
@@ -20,7 +20,7 @@ class Identity:
     hair: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0)  # gains of L*, of a*b*; shifts of a*, b*
     wall: Colour = (1.0, 1.0, 1.0)  # gain
     collar: tuple[Colour, Colour] = ((20, 20, 20), (40, 40, 40))  # of a knitted pattern
-    collar_wave: tuple[float, float] = (0.0, 0.6)  # its waves across and down, radians a pixel
+    collar_wave: tuple[float, float] = (0.0, 0.6)  # waves of the pattern across and down, radians per pixel
     lips: Colour = (120, 118, 180)
     lip_strength: float = 0.45
     brows: float = 0.3
@@ -33,7 +33,7 @@ class Identity:
 
 def _shape(jaw: float = 1.0, eyes: float = 1.0, apart: float = 0.0, nose: float = 1.0, long_nose: float = 0.0,
            mouth: float = 1.0, chin: float = 0.0, brows: float = 0.0, hair: float = 1.0) -> tuple[Bump, ...]:
-    """Usual differences between faces; factors of 1 and shifts of 0 change nothing."""
+    """Differences between faces. Factors of 1 and shifts of 0 change nothing."""
     differences = (
         Bump((223, 160), (62, 30), scale=(jaw, 1.0)),
         Bump((221, 180), (42, 20), shift=(0, chin)),

@@ -1,8 +1,8 @@
-"""The voice of the demo faces: source-filter speech from random words, and the mouth that belongs to it.
+"""The voice of the demo faces: source-filter speech of random words, and the matching mouth.
 
-A clip is a seeded sequence of invented words. Each sound of a word has formants, voicing and friction for the
-ear and a target for the lips; both are smoothed with the overlap of neighbouring sounds (coarticulation), so
-that sound and lips agree to within a frame. Training and test words share sounds, but no word.
+A clip is a seeded sequence of invented words. Each phone has formants, voicing and friction, and a target for
+the lips. Both are smoothed over neighbouring phones (coarticulation), so audio and lips are in sync within a
+frame. Training and test words share phones, but no word.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = {
     'test': ('papa', 'melona', 'fatima', 'sabo', 'roka', 'visu', 'Samo', 'pulan', 'dotawe', 'jemi', 'galo',
              'efuno'),
 }
-STEPS = 1000  # a second: the rate of everything that moves slowly
+STEPS = 1000  # per second: the rate of slow parameters
 BURST = 14  # milliseconds of friction when a stop opens
 LOUDNESS = 1300  # of the voice, and of friction below, in int16 units
 HISS_LOUDNESS = 900
@@ -33,7 +33,7 @@ HISS = {'s': (4300, 7600), 'S': (1900, 5200), 'f': (700, 7600)}  # friction band
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One speech sound: what is heard, and what the lips do."""
+    """One phone: its sound, and its target of the lips."""
 
     formants: tuple[float, float, float]  # Hz
     voice: float  # level of the voice
@@ -41,8 +41,8 @@ class Phoneme:
     hiss: str = ''  # friction band
     noise: float = 0.0  # level of friction
     length: float = 80.0  # milliseconds
-    hold: float = 1.0  # how firmly it holds the lips against its neighbours
-    burst: bool = False  # friction only while it opens
+    hold: float = 1.0  # weight of its lip target against those of its neighbours
+    burst: bool = False  # friction only during the opening
 
 
 def _vowel(f1: float, f2: float, f3: float, **lips: float) -> Phoneme:
@@ -77,10 +77,10 @@ PHONES = {
 
 @dataclass(frozen=True)
 class Speech:
-    """What a clip says.
+    """Speech of a clip.
 
-    `audio` int16 at 16 kHz; one `Mouth` and one `stress` (loudness in [0, 1]) for the middle of every video
-    frame; `phones`: (sound, start, end) in seconds.
+    `audio` is int16 at 16 kHz. There is one `Mouth` and one `stress` (loudness in [0, 1]) at the middle of
+    every video frame. `phones` are (phone, start, end) in seconds.
     """
 
     audio: np.ndarray
@@ -91,7 +91,7 @@ class Speech:
 
 @dataclass
 class _Script:
-    """Sounds in order, with their lengths in milliseconds and stress, cut to `steps` steps."""
+    """Phones in order, with lengths in milliseconds and stress, cut to `steps` steps."""
 
     steps: int
     symbols: list[str] = field(default_factory=list)
@@ -99,22 +99,22 @@ class _Script:
     loud: list[float] = field(default_factory=list)
 
     def say(self, symbol: str, length: float, loud: float) -> None:
-        """Appends one sound."""
+        """Appends a phone."""
         self.symbols.append(symbol)
         self.lengths.append(round(length))
         self.loud.append(loud)
 
     def track(self, value: Callable[[Phoneme], float], smooth: float = 0.0) -> np.ndarray:
-        """A property of the sounds over time (steps,), smoothed by a bell of `smooth` milliseconds."""
+        """A property of the phones over time (steps,), smoothed by a bell of `smooth` milliseconds."""
         return self.spread([float(value(PHONES[symbol])) for symbol in self.symbols], smooth)
 
     def spread(self, values: list[float], smooth: float = 0.0) -> np.ndarray:
-        """One value a sound over time (steps,)."""
+        """One value per phone, over time (steps,)."""
         track = np.repeat(np.asarray(values, float), self.lengths)[:self.steps]
         return gaussian_filter1d(track, smooth) if smooth else track
 
     def phones(self) -> tuple[tuple[str, float, float], ...]:
-        """(sound, start, end) in seconds, as far as the clip lasts."""
+        """(phone, start, end) in seconds, up to the end of the clip."""
         ends = np.cumsum(self.lengths) / STEPS
         starts = ends - np.asarray(self.lengths) / STEPS
         spoken = zip(self.symbols, starts.tolist(), ends.tolist(), strict=True)
@@ -138,9 +138,10 @@ def _write(draw: np.random.Generator, words: str, seconds: float) -> _Script:
 
 
 def speak(draw: np.random.Generator, words: str, seconds: float, pitch: float, tract: float) -> Speech:
-    """`seconds` of speech in a voice of `pitch` Hz whose formants are `tract` times the usual ones.
+    """Synthesises `seconds` of speech with a `pitch` in Hz and formants scaled by `tract`.
 
-    `words` is 'train' or 'test', else ValueError.
+    Raises:
+        ValueError: `words` is neither 'train' nor 'test'.
     """
     script = _write(draw, words, seconds)
     stress = script.spread(script.loud, 45)
@@ -153,7 +154,7 @@ def speak(draw: np.random.Generator, words: str, seconds: float, pitch: float, t
 
 
 def _lips(script: _Script, stress: np.ndarray) -> dict[str, np.ndarray]:
-    """The mouth over time: targets averaged by how firmly each sound holds the lips."""
+    """The mouth over time: average of the targets, weighted by `hold`."""
     hold = script.track(lambda phone: phone.hold)
     weight = gaussian_filter1d(hold, 24)
     tracks = {}
@@ -166,7 +167,7 @@ def _lips(script: _Script, stress: np.ndarray) -> dict[str, np.ndarray]:
 
 def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitch: float, tract: float
             ) -> np.ndarray:
-    """Harmonics of a gliding pitch under the resonances of five formants."""
+    """Harmonics of a gliding pitch, filtered by five formants."""
     steps = np.arange(script.steps)
     times = np.arange(script.steps * SAMPLE_RATE // STEPS) * STEPS / SAMPLE_RATE
     wander = gaussian_filter1d(draw.standard_normal(script.steps), 120) * 20
@@ -189,7 +190,7 @@ def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitc
 
 
 def _friction(draw: np.random.Generator, script: _Script, stress: np.ndarray) -> np.ndarray:
-    """Band noise of fricatives, and of stops only while they open."""
+    """Band noise of fricatives, and of stops during their opening."""
     left = script.spread(list(np.cumsum(script.lengths))) - np.arange(script.steps)
     sounding = np.where(script.track(lambda phone: phone.burst) > 0, left < BURST, 1.0)
     audio = np.zeros(script.steps * SAMPLE_RATE // STEPS)

@@ -1,9 +1,8 @@
-"""Smooth image warps of the demo face, written once and used for pixels and for landmarks.
+"""Smooth image warps of the demo face, for pixels and landmarks.
 
-Every warp is a *backward* function: it takes points of the image that is being made and returns where their
-colour comes from. Images are resampled through it, and landmarks are carried by inverting the very same
-function numerically, so that they cannot drift from the pixels. Points are arrays (..., 2) of (x, y) in
-pixels, centres of pixels at whole numbers.
+Every warp is a *backward* function: it maps points of the new image to the source of their colour. Images are
+resampled through it, and landmarks are moved by its numerical inverse, so both agree exactly. Points are
+arrays (..., 2) of (x, y) in pixels, with whole numbers at pixel centres.
 """
 from __future__ import annotations
 
@@ -26,13 +25,13 @@ def grid(width: int, height: int, zoom: float = 1.0) -> np.ndarray:
 
 def sample(image: np.ndarray, points: np.ndarray, zoom: float = 1.0, interpolation: int = cv2.INTER_CUBIC
            ) -> np.ndarray:
-    """Colours of `image`, stored `zoom` times larger than the points' coordinates; its border mirrors."""
+    """Samples `image`, which is `zoom` times larger than the coordinates; the border is reflected."""
     where = ((points + 0.5) * zoom - 0.5).astype(np.float32)
     return cv2.remap(image, where, None, interpolation, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def invert(backward: Backward, sources: np.ndarray) -> np.ndarray:
-    """Where `sources` (n, 2) go: the points q with backward(q) = sources, by Newton's method in float64."""
+    """Inverts a map for `sources` (n, 2): points q with backward(q) = sources, by Newton's method."""
     sources = np.asarray(sources, np.float64)
     points = sources.copy()
     step_x, step_y = np.array([1e-3, 0.0]), np.array([0.0, 1e-3])
@@ -61,7 +60,7 @@ def smoothstep(value: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Bump:
-    """A local stretch and shift that fades like a bell around `centre`, to 1/e at `reach`."""
+    """A local stretch and shift with a bell-shaped weight around `centre`, 1/e at `reach`."""
 
     centre: tuple[float, float]
     reach: tuple[float, float]
@@ -77,5 +76,5 @@ class Bump:
 
 
 def bumps(points: np.ndarray, listed: tuple[Bump, ...]) -> np.ndarray:
-    """Backward map of several bumps at once."""
+    """Backward map of several bumps."""
     return points + sum((bump.offset(points) for bump in listed), np.zeros_like(points))

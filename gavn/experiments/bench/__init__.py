@@ -1,1 +1,1 @@
-"""How fast networks, operators, training steps and the loader are, and what the machine could do at most."""
+"""Speed of networks, operators, training steps and the loader, beside the limits of the machine."""

@@ -1,4 +1,4 @@
-"""The figures that were asked for, beside those that were measured."""
+"""Target figures beside measured ones."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, STOCK, Row, find
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure to reach: on which device, what, at least (or at most) how much, and how rows tell it."""
+    """A target: device, name, bound, and how rows give the figure."""
 
     device: str
     what: str
@@ -20,12 +20,12 @@ class Goal:
     at_most: bool = False
 
     def reached(self, value: float) -> bool:
-        """Whether a measured value is as good as that."""
+        """Whether a measured value reaches the target."""
         return value <= self.target if self.at_most else value >= self.target
 
 
 def _best(rows: Sequence[Row], name: str, *precision: str) -> Row | None:
-    """The fastest of our own forms of a network."""
+    """The fastest of gavn's forms of a network."""
     return _fastest(row for row in rows if (row.kind, row.name) == ('network', name)
                     and (not precision or row.precision in precision))
 
@@ -43,7 +43,7 @@ def _against(name: str) -> Callable[[Sequence[Row]], float | None]:
 
 
 def _deformable(what: str, batch: int) -> Callable[[Sequence[Row]], float | None]:
-    """torchvision's time over that of the fastest backend."""
+    """Time of torchvision over that of the fastest backend."""
     def measured(rows: Sequence[Row]) -> float | None:
         found = [row for row in rows if row.kind == 'deformable' and row.schedule == what
                  and row.name.endswith(f'batch {batch}')]
@@ -62,7 +62,7 @@ def _waited(rows: Sequence[Row]) -> float | None:
 
 
 def _growth(rows: Sequence[Row]) -> float | None:
-    """Memory of the longest film over that of the shortest."""
+    """Memory of the longest video over that of the shortest."""
     films = sorted((row.calls, row.memory_mib) for row in rows if row.kind == 'memory')
     return films[-1][1] / films[0][1] if len(films) > 1 else None
 
@@ -95,7 +95,7 @@ GOALS = (
 
 
 def judged(rows: Sequence[Row], device: str) -> list[tuple[str, ...]]:
-    """Per goal of this device: what, goal, measured figure, and whether it is reached; nothing is guessed."""
+    """Rows (name, target, figure, whether it is reached) for a device; targets without a figure say so."""
     lines = []
     for goal in GOALS:
         if goal.device != device:

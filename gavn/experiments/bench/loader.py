@@ -1,4 +1,4 @@
-"""What the loader reads from an LMDB."""
+"""Speed of the loader with LMDBs."""
 from __future__ import annotations
 
 import tempfile
@@ -17,11 +17,11 @@ from gavn.experiments.bench.rows import Row
 from gavn.experiments.bench.timing import measure
 from gavn.faces.landmarks import N_POINTS
 
-CLIPS, CLIP_FRAMES, WINDOW = 4, 28, 7  # of the set that is read
+CLIPS, CLIP_FRAMES, WINDOW = 4, 28, 7  # of the data set
 
 
 def make_set(root: Path, size: int) -> None:
-    """A data set of moving soft shapes with grain, about as compressible as photographs, packed as LMDBs."""
+    """Writes a data set of moving soft shapes with grain, which compress like photographs, as LMDBs."""
     rng, writer, length = np.random.default_rng(0), ClipWriter(root), MFCC_PER_FRAME * CLIP_FRAMES
     entries = [ClipEntry(f'speaker/{i}', CLIP_FRAMES, (size, size, 3)) for i in range(CLIPS)]
     for entry in entries:
@@ -38,13 +38,13 @@ def make_set(root: Path, size: int) -> None:
 
 
 def windows_of(root: Path, frames: int = WINDOW) -> AVClipDataset:
-    """The set that was made there, in windows of so many frames."""
+    """The data set, in windows of a number of frames."""
     return AVClipDataset({'root': str(root), 'degradation': 'blur', 'num_frame': frames,
                           'io_backend': {'type': 'lmdb'}})
 
 
 def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[Row]:
-    """Windows of seven degraded frames with their truth a second, by the number of workers."""
+    """Windows of seven degraded frames with ground truth per second, by the number of workers."""
     with tempfile.TemporaryDirectory() as folder:
         make_set(Path(folder), size)
         for count in workers:

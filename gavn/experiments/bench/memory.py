@@ -1,4 +1,4 @@
-"""What restoring a film takes of the memory, by its length."""
+"""Memory for restoring a video, by its length."""
 from __future__ import annotations
 
 import tempfile
@@ -25,22 +25,22 @@ from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
 
 WIDTH, HEIGHT = 96, 80
-_FACE, _WAY = (36, 48), 40  # pixels: sides of what stands for a face, how far it moves
+_FACE, _WAY = (36, 48), 40  # pixels: sides of the fake face, and how far it moves
 
 
 class Same(nn.Module):
     """A network of single images that changes nothing."""
 
     def forward(self, lq: Tensor) -> Tensor:
-        """The images."""
+        """Returns the images."""
         return lq
 
 
 def films(minutes: tuple[float, ...]) -> Iterator[Row]:
-    """All that a process needs at its peak to restore films of these lengths, a fresh process for each.
+    """Peak memory of a process that restores a video, for several lengths, each in a new process.
 
-    Small images with sound, followed faces, a network that does nothing, on a CPU. No rows where the system
-    does not tell (only Linux does).
+    The videos have small images with audio and a tracked face; the network does nothing, on a CPU. There are
+    no rows on systems other than Linux, which do not report peak memory.
     """
     for length in minutes if STATUS.exists() else ():
         with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +53,7 @@ def films(minutes: tuple[float, ...]) -> Iterator[Row]:
 
 
 def _write(path: Path, frames: int) -> None:
-    """A bright rectangle that goes to and fro, and a tone."""
+    """Writes a video of a bright moving rectangle and a tone."""
     sound = (8000 * np.sin(0.2 * np.arange(frames * SAMPLE_RATE // RATE))).astype(np.int16)
     with VideoWriter(path, WIDTH, HEIGHT, RATE, audio=sound, preset='ultrafast') as writer:
         for index in range(frames):
@@ -64,7 +64,7 @@ def _write(path: Path, frames: int) -> None:
 
 
 def _restore(film: Path) -> tuple[float, float]:
-    """Seconds, and MiB of this process at its peak."""
+    """Seconds, and peak MiB of this process."""
     job.follow_faces = partial(job.follow_faces, detect=_bright)
     restorer = Restorer(ModelSpec({GENERATOR: {'type': 'Same'}}, window='frame'), {GENERATOR: Same()}, 'cpu')
     start = time.perf_counter()
@@ -73,6 +73,6 @@ def _restore(film: Path) -> tuple[float, float]:
 
 
 def _bright(image: np.ndarray) -> list[tuple[Box, float]]:
-    """Stands in for the detector of faces."""
+    """A fake face detector."""
     x, y, width, height = cv2.boundingRect((image[..., 0] > 150).astype(np.uint8))
     return [(Box(x, y, x + width, y + height), 1.)]

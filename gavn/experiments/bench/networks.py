@@ -1,4 +1,4 @@
-"""The networks, the ways to run them, and what a frame takes."""
+"""Networks, the ways to run them, and the time per frame."""
 from __future__ import annotations
 
 import os
@@ -30,7 +30,7 @@ from gavn.runtime.windows import Layout, run
 ALL = ('lq', 'audio', 'landmarks')
 SHIPPED = 'GAVN-24 as shipped, with its detector'
 GAVN_64 = 'GAVN-64'
-COMPILED, TRITON = 'compiled', 'triton'  # forms; one may be both
+COMPILED, TRITON = 'compiled', 'triton'  # forms, which may be combined
 _VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
         'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
         'num_heads': [6] * 11, 'deformable_groups': 16}
@@ -57,13 +57,13 @@ RECIPES = {
     'DAVD-Net (ours)': _recipe('lq', 'audio', type='DAVDNet'),
     'VRT': _recipe(**_VRT),
 }
-SLOW = ('EDVR-L', 'D-DBPN', 'VRT')  # not on a CPU unless asked for by name
+SLOW = ('EDVR-L', 'D-DBPN', 'VRT')  # measured on a CPU only if named
 QUICK = (EDVR_M, BASICVSRPP, SHIPPED, GAVN_64)
 
 
 @dataclass(frozen=True)
 class Case:
-    """How a network is run: see `rows.Row`."""
+    """How to run a network: see `rows.Row`."""
 
     form: str
     precision: str
@@ -72,7 +72,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network that is ready to run: on its device, in eval mode."""
+    """A network on its device, in eval mode."""
 
     name: str
     network: nn.Module
@@ -84,31 +84,31 @@ class Subject:
     form: str
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Windows to restored frames, with landmarks found where a detector is there."""
+        """Restores windows, with landmarks if there is a detector."""
         inputs = ({name: batch[name] for name in batch if name != 'lq'} if self.detector is None
                   else network_inputs(batch, self.inputs, self.detector))
         restored = self.network(batch['lq'], **inputs)
-        return restored.clone() if is_compiled(self.network) else restored  # CUDA graphs write over it
+        return restored.clone() if is_compiled(self.network) else restored  # graphs overwrite results
 
     @property
     def calls(self) -> int:
-        """How many run side by side, as in `Restorer`, where a schedule takes several windows at once."""
+        """Parallel calls, as in `Restorer`, if a schedule has several windows at a time."""
         networks = filter(None, (self.network, self.detector))
         return 1 if self.form == 'stock' else parallel_call_count(networks, self.device)
 
     def together(self, windows: dict[str, Tensor], batch: int) -> Tensor:
-        """As `forward`, `batch` windows at a time in each of the `calls`."""
+        """As `forward`, with `batch` windows at a time in each of the `calls`."""
         if self.calls == 1:
-            return self.forward(windows)  # what the memory is too small for has no figure
+            return self.forward(windows)  # no smaller batch: without enough memory there is no figure
         return chunked_forward(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
 
     def features(self, frames: Tensor, batch: int) -> list[Tensor]:
-        """What the network finds in single frames (k, 3, h, w), in portions as `Restorer` asks for them."""
+        """Features of single frames (k, 3, h, w), in chunks as in `Restorer`."""
         return chunked_forward(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
                            self.layout.outputs, is_compiled(self.network), self.calls)[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
-        """Noise for so many frames, on the device."""
+        """Noise for a number of frames, on the device."""
         draw = torch.Generator().manual_seed(0)
         shapes = {'lq': (3, self.size, self.size), 'audio': (1, CEPSTRA, WINDOW_COLUMNS),
                   'landmarks': (N_POINTS, 2), 'face': (3, DETECTOR_SIZE, DETECTOR_SIZE)}
@@ -120,7 +120,7 @@ class Subject:
 
 
 def prepare(name: str, recipe: ModelSpec, device: torch.device, size: int, form: str) -> Subject:
-    """Builds a network with fresh weights, in the form that is asked for."""
+    """Builds a network with new weights in a form."""
     torch.manual_seed(0)
     networks = {key: network.to(device).eval().requires_grad_(False)
                 for key, network in recipe.build().items()}
@@ -136,7 +136,7 @@ def prepare(name: str, recipe: ModelSpec, device: torch.device, size: int, form:
 
 
 def _align_one_by_one(network: nn.Module) -> None:
-    """As equations and code of others are written: GAVN computes alignments together that do not wait."""
+    """Computes alignments of GAVN one after the other, as equations and other code do."""
     if isinstance(network, GAVN):
         aligns = network.temporal.aligns
         network.temporal._align_all = lambda name, refs, neighbours: list(
@@ -144,17 +144,17 @@ def _align_one_by_one(network: nn.Module) -> None:
 
 
 def one_window(subject: Subject, clip: list, batch: int) -> None:
-    """A window at a time, everything found anew in each: the plain sliding window."""
+    """A window at a time, without reuse of features: the plain sliding window."""
     _consume(run(subject.forward, clip, subject.layout))
 
 
 def batched(subject: Subject, clip: list, batch: int) -> None:
-    """Several windows at once."""
+    """Several windows at a time."""
     _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls))
 
 
 def features_once(subject: Subject, clip: list, batch: int) -> None:
-    """Several windows at once, and what is found in single frames found once, in float32."""
+    """Several windows at a time, with features of single frames computed once, in float32."""
     def find(frames: Tensor) -> object:
         with torch.autocast(subject.device.type, enabled=False):
             return subject.features(frames, batch)
@@ -168,7 +168,7 @@ SCHEDULES: dict[str, Callable[[Subject, list, int], None]] = {
 
 @contextmanager
 def computing(device: torch.device, case: Case) -> Iterator[None]:
-    """Numbers and operators of a case, within."""
+    """Sets precision and operators of a case."""
     bf16 = case.precision == 'bf16'
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16), operators(case):
         yield
@@ -178,7 +178,7 @@ def computing(device: torch.device, case: Case) -> Iterator[None]:
 def operators(case: Case) -> Iterator[None]:
     """As `computing`, but without autocast.
 
-    What bf16 leaves in float32 has tf32 where PyTorch allows it by itself, in convolutions: so do users.
+    Convolutions that bf16 leaves in float32 use tf32 if PyTorch allows it by default, as for users.
     """
     before = os.environ.get(BACKEND_VARIABLE)
     allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -201,11 +201,10 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
 
 
 def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, costs: tuple) -> Row:
-    """A row: the network over a clip of noise, `batch` windows at once where the schedule says so.
+    """Measures a network over a clip of noise, with `batch` windows at a time if the schedule says so.
 
-    The clip has at least `frames` frames, and neither a window that reaches past its end nor, where it takes
-    several, a batch that is not full; no call stands still. What it takes to compile is said and does not
-    count.
+    The clip has at least `frames` frames, fills all windows and all batches. Compile time is printed and does
+    not count.
     """
     windows, calls = -(-frames // subject.layout.outputs), subject.calls
     full = calls if windows < batch * calls else batch * calls
@@ -226,7 +225,7 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
 
 
 def costs(subject: Subject) -> tuple[float, float]:
-    """GMACs and bytes in 10^9 for a frame that comes out of one window of the plain sliding window."""
+    """GMACs and 10^9 bytes per output frame of the plain sliding window."""
     layout = subject.layout
     batch = torch.utils.data.default_collate(subject.clip(layout.inputs))
     context = layout.context

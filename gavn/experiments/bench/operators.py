@@ -1,4 +1,4 @@
-"""What the machine can do at most, and what deformable convolution takes."""
+"""Limits of the machine, and the time of deformable convolution."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -14,13 +14,13 @@ from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import Backend
 
 CHANNELS, SIDE, GROUPS = 64, 56, 8  # of a deformable layer of GAVN-64 at 224x224
-_COPIED = {'cpu': 64, 'cuda': 2048}  # MiB, far more than a cache holds
+_COPIED = {'cpu': 64, 'cuda': 2048}  # MiB, much more than a cache
 _PLANES = ('torchvision', 'mmcv', 'basicsr')  # backends
 _SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
 
 
 def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) -> Iterator[Row]:
-    """Copy bandwidth (bytes read and written), and operations of a large matrix product by precision."""
+    """Copy bandwidth (bytes read and written), and operations of matrix products, by precision."""
     source = torch.zeros(_COPIED[device.type] << 18, device=device)
     target = torch.empty_like(source)
     timing = measure(lambda: target.copy_(source), device, seconds)
@@ -41,9 +41,9 @@ def _ceiling(name: str, device: torch.device, precision: str, timing: Timing, am
 
 def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, side: int = SIDE
                ) -> Iterator[Row]:
-    """Every backend that runs here, forward and with the way back, in float32.
+    """Times every available backend, forward and backward, in float32.
 
-    Those of torchvision, mmcv and basicsr are given planes, which they compute in, ours channels-last.
+    torchvision, mmcv and basicsr get contiguous tensors, which they compute in; gavn's get channels-last.
     """
     for batch in batches:
         for backend in get_args(Backend):

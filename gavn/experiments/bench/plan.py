@@ -1,4 +1,4 @@
-"""What is measured on a device, row by row."""
+"""The measurements of a device, row by row."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,20 +14,20 @@ from gavn.restoration.model_spec import GENERATOR, ModelSpec
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """What to measure.
 
     Attributes:
         frames: of the clip that networks run over.
-        batch: windows at once, where a schedule says so.
+        batch: windows at a time, if a schedule has several.
         size: side of frames in pixels.
-        seconds: for a measurement.
+        seconds: per measurement.
         cases: how each network is run.
         deformable: batches of deformable convolution.
-        step: windows of a training step, and the side of their frames; None: no training step.
+        step: windows of a training step, and the side of their frames. None: no training step.
         workers: of the loader.
-        fed_by: workers beside training steps; None: no such steps.
-        minutes: lengths of films that are restored; () for none.
-        further: more forms, by network, of the last of the cases.
+        fed_by: workers during training steps. None: no such steps.
+        minutes: lengths of restored videos; () for none.
+        further: more forms of the last case, by network.
     """
 
     frames: int
@@ -44,27 +44,27 @@ class Plan:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Those that are needed, each once."""
+        """The needed networks, each once."""
         return tuple(dict.fromkeys(case.precision for case in self.cases))
 
     def compiling(self, names: Iterable[str]) -> Plan:
-        """The same with networks of these names compiled, too."""
+        """The same plan with these networks also compiled."""
         forms = {name: (*self.further.get(name, ()), networks.COMPILED) for name in names}
         return replace(self, further={**self.further, **{name: tuple(dict.fromkeys(of_one))
                                                          for name, of_one in forms.items()}})
 
 
 PLAIN = Case('stock', 'fp32', 'one window')
-WORKERS = 8  # as options/train_gavn_car.yml
+WORKERS = 8  # as in options/train_gavn_car.yml
 FORMS = {  # on a GPU
     networks.SHIPPED: (networks.TRITON,),
     networks.GAVN_64: (networks.TRITON, networks.COMPILED, f'{networks.TRITON}, {networks.COMPILED}'),
 }
-FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; what a GPU is rented for is something else
+FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; short on a GPU, whose time is expensive
 
 
 def plan_for(device: str, quick: bool = False) -> Plan:
-    """The plan of a device: minutes of a GPU or a CPU; `quick` has fewer cases, no loader and no films."""
+    """The plan of a device. `quick` has fewer cases, no loader and no videos."""
     schedules = tuple(networks.SCHEDULES)
     if device == 'cuda':
         own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
@@ -83,7 +83,7 @@ def plan_for(device: str, quick: bool = False) -> Plan:
 
 def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device,
              say: Callable[[str], None] = print) -> Iterator[Row]:
-    """The rows of a plan, each as soon as it is known; ceilings first, since others are held to them."""
+    """Yields the rows of a plan as soon as they are measured; limits first, since others refer to them."""
     yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
     for name, recipe in recipes.items():
         yield from _network_rows(plan, name, recipe, device, say)
@@ -111,14 +111,14 @@ def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device
         costs = costs or networks.costs(subject)
         try:
             yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
-        except RuntimeError as error:  # too little memory, or no compiler: the other rows are worth having
+        except RuntimeError as error:  # too little memory, or no compiler: the other rows are still useful
             say(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error))
         if networks.COMPILED in case.form:
-            torch.compiler.reset()  # graphs keep their memory, and only so many are compiled
+            torch.compiler.reset()  # frees the memory of graphs, whose number is limited
 
 
 def _cases(plan: Plan, name: str, recipe: ModelSpec) -> list[Case]:
-    """What a network of the plan can do: features once is GAVN's alone; slow ones have first and last."""
+    """Cases of a network: only GAVN reuses features; slow networks have the first and the last case."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
     cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]
     if recipe.networks[GENERATOR]['type'] != 'GAVN':

@@ -34,7 +34,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def write(folder: Path, rows: Sequence[Row], heading: str, device: str) -> list[Path]:
-    """Writes what there is so far; the plot where matplotlib is installed. Returns the files."""
+    """Writes the rows so far, with the plot if matplotlib is installed; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CSV).open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
@@ -50,7 +50,7 @@ def write(folder: Path, rows: Sequence[Row], heading: str, device: str) -> list[
 
 
 def markdown(rows: Sequence[Row], heading: str, device: str) -> str:
-    """The tables of all kinds that were measured, and the goals."""
+    """The tables of all measured kinds, and the targets."""
     parts = [f'# {heading}\n']
     for kind, (title, columns) in TABLES.items():
         if of_kind := [row for row in rows if row.kind == kind]:
@@ -67,7 +67,7 @@ def _table(title: str, head: Iterable[str], body: Iterable[Iterable[str]]) -> st
 
 
 def cell(value: object) -> str:
-    """A value as tables show it: three digits; nothing for what was not measured."""
+    """A value with three digits; '' for None."""
     if value is None:
         return ''
     if isinstance(value, float):

@@ -1,12 +1,12 @@
-"""A row of the benchmark, and what follows from a measurement."""
+"""A row of the benchmark, and derived figures."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-RATE = 25  # frames a second of a stream
+RATE = 25  # frames per second of a stream
 EDVR_M, BASICVSRPP = 'EDVR-M', 'BasicVSR++'
-STOCK = ('stock', 'fp32', 'one window')  # form, precision, schedule of what others are compared with
+STOCK = ('stock', 'fp32', 'one window')  # form, precision and schedule of the baseline
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def no_figure(what: str, error: Exception) -> str:
-    """Why there is no row, in a line."""
+    """Says why there is no row, in a line."""
     return f'{what}: no figure ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""})'
 
 
@@ -76,7 +76,7 @@ def find(rows: Sequence[Row], kind: str, name: str, *case: str) -> Row | None:
 
 
 def complete(rows: Sequence[Row]) -> list[Row]:
-    """The rows with what follows from all of them: streams, ratios to peers and shares of the ceilings."""
+    """Adds figures that need all rows: streams, ratios to peers, shares of the limits."""
     return [_complete(row, rows) if row.kind == 'network' else row for row in rows]
 
 

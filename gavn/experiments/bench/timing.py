@@ -1,4 +1,4 @@
-"""Medians of many calls, the memory at their peak, and the bytes that their operators move."""
+"""Medians of many calls, their peak memory, and the bytes that their operators move."""
 from __future__ import annotations
 
 import gc
@@ -19,13 +19,13 @@ from torch.utils._pytree import tree_leaves
 from gavn.runtime.memory import trim_memory
 
 _MIB = 2**20
-STATUS = Path('/proc/self/status')  # on Linux alone
+STATUS = Path('/proc/self/status')  # on Linux only
 _LEAST, _MOST = 3, 200  # calls
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a call: the median, half the distance of the quartiles in percent of it, how many."""
+    """Milliseconds per call: median, half the interquartile range in percent of it, number of calls."""
 
     ms: float
     spread: float
@@ -33,7 +33,7 @@ class Timing:
 
 
 def measure(call: Callable[[], Any], device: torch.device, seconds: float, warm: bool = False) -> Timing:
-    """Times calls for about so many seconds, three at least, after one unless `warm`; on a GPU by events."""
+    """Times at least three calls for about `seconds`, after one unless `warm`; on a GPU by events."""
     if not warm:
         call()
     wait(device)
@@ -52,7 +52,7 @@ def _timing(times: list[float]) -> Timing:
 
 
 class Laps:
-    """Times from its making to the first `mark`, and from mark to mark; a GPU's, which is not waited for."""
+    """Times from the start to the first `mark`, and between marks; on a GPU without synchronising."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -60,11 +60,11 @@ class Laps:
         self.mark()
 
     def __len__(self) -> int:
-        """How many have ended."""
+        """Number of finished laps."""
         return len(self.marks) - 1
 
     def mark(self) -> None:
-        """Ends one and begins the next."""
+        """Ends a lap and starts the next."""
         if self.device.type != 'cuda':
             self.marks.append(time.perf_counter())
             return
@@ -72,34 +72,34 @@ class Laps:
         self.marks[-1].record()
 
     def times(self) -> list[float]:
-        """Milliseconds of each; now the device is waited for."""
+        """Milliseconds of each lap; synchronises with the device."""
         wait(self.device)
         if self.device.type == 'cuda':
             return [first.elapsed_time(last) for first, last in pairwise(self.marks)]
         return [1000 * (last - first) for first, last in pairwise(self.marks)]
 
     def timing(self) -> Timing:
-        """What is typical of them."""
+        """Summary of the laps."""
         return _timing(self.times())
 
 
 def wait(device: torch.device) -> None:
-    """Until a GPU has done what it was given."""
+    """Synchronises with a GPU."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
 def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
-    """MiB that a call takes at its peak: of a GPU's tensors all, of a CPU what the process grew by.
+    """Peak MiB of a call: all tensors on a GPU; the growth of the process on a CPU.
 
-    None where a system does not tell: only Linux forgets earlier peaks (/proc/self/clear_refs).
+    None on systems other than Linux, which cannot reset the peak (/proc/self/clear_refs).
     """
     gc.collect()
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
         call()
         return torch.cuda.max_memory_allocated(device) / _MIB
-    trim_memory()  # or calls would grow into what earlier ones left
+    trim_memory()  # otherwise calls would reuse memory that earlier ones freed
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
         before = status_mib('VmRSS')
@@ -109,7 +109,7 @@ def peak_mib(call: Callable[[], Any], device: torch.device) -> float | None:
 
 
 def status_mib(name: str) -> float:
-    """MiB that Linux tells of this process: `VmRSS` now, `VmHWM` at its peak."""
+    """MiB of this process as reported by Linux: `VmRSS` now, `VmHWM` at its peak."""
     lines = STATUS.read_text(encoding='utf-8').splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) / 1024
 
@@ -127,7 +127,7 @@ class _Traffic(TorchDispatchMode):
 
 
 def _distinct(leaves: Iterable[Any]) -> Iterable[int]:
-    """Bytes of tensors; what is broadcast along an axis is read once."""
+    """Bytes of tensors; broadcast axes count once."""
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             sides = [side for side, stride in zip(leaf.shape, leaf.stride(), strict=True) if stride]
@@ -135,7 +135,7 @@ def _distinct(leaves: Iterable[Any]) -> Iterable[int]:
 
 
 def traffic(call: Callable[[], Any]) -> float:
-    """Bytes in 10^9 that the operators of a call read and write if each goes to memory and none is fused."""
+    """10^9 bytes that the operators of a call read and write, without fusion and caches."""
     with _Traffic() as counted, torch.no_grad():
         call()
     return counted.bytes / 1e9

@@ -1,4 +1,4 @@
-"""What a step of stage 2 takes, as written plainly and as the option files ask for it, and what feeds it."""
+"""Time of a training step of stage 2, plain and with the speed options, and with its loader."""
 from __future__ import annotations
 
 import tempfile
@@ -23,8 +23,8 @@ from gavn.restoration.model_spec import ModelSpec
 
 PLAIN, OURS = Case('stock', 'fp32', 'one batch'), Case('gavn', 'bf16', 'one batch')
 _EPS = 1e-6  # of the Charbonnier loss
-_ENDLESS = 10**6  # samples: indices of our data sets go on in the next epoch
-_WARM_UP, _LEAST = 3, 10  # steps that are fed
+_ENDLESS = 10**6  # samples: indices of gavn's data sets continue in the next epoch
+_WARM_UP, _LEAST = 3, 10  # steps with a loader
 Step = Callable[[dict[str, Tensor]], None]
 
 
@@ -32,8 +32,7 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
           recipe: ModelSpec | None = None, say: Callable[[str], None] = print) -> Iterator[Row]:
     """A step (forward, loss, backward, Adam) of the whole network: plain, then bf16 and channels-last.
 
-    Ours also takes the fused Adam, and on a GPU the kernels of triton. Landmarks are given; noise stands in
-    for faces.
+    The second also has fused Adam and, on a GPU, triton's kernels. Landmarks are given; faces are noise.
     """
     fused = (replace(OURS, form=TRITON),) if device.type == 'cuda' else ()
     for case in (PLAIN, OURS, *fused):
@@ -55,10 +54,10 @@ def _time_step(case: Case, name: str, recipe: ModelSpec, device: torch.device, b
 
 def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
         recipe: ModelSpec | None = None) -> Row:
-    """Our step with the loader beside it: the workers, the prefetcher and the clock of training.
+    """The fast step with the loader: workers, prefetcher and wait timer of training.
 
-    Batches come out of LMDBs of noise. On a GPU they are copied ahead (`prefetch_mode: cuda`), and waiting
-    counts only when it has run out of work.
+    Batches come from LMDBs of noise. On a GPU they are prefetched (`prefetch_mode: cuda`), and waiting only
+    counts while the GPU is idle.
     """
     subject, step = _student(OURS, name, recipe or RECIPES[name], device, size)
     with tempfile.TemporaryDirectory() as folder, operators(OURS):
@@ -96,7 +95,7 @@ def _noise(subject: Subject, batch: int) -> dict[str, Tensor]:
 
 
 def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float) -> tuple[Timing, float]:
-    """Steps for about so many seconds, after some to start; percent of the time without a batch."""
+    """Times steps for about `seconds` after a warm-up; also returns the percentage of waiting."""
     wait_timer, kind = DataWaitTimer(), CUDAPrefetcher if device.type == 'cuda' else CPUPrefetcher
     prefetcher = kind(loader, _nothing, _nothing, wait_timer)
     prefetcher.reset()
@@ -112,7 +111,7 @@ def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float)
 
 
 def _nothing() -> None:
-    """What training tells itself of at every batch."""
+    """Callback without effect."""
 
 
 def _row(subject: Subject, case: Case, batches: str, batch: int, timing: Timing, memory: float | None = None,

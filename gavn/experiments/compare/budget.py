@@ -1,4 +1,4 @@
-"""What every method gets alike: as many clips to see, or as many minutes. Arithmetic alone."""
+"""The equal budget of all methods: clips to train on, or minutes."""
 from __future__ import annotations
 
 import math
@@ -15,19 +15,19 @@ FREQUENCIES = (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'))  # scale
 
 
 class CompareError(GavnError, RuntimeError):
-    """A comparison cannot be made; the message says why, and what to do."""
+    """A comparison cannot be made. The message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much training each method gets: so many minutes, or so many clips, counted as iterations."""
+    """Amount of training of each method: minutes, or clips counted as iterations."""
 
     amount: float
     unit: Literal['min', 'it']
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads '15min' or '4000it'. Raises CompareError for anything else."""
+        """Parses '15min' or '4000it'. Raises CompareError for anything else."""
         match = re.fullmatch(r'(\d+(?:\.\d+)?)(min|it)', text)
         if not match or float(match[1]) <= 0 or (match[2] == 'it' and '.' in match[1]):
             raise CompareError(f'the budget {text!r} is neither minutes (15min) nor iterations (4000it)')
@@ -38,31 +38,32 @@ class Budget:
 
 
 def iterations_for_clips(clips: int, batch: int) -> int:
-    """Iterations after which a method with batches of `batch` has seen `clips`, to the nearest batch."""
+    """Iterations in which a method with batches of `batch` sees `clips`, rounded."""
     return max(1, round(clips / batch))
 
 
 def iterations_for_minutes(minutes: float, lengths: Sequence[int], seconds: Sequence[float]) -> int:
-    """Iterations that fit into `minutes` if phases keep their shares.
+    """Iterations that fit into `minutes` with unchanged proportions of phases.
 
     Args:
         minutes: of training, all phases together.
-        lengths: iterations of each phase, of which only the proportions count.
-        seconds: of one iteration in each phase.
+        lengths: iterations of each phase; only their proportions count.
+        seconds: per iteration in each phase.
     """
     of_one = sum(length * time for length, time in zip(lengths, seconds, strict=True)) / sum(lengths)
     return max(1, math.floor(minutes * 60 / of_one))
 
 
 def divided(total: int, shares: Sequence[int]) -> list[int]:
-    """Whole numbers in the proportions of `shares` that sum up to `total`, each at least 1.
+    """Divides `total` into whole numbers with the proportions of `shares`, each at least 1.
 
-    Raises CompareError if `total` is less than the number of shares.
+    Raises:
+        CompareError: `total` is less than the number of shares.
     """
     if total < len(shares):
         raise CompareError(f'a budget of {total} iterations is less than the {len(shares)} phases of '
                            'training: give a larger one')
-    spare = total - len(shares)  # each has its 1 already
+    spare = total - len(shares)  # each share has at least 1
     wanted = [max(Fraction(0), Fraction(total * share, sum(shares)) - 1) for share in shares]
     exact = [spare * value / sum(wanted) if spare else Fraction(0) for value in wanted]
     parts = [math.floor(value) for value in exact]
@@ -73,13 +74,13 @@ def divided(total: int, shares: Sequence[int]) -> list[int]:
 
 
 def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
-    """Training options of `total` iterations, in which everything has the share that it had.
+    """Scales training options to `total` iterations.
 
-    Phases, learning rates, warm-up, validations, checkpoints and the length of the average over weights keep
-    their places in the schedule.
+    Phases, learning rates, warm-up, validations, checkpoints and the length of the weight average keep their
+    proportions.
 
     Args:
-        options: of an option file, its phases given in iterations. Not changed.
+        options: of an option file, with phases in iterations; not changed.
         total: iterations of all phases.
     """
     train = options['train']
@@ -92,7 +93,7 @@ def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
         train['scheduler'] = {**train['scheduler'], **build_scheduler(train['scheduler']).scaled(factor)}
     if train.get('warmup_iter', -1) > 0:
         train['warmup_iter'] = max(1, round(train['warmup_iter'] * factor))
-    if train.get('ema_decay', 0) > 0:  # averages over 1 / (1 - decay) iterations
+    if train.get('ema_decay', 0) > 0:  # an average over 1 / (1 - decay) iterations
         train['ema_decay'] = max(0.0, 1 - (1 - train['ema_decay']) / factor)
     result = {**options, 'train': train}
     for section, key in FREQUENCIES:

@@ -1,4 +1,4 @@
-"""How long an iteration takes here: a short training of every method, beside as many others as later on."""
+"""Measures seconds per iteration of every method by a short training under the load of the comparison."""
 from __future__ import annotations
 
 import contextlib
@@ -19,18 +19,18 @@ from gavn.experiments.compare.jobs import Environment, Process
 from gavn.experiments.compare.settings import Settings
 
 _REPORT = re.compile(r'^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO: .*\biter:\s*([\d,]+),')
-_ENDLESS = 10 ** 8  # iterations of the last phase: it keeps the machine busy until all others are timed
-_UNTIMED = 0.25  # share of the iterations of a phase that warm up
+_ENDLESS = 10 ** 8  # iterations of the last phase, which keeps the machine busy until all others are timed
+_UNTIMED = 0.25  # share of a phase's iterations for warm-up
 _PAUSE = 0.2
-_NO_MATTER = {'name', 'iters', 'lr', 'lr_end'}  # to the time that an iteration takes
+_NO_MATTER = {'name', 'iters', 'lr', 'lr_end'}  # keys without influence on the time of an iteration
 
 Trainer = Sequence[str]
-"""The command that trains, to which `-opt FILE` is added."""
+"""The training command, to which `-opt FILE` is added."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One method's timing: its kinds of phases, and which phase is of which kind."""
+    """Timing of one method: its kinds of phases, and the kind of each phase."""
 
     method: Method
     kinds: tuple[int, ...]
@@ -38,7 +38,7 @@ class Timing:
 
     @classmethod
     def of(cls, method: Method) -> Timing:
-        """Phases that train the same modules cost the same; of these only the first is timed."""
+        """Groups phases that train the same modules, of which only the first is timed."""
         seen: dict[str, int] = {}
         of_phase = []
         phases = method.train['train']['phases']
@@ -48,7 +48,7 @@ class Timing:
         return cls(method, tuple(of_phase.index(i) for i in range(len(seen))), tuple(of_phase))
 
     def options(self, settings: Settings) -> dict[str, Any]:
-        """Options of the timed training: each kind of phase once; it reports every iteration."""
+        """Options of the timed training: each kind of phase once, with a report of every iteration."""
         options = copy.deepcopy(self.method.train)
         phases = [{**options['train']['phases'][i], 'iters': settings.timed} for i in self.kinds]
         phases[-1]['iters'] = _ENDLESS
@@ -61,7 +61,7 @@ class Timing:
         return options
 
     def read(self, lines: Sequence[str], timed: int) -> list[float] | None:
-        """Seconds of an iteration in each phase, out of what the training wrote; None before its end."""
+        """Seconds per iteration of each phase, from the log; None before its end."""
         ends = _ends(lines)
         first = max(1, round(timed * _UNTIMED))
         if len(self.kinds) * timed not in ends:
@@ -76,14 +76,14 @@ def _folder(settings: Settings) -> Path:
 
 
 def _ends(lines: Sequence[str]) -> dict[int, float]:
-    """When each iteration ended, in seconds."""
+    """End times of iterations, in seconds."""
     matches = filter(None, map(_REPORT.match, lines))
     return {int(match[2].replace(',', '')): datetime.strptime(match[1], '%Y-%m-%d %H:%M:%S,%f').timestamp()
             for match in matches}
 
 
 def groups(wanted: Sequence[Method], methods: Sequence[Method], parallel: int) -> list[tuple[Method, ...]]:
-    """Methods timed side by side, as many as will be trained so; the last group is filled up with others."""
+    """Groups of methods to time in parallel. The last group is filled up with others."""
     parallel = min(parallel, len(methods))
     found = [tuple(wanted[i:i + parallel]) for i in range(0, len(wanted), parallel)]
     others = [method for method in methods if method not in found[-1]]
@@ -93,10 +93,13 @@ def groups(wanted: Sequence[Method], methods: Sequence[Method], parallel: int) -
 def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Settings, trainer: Trainer,
               environment: Environment, lock: int | None = None, show: Callable[[str], None] = print
               ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of an iteration of each wanted method, phase by phase, and why some could not be timed.
+    """Measures seconds per iteration of each wanted method in each phase.
 
-    Methods train for a moment in groups of `settings.jobs`, and every member of a group runs until all have
-    been timed, so that each is timed under the load that it will have.
+    Methods train briefly in groups of `settings.jobs`. Every member of a group runs until all are timed, so
+    that the load is that of the comparison.
+
+    Returns:
+        Seconds by method and phase, or why a method could not be timed.
     """
     seconds: dict[str, list[float]] = {}
     failed: dict[str, str] = {}
@@ -108,7 +111,7 @@ def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Set
                 if isinstance(result, str):
                     failed[token] = result
                 else:
-                    seconds.setdefault(token, result)  # who fills up a later group keeps its first timing
+                    seconds.setdefault(token, result)  # the first timing counts
     shutil.rmtree(_folder(settings), ignore_errors=True)
     return seconds, failed
 
@@ -116,7 +119,7 @@ def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Set
 @contextlib.contextmanager
 def _running(timings: Sequence[Timing], settings: Settings, trainer: Trainer, environment: Environment,
              lock: int | None) -> Iterator[Mapping[str, tuple[Timing, Process]]]:
-    """The processes of a group, ended when the block is left."""
+    """The processes of a group, which end with the block."""
     folder = _folder(settings)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -136,7 +139,7 @@ def _running(timings: Sequence[Timing], settings: Settings, trainer: Trainer, en
 
 
 def _wait(processes: Mapping[str, tuple[Timing, Process]], timed: int) -> dict[str, list[float] | str]:
-    """By token, the seconds of an iteration in each phase, or why the training ended before its time."""
+    """Seconds per iteration of each phase by token, or why the training ended early."""
     found: dict[str, list[float] | str] = {}
     while len(found) < len(processes):
         time.sleep(_PAUSE)

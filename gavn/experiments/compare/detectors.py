@@ -1,4 +1,4 @@
-"""The landmark detectors that methods use: where they come from, and what they cost beside the budget."""
+"""Landmark detectors of the methods: their origin, and their cost outside of the budget."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from gavn.experiments.compare.settings import Settings
 
 
 def describe(settings: Settings, methods: Sequence[Method]) -> list[str]:
-    """A sentence or two about each landmark detector that some of the methods use."""
+    """Describes each landmark detector that some of the methods use."""
     users: dict[str, list[Method]] = {}
     for method in methods:
         if method.detects:
@@ -22,7 +22,7 @@ def describe(settings: Settings, methods: Sequence[Method]) -> list[str]:
 
 
 def _took(settings: Settings, weights: str) -> str:
-    """What its training took, which is in no method's budget."""
+    """Time of its training, which is in no method's budget."""
     file = locate(weights, settings.root)
     try:
         spent = training_budget(file) if file else {}

@@ -1,4 +1,4 @@
-"""What a comparison makes of option files: the same data, folders and devices for every method."""
+"""Options of a comparison: the same data, folders and devices for every method."""
 from __future__ import annotations
 
 import copy
@@ -21,14 +21,14 @@ from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.settings import Settings
 from gavn.models.cost import parameters
 
-DETECTOR = 'pfld'  # what option files of the landmark detector are called
+DETECTOR = 'pfld'  # name of the landmark detector in option files
 CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test only)'}
-"""What `audio:` of the tested data is set to, and what is added to the name of the method then."""
+"""Value of `audio:` of the test data -> suffix of the method's name."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """A test of a method: what its run is called, its option file, and what that holds."""
+    """A test of a method: name of its run, option file and options."""
 
     token: str
     file: Path
@@ -36,28 +36,28 @@ class Test:
 
     @property
     def title(self) -> str:
-        """In tables."""
+        """Name in tables."""
         return self.options.get('method') or self.options['network_g']['type']
 
     def results(self, settings: Settings) -> list[Path]:
-        """The files that it writes, one per data set."""
+        """Files that it writes, one per data set."""
         folder = settings.out / 'tested' / settings.name(self.token)
         return [folder / f'{section["name"]}.csv' for section in self.options['datasets'].values()]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method to be compared.
+    """A method of the comparison.
 
     Attributes:
         token: in names of option files.
         title: in tables.
-        train: options of its training, all but the budget; phases have `iters`.
+        train: options of its training without the budget; phases have `iters`.
         test: options of its test.
-        origin: the files that these were made of.
-        parameters: of the restoring network, with its landmark detector's.
-        hears: whether its sound can be taken away in a test.
-        outputs: frames of a training clip that it restores; None where its data set does not say.
+        origin: files of these options.
+        parameters: of the restoration network with its landmark detector.
+        hears: whether a test can replace its audio.
+        outputs: restored frames of a training clip; None if its data set does not say.
     """
 
     token: str
@@ -71,12 +71,12 @@ class Method:
 
     @property
     def batch(self) -> int:
-        """Clips of an iteration."""
+        """Clips per iteration."""
         return self.train['datasets']['train']['batch_size_per_gpu']
 
     @property
     def needs_detector(self) -> bool:
-        """Whether its options name a landmark detector, whose weights must be there then."""
+        """Whether its options name a landmark detector, whose weights must exist."""
         return 'network_l' in self.train
 
     @property
@@ -86,14 +86,14 @@ class Method:
 
     @property
     def work(self) -> dict[str, Any]:
-        """Training options that set the cost of an iteration; a variant with other sound has the same."""
+        """Training options that determine the time of an iteration, whatever the audio."""
         data = {key: value for key, value in self.train['datasets']['train'].items() if key != 'audio'}
         other = {key: value for key, value in self.train.items()
                  if key not in ('name', 'method', 'path', 'datasets', 'val')}
         return {**other, 'data': data}
 
     def tests(self, settings: Settings) -> Iterator[Test]:
-        """Its tests: the plain one, and those with other sound."""
+        """Its tests: the plain one, and those with other audio."""
         yield Test(self.token, settings.file('test', self.token), self.test)
         for sound, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
             token, options = f'{self.token}_{sound}', copy.deepcopy(self.test)
@@ -104,10 +104,12 @@ class Method:
 
 
 def option_files(settings: Settings, kind: str, token: str) -> tuple[Path, list[Path]]:
-    """The option file of a method and its overlays: train_gavn_deblur.yml with ablations/wo_if.yml.
+    """Returns the option file of a method and its overlays: train_gavn_deblur.yml with ablations/wo_if.yml.
 
-    A variant may also have a file of its own, train_gavn_deblur_wo_if.yml. Raises CompareError, with the
-    methods that there are, where there is none.
+    A variant may also have its own file, train_gavn_deblur_wo_if.yml.
+
+    Raises:
+        CompareError: there is none. The message lists the methods.
     """
     overlays = list(settings.detector_overlays if token == DETECTOR else settings.overlays)
     parts = token.split('_')
@@ -130,7 +132,8 @@ def option_files(settings: Settings, kind: str, token: str) -> tuple[Path, list[
 def load_method(settings: Settings, token: str) -> Method:
     """Reads and checks a method's option files and builds its network.
 
-    Raises CompareError or OptionError, with words, for what would stop its training later on.
+    Raises:
+        CompareError, OptionError: its training would fail later.
     """
     files = [option_files(settings, kind, token) for kind in ('train', 'test')]
     origin = files[0][0], files[1][0]
@@ -163,7 +166,7 @@ def _detects(options: Mapping[str, Any]) -> bool:
 
 
 def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path) -> nn.Module:
-    """A network, as training builds it; weights that it starts from must be there."""
+    """Builds a network as training does. Its initial weights must exist."""
     options = copy.deepcopy(dict(options))
     for key, value in options.items():
         if key.endswith('_path') and value is not None:
@@ -175,7 +178,7 @@ def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path
 
 
 def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
-    """Sets what is the same for all methods: data, folders, device."""
+    """Sets the options that are the same for all methods: data, folders, device."""
     options['name'] = settings.name(token)
     options['num_gpu'] = 1 if settings.gpus else 0
     options['path'] = options.get('path') or {}
@@ -188,7 +191,7 @@ def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
 
 
 def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> None:
-    """Names the landmark detector's weights. Raises CompareError where there are none."""
+    """Sets the weights of the landmark detector. Raises CompareError if there are none."""
     if 'network_l' not in options or 'network_g' not in options:
         return
     if settings.detectors:
@@ -212,7 +215,7 @@ def load_detector(settings: Settings) -> dict[str, Any]:
 
 
 def _check(options: dict[str, Any], source: Source, settings: Settings, is_train: bool) -> None:
-    """Keys, and data: a data set that lacks a layer says so now, not in hours."""
+    """Checks keys and data, so that a missing layer fails now and not after hours."""
     import_parts(options, source)
     check_options(options, source, registries(), is_train)
     for section in options['datasets'].values():
@@ -227,9 +230,9 @@ def _check(options: dict[str, Any], source: Source, settings: Settings, is_train
 
 
 def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
-    """Gives training phases with `iters`, which a budget scales; returns its data.
+    """Gives training phases with `iters`, which a budget scales; returns its data section.
 
-    Training without phases has one, of all its iterations.
+    Training without phases gets one of all its iterations.
     """
     data, sizes = options['datasets']['train'], {'dist': False, 'num_gpu': 1, 'world_size': 1}
     data_set = build_dataset({**data, 'phase': 'train'})
@@ -243,7 +246,7 @@ def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
 
 
 def _outputs(data_set: Any) -> int | None:
-    """Frames of a sample that have a truth, of a data set of ours."""
+    """Frames of a training sample with ground truth, for gavn's data sets."""
     outputs = getattr(data_set, 'outputs', None)
     return None if outputs is None else len(range(data_set.options.num_frame)[outputs])
 
@@ -254,7 +257,7 @@ def _hears(test: Mapping[str, Any]) -> bool:
 
 
 def size_warning(methods: Sequence[Method], tolerance: float = 0.2) -> str:
-    """Words where the largest network has over `tolerance` more parameters than the smallest; else ''."""
+    """Describes a difference of more than `tolerance` between the sizes of networks; else ''."""
     by_size = sorted(methods, key=lambda method: method.parameters)
     small, large = by_size[0], by_size[-1]
     if large.parameters <= small.parameters * (1 + tolerance):
@@ -264,7 +267,7 @@ def size_warning(methods: Sequence[Method], tolerance: float = 0.2) -> str:
 
 
 def check_titles(methods: Sequence[Method]) -> None:
-    """Raises CompareError where two methods would have one row in tables."""
+    """Raises CompareError if two methods have the same row in tables."""
     titles: dict[str, str] = {}
     for method in methods:
         if method.title in titles:

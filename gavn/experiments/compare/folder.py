@@ -1,4 +1,4 @@
-"""The folder of a comparison: what lies in it, and how a part of it is begun anew."""
+"""The folder of a comparison: its content, and how parts of it are removed."""
 from __future__ import annotations
 
 import shutil
@@ -17,9 +17,10 @@ _FOLDERS = {'options', 'experiments', 'tested', 'results', 'tables', 'figures', 
 
 
 def open_folder(out: Path) -> None:
-    """Makes the folder of a comparison, with the lock that marks it as one.
+    """Makes the folder of a comparison with its lock file.
 
-    Raises CompareError for a folder that holds something else, and for one that cannot be written to.
+    Raises:
+        CompareError: the folder has other content, or is not writable.
     """
     try:
         there = {path.name for path in out.iterdir()} if out.exists() else set()
@@ -33,7 +34,7 @@ def open_folder(out: Path) -> None:
 
 
 def forget(settings: Settings, tokens: Sequence[str]) -> None:
-    """Removes what a comparison made for some methods; for all of them, if none is named."""
+    """Removes the files of some methods; of all, if none is named."""
     kept = plan.read_plan(settings.out) if tokens else None
     paths = [path for token in tokens for path in _of_method(settings, token)]
     if kept:
@@ -47,7 +48,7 @@ def forget(settings: Settings, tokens: Sequence[str]) -> None:
 
 
 def _of_method(settings: Settings, token: str) -> list[Path]:
-    """All that belongs to a method, its tests with other sound among it."""
+    """All files of a method, with its tests with other audio."""
     out, tests = settings.out, [token, *(f'{token}_{sound}' for sound in CONTROLS)]
     return [out / 'experiments' / settings.name(token), settings.file('train', token),
             *(settings.file('test', token, sound) for sound in ('', *CONTROLS)),
@@ -56,9 +57,10 @@ def _of_method(settings: Settings, token: str) -> list[Path]:
 
 
 def write_options(methods: Sequence[Method], settings: Settings, decided: plan.Plan) -> None:
-    """Writes the option files of methods that have a share.
+    """Writes the option files of methods with a share of the budget.
 
-    Raises CompareError where those of a training have changed: what it has done would not be comparable.
+    Raises:
+        CompareError: options of a started training have changed, so its progress would not be comparable.
     """
     for method in methods:
         if method.token not in decided.shares:

@@ -1,4 +1,4 @@
-"""Option files that a comparison makes: written once, and watched from then on."""
+"""Option files of a comparison: written once, then checked for changes."""
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +14,7 @@ _LOADERS = 'num_worker_per_gpu'
 
 
 def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
-    """Writes an option file, unless it is there as it should be."""
+    """Writes an option file, unless the same exists."""
     if file.is_file() and not differences(read_options(file)[0], options):
         return
     with atomic_path(file) as part:
@@ -23,7 +23,7 @@ def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
 
 
 def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
-    """Raises CompareError, naming the keys, where an option file is there and gives other results."""
+    """Raises CompareError with the keys if an existing option file gives other results."""
     old = read_options(file)[0] if file.is_file() else options
     changed = differences(_deciding(old), _deciding(options))
     if changed:
@@ -32,20 +32,20 @@ def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> Non
 
 
 def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without how many processes load the data, which changes no result."""
+    """Options without the number of loader processes, which changes no result."""
     return {**options, 'datasets': {name: {key: value for key, value in section.items() if key != _LOADERS}
                                     for name, section in options['datasets'].items()}}
 
 
 def digest(file: Path) -> str:
-    """SHA-256 of a file that decides a result; of an option file, of those options that do."""
+    """SHA-256 of an input file; of an option file, only of options that change results."""
     if file.suffix != '.yml':
         return sha256(file)
     return hashlib.sha256(write_options(_deciding(read_options(file)[0])).encode()).hexdigest()
 
 
 def differences(old: Any, new: Any, key: tuple[str | int, ...] = ()) -> list[str]:
-    """Where two options differ, in words: 'train.ema_decay: 0.99 -> 0.9'."""
+    """Describes differences of options: 'train.ema_decay: 0.99 -> 0.9'."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         names = dict.fromkeys([*old, *new])
         return [words for name in names

@@ -1,4 +1,4 @@
-"""Commands that depend on each other, several at a time; what is done stays done, whatever happens to us."""
+"""Runs commands that depend on each other, several in parallel, and records finished ones for resuming."""
 from __future__ import annotations
 
 import ctypes
@@ -22,10 +22,10 @@ from gavn.runtime.files import atomic_path
 
 State = Literal['waiting', 'running', 'done', 'failed', 'left out']
 Environment = Callable[[int], Mapping[str, str]]
-"""Environment variables of the process in a slot: 0, 1 ... of those that run side by side."""
+"""Environment variables of the process in a slot: 0, 1 ... of the parallel ones."""
 
-LOCK_PATIENCE = 10.0  # seconds that the processes of a killed start get to end
-_GRACE = 5.0  # seconds between asking a process to end and ending it
+LOCK_PATIENCE = 10.0  # seconds for the processes of a killed run to end
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 _PAUSE = 0.2
 _PR_SET_PDEATHSIG = 1
 
@@ -37,11 +37,11 @@ class Job:
     Attributes:
         name: of its log and its record.
         command: the process.
-        inputs: files that decide what it makes; where one has changed, what was made of it no longer counts.
-        outputs: files that are there when it has succeeded.
+        inputs: files that determine the result; if one changes, the job is not done.
+        outputs: files that exist after success.
         needs: names of the jobs that make its inputs.
-        resumes: it goes on where it was cut, so that its inputs may not change from start to start.
-        cleared: a folder that is removed before it starts.
+        resumes: the command resumes, so its inputs may not change between starts.
+        cleared: a folder that is removed before the start.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Job:
 
 @dataclass
 class Outcome:
-    """How far a job is: its state, its seconds over all starts, why it failed or was left out.
+    """State of a job, its seconds over all starts, and why it failed or was skipped.
 
-    `alone` says whether no other job of the comparison ran beside it, so that its speed means something.
+    `alone` is whether no other job of the comparison ran at the same time, so that its speed is meaningful.
     """
 
     state: State = 'waiting'
@@ -67,10 +67,11 @@ class Outcome:
 
 
 class Process:
-    """A command in a session of its own, its output in a log.
+    """A command in its own session, with its output in a log.
 
-    It ends with us: by `stop`, or, should we be killed, by the signal that Linux sends it then. It holds the
-    lock of the comparison, so that nobody else works there until it has ended.
+    It ends with this process: by `stop`, or by a signal from Linux if this process is killed. It holds the
+        lock of the
+    comparison, so no other run can use the folder until it has ended.
     """
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path,
@@ -89,7 +90,7 @@ class Process:
         return self._popen.poll()
 
     def stop(self) -> None:
-        """Asks the process and its children to end, and ends them if they do not."""
+        """Terminates the process and its children, and kills them after a grace period."""
         for how, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
             if self._popen.poll() is not None:
                 return
@@ -101,17 +102,17 @@ class Process:
 
     @property
     def seconds(self) -> float:
-        """Since it was started."""
+        """Seconds since the start."""
         return time.monotonic() - self.began
 
     def lines(self) -> list[str]:
-        """What it has written so far; earlier starts wrote into the same log."""
+        """Its output so far, after that of earlier starts."""
         with self.log.open('rb') as file:
             file.seek(self._start)
             return file.read().decode(errors='replace').splitlines()
 
     def last_words(self) -> str:
-        """Why it ended, as far as it told: its last `error:`, else its last line."""
+        """Why it ended: its last `error:`, else its last line."""
         lines = [line.strip() for line in self.lines() if line.strip()]
         told = [line for line in lines if line.startswith('error:')] or lines or ['it wrote nothing']
         hint = ' (give fewer --jobs)' if 'out of memory' in told[-1] else ''
@@ -128,9 +129,10 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Holds a lock file, and yields its descriptor for the processes that work under it.
+    """Holds a lock file, and yields its descriptor for child processes.
 
-    Raises CompareError if somebody else holds it for longer than `LOCK_PATIENCE`.
+    Raises:
+        CompareError: another process holds it for more than `LOCK_PATIENCE` seconds.
     """
     with path.open('a') as file:
         until = time.monotonic() + LOCK_PATIENCE
@@ -147,16 +149,16 @@ def locked(path: Path) -> Iterator[int]:
 
 
 class Runner:
-    """Runs jobs, at most `parallel` at a time, each as soon as what it needs is done.
+    """Runs jobs, at most `parallel` at a time, each as soon as its needs are done.
 
     Args:
-        jobs: what is to be done; those that a record and their outputs show to be done are not run again.
+        jobs: to run, except those that a record and their outputs show as done.
         folder: of records (`jobs/<name>.json`) and logs (`logs/<name>.log`).
-        parallel: how many at a time.
+        parallel: number of jobs at a time.
         environment: of the processes.
         place: their working directory.
-        lock: what they hold (see `locked`).
-        show: called a few times a second with the outcomes so far.
+        lock: descriptor that they hold (see `locked`).
+        show: called several times a second with the outcomes so far.
     """
 
     def __init__(self, jobs: Sequence[Job], folder: Path, parallel: int, environment: Environment,
@@ -169,9 +171,9 @@ class Runner:
         self._running: dict[str, tuple[int, Process]] = {}
 
     def run(self) -> dict[str, Outcome]:
-        """Runs until nothing is left to do; a failed job only keeps those from starting that need it.
+        """Runs until no job is left. A failed job only skips the jobs that need it.
 
-        Interrupted, it stops its processes, records their time and raises KeyboardInterrupt on.
+        An interrupt stops the processes, records their time and raises KeyboardInterrupt again.
         """
         try:
             self._start_what_can()
@@ -188,7 +190,7 @@ class Runner:
         return self.outcomes
 
     def _start_what_can(self) -> None:
-        """Starts jobs while there is room, and those that wait for one which turns out to be done."""
+        """Starts jobs while there is a free slot, and jobs that depend on one that is already done."""
         waiting = [job for job in self.jobs.values() if self.outcomes[job.name].state == 'waiting']
         for job in waiting:
             states = {need: self.outcomes[need].state for need in job.needs}
@@ -200,7 +202,7 @@ class Runner:
             self._start_what_can()
 
     def _start(self, job: Job) -> None:
-        """Starts a job if it is not done and there is room for it."""
+        """Starts a job if it is not done and there is a free slot."""
         record, inputs = _read_record(self._record_of(job.name)), self._digests(job.inputs)
         outcome = self.outcomes[job.name]
         outcome.seconds, outcome.alone = record.get('seconds', 0.0), record.get('alone', False)
@@ -224,7 +226,7 @@ class Runner:
             outcome.state = 'running'
 
     def _take_in_what_ended(self) -> bool:
-        """Notes what became of processes that ended; returns whether there were any."""
+        """Records the outcome of ended processes; returns whether there were any."""
         before = len(self._running)
         for name, (_, process) in list(self._running.items()):
             status = process.poll()
@@ -248,7 +250,7 @@ class Runner:
                                         'inputs': inputs}, indent=2), encoding='utf-8')
 
     def _digests(self, paths: Sequence[Path]) -> dict[str, str]:
-        """By path, relative to the comparison's folder, which may be moved; '' for an absent file."""
+        """Digests by path, relative to the comparison's folder, which may be moved; '' for a missing file."""
         return {os.path.relpath(path, self.folder): digest(path) if path.is_file() else '' for path in paths}
 
     def _record_of(self, name: str) -> Path:

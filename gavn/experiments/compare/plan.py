@@ -1,4 +1,4 @@
-"""What a comparison has decided: kept in its folder, so that the same command goes on with the same."""
+"""The plan of a comparison, stored in its folder, so that the same command resumes with the same shares."""
 from __future__ import annotations
 
 import dataclasses
@@ -28,14 +28,14 @@ FILE = 'plan.json'
 
 @dataclass(frozen=True)
 class BudgetShare:
-    """What one method gets.
+    """Share of one method.
 
     Attributes:
         iterations: of its training.
-        batch: clips of an iteration.
+        batch: clips per iteration.
         phases: iterations of each phase.
-        seconds: of an iteration in each phase, as timed for a budget in minutes; else empty.
-        beside: as many processes side by side while it was timed.
+        seconds: per iteration in each phase, for a budget in minutes; else empty.
+        beside: number of parallel processes during timing.
     """
 
     iterations: int
@@ -46,12 +46,12 @@ class BudgetShare:
 
     @property
     def clips(self) -> int:
-        """Clips that it sees."""
+        """Number of training clips."""
         return self.iterations * self.batch
 
     @property
     def minutes(self) -> float | None:
-        """Minutes of training that were planned; None where nothing was timed."""
+        """Planned minutes of training; None without timing."""
         if not self.seconds:
             return None
         return sum(n * time for n, time in zip(self.phases, self.seconds, strict=True)) / 60
@@ -59,13 +59,13 @@ class BudgetShare:
 
 @dataclass
 class Plan:
-    """The budget of every method, by token.
+    """The share of every method.
 
     Attributes:
-        task, data, budget: as they were asked for.
-        clips: that every method sees, for a budget in iterations; 0 for one in minutes.
-        shares: by method.
-        machine: that the methods were timed on.
+        task, data, budget: as given.
+        clips: of every method, for a budget in iterations; 0 for one in minutes.
+        shares: by token.
+        machine: on which the methods were timed.
     """
 
     task: str
@@ -77,10 +77,12 @@ class Plan:
 
     @classmethod
     def of(cls, settings: Settings, methods: Sequence[Method]) -> Plan:
-        """The plan kept in the folder of a comparison, or a new one.
+        """Returns the plan in the folder of a comparison, or a new one.
 
-        A budget in iterations is one in clips, of which iterations of the first method hold so many.
-        Raises CompareError where the folder holds something else than this comparison.
+        A budget in iterations is a number of clips: that of the first method in these iterations.
+
+        Raises:
+            CompareError: the folder has another comparison.
         """
         clips = int(settings.budget.amount) * methods[0].batch if settings.budget.unit == 'it' else 0
         new = cls(settings.task, settings.told(settings.data), str(settings.budget), clips, {}, machine())
@@ -94,11 +96,11 @@ class Plan:
         return kept
 
     def lacking(self, methods: Sequence[Method]) -> list[Method]:
-        """Methods that have no share yet."""
+        """Methods without a share."""
         return [method for method in methods if method.token not in self.shares]
 
     def give(self, method: Method, settings: Settings, seconds: Sequence[float] = ()) -> None:
-        """Sets a method's share: from the clips of the budget, or from the seconds that it was timed at."""
+        """Sets the share of a method, from the budget's clips or from its seconds per iteration."""
         lengths = [phase['iters'] for phase in method.train['train']['phases']]
         if self.clips:
             iterations = iterations_for_clips(self.clips, method.batch)
@@ -108,14 +110,14 @@ class Plan:
                                           [round(value, 5) for value in seconds], settings.jobs)
 
     def write(self, out: Path) -> None:
-        """Keeps the plan in the folder of the comparison."""
+        """Writes the plan into the folder of the comparison."""
         content = {'format': FORMAT, **dataclasses.asdict(self)}
         with atomic_path(out / FILE) as part:
             part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def read_plan(out: Path) -> Plan | None:
-    """The plan in a folder; None where there is none. Raises CompareError for one of another format."""
+    """Reads the plan of a folder; None if there is none. Raises CompareError for another format."""
     path = out / FILE
     if not path.is_file():
         return None
@@ -130,7 +132,7 @@ def read_plan(out: Path) -> Plan | None:
 
 
 def machine() -> dict[str, str]:
-    """What this computes on, in words."""
+    """Describes the machine."""
     found = {'processor': _processor(), 'cores': str(os.cpu_count()), 'system': platform.system(),
              'python': platform.python_version(), 'torch': torch.__version__}
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What is left at the end: results gathered, tables, curves, and a page that says how it all came about."""
+"""The results of a comparison: tables, curves, and a page about them."""
 from __future__ import annotations
 
 import csv
@@ -26,15 +26,15 @@ from gavn.runtime.files import atomic_path
 
 COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 'frames restored', 's/it',
            'min planned', 'min of training', 'min took')
-SPEED = 'fps'  # the column of results that depends on what else runs
-CURVE = 'psnr'  # the metric that is drawn
-TABLE, TABLES = 'table1.md', 'tables.md'  # in the folder tables: ours, and the paper's with it
+SPEED = 'fps'  # column of results that depends on other load
+CURVE = 'psnr'  # metric of the curves
+TABLE, TABLES = 'table1.md', 'tables.md'  # in the folder tables: ours, and with the paper's
 
 
 def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> list[Path]:
     """Copies the results of finished tests to `results/<method>_<set>.csv`; returns the copies.
 
-    Frames a second are left out where other jobs ran beside the test.
+    Frames per second are omitted if other jobs ran during the test.
     """
     folder = settings.out / 'results'
     shutil.rmtree(folder, ignore_errors=True)
@@ -60,7 +60,7 @@ def _copy_without_speed(file: Path, copy: Path) -> None:
 
 
 def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method]) -> str:
-    """Writes the tables of these results into `tables`; returns what keeps them from being made, else ''."""
+    """Writes the tables of results into `tables`; returns why that is not possible, else ''."""
     if not files:
         return 'no test has finished'
     titles = [test.title for method in methods for test in method.tests(settings)]
@@ -73,7 +73,7 @@ def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method
 
 
 def _tasks(settings: Settings, methods: Sequence[Method]) -> list[Task]:
-    """A row of the table for each layer that was tested on, which need not be the paper's."""
+    """A row for each tested layer, which may be others than the paper's."""
     task = TASKS.get(settings.task) or Task(settings.task, settings.task, '', '', {})
     layers = dict.fromkeys(section.get('degradation', '') for method in methods
                            for section in method.test['datasets'].values())
@@ -81,7 +81,7 @@ def _tasks(settings: Settings, methods: Sequence[Method]) -> list[Task]:
 
 
 def draw_curves(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> str:
-    """Draws the validations of finished trainings; returns what keeps them from being drawn, else ''."""
+    """Draws the validations of finished trainings; returns why that is not possible, else ''."""
     names = {method.title: settings.name(method.token) for method in methods
              if (outcome := outcomes.get(f'train_{method.token}')) and outcome.state == 'done'}
     sets = [section['name'] for key, section in methods[0].train['datasets'].items() if key != 'train']
@@ -98,9 +98,9 @@ def draw_curves(settings: Settings, methods: Sequence[Method], outcomes: Mapping
 
 def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcomes: Mapping[str, Outcome],
                missing: Mapping[str, str]) -> Path:
-    """Writes README.md: budget, machine, what each method got, and what failed. Returns it.
+    """Writes README.md with budget, machine, shares and failures; returns its path.
 
-    `missing` says of tables and curves that are not there why they are not.
+    `missing` says why tables or curves do not exist.
     """
     device = f'GPU {", ".join(settings.gpus)}' if settings.gpus else 'the CPU'
     lines = [f'# {settings.task}: {", ".join(method.title for method in methods)}', '',
@@ -138,7 +138,7 @@ def _budget(plan: Plan) -> str:
 
 
 def _without_speed(outcomes: Mapping[str, Outcome]) -> str:
-    """Words about tests that did not have the machine to themselves; '' if all of them did."""
+    """Notes about tests during which other jobs ran; '' if there are none."""
     tests = [name for name, outcome in outcomes.items()
              if name.startswith('test_') and outcome.state == 'done' and not outcome.alone]
     if not tests:
@@ -148,7 +148,7 @@ def _without_speed(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
-    """The line under `COLUMNS`; cells stay empty where nothing was planned or timed."""
+    """A line under `COLUMNS`; cells are empty if nothing was planned or timed."""
     share, training = plan.shares.get(method.token), outcomes.get(f'train_{method.token}')
     data = method.train['datasets']['train']
     cells = [method.title, f'{method.parameters:,}', str(method.batch), str(data.get('num_frame', ''))]
@@ -162,7 +162,7 @@ def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, 
 
 
 def _trained(settings: Settings, token: str) -> str:
-    """Minutes of training that a run has noted; '' if it has not."""
+    """Minutes of training that a run has recorded; '' if it has not."""
     noted = settings.out / 'experiments' / settings.name(token) / BUDGET
     minutes = json.loads(noted.read_text(encoding='utf-8'))['minutes'] if noted.is_file() else None
     return '' if minutes is None else f'{minutes:.1f}'

@@ -1,4 +1,4 @@
-"""A comparison from beginning to end: plan, trainings, tests, report."""
+"""Runs a comparison: plan, trainings, tests, report."""
 from __future__ import annotations
 
 import os
@@ -25,22 +25,27 @@ from gavn.experiments.compare.settings import Settings
 from gavn.experiments.compare.status import Board
 
 Command = Sequence[str]
-"""A command that trains or tests, to which `-opt FILE` is added."""
+"""The command that trains or tests, to which `-opt FILE` is added."""
 Say = Callable[[str], None]
 
 
 def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
             say: Say = print) -> bool:
-    """Plans, trains, tests and reports; returns whether all of it was done.
+    """Plans, trains, tests and reports.
+
+    Finished work of an interrupted call is not repeated. A failed method does not stop others.
 
     Args:
-        settings: what is compared.
+        settings: of the comparison.
         trainer, tester: the commands.
-        fresh: methods of which nothing earlier is kept; an empty list means all, None means none.
-        say: takes lines for the user.
+        fresh: methods to start anew. An empty list means all, None means none.
+        say: called with lines for the user.
 
-    What an earlier, interrupted call has done is not done again. A method that fails stops no other. Raises
-    CompareError and OptionError, before anything is trained, for what cannot be right.
+    Returns:
+        Whether all of it was done.
+
+    Raises:
+        CompareError, OptionError: an error that is found before training.
     """
     known = (*settings.methods, DETECTOR) if settings.detectors else settings.methods
     if unknown := [token for token in fresh or () if token not in known]:
@@ -73,7 +78,7 @@ class _Comparison:
         return self._report()
 
     def _share_out(self) -> None:
-        """Gives every method that has none its share of the budget; one that cannot be timed has failed."""
+        """Gives each method without a share its share of the budget. One that cannot be timed has failed."""
         lacking = self.plan.lacking(self.methods)
         seconds = self._time(lacking) if lacking and not self.plan.clips else {}
         for method in lacking:
@@ -83,10 +88,10 @@ class _Comparison:
         self.plan.write(self.settings.out)
 
     def _time(self, lacking: Sequence[Method]) -> dict[str, list[float]]:
-        """Seconds of an iteration in each phase, of those that can be timed.
+        """Seconds per iteration in each phase, of methods that can be timed.
 
-        Methods that do the same work, as one with sound and one with silence, are timed once: what the clock
-        makes of them would give one of them more training.
+        Methods with the same work, such as one with audio and one with silence, are timed once, so that noise
+        in the timing gives none of them more training.
         """
         self._do(self._detector(), 1)
         self._require_detector()
@@ -104,7 +109,7 @@ class _Comparison:
         return {token: known[pattern.token] for token, pattern in patterns.items() if pattern.token in known}
 
     def _require_detector(self) -> None:
-        """Raises CompareError if it could not be trained: without it some methods cannot be timed."""
+        """Raises CompareError if it could not be trained, because some methods cannot be timed without it."""
         outcome = self.outcomes.get(f'train_{DETECTOR}')
         if outcome and outcome.state != 'done':
             raise CompareError(f'the landmark detector could not be trained: {outcome.reason}')
@@ -116,13 +121,13 @@ class _Comparison:
         self.outcomes |= runner.run()
 
     def environment(self, slot: int) -> dict[str, str]:
-        """Threads of a process, and its device: slots are dealt out to the GPUs in turn."""
+        """Environment of a process: threads, and its GPU in turn."""
         threads, gpus = str(self.settings.threads), self.settings.gpus
         return {**os.environ, 'OMP_NUM_THREADS': threads, 'MKL_NUM_THREADS': threads, 'GAVN_PROGRESS': '0',
                 'PYTHONUNBUFFERED': '1', 'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
 
     def _detector(self) -> list[Job]:
-        """The job that trains the landmark detector, where it is asked for and needed."""
+        """The job that trains the landmark detector, if it is selected and needed."""
         settings = self.settings
         if not settings.detectors or not any(method.needs_detector for method in self.methods):
             return []
@@ -151,7 +156,7 @@ class _Comparison:
         return jobs
 
     def _report(self) -> bool:
-        """Results, tables, curves and the page about them; says what failed."""
+        """Writes results, tables, curves and the page; reports failures."""
         settings, outcomes = self.settings, self.outcomes
         files = report.gather(settings, self.methods, outcomes)
         made = {'tables': report.tabulate(settings, files, self.methods),

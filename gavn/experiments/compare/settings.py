@@ -1,4 +1,4 @@
-"""What is asked of a comparison, and where in its folder things lie."""
+"""Settings of a comparison, and the places of its files."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from gavn.experiments.compare.budget import Budget
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked for.
+    """What to compare.
 
     Attributes:
         data: a prepared data set.
-        task: car, deblur, sr ...: ends the names of option files.
-        methods: what they are called in names of option files.
-        options: the folder of option files, with `ablations`, the overlays of variants.
-        overlays, detector_overlays: laid over those of methods, and over that of the landmark detector.
+        task: car, deblur, sr ...: suffix of option file names.
+        methods: tokens in option file names.
+        options: folder of option files, with overlays of variants in `ablations`.
+        overlays, detector_overlays: of methods, and of the landmark detector.
         budget: of each method's training.
-        out: folder of all that is made.
-        root: of the project: where relative paths begin.
-        jobs, threads: processes side by side, and threads of each.
-        gpus: as CUDA_VISIBLE_DEVICES names them; none: the CPU.
-        amp: 'bf16' to train in that precision, None to leave it to the option files.
-        workers: processes that load the data of one training, None to leave it to the option files.
-        detectors: whether to train the landmark detector first.
-        audio_controls: whether to test with silent and with shuffled sound as well.
-        images: whether tests keep their frames.
-        frames: of each clip that tests take, None for whole clips.
-        timed: iterations of each kind of phase that are timed.
+        out: folder of all outputs.
+        root: of the project, to which paths are relative.
+        jobs, threads: parallel processes, and threads of each.
+        gpus: as in CUDA_VISIBLE_DEVICES; empty for the CPU.
+        amp: 'bf16' to train in that precision. None: as in the option files.
+        workers: loader processes of each training. None: as in the option files.
+        detectors: train the landmark detector first.
+        audio_controls: also test with silent and with shuffled audio.
+        images: whether tests write their frames.
+        frames: of each clip in tests. None: whole clips.
+        timed: timed iterations of each kind of phase.
     """
 
     data: Path
@@ -52,7 +52,7 @@ class Settings:
     timed: int = 12
 
     def told(self, path: Path) -> str:
-        """A path as option files give it: relative to the project's root where it lies below that."""
+        """A path as option files have it: relative to the project's root if it is inside."""
         path = path.absolute()
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
@@ -61,9 +61,9 @@ class Settings:
         return f'{self.out.name}_{token}'
 
     def weights(self, token: str, network: str = 'g') -> Path:
-        """Where a training leaves its last weights."""
+        """The last weights of a training."""
         return self.out / 'experiments' / self.name(token) / 'models' / f'net_{network}_latest.pth'
 
     def file(self, kind: str, token: str, sound: str = '') -> Path:
-        """The option file that is made for a method: kind is train or test; tests of `CONTROLS` lie apart."""
+        """The generated option file of a method, for kind train or test, or a test of `CONTROLS`."""
         return self.out / 'options' / sound / f'{kind}_{token}_{self.task}.yml'

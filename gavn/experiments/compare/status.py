@@ -1,4 +1,4 @@
-"""One line per job: redrawn on a terminal, told when it changes elsewhere."""
+"""One line per job: redrawn on a terminal, printed at changes elsewhere."""
 from __future__ import annotations
 
 import re
@@ -12,18 +12,17 @@ from gavn.experiments.compare.jobs import Outcome, log_of
 
 _ITERATION = re.compile(r'iter:\s*([\d,]+),.*\[eta: ([^,\]]+)')
 _LOSS = re.compile(r'(l_\w+: \S+)')
-_TAIL = 4096  # bytes of a log that are read for its last line
+_TAIL = 4096  # bytes at the end of a log to search for its last report
 _WIDTH = 100
-_INTERVAL = 1.0  # seconds between two looks at the logs
+_INTERVAL = 1.0  # seconds between updates
 
 
 class Board:
-    """Shows what jobs do.
+    """Shows the state of jobs.
 
     Args:
-        folder: of the comparison, whose logs tell how far a training is.
-        stream: where to (default: standard output); a terminal is redrawn, anything else gets a line for each
-            change.
+        folder: of the comparison, whose logs have the progress of trainings.
+        stream: standard output by default. A terminal is redrawn; other streams get a line per change.
     """
 
     def __init__(self, folder: Path, stream: TextIO | None = None) -> None:
@@ -32,7 +31,7 @@ class Board:
         self._drawn, self._looked = 0, 0.0
 
     def show(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Draws the present state; `Runner` calls it as its `show`."""
+        """Draws the present state; the `show` of `Runner`."""
         states = {name: outcome.state for name, outcome in outcomes.items()}
         if self.stream.isatty():
             if states == self._states and time.monotonic() - self._looked < _INTERVAL:
@@ -58,7 +57,7 @@ class Board:
 
 
 def progress(log: Path) -> str:
-    """How far a training is: 'iteration 1,200, 0:12:33 left, l_pix: 1.2e-02'; '' before its first report."""
+    """Progress of a training: 'iteration 1,200, 0:12:33 left, l_pix: 1.2e-02'; '' before its first report."""
     if not log.is_file():
         return ''
     with log.open('rb') as file:

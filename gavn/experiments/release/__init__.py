@@ -1,1 +1,1 @@
-"""What is made before a release: weights, their figures and cards, and the numbers that choose among them."""
+"""Preparation of a release: pretrained weights, their figures and cards, and the degradation classifier."""

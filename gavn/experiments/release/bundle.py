@@ -1,4 +1,4 @@
-"""Bundles the weights that come with the package."""
+"""Bundles the pretrained weights of the package."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The card of weights that come with the package: what made them, what they gain, where they fail."""
+"""The card of pretrained weights: training, gains, and limits."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,11 +31,11 @@ TRAINING = {
                            'stopped at 7,000 of its 8,000.'),
     'deblur': (_FIRST_DATA, _OLD_START),
     'sr': (_FIRST_DATA, _OLD_START)}
-"""By name: training data, and which weights the training started from."""
+"""Name -> training data, and initial weights."""
 
 
 def write_card(name: str) -> Path:
-    """The card beside the weights, from their own header and the file of results."""
+    """The card of weights, from their header and the results file."""
     path = pretrained.weights_of(name)
     restorer = Restorer.load(path, device='cpu')
     counts = {key: sum(value.numel() for value in network.parameters())
@@ -59,7 +59,7 @@ def _range(counts: Collection[int]) -> str:
 
 
 def table(rows: Sequence[Row], methods: Sequence[str], figures: Sequence[str] = FIGURES) -> str:
-    """Means over clips in Markdown: a line for each damage, the input and each method beside each other."""
+    """Means over clips in Markdown: a line per degradation, with the input and each method."""
     means = {(row.run.degradation, row.run.method): row.values for row in rows if row.clip == MEAN}
     columns = [(figure, method) for figure in figures for method in (DEGRADED, *methods)]
     heads = [f'{_title(method)} {COLUMNS[figure].title}' for figure, method in columns]

@@ -1,4 +1,4 @@
-"""Fits the classifier of `gavn.restoration.degradation`, and from which probability on to believe it."""
+"""Fits the classifier of `gavn.restoration.degradation` and its thresholds."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from scipy.special import log_softmax
 from gavn.restoration.degradation import KINDS, Model, with_ones
 
 HIDDEN = 24
-RIDGE = 3.  # half the penalty on the squares of the weights, in samples' log-likelihood
+RIDGE = 3.  # half the penalty on squared weights, in log-likelihood of samples
 FOLDS = 5
-SPECIALIST = 0.9  # the wrong weights for one kind cost up to 19 dB, the right ones gain up to 3
+SPECIALIST = 0.9  # wrong weights for one degradation cost up to 19 dB; the right ones gain up to 3 dB
 THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
 
 
 def fit(features: np.ndarray, kinds: Sequence[str], seed: int = 0) -> Model:
-    """A model without thresholds.
+    """Fits a model without thresholds.
 
     Args:
-        features: (n, f), of a sample each.
-        kinds: their true kinds; all of KINDS must occur, and count alike, however often they do.
-        seed: of the weights from which it starts.
+        features: (n, f), of samples.
+        kinds: their true kinds. All of KINDS must occur; they have equal weight.
+        seed: of the initial weights.
     """
     truth = np.array([KINDS.index(kind) for kind in kinds])
     often = np.bincount(truth, minlength=len(KINDS))
@@ -37,13 +37,13 @@ def fit(features: np.ndarray, kinds: Sequence[str], seed: int = 0) -> Model:
 
 
 def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Model:
-    """The model of least penalised cross-entropy near where it is.
+    """Minimises the penalised cross-entropy from a model.
 
     Args:
-        model: where to start.
+        model: the start.
         features: (n, f).
         target: (n, kinds), 1 at the true kind.
-        weight: (kinds,), how much a sample of each kind counts.
+        weight: (kinds,), of a sample of each kind.
     """
     inputs, (rows, columns), cut = model.inputs(features), model.hidden.shape, model.hidden.size
     weighted = target @ weight[:, None]
@@ -58,7 +58,7 @@ def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: n
         error = (np.exp(logs) - target) * weighted
         back = error @ output[1:].T * (1 - active ** 2)
         shrunk = np.concatenate([(part * (np.arange(len(part)) > 0)[:, None]).ravel()
-                                 for part in (hidden, output)])  # constants are not penalised
+                                 for part in (hidden, output)])  # biases are not penalised
         slope = np.concatenate([(inputs.T @ back).ravel(), (with_ones(active).T @ error).ravel()])
         value = RIDGE / 2 * (shrunk ** 2).sum() - (weighted * target * logs).sum()
         return float(value), slope + RIDGE * shrunk
@@ -69,7 +69,7 @@ def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: n
 
 
 def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str], seed: int = 0) -> np.ndarray:
-    """Probabilities (n, kinds) of samples by models that saw no sample of their group (a speaker)."""
+    """Probabilities (n, kinds) of samples by models trained without their group (speaker)."""
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
     fold = {names[index]: place % FOLDS for place, index in enumerate(order)}
@@ -82,17 +82,17 @@ def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str], 
 
 
 def cautious(enough: dict[str, float]) -> dict[str, float]:
-    """Thresholds of at least SPECIALIST for the kinds that have weights of their own."""
+    """Thresholds, at least SPECIALIST for kinds with their own weights."""
     return {kind: least if kind == 'clean' else max(least, SPECIALIST) for kind, least in enough.items()}
 
 
 def thresholds(shares: np.ndarray, kinds: Sequence[str], precision: dict[str, float]) -> dict[str, float]:
-    """By kind the lowest of THRESHOLDS from which on verdicts are right often enough; above 1 for never.
+    """The lowest of THRESHOLDS for each kind with enough right verdicts; above 1 for never.
 
     Args:
-        shares: (n, kinds), as `held_out` gives them.
+        shares: (n, kinds), as `held_out` returns them.
         kinds: the true ones.
-        precision: the share of right verdicts that is asked for, of each kind that needs a threshold.
+        precision: required share of right verdicts, for each kind that needs a threshold.
     """
     chosen, truth = shares.argmax(1), np.array(kinds)
 

@@ -1,9 +1,9 @@
-"""Face crops with known damage, of all levels, to fit and to check `gavn.restoration.degradation` on.
+"""Face crops with known degradations, to fit and to check `gavn.restoration.degradation`.
 
-A specialist's kind is the damage that its weights are trained on (options/shipped): x264 at CRF 30..45,
-Gaussian blur of 15..25 pixels, reduction by 2..8. What is weaker than that but visible is `mixed`, as a
-specialist would overdo it. What a viewer takes for a good video is `clean`: coded at CRF 23 or better,
-with a little noise, taken from a larger image. Levels between two kinds have none, and are not drawn.
+The kind of a specialist is the degradation that its weights are trained on (options/shipped): x264 at CRF
+30..45, Gaussian blur of 15..25 pixels, reduction by 2..8. Weaker but visible degradations are `mixed`,
+because a specialist would overdo it. `clean` is what a viewer considers a good video: CRF 23 or better,
+little noise, downscaled from a larger image. Levels between two kinds are not drawn.
 """
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from gavn.data.video_call import FRAME_RATE, VideoCall
 
 LAYERS = {'gt': 'clean', 'car_crf45': 'compression', 'blur': 'deblur', 'sr': 'sr', 'mixed': 'mixed',
           'mixed_v1': 'mixed', 'call': 'mixed'}
-"""Layers of a data set folder, and the kinds of what is in them; see `kind_of` and `kind_of_call`."""
+"""Layers of a data set folder -> kind; see `kind_of` and `kind_of_call`."""
 
-WELL_CODED = 23  # CRF; up to here an image counts as clean
-BADLY_CODED = 29  # CRF; from here on as compressed
-_FRAMES, _TAKEN = 12, (2, 5, 8, 11)  # consecutive frames that are damaged, those of them that are looked at
+WELL_CODED = 23  # CRF; up to here an image is clean
+BADLY_CODED = 29  # CRF; from here on an image is compressed
+_FRAMES, _TAKEN = 12, (2, 5, 8, 11)  # consecutive degraded frames, and those of them that are used
 
 Frames = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A few crops of one clip, damaged in one way.
+    """Crops of one clip with one degradation.
 
     Attributes:
-        name: the layer it is from, or the recipe.
-        kind: one of `gavn.restoration.degradation.KINDS`; None for a mixture that is nearly of two kinds.
+        name: of the layer or the recipe.
+        kind: one of `gavn.restoration.degradation.KINDS`; None for a mixture between two kinds.
         crops: uint8 BGR (h, w, 3).
     """
 
@@ -46,7 +46,7 @@ class Sample:
 
 
 def kind_of(mixture: Mixture) -> str | None:
-    """What a mixture counts as; one of compression and faint noise alone may be `clean` or `compression`."""
+    """The kind of a mixture. One of compression and faint noise may be `clean` or `compression`."""
     crf = max(mixture.crf or 0, mixture.crf_again or 0)
     if mixture.sigma or mixture.factor or (mixture.noise or 0) > 4:
         return 'mixed'
@@ -58,7 +58,7 @@ def kind_of(mixture: Mixture) -> str | None:
 
 
 def kind_of_call(call: VideoCall) -> str | None:
-    """`mixed` where a small face, few bits or a second encoding leave visible artifacts; else None."""
+    """`mixed` if a small face, a low bit rate or a second encoding leave visible artifacts; else None."""
     bits_a_pixel = 1000 * call.kbits / FRAME_RATE / call.side**2
     visible = bits_a_pixel < 0.12 or call.side < 150 or (call.crf_again or 0) >= BADLY_CODED
     return 'mixed' if visible else None
@@ -70,7 +70,7 @@ def _drawn_kind(layer: str, clip: str) -> str | None:
 
 
 def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[Sample]:
-    """`count` frames spread over a clip, from each of LAYERS. FileNotFoundError for a layer not there."""
+    """Yields `count` frames over a clip from each of LAYERS. Raises FileNotFoundError for a missing layer."""
     indices = np.linspace(0, entry.n_frames - 1, count + 2).astype(int)[1:-1]
     for layer, kind in LAYERS.items():
         store = ClipStore(root, layer)
@@ -79,9 +79,10 @@ def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterat
 
 
 def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[Sample]:
-    """Damages a stretch of a clip by every recipe, as often as RECIPES says, a function of clip and seed.
+    """Degrades a part of a clip by every recipe, as often as RECIPES says, as a function of clip and seed.
 
-    Raises ValueError for a clip that is too short.
+    Raises:
+        ValueError: the clip is too short.
     """
     if entry.n_frames < _FRAMES:
         raise ValueError(f'{entry.clip} has {entry.n_frames} frames, of the {_FRAMES} that are needed')
@@ -100,7 +101,7 @@ def _resized(frames: Frames, scale: float) -> list[np.ndarray]:
 
 
 def _reduced(frames: Frames, draw: np.random.Generator, least: float, chance: float) -> Frames:
-    """Sometimes smaller: what is sharp at one size is sharper at a smaller one."""
+    """Sometimes downscales, because sharpness depends on the size."""
     return _resized(frames, draw.uniform(least, 1)) if draw.random() < chance else frames
 
 
@@ -123,7 +124,7 @@ def _good(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
 
 
 def _coded_larger(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    """A close-up: its artefacts are smaller than the crop's pixels."""
+    """A close-up, whose artifacts are smaller than the crop's pixels."""
     good = draw.random() < 0.6
     crf = draw.integers(15, 27) if good else draw.integers(33, 42)
     return 'clean' if good else 'mixed', _resized(compress_crf(frames, int(crf)), draw.uniform(0.5, 0.85))
@@ -151,19 +152,19 @@ def _slightly_low(frames: Frames, draw: np.random.Generator) -> tuple[str, Frame
 
 
 def _enlarged(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    """A face that is small in a good video: what is enlarged with it are the traces of its compression."""
+    """A small face in a good video: compression artifacts are upscaled with it."""
     small = _coded(_resized(frames, 1 / draw.uniform(1.4, 2.5)), draw, WELL_CODED, 1)
     return 'mixed', _as_large_as(frames, small, draw)
 
 
 def _enlarged_much(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    """A face of 40 to 90 pixels in a good video: of low resolution, whatever traces are enlarged with it."""
+    """A face of 40 to 90 pixels in a good video: low resolution, with upscaled artifacts."""
     small = _coded(_resized(frames, 1 / _from_to(draw, 2.5, 6)), draw, WELL_CODED, 0.8)
     return 'sr', _as_large_as(frames, small, draw)
 
 
 def _as_large_as(frames: Frames, small: Frames, draw: np.random.Generator) -> list[np.ndarray]:
-    """Enlarged as crops are, or as `--scale` does before."""
+    """Upscales as crops do, or as `--scale` does before."""
     method = cv2.INTER_CUBIC if draw.random() < 0.5 else cv2.INTER_LANCZOS4
     height, width = frames[0].shape[:2]
     return [cv2.resize(frame, (width, height), interpolation=method) for frame in small]
@@ -176,7 +177,7 @@ def _mixture(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Fra
 
 
 def _called(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Frames]:
-    """A call; played forth, back and forth, for a rate-limited encoder needs some frames to settle."""
+    """A video call, played forwards, backwards and forwards, so that rate control can settle."""
     call = VideoCall.from_name(str(int(draw.integers(1 << 30))))
     return kind_of_call(call), call.apply([*frames, *frames[::-1], *frames])[-len(frames):]
 
@@ -184,4 +185,4 @@ def _called(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Fram
 RECIPES: dict[Callable[[Frames, np.random.Generator], tuple[str | None, Frames]], int] = {
     _good: 10, _coded_larger: 4, _compressed: 8, _blurred: 6, _soft: 4, _low: 8, _slightly_low: 3,
     _enlarged: 3, _enlarged_much: 5, _mixture: 8, _called: 8}
-"""Ways of damaging, each with how many samples a clip gives of it."""
+"""Recipe -> samples per clip."""

@@ -1,4 +1,4 @@
-"""Measures shipped weights, their choice by `auto` and methods of others on speakers that no training saw."""
+"""Measures pretrained weights, their choice by `auto`, and other methods on speakers unseen in training."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
@@ -24,9 +24,9 @@ RESULTS = 'validation.csv'
 FIGURES = ('psnr', 'ssim', 'psnr_mouth')
 LAYERS = ('car_crf45', 'blur', 'sr_x4', 'sr', 'call', 'mixed', 'mixed_v1')
 STORED = {'clean': 'gt', 'blur_stored': 'blur', 'sr_stored': 'sr_x4'}
-"""Layers that are encoded once more, as a good encoder leaves them, by the name that they then have."""
+"""Name -> layer that is encoded once more at high quality."""
 _STORED_CRF = 18
-_SAMPLES = 16  # frames of a clip by which `auto` judges it
+_SAMPLES = 16  # frames of a clip that `auto` classifies
 
 Frames = Iterator[np.ndarray]
 _Restore = Callable[[Clip], Frames]
@@ -38,8 +38,8 @@ class Selection:
 
     Attributes:
         layers: degradations, of `LAYERS` and `STORED`.
-        methods: names of shipped weights, `auto` and names of peers.
-        frames: of each clip, from its first; None: all of them.
+        methods: names of pretrained weights, `auto` and names of peers.
+        frames: of each clip, from its first. None: all.
     """
 
     layers: Collection[str] = (*LAYERS, *STORED)
@@ -49,7 +49,7 @@ class Selection:
 
 def measure(root: str | Path, selection: Selection, device: str = 'auto',
             report: Callable[[str], None] = print) -> Path:
-    """Measure what is selected and replace its rows in the results beside the weights; others stay.
+    """Measures the selection and replaces its rows in the results file; other rows stay.
 
     Results are written after each layer and method, so that a long run may be stopped.
 
@@ -57,9 +57,10 @@ def measure(root: str | Path, selection: Selection, device: str = 'auto',
         root: a prepared data set with the selected layers.
         selection: what to measure.
         device: see `find_device`.
-        report: takes a line for each layer and method.
+        report: called with a line for each layer and method.
 
-    Returns the file of results: a row for each clip, layer and method.
+    Returns:
+        The results file: a row for each clip, layer and method.
 
     Raises:
         PeerMissing: a selected peer is not installed.
@@ -75,7 +76,7 @@ def measure(root: str | Path, selection: Selection, device: str = 'auto',
 
 
 def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tuple[str, _Restore]]:
-    """Those of the methods that are made for a layer: all of ours, and some of others."""
+    """The methods for a layer: all of gavn's, and some others."""
     for name in (name for name in pretrained.list_pretrained() if name in methods):
         yield name, _ours(Restorer.from_pretrained(name, device))
     if AUTO in methods:
@@ -91,7 +92,7 @@ def _ours(restorer: Restorer) -> _Restore:
 
 
 def _chosen(clip: Clip, restorers: dict[str, Restorer], lossless: bool) -> Frames:
-    """What `auto` makes of a clip: the weights that it chooses, or the clip as it is."""
+    """Restores a clip with the weights that `auto` chooses, or returns it unchanged."""
     damage = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
     return _inputs(clip) if damage.kind == 'clean' else _ours(restorers[weights_for(damage, lossless)])(clip)
 

@@ -1,7 +1,7 @@
-"""Restorers of others, measured beside the shipped weights: SPAN and Real-ESRGAN by ncnn, FFmpeg's `spp`.
+"""Other restoration methods: SPAN and Real-ESRGAN by ncnn, FFmpeg's `spp`.
 
-They come with the extra `[peers]`. The weights of SPAN and Real-ESRGAN lie inside Python packages whose own
-code needs a Vulkan driver; here `ncnn` runs them on a CPU.
+They come with the extra `[peers]`. The weights of SPAN and Real-ESRGAN are in Python packages whose own code
+needs a Vulkan driver; here `ncnn` runs them on a CPU.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gavn.errors import GavnError
 
 SCALE = 4
 SPP_QP = 10
-"""The quantiser with which `spp` gains most at CRF 45, of 5, 10, 15, 20, 30 and 40."""
+"""The quantiser of `spp` with the largest gain at CRF 45, of 5, 10, 15, 20, 30 and 40."""
 _INSTALL = "pip install -c constraints.txt -e '.[peers]'"
 
 
@@ -31,12 +31,12 @@ class PeerMissing(GavnError):  # noqa: N818 (it reads as what happened)
 
 @dataclass(frozen=True)
 class Peer:
-    """A method of others.
+    """Another method.
 
     Attributes:
-        name: as tables show it.
+        name: in tables.
         layers: degradations that it is made for.
-        restore: takes a clip, yields its restored frames, uint8 BGR of the size of the truth.
+        restore: takes a clip and yields its restored frames, uint8 BGR of the size of the ground truth.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Peer:
 
 
 def ncnn_upscaler(package: str, model: str) -> Callable[[Clip], Iterator[np.ndarray]]:
-    """A fourfold super-resolution network whose weights lie in an installed package.
+    """A fourfold super-resolution network with weights in an installed package.
 
-    It gets the true frames reduced by MATLAB's bicubic, as the layer `sr_x4` does before it enlarges them.
+    Its input is the ground truth downscaled by MATLAB's bicubic, as in the layer `sr_x4` before upscaling.
 
     Args:
         package: import name of the package.
-        model: file name of the network in its folder `models`, without ending.
+        model: file name of the network in its folder `models`, without suffix.
 
     Raises:
         PeerMissing: the package or `ncnn` is not installed.
@@ -91,11 +91,11 @@ def _upscaled(network: Any, image: np.ndarray) -> np.ndarray:
 
 
 def spp(clip: Clip) -> Iterator[np.ndarray]:
-    """FFmpeg's simple post-processing filter, the strongest of its deblocking filters, on a whole clip.
+    """FFmpeg's simple post-processing filter, its strongest deblocking filter, on a whole clip.
 
     Raises:
         PeerMissing: imageio-ffmpeg is not installed.
-        RuntimeError: the program failed; the message is its own.
+        RuntimeError: the program failed, with its message.
     """
     frames = [clip.lq(index) for index in range(clip.n_frames)]
     yield from _filtered(frames, f'spp=quality=5:qp={SPP_QP}')
