@@ -54,7 +54,7 @@ class Timing:
         phases[-1]['iters'] = _ENDLESS
         options['train']['phases'] = phases
         options['name'] = self.method.token
-        options['path']['experiments_root'] = settings.told(_folder(settings))
+        options['path']['experiments_root'] = settings.relative_path(_folder(settings))
         options['logger'] |= {'print_freq': 1, 'save_checkpoint_freq': _ENDLESS, 'use_tb_logger': False}
         options.pop('val', None)
         options['datasets'] = {'train': options['datasets']['train']}

@@ -16,9 +16,10 @@ def describe(settings: Settings, methods: Sequence[Method]) -> list[str]:
         if method.detects:
             users.setdefault(method.train['path']['pretrain_network_l'], []).append(method)
     maker = 'trained by this comparison' if settings.detectors else 'trained before'
-    return [f'Landmark detector of {", ".join(method.title for method in told)}: '
-            f'{told[0].train["network_l"]["type"]}, weights `{settings.told(settings.root / weights)}`, '
-            f'{maker}. {_took(settings, weights)}' for weights, told in users.items()]
+    return [f'Landmark detector of {", ".join(method.title for method in methods)}: '
+            f'{methods[0].train["network_l"]["type"]}, '
+            f'weights `{settings.relative_path(settings.root / weights)}`, {maker}. {_took(settings, weights)}'
+            for weights, methods in users.items()]
 
 
 def _took(settings: Settings, weights: str) -> str:

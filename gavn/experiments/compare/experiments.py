@@ -147,7 +147,7 @@ def load_method(settings: Settings, token: str) -> Method:
         test.setdefault('val', {})['save_img'] = True
     for section in test['datasets'].values() if settings.frames else ():
         section['max_frames'] = settings.frames
-    test.setdefault('path', {})['pretrain_network_g'] = settings.told(settings.weights(token))
+    test.setdefault('path', {})['pretrain_network_g'] = settings.relative_path(settings.weights(token))
     _check(train, train_source, settings, is_train=True)
     _check(test, test_source, settings, is_train=False)
     data_set = _phases_in_iterations(train)
@@ -182,10 +182,10 @@ def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
     options['name'] = settings.name(token)
     options['num_gpu'] = 1 if settings.gpus else 0
     options['path'] = options.get('path') or {}
-    options['path'] |= {f'{kind}_root': settings.told(settings.out / folder)
+    options['path'] |= {f'{kind}_root': settings.relative_path(settings.out / folder)
                         for kind, folder in (('experiments', 'experiments'), ('results', 'tested'))}
     for kind, section in (options.get('datasets') or {}).items():
-        section['root'] = settings.told(settings.data)
+        section['root'] = settings.relative_path(settings.data)
         if kind == 'train' and settings.workers is not None:
             section['num_worker_per_gpu'] = settings.workers
 
@@ -195,7 +195,7 @@ def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> 
     if 'network_l' not in options or 'network_g' not in options:
         return
     if settings.detectors:
-        options['path']['pretrain_network_l'] = settings.told(settings.weights(DETECTOR, 'l'))
+        options['path']['pretrain_network_l'] = settings.relative_path(settings.weights(DETECTOR, 'l'))
         return
     weights = options['path'].get('pretrain_network_l')
     if weights is None or locate(weights, settings.root) is None:

@@ -114,9 +114,9 @@ class Process:
     def last_words(self) -> str:
         """Why it ended: its last `error:`, else its last line."""
         lines = [line.strip() for line in self.lines() if line.strip()]
-        told = [line for line in lines if line.startswith('error:')] or lines or ['it wrote nothing']
-        hint = ' (give fewer --jobs)' if 'out of memory' in told[-1] else ''
-        return f'{told[-1].removeprefix("error: ")}{hint}; see {self.log}'
+        errors = [line for line in lines if line.startswith('error:')] or lines or ['it wrote nothing']
+        hint = ' (give fewer --jobs)' if 'out of memory' in errors[-1] else ''
+        return f'{errors[-1].removeprefix("error: ")}{hint}; see {self.log}'
 
 
 _libc = ctypes.CDLL(None) if sys.platform == 'linux' else None

@@ -85,7 +85,8 @@ class Plan:
             CompareError: the folder has another comparison.
         """
         clips = int(settings.budget.amount) * methods[0].batch if settings.budget.unit == 'it' else 0
-        new = cls(settings.task, settings.told(settings.data), str(settings.budget), clips, {}, machine())
+        data = settings.relative_path(settings.data)
+        new = cls(settings.task, data, str(settings.budget), clips, {}, machine())
         kept = read_plan(settings.out)
         if kept is None:
             return new

@@ -104,7 +104,7 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     """
     device = f'GPU {", ".join(settings.gpus)}' if settings.gpus else 'the CPU'
     lines = [f'# {settings.task}: {", ".join(method.title for method in methods)}', '',
-             f'- data: `{plan.data}`', f'- options: `{settings.told(settings.options)}`',
+             f'- data: `{plan.data}`', f'- options: `{settings.relative_path(settings.options)}`',
              f'- budget of each method: {_budget(plan)}',
              f'- machine: {", ".join(f"{key} {value}" for key, value in plan.machine.items())}',
              f'- {settings.jobs} at a time, {settings.threads} threads each, on {device}'

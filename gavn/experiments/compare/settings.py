@@ -51,7 +51,7 @@ class Settings:
     frames: int | None = None
     timed: int = 12
 
-    def told(self, path: Path) -> str:
+    def relative_path(self, path: Path) -> str:
         """A path as option files have it: relative to the project's root if it is inside."""
         path = path.absolute()
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)

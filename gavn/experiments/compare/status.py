@@ -48,12 +48,12 @@ class Board:
         self.stream.flush()
 
     def _line(self, name: str, outcome: Outcome) -> str:
-        told = outcome.reason
+        detail = outcome.reason
         if outcome.state == 'running':
-            told = progress(log_of(self.folder, name)) if self.stream.isatty() else ''
+            detail = progress(log_of(self.folder, name)) if self.stream.isatty() else ''
         elif outcome.state == 'done':
-            told = f'{outcome.seconds / 60:.1f} min'
-        return f'{name:28} {outcome.state:9} {told}'[:_WIDTH if self.stream.isatty() else None].rstrip()
+            detail = f'{outcome.seconds / 60:.1f} min'
+        return f'{name:28} {outcome.state:9} {detail}'[:_WIDTH if self.stream.isatty() else None].rstrip()
 
 
 def progress(log: Path) -> str:

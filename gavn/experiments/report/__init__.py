@@ -1,1 +1,1 @@
-"""The paper's tables and figures, made of files of results and of the images of test runs."""
+"""The paper's tables and figures, from result files and images of test runs."""

@@ -1,4 +1,4 @@
-"""What stands in the cells of every table: figures, where they come from, why they are absent."""
+"""Cells of all tables: figures, their origin, and why they are missing."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -18,14 +18,14 @@ ORIGIN = (Column('Params (M)', figures=True), Column('GMACs', figures=True), Col
 
 @dataclass(frozen=True)
 class Plan:
-    """What to tabulate.
+    """Content of tables.
 
     Attributes:
         measures: metric columns of tables 1 and 3.
         tasks: rows of tables 1 to 3.
-        methods: those to list; None for the paper's and all others that were measured.
-        std: whether deviations over clips stand behind the means.
-        ours: whether these are runs of ours, with an origin, some of which may have yet to be done.
+        methods: to list. None: the paper's and all others with results.
+        std: also print standard deviations over clips.
+        ours: whether these are our runs, with origins and missing runs.
     """
 
     measures: Sequence[str] = QUALITY
@@ -35,30 +35,30 @@ class Plan:
     ours: bool = True
 
     def shows(self, method: str) -> bool:
-        """Whether a method that was measured stands in tables 1, 2 and 4."""
+        """Whether tables 1, 2 and 4 contain a method with results."""
         if self.methods is not None:
             return method in self.methods
         return method not in ABLATIONS or method == GAVN
 
     def listed(self, expected: Iterable[str], found: Iterable[str]) -> list[str]:
-        """Methods of a table, in order: `expected` and what it shows of those that were found."""
+        """Methods of a table, in order: `expected`, and the shown ones of `found`."""
         if self.methods is not None:
             return in_order(self.methods)
         return in_order([*(expected if self.ours else ()), *filter(self.shows, found)])
 
 
 def measure_column(measure: str, group: str = '') -> Column:
-    """The column of a metric, `group` being the data set that it was measured on."""
+    """The column of a metric; `group` is its data set."""
     shown = column_of(measure)
     return Column(shown.title, shown.better, group, figures=True)
 
 
 def figure(result: Result | None, measure: str, std: bool) -> Cell:
-    """A mean, `n/a` where it could not be measured, nothing where it does not apply."""
+    """A mean, `n/a` if it could not be measured, empty if it does not apply."""
     if result is None:
         return Cell(MISSING, missing=True)
     if measure not in result.mean:
-        exempt = result.is_reference or measure in LANDMARKS  # which not all methods are told
+        exempt = result.is_reference or measure in LANDMARKS  # which not all methods have as input
         return Cell() if exempt else Cell('not measured', missing=True)
     value, deviation = result.mean[measure], result.std.get(measure)
     if value is None:
@@ -70,13 +70,13 @@ def figure(result: Result | None, measure: str, std: bool) -> Cell:
 
 
 def windows(found: Sequence[Result | None]) -> Cell:
-    """Frames that the network was trained on at once, where that is known."""
+    """Frames of a training window, if known."""
     known = (result.window or window(result.run.option_file) for result in found if result)
     return joined(str(frames) for frames in known if frames)
 
 
 def origin(runs: Sequence[RunInfo], to_run: Iterable[str] = ()) -> list[Cell]:
-    """Cells under `ORIGIN`: each different value of several runs, one below the other, then what to run."""
+    """Cells under `ORIGIN`: all different values of several runs, then commands to run."""
     files = (f'`{run.option_file}`' for run in runs if run.option_file)
     return [
         joined(f'{run.parameters / 1e6:.2f}' for run in runs if run.parameters is not None),
@@ -93,12 +93,12 @@ def _training(run: RunInfo) -> str:
 
 
 def joined(texts: Iterable[str]) -> Cell:
-    """A cell of the different ones among these texts, a line each."""
+    """A cell with the different texts, one per line."""
     return Cell('\n'.join(dict.fromkeys(text for text in texts if text)))
 
 
 def reasons(results: Sequence[Result], measures: Sequence[str]) -> list[str]:
-    """Why cells read n/a or hold fewer clips than others: each reason once, with the methods it holds for."""
+    """Why cells are n/a or have fewer clips: each reason once, with its methods."""
     found: dict[str, list[str]] = {}
     for result in results:
         for note in result.notes.split(BETWEEN_NOTES):

@@ -1,4 +1,4 @@
-"""Curves: a metric over the training of several experiments, and PSNR over levels of degradation."""
+"""Curves: a metric during several trainings, and PSNR over levels of degradation."""
 from __future__ import annotations
 
 import re
@@ -32,12 +32,12 @@ _PANEL = (2.6, 2.1)  # inches
 
 @dataclass(frozen=True)
 class Curve:
-    """The validations of one experiment, in order.
+    """The validations of one training, in order.
 
     Attributes:
-        iterations, minutes: of training until each; minutes are None where they are not on record.
-        values: of the metric, the mean over clips.
-        start: that of the degraded input, None where it was not measured.
+        iterations, minutes: of training; minutes are None if unknown.
+        values: of the metric, means over clips.
+        start: value of the degraded input; None if it was not measured.
     """
 
     iterations: list[int]
@@ -47,10 +47,13 @@ class Curve:
 
 
 def read_curve(experiment: Path, dataset: str | None, metric: str) -> Curve:
-    """The curve of `experiment/metrics/<set>_<iteration>.csv`; the only set there, where `dataset` is None.
+    """Reads the curve of `experiment/metrics/<set>_<iteration>.csv`.
 
-    Raises ReportError where there is no such file, where several sets could be meant, and where the metric
-    was not measured, ResultsError for a file that cannot be read.
+    `dataset` may be None if there is only one set.
+
+    Raises:
+        ReportError: there is no such file, several sets are possible, or the metric was not measured.
+        ResultsError: a file cannot be read.
     """
     files = _validations(experiment, dataset)
     points, start = [], None
@@ -94,21 +97,22 @@ def _measured(means: Mapping[str, Row]) -> str:
 
 
 def training_figure(curves: Mapping[str, Curve], metric: str) -> Figure:
-    """A metric over iterations and, where they are on record, over minutes; the input as a dashed line.
+    """Draws a metric over iterations and, if known, over minutes, with the input as a dashed line.
 
-    Raises ReportError for experiments that were validated on different data.
+    Raises:
+        ReportError: the trainings were validated on different data.
     """
     starts = {name: curve.start for name, curve in curves.items() if curve.start is not None}
     if starts and max(starts.values()) - min(starts.values()) > _SAME:
-        told = ', '.join(f'{name} {value:.4f}' for name, value in starts.items())
-        raise ReportError(f'validated on different data: {metric} of the degraded input is {told}')
+        details = ', '.join(f'{name} {value:.4f}' for name, value in starts.items())
+        raise ReportError(f'validated on different data: {metric} of the degraded input is {details}')
     timed = any(minute is not None for curve in curves.values() for minute in curve.minutes)
     figure, panels = _panels(['iterations', *(['minutes of training'] if timed else [])], len(curves) + 1)
-    looks = styles(curves)
+    line_styles = styles(curves)
     for axes, kind in zip(panels, ('iterations', 'minutes'), strict=False):
-        for name, look in looks.items():
+        for name, style in line_styles.items():
             places = getattr(curves[name], kind)
-            axes.plot(*_known(places, curves[name].values), label=name, **LINE, **look)
+            axes.plot(*_known(places, curves[name].values), label=name, **LINE, **style)
         if starts:
             axes.axhline(next(iter(starts.values())), **LINE, **INPUT)
         axes.set_xlim(left=0)
@@ -120,15 +124,16 @@ def training_figure(curves: Mapping[str, Curve], metric: str) -> Figure:
 
 def _known(places: Sequence[float | None], values: Sequence[float | None]
            ) -> tuple[list[float], list[float]]:
-    """The points of a line of which both coordinates are known."""
+    """Points of a line with both coordinates."""
     points = [(x, y) for x, y in zip(places, values, strict=True) if None not in (x, y)]
     return [x for x, _ in points], [y for _, y in points]
 
 
 def levels_figure(results: Results, dataset: str) -> Figure:
-    """PSNR over the levels of table 2, a panel for each kind of degradation that was measured.
+    """Draws PSNR over the levels of table 2, with a panel for each measured kind of degradation.
 
-    Raises ReportError where no method was measured at any level.
+    Raises:
+        ReportError: no method was measured at any level.
     """
     layers = {token: task.levels.keys() - {task.layer} for token, task in TASKS.items()}
     found = {token: results.methods(dataset, names) for token, names in layers.items()}
@@ -138,13 +143,14 @@ def levels_figure(results: Results, dataset: str) -> Figure:
                           'options/test_gavn_car.yml --degradation car_crf35 car_crf40 car_crf45 '
                           'makes some')
     methods = (name for names in found.values() for name in names if name == GAVN or name not in ABLATIONS)
-    looks = {**{name: {**look, 'label': name} for name, look in styles(methods).items()}, DEGRADED: INPUT}
-    figure, panels = _panels([task.parameter for task in shown], len(looks))
+    line_styles = {name: {**style, 'label': name} for name, style in styles(methods).items()}
+    line_styles[DEGRADED] = INPUT
+    figure, panels = _panels([task.parameter for task in shown], len(line_styles))
     for axes, task in zip(panels, shown, strict=True):
-        for name, look in looks.items():
+        for name, style in line_styles.items():
             measured = (results.get(dataset, layer, name) for layer in task.levels)
             values = [result and result.mean.get('psnr') for result in measured]
-            axes.plot(*_known(list(task.levels.values()), values), **LINE, **look)
+            axes.plot(*_known(list(task.levels.values()), values), **LINE, **style)
         axes.set_xticks(list(task.levels.values()))
         axes.set_title(task.title, fontsize=TEXT + 1)
     panels[0].set_ylabel('PSNR in dB', fontsize=TEXT)
@@ -153,7 +159,7 @@ def levels_figure(results: Results, dataset: str) -> Figure:
 
 
 def _panels(labels: Sequence[str], names: int) -> tuple[Figure, list[Axes]]:
-    """Axes side by side, each with its label below, and room for a legend of so many names above."""
+    """Makes axes side by side with labels below, and space for a legend of `names` entries above."""
     width = _PANEL[0] * len(labels) + 0.4
     room = legend_height(width, names)
     height = _PANEL[1] + room

@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib, which is imported when the first one is drawn, colours and files."""
+"""Shared code of figures: matplotlib (imported at the first figure), colours, files."""
 from __future__ import annotations
 
 import math
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 ENDINGS = ('.png', '.pdf', '.svg')
 TEXT = 7.0  # points
-_NAME = 1.1  # inches that a name takes in a legend
+_NAME = 1.1  # inches of a name in a legend
 LINE = {'linewidth': 1, 'markersize': 3}
-INPUT = {'color': '0.45', 'linestyle': '--', 'label': DEGRADED}  # the line of the degraded input
-# Colours that people with colour blindness tell apart (Okabe and Ito 2008).
+INPUT = {'color': '0.45', 'linestyle': '--', 'label': DEGRADED}  # line of the degraded input
+# colours for colour-blind readers (Okabe and Ito 2008)
 _COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 _MARKERS = 'osD^vPX'
 _DASHES = ('-', '--', ':', '-.')  # solid for the paper's methods
@@ -30,7 +30,7 @@ _OF_METHODS = {'GAVN': 0, 'EDVR': 1, 'BasicVSR++': 2, 'DAVD-Net': 3, 'DAVD-Net (
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, its sides in inches. Raises ReportError where matplotlib is not installed."""
+    """Makes an empty figure; sizes in inches. Raises ReportError without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -40,14 +40,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 200) -> None:
-    """Writes a figure, whole or not at all. Raises ReportError for an ending that is no format of figures."""
+    """Writes a figure atomically. Raises ReportError for an unknown file format."""
     path = check_path(path)
     with atomic_path(path) as part:
         figure.savefig(part, dpi=dpi)
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path of a figure. Raises ReportError for an ending that is no format of figures."""
+    """Returns the path of a figure. Raises ReportError for an unknown file format."""
     path = Path(path)
     if path.suffix.lower() not in ENDINGS:
         raise ReportError(f'{path}: a figure is written as {", ".join(ENDINGS)}; give such an ending')
@@ -55,22 +55,22 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 
 def styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Colour, marker and dashes of each method's line, in the order of tables; the paper's never change.
+    """Colour, marker and dashes of each method's line, in the order of tables.
 
-    Others share what colours are left; those that share one have other dashes.
+    The paper's methods always have the same. Others share the remaining colours, with different dashes.
     """
     names = in_order(methods)
     taken = {_OF_METHODS.get(name) for name in names}
     free = [place for place in range(len(_COLOURS) - 1, -1, -1) if place not in taken]
     others = [name for name in names if name not in _OF_METHODS]
-    looks = {name: (_OF_METHODS[name], 0) for name in names if name in _OF_METHODS}
-    looks |= {name: (free[i % len(free)], 1 + i // len(free)) for i, name in enumerate(others)}
-    return {name: {'color': _COLOURS[looks[name][0]], 'marker': _MARKERS[looks[name][0]],
-                   'linestyle': _DASHES[looks[name][1] % len(_DASHES)]} for name in names}
+    chosen = {name: (_OF_METHODS[name], 0) for name in names if name in _OF_METHODS}
+    chosen |= {name: (free[i % len(free)], 1 + i // len(free)) for i, name in enumerate(others)}
+    return {name: {'color': _COLOURS[chosen[name][0]], 'marker': _MARKERS[chosen[name][0]],
+                   'linestyle': _DASHES[chosen[name][1] % len(_DASHES)]} for name in names}
 
 
 def plain_axes(axes: Axes) -> None:
-    """Small type, and no frame beyond the two axes."""
+    """Sets small labels, and removes the frame except the two axes."""
     axes.tick_params(labelsize=TEXT, width=0.5, length=2.5)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ('left', 'bottom'))
@@ -78,17 +78,17 @@ def plain_axes(axes: Axes) -> None:
 
 
 def legend_height(width: float, names: int) -> float:
-    """Inches that a legend of so many names takes above a figure of that width."""
+    """Height in inches of a legend of `names` entries above a figure of this width."""
     return 0.1 + 0.16 * math.ceil(names / _beside(width))
 
 
 def _beside(width: float) -> int:
-    """Names of a legend that stand side by side in `width` inches."""
+    """Legend entries per row of `width` inches."""
     return max(1, int(width / _NAME))
 
 
 def legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend above all axes, each name once."""
+    """Adds one legend above all axes, with each name once."""
     lines = {line.get_label(): line for ax in axes for line in ax.get_lines() if len(line.get_xdata())}
     figure.legend(lines.values(), lines.keys(), loc='upper center', ncols=_beside(figure.get_figwidth()),
                   frameon=False, fontsize=TEXT, handlelength=2.4, columnspacing=1.4)

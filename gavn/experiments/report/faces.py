@@ -1,4 +1,4 @@
-"""Faces side by side (the paper's figures 5 to 7): input, methods and truth, with eyes and mouth enlarged."""
+"""Face images side by side (the paper's figures 5 to 7), with eyes and mouth enlarged."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH, _GAP, _LEFT, _TOP = 1.5, 0.04, 0.36, 0.22  # inches: of a face, between images, of the headings
-_COLOURS = ('#E69F00', '#56B4E9')  # of the eyes' box and of the mouth's
+_COLOURS = ('#E69F00', '#56B4E9')  # of the boxes of eyes and mouth
 _TASK_OF = {layer: task.token for task in TASKS.values() for layer in (task.layer, *task.levels)}
 
 
@@ -32,8 +32,8 @@ class Shot:
     """A row of the figure: one frame of one clip.
 
     Attributes:
-        label: what it is, its lines joined by newlines.
-        images: uint8 BGR (h, w, 3), alike in size, by the heading of their column, left to right.
+        label: of the row, with newlines.
+        images: column heading -> uint8 BGR (h, w, 3), of equal size, left to right.
         boxes: of eyes and mouth.
     """
 
@@ -44,11 +44,11 @@ class Shot:
 
 @dataclass(frozen=True)
 class Scene:
-    """Where shots are taken from.
+    """Source of the images.
 
     Attributes:
-        root, split: a data set folder and a split of it.
-        runs: heading -> folder of a test run; `{task}` and `{layer}` in it stand for those of the row.
+        root, split: a data set folder and its split.
+        runs: heading -> folder of a test run; `{task}` and `{layer}` are replaced by those of the row.
         places: of eyes and mouth.
     """
 
@@ -58,11 +58,17 @@ class Scene:
     places: Places = field(repr=False)
 
     def shot(self, degradation: str, clip: str, index: int | None) -> Shot:
-        """One row. `degradation` is the layer of the input, '' for videos that have no ground truth.
+        """Reads the images of a row.
 
-        Videos without one may also stand in `root` as a plain folder of images for each clip. Without
-        `index` the frame is that with the widest open mouth. Raises ReportError for a layer, clip or image
-        that is not there, and for sizes that differ.
+        Videos without ground truth may also be in `root` as a folder of images for each clip.
+
+        Args:
+            degradation: layer of the input; '' for videos without ground truth.
+            clip: name of the clip.
+            index: of the frame. None: the frame with the widest open mouth.
+
+        Raises:
+            ReportError: a layer, clip or image is missing, or sizes differ.
         """
         index = self.places.widest(clip) if index is None else index
         images = {DEGRADED: self._input(degradation, clip, index)}
@@ -96,9 +102,10 @@ class Scene:
 
 def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int]
          ) -> list[tuple[str, str, int | None]]:
-    """Degradation, clip and frame of each row, from lists of which each has one entry or one a row.
+    """Combines lists with one entry, or one per row, to rows.
 
-    Raises ReportError for other numbers of them.
+    Raises:
+        ReportError: the numbers of entries differ.
     """
     count = max(len(degradations), len(clips), len(frames))
     lists = {'degradations': degradations, 'clips': clips, 'frames': frames or [None]}
@@ -110,10 +117,13 @@ def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int
 
 
 def faces_figure(shots: Sequence[Shot]) -> Figure:
-    """Rows of faces, enlarged eyes and mouth below each: three axes an image.
+    """Draws rows of faces with enlarged eyes and mouth below each: three axes per image.
 
-    The boxes stand in the first face of a row and frame the enlarged parts in their colours. Where there is
-    a ground truth, every other face shows its PSNR in dB. Raises ReportError where a box leaves the image.
+    Boxes in the first face of a row mark the enlarged parts in their colours. With a ground truth, every
+    other face shows its PSNR in dB.
+
+    Raises:
+        ReportError: a box is outside of the image.
     """
     width = _LEFT + len(shots[0].images) * (_WIDTH + _GAP)
     tall = [_tall(shot) for shot in shots]
@@ -138,13 +148,13 @@ def faces_figure(shots: Sequence[Shot]) -> Figure:
 
 
 def _tall(shot: Shot) -> list[float]:
-    """Heights of face, eyes and mouth in inches, all as wide as a column."""
+    """Heights of face, eyes and mouth in inches, at the width of a column."""
     height, width = next(iter(shot.images.values())).shape[:2]
     return [_WIDTH * height / width, *(_WIDTH * box.height / box.width for box in shot.boxes)]
 
 
 def _column(figure: Figure, left: float, top: float, parts: Sequence[float]) -> list[Axes]:
-    """Axes below one another, `parts` inches high, from a place that is given in inches."""
+    """Adds axes of heights `parts` below one another; all in inches."""
     width, height = figure.get_size_inches()
     made = []
     for part in parts:

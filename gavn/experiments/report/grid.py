@@ -1,24 +1,24 @@
-"""A table before it is written down: columns, blocks of rows, cells with their marks."""
+"""The content of a table: columns, blocks of rows, and cells with marks."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 BEST, SECOND = 'best', 'second'
-MISSING = '–'  # where a run has yet to be done
+MISSING = '–'  # a run that is not done yet
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place.
+    """A cell.
 
     Attributes:
-        text: its lines, joined by newlines; code between backticks.
-        value: what it is ranked by, as it is printed; None where it is not ranked.
+        text: with newlines; code between backticks.
+        value: for ranking, as printed; None: not ranked.
         mark: '', BEST or SECOND.
-        after: stands behind the marked text: a deviation or a gain.
-        missing: whether there should be a figure.
-        run: the command that would make it, where no other cell of the row says so.
+        after: text after the marked text: a deviation or a gain.
+        missing: whether a figure is missing.
+        run: the command for a missing figure, if no other cell of the row has it.
     """
 
     text: str = ''
@@ -31,14 +31,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading.
+    """Heading of a column.
 
     Attributes:
-        title: in LaTeX a letter after its last underscore is a subscript.
+        title: in LaTeX a letter after the last underscore is a subscript.
         better: 'higher', 'lower' or ''.
-        group: what several columns side by side belong to: a data set.
-        figures: whether numbers stand in it, which are set to the right.
-        in_latex: whether a page of a paper has room for it.
+        group: heading over several columns: a data set.
+        figures: whether it has numbers, which are right-aligned.
+        in_latex: whether it is part of the LaTeX table.
     """
 
     title: str
@@ -57,11 +57,12 @@ class Table:
 
     Attributes:
         name: of its files.
-        number: in the paper, '' for a table that is not there; its title follows.
+        number: in the paper; '' for other tables.
+        title: after the number.
         columns: left to right.
-        blocks: rows that belong together; a rule divides blocks. What the first cells repeat is shown once.
-        notes: what stands below, a paragraph each.
-        runs: a second table, of where the figures come from, where the first has no room for that.
+        blocks: groups of rows, separated by rules. Repeated first cells are shown once.
+        notes: paragraphs below.
+        runs: a second table with the origin of the figures.
     """
 
     name: str
@@ -74,13 +75,13 @@ class Table:
 
 
     def once(self) -> list[Block]:
-        """The blocks, the first cell of a row empty where it is that of the row above."""
+        """The blocks, with the first cell of a row empty if it repeats the row above."""
         return [[row if not place or row[0] != block[place - 1][0] else [Cell(), *row[1:]]
                  for place, row in enumerate(block)] for block in self.blocks]
 
 
 def without_empty(table: Table, title: str) -> Table:
-    """The table less the column of that title, if nothing stands in it."""
+    """Removes the column of a title if it is empty."""
     place = [column.title for column in table.columns].index(title)
     if any(row[place].text for block in table.blocks for row in block):
         return table
@@ -89,9 +90,9 @@ def without_empty(table: Table, title: str) -> Table:
 
 
 def ranked(cells: Sequence[Cell], better: str) -> list[Cell]:
-    """The cells with the best and the second best value marked, equal ones alike.
+    """Marks the best and the second best values; equal values have the same mark.
 
-    Values are compared as they are printed. Where fewer than two cells have one there is nothing to rank.
+    Values are compared as printed. Fewer than two values are not ranked.
     """
     values = sorted({cell.value for cell in cells if cell.value is not None}, reverse=better == 'higher')
     if sum(cell.value is not None for cell in cells) < 2:

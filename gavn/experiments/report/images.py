@@ -1,4 +1,4 @@
-"""Images that test runs keep, `<run>/visualization/<set>/<clip>/<%08d>.png`, and plain folders of some."""
+"""Images of test runs, `<run>/visualization/<set>/<clip>/<%08d>.png`, and of plain folders."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -13,10 +13,16 @@ from gavn.runtime.file_names import images_in
 
 
 def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
-    """A frame of a clip as a test restored it, uint8 BGR (h, w, 3).
+    """Reads a frame of a clip as a test restored it, uint8 BGR (h, w, 3).
 
-    `run` is a folder of `results`, or one of the sets in its `visualization`. Raises ReportError where it
-    has no such image, with the command that makes it, or where several sets have one.
+    Args:
+        run: a folder of `results`, or one of the sets in its `visualization`.
+        clip: name of the clip.
+        index: of the frame.
+
+    Raises:
+        ReportError: there is no such image (the message has the command that makes it), or several sets have
+            one.
     """
     name = f'{frame_name(clip, index)}.png'
     if not run.is_dir():
@@ -35,9 +41,10 @@ def restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
 
 
 def plain_frame(folder: Path, index: int) -> np.ndarray:
-    """An image of a folder, uint8 BGR (h, w, 3), in the order of their numbers.
+    """Reads an image of a folder by its position, uint8 BGR (h, w, 3).
 
-    Raises ReportError where there is none of that number, or it cannot be read.
+    Raises:
+        ReportError: there is no such image, or it cannot be read.
     """
     names = images_in(folder) if folder.is_dir() else ()
     image = cv2.imread(str(names[index]), cv2.IMREAD_COLOR) if 0 <= index < len(names) else None
@@ -47,12 +54,12 @@ def plain_frame(folder: Path, index: int) -> np.ndarray:
 
 
 def _command(run: Path) -> str:
-    """The test that keeps the images, with the option file that the run's results name."""
+    """The test command that writes the images, with the option file in the run's results."""
     for file in sorted(run.glob('*.csv')):
         try:
             names = [row.run.option_file for row in read_results(file) if row.run.option_file]
         except ResultsError:
-            continue  # another table
+            continue  # not a results file
         if names:
             return f'python gavn/test.py -opt {names[0]} --force_yml val:save_img=true'
     return f'python gavn/test.py -opt FILE.yml --force_yml val:save_img=true (the option file of {run.name})'

@@ -1,4 +1,4 @@
-"""What the paper's tables are made of: tasks and their levels, methods and ablations in order, columns."""
+"""Layout of the paper's tables: tasks and levels, methods and ablations in order, columns."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ class Task:
     Attributes:
         token: in names of option files.
         title: in tables.
-        layer: of the data set that holds its input.
-        parameter: what the levels of table 2 are.
+        layer: of the data set with its input.
+        parameter: of the levels of table 2.
         levels: layer -> level.
     """
 
@@ -32,31 +32,31 @@ TASKS = {task.token: task for task in (
     Task('sr', 'Super Resolution', 'sr', 'factor', {f'sr_x{n}': n for n in (2, 4, 8)}),
 )}
 LEVELS = {layer: task for task in TASKS.values() for layer in task.levels}
-REAL = ''  # the degradation of videos that nobody degraded, and that have no ground truth
+REAL = ''  # degradation of real videos without ground truth
 
 GAVN = 'GAVN'
 METHODS = {'DBPN': 'dbpn', 'EDVR': 'edvr', 'EDVR-L': 'edvr_l', 'BasicVSR++': 'basicvsrpp',
            'DAVD-Net': 'davdnet', 'DAVD-Net (ours)': 'davdnet', 'VRT': 'vrt', GAVN: 'gavn'}
-"""Methods in the paper's order, and what they are called in names of option files."""
+"""Methods in the paper's order -> their tokens in names of option files."""
 COMPARED = ('DBPN', 'EDVR', 'BasicVSR++', 'DAVD-Net (ours)', 'VRT', GAVN)  # tables 1 and 4
 SWEPT = ('EDVR', 'BasicVSR++', 'DAVD-Net (ours)', GAVN)  # table 2
 ABLATIONS = {'GAVN w/o IF': 'wo_if', 'GAVN w/o AF': 'wo_af', 'GAVN zero audio (trained)': 'zero_audio',
              'GAVN shuffled audio (trained)': 'shuffled_audio', 'GAVN zero audio (test only)': 'silenced',
              'GAVN shuffled audio (test only)': 'other_voice', 'GAVN inject': 'inject', GAVN: ''}
-"""Rows of table 3, and what they are called in names of option files."""
+"""Rows of table 3 -> their tokens in names of option files."""
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
-    """Methods as tables list them, each once: the paper's, then the others as they came."""
+    """Returns methods in the order of tables, each once: the paper's, then the others."""
     order = {name: place for place, name in enumerate(METHODS)}
     return sorted(dict.fromkeys(methods), key=lambda name: order.get(name, len(METHODS)))
 
 
 QUALITY = ('psnr', 'ssim', 'ms_ssim', 'lpips', 'sync_c', 'sync_d')  # tables 1 and 3
 NATURAL = ('niqe', 'sync_c', 'sync_d')  # table 4
-PAPER_DECIMALS = 4  # of every figure in the paper
+PAPER_DECIMALS = 4  # of all figures in the paper
 
 
 def decimals(measure: str) -> int:
-    """Decimals of a metric's figures: the paper's, where it has that metric."""
+    """Decimals of a metric's figures, as in the paper if it has the metric."""
     return PAPER_DECIMALS if measure in (*QUALITY, *NATURAL) else COLUMNS[measure].decimals

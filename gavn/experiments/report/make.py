@@ -1,4 +1,4 @@
-"""Tables of results, each as Markdown, LaTeX and CSV, with the paper's own beside them."""
+"""Tables of results as Markdown, LaTeX and CSV, with the paper's tables."""
 from __future__ import annotations
 
 import os
@@ -32,11 +32,15 @@ Paths = Sequence[str | os.PathLike[str]]
 
 def make_tables(files: Paths, plan: Plan | None = None, numbers: Collection[int] = ()
                 ) -> dict[int, list[Table]]:
-    """The paper's tables, by number, of the results in `files`, each followed by the paper's own figures.
+    """Makes the paper's tables from result files, each followed by the paper's own figures.
 
-    `numbers` are those asked for; none asks for all for which there is a figure. Raises ResultsError and
-    ReportError for files that cannot be read or contradict each other, and where there is nothing to
-    tabulate.
+    Args:
+        files: results.
+        plan: content of the tables.
+        numbers: of the tables. Empty: all that have a figure.
+
+    Raises:
+        ResultsError, ReportError: files cannot be read or contradict each other, or there are no figures.
     """
     results = collect(files)
     made = {number: TABLES[number](results, plan or Plan()) for number in (numbers or TABLES)}
@@ -54,9 +58,12 @@ def _found(results: Results) -> str:
 
 
 def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes `<table>.md`, `.tex` and `.csv` of each, and all together as `tables.md` and `tables.tex`.
+    """Writes `<table>.md`, `.tex` and `.csv` of each table, and all together as `tables.md` and `tables.tex`.
 
-    Returns the files. The LaTeX of a table is to be taken in with \\input; `tables.tex` compiles as it is.
+    The LaTeX of a table is for \\input; `tables.tex` compiles alone.
+
+    Returns:
+        The files.
     """
     folder, tables = Path(folder), [table for group in made.values() for table in group]
     texts = {f'{table.name}{ending}': write(table) for table in tables

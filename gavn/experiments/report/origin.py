@@ -1,4 +1,4 @@
-"""Where figures come from, and what to run where there are none: option files by the names that they have."""
+"""Origin of figures, and commands for missing ones, from the names of option files."""
 from __future__ import annotations
 
 import json
@@ -11,17 +11,23 @@ from gavn.config.overlays import DEGRADATION, WITH, resolve_options
 from gavn.experiments.report.layout import ABLATIONS, GAVN, METHODS, Task
 from gavn.experiments.report.results import Results
 
-ROOT = Path(__file__).resolve().parents[3]  # of the project, which option files in results are relative to
+ROOT = Path(__file__).resolve().parents[3]  # of the project, to which option files in results are relative
 LEVELS_FOLDER = 'levels'
 
 
 def test_command(results: Results, dataset: str, task: Task, method: str, folder: str = '') -> str:
-    """The command that measures a method or an ablation on a task, where that has yet to be done.
+    """The command that measures a method or an ablation on a task.
 
-    Its option file and overlays are those that the data set's other results came from, else those below
-    `options`; `folder` is `levels` for three degradations in place of one. If the file reads another data
-    set, the command says which one to take. What is lacking beside results of a comparison takes a comparison
-    at the same budget.
+    Its option file and overlays are those of the data set's other results, else those in `options`. If the
+    file reads another data set, the command sets the data set. Beside results of a comparison, it is a
+    comparison of the same budget.
+
+    Args:
+        results: all results.
+        dataset: to measure on.
+        task: to measure.
+        method: a method or an ablation.
+        folder: `levels` for three levels of degradation instead of one.
     """
     if method not in METHODS | ABLATIONS:
         return f'python gavn/test.py -opt FILE.yml, the option file of {method} on {task.layer} of {dataset}'
@@ -46,9 +52,9 @@ def test_command(results: Results, dataset: str, task: Task, method: str, folder
 
 
 def restore_command(dataset: str, method: str) -> str:
-    """The commands that measure a method on videos without ground truth, where that has yet to be done.
+    """The commands that measure a method on videos without ground truth.
 
-    Results are called by the folder of restored videos, so each method has one of that name.
+    Results have the name of the folder of restored videos, so each method has a folder of that name.
     """
     token = METHODS.get(method, 'METHOD')
     folder = f'restored/{token}/{dataset}'
@@ -57,7 +63,7 @@ def restore_command(dataset: str, method: str) -> str:
 
 
 def _kin(results: Results, dataset: str) -> tuple[str, list[str]]:
-    """Folder of the test files that this data set's figures came from, and their overlays but ablations."""
+    """Folder of the test files of this data set's figures, and their overlays without ablations."""
     for result in results:
         file, overlays = _parts(result.run.option_file)
         path = PurePosixPath(file)
@@ -67,7 +73,7 @@ def _kin(results: Results, dataset: str) -> tuple[str, list[str]]:
 
 
 def _parts(option_file: str) -> tuple[str, list[str]]:
-    """Option file and overlays, as results name them: `FILE --with OVERLAY ... --degradation LAYER ...`."""
+    """Splits `FILE --with OVERLAY ... --degradation LAYER ...` into option file and overlays."""
     words = shlex.split(option_file.partition(f' {DEGRADATION} ')[0])
     file, overlays = words[0] if words else '', words[2:]
     path = PurePosixPath(file)
@@ -86,7 +92,7 @@ def _resolved(file: Path, overlays: Sequence[str]) -> dict[str, Any]:
 
 
 def _other_data(option_file: str, overlays: Sequence[str], dataset: str) -> str:
-    """Changes of an option file that is there but reads another data set; '' where none is needed."""
+    """--force_yml for an existing option file that reads another data set; '' if not needed."""
     if not (ROOT / option_file).is_file():
         return ''
     options = _resolved(ROOT / option_file, overlays)
@@ -100,10 +106,13 @@ def _other_data(option_file: str, overlays: Sequence[str], dataset: str) -> str:
 
 
 def window(option_file: str) -> int | None:
-    """Frames at once in the training that belongs to a test's option file; None where that is not there.
+    """Frames of a training window, from the training file of a test's option file; None if there is none.
 
-    `options/test_gavn_car.yml` belongs to `options/train_gavn_car.yml`, with the same overlays. They are read
-    as they stand in the project now. Raises OptionError for a file that cannot be read.
+    `options/test_gavn_car.yml` belongs to `options/train_gavn_car.yml`, with the same overlays, as they are
+    now.
+
+    Raises:
+        OptionError: a file cannot be read.
     """
     name, overlays = _parts(option_file)
     path = ROOT / name

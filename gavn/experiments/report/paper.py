@@ -1,8 +1,8 @@
-"""The paper's own figures (tables 1 to 4, as printed), for tables in the layout of ours.
+"""The paper's own figures (tables 1 to 4, as printed), in the same layout.
 
-Cao et al., Audio-Assisted Face Video Restoration with Temporal and Identity Complementary Learning. The file
-beside this one holds the figures and nothing else: ranks and gains are computed anew, and what the paper
-prints otherwise is said below the table.
+Cao et al., Audio-Assisted Face Video Restoration with Temporal and Identity Complementary Learning. The CSV
+file beside this module has the figures only. Ranks and gains are computed; differences from the printed ones
+are in notes.
 """
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def paper_results(number: int) -> Results:
 
 
 def paper_table(number: int) -> Table:
-    """One of the paper's tables in the layout of ours, its slips named below it."""
+    """One of the paper's tables in our layout, with notes about its errors."""
     table, = TABLES[number](paper_results(number), _PLAN)
     source = 'Figures as printed in the paper; marks and gains computed from them.'
     return replace(table, name=f'{table.name}_paper', title=f'{table.title} (figures of the paper)',

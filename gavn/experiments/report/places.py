@@ -1,4 +1,4 @@
-"""Where eyes and mouth are in a face, and the frame in which the mouth is widest open."""
+"""Boxes of eyes and mouth of a face, and the frame with the widest open mouth."""
 from __future__ import annotations
 
 import os
@@ -27,7 +27,7 @@ class Box:
     height: int
 
     def of(self, image: np.ndarray) -> np.ndarray:
-        """That part of `image` (h, w, 3). Raises ReportError where it is not wholly inside."""
+        """Crops `image` (h, w, 3). Raises ReportError if the box is not inside."""
         height, width = image.shape[:2]
         if not (0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
                 and min(self.width, self.height) > 0):
@@ -37,19 +37,19 @@ class Box:
 
 
 def openness(points: np.ndarray) -> np.ndarray:
-    """Distance between the lips (...,), in outer eye distances, of landmarks (..., 68, 2)."""
+    """Distance between the lips (...,) in outer eye distances, from landmarks (..., 68, 2)."""
     gap = np.linalg.norm(points[..., _LIPS[:, 0], :] - points[..., _LIPS[:, 1], :], axis=-1).mean(-1)
     left, right = EYE_CORNERS
     return gap / np.linalg.norm(points[..., left, :] - points[..., right, :], axis=-1)
 
 
 class Places:
-    """Eyes and mouth of the clips of a data set folder.
+    """Boxes of eyes and mouth of the clips of a data set folder.
 
     Args:
         root: the data set folder.
-        split: whose clips to average where one has no landmarks.
-        eyes, mouth: boxes that are taken instead of what the landmarks say.
+        split: of clips for the average face, for a clip without landmarks.
+        eyes, mouth: boxes to use instead of those of the landmarks.
     """
 
     def __init__(self, root: str | os.PathLike[str], split: str, eyes: Box | None = None,
@@ -59,9 +59,10 @@ class Places:
         self._store = ClipStore(root, 'landmarks') if 'landmarks' in layers_of(root) else None
 
     def boxes(self, clip: str, index: int, width: int, height: int) -> tuple[Box, Box]:
-        """Eyes and mouth of a frame; of the average face where the clip has no landmarks.
+        """Boxes of eyes and mouth of a frame; of the average face if the clip has no landmarks.
 
-        Raises ReportError where there are no landmarks at all and no boxes were given.
+        Raises:
+            ReportError: there are neither landmarks nor given boxes.
         """
         if None in self._given:
             points = self._points(clip)
@@ -73,7 +74,7 @@ class Places:
         return eyes, mouth
 
     def widest(self, clip: str) -> int:
-        """The frame with the largest opening of the mouth. Raises ReportError without landmarks."""
+        """Returns the frame with the widest open mouth. Raises ReportError without landmarks."""
         points = self._points(clip)
         if points is None:
             raise ReportError(f'{self.root} has no landmarks of {clip}, by which the frame with the widest '
@@ -88,7 +89,7 @@ class Places:
 
     @cached_property
     def _average(self) -> np.ndarray:
-        """Mean landmarks (68, 2) of all frames of the split's clips that have some."""
+        """Mean landmarks (68, 2) of all frames of the split's clips that have landmarks."""
         found = list(self._found()) if self._store else []
         if not found:
             raise ReportError(f'{self.root} has no landmarks, which say where eyes and mouth are: give both '

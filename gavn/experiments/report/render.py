@@ -15,7 +15,7 @@ _LATEX = {
     '}': r'\}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '<': r'$<$', '>': r'$>$', '|': r'$|$',
     '"': "''", '±': r'$\pm$', '−': '$-$', '×': r'$\times$', 'σ': r'$\sigma$', '↑': r'$\uparrow$',
     '↓': r'$\downarrow$', '–': '--', '—': '---', '`': '',
-    '[': '{[}', '*': '{*}',  # at the start of a row, the end of the row above would take these
+    '[': '{[}', '*': '{*}',  # at the start of a row, the end of the row above would take these as arguments
 }
 _DOCUMENT = r"""\documentclass{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
@@ -27,7 +27,7 @@ _DOCUMENT = r"""\documentclass{article}
 
 
 def markdown(table: Table) -> str:
-    """A heading, the table as GitHub shows it, its notes, what to run, and the table of its runs."""
+    """Writes a table as Markdown: heading, table, notes, commands, and the table of its runs."""
     several = len({column.group for column in table.columns if column.group}) > 1
     cells = [cell for block in table.blocks for row in block for cell in row]
     commands = list(dict.fromkeys(cell.run for cell in cells if cell.run))
@@ -63,16 +63,16 @@ def _md_cell(cell: Cell, commands: Sequence[str]) -> str:
 
 
 def _md(text: str) -> str:
-    """Text of a cell: what would end it or begin a tag is escaped, outside code; lines are broken."""
+    """Escapes text of a cell outside of code, and breaks lines."""
     parts = text.replace('|', r'\|').split('`')
     parts[::2] = [part.replace('<', '&lt;').replace('*', r'\*') for part in parts[::2]]
     return '`'.join(parts).replace('\n', '<br>')
 
 
 def latex(table: Table) -> str:
-    """A `table*` of booktabs, no wider than the page; needs the packages booktabs and graphicx.
+    """Writes a table as `table*` with booktabs, at most as wide as the page; needs booktabs and graphicx.
 
-    Holds the columns that a page has room for. Runs that have yet to be done are `--`.
+    Only columns with `in_latex` are included. Missing runs are `--`.
     """
     kept = [place for place, column in enumerate(table.columns) if column.in_latex]
     columns = [table.columns[place] for place in kept]
@@ -100,7 +100,7 @@ def _tex_head(column: Column) -> str:
 
 
 def _tex_groups(columns: Sequence[Column]) -> list[str]:
-    """The line of data sets above their columns, and the rules below it; none for tables without."""
+    """The line of data sets above their columns, and its rules; empty for tables without data sets."""
     if not any(column.group for column in columns):
         return []
     cells, rules, place = [], [], 1
@@ -120,19 +120,19 @@ def _tex_cell(cell: Cell) -> str:
 
 
 def tex(text: str) -> str:
-    """Plain text with every sign escaped that LaTeX would take for its own."""
+    """Escapes plain text for LaTeX."""
     return ''.join(_LATEX.get(sign, sign) for sign in text)
 
 
 def document(tables: Sequence[Table]) -> str:
-    """A LaTeX document that takes in the files of the tables, one a page, with the paper's numbers."""
+    """A LaTeX document that inputs the files of the tables, one per page, with the paper's numbers."""
     before = {table.name: int(table.number) - 1 for table in tables}
     return _DOCUMENT % '\n'.join(rf'\setcounter{{table}}{{{number}}}\input{{{name}}}\clearpage'
                                  for name, number in before.items())
 
 
 def plain(table: Table) -> str:
-    """The table as CSV, marks left out, the data set before the heading of a column that has one."""
+    """Writes a table as CSV without marks, with the data set before the headings of its columns."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
     writer.writerow(f'{column.group} {column.title}'.strip() for column in table.columns)

@@ -1,4 +1,4 @@
-"""Files of results brought together: one result per data set, degradation and method, none contradicting."""
+"""Results of several files: one per data set, degradation and method, without contradictions."""
 from __future__ import annotations
 
 import os
@@ -10,30 +10,30 @@ from gavn.config.sections import REFERENCES
 from gavn.errors import GavnError
 from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
 
-_SAME = 1e-6  # difference between two measurements of the same images
-_REPEATED = 1e-3  # where a network had a part in it: devices do not agree to the last digit
-LANDMARKS = {'nme', 'nme_mouth'}  # what a network was told; says nothing of images
+_SAME = 1e-6  # between two measurements of the same images
+_REPEATED = 1e-3  # for metrics computed by networks, which differ between devices
+LANDMARKS = {'nme', 'nme_mouth'}  # of landmarks, not of images
 _BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | LANDMARKS
 
 Key = tuple[str, str, str]
-"""Data set, degradation ('' where there is no ground truth), method."""
+"""Data set, degradation ('' without ground truth), method."""
 
 
 class ReportError(GavnError):
-    """A table or a figure cannot be made; the message says why, and what to run."""
+    """A table or a figure cannot be made. The message says why, and what to run."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A method on a data set with one degradation.
+    """Results of a method on a data set with one degradation.
 
     Attributes:
-        run: what was measured, as its file says.
-        mean, std: over clips, by metric; None where it could not be measured, absent where it does not apply.
-        clips: the rows of its clips, by name.
-        notes: why something could not be measured.
-        source: the file it was read from.
-        window: frames that the network was trained on at once, None where unknown.
+        run: from the file.
+        mean, std: over clips, by metric; None: could not be measured; absent: does not apply.
+        clips: rows of clips by name.
+        notes: why a metric could not be measured.
+        source: the file.
+        window: frames of a training window; None if unknown.
     """
 
     run: RunInfo
@@ -51,7 +51,7 @@ class Result:
 
 
 class Results:
-    """Results by data set, degradation and method, in the order in which they were found."""
+    """Results by data set, degradation and method, in the order of their files."""
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._by_key: dict[Key, Result] = {}
@@ -62,20 +62,20 @@ class Results:
         return iter(self._by_key.values())
 
     def get(self, dataset: str, degradation: str, method: str) -> Result | None:
-        """The result, None where there is none."""
+        """Returns the result; None if there is none."""
         return self._by_key.get((dataset, degradation, method))
 
     def datasets(self, degradations: Iterable[str]) -> list[str]:
-        """Data sets on which a method was measured with any of these degradations."""
+        """Data sets with results of any of these degradations."""
         return list(dict.fromkeys(result.run.dataset for result in self._methods(degradations)))
 
     def methods(self, dataset: str, degradations: Iterable[str]) -> list[str]:
-        """Methods measured on a data set with any of these degradations, without the references."""
+        """Methods with results on a data set and any of these degradations, without the references."""
         return list(dict.fromkeys(result.run.method for result in self._methods(degradations)
                                   if result.run.dataset == dataset))
 
     def has_truth(self, dataset: str, degradation: str) -> bool:
-        """Whether something was compared with a truth there."""
+        """Whether there are results with ground truth."""
         return any(result.run.method == TRUTH or 'psnr' in result.mean for result in self
                    if (result.run.dataset, result.run.degradation) == (dataset, degradation))
 
@@ -84,10 +84,11 @@ class Results:
         return (result for result in self if result.run.degradation in wanted and not result.is_reference)
 
     def add(self, result: Result) -> None:
-        """Takes a result in; one that is there already, as the references are, must say the same.
+        """Adds a result. An existing one, such as a reference, must have the same values.
 
-        Raises ReportError, naming both files, for a contradiction and for methods measured on different
-        clips.
+        Raises:
+            ReportError: results contradict each other, or methods were measured on different clips. The
+                message names both files.
         """
         run = result.run
         key = run.dataset, run.degradation, run.method
@@ -108,21 +109,21 @@ def _place(result: Result) -> str:
 
 
 def _check_same_clips(one: Result, other: Result) -> None:
-    """Methods are compared on the same clips and frames or not at all."""
+    """Raises ReportError if methods were measured on different clips or frames."""
     lengths = [{clip: row.frames for clip, row in result.clips.items()} for result in (one, other)]
     if lengths[0] == lengths[1]:
         return
     odd = min(clip for clip in lengths[0].keys() | lengths[1].keys()
               if lengths[0].get(clip) != lengths[1].get(clip))
-    told = [f'{result.source}: {_place(result)} has '
+    details = [f'{result.source}: {_place(result)} has '
             + (f'{frames[odd]} frames' if odd in frames else 'no such clip')
             for result, frames in zip((one, other), lengths, strict=True)]
     raise ReportError(f'results of different data cannot stand in one table: clip {odd!r}\n'
-                      + '\n'.join(told) + '\nevaluate both on the same split and frames')
+                      + '\n'.join(details) + '\nevaluate both on the same split and frames')
 
 
 def _check_same_values(known: Result, result: Result) -> None:
-    """Two rows of one method must be the same measurement of the same weights."""
+    """Raises ReportError if two rows of a method are not of the same weights and values."""
     same_weights = known.run.checkpoint == result.run.checkpoint
     difference = _first_difference(known, result)
     if same_weights and difference is None:
@@ -133,15 +134,15 @@ def _check_same_values(known: Result, result: Result) -> None:
                           f'{known.run.checkpoint or "unknown"} and {result.run.checkpoint or "unknown"}); '
                           'give one of them, or another `method:` in the option file of the other')
     clip, metric, values = difference
-    told = f'{_place(result)}, {clip}: {metric} is {values[0]} and {values[1]}'
+    details = f'{_place(result)}, {clip}: {metric} is {values[0]} and {values[1]}'
     if result.is_reference:
-        raise ReportError(f'{files} come from different data: {told}\nthis row depends on the data alone; '
+        raise ReportError(f'{files} come from different data: {details}\nthis row depends on the data alone; '
                           'evaluate both on the same data set folder')
-    raise ReportError(f'{files} contradict each other: {told}\ngive one of them')
+    raise ReportError(f'{files} contradict each other: {details}\ngive one of them')
 
 
 def _first_difference(one: Result, other: Result) -> tuple[str, str, tuple[float, float]] | None:
-    """Clip, metric and both values where two results differ; what one did not measure is no difference."""
+    """Clip, metric and both values of the first difference; missing metrics do not count."""
     pairs = [(clip, row.values, other.clips[clip].values) for clip, row in one.clips.items()]
     for clip, left, right in [*pairs, (MEAN, one.mean, other.mean)]:
         for metric in left.keys() & right.keys():
@@ -153,10 +154,11 @@ def _first_difference(one: Result, other: Result) -> tuple[str, str, tuple[float
 
 
 def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
-    """All results of restoration in several files; those of landmark detectors are passed over.
+    """Collects the results of restoration from several files; those of landmark detectors are ignored.
 
-    Raises ResultsError for a file that cannot be read or lacks the mean of a method, ReportError for files
-    that contradict each other.
+    Raises:
+        ResultsError: a file cannot be read or has no mean of a method.
+        ReportError: files contradict each other.
     """
     results = Results()
     for path in dict.fromkeys(map(Path, paths)):
@@ -169,7 +171,7 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
 
 
 def _restorations(results: Sequence[Result]) -> Iterator[Result]:
-    """Those of one file that are about images, with the references that belong to them."""
+    """Results of one file that are about images, with their references."""
     methods = [result for result in results if not result.is_reference and result.mean.keys() - LANDMARKS]
     places = {(result.run.dataset, result.run.degradation) for result in methods}
     return (result for result in results

@@ -1,4 +1,4 @@
-"""How scripts of reports end: with what they made, or with an error in words."""
+"""Common end of report scripts: prints the result or an error."""
 import sys
 from collections.abc import Callable
 
@@ -8,9 +8,10 @@ from gavn.metrics.results_file import ResultsError
 
 
 def finish(job: Callable[[], str]) -> int:
-    """Runs a job and prints what it returns; an error that the user can mend is told on stderr.
+    """Runs a job and prints its result; prints errors that the user can fix on stderr.
 
-    Returns the exit code: 0 or 1.
+    Returns:
+        The exit code: 0 or 1.
     """
     try:
         print(job())

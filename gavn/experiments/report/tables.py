@@ -1,4 +1,4 @@
-"""The paper's tables 1 to 4, made of results."""
+"""The paper's tables 1 to 4, from results."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +13,11 @@ from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
 from gavn.metrics.table import COLUMNS
 
 RANKS = 'Best in bold, second best underlined, among methods.'
-_FRAMES = 'Frames'  # that a network is trained on at once
+_FRAMES = 'Frames'  # of a training window
 
 
 def table1(results: Results, plan: Plan) -> list[Table]:
-    """Methods on the three tasks, data sets side by side; none where there is no figure for it."""
+    """Methods on the three tasks, data sets side by side; empty without figures."""
     layers = [task.layer for task in plan.tasks]
     methods = {data: results.methods(data, layers) for data in results.datasets(layers)}
     datasets = [data for data, found in methods.items() if any(map(plan.shows, found))]
@@ -33,7 +33,7 @@ def table1(results: Results, plan: Plan) -> list[Table]:
 
 
 def table3(results: Results, plan: Plan) -> list[Table]:
-    """Ablations of GAVN on the three tasks, data sets side by side; none where there is no figure for it."""
+    """Ablations of GAVN on the three tasks, data sets side by side; empty without figures."""
     layers = [task.layer for task in plan.tasks]
     methods = {data: results.methods(data, layers) for data in results.datasets(layers)}
     datasets = [data for data, found in methods.items() if set(found) & (ABLATIONS.keys() - {GAVN})]
@@ -51,7 +51,7 @@ def _and(names: Sequence[str]) -> str:
 
 def _by_task(number: str, title: str, results: Results, plan: Plan, datasets: Sequence[str],
              blocks: Sequence[Block]) -> Table:
-    """Tables 1 and 3, from their blocks of rows."""
+    """Makes table 1 or 3 from its blocks of rows."""
     columns = [Column('Task'), Column('Method'), Column(_FRAMES, figures=True),
                *(measure_column(measure, data) for data in datasets for measure in plan.measures),
                *(ORIGIN if plan.ours else ())]
@@ -63,7 +63,7 @@ def _by_task(number: str, title: str, results: Results, plan: Plan, datasets: Se
 
 def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], methods: Iterable[str]
             ) -> Block:
-    """Rows of one task, the figures of each column ranked; references that nobody measured are left out."""
+    """Rows of one task with ranked columns; references without results are omitted."""
     found = {method: [results.get(data, task.layer, method) for data in datasets] for method in methods}
     found = {method: row for method, row in found.items() if any(row) or method not in REFERENCES}
     figures = [[figure(result, measure, plan.std) for result in row for measure in plan.measures]
@@ -80,7 +80,7 @@ def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], m
 
 
 def _to_run(results: Results, task: Task, datasets: Sequence[str], method: str) -> list[str]:
-    """What would fill the empty cells of a row, a line a data set."""
+    """Commands for the missing cells of a row, one per data set."""
     missing = [data for data in datasets if results.get(data, task.layer, method) is None]
     if method in REFERENCES:
         return []
@@ -89,13 +89,13 @@ def _to_run(results: Results, task: Task, datasets: Sequence[str], method: str) 
 
 
 def table2(results: Results, plan: Plan) -> list[Table]:
-    """PSNR over levels of degradation, a table a data set; GAVN with its gain over the best of the others."""
+    """PSNR over levels of degradation, a table per data set."""
     datasets = results.datasets(_swept(plan))
     return [_over_levels(results, plan, data, _name('table2', data, datasets)) for data in datasets]
 
 
 def _swept(plan: Plan) -> list[str]:
-    """Layers of levels that table 1 does not show as well."""
+    """Layers of levels that are not in table 1."""
     return [layer for task in plan.tasks for layer in task.levels if layer != task.layer]
 
 
@@ -127,7 +127,7 @@ def _over_levels(results: Results, plan: Plan, data: str, name: str) -> Table:
 
 
 def _with_gain(cells: Sequence[Cell], methods: Sequence[str]) -> list[Cell]:
-    """The cells of one level, GAVN's with its distance to the best of the others behind it."""
+    """Adds the gain over the best other method to the cell of GAVN."""
     values = {name: cell.value for name, cell in zip(methods, cells, strict=True) if cell.value is not None}
     own = values.pop(GAVN, None)
     if own is None or not values:
@@ -138,11 +138,11 @@ def _with_gain(cells: Sequence[Cell], methods: Sequence[str]) -> list[Cell]:
 
 
 def _runs(name: str, sources: Iterable[tuple[str, Result | None]]) -> Table:
-    """Where the figures of a table come from: a row a run, beside what it was measured on."""
+    """Table of the runs behind a table's figures."""
     runs: dict[RunInfo, list[tuple[str, RunInfo]]] = {}
     for place, result in sources:
         if result is not None:
-            run = replace(result.run, degradation='', fps=None)  # one run does several levels
+            run = replace(result.run, degradation='', fps=None)  # one run covers several levels
             runs.setdefault(run, []).append((place, result.run))
     rows = [[Cell(run.method), Cell(', '.join(place for place, _ in found)), *origin([found[0][1]])]
             for run, found in runs.items()]
@@ -151,7 +151,7 @@ def _runs(name: str, sources: Iterable[tuple[str, Result | None]]) -> Table:
 
 
 def table4(results: Results, plan: Plan) -> list[Table]:
-    """Videos that nobody degraded, a table a data set: metrics by methods, as there is no ground truth."""
+    """Real videos, a table per data set: metrics by methods, without ground truth."""
     datasets = [data for data in results.datasets([REAL]) if not results.has_truth(data, REAL)]
     return [_real(results, plan, data, _name('table4', data, datasets)) for data in datasets]
 
