@@ -1,7 +1,7 @@
-"""The registry of networks: gavn's own, mirrored into BasicSR's where BasicSR is used.
+"""The registry of networks, mirrored into BasicSR's registry if BasicSR is used.
 
-Restoring needs no BasicSR, so the networks register here. Training builds its networks from BasicSR's
-`ARCH_REGISTRY`; `gavn.archs.basicsr_archs` joins the two, and is imported by everything that trains.
+Restoring needs no BasicSR, so networks register here. Training builds networks from BasicSR's
+`ARCH_REGISTRY`; `gavn.archs.basicsr_archs` joins the two and is imported by all training code.
 """
 import sys
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ _BASICSR = 'basicsr.utils.registry'
 
 
 class Registry:
-    """Networks by the name of their class, with the interface of `basicsr.utils.registry.Registry`."""
+    """Networks by class name, with the interface of `basicsr.utils.registry.Registry`."""
 
     def __init__(self) -> None:
         self._networks: dict[str, type[nn.Module]] = {}
-        self._mirror: Any = None  # BasicSR's registry, once the two are joined
+        self._mirror: Any = None  # BasicSR's registry, after `mirror_to`
 
     def register(self) -> Callable[[Network], Network]:
-        """Class decorator. Raises KeyError for a name that another class has."""
+        """Class decorator. Raises KeyError if the name is taken."""
         def add(network: Network) -> Network:
             name = network.__name__
             if name in self._networks:
@@ -37,7 +37,7 @@ class Registry:
         return add
 
     def mirror_to(self, basicsr_registry: Any) -> None:
-        """Registers all networks, and those that follow, in BasicSR's registry too; a second call is void."""
+        """Also registers all present and future networks in BasicSR's registry. Repeats have no effect."""
         if self._mirror is not None:
             return
         for network in self._networks.values():
@@ -45,7 +45,7 @@ class Registry:
         self._mirror = basicsr_registry
 
     def get(self, name: str) -> type[nn.Module]:
-        """Raises KeyError for a name that no network has."""
+        """Returns a network. Raises KeyError for an unknown name."""
         return self._networks[name]
 
     def __contains__(self, name: str) -> bool:
@@ -59,13 +59,13 @@ ARCH_REGISTRY = Registry()
 
 
 def replaces_in(registry: Any) -> Callable[[Class], Class]:
-    """Class decorator: puts a class in the place of its base class of the same name in a registry of BasicSR.
+    """Class decorator: replaces a class of BasicSR in its registry by a derived class of the same name.
 
-    Option files that name the class then get the derived one. A registry of BasicSR accepts a name once and
-    removes none, so its table is changed directly.
+    Option files that name the class then get the derived one. BasicSR's registries accept a name once and
+    remove none, so the table is changed directly.
 
     Raises:
-        TypeError: the class is not derived from the one registered under its name.
+        TypeError: the class is not derived from the registered one.
     """
     def replace(cls: Class) -> Class:
         if not issubclass(cls, registry.get(cls.__name__)):
@@ -77,15 +77,15 @@ def replaces_in(registry: Any) -> Callable[[Class], Class]:
 
 
 def basicsr_installed() -> bool:
-    """Whether BasicSR can be imported, without importing it."""
+    """Whether BasicSR is installed, without importing it."""
     return find_spec('basicsr') is not None
 
 
 def known_networks() -> dict[str, type[nn.Module]]:
-    """All registered networks by the names that option files may give them.
+    """Returns all registered networks by the names for option files.
 
-    Networks of BasicSR, and of packages that register there, are among them once BasicSR is imported. They
-    are named with and without the suffix `_basicsr`.
+    They include networks of BasicSR, and of packages that register there, if BasicSR is imported, by their
+    names with and without the suffix `_basicsr`.
     """
     imported = sys.modules.get(_BASICSR)
     items = list(imported.ARCH_REGISTRY) if imported else []

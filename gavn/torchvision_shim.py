@@ -1,7 +1,7 @@
-"""What basicsr 1.4.2 needs before it can be imported on today's stack.
+"""Compatibility of basicsr 1.4.2 with current torchvision, scipy and torch.
 
-The only import that fails is torchvision's `transforms.functional_tensor`; the rest is noise, silenced here
-because its cause is old library code that its user cannot change.
+Only the import of torchvision's `transforms.functional_tensor` fails. Warnings of basicsr's code are
+suppressed, because users cannot fix their cause.
 """
 import sys
 import types
@@ -10,9 +10,9 @@ from typing import Any
 
 
 def _supply_functional_tensor() -> None:
-    """torchvision 0.17 dropped `transforms.functional_tensor`, from which basicsr imports one function.
+    """Replaces `transforms.functional_tensor` with its function that basicsr imports; torchvision 0.17 removed it.
 
-    The function is looked up when it is asked for, so that `import gavn` does not import torch.
+    The function is looked up at its first use, so that `import gavn` does not import torch.
     """
     def lookup(name: str) -> Any:
         if name != 'rgb_to_grayscale':
@@ -26,7 +26,7 @@ def _supply_functional_tensor() -> None:
 
 
 def _silence() -> None:
-    """Warnings that basicsr's own code raises on today's scipy and torch."""
+    """Warnings of basicsr's code with current scipy and torch."""
     warnings.filterwarnings('ignore', message='.*scipy.ndimage.filters.*', category=DeprecationWarning)
     warnings.filterwarnings('ignore', message='.*torch.meshgrid.*', category=UserWarning)
 

@@ -1,4 +1,4 @@
-"""The header of a bundle, held to one schema before anything is built from it."""
+"""The schema of a bundle's header, which is checked before anything is built."""
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -15,18 +15,18 @@ BUNDLE_FORMAT = 1
 
 @dataclass(kw_only=True)
 class BundleHeader:
-    """What `gavn.checkpoints.checkpoint.save_bundle` writes beside the tensors; other keys are allowed.
+    """Header of a bundle; other keys are allowed.
 
     Attributes:
         format: `BUNDLE_FORMAT`.
-        networks: by name (`network_g`, `network_l`), the type of a network and its arguments.
+        networks: name (`network_g`, `network_l`) -> type of the network and its arguments.
         versions: of the tools that wrote the bundle.
-        network_inputs: what `network_g` receives.
-        window: how it lies over a clip, where it does not say so itself.
+        network_inputs: names of the inputs of `network_g`.
+        window: its window layout, if it has no `layout`.
         task: the degradation that it was trained on.
-        sources: where the weights came from.
-        budget: what their training took.
-        custom_imports: modules of networks that are not ours.
+        sources: origin of the weights.
+        budget: amount of training.
+        custom_imports: modules of networks outside of gavn.
     """
 
     format: int
@@ -41,7 +41,7 @@ class BundleHeader:
 
 
 def check_header(header: Any, tensors: Collection[str], path: PathLike) -> None:
-    """Raises CheckpointError, with every fault, for a header that no bundle has or the tensors belie."""
+    """Raises CheckpointError with all faults of a header, or contradictions to the tensors."""
     remedy = 'make the bundle again: `gavn bundle -opt FILE.yml -o FILE.safetensors`'
     if words := _beyond_limits(header):
         raise CheckpointError(f'{path} is no bundle: {words}\n{remedy}')
@@ -75,7 +75,7 @@ def _tensor_problems(tensors: Collection[str], networks: Collection[str]) -> lis
 
 
 def _beyond_limits(value: Any) -> str:
-    """What is wrong with the size or the texts of a JSON value; '' where nothing is."""
+    """Returns the problem of a JSON value's size or texts; '' if there is none."""
     level, count = [value], 0
     for _ in range(MAX_DEPTH):
         texts = [one for one in level if isinstance(one, str)]

@@ -1,9 +1,10 @@
-"""Weights on disk: read without executing anything, loaded strictly, and bundled with the options they need.
+"""Weights on disk: safe reading, strict loading, and bundles with the options of the networks.
 
-Three kinds of file are understood: BasicSR checkpoints (`.pth` holding `params` and `params_ema`), plain
-state dictionaries (`.pth` or `.safetensors`) and bundles. A bundle is one safetensors file with all that
-restoration needs: its tensors are named `<network>/<parameter>`, its header carries the networks' options and
-the facts about their training as JSON.
+There are three kinds of files: BasicSR checkpoints (`.pth` with `params` and `params_ema`), plain state
+    dictionaries
+(`.pth` or `.safetensors`) and bundles. A bundle is one safetensors file for restoration: tensors are named
+`<network>/<parameter>`, and its header has the options of the networks and facts about their training as
+JSON.
 """
 import importlib.metadata
 import json
@@ -32,16 +33,16 @@ from gavn.config.annotations import fits
 from gavn.runtime.files import atomic_path
 from gavn.runtime.plugins import modules_of
 
-PREFERRED_KEYS = ('params_ema', 'params')  # the averaged weights are the better ones
-BUDGET = 'budget'  # entry of a checkpoint: what its training took
-WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights whose training has not begun
-# Arguments of networks that name files which only training starts from: trained weights hold what was in
-# them, and go where the files are not.
+PREFERRED_KEYS = ('params_ema', 'params')  # averaged weights are better
+BUDGET = 'budget'  # entry of a checkpoint: amount of training
+WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights that are not trained yet
+# Arguments of networks with files of initial weights. Trained weights contain them, and are used where
+# these files do not exist.
 _STARTS_FROM = ('spynet_path',)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_SHOWN = 4  # names listed per kind of mismatch; the rest are counted
+_SHOWN = 4  # names per kind of mismatch in messages; others are counted
 
-# What the names of parameters say about the class that made them; the first that fits is named.
+# Parameter names that identify a class; the first match counts.
 _SIGNATURES = {
     'GAVN': ('temporal.', 'reconstruction.'),
     'PFLDAV': ('block3_2.', 'conv5_1.'),
@@ -55,14 +56,16 @@ _SIGNATURES = {
 
 
 def load_state(path: PathLike, key: str | None = None) -> State:
-    """Reads a state dictionary from `path` onto the CPU; pickled objects are refused, never executed.
+    """Reads a state dictionary onto the CPU. Pickled objects are refused, never executed.
 
     Args:
-        path: a `.safetensors` file, or a `.pth` with plain or BasicSR contents.
-        key: the entry to take: `params`, `params_ema`, or the name of a network in a bundle. By default
-            `params_ema` where there is one, then `params`, then the only network of a bundle.
+        path: a `.safetensors` file, or a `.pth` with plain or BasicSR content.
+        key: the entry: `params`, `params_ema`, or the name of a network in a bundle. None: `params_ema`, else
+            `params`, else the only network of a bundle.
 
-    Raises CheckpointError if the file is absent, unreadable, lacks the entry, or holds more than tensors.
+    Raises:
+        CheckpointError: the file is missing, unreadable, has no such entry, or has other content than
+            tensors.
     """
     path = existing(path)
     if path.suffix == '.safetensors':
@@ -75,11 +78,14 @@ def load_state(path: PathLike, key: str | None = None) -> State:
 
 def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = None
                  ) -> tuple[dict[str, Any], State]:
-    """What was trained of a network, and the options of the network that it makes up.
+    """Reads the trained part of a network, and the options of the network of that part.
 
-    That is all of it, but for a checkpoint of GAVN's first stage: its identity module, and what reads that,
-    wait for the second stage and must not restore yet. Options that only name weights to start from are left
-    out (see `_STARTS_FROM`). Raises CheckpointError as `load_state` does.
+    This is the whole network, except for a checkpoint of GAVN's first stage: its identity module and the
+    layers that use it are untrained and must not restore. Options that name initial weights are removed (see
+    `_STARTS_FROM`).
+
+    Raises:
+        CheckpointError: as in `load_state`.
     """
     path, options = existing(path), _as_trained(options)
     if path.suffix == '.safetensors':
@@ -102,9 +108,10 @@ def _as_trained(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training_budget(path: PathLike) -> dict[str, float | None]:
-    """What the training of these weights took: iterations, minutes, clips_seen; {} where none is noted.
+    """Reads the amount of training: iterations, minutes, clips_seen; {} if it is unknown.
 
-    Raises CheckpointError as `load_state` does.
+    Raises:
+        CheckpointError: as in `load_state`.
     """
     path = existing(path)
     content = _read_bundle(path)[0] if path.suffix == '.safetensors' else read_pickle(path)
@@ -116,24 +123,26 @@ def training_budget(path: PathLike) -> dict[str, float | None]:
 
 
 def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Loads `state` into `network` if names and shapes agree exactly, and changes nothing otherwise.
+    """Loads `state` into `network` if names and shapes agree exactly; otherwise changes nothing.
 
     Args:
-        network: receives the weights.
+        network: to load into.
         state: parameters and buffers by name.
-        name: what to call the weights in an error, best their file.
+        name: of the weights in messages, such as their file.
 
-    Raises CheckpointError as `check_fit` does.
+    Raises:
+        CheckpointError: as in `check_fit`.
     """
     check_fit(network, state, name)
     network.load_state_dict(state)
 
 
 def check_fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Holds weights to a network, which may be on the device `meta`.
+    """Checks that weights fit a network, which may be on the device `meta`.
 
-    Raises CheckpointError naming the first parameters that are missing, unknown, of another shape or of
-    another kind of number, the class that probably made the weights, and what to do.
+    Raises:
+        CheckpointError: parameters are missing, unknown, or have another shape or type. The message names the
+            first ones, the probable class of the weights, and what to do.
     """
     own = network.state_dict()
     missing = [key for key in own if key not in state]
@@ -150,7 +159,7 @@ def check_fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
 
 
 def _alike(given: Tensor, own: Tensor) -> bool:
-    """Whether one can be copied into the other: dense, both usual floats or of one integer type."""
+    """Whether one can be copied into the other: dense, and both floats or of one integer type."""
     if given.layout != torch.strided or given.is_quantized or given.is_meta:
         return False
     return given.dtype in _FLOATS if own.is_floating_point() else given.dtype == own.dtype
@@ -163,18 +172,20 @@ def _kind(tensor: Tensor) -> str:
 
 def save_bundle(path: PathLike, networks: Mapping[str, tuple[Mapping[str, Any], nn.Module]],
                 meta: Mapping[str, Any], half: bool = False) -> None:
-    """Writes networks and the options that build them again to one safetensors file, atomically.
+    """Writes networks and their options to one safetensors file, atomically.
 
     Args:
         path: should end in `.safetensors`.
-        networks: by name (`network_g`, `network_l`): the option dictionary (`type` and its arguments) and the
-            network with its weights. Options that only name weights to start from are left out.
-        meta: what else is worth knowing, as JSON: `task`, `network_inputs`, `window`, `sources` ...; versions
-            of the tools are added, and the modules of networks that are not ours.
-        half: whether to store 16 bits a number in place of 32; networks compute in 32 all the same.
+        networks: name (`network_g`, `network_l`) -> options (`type` and its arguments), and the network with
+            its weights. Options that name initial weights are removed.
+        meta: further JSON: `task`, `network_inputs`, `window`, `sources` ... Versions of tools and modules of
+            networks outside of gavn are added.
+        half: store 16 bits per number; networks compute in 32 bits.
 
-    Raises ValueError for a name with a slash in it, TypeError for options that JSON cannot hold,
-    CheckpointError for weights that 16 bits cannot hold.
+    Raises:
+        ValueError: a name contains a slash.
+        TypeError: options are not JSON.
+        CheckpointError: weights are too large for 16 bits.
     """
     tensors = {}
     for name, (_, network) in networks.items():
@@ -209,9 +220,10 @@ def _versions() -> dict[str, str]:
 
 
 def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
-    """Reads what `save_bundle` wrote: the options (`networks` and the meta data) and a state per network.
+    """Reads a bundle: its options (`networks` and further data), and the state of each network.
 
-    Raises CheckpointError if the file is absent, unreadable, or is no bundle of a format known here.
+    Raises:
+        CheckpointError: the file is missing, unreadable, or not a bundle of a known format.
     """
     path = existing(path)
     options, networks = _read_bundle(path) if path.suffix == '.safetensors' else ({}, {})
@@ -222,7 +234,7 @@ def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
 
 
 def _read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
-    """Options ({} for a plain file) and the tensors by network ('' in a plain file)."""
+    """Returns the options ({} of a plain file) and the tensors by network ('' in a plain file)."""
     options, tensors = read_safetensors(path)
     if options == {}:
         return {}, {'': tensors}
@@ -257,13 +269,13 @@ def _choose(content: Mapping[str, Any], key: str | None, path: Path) -> State:
 
 
 def _strip_parallel(state: State) -> State:
-    """Removes the prefix that data-parallel wrappers put before every name."""
+    """Removes the prefix of data-parallel wrappers from all names."""
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
 def _mismatch(network: nn.Module, state: Mapping[str, Tensor], name: str, missing: list[str],
               unexpected: list[str], shapes: list[str]) -> str:
-    """The words of a failed strict load."""
+    """Returns the message of a failed strict load."""
     own = type(network).__name__
     lines = [f'weights {name} do not fit the network {own}']
     for words, names in (('missing', missing), ('unknown', unexpected), ('other shape', shapes)):

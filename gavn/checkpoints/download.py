@@ -1,4 +1,4 @@
-"""One file over HTTP: what was read stays on the disk, and the next call goes on behind it."""
+"""Download of a file over HTTP; interrupted downloads resume."""
 from __future__ import annotations
 
 import json
@@ -15,27 +15,29 @@ from tqdm import tqdm
 from gavn.errors import GavnError
 
 TRIES = 3
-PAUSE = 1.0  # seconds before a cut connection is tried again
-_TIMEOUT = (15, 60)  # seconds: to connect, and between two pieces
+PAUSE = 1.0  # seconds before a retry after an interrupted connection
+_TIMEOUT = (15, 60)  # seconds: to connect, and between two chunks
 _PIECE = 1 << 16
 
 
 class DownloadError(GavnError, RuntimeError):
-    """A file could not be fetched; the message says why, and what to do."""
+    """A download failed. The message says why, and what to do."""
 
 
 class _CutError(Exception):
-    """The connection broke off; a further request may go on."""
+    """The connection was interrupted; another request may resume."""
 
 
 def download(url: str, part: Path) -> None:
-    """Reads `url` into the file `part`, behind what an earlier call left there.
+    """Downloads `url` to the file `part`, and resumes what an earlier call left there.
 
-    A part is gone on with only if the server says that the file is still the same one (by its ETag or date,
-    with If-Range); else it is read anew. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY ...).
-    Where the file comes from stands in `<part>.json` until it is whole.
+    A partial file resumes only if the server confirms that the file is unchanged (ETag or date, with
+    If-Range); otherwise it is downloaded again. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY
+    ...). `<part>.json` holds the origin until the file is complete.
 
-    Raises DownloadError with words for the user, OSError if `part` cannot be written.
+    Raises:
+        DownloadError: with a message for the user.
+        OSError: `part` cannot be written.
     """
     for left in reversed(range(TRIES)):
         try:
@@ -44,7 +46,7 @@ def download(url: str, part: Path) -> None:
             if not left:
                 raise DownloadError(
                     f'{url}: the connection was cut after {_size_of(part):,} bytes ({error})\n'
-                    'what was read is kept: the same command goes on there') from error
+                    'rerun the same command to resume') from error
             time.sleep(PAUSE)
         else:
             _note(part).unlink(missing_ok=True)
@@ -54,14 +56,14 @@ def download(url: str, part: Path) -> None:
 def _go_on(url: str, part: Path) -> None:
     validator = _validator_of_part(url, part)
     done = _size_of(part) if validator else 0
-    headers = {'Accept-Encoding': 'identity', 'User-Agent': 'gavn'}  # bytes as they are: they are counted
+    headers = {'Accept-Encoding': 'identity', 'User-Agent': 'gavn'}  # bytes are counted
     if done:
         headers |= {'Range': f'bytes={done}-', 'If-Range': validator}
     with _request(url, headers) as answer:
         start = _start(answer)
-        if start not in (0, done):  # not what was asked for: from the beginning, then
+        if start not in (0, done):  # another range: start again
             part.unlink(missing_ok=True)
-            raise _CutError('the server could not go on')
+            raise _CutError('the server could not resume')
         if not start:
             origin = {'url': url, 'validator': _validator(answer)}
             _note(part).write_text(json.dumps(origin), encoding='utf-8')
@@ -71,7 +73,7 @@ def _go_on(url: str, part: Path) -> None:
 
 
 def _request(url: str, headers: dict[str, str]) -> requests.Response:
-    """The answer to a GET, its body unread. Raises DownloadError for one that will never hold the file."""
+    """Returns the response of a GET with an unread body. Raises DownloadError if it cannot be the file."""
     host = urlsplit(url).hostname
     try:
         answer = requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
@@ -84,7 +86,7 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
     except (requests.ConnectionError, requests.Timeout) as error:
         raise DownloadError(f'{host} cannot be reached ({_cause(error)})\nis there a network? behind a '
                             'proxy, set HTTPS_PROXY') from error
-    except (requests.RequestException, ValueError) as error:  # ValueError: what no URL can hold
+    except (requests.RequestException, ValueError) as error:  # ValueError: invalid URLs
         raise DownloadError(f'{url} cannot be asked for ({error})') from error
     if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return answer
@@ -96,14 +98,14 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason in words; what stands around it is of no use to the reader."""
+    """Returns the message of the innermost cause; the outer ones do not help users."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return str(error) or type(error).__name__
 
 
 def _start(answer: requests.Response) -> int | None:
-    """The place in the file where the body begins; None where the server has nothing behind ours."""
+    """Returns the position of the body in the file; None if the server has nothing after ours."""
     if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
         span = re.match(r'bytes (\d+)-', answer.headers.get('Content-Range', ''))
         return int(span[1]) if span else None
@@ -111,7 +113,7 @@ def _start(answer: requests.Response) -> int | None:
 
 
 def _copy(answer: requests.Response, file: BinaryIO, start: int) -> None:
-    """Body to file, with a bar on a terminal. Raises _CutError if fewer bytes come than were announced."""
+    """Writes the body to the file, with a progress bar on a terminal. Raises _CutError if it is too short."""
     length = answer.headers.get('Content-Length')
     total = start + int(length) if length else None
     bar = tqdm(total=total, initial=start, unit='B', unit_scale=True, unit_divisor=1024, disable=None)
@@ -127,7 +129,7 @@ def _copy(answer: requests.Response, file: BinaryIO, start: int) -> None:
 
 
 def _validator(answer: requests.Response) -> str:
-    """What tells this version of a file from another: a strong ETag, or its date; '' for neither."""
+    """Returns an identifier of this version of a file: a strong ETag, or its date; '' for neither."""
     etag = answer.headers.get('ETag', '')
     return etag if etag.startswith('"') else answer.headers.get('Last-Modified', '')
 
@@ -137,7 +139,7 @@ def _note(part: Path) -> Path:
 
 
 def _validator_of_part(url: str, part: Path) -> str:
-    """The validator of what lies in `part`; '' if that is nothing, or of another URL."""
+    """Returns the validator of the content of `part`; '' if it is empty or of another URL."""
     try:
         note = json.loads(_note(part).read_text(encoding='utf-8'))
     except (OSError, json.JSONDecodeError):

@@ -1,7 +1,7 @@
-"""Weights that are downloads of other projects: where they come from, where they lie, whether they are whole.
+"""Weights that other projects publish: their origin, their place, and their verification.
 
-Nothing here is fetched unless a user asks for it (`gavn models fetch NAME`). Files lie in `$GAVN_HOME/models`
-(default `~/.cache/gavn/models`) under the names their projects gave them.
+Nothing is downloaded unless a user runs `gavn models fetch NAME`. Files are in `$GAVN_HOME/models` (default
+`~/.cache/gavn/models`) under their original names.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Report = Callable[[str], None]
 
 
 class ModelError(GavnError, RuntimeError):
-    """Weights that cannot be fetched, are damaged, or are not the ones; the message says what to do."""
+    """Weights cannot be downloaded, are damaged, or are other ones. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Model:
     """A file of weights that another project publishes.
 
     Attributes:
-        file: the name its project gave it; eight hexadecimal digits in it begin the SHA-256.
-        url: where its project publishes it.
-        sha256: of the file, as many projects that use it state it alike.
+        file: its original name; eight hexadecimal digits in it are the start of the SHA-256.
+        url: of the project.
+        sha256: of the file, as many projects that use it state it.
         use: what it is needed for.
-        terms: of whoever made it.
-        size: in bytes; None where it is not known before the download.
+        terms: of its authors.
+        size: in bytes; None if it is unknown before the download.
     """
 
     file: str
@@ -65,28 +65,30 @@ MODELS = {
 
 
 def folder() -> Path:
-    """Where the files lie, whether or not there are any."""
+    """The folder of the files, whether or not it exists."""
     return Path(os.environ.get('GAVN_HOME') or '~/.cache/gavn').expanduser() / 'models'
 
 
 def model_path(name: str) -> Path | None:
-    """The file of a model; None where it was not fetched. Raises ModelError for a name that is not known."""
+    """Returns the file of a model; None if it is missing. Raises ModelError for an unknown name."""
     path = _place(name)
     return path if path.is_file() else None
 
 
 def fetch(name: str, source: str | None = None, digest: str | None = None, report: Report = print) -> Path:
-    """Fetches a model, unless it is there already, and returns its file.
+    """Downloads a model if it is missing, and returns its file.
 
-    A file that was cut short is gone on with; it takes its name only when its SHA-256 is right.
+    Partial downloads resume; the file is renamed after its SHA-256 matches.
 
     Args:
         name: of `MODELS`.
-        source: a file on this machine, or the URL of another mirror; by default the URL of the project.
-        digest: the SHA-256 that the file must have, in place of the one known here.
-        report: takes the lines that tell what is being done.
+        source: a local file, or the URL of a mirror. None: the URL of the project.
+        digest: the expected SHA-256. None: the known one.
+        report: called with progress messages.
 
-    Raises ModelError in words: no network, no such file, another SHA-256 (the file is removed), no space.
+    Raises:
+        ModelError: there is no network, no file or no space, or the SHA-256 is another one (the file is
+            removed).
     """
     model, target, expected = _known(name), _place(name), _hexadecimal(digest) or _known(name).sha256
     if target.is_file() and sha256(target) == expected:
@@ -108,9 +110,10 @@ def fetch(name: str, source: str | None = None, digest: str | None = None, repor
 
 
 def verify(name: str | None = None, report: Report = print) -> None:
-    """Reads a model, or all that were fetched, and holds them to their SHA-256; a line for each.
+    """Verifies the SHA-256 of a model, or of all that were downloaded; returns a line for each.
 
-    Raises ModelError if one is damaged, or if `name` was not fetched.
+    Raises:
+        ModelError: one is damaged, or `name` is missing.
     """
     if name and model_path(name) is None:
         raise ModelError(f'{name} was not fetched: gavn models fetch {name}')
@@ -132,7 +135,7 @@ def verify(name: str | None = None, report: Report = print) -> None:
 
 
 def listing() -> str:
-    """All models: state, file, use, source and terms."""
+    """Returns lines about all models: state, file, use, source and terms."""
     lines = []
     for name, model in MODELS.items():
         there = 'fetched' if model_path(name) else 'not fetched'
@@ -172,7 +175,7 @@ def _bytes(size: int | None) -> str:
 
 
 def _take(local: Path, target: Path, expected: str) -> None:
-    """Copies a file of this machine, which stays as it is."""
+    """Copies a local file, which stays unchanged."""
     with atomic_path(target) as part:
         shutil.copyfile(local, part)
         _check(part, expected, str(local))
@@ -204,7 +207,7 @@ def _check(part: Path, expected: str, origin: str) -> None:
 
 
 def _record(target: Path, expected: str, model: Model) -> None:
-    """Remembers, beside the file, a SHA-256 that the user vouched for (as `sha256sum -c` reads it)."""
+    """Stores a SHA-256 that the user confirmed beside the file, in the format of `sha256sum -c`."""
     record = _record_of(target)
     if expected == model.sha256:
         record.unlink(missing_ok=True)
@@ -224,14 +227,14 @@ def _recorded(target: Path) -> str | None:
 
 @contextmanager
 def _in_words(name: str, model: Model, target: Path) -> Iterator[None]:
-    """Errors of network and disk become ModelError; an interruption says that nothing is lost."""
+    """Converts errors of network and disk to ModelError; an interrupt says that nothing is lost."""
     try:
         yield
     except DownloadError as error:
         raise ModelError(f'{error}\nor take the file from another mirror or disk: '
                          f'gavn models fetch {name} --from URL_OR_FILE') from error
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt('interrupted: what was read is kept, the same command goes on') from stop
+        raise KeyboardInterrupt('interrupted: rerun the same command to resume') from stop
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ModelError(f'the disk of {target.parent} is full, {model.file} needs {_bytes(model.size)}\n'

@@ -1,4 +1,4 @@
-"""The weights that come with the package: `gavn/weights`, each with its option file, card and SHA-256."""
+"""Pretrained weights of the package in `gavn/weights`, each with option file, card and SHA-256."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from gavn.checkpoints.hub import ModelError
 from gavn.runtime.files import sha256
 
 FOLDER = Path(__file__).resolve().parents[1] / 'weights'
-SUMS = 'SHA256SUMS'  # as `sha256sum -c` reads it
+SUMS = 'SHA256SUMS'  # in the format of `sha256sum -c`
 WHAT = {
     'mixed': 'videos as they come: blur, low resolution, noise and repeated compression, mixed',
     'compression': 'compression alone, as of H.264 at CRF 45',
@@ -18,12 +18,12 @@ WHAT = {
 
 
 def list_pretrained() -> list[str]:
-    """Names of the weights that are installed with gavn, for `Restorer.from_pretrained`."""
+    """Returns the names of pretrained weights, for `Restorer.from_pretrained`."""
     return [name for name in WHAT if (FOLDER / f'{name}.safetensors').is_file()]
 
 
 def weights_of(name: str) -> Path:
-    """The bundle of a name, held to its SHA-256. Raises ModelError for an unknown name, or damage."""
+    """Returns the verified bundle of a name. Raises ModelError for an unknown name or a damaged file."""
     if name not in list_pretrained():
         raise ModelError(f'no weights called {name} come with gavn; there are {", ".join(list_pretrained())}')
     path = FOLDER / f'{name}.safetensors'
@@ -34,14 +34,14 @@ def weights_of(name: str) -> Path:
 
 
 def verify(name: str | None = None, report: Callable[[str], None] = print) -> None:
-    """Holds one, or all, to their SHA-256, a line for each. Raises ModelError for the first damaged one."""
+    """Verifies the SHA-256 of one or all; returns a line for each. Raises ModelError for a damaged file."""
     for one in [name] if name else list_pretrained():
         path = weights_of(one)
         report(f'{one}: right ({_sums()[path.name][:12]}...), comes with gavn')
 
 
 def listing() -> str:
-    """All of them: what they are for, their size and their card."""
+    """Returns lines about all: use, size and card."""
     lines = []
     for name in list_pretrained():
         path = FOLDER / f'{name}.safetensors'

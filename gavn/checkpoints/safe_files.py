@@ -1,4 +1,4 @@
-"""Files of weights: read without running what they hold and without trusting the sizes they claim."""
+"""Safe reading of weight files: without running code, and without trusting stated sizes."""
 from __future__ import annotations
 
 import json
@@ -21,25 +21,25 @@ State = dict[str, Tensor]
 PathLike = str | os.PathLike[str]
 
 HEADER = 'gavn'
-"""The entry of a safetensors header that holds the options of a bundle as JSON."""
+"""Entry of a safetensors header with the options of a bundle as JSON."""
 DAMAGED = 'it may be cut short or another kind of file: fetch or make it again'
 MAX_HEADER = 1 << 20
-"""Characters of a bundle's options; those of real networks have a few thousand."""
-# What the unpickler of torch.load was seen to raise on files that are not checkpoints.
+"""Largest length of a bundle's options; those of networks have a few thousand characters."""
+# Errors of torch.load for files that are not checkpoints.
 _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
                AssertionError, MemoryError, OverflowError, NotImplementedError, struct.error)
 
 
 class CheckpointError(GavnError):
-    """Weights that are missing, unreadable, unsafe or not those of this network."""
+    """Weights are missing, unreadable, unsafe, or do not fit the network."""
 
 
 def existing(path: PathLike) -> Path:
-    """The path of a file. Raises CheckpointError where there is none, or a folder or device in its place."""
+    """Returns the path of a file. Raises CheckpointError if it is missing, a folder or a device."""
     path = Path(path)
     try:
         there, folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+    except (OSError, ValueError) as error:  # the name is too long, or has a zero byte
         raise CheckpointError(f'weights {str(path)[:80]!a}: not the name of a file ({error})') from error
     if not there:
         what = 'is a folder, not a file of weights' if folder else 'does not exist'
@@ -48,9 +48,10 @@ def existing(path: PathLike) -> Path:
 
 
 def read_safetensors(path: Path) -> tuple[Any, State]:
-    """The options in the header, {} where there are none, and all tensors.
+    """Returns the options in the header ({} if there are none), and all tensors.
 
-    Raises CheckpointError for a damaged file, and for options that are no JSON or beyond `MAX_HEADER`.
+    Raises:
+        CheckpointError: the file is damaged, or its options are not JSON or larger than `MAX_HEADER`.
     """
     try:
         with safe_open(path, framework='pt') as file:
@@ -68,10 +69,11 @@ def _no_number(word: str) -> float:
 
 
 def read_pickle(path: Path) -> Mapping[str, Any]:
-    """The content of a `.pth` or `.state`, on the CPU; pickled objects are refused, never run.
+    """Returns the content of a `.pth` or `.state` on the CPU. Pickled objects are refused, never executed.
 
-    Raises CheckpointError for a file that is damaged, holds pickled objects, claims to hold more than its
-    size allows, or is no mapping.
+    Raises:
+        CheckpointError: the file is damaged, has pickled objects, claims more content than its size allows,
+            or is not a mapping.
     """
     _check_archive(path)
     try:
@@ -89,7 +91,7 @@ def read_pickle(path: Path) -> Mapping[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuses a zip bomb by its directory: torch stores tensors uncompressed, each once."""
+    """Refuses a zip bomb by its directory; torch stores every tensor once, without compression."""
     if not zipfile.is_zipfile(path):
         return
     try:

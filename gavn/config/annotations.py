@@ -1,4 +1,4 @@
-"""Type annotations held against values read from YAML."""
+"""Checks of YAML values against type annotations."""
 from __future__ import annotations
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union
 
 @dataclass(frozen=True)
 class Field:
-    """A valid key: what its value must be, and whether it must be there."""
+    """A valid key: the annotation of its value, and whether it is required."""
 
     annotation: Any
     required: bool
@@ -27,9 +27,9 @@ def fields_of(cls: type) -> dict[str, Field]:
 
 
 def arguments_of(target: Callable[..., Any]) -> dict[str | None, Field]:
-    """The keyword arguments of a class or function by name; a key None stands for `**anything`.
+    """Returns the keyword arguments of a class or function by name; a key None means `**anything`.
 
-    An argument without annotation whose default is a number takes anything but text.
+    An argument without annotation and with a number as default accepts all types but text.
     """
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function)
@@ -45,11 +45,11 @@ def arguments_of(target: Callable[..., Any]) -> dict[str | None, Field]:
 
 
 class _NotText:
-    """Stands for an argument of unknown type whose default is a number."""
+    """Annotation of an argument of unknown type whose default is a number."""
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a YAML value can stand where `annotation` is asked for; integers fit float, lists tuple."""
+    """Whether a YAML value fits an annotation. Integers fit float, lists fit tuple."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in inner)
@@ -84,7 +84,7 @@ def _holds(value: Any, inner: tuple[Any, ...]) -> bool:
 
 
 def describe(annotation: Any) -> str:
-    """An annotation in the words of an option file."""
+    """Describes an annotation in the terms of option files."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     words = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text', dict: 'a section',
              _NotText: 'a number', type(None): 'null', None: 'null'}
@@ -100,14 +100,14 @@ def describe(annotation: Any) -> str:
 
 
 def choices_of(annotation: Any) -> list[str]:
-    """The words among the values that an annotation lists."""
+    """Returns the text values of a Literal annotation."""
     if typing.get_origin(annotation) is Literal:
         return [one for one in typing.get_args(annotation) if isinstance(one, str)]
     return [word for one in typing.get_args(annotation) for word in choices_of(one)]
 
 
 def without_none(annotation: Any) -> Any:
-    """`X` of `X | None`; other annotations as they are."""
+    """Returns `X` of `X | None`, and other annotations unchanged."""
     inner = typing.get_args(annotation)
     if typing.get_origin(annotation) in (Union, types.UnionType) and type(None) in inner and len(inner) == 2:
         return next(one for one in inner if one is not type(None))

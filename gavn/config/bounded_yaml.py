@@ -1,7 +1,7 @@
-"""The YAML of option files: safe and bounded to read, with the line of every key.
+"""Safe and bounded YAML of option files, with the line of every key.
 
-A file from a stranger must neither run code nor exhaust the machine. PyYAML's safe loader sees to the first;
-the limits here see to the second. They are far above what any experiment needs.
+A file must neither run code nor exhaust the machine. PyYAML's safe loader ensures the first, the limits here
+the second; they are far above what experiments need.
 """
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import yaml
 from gavn.errors import GavnError
 
 Key = tuple[str | int, ...]
-"""A place in an option file: ('train', 'phases', 0, 'lr')."""
+"""A key in an option file: ('train', 'phases', 0, 'lr')."""
 
 MAX_DEPTH = 64
-"""Sections and lists within each other, aliases followed."""
+"""Limit of nesting, with aliases followed."""
 MAX_VALUES = 20_000
-"""Keys, values and list items of a file, each counted as often as aliases repeat it."""
+"""Limit of keys, values and list items, counted as often as aliases repeat them."""
 _TEXT = ('tag:yaml.org,2002:str', 'tag:yaml.org,2002:merge')
 _UNREADABLE = (ValueError, LookupError, AttributeError, OverflowError)  # from PyYAML's scalar constructors
 
 
 class YamlError(GavnError, ValueError):
-    """YAML that no option file may hold; `line` counts from 1."""
+    """YAML that is not allowed in option files; `line` counts from 1."""
 
     def __init__(self, words: str, line: int = 1) -> None:
         super().__init__(words)
@@ -33,18 +33,18 @@ class YamlError(GavnError, ValueError):
 
 
 class YamlSyntaxError(YamlError):
-    """Text that is not YAML at all."""
+    """Text that is not YAML."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 4e-4 as a number, as YAML 1.2 does and PyYAML does not, and 5e3 as a whole one."""
+    """Safe loader that reads 4e-4 as a number, like YAML 1.2 and unlike PyYAML, and 5e3 as an integer."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = self.count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        """As PyYAML's, which has no limits and fails with RecursionError."""
+        """As in PyYAML, whose unlimited recursion raises RecursionError."""
         self.depth += 1
         self.count += 1
         _check_limits(self.depth, self.count, self.peek_event())
@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """As PyYAML's, but a scalar that does not fit its type is told with its line."""
+        """As in PyYAML, but errors of scalars have a line."""
         try:
             return super().construct_object(node, deep)
         except _UNREADABLE as error:
@@ -62,13 +62,13 @@ class _Loader(yaml.SafeLoader):
                             'as text', _line(node)) from error
 
     def number(self, node: yaml.ScalarNode) -> int | float:
-        """A float, or an int where an exponent makes a whole number: `save_checkpoint_freq: 5e3`."""
+        """Returns a float, or an int if an exponent makes a whole number: `save_checkpoint_freq: 5e3`."""
         value = self.construct_yaml_float(node)
         return int(value) if 'e' in node.value.lower() and value.is_integer() else value
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads: text like 4e-4 in quotes."""
+    """Writer for `_Loader`: quotes text like 4e-4."""
 
 
 for _kind in (_Loader, _Dumper):
@@ -78,10 +78,12 @@ _Loader.add_constructor('tag:yaml.org,2002:float', _Loader.number)
 
 
 def parse(text: str) -> tuple[Any, dict[Key, int]]:
-    """The value of a YAML document, None where it is empty, and the line of every key and list item.
+    """Parses a YAML document; returns its value (None if empty) and the line of every key and list item.
 
-    Raises YamlSyntaxError for text that is not YAML, YamlError for a document beyond the limits above, an
-    anchor that contains itself, a key twice or not text, and a scalar that does not fit its type.
+    Raises:
+        YamlSyntaxError: the text is not YAML.
+        YamlError: a limit is exceeded, an anchor contains itself, a key is repeated or not text, or a scalar
+            does not fit its type.
     """
     loader = None
     try:
@@ -104,7 +106,7 @@ def parse(text: str) -> tuple[Any, dict[Key, int]]:
 
 
 def write_options(options: Mapping[str, Any]) -> str:
-    """The text of a file that is read as `options`."""
+    """Returns the text of a file that reads as `options`."""
     return yaml.dump(dict(options), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110,
                      allow_unicode=True)
 
@@ -116,14 +118,14 @@ def dotted(key: Key) -> str:
 
 
 class _Sizes:
-    """Measures a document with its aliases followed, visiting every node once."""
+    """Measures a document with its aliases followed, and visits every node once."""
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[int, int]] = {}
         self.open: set[int] = set()
 
     def of(self, node: yaml.Node) -> tuple[int, int]:
-        """(values, depth) of a node. Raises YamlError beyond the limits."""
+        """Returns (values, depth) of a node. Raises YamlError beyond the limits."""
         if id(node) in self.open:
             raise YamlError('an anchor contains itself', _line(node))
         if id(node) not in self.known:
@@ -153,7 +155,7 @@ def _check_limits(depth: int, count: int, place: yaml.Node | yaml.Event) -> None
 
 
 def _check_text(node: yaml.ScalarNode) -> None:
-    """Escapes can write what no file name and no terminal takes."""
+    """Refuses characters from escapes that file names and terminals do not accept."""
     if any(letter == '\0' or '\ud800' <= letter <= '\udfff' for letter in node.value):
         raise YamlError(f'{_short(node.value)} holds a character that is not text', _line(node))
 
@@ -168,7 +170,7 @@ def _short(value: Any) -> str:
 
 
 def _lines(node: yaml.Node, key: Key) -> Iterator[tuple[Key, int]]:
-    """(key, line) of everything under a node."""
+    """Yields (key, line) of everything under a node."""
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
             yield (*key, i), _line(item)

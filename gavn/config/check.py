@@ -1,7 +1,7 @@
-"""The check that holds an option file to what its program reads (`gavn.config.sections`).
+"""Checks of option files against the schema of their program (`gavn.config.sections`).
 
-A network, loss, metric or optimiser is checked against the signature of its class; a data set, or a model
-with options of its own, against the dataclass `Options` that its class declares.
+Networks, losses, metrics and optimisers are checked against the signature of their class; data sets, and
+models with options of their own, against the dataclass `Options` of their class.
 """
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from gavn.config.sections import (
     is_basicsr_class,
 )
 
-LARGEST_SEED = 1 << 31  # numpy takes twice as many; processes and data sets add to it
-_LIKENESS = 0.6  # of a misspelled key to the one that was meant
-_SHOWN = 200  # so many characters of a wrong value are shown
-_LISTED = 14  # so many valid names are listed where none is near
+LARGEST_SEED = 1 << 31  # numpy allows twice as many; processes and data sets add to it
+_LIKENESS = 0.6  # similarity of a misspelled key and its suggestion
+_SHOWN = 200  # characters of a wrong value in messages
+_LISTED = 14  # largest number of valid names in messages without a suggestion
 
 
 @dataclass(frozen=True)
 class Registries:
-    """The registered classes and functions by name, as `type:` names them."""
+    """The registered classes and functions by the names of `type:`."""
 
     network: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
     dataset: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
@@ -74,11 +74,10 @@ _Problems = Iterator[_Problem]
 
 def check_options(options: Mapping[str, Any], source: Source, registries: Registries,
                   is_train: bool = True) -> None:
-    """Raises OptionError, naming every wrong key with its file, line and nearest valid name.
+    """Checks options. Raises OptionError with the file, line and nearest valid name of every wrong key.
 
-    Unknown, missing and ill-typed keys are errors, and so are those that the model does not read. Models that
-    come with BasicSR read keys of their own in `train`, `val` and at the top: of keys that are unknown there,
-    only misspelled ones are errors.
+    Unknown, missing and ill-typed keys are errors, and so are keys that the model does not read. Models of
+    BasicSR read further keys in `train`, `val` and at the top level; there, only misspelled keys are errors.
     """
     problems = list(_Check(registries, is_train).file(options))
     if problems:
@@ -86,20 +85,20 @@ def check_options(options: Mapping[str, Any], source: Source, registries: Regist
 
 
 def section_problems(section: Any, cls: type, name: str) -> list[str]:
-    """What keeps a section from being the dataclass `cls`, which other keys may stand beside."""
+    """Returns the problems of a section as the dataclass `cls`; other keys are allowed."""
     if not isinstance(section, Mapping):
         return [f'{name} must be a section, not {_shown(section)}']
     return [problem.text for problem in _Check(Registries(), False).section(section, cls, (), any_key=True)]
 
 
 def network_problems(section: Mapping[str, Any], networks: Mapping[str, Callable[..., Any]]) -> list[str]:
-    """What is wrong with {type: NAME, ...}, held to the signature of what `networks` has under NAME."""
+    """Returns the problems of {type: NAME, ...} for the signature of NAME in `networks`."""
     found = _Check(Registries(network=networks), False).registered(section, Kind('network'), ())
     return [problem.text.removeprefix(': ') for problem in found]
 
 
 class _Check:
-    """One walk through an option file."""
+    """One pass over an option file."""
 
     def __init__(self, registries: Registries, is_train: bool) -> None:
         self.registries = registries
@@ -132,7 +131,7 @@ class _Check:
             yield from self.training(options, model)
 
     def held_to(self, check: Callable[[str], str], key: Key, name: Any) -> _Problems:
-        """Holds text to a function that raises ValueError; what is no text is told elsewhere."""
+        """Checks text by a function that raises ValueError. Other types are checked elsewhere."""
         try:
             if isinstance(name, str):
                 check(name)
@@ -262,10 +261,17 @@ class _Check:
     def section(self, section: Any, cls: type, key: Key, *, extra: Mapping[str, Field] | None = None,
                 apart: Collection[str] = (), wider: type | None = None, lenient: bool = False,
                 any_key: bool = False) -> _Problems:
-        """Holds a section to a dataclass and to `extra` fields.
+        """Checks a section against a dataclass and `extra` fields.
 
-        apart: keys whose values are checked elsewhere. wider: a dataclass of the keys that other models read.
-        lenient: of unknown keys, only those near a known one are problems. any_key: none is.
+        Args:
+            section: from the file.
+            cls: the dataclass.
+            key: of the section.
+            extra: further fields.
+            apart: keys whose values are checked elsewhere.
+            wider: a dataclass of the keys that other models read.
+            lenient: report unknown keys only if they are similar to a known one.
+            any_key: report no unknown keys.
         """
         if not isinstance(section, Mapping):
             yield _Problem(key, f'{dotted(key)} must be a section, not {_shown(section)}')
@@ -285,7 +291,7 @@ class _Check:
                 yield _Problem((*key, name), f'{dotted((*key, name))} is missing')
 
     def nullable(self, value: Any, known: Field, key: Key) -> _Problems:
-        """Holds a value to its field; null means nothing to one that has another default."""
+        """Checks a value of a field. Null is wrong if the field has another default."""
         if value is not None:
             yield from self.value(value, known.annotation, key)
         elif not known.required and not fits(None, known.annotation):
@@ -310,7 +316,7 @@ class _Check:
             yield self.ill_typed(key, value, annotation)
 
     def registered(self, section: Any, kind: Kind, key: Key) -> _Problems:
-        """Holds {type: NAME, ...} to the signature of what is registered under NAME."""
+        """Checks {type: NAME, ...} against the signature of NAME."""
         if not isinstance(section, Mapping):
             yield _Problem(key, f'{dotted(key)} must be a section with a type, not {_shown(section)}')
             return
@@ -329,7 +335,7 @@ class _Check:
         parameters = {name: field for name, field in arguments.items()
                       if name is not None and name not in kind.supplied}
         if kind.name == 'metric':
-            parameters['better'] = Field(Better, False)  # read by whoever keeps the best value
+            parameters['better'] = Field(Better, False)  # read by the record of best values
         for name, value in given.items():
             if name in kind.supplied:
                 yield _Problem((*key, name), f'{dotted((*key, name))} is set by the program')
@@ -363,20 +369,20 @@ class _Check:
 
 
 def _printable(text: str) -> str:
-    """Text whose control characters are escaped: a file must not steer the terminal."""
+    """Escapes control characters, which would change the terminal."""
     return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _hands_on(target: Callable[..., Any]) -> bool:
-    """Whether `**anything` may go somewhere: from a class of a plugin to the one it is derived from.
+    """Whether a class may pass `**anything` on to its base class, as classes of plugins do.
 
-    Metrics take it to be called alike, and BasicSR's SwinIR takes it too, and they drop it.
+    Metrics and BasicSR's SwinIR accept `**kwargs` and ignore them.
     """
     return inspect.isclass(target) and not is_basicsr_class(target)
 
 
 def _shown(value: Any, write: Callable[[Any], str] = repr) -> str:
-    """A value in a message; long ones are cut."""
+    """A value for a message, cut if it is long."""
     text = write(value)
     return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
 

@@ -1,6 +1,6 @@
-"""Reading option files: safe YAML that knows where each key stands, and changes from the command line.
+"""Reading of option files: safe YAML with the line of every key, and changes from the command line.
 
-An option file may build on others, which it names as its `base` (see `read_options`).
+An option file may build on other files, which its key `base` names (see `read_options`).
 """
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ __all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'dotted', 'forc
 
 BASE = 'base'
 MAX_BYTES = 1 << 20
-"""Size of an option file; those of real experiments have a few KiB."""
+"""Largest size of an option file; those of experiments have a few KiB."""
 MAX_FILES = 64
-"""Files read for one option file: itself and all bases."""
+"""Largest number of files for one option file: itself and all bases."""
 
 
 class OptionError(GavnError, ValueError):
-    """An option that cannot be right; the message names the key, the file and the line."""
+    """An option is wrong. The message names the key, the file and the line."""
 
 
 @contextmanager
 def option_errors(what: str) -> Iterator[None]:
-    """Errors of what is built inside from options become OptionError and begin with `what` that is.
+    """Converts ValueError and FileNotFoundError inside to OptionError with the prefix `what`.
 
-    Only where classes are called with options: there ValueError and FileNotFoundError are about these.
+    Use it only around calls with options, where these errors are about the options.
     """
     try:
         yield
     except OptionError:
-        raise  # it says already what it is about
+        raise  # its message is complete
     except (ValueError, FileNotFoundError) as error:
         raise OptionError(f'{what}: {error}') from error
 
 
 @dataclass
 class Source:
-    """Where options come from.
+    """Origin of options.
 
     Attributes:
-        file: the option file that was asked for.
-        bases: those it builds on, each before what is laid over it.
+        file: the option file.
+        bases: its bases, each before the files that build on it.
         lines: file and line of every key.
-        overlays: files laid over it on the command line, and their bases.
-        given: keys set by other arguments of the command line, and these arguments.
+        overlays: overlays of the command line, and their bases.
+        given: keys set by other arguments of the command line -> argument.
         forced: keys set by --force_yml.
     """
 
@@ -65,7 +65,7 @@ class Source:
     forced: set[Key] = field(default_factory=set)
 
     def place(self, key: Key) -> str:
-        """'FILE, line N' for a key, or for the nearest section around it that a file holds."""
+        """Returns 'FILE, line N' of a key, or of the nearest section around it."""
         for end in range(len(key), 0, -1):
             if key[:end] in self.forced:
                 return f'--force_yml (over {self.file})'
@@ -77,14 +77,16 @@ class Source:
 
 
 def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
-    """Options of a YAML file, laid over those of the files that it builds on, and where each stands.
+    """Reads a YAML file merged over the files that it builds on, and the origin of each key.
 
-    `base: FILE`, or a list of files, names those, relative to the file that says so; they may have bases of
-    their own. Later ones lie over earlier ones and the file itself over all; a file that is named more than
-    once counts where it is first needed. How one lies over another is told by `merge`.
+    `base: FILE`, or a list of files, names the bases, relative to the file with the key. Bases may have
+        bases. Later ones
+    override earlier ones, and the file itself overrides all; a file that is named several times counts at its
+    first position. `merge` has the rules.
 
-    Raises OptionError for a file that is absent, not a regular file, not YAML, not a mapping or beyond the
-    limits of `gavn.config.bounded_yaml`, and for one that gives a key twice or builds on itself.
+    Raises:
+        OptionError: a file is missing, not a regular file, not YAML, not a mapping, beyond the limits of
+            `gavn.config.bounded_yaml`, repeats a key or builds on itself.
     """
     source, options = Source(str(file)), {}
     files = read_layers(file)
@@ -95,12 +97,12 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
 
 
 def read_layers(file: str | os.PathLike[str]) -> list[OptionFile]:
-    """A file after all that it builds on, each once. Raises OptionError (see `read_options`)."""
+    """Returns a file after all that it builds on, each once. Raises OptionError (see `read_options`)."""
     return list(_with_bases(OptionFile.read(file)))
 
 
 def lay_over(options: Mapping[str, Any], source: Source, layer: OptionFile) -> dict[str, Any]:
-    """Options with those of a file laid over them (see `merge`); `source` then knows its lines."""
+    """Merges a file into options (see `merge`), and its lines into `source`."""
     replaced: set[Key] = set()
     result = merge(options, layer.options, replaced)
     source.lines = {key: place for key, place in source.lines.items()
@@ -111,17 +113,17 @@ def lay_over(options: Mapping[str, Any], source: Source, layer: OptionFile) -> d
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any], replaced: set[Key] | None = None,
           key: Key = ()) -> dict[str, Any]:
-    """Options with others laid over them.
+    """Merges options over others.
 
-    Sections are merged key by key; values and lists of `upper` stand in place of those below. A section whose
-    `type` is another than the one below stands in its place as a whole: arguments of one network, data set or
-    loss mean nothing to another. Null in place of a section takes it away (`network_l: ~`); in place of a
-    value it is a value like any other (`crop_size: ~`).
+    Sections are merged key by key; values and lists of `upper` replace those of `lower`. A section with
+    another `type` replaces the lower one completely, because arguments of one network, data set or loss are
+    meaningless for another. Null removes a section (`network_l: ~`); for a value it is a value (`crop_size:
+    ~`).
 
     Args:
-        lower, upper: neither is changed.
-        replaced: receives the keys of `lower` of which nothing is left.
-        key: where the two stand in their files.
+        lower, upper: not changed.
+        replaced: receives keys of `lower` that are completely replaced.
+        key: of the two in their files.
     """
     result = dict(lower)
     for name, value in upper.items():
@@ -143,7 +145,7 @@ def _differ_in_type(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> bool:
 
 @dataclass
 class OptionFile:
-    """One file as it stands: what to call it, its options without `base`, its lines, its bases."""
+    """One file: its name, its options without `base`, its lines, its bases."""
 
     path: Path
     name: str
@@ -153,8 +155,8 @@ class OptionFile:
 
     @classmethod
     def read(cls, file: str | os.PathLike[str], wanted: str = '') -> OptionFile:
-        """Raises OptionError (see `read_options`), which begins with who `wanted` the file."""
-        name = os.path.normpath(file)  # only what it is called: beyond a link, .. is elsewhere
+        """Reads a file. Raises OptionError (see `read_options`) with the prefix `wanted`."""
+        name = os.path.normpath(file)  # only for messages, because .. after a link is elsewhere
         try:
             options, lines = parse(_text(file))
         except UnicodeDecodeError as error:
@@ -172,8 +174,8 @@ class OptionFile:
         return cls(Path(file), name, options, lines, bases)
 
     def base(self, name: str) -> OptionFile:
-        """A file that this one names as its base."""
-        path = self.path.parent / os.path.expanduser(name)  # which leaves ~NOBODY as it is
+        """Reads a base of this file."""
+        path = self.path.parent / os.path.expanduser(name)  # ~NOBODY stays unchanged
         return self.read(path, f'{self.name}, line {self.lines[(BASE,)]}: base: ')
 
 
@@ -185,10 +187,11 @@ def _names(value: Any, place: str) -> list[str]:
 
 
 def _text(file: str | os.PathLike[str]) -> str:
-    """The text of a regular file: a pipe could be silent and a device endless.
+    """Reads the text of a regular file; pipes and devices could block or be endless.
 
-    Raises OSError for a file that cannot be read, is not regular or is too large, UnicodeDecodeError for one
-    that is not UTF-8.
+    Raises:
+        OSError: the file cannot be read, is not regular or is too large.
+        UnicodeDecodeError: the file is not UTF-8.
     """
     with open(file, 'rb', opener=_open_at_once) as stream:
         state = os.fstat(stream.fileno())
@@ -231,9 +234,11 @@ def _with_bases(file: OptionFile) -> Iterator[OptionFile]:
 def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> None:
     """Sets options from 'a:b:c=value' entries, in place.
 
-    Values are read as YAML (1e-4, -1, true, [1, 2], {type: Adam}): `~` and `null` are null, `none` is a word.
-    Keys may be new; the parts of a list are counted from 0: 'train:phases:0:iters=100'. Raises OptionError
-    for what cannot be set.
+    Values are YAML (1e-4, -1, true, [1, 2], {type: Adam}): `~` and `null` are null, `none` is a word. Keys
+    may be new; list items are counted from 0: 'train:phases:0:iters=100'.
+
+    Raises:
+        OptionError: an entry cannot be set.
     """
     for entry in entries:
         name, equals, text = entry.partition('=')
@@ -253,7 +258,7 @@ def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> No
 
 
 def _descend(place: Any, part: str, entry: str) -> Any:
-    """The section `part` of `place`, made where it is absent or null."""
+    """Returns the section `part` of `place`; creates it if it is missing or null."""
     if isinstance(place, list):
         return place[_index(place, part, entry)]
     if not isinstance(place, dict):
@@ -275,7 +280,7 @@ def _is_position(part: str) -> bool:
 
 
 def _value(text: str, entry: str) -> Any:
-    """Text of the command line as YAML (`~` and `null` are null); what is no YAML is taken as it stands."""
+    """Parses text of the command line as YAML (`~` and `null` are null); other text stays text."""
     try:
         return parse(text)[0]
     except YamlSyntaxError:

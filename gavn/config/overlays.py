@@ -1,11 +1,11 @@
 """Changes of an option file on the command line: overlays (`--with`), degradations and single keys.
 
-An overlay is an option file that holds only what it changes. Two sections of it are not options:
+An overlay is an option file with changes only. Two of its sections are not options:
 
 - `overlay`: `suffix` is added to the name of the run. `trained` lists the networks (`g`, `l`) whose weights
-  the changed training produces: where `path` names weights below `experiments/RUN`, the suffix is added to
-  RUN.
-- `by_network`: further changes, by the type of network that is trained or tested.
+the changed
+  training produces. Where `path` names weights in `experiments/RUN`, the suffix is added to RUN.
+- `by_network`: further changes by the type of the trained or tested network.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RUN = re.compile(r'(?P<parent>(.*/)?experiments/)(?P<run>[^/]+)(?P<file>/.*)')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that `resolve_options` takes."""
+    """Adds the arguments of `resolve_options`."""
     parser.add_argument(WITH, dest='overlays', nargs='+', default=[], metavar='FILE.yml',
                         help='lay option files over it, such as options/presets/small.yml')
     parser.add_argument(DEGRADATION, nargs='+', default=[], metavar='LAYER',
@@ -46,9 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def resolve_options(file: str | os.PathLike[str], overlays: Sequence[str | os.PathLike[str]] = (),
                     degradations: Sequence[str] = (), forced: Sequence[str] = ()
                     ) -> tuple[dict[str, Any], Source]:
-    """Options of a file with the changes of the command line, and where each stands.
+    """Returns the options of a file with the changes of the command line, and their origin.
 
-    Raises OptionError for files that cannot be read and for changes that cannot be made.
+    Raises:
+        OptionError: a file cannot be read, or a change is impossible.
     """
     options, source = read_options(file)
     for overlay in overlays:
@@ -76,7 +77,7 @@ def _with_overlay(options: dict[str, Any], source: Source, file: str | os.PathLi
 
 
 def _fitting(layer: OptionFile, options: Mapping[str, Any]) -> OptionFile:
-    """A layer without what a test does not read (training), or what a training does not (test sets)."""
+    """Removes sections of a layer that a test (training) or a training (test sets) does not read."""
     trains = options.get('train') is not None
     unread = set() if trains else {'train', 'logger'}
     result = {key: value for key, value in layer.options.items() if key not in unread}
@@ -88,13 +89,13 @@ def _fitting(layer: OptionFile, options: Mapping[str, Any]) -> OptionFile:
 
 
 def network_type(options: Mapping[str, Any]) -> str:
-    """The type of the network that is trained or tested; '' where none is given."""
+    """Returns the type of the trained or tested network; '' if there is none."""
     section = options.get('network_g') or options.get('network_l') or {}
     return str(section.get('type', ''))
 
 
 def _meta(layer: OptionFile) -> dict[str, Any]:
-    """The section `overlay` of a layer, taken out of it."""
+    """Removes the section `overlay` of a layer and returns it."""
     meta = layer.options.pop(META, None) or {}
     unknown = set(meta) - {'suffix', 'trained'} if isinstance(meta, Mapping) else {META}
     if unknown:
@@ -108,7 +109,7 @@ def _meta(layer: OptionFile) -> dict[str, Any]:
 
 
 def _case(layer: OptionFile, changes: Any, network: str) -> OptionFile:
-    """The part of a layer for one type of network, as a layer of its own."""
+    """Returns the part of a layer for one type of network as a layer."""
     prefix = (BY_NETWORK, network)
     if not isinstance(changes, Mapping):
         raise OptionError(f'{layer.name}, line {layer.lines[prefix]}: {BY_NETWORK}.{network} must be a '
@@ -131,7 +132,7 @@ def _rename(options: dict[str, Any], source: Source, suffix: str, trained: Seque
 
 
 def _set_degradations(options: dict[str, Any], source: Source, layers: Sequence[str]) -> None:
-    """Trains on all layers and validates on the first; tests on each of them, as a data set of its own."""
+    """Trains on all layers and validates on the first, or tests on each as a separate data set."""
     datasets = options.get('datasets') or {}
     changed: list[Key] = [('name',)]
     if 'train' in datasets:
@@ -149,7 +150,7 @@ def _set_degradations(options: dict[str, Any], source: Source, layers: Sequence[
 
 
 def _tests(datasets: Mapping[str, Any], layers: Sequence[str]) -> dict[str, Any]:
-    """Each tested data set on each layer: test, test_2, test_3 ..."""
+    """Repeats each tested data set for each layer: test, test_2, test_3 ..."""
     kind = next(iter(datasets), 'test').split('_')[0]
     sections = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Options as text: one line each, with the place where each value comes from."""
+"""Options as text with the origin of each value."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ _COLUMN = 60
 
 
 def annotated(options: Mapping[str, Any], source: Source) -> str:
-    """YAML that reads as the options; a comment behind each value names its file and line."""
+    """Returns YAML of the options, with file and line of each value in a comment."""
     lines = []
     for text, key in _lines(options, (), 0):
         lines.append(text if key is None else f'{text:<{_COLUMN}}  # {source.place(key)}')
@@ -20,7 +20,7 @@ def annotated(options: Mapping[str, Any], source: Source) -> str:
 
 
 def _lines(section: Mapping[str, Any], key: Key, depth: int) -> Iterator[tuple[str, Key | None]]:
-    """Lines of a section, and the keys of those that hold a value."""
+    """Yields lines of a section, with the key if they have a value."""
     indent = '  ' * depth
     for name, value in section.items():
         if isinstance(value, Mapping) and value:
@@ -35,7 +35,7 @@ def _lines(section: Mapping[str, Any], key: Key, depth: int) -> Iterator[tuple[s
 
 
 def _flow(value: Any) -> str:
-    """A value on one line."""
+    """Returns a value on one line."""
     text = write_options({'value': value})
     line = yaml.safe_dump(yaml.safe_load(text)['value'], default_flow_style=True, width=10 ** 6,
                           sort_keys=False, allow_unicode=True)

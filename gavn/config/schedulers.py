@@ -12,7 +12,7 @@ from typing import Any
 class MultiStepRestart:
     """BasicSR's MultiStepRestartLR: the rate is multiplied by `gamma` after each of the `milestones`.
 
-    After each of `restarts`, it starts again from the initial rate times its entry of `restart_weights`.
+    After each of `restarts` it starts again from the initial rate times its entry of `restart_weights`.
     """
 
     milestones: Sequence[int]
@@ -24,7 +24,7 @@ class MultiStepRestart:
         _check_lengths('restarts', self.restarts, self.restart_weights)
 
     def rate(self, initial: float, iteration: int) -> float:
-        """The learning rate of iteration 1, 2 ..."""
+        """Returns the learning rate of iteration 1, 2 ..."""
         done = iteration - 1
         restarts = zip(self.restarts, self.restart_weights, strict=True)
         start, weight = max(((at, weight) for at, weight in restarts if at <= done), default=(0, 1))
@@ -32,7 +32,7 @@ class MultiStepRestart:
         return initial * weight * self.gamma ** steps
 
     def scaled(self, factor: float) -> dict[str, Any]:
-        """The options of the same schedule in a training `factor` times as long."""
+        """Returns the options of the same schedule for a training `factor` times as long."""
         return {'milestones': _scaled(self.milestones, factor), 'restarts': _scaled(self.restarts, factor)}
 
 
@@ -41,7 +41,7 @@ class CosineAnnealingRestart:
     """BasicSR's CosineAnnealingRestartLR: in each of the `periods` the rate falls to `eta_min`.
 
     A period starts from the initial rate times its entry of `restart_weights`. After the last period the rate
-    stays (BasicSR's raises TypeError there).
+    is constant (BasicSR raises TypeError).
     """
 
     periods: Sequence[int]
@@ -72,18 +72,19 @@ Scheduler = MultiStepRestart | CosineAnnealingRestart
 SCHEDULERS: dict[str, type[Scheduler]] = {
     'MultiStepLR': MultiStepRestart, 'MultiStepRestartLR': MultiStepRestart,
     'CosineAnnealingRestartLR': CosineAnnealingRestart}
-"""By the `type` that names them."""
+"""Schedules by `type`."""
 
 
 def build_scheduler(options: Mapping[str, Any] | None) -> Scheduler:
-    """The schedule of `train.scheduler`; without one, the rate is constant.
+    """Returns the schedule of `train.scheduler`; a constant rate without one.
 
-    Raises ValueError for options that fit no schedule.
+    Raises:
+        ValueError: the options do not fit the schedule.
     """
     arguments = dict(options or {'type': 'MultiStepLR', 'milestones': ()})
     kind = arguments.pop('type', None)
     if kind not in SCHEDULERS:
-        raise ValueError(f'the type {kind!r} is none of {", ".join(SCHEDULERS)}')
+        raise ValueError(f'the type {kind!r} is not one of {", ".join(SCHEDULERS)}')
     try:
         return SCHEDULERS[kind](**arguments)
     except TypeError as error:

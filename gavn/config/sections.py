@@ -1,7 +1,7 @@
-"""What the sections of an option file may hold, as dataclasses; `gavn.config.check` holds files to them.
+"""Schema of the sections of an option file as dataclasses, for `gavn.config.check`.
 
-`train` and `val` hold what the model reads. A model of ours names its dataclasses as `TrainOptions` and
-`ValOptions`; those of BasicSR have the ones here that are called after them.
+`train` and `val` depend on the model. Models of gavn have dataclasses `TrainOptions` and `ValOptions`; those
+for models of BasicSR are here.
 """
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 NetworkInput = Literal['lq', 'audio', 'landmarks', 'region']
 Better = Literal['higher', 'lower']
 REFERENCES = ('degraded input', 'ground truth')
-"""What results call that which every method is compared with."""
+"""Names of the references in results."""
 
 
 NAME_BYTES = 180
-"""Length of a name in UTF-8: file systems allow 255, and runs add `_archived_<time>` or an iteration."""
+"""Largest length of a name in UTF-8. File systems allow 255; runs add `_archived_<time>` or an iteration."""
 
 
 def check_method(name: str) -> str:
-    """The name of a method. Raises ValueError where it is empty or that of one of `REFERENCES`."""
+    """Returns the name of a method. Raises ValueError if it is empty or in `REFERENCES`."""
     if not name.strip() or name.strip().lower() in REFERENCES:
         raise ValueError(f'{name!r} cannot name a method: give a name that is neither empty nor '
                          f'{" nor ".join(REFERENCES)}, which stand beside methods in results')
@@ -28,9 +28,11 @@ def check_method(name: str) -> str:
 
 
 def check_component(name: str) -> str:
-    """A name that becomes one folder or part of a file's name, and so stays where it is put.
+    """Returns a name that is used as a folder or as part of a file name.
 
-    Raises ValueError for an empty one, `.`, `..`, separators, control characters, and more than `NAME_BYTES`.
+    Raises:
+        ValueError: it is empty, `.` or `..`, longer than `NAME_BYTES`, or has separators or control
+            characters.
     """
     if not name.strip() or name in ('.', '..') or not name.isprintable() or set(name) & set('/\\'):
         shown = ascii(name) if len(name) <= 80 else f'{name[:80]!a}...'
@@ -41,14 +43,14 @@ def check_component(name: str) -> str:
 
 
 def task_of(training: Mapping[str, Any]) -> str | None:
-    """The task of networks, by the section of their training data: its layer, or the first of its layers."""
+    """Returns the task of networks, from the layer, or the first layer, of their training data."""
     layers = training.get('degradation')
     return layers[0] if isinstance(layers, list) else layers
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Marks a section {type: NAME, ...}: where NAME is looked up, and what arguments the program supplies."""
+    """Marks a section {type: NAME, ...}: the registry of NAME, and arguments set by the program."""
 
     name: str
     supplied: tuple[str, ...] = ()
@@ -66,12 +68,14 @@ Schedule = Annotated[dict, Kind('scheduler')]
 
 @dataclass
 class PhaseOptions:
-    """One entry of `train.phases`, `iters` long.
+    """One entry of `train.phases`, of `iters` iterations.
 
-    Its own `lr`, which falls to `lr_end` as a cosine, stands in place of the optimizer's and the scheduler's.
-    `epochs` is an older form of `iters`; it depends on the data.
-
-    `train` and `freeze` are prefixes of parameters: all of `train` (null: of the network) but `freeze` learn.
+    Attributes:
+        iters: iterations.
+        epochs: an older form of `iters` that depends on the data.
+        lr, lr_end: a cosine from `lr` to `lr_end`, instead of the rate of the optimizer and the scheduler.
+        train, freeze: prefixes of parameters. All of `train` (null: of the network) except `freeze` are
+            trained.
     """
 
     name: str
@@ -86,10 +90,10 @@ class PhaseOptions:
 
 @dataclass(kw_only=True)
 class PhasedTrainOptions:
-    """`train` of a model that may be trained in phases, `total_iter` iterations long.
+    """`train` of a model with phases, of `total_iter` iterations.
 
     The learning rate is `optim_g.lr`, changed by `scheduler`. Without `phases`, everything is trained.
-    Deformable layers learn `dcn_lr_mul` times as fast as the rest, the flow network `flow_lr_mul` times.
+    Deformable layers have `dcn_lr_mul` times the learning rate, the flow network `flow_lr_mul` times.
     """
 
     total_iter: int | None = None
@@ -108,11 +112,13 @@ class PhasedTrainOptions:
 
 @dataclass(kw_only=True)
 class RestoringTrainOptions(PhasedTrainOptions):
-    """`train` of a restoring network, whose results the first three leave as they are but for rounding.
+    """`train` of a restoration network. The speed options change results only by rounding.
 
-    `accumulate`: a batch is computed in so many equal parts, one after the other. `channels_last`: the order
-    of numbers in memory. `recompute`: parts of the network that compute twice instead of keeping what the way
-    back needs. `compile`: a mode of `torch.compile`; eager traces without compiling.
+    Attributes:
+        accumulate: number of equal parts of a batch that are computed one after the other.
+        channels_last: memory format.
+        recompute: parts of the network with gradient checkpointing.
+        compile: a mode of `torch.compile`; eager traces without compiling.
     """
 
     accumulate: int = 1
@@ -123,7 +129,7 @@ class RestoringTrainOptions(PhasedTrainOptions):
 
 @dataclass(kw_only=True)
 class StockTrainOptions:
-    """`train` of the models that come with BasicSR, each of which reads some of it."""
+    """`train` of BasicSR's models, each of which reads a part."""
 
     total_iter: int
     warmup_iter: int = -1
@@ -159,7 +165,7 @@ class EDVRTrainOptions(StockTrainOptions):
 
 @dataclass(kw_only=True)
 class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
-    """`train` of a model that does not say what it reads."""
+    """`train` of a model without a schema."""
 
     total_iter: int | None = None
     scheduler: dict | None = None
@@ -169,7 +175,7 @@ class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
 
 @dataclass
 class ClipValOptions:
-    """`val` of a model that validates on whole clips, in training and in testing."""
+    """`val` of a model that validates on whole clips."""
 
     val_freq: int | None = None
     save_img: bool = False
@@ -180,7 +186,7 @@ class ClipValOptions:
 
 @dataclass
 class StockValOptions:
-    """`val` of the models that come with BasicSR, each of which reads some of it."""
+    """`val` of BasicSR's models, each of which reads a part."""
 
     val_freq: int | None = None
     save_img: bool = False
@@ -194,12 +200,12 @@ class StockValOptions:
 
 @dataclass
 class AnyValOptions(StockValOptions, ClipValOptions):
-    """`val` of a model that does not say what it reads."""
+    """`val` of a model without a schema."""
 
 
 @dataclass
 class LoggerOptions:
-    """`logger`. `keep_checkpoints`: so many of the newest stay on the disk (null: all), and the best."""
+    """`logger`. `keep_checkpoints`: number of newest checkpoints to keep (null: all), besides the best."""
 
     print_freq: int
     save_checkpoint_freq: int
@@ -210,7 +216,7 @@ class LoggerOptions:
 
 @dataclass
 class PathOptions:
-    """`path`. Roots are parents of the folder named like the run; keys of networks are in `NETWORK_PATHS`."""
+    """`path`. Roots are parents of the folder of the run; keys of networks are in `NETWORK_PATHS`."""
 
     resume_state: str | None = None
     ignore_resume_networks: list[str] | None = None
@@ -220,12 +226,12 @@ class PathOptions:
 
 NETWORK_PATHS: dict[str, Any] = {'pretrain_network_': str | None, 'strict_load_': bool,
                                  'param_key_': str | None}
-"""Keys of `path` that end in the letter of a network, by what they begin with: the type of their values."""
+"""Prefixes of keys of `path` that end in the letter of a network -> type of the value."""
 
 
 @dataclass
 class LoaderOptions:
-    """What every data set section may hold beside the options of its own data set."""
+    """Keys of every data set section, besides the options of its data set."""
 
     name: str
     type: str
@@ -241,11 +247,12 @@ class LoaderOptions:
 
 @dataclass
 class FileOptions:
-    """The top level of an option file; keys `network_g`, `network_l` ... stand beside these.
+    """The top level of an option file, besides the keys `network_g`, `network_l` ...
 
-    `custom_imports`: modules that register networks, losses ... of one's own. `manual_seed`: null draws one.
-
-    `method` is what results and tables call what is trained or tested; null: the type of `network_g`.
+    Attributes:
+        custom_imports: modules that register the user's own networks, losses and so on.
+        manual_seed: null draws one.
+        method: name in results and tables; null: the type of `network_g`.
     """
 
     name: str

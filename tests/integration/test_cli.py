@@ -194,7 +194,7 @@ def test_unknown_container(tmp_path, talking, weights, capsys):
     (KeyboardInterrupt(), 130, 'rerun the same command'),
     (OSError(28, 'No space left on device'), 1, 'no space left')])
 def test_broken_off(tmp_path, talking, weights, capsys, monkeypatch, failure, code, words):
-    """Ctrl-C or a full disk half-way: the old output stays, and the same command goes on."""
+    """Ctrl-C or a full disk half-way: the old output stays, and the same command resumes."""
     monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', 5)
     out = tmp_path / 'out.mp4'
     out.write_bytes(b'precious')

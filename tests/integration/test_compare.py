@@ -168,7 +168,7 @@ def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
 
 
 def test_a_killed_comparison_goes_on(place, run, tmp_path):
-    """The whole command, killed by SIGKILL: its training ends with it, and the next start goes on there."""
+    """The whole command, killed by SIGKILL: its training ends with it, and the next start resumes."""
     say(tmp_path, {'_gavn': {'seconds': 0.02}})
     script = ('import sys; sys.path[0] = {root!r}; from gavn.cli import compare; '
               'sys.exit(compare.main(sys.argv[1:], {train!r}, {test!r}))')

@@ -1,4 +1,4 @@
-"""A restoration that is killed goes on where it was, and ends with the file of one that was not."""
+"""A restoration that is killed resumes, and its file equals that of an uninterrupted run."""
 import json
 import os
 import signal

@@ -104,7 +104,7 @@ def test_goes_on_behind_a_cut(server, store):
 
 def test_the_same_command_goes_on_later(server, store):
     server.cut_after = [PIECE, 0, 0]
-    with pytest.raises(ModelError, match=r'cut after 65,536 bytes(.|\n)*same command goes on'):
+    with pytest.raises(ModelError, match=r'cut after 65,536 bytes(.|\n)*rerun the same command'):
         fetch('alexnet', server.url)
     assert model_path('alexnet') is None and len(leftovers(store)) == 2
     fetch('alexnet', server.url)
@@ -122,7 +122,7 @@ def test_interrupted(server, store, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(download.tqdm, 'update', stop)
         assert cli.main(['models', 'fetch', 'alexnet', '--from', server.url]) == 130
-    assert 'goes on' in capsys.readouterr().err and model_path('alexnet') is None
+    assert 'to resume' in capsys.readouterr().err and model_path('alexnet') is None
     fetch('alexnet', server.url)
     assert server.asked[-1][1] is not None and model_path('alexnet').read_bytes() == CONTENT
 

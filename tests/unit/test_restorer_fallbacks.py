@@ -1,4 +1,4 @@
-"""Memory that is too small and numbers that are too coarse: a restoration goes on, and says how."""
+"""Memory that is too small and numbers that are too coarse: a restoration continues, and says how."""
 import numpy as np
 import pytest
 import torch

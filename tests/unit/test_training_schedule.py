@@ -87,7 +87,7 @@ def test_phases_say_what_is_trained_and_the_scheduler_how_fast():
 
 
 @pytest.mark.parametrize(('scheduler', 'words'), [
-    ({'type': 'StepLR'}, "the type 'StepLR' is none of MultiStepLR"),
+    ({'type': 'StepLR'}, "the type 'StepLR' is not one of MultiStepLR"),
     ({'type': 'MultiStepLR', 'gama': 1}, 'gama'),
     ({'type': 'CosineAnnealingRestartLR', 'periods': [2, 2]}, 'periods has 2 entries, restart_weights 1'),
     ({'type': 'CosineAnnealingRestartLR', 'periods': [0]}, 'each needs at least one iteration'),

@@ -18,7 +18,8 @@ def describe(settings: Settings, methods: Sequence[Method]) -> list[str]:
     maker = 'trained by this comparison' if settings.detectors else 'trained before'
     return [f'Landmark detector of {", ".join(method.title for method in methods)}: '
             f'{methods[0].train["network_l"]["type"]}, '
-            f'weights `{settings.relative_path(settings.root / weights)}`, {maker}. {_took(settings, weights)}'
+            f'weights `{settings.relative_path(settings.root / weights)}`, {maker}. '
+            f'{_took(settings, weights)}'
             for weights, methods in users.items()]
 
 
