@@ -5,7 +5,6 @@ looks its own up. Each says in its docstring what the stock one does. The traine
 files, folders and tensorboard stay what BasicSR's users know.
 """
 import sys
-from pathlib import Path
 
 _installed = False
 
@@ -31,10 +30,10 @@ def install() -> None:
     train.install()
 
 
-def run_pipeline(kind: str, root: Path) -> None:
+def run_pipeline(kind: str) -> None:
     """Runs basicsr's `train` or `test` pipeline with the options of the command line.
 
-    Folders of the run are made below `root` if that is a checkout of the project, else where one stands.
+    Folders of the run are made below the checkout, or below the working directory of an installed package.
     Ends the process with a message in words and exit status 1 where options, data, weights or the state to
     resume from are wrong, and where training diverges.
     """
@@ -45,10 +44,10 @@ def run_pipeline(kind: str, root: Path) -> None:
     from gavn.checkpoints.checkpoint import CheckpointError
     from gavn.config.option_file import OptionError
     from gavn.errors import RunError, disk_words, is_full
+    from gavn.runtime.project import project_root
 
-    place = root if (root / 'setup.py').is_file() else Path.cwd()
     try:
-        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(place))
+        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(project_root()))
     except (CheckpointError, OptionError, RunError) as error:
         sys.exit(f'error: {error}')
     except OSError as error:

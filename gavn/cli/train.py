@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from gavn.runtime.exit_codes import USAGE
+from gavn.runtime.project import locate, project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +31,6 @@ def is_file_missing() -> bool:
 
 
 def missing_option_file(argv: Sequence[str]) -> str | None:
-    """Returns the value of `-opt` if there is no such file in the current folder or the checkout."""
+    """Returns the value of `-opt` if there is no such file."""
     named = argv[argv.index('-opt') + 1:][:1] if '-opt' in argv else []
-    root = Path(__file__).resolve().parents[2]  # the folder of options/ in a checkout
-    return next((name for name in named if not os.path.exists(os.path.expanduser(name))
-                 and not os.path.exists(root / name)), None)
+    return next((name for name in named if locate(name, project_root()) is None), None)

@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 
 from gavn.basicsr_patches.build import build_dataset
 from gavn.basicsr_patches.data_data_sampler import divide
-from gavn.basicsr_patches.utils_options import catalogue, import_parts, locate
+from gavn.basicsr_patches.utils_options import catalogue, import_parts
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, building
 from gavn.config.overlays import resolve_options
 from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.settings import Settings
 from gavn.models.cost import parameters
+from gavn.runtime.project import locate
 
 DETECTOR = 'pfld'  # what option files of the landmark detector are called
 CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test only)'}
