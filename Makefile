@@ -41,11 +41,11 @@ $(VENV)/.web: $(VENV)/.base $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[web]'
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.base $(COMPILED)
+$(VENV)/.demo: $(VENV)/.train $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[demo]'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.base $(COMPILED)
+$(VENV)/.test: $(VENV)/.train $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[demo,docs,prepare,evaluate,export,web,test]'
 	touch $@
 
@@ -53,10 +53,13 @@ $(VENV)/.docs: $(VENV)/.base $(COMPILED)
 	$(BIN)/pip install -c constraints.txt -e '.[docs]'
 	touch $@
 
-$(VENV)/.base: setup.py constraints.txt requirements-nodeps.txt
+$(VENV)/.base: setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 12) and f"gavn needs Python 3.10 to 3.12, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -c constraints.txt pip setuptools wheel
+	touch $@
+
+$(VENV)/.train: $(VENV)/.base requirements-nodeps.txt
 	$(BIN)/pip install --no-build-isolation --no-deps -r requirements-nodeps.txt
 	touch $@
 

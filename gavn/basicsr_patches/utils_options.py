@@ -34,6 +34,7 @@ from gavn.config.overlays import DEGRADATION, WITH, add_arguments, resolve_optio
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
+from gavn.runtime.project import PACKAGE, locate
 
 DEBUG = 'debug_'
 _SEEDS = 2**31
@@ -186,17 +187,12 @@ def _check_wandb(opt: Mapping[str, Any], source: Source) -> None:
         raise OptionError(f'{place}: logger.wandb needs the package wandb: pip install "gavn[wandb]"')
 
 
-def locate(path: str, root: Path) -> Path | None:
-    """Finds a file or folder in the working directory or in `root`; None if there is none."""
-    given = Path(os.path.expanduser(path))  # Path.expanduser fails for ~NOBODY, Path.exists for long names
-    return next((place for place in (given, root / given) if os.path.exists(place)), None)
-
-
 def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str:
     """Returns the option file and its overlays as results name them, with paths relative to `root`."""
     def relative(file: str) -> str:
         path = Path(file).absolute()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
+        place = next((place for place in (root, PACKAGE) if path.is_relative_to(place)), None)
+        return path.relative_to(place).as_posix() if place else file
 
     words = [relative(args.opt)]
     for flag, values in ((WITH, [relative(file) for file in overlays]), (DEGRADATION, args.degradation)):

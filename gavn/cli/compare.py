@@ -23,12 +23,12 @@ from gavn.experiments.compare.budget import Budget, CompareError
 from gavn.experiments.compare.run import compare
 from gavn.experiments.compare.settings import Settings
 from gavn.runtime.arguments import OldName, Parser
+from gavn.runtime.project import PACKAGE, project_root
 
-PACKAGE = Path(__file__).resolve().parents[1]
 TRAINER = sys.executable, str(PACKAGE / 'train.py')
 TESTER = sys.executable, str(PACKAGE / 'test.py')
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # as gavn.cli
-OPTIONS = Path('options')
+OPTIONS = Path('options') if (project_root() / 'options').is_dir() else PACKAGE / 'options'
 PRESETS = OPTIONS / 'presets'
 TIMED_ON_GPU = 40  # iterations that are timed on a GPU
 
@@ -55,7 +55,7 @@ def _interrupt(*_: object) -> None:
 
 def _settings(args: argparse.Namespace) -> Settings:
     """Returns the settings. Raises CompareError if the device or the budget is invalid."""
-    root = PACKAGE.parent if (PACKAGE.parent / 'setup.py').is_file() else Path.cwd()
+    root = project_root()
     out = args.out or root / 'experiments' / f'compare_{args.task}'
     gpus = _gpus(args.device)
     overlays, detector_overlays = _overlays(args)

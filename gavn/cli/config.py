@@ -17,7 +17,9 @@ def run(args: argparse.Namespace) -> None:
     """Prints the options, then checks them. Raises OptionError for what is wrong with them."""
     from gavn.config.overlays import resolve_options
     from gavn.config.printing import annotated
-    options, source = resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)
+    from gavn.runtime.project import locate, project_root
+    file, *overlays = (str(locate(name, project_root()) or name) for name in (args.opt, *args.overlays))
+    options, source = resolve_options(file, overlays, args.degradation, args.force_yml)
     print(annotated(options, source), end='')
     from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
     from gavn.basicsr_patches.utils_options import import_parts, registries

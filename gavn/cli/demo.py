@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from gavn.errors import GavnError
 from gavn.runtime.arguments import Parser
+from gavn.runtime.project import PACKAGE, project_root
 
 if TYPE_CHECKING:
     from gavn.metrics.results_file import Row
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = project_root()
 TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # task -> degradation layer of the data set
 LEAST_GAIN = 0.3  # dB over the degraded input, on known identities with other speech
 STORED_CRF = 1  # deblurring would amplify compression artifacts
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def make_demo(task: str, size: str = 'full') -> dict[str, float]:
-    """Runs all steps for one task; writes below the root of the checkout.
+    """Runs all steps for one task; writes below the checkout, or the working directory of a package.
 
     Returns:
         The content of `results/demo/report.json`.
@@ -109,8 +110,6 @@ def make_demo(task: str, size: str = 'full') -> dict[str, float]:
         DemoError: a step fails, or the restored test clips of known identities gain less than `LEAST_GAIN` dB
             (not checked at the smallest size).
     """
-    if not (ROOT / 'options/demo').is_dir():
-        raise DemoError(f'{ROOT} has no options/demo: run the demo from a checkout (pip install -e .)')
     started, plan = time.monotonic(), SIZES[size]
     folder = ROOT / 'results' / plan.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +152,7 @@ def _train(which: str, task: str, plan: Size) -> None:
 
 def _pipeline(kind: str, options: str, settings: Sequence[str]) -> None:
     forced = ('--force_yml', *settings) if settings else ()
-    _python(f'gavn/{kind}.py', '-opt', f'options/demo/{options}.yml', *forced)
+    _python(PACKAGE / f'{kind}.py', '-opt', f'options/demo/{options}.yml', *forced)
 
 
 def _python(*arguments: str | Path) -> None:

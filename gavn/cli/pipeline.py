@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 
 from gavn.runtime.exit_codes import USAGE
+from gavn.runtime.project import locate, project_root
 
 
 def add_arguments(module: str, parser: argparse.ArgumentParser) -> None:
@@ -26,8 +25,6 @@ def run(module: str, _: argparse.Namespace) -> int | None:
 
 
 def missing_option_file(argv: Sequence[str]) -> str | None:
-    """Returns the value of `-opt` if there is no such file in the current folder or the checkout."""
+    """Returns the value of `-opt` if there is no such file."""
     named = argv[argv.index('-opt') + 1:][:1] if '-opt' in argv else []
-    root = Path(__file__).resolve().parents[2]  # the folder of options/ in a checkout
-    return next((name for name in named if not os.path.exists(os.path.expanduser(name))
-                 and not os.path.exists(root / name)), None)
+    return next((name for name in named if locate(name, project_root()) is None), None)

@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from gavn.runtime.exit_codes import USAGE
+from gavn.runtime.project import install_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,6 @@ def run(_: argparse.Namespace) -> int:
     try:
         from gavn.cli.prepare_clips import main
     except ModuleNotFoundError as error:
-        print(f"error: preparing data requires {error.name}: pip install -c constraints.txt -e '.[prepare]'",
-              file=sys.stderr)
+        print(f'error: preparing data requires {error.name}: {install_command("prepare")}', file=sys.stderr)
         return USAGE
     return main()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gavn.errors import check_weights
 from gavn.runtime.arguments import positive, seconds, whole
+from gavn.runtime.project import install_command
 
 USAGE = 2
 NEEDED = ('gradio', 'skimage')  # skimage generates the examples
@@ -50,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves until Ctrl-C or SIGTERM; returns 2 if the extra is not installed."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        print(f"error: the page requires {missing[0]}: pip install -c constraints.txt -e '.[web]'",
-              file=sys.stderr)
+        print(f'error: the page requires {missing[0]}: {install_command("web")}', file=sys.stderr)
         return USAGE
     check_weights(args.weights)
     from gavn.restoration.model_spec import import_modules

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
+from gavn.config.removed_files import replacement
 from gavn.errors import GavnError
 
 __all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'dotted', 'force', 'lay_over',
@@ -163,7 +164,9 @@ class OptionFile:
             line = error.object.count(b'\n', 0, error.start) + 1
             raise OptionError(f'{name}, line {line}: not valid YAML: the text is not UTF-8') from error
         except OSError as error:
-            raise OptionError(f'{wanted}cannot read the option file {name}: {error.strerror}') from error
+            hint = replacement(Path(name)) if wanted and isinstance(error, FileNotFoundError) else ''
+            raise OptionError(
+                f'{wanted}cannot read the option file {name}: {error.strerror}{hint}') from error
         except YamlSyntaxError as error:
             raise OptionError(f'{name}, line {error.line}: not valid YAML: {error}') from error
         except YamlError as error:

@@ -25,6 +25,7 @@ from gavn.ops.deform_align import DeformableAlignPack
 from gavn.restoration.model_spec import DETECTOR, GENERATOR
 from gavn.restoration.restorer import Restorer
 from gavn.runtime.files import atomic_path
+from gavn.runtime.project import install_command
 
 FORMATS = {'onnx': '.onnx', 'torchscript': '.pt'}
 ONNX_PACKAGES = ('onnx', 'onnxscript')
@@ -152,7 +153,7 @@ def _load_torchscript(path: Path) -> Callable[[Sequence[Tensor]], Tensor]:
 def _write_onnx(whole: FullPipeline, restorer: Restorer, path: Path, size: int) -> None:
     if missing := [name for name in ONNX_PACKAGES if not importlib.util.find_spec(name)]:
         raise ExportError(f'ONNX export requires {", ".join(missing)}\n'
-                          "pip install -c constraints.txt -e '.[export]', or export torchscript")
+                          f'{install_command("export")}, or export torchscript')
     tensors = example(restorer, TRACED, size)
     windows = torch.export.Dim('n')
     program = torch.onnx.export(

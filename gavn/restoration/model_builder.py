@@ -23,7 +23,8 @@ from gavn.checkpoints.checkpoint import CheckpointError, check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
 from gavn.errors import GavnError
-from gavn.registry import INSTALL_BASICSR, basicsr_installed, known_networks
+from gavn.registry import basicsr_installed, known_networks
+from gavn.runtime.project import install_command
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
 """BasicSR networks that restore single frames (`window: frame`) and can be built on the device `meta`."""
@@ -56,9 +57,9 @@ def registered(kind: Any) -> dict[str, Callable[..., nn.Module]]:
         try:
             importlib.import_module('gavn.archs.basicsr_archs')
         except ImportError as error:
-            raise RestoreError(f'BasicSR cannot be imported: {error}\n{INSTALL_BASICSR}') from error
+            raise RestoreError(f'BasicSR cannot be imported: {error}\n{install_command("train")}') from error
     elif kind.removesuffix('_basicsr') in (*OURS_ON_BASICSR, *STOCK):
-        raise RestoreError(f'{kind} comes from BasicSR, which is not installed\n{INSTALL_BASICSR}')
+        raise RestoreError(f'{kind} comes from BasicSR, which is not installed\n{install_command("train")}')
     return known_networks()
 
 

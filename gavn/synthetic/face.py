@@ -12,6 +12,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from gavn.runtime.project import install_command
 from gavn.synthetic.warp import bell, grid, invert, sample, smoothstep
 
 ZOOM = 2
@@ -53,7 +54,7 @@ def _photograph() -> np.ndarray:
     try:
         from skimage import data
     except ImportError as error:
-        raise ImportError("the demo faces need scikit-image: pip install 'gavn[demo]'") from error
+        raise ImportError(f'the demo faces need scikit-image: {install_command("demo")}') from error
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 

@@ -99,7 +99,7 @@ def run_here(kind: str, *arguments: str) -> None:
     forget_logger()  # whoever asked for it first kept the run from setting it up
     command, sys.argv = sys.argv, [kind, *arguments]
     try:
-        basicsr_patches.run_pipeline(kind, ROOT)
+        basicsr_patches.run_pipeline(kind)
     finally:
         sys.argv = command
         forget_logger()
@@ -148,7 +148,7 @@ def main() -> None:
     if sys.argv[1] == '--kill-in':
         kill_in_write(sys.argv[2])
         del sys.argv[1:3]
-    basicsr_patches.run_pipeline(sys.argv.pop(1), ROOT)
+    basicsr_patches.run_pipeline(sys.argv.pop(1))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,9 @@
 """A tiny data set and option files of two methods, for the tests of comparisons."""
+import contextlib
+import json
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import tiny_run
@@ -40,3 +44,26 @@ def make_place(folder: Path) -> Path:
     for name, options in files.items():
         tiny_run.write(options, folder / 'options' / f'{name}_deblur.yml')
     return folder
+
+
+@contextlib.contextmanager
+def handling_sigterm() -> Iterator[None]:
+    """Restores the handler of SIGTERM that a command replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(folder: Path, fakes: dict) -> None:
+    """Sets how the fake pipeline behaves from now on."""
+    (folder / 'fakes.json').write_text(json.dumps(fakes))
+
+
+def starts(out: Path, method: str) -> list[str]:
+    """One entry a start of a training: the iterations that were done before, and its threads."""
+    return (out / f'experiments/out_{method}/starts').read_text().splitlines()
+
+
+# ---- the whole

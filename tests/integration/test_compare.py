@@ -1,6 +1,4 @@
 """Comparing methods: equal budgets, nothing done twice, nothing lost, one failure stops no other."""
-import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_comparison import FAKE, ROOT, make_place
+from tiny_comparison import FAKE, ROOT, handling_sigterm, make_place, say, starts
 
 from gavn.cli import compare as command
 from gavn.experiments.compare import jobs
@@ -43,27 +41,6 @@ def run(place, tmp_path, monkeypatch, capsys):
         return code, said.out + said.err
     return run
 
-
-@contextlib.contextmanager
-def handling_sigterm():
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def say(folder: Path, fakes: dict) -> None:
-    """Sets how the fake pipeline behaves from now on."""
-    (folder / 'fakes.json').write_text(json.dumps(fakes))
-
-
-def starts(out: Path, method: str) -> list[str]:
-    """One entry a start of a training: the iterations that were done before, and its threads."""
-    return (out / f'experiments/out_{method}/starts').read_text().splitlines()
-
-
-# ---- the whole
 
 def test_from_a_data_set_to_a_table(run, tmp_path):
     code, said = run()

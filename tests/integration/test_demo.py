@@ -64,7 +64,6 @@ def test_too_small_a_gain_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path)
     monkeypatch.setattr(demo, '_read_rows', lambda _: (restored, degraded))
     monkeypatch.setattr(demo, '_restore', lambda *_: [])
     monkeypatch.setattr(demo, 'ROOT', tmp_path)
-    (tmp_path / 'options/demo').mkdir(parents=True)
     with pytest.raises(demo.DemoError, match=r'\+0\.20 dB'):
         demo.make_demo('car')
 

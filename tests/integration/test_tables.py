@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from result_rows import ORIGIN, references, rows
 
 from gavn.config.overlays import add_arguments, resolve_options
 from gavn.experiments.report import origin
@@ -25,23 +26,6 @@ from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInf
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBLUR = Plan(measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))
-ORIGIN = {'option_file': 'options/test_gavn_deblur.yml', 'checkpoint': '0123456789ab', 'parameters': 7049539,
-          'gmacs': 91.46, 'fps': 12.34, 'iterations': 60000, 'minutes': 75.4}
-
-
-def rows(method, values, layer='blur', data='speakers', clips=('anna', 'bob'), notes='', **origin):
-    """Rows of clips whose values lie 1 below and 1 above those given."""
-    run = RunInfo(data, layer, method, **origin)
-    return [Row(run, clip, 10, {name: None if value is None else value + 2 * place / (len(clips) - 1 or 1) - 1
-                                for name, value in values.items()}, notes)
-            for place, clip in enumerate(clips)]
-
-
-def references(layer='blur', data='speakers', psnr=25.0):
-    return [*rows(DEGRADED, {'psnr': psnr, 'lpips': 0.5, 'sync_c': 2.0}, layer, data),
-            *rows(TRUTH, {'sync_c': 6.0}, layer, data)]
-
-
 @pytest.fixture
 def write(tmp_path):
     def written(*groups, name='r'):

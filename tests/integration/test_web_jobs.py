@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
+from web_sessions import Fakes, finished, taken
 
 from gavn.faces.tracker import NoFace
 from gavn.media import probe, read_frames
@@ -21,22 +22,6 @@ from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.progress_tracker import CancelError, ProgressTracker, State
 from gavn.web.session_manager import SessionManager
-from gavn.web.uploads import ShortError, safe_name
-from gavn.web.videos import Video
-
-
-class Fakes:
-    """In place of `Networks`: one that brightens; `gate` holds jobs back."""
-
-    def __init__(self) -> None:
-        self.tasks = {'auto': '', 'sr': ''}
-        self.gate, self.asked = threading.Event(), []
-        self.gate.set()
-
-    def restorer(self, task: str):
-        self.asked.append(task)
-        assert self.gate.wait(30)
-        return make_restorer(40.)
 
 
 @pytest.fixture
@@ -54,32 +39,6 @@ def sessions(tmp_path, networks, monkeypatch):
     networks.gate.set()
     sessions.close()
     assert not [path for path in folder.rglob('*') if path.is_file()]
-
-
-def upload(sessions: SessionManager, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24
-           ) -> str:
-    """The token of a video that was uploaded."""
-    path = write_video(sessions.folder.parent / 'made.mp4', frames, sound)
-    return sent(sessions, name, path.read_bytes())
-
-
-def sent(sessions: SessionManager, name: str, content: bytes) -> str:
-    async def chunks():
-        yield content
-    token = sessions.uploads.announce(name, len(content))
-    asyncio.run(sessions.uploads.receive(token, chunks()))
-    return token
-
-
-def taken(sessions: SessionManager, session: str = 'me', **what: object) -> Video:
-    return sessions.take(session, upload(sessions, **what))
-
-
-def finished(sessions: SessionManager, request: RestoreRequest, session: str = 'me') -> Video:
-    """The session's last video, after restoration."""
-    video = sessions.videos(session)[-1]
-    sessions.restore(session, request, [video.key]).join()
-    return video
 
 
 def test_a_job_makes_videos_pictures_and_a_report(sessions, networks):
@@ -201,101 +160,6 @@ def test_weights_for_another_damage_are_refused_in_words_of_the_page(sessions, m
     assert '--force-task' not in failure
 
 
-@pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single image')])
-def test_unsuitable_videos_are_refused_and_removed(sessions, frames, said):
-    with pytest.raises(RefusalError, match=said):
-        taken(sessions, frames=frames, sound=None)
-    assert not list(sessions.folder.rglob('*.mp4'))
-    with pytest.raises(RefusalError, match='Add a video first'):
-        sessions.restore('me', RestoreRequest(), [None])
-
-
-def test_large_empty_and_unreadable_files_are_refused(sessions):
-    with pytest.raises(RefusalError, match=r'too large: 1.0 MB. The limit is up to 1 MB and 2 s'):
-        sent(sessions, 'a.mp4', bytes(1_000_001))
-    with pytest.raises(RefusalError, match='empty'):
-        sent(sessions, 'a.mp4', b'')
-    with pytest.raises(RefusalError, match=r'^a\.mkv: no readable media file') as told:
-        sessions.take('me', sent(sessions, 'a.mkv', b'words'))
-    assert str(sessions.folder) not in str(told.value)
-
-
-@pytest.mark.parametrize('name', ['list.m3u8', 'list.ffconcat', 'talk.mp4'])
-def test_playlists_open_nothing(sessions, tmp_path, name):
-    """They name another file of the machine, whatever their own name is."""
-    secret = write_video(tmp_path / 'secret.mp4', 30, sound=None)
-    for text in (f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{secret}\n#EXT-X-ENDLIST\n',
-                 f"ffconcat version 1.0\nfile '{secret}'\n"):
-        with pytest.raises(RefusalError):
-            sessions.take('me', sent(sessions, name, text.encode()))
-    assert not sessions.videos('me')
-
-
-def test_only_own_uploads_are_taken_once(sessions):
-    """What is not a token that was given out is none: paths, examples, files of others."""
-    token = upload(sessions)
-    example = sessions.folder / 'examples' / 'small.mp4'
-    example.parent.mkdir()
-    write_video(example, 3, sound=None)
-    other = taken(sessions, 'other')
-    for word in (str(example), str(other.source), '', token[:-1], '../examples', other.key):
-        with pytest.raises(RefusalError, match='not uploaded'):
-            sessions.take('me', word)
-        with pytest.raises(RefusalError, match='Add a video first'):
-            sessions.drop('me', word)
-    sessions.take('me', token)
-    with pytest.raises(RefusalError, match='not uploaded'):
-        sessions.take('other', token)
-    assert example.exists() and other.source.exists()
-    example.unlink()
-
-
-def test_a_page_holds_so_many_videos(sessions):
-    for number in range(3):
-        taken(sessions, name=f'{number}.mp4')
-    with pytest.raises(RefusalError, match=r'3\.mp4: a page holds at most 3 videos'):
-        taken(sessions, name='3.mp4')
-    taken(sessions, 'you')
-
-
-def test_uploads_are_limited_by_number_and_sum(sessions):
-    tokens = [sessions.uploads.announce('a.mp4', 400_000) for _ in range(5)]
-    with pytest.raises(RefusalError, match='storage limit'):
-        sessions.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
-    sessions.uploads.announce('a.mp4', 50_000)
-    with pytest.raises(RefusalError, match='too many files'):
-        sessions.uploads.announce('a.mp4', 1)  # two pages' worth wait already
-    sessions.uploads.expire(time.monotonic() + 601)
-    assert sessions.uploads.announce('a.mp4', 900_000) not in tokens
-
-
-def test_an_upload_that_takes_long_is_not_given_up(sessions):
-    token = sessions.uploads.announce('a.mp4', 4)
-
-    async def slowly():
-        sessions.uploads._pending[token].active -= 650  # it was announced long ago
-        yield b'12'
-        sessions.uploads.expire(time.monotonic())
-        yield b'34'
-    asyncio.run(sessions.uploads.receive(token, slowly()))
-    path = sessions.uploads.claim(token)
-    assert path.read_bytes() == b'1234'
-    path.unlink()  # it belongs to who claimed it
-
-
-def test_what_comes_must_be_what_was_announced(sessions):
-    async def chunks(*parts: bytes):
-        for part in parts:
-            yield part
-    for parts in ((b'123',), (b'123', b'456'), ()):
-        token = sessions.uploads.announce('a.mp4', 4)
-        with pytest.raises(ShortError):
-            asyncio.run(sessions.uploads.receive(token, chunks(*parts)))
-        with pytest.raises(RefusalError, match='not announced'):
-            asyncio.run(sessions.uploads.receive(token, chunks(b'1234')))
-    assert not list(sessions.folder.rglob('a.mp4'))
-
-
 def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(sessions, networks):
     video = taken(sessions)
     sessions.sweep(time.monotonic() + 3599)
@@ -311,14 +175,6 @@ def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(sessions, networ
     with pytest.raises(RefusalError, match='not used for 60 min'):
         sessions.videos('me')
     assert sessions.videos('me') == []
-
-
-@pytest.mark.parametrize(('name', 'safe'), [
-    ('talk.mp4', 'talk.mp4'), ('../../etc/passwd', 'passwd'), ('<img src=x>.mov', 'img_src_x.mov'),
-    ('.mp4', 'mp4'), ('Mädchen 2.MKV', 'Mädchen_2.mkv'), ('$(reboot).mp4;x', 'reboot.mp4x'),
-    ('a' * 300 + '.mp4', 'a' * 120 + '.mp4'), ('語' * 300 + '.mp4', '語' * 40 + '.mp4'), ('...', 'video')])
-def test_names_of_uploads_become_harmless(name, safe):
-    assert safe_name(name) == safe
 
 
 def test_invalid_requests_are_refused(sessions):
@@ -399,14 +255,6 @@ def test_words_are_escaped_and_say_what_is_left():
     assert '<script>' not in html.failure('<script>alert()</script>\nand more') + html.note('<script>')
     assert 'value=' not in html.progress(State())
     assert [length(seconds) for seconds in (0.4, 59.6, 125)] == ['0.4 s', '1 min', '2 min 5 s']
-
-
-def test_limits_are_above_nothing():
-    for wrong in ({'megabytes': 0}, {'seconds': -1}, {'seconds': float('nan')}, {'videos': 0}, {'idle': 0},
-                  {'megabytes': 10, 'total_megabytes': 9}):
-        with pytest.raises(ValueError, match='above 0'):
-            Limits(**wrong)
-    assert np.isclose(Limits(megabytes=2.5).bytes, 2_500_000)
 
 
 def test_a_page_that_was_left_alone_is_emptied_by_its_next_click(sessions):

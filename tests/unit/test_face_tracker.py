@@ -123,7 +123,6 @@ def test_frames_are_not_kept():
 
 def test_the_real_detector_finds_a_real_face():
     data = pytest.importorskip('skimage.data')
-    pytest.importorskip('retinaface')
     photo = np.ascontiguousarray(data.astronaut()[..., ::-1])
     detect = RetinaFace(threads=1)
     [(box, score)] = [face for face in detect(photo) if face[1] > 0.99]

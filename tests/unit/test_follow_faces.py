@@ -130,7 +130,6 @@ def test_images_are_reduced_as_far_as_the_smallest_face_allows():
 
 def test_a_small_face_in_a_large_image_is_found():
     data = pytest.importorskip('skimage.data')
-    pytest.importorskip('retinaface')
     photo = cv2.resize(data.astronaut()[..., ::-1], (200, 200), interpolation=cv2.INTER_AREA)
     large = np.full((1080, 1920, 3), 90, np.uint8)
     large[500:700, 900:1100] = photo

@@ -1,4 +1,5 @@
 """Option files that build on others: what lies over what, where each key stands, what a run keeps of it."""
+import re
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,27 @@ def test_what_is_no_base(files: dict[str, str], message: str, tmp_path: Path) ->
                      for name, text in files.items()})
     with pytest.raises(OptionError, match=message):
         read_options(tmp_path / 'a.yml')
+
+
+@pytest.mark.parametrize(('base', 'words'), [
+    ('../base/edvr_l.yml', 'replaces this file: use options/train_edvr_l_car.yml, or'),
+    ('../base/test.yml', 'use options/test_gavn_car.yml'),
+    ('../base/shipped.yml', 'use options/train_gavn_car.yml'),
+    ('../base/small_vrt.yml', 'add --with options/presets/small.yml'),
+    ('../base/small_deblur.yml', 'small.yml and --with options/presets/small_deblur.yml'),
+    ('../base/small_levels_car.yml', 'with --degradation'),
+    ('../small/train_gavn_car.yml', 'use a file of options/ as base'),
+    ('../levels/test_gavn_car.yml', 'with --degradation'),
+    ('../ablations/train_gavn_car_wo_if.yml', 'add --with options/ablations/wo_if.yml'),
+])
+def test_a_base_that_was_removed_names_what_replaces_it(base: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / 'mine').mkdir()
+    file = put(tmp_path / 'mine', a=f'base: {base}\n')
+    with pytest.raises(OptionError, match=r'a\.yml, line 1: base: cannot read .*No such file') as error:
+        read_options(file)
+    assert words in str(error.value)
+    for named in re.findall(r'options/[\w/]+\.yml', str(error.value)):
+        assert (Path(__file__).resolve().parents[2] / named).is_file()
 
 
 def test_a_base_cannot_be_forced(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gavn.basicsr_patches.utils_options import locate
 from gavn.checkpoints.checkpoint import CheckpointError, training_budget
 from gavn.experiments.compare.experiments import Method
 from gavn.experiments.compare.settings import Settings
+from gavn.runtime.project import locate
 
 
 def describe(settings: Settings, methods: Sequence[Method]) -> list[str]:

@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 
 from gavn.basicsr_patches.build import build_dataset
 from gavn.basicsr_patches.data_data_sampler import plan_epochs
-from gavn.basicsr_patches.utils_options import import_parts, locate, registries
+from gavn.basicsr_patches.utils_options import import_parts, registries
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, option_errors
 from gavn.config.overlays import resolve_options
 from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.settings import Settings
 from gavn.models.cost import parameters
+from gavn.runtime.project import locate
 
 DETECTOR = 'pfld'  # name of the landmark detector in option files
 CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test only)'}

@@ -18,11 +18,12 @@ import numpy as np
 from gavn.data.av_video_dataset import Clip
 from gavn.data.degradation import matlab_resize_8bit
 from gavn.errors import GavnError
+from gavn.runtime.project import install_command
 
 SCALE = 4
 SPP_QP = 10
 """The quantiser of `spp` with the largest gain at CRF 45, of 5, 10, 15, 20, 30 and 40."""
-_INSTALL = "pip install -c constraints.txt -e '.[peers]'"
+_INSTALL = install_command('peers')
 
 
 class PeerMissing(GavnError):  # noqa: N818 (it reads as what happened)

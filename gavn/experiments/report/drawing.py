@@ -11,6 +11,7 @@ from gavn.experiments.report.layout import in_order
 from gavn.experiments.report.results import ReportError
 from gavn.metrics.results_file import DEGRADED
 from gavn.runtime.files import atomic_path
+from gavn.runtime.project import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ReportError(f'figures are drawn with matplotlib, which is not installed ({error}): '
-                          "pip install -c constraints.txt -e '.[evaluate]'") from error
+                          f'{install_command("evaluate")}') from error
     return Figure(figsize=(width, height), facecolor='white')
 
 

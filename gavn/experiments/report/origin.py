@@ -10,8 +10,9 @@ from typing import Any
 from gavn.config.overlays import DEGRADATION, WITH, resolve_options
 from gavn.experiments.report.layout import ABLATIONS, GAVN, METHODS, Task
 from gavn.experiments.report.results import Results
+from gavn.runtime.project import project_root
 
-ROOT = Path(__file__).resolve().parents[3]  # of the project, to which option files in results are relative
+ROOT = project_root()  # option files in results are relative to it
 LEVELS_FOLDER = 'levels'
 
 

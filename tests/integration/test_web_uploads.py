@@ -1,0 +1,142 @@
+"""Uploads to the page: names, limits, order, and what is refused."""
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from restore_fakes import fixed_face, write_video
+from web_sessions import Fakes, sent, taken, upload
+
+from gavn.restoration import job as restoration
+from gavn.web.jobs import RestoreRequest
+from gavn.web.limits import Limits, RefusalError
+from gavn.web.session_manager import SessionManager
+from gavn.web.uploads import ShortError, safe_name
+
+
+@pytest.fixture
+def networks() -> Fakes:
+    return Fakes()
+
+
+@pytest.fixture
+def sessions(tmp_path, networks, monkeypatch):
+    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    sessions = SessionManager(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
+    yield sessions
+    networks.gate.set()
+    sessions.close()
+    assert not [path for path in folder.rglob('*') if path.is_file()]
+
+
+@pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single image')])
+def test_unsuitable_videos_are_refused_and_removed(sessions, frames, said):
+    with pytest.raises(RefusalError, match=said):
+        taken(sessions, frames=frames, sound=None)
+    assert not list(sessions.folder.rglob('*.mp4'))
+    with pytest.raises(RefusalError, match='Add a video first'):
+        sessions.restore('me', RestoreRequest(), [None])
+
+
+def test_large_empty_and_unreadable_files_are_refused(sessions):
+    with pytest.raises(RefusalError, match=r'too large: 1.0 MB. The limit is up to 1 MB and 2 s'):
+        sent(sessions, 'a.mp4', bytes(1_000_001))
+    with pytest.raises(RefusalError, match='empty'):
+        sent(sessions, 'a.mp4', b'')
+    with pytest.raises(RefusalError, match=r'^a\.mkv: no readable media file') as told:
+        sessions.take('me', sent(sessions, 'a.mkv', b'words'))
+    assert str(sessions.folder) not in str(told.value)
+
+
+@pytest.mark.parametrize('name', ['list.m3u8', 'list.ffconcat', 'talk.mp4'])
+def test_playlists_open_nothing(sessions, tmp_path, name):
+    """They name another file of the machine, whatever their own name is."""
+    secret = write_video(tmp_path / 'secret.mp4', 30, sound=None)
+    for text in (f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{secret}\n#EXT-X-ENDLIST\n',
+                 f"ffconcat version 1.0\nfile '{secret}'\n"):
+        with pytest.raises(RefusalError):
+            sessions.take('me', sent(sessions, name, text.encode()))
+    assert not sessions.videos('me')
+
+
+def test_only_own_uploads_are_taken_once(sessions):
+    """What is not a token that was given out is none: paths, examples, files of others."""
+    token = upload(sessions)
+    example = sessions.folder / 'examples' / 'small.mp4'
+    example.parent.mkdir()
+    write_video(example, 3, sound=None)
+    other = taken(sessions, 'other')
+    for word in (str(example), str(other.source), '', token[:-1], '../examples', other.key):
+        with pytest.raises(RefusalError, match='not uploaded'):
+            sessions.take('me', word)
+        with pytest.raises(RefusalError, match='Add a video first'):
+            sessions.drop('me', word)
+    sessions.take('me', token)
+    with pytest.raises(RefusalError, match='not uploaded'):
+        sessions.take('other', token)
+    assert example.exists() and other.source.exists()
+    example.unlink()
+
+
+def test_a_page_holds_so_many_videos(sessions):
+    for number in range(3):
+        taken(sessions, name=f'{number}.mp4')
+    with pytest.raises(RefusalError, match=r'3\.mp4: a page holds at most 3 videos'):
+        taken(sessions, name='3.mp4')
+    taken(sessions, 'you')
+
+
+def test_uploads_are_limited_by_number_and_sum(sessions):
+    tokens = [sessions.uploads.announce('a.mp4', 400_000) for _ in range(5)]
+    with pytest.raises(RefusalError, match='storage limit'):
+        sessions.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
+    sessions.uploads.announce('a.mp4', 50_000)
+    with pytest.raises(RefusalError, match='too many files'):
+        sessions.uploads.announce('a.mp4', 1)  # two pages' worth wait already
+    sessions.uploads.expire(time.monotonic() + 601)
+    assert sessions.uploads.announce('a.mp4', 900_000) not in tokens
+
+
+def test_an_upload_that_takes_long_is_not_given_up(sessions):
+    token = sessions.uploads.announce('a.mp4', 4)
+
+    async def slowly():
+        sessions.uploads._pending[token].active -= 650  # it was announced long ago
+        yield b'12'
+        sessions.uploads.expire(time.monotonic())
+        yield b'34'
+    asyncio.run(sessions.uploads.receive(token, slowly()))
+    path = sessions.uploads.claim(token)
+    assert path.read_bytes() == b'1234'
+    path.unlink()  # it belongs to who claimed it
+
+
+def test_what_comes_must_be_what_was_announced(sessions):
+    async def chunks(*parts: bytes):
+        for part in parts:
+            yield part
+    for parts in ((b'123',), (b'123', b'456'), ()):
+        token = sessions.uploads.announce('a.mp4', 4)
+        with pytest.raises(ShortError):
+            asyncio.run(sessions.uploads.receive(token, chunks(*parts)))
+        with pytest.raises(RefusalError, match='not announced'):
+            asyncio.run(sessions.uploads.receive(token, chunks(b'1234')))
+    assert not list(sessions.folder.rglob('a.mp4'))
+
+
+@pytest.mark.parametrize(('name', 'safe'), [
+    ('talk.mp4', 'talk.mp4'), ('../../etc/passwd', 'passwd'), ('<img src=x>.mov', 'img_src_x.mov'),
+    ('.mp4', 'mp4'), ('Mädchen 2.MKV', 'Mädchen_2.mkv'), ('$(reboot).mp4;x', 'reboot.mp4x'),
+    ('a' * 300 + '.mp4', 'a' * 120 + '.mp4'), ('語' * 300 + '.mp4', '語' * 40 + '.mp4'), ('...', 'video')])
+def test_names_of_uploads_become_harmless(name, safe):
+    assert safe_name(name) == safe
+
+
+def test_limits_are_above_nothing():
+    for wrong in ({'megabytes': 0}, {'seconds': -1}, {'seconds': float('nan')}, {'videos': 0}, {'idle': 0},
+                  {'megabytes': 10, 'total_megabytes': 9}):
+        with pytest.raises(ValueError, match='above 0'):
+            Limits(**wrong)
+    assert np.isclose(Limits(megabytes=2.5).bytes, 2_500_000)
