@@ -10,7 +10,7 @@ from typing import Any
 
 
 def _supply_functional_tensor() -> None:
-    """Supplies the function of `transforms.functional_tensor` that basicsr imports, removed in torchvision 0.17.
+    """Supplies the function of `transforms.functional_tensor` for basicsr; torchvision 0.17 removed it.
 
     The function is looked up at its first use, so that `import gavn` does not import torch.
     """
