@@ -87,7 +87,7 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
         raise DownloadError(f'{host} cannot be reached ({_cause(error)})\nis there a network? behind a '
                             'proxy, set HTTPS_PROXY') from error
     except (requests.RequestException, ValueError) as error:  # ValueError: invalid URLs
-        raise DownloadError(f'{url} cannot be asked for ({error})') from error
+        raise DownloadError(f'{url} cannot be requested ({error})') from error
     if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return answer
     if answer.status_code >= HTTPStatus.BAD_REQUEST:
@@ -105,7 +105,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _start(answer: requests.Response) -> int | None:
-    """Returns the position of the body in the file; None if the server has nothing after ours."""
+    """Returns the position of the body in the file; None if the server has nothing after our part."""
     if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
         span = re.match(r'bytes (\d+)-', answer.headers.get('Content-Range', ''))
         return int(span[1]) if span else None

@@ -166,7 +166,7 @@ def _check_origin(origin: str, local: Path | None) -> None:
     if local and not local.is_file():
         raise ModelError(f'{origin} is neither a file on this machine nor a URL (https://...)')
     if not local and os.environ.get('GAVN_OFFLINE', '0') not in ('', '0'):
-        raise ModelError(f'GAVN_OFFLINE is set: {origin} is not asked for\n'
+        raise ModelError(f'GAVN_OFFLINE is set: {origin} is not contacted\n'
                          'unset it, or give a file on this machine: --from FILE')
 
 

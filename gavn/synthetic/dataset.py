@@ -70,8 +70,8 @@ def write_demo_dataset(root: str | os.PathLike[str], degradations: Sequence[str]
     for person in sorted({job.identity for job in jobs}):
         still(person)  # computed once, before the threads start
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        sounds = pool.map(lambda job: _make(writer, job, layers, seconds, fresh), jobs)
-        features = list(tqdm(sounds, 'talking heads', len(jobs), unit='clip'))
+        mfccs = pool.map(lambda job: _make(writer, job, layers, seconds, fresh), jobs)
+        features = list(tqdm(mfccs, 'talking heads', len(jobs), unit='clip'))
     _describe(writer, jobs, features, round(seconds * FRAME_RATE))
     with atomic_path(recipe) as part:
         part.write_text(json.dumps(made_from) + '\n', encoding='utf-8')
@@ -115,9 +115,9 @@ def _make(writer: ClipWriter, job: _Job, layers: Sequence[str], seconds: float, 
 
 def _describe(writer: ClipWriter, jobs: Sequence[_Job], features: Sequence[np.ndarray], count: int) -> None:
     """Writes stats.json of the training clips, and the lists of the splits."""
-    heard = np.concatenate([sound for job, sound in zip(jobs, features, strict=True) if job.split == 'train'])
-    heard = heard.astype(np.float64)
-    writer.stats({'mfcc_mean': heard.mean(0).tolist(), 'mfcc_std': heard.std(0).tolist()})
+    mfccs = np.concatenate([mfcc for job, mfcc in zip(jobs, features, strict=True) if job.split == 'train'])
+    mfccs = mfccs.astype(np.float64)
+    writer.stats({'mfcc_mean': mfccs.mean(0).tolist(), 'mfcc_std': mfccs.std(0).tolist()})
     for split in SPLITS:
         clips = [job.clip for job in jobs if job.split == split]
         writer.meta(split, [ClipEntry(clip, count, (SIDE, SIDE, 3)) for clip in clips])

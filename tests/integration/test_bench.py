@@ -170,8 +170,8 @@ def test_numbers_of_a_case_are_as_a_user_has_them():
 
 
 @pytest.mark.skipif(not timing.STATUS.exists(), reason='needs the peak of resident memory')
-def test_films_are_restored_each_in_a_process_of_its_own():
-    short, = memory.films((0.02,))
+def test_videos_are_restored_each_in_a_process_of_its_own():
+    short, = memory.videos((0.02,))
     assert short.calls == 30 and short.memory_mib > 100  # torch alone is more
     assert f'{short.memory_mib:.0f} MiB peak memory' in _format_row(short)
     for growth, verdict in ((1.04, 'reached'), (1.06, 'not reached')):

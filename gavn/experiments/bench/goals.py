@@ -63,8 +63,8 @@ def _waited(rows: Sequence[Row]) -> float | None:
 
 def _growth(rows: Sequence[Row]) -> float | None:
     """Memory of the longest video over that of the shortest."""
-    films = sorted((row.calls, row.memory_mib) for row in rows if row.kind == 'memory')
-    return films[-1][1] / films[0][1] if len(films) > 1 else None
+    videos = sorted((row.calls, row.memory_mib) for row in rows if row.kind == 'memory')
+    return videos[-1][1] / videos[0][1] if len(videos) > 1 else None
 
 
 def _cell(name: str, column: str, *precision: str) -> Callable[[Sequence[Row]], float | None]:
@@ -89,7 +89,7 @@ GOALS = (
     Goal('cpu', "GAVN-64 against eager with torchvision's operator", 2.5, 'times', _against(GAVN_64)),
     Goal('cpu', 'the network that the package ships: frames a second', 25, 'fps',
          _cell(SHIPPED, 'per_second')),
-    *(Goal(device, 'memory of restoring the long film against the short one', 1.05, 'times', _growth,
+    *(Goal(device, 'memory of restoring the long video against the short one', 1.05, 'times', _growth,
            at_most=True) for device in ('cpu', 'cuda')),
 )
 

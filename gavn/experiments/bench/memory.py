@@ -36,7 +36,7 @@ class Same(nn.Module):
         return lq
 
 
-def films(minutes: tuple[float, ...]) -> Iterator[Row]:
+def videos(minutes: tuple[float, ...]) -> Iterator[Row]:
     """Peak memory of a process that restores a video, for several lengths, each in a new process.
 
     The videos have small images with audio and a tracked face; the network does nothing, on a CPU. There are
@@ -44,11 +44,11 @@ def films(minutes: tuple[float, ...]) -> Iterator[Row]:
     """
     for length in minutes if STATUS.exists() else ():
         with tempfile.TemporaryDirectory() as folder:
-            film, frames = Path(folder, 'film.mp4'), round(length * 60 * RATE)
-            _write(film, frames)
+            video, frames = Path(folder, 'video.mp4'), round(length * 60 * RATE)
+            _write(video, frames)
             with ProcessPoolExecutor(1, get_context('spawn')) as fresh:
-                seconds, mib = fresh.submit(_restore, film).result()
-        yield Row('memory', f'a film of {length:g} minutes', 'cpu', '', 'fp32', '', 1000 * seconds / frames,
+                seconds, mib = fresh.submit(_restore, video).result()
+        yield Row('memory', f'a video of {length:g} minutes', 'cpu', '', 'fp32', '', 1000 * seconds / frames,
                   0., frames, frames / seconds, mib)
 
 
@@ -63,12 +63,12 @@ def _write(path: Path, frames: int) -> None:
             writer.write(image)
 
 
-def _restore(film: Path) -> tuple[float, float]:
+def _restore(video: Path) -> tuple[float, float]:
     """Seconds, and peak MiB of this process."""
     job.follow_faces = partial(job.follow_faces, detect=_bright)
     restorer = Restorer(ModelSpec({GENERATOR: {'type': 'Same'}}, window='frame'), {GENERATOR: Same()}, 'cpu')
     start = time.perf_counter()
-    restore_video(film, film.with_name('restored.mp4'), restorer, Settings(preset='ultrafast'))
+    restore_video(video, video.with_name('restored.mp4'), restorer, Settings(preset='ultrafast'))
     return time.perf_counter() - start, status_mib('VmHWM')
 
 

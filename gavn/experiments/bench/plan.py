@@ -97,7 +97,7 @@ def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device,
             say(no_figure('training beside the loader', error))
     if plan.workers:
         yield from loader.loading(plan.size, plan.workers, plan.seconds)
-    yield from memory.films(plan.minutes)
+    yield from memory.videos(plan.minutes)
 
 
 def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device, say: Callable[[str], None]

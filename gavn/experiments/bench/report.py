@@ -28,7 +28,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
                   'per_second': 'steps a second', 'memory_mib': 'MiB', 'waited': '% waited'}),
     'loader': ('Loader (windows of seven frames a second)',
                {'name': 'what', **_TIME, 'per_second': 'windows'}),
-    'memory': ('Restoring a film (ms per frame)',
+    'memory': ('Restoring a video (ms per frame)',
                {'name': 'what', 'ms': 'ms', 'calls': 'frames', 'memory_mib': 'MiB at the peak'}),
 }
 

@@ -21,7 +21,7 @@ def make(name: str, opt_path: str | Path) -> Path:
     Raises what `Restorer.from_options` does, and ValueError for another name.
     """
     if name not in pretrained.WHAT:
-        raise ValueError(f'{name} is none of {", ".join(pretrained.WHAT)}')
+        raise ValueError(f'{name} is not one of {", ".join(pretrained.WHAT)}')
     target = pretrained.FOLDER / f'{name}.safetensors'
     Restorer.from_options(opt_path, device='cpu').save(target, half=True)
     options, _ = read_options(opt_path)

@@ -93,8 +93,8 @@ def _ours(restorer: Restorer) -> _Restore:
 
 def _chosen(clip: Clip, restorers: dict[str, Restorer], lossless: bool) -> Frames:
     """Restores a clip with the weights that `auto` chooses, or returns it unchanged."""
-    damage = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
-    return _inputs(clip) if damage.kind == 'clean' else _ours(restorers[weights_for(damage, lossless)])(clip)
+    found = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
+    return _inputs(clip) if found.kind == 'clean' else _ours(restorers[weights_for(found, lossless)])(clip)
 
 
 def _clips(root: str | Path, layer: str, frames: int | None) -> Iterator[Clip]:
