@@ -282,6 +282,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--no-lmdb', action='store_true', help='keep the layers as plain files')
     add('--store', choices=tuple(STORES), help=STORE_HELP)
     add('--retry', action='store_true', help='process failed videos again')
+    _add_executor_arguments(parser)
+
+
+def _add_executor_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add('--workers', type=whole(1), default=1, help='tasks that run at the same time')
     add('--tasks', type=whole(1), help='number of tasks (default: one per video, 1000 at most)')
     add('--executor', choices=('local', 'slurm'), default='local', help='slurm submits jobs and returns')
