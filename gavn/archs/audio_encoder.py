@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gavn.archs.blocks import fill_bias
 from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
 
 SLOPE = 0.1  # of every LeakyReLU
@@ -21,6 +22,8 @@ class AudioEncoder(nn.Module):
     """
 
     out_features = 256
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,9 +46,9 @@ class AudioEncoder(nn.Module):
     def _keep_the_scale(self) -> None:
         """He initialisation: torch's own would shrink the signal to a hundredth over five layers."""
         for layer in (*self.convs, self.fc):
-            if hasattr(layer, 'weight'):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-                nn.init.zeros_(layer.bias)
+                fill_bias(layer)
 
     def set_audio_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Set what the windows are normalised with: mean and standard deviation (13,) of the training MFCC.

@@ -128,7 +128,7 @@ class PFLDAV(nn.Module):
             raise ValueError('this detector hears the sound: give `audio`, or build it with use_audio: false')
         features = self._features(face)
         seen = self._describe(features)
-        points = self.fc(self._join(seen, audio) if self.use_audio else seen)
+        points = self.fc(seen if audio is None or not self.use_audio else self._join(seen, audio))
         points = points.unflatten(1, (self.num_points, 2))
         return (points, features) if with_features else points
 

@@ -29,19 +29,30 @@ class Level(nn.Module):
         return self.basic_module(x)
 
 
-class SpyNet(nn.Module):
-    """SpyNet with BasicSR's names of parameters and results; small images go through its finer levels alone.
+class FlowNetwork(nn.Module):
+    """The six levels of SpyNet, with BasicSR's names of parameters."""
 
-    Each of its six levels halves the image once more, and the coarsest needs two pixels a side, so BasicSR's
-    fails below 33 pixels. A level that is left out is not trained either: in several processes, training on
-    such small images needs `find_unused_parameters: true`.
-    """
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.basic_module = nn.ModuleList(Level() for _ in range(LEVELS))
         self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor(STD).view(1, 3, 1, 1))
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Normalise (n, 3, h, w)."""
+        return (image - self.mean) / self.std
+
+
+class SpyNet(FlowNetwork):
+    """SpyNet with BasicSR's results; small images go through its finer levels alone.
+
+    Each of its six levels halves the image once more, and the coarsest needs two pixels a side, so BasicSR's
+    fails below 33 pixels. A level that is left out is not trained either: in several processes, training on
+    such small images needs `find_unused_parameters: true`.
+    """
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
         """Flow from one image to another, in float32 inside autocast too.
@@ -56,15 +67,11 @@ class SpyNet(nn.Module):
         with without_autocast(ref.device.type):
             return self._flow(ref.float(), supp.float(), levels)
 
-    def preprocess(self, image: Tensor) -> Tensor:
-        """Normalise (n, 3, h, w)."""
-        return (image - self.mean) / self.std
-
     def _flow(self, ref: Tensor, supp: Tensor, levels: int) -> Tensor:
         height, width = ref.shape[-2:]
         block = 2 ** (levels - 1)
         size = -(-height // block) * block, -(-width // block) * block
-        flow = None
+        flow: Tensor | None = None
         for level, a, b in zip(self.basic_module[-levels:], self._pyramid(ref, size, levels),
                                self._pyramid(supp, size, levels), strict=True):
             if flow is None:
@@ -72,6 +79,7 @@ class SpyNet(nn.Module):
             else:
                 flow = 2 * F.interpolate(flow, scale_factor=2, mode='bilinear', align_corners=True)
             flow = flow + level(torch.cat([a, warp(b, flow, padding_mode='border'), flow], dim=1))
+        assert flow is not None, 'there is at least one level'
         flow = F.interpolate(flow, (height, width), mode='bilinear', align_corners=False)
         return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
 
@@ -102,7 +110,7 @@ def normalised(position: Tensor, like: Tensor) -> Tensor:
     return 2 * position / position.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
 
 
-def start_spynet(network: SpyNet, weights: PathLike | None) -> None:
+def start_spynet(network: FlowNetwork, weights: PathLike | None) -> None:
     """Load published weights, or let the network see no motion at first.
 
     Random weights would displace everything by random amounts. Published files lack what images are
@@ -113,7 +121,7 @@ def start_spynet(network: SpyNet, weights: PathLike | None) -> None:
     if weights is not None:
         load_strict(network, {**dict(network.named_buffers()), **load_state(weights)}, str(weights))
         return
+    last = f'basic_module.{2 * (len(CHANNELS) - 2)}'
     for level in network.basic_module:
-        last = level.basic_module[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in level.get_submodule(last).parameters():
+            nn.init.zeros_(parameter)

@@ -97,8 +97,8 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
 
 def _cause(error: BaseException) -> str:
     """The innermost reason in words; what stands around it is of no use to the reader."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     return str(error) or type(error).__name__
 
 

@@ -7,17 +7,21 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 try:
     import gavn.ops._native as _native
 except ImportError:
     _native = None
+
+Tensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]  # x, offset, mask, weight, bias
+Layer = tuple[Sequence[int], int, int, bool, float | None]  # the other arguments of `deform_conv2d`
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """What it takes and gives; it computes in float32."""
@@ -154,6 +158,9 @@ def _packed(weight: Tensor, bias: Tensor | None, groups: int, unit: int) -> tupl
     return packed, biases
 
 
+_pool: ThreadPoolExecutor
+
+
 def _new_pool() -> None:
     global _pool
     _pool = ThreadPoolExecutor(os.cpu_count(), 'deform_conv2d')
@@ -190,22 +197,22 @@ class Learning(torch.autograd.Function):
     """The operator with gradients: those of another backend, which computes its result again for them."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, other: Callable[..., Tensor], layer: tuple, *tensors: Tensor | None
-                ) -> Tensor:
-        """`deform_conv2d(*tensors, *layer)`; `other` takes the five tensors alone."""
+    def forward(ctx: Any, other: Callable[..., Tensor], layer: Layer, x: Tensor, offset: Tensor, mask: Tensor,
+                weight: Tensor, bias: Tensor | None) -> Tensor:
+        """`deform_conv2d` of the five tensors and the layer; `other` takes the tensors alone."""
         ctx.other = other
-        ctx.save_for_backward(*tensors)
-        return deform_conv2d(*tensors, *layer)
+        ctx.save_for_backward(x, offset, mask, weight, bias)
+        return deform_conv2d(x, offset, mask, weight, bias, *layer)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the tensors that want one."""
         wanted = ctx.needs_input_grad[2:]
         leaves = [None if tensor is None else tensor.detach().requires_grad_(wants)
                   for tensor, wants in zip(ctx.saved_tensors, wanted, strict=True)]
         with torch.enable_grad():
             result = ctx.other(*leaves)
-        learning = [leaf for leaf, wants in zip(leaves, wanted, strict=True) if wants]
+        learning = [leaf for leaf, wants in zip(leaves, wanted, strict=True) if wants and leaf is not None]
         found = iter(torch.autograd.grad(result, learning, grad))
         return (None, None, *(next(found) if wants else None for wants in wanted))

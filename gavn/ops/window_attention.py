@@ -6,6 +6,7 @@ only the weights of a few windows exist at once; the backward pass computes them
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, bias, seams) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, seams: Seams | None
+                ) -> Tensor:
         out = torch.empty_like(q)
         for part in _chunks(q, k):
             torch.matmul(_weights(q, k, bias, seams, part), v[part], out=out[part])
@@ -60,7 +62,7 @@ class _Attention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad_out) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out = ctx.saved_tensors
         grad_out = grad_out.contiguous()
         mean = (grad_out * out).sum(dim=3, keepdim=True)  # of the weights' gradients, weighted by themselves
