@@ -31,6 +31,7 @@ docs: $(VENV)/.docs
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 # One stamp per set of extras, so that changing a requirement, or what is compiled, installs again and nothing else does.
 $(VENV)/.core: $(VENV)/.base $(COMPILED)

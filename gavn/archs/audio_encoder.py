@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gavn.archs.blocks import fill_bias
 from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
 
 SLOPE = 0.1  # of every LeakyReLU
@@ -19,6 +20,8 @@ class AudioEncoder(nn.Module):
     """
 
     out_features = 256
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,9 +44,9 @@ class AudioEncoder(nn.Module):
     def _init_weights(self) -> None:
         """He initialisation. PyTorch's default shrinks the signal to a hundredth over five layers."""
         for layer in (*self.convs, self.fc):
-            if hasattr(layer, 'weight'):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-                nn.init.zeros_(layer.bias)
+                fill_bias(layer)
 
     def set_audio_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Sets the normalisation: mean and standard deviation (13,) of the MFCCs of the training set.

@@ -22,6 +22,12 @@ def conv3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride, 1)
 
 
+def fill_bias(layer: nn.Linear | nn.modules.conv._ConvNd, value: float = 0.0) -> None:
+    """Sets all values of the bias, if the layer has one."""
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, value)
+
+
 def double(x: Tensor) -> Tensor:
     """Interpolates bilinearly to twice the size."""
     return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
@@ -41,7 +47,7 @@ class ResidualBlockNoBN(nn.Module):
         for conv in (self.conv1, self.conv2):
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data *= RESIDUAL_START
-            nn.init.zeros_(conv.bias)
+            fill_bias(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> the same."""

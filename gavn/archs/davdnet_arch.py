@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.blocks import ResidualBlockNoBN, conv3, lrelu, make_layer
-from gavn.archs.gavn_identity import SpatialAudioFeatures
+from gavn.archs.gavn_identity import AudioMapDecoder
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Align, Pyramid
 from gavn.archs.initialisation import (
@@ -41,7 +41,7 @@ class FrameExtractor(nn.Module):
         return [l1, l2, lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(l2))))]
 
 
-class QuarterAudioFeatures(SpatialAudioFeatures):
+class QuarterAudioFeatures(AudioMapDecoder):
     """GAVN's map of audio features, with the last layer at a quarter of the frame's size, not at half."""
 
     def forward(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:

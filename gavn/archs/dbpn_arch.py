@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gavn.archs.blocks import fill_bias
 from gavn.archs.padding import pad_to_multiple
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
@@ -180,7 +181,7 @@ def _he(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight)
-            nn.init.zeros_(module.bias)
+            fill_bias(module)
 
 
 def _start_near_the_input(network: DBPN) -> None:

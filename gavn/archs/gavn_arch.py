@@ -105,7 +105,7 @@ class GAVN(nn.Module):
         self.identity = None
         if use_identity:
             self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map, gate)
-        self.reconstruction = Reconstruction(num_feat, tuple(num_reconstruct_block), use_identity)
+        self.reconstruction = Reconstruction(num_feat, num_reconstruct_block, use_identity)
         if init == 'scaled':
             variance_preserving_init(self)
 
@@ -154,17 +154,16 @@ class GAVN(nn.Module):
         Raises:
             ValueError: an input is missing or its shape does not fit.
         """
-        use_identity = self.identity is not None and not temporal_only
-        self._check_inputs(
-            lq, audio if use_identity else None, landmarks if use_identity else None, use_identity
-        )
+        module = None if temporal_only else self.identity
+        self._check_inputs(lq, audio, landmarks, module)
         height, width = lq.shape[-2:]
         frames = pad_to_multiple(lq, MULTIPLE)
         region = padded_region(region, lq, frames)
         restored_frames = frames[:, CONTEXT:-CONTEXT]
 
         temporal = self.temporal(frames, features)  # (1)
-        identity = self._identity(restored_frames, audio, landmarks, region) if use_identity else None  # (2)
+        identity = None if module is None else _identity(
+            module, restored_frames, audio, landmarks, region)  # (2)
         residual = self.reconstruction(temporal.flatten(0, 1), identity)
         restored = residual.unflatten(0, temporal.shape[:2]) + restored_frames  # (3)
         return restored[..., :height, :width]
@@ -181,17 +180,8 @@ class GAVN(nn.Module):
         super().compile(*args, **kwargs)
         self.temporal.extractor.compile(*args, **kwargs)
 
-    def _identity(
-        self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        audio = None if audio is None else audio.flatten(0, 1)
-        landmarks = None if landmarks is None else landmarks.detach().flatten(0, 1)
-        return self.identity(
-            frames.flatten(0, 1), audio, landmarks, region.repeat_interleave(frames.shape[1], dim=0)
-        )
-
     def _check_inputs(
-        self, lq: Tensor, audio: Tensor | None, landmarks: Tensor | None, use_identity: bool
+        self, lq: Tensor, audio: Tensor | None, landmarks: Tensor | None, identity: IdentityModule | None
     ) -> None:
         n, t = lq.shape[:2]
         expected_t = 2 * self.radius + 1 + 2 * CONTEXT
@@ -200,11 +190,11 @@ class GAVN(nn.Module):
                 f'{1 + 2 * CONTEXT} or more' if self.inject else f'{expected_t} (other lengths need inject)'
             )
             raise ValueError(f'got {t} frames, radius {self.radius} takes {allowed}')
-        if not use_identity:
+        if identity is None:
             return
         for name, tensor, module in (
-            ('audio', audio, self.identity.audio),
-            ('landmarks', landmarks, self.identity.landmark),
+            ('audio', audio, identity.audio),
+            ('landmarks', landmarks, identity.landmark),
         ):
             if module is None:
                 continue
@@ -219,3 +209,11 @@ def _check_choices(**given: str) -> None:
     for name, value in given.items():
         if value not in CHOICES[name]:
             raise ValueError(f'{name}: {value!r} is not one of {", ".join(CHOICES[name])}')
+
+
+def _identity(module: IdentityModule, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None,
+              region: Tensor) -> tuple[Tensor, Tensor]:
+    """Identity features of frames (n, t, 3, h, w), as if they were n t frames. No gradient to landmarks."""
+    audio = None if audio is None else audio.flatten(0, 1)
+    landmarks = None if landmarks is None else landmarks.detach().flatten(0, 1)
+    return module(frames.flatten(0, 1), audio, landmarks, region.repeat_interleave(frames.shape[1], dim=0))

@@ -97,8 +97,8 @@ class LandmarkFeatures(nn.Module):
         return level1, self.res2(lrelu(self.down2(level1)))
 
 
-class SpatialAudioFeatures(nn.Module):
-    """H_audio, eq. 13, decoded to a map, because eq. 15 weights regions of the audio features.
+class AudioMapDecoder(nn.Module):
+    """The layers that decode audio features to a map.
 
     Faces are roughly registered in their crops, so a position in the frame is a position in the face.
     """
@@ -111,17 +111,21 @@ class SpatialAudioFeatures(nn.Module):
         self.conv16, self.conv8 = conv3(self.base, num_feat), conv3(num_feat, num_feat)
         self.conv4, self.conv2 = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
 
-    def forward(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Levels:
-        """MFCC windows (k, 1, 13, 20) and the level-1 size of the region -> both levels."""
-        level2 = self.quarter(audio, region, size)
-        return lrelu(self.conv2(double(level2))), level2
-
     def quarter(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
-        """The same arguments -> level 2 only."""
+        """MFCC windows (k, 1, 13, 20) and the level-1 size of the region -> level 2."""
         face = lrelu(self.fc(self.encoder(audio))).unflatten(1, (self.base, AUDIO_GRID, AUDIO_GRID))
         sixteenth = sample_region(face, region, (size[0] // 8, size[1] // 8))
         eighth = double(lrelu(self.conv16(sixteenth)))
         return lrelu(self.conv4(double(lrelu(self.conv8(eighth)))))
+
+
+class SpatialAudioFeatures(AudioMapDecoder):
+    """H_audio, eq. 13, decoded to a map, because eq. 15 weights regions of the audio features."""
+
+    def forward(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Levels:
+        """MFCC windows (k, 1, 13, 20) and the level-1 size of the region -> both levels."""
+        level2 = self.quarter(audio, region, size)
+        return lrelu(self.conv2(double(level2))), level2
 
 
 class TiledAudioFeatures(nn.Module):
@@ -156,12 +160,15 @@ class IdentityFusion(nn.Module):
         """Features of one level, (k, c, h, w) each -> I^k (k, c, h, w)."""
         parts = [frame]
         if landmark is not None:
-            parts.insert(
-                0, landmark * torch.sigmoid(self.attend_landmark(torch.cat([landmark, frame], 1)))
-            )  # (14)
+            parts.insert(0, _attended(landmark, frame, self.attend_landmark))  # (14)
         if audio is not None:
-            parts.append(audio * torch.sigmoid(self.attend_audio(torch.cat([audio, frame], 1))))  # (15)
+            parts.append(_attended(audio, frame, self.attend_audio))  # (15)
         return self.res(lrelu(self.conv(torch.cat(parts, dim=1))))  # (16)
+
+
+def _attended(features: Tensor, frame: Tensor, attend: nn.Module | None) -> Tensor:
+    assert attend is not None, 'the network was built without these features'
+    return features * torch.sigmoid(attend(torch.cat([features, frame], 1)))
 
 
 class IdentityModule(nn.Module):

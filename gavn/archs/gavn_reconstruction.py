@@ -1,9 +1,11 @@
 """The reconstruction module (figure 4): temporal and identity features become an image."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gavn.archs.blocks import ResidualBlockNoBN, conv3, lrelu, make_layer
+from gavn.archs.blocks import ResidualBlockNoBN, conv3, fill_bias, lrelu, make_layer
 
 
 class FeatureTransform(nn.Module):
@@ -17,7 +19,7 @@ class FeatureTransform(nn.Module):
         self.gamma, self.beta = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
         for conv, bias in ((self.gamma, 1.0), (self.beta, 0.0)):
             conv.weight.data *= 0.1
-            nn.init.constant_(conv.bias, bias)
+            fill_bias(conv, bias)
 
     def forward(self, x: Tensor, identity: Tensor) -> Tensor:
         """Both (k, c, h, w)."""
@@ -49,7 +51,7 @@ class Reconstruction(nn.Module):
     """
 
     def __init__(
-        self, num_feat: int = 64, num_blocks: tuple[int, int] = (10, 5), use_identity: bool = True
+        self, num_feat: int = 64, num_blocks: Sequence[int] = (10, 5), use_identity: bool = True
     ) -> None:
         super().__init__()
         self.sft2 = FeatureTransform(num_feat) if use_identity else None
@@ -69,8 +71,15 @@ class Reconstruction(nn.Module):
         Returns:
             (k, 3, h, w).
         """
-        x = temporal if identity is None else self.sft2(temporal, identity[1])
-        x = self.up2(x)  # (17)
-        x = x if identity is None else self.sft1(x, identity[0])
-        x = self.up1(x)  # (18)
+        half, quarter = (None, None) if identity is None else identity
+        x = self.up2(_transformed(temporal, self.sft2, quarter))  # (17)
+        x = self.up1(_transformed(x, self.sft1, half))  # (18)
         return self.last(lrelu(self.hr(x)))
+
+
+def _transformed(x: Tensor, transform: FeatureTransform | None, identity: Tensor | None) -> Tensor:
+    """Transforms features; stage 1 has no identity features and leaves them unchanged."""
+    if identity is None:
+        return x
+    assert transform is not None, 'the network was built without use_identity'
+    return transform(x, identity)

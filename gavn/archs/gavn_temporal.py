@@ -98,7 +98,7 @@ class Align(nn.Module):
         offset1 = self._finer_offset('l1', ref[0], nbr[0], offset2)
         l1 = self._cascade(ref[0], self._finer_features('l1', nbr[0], offset1, l2))
         aligned = [l1, l2, l3]
-        return aligned if self.inject is None else self._inject(aligned, ref)
+        return aligned if self.inject is None else _injected(self.inject, aligned, ref)
 
     def _coarsest_offset(self, ref: Tensor, nbr: Tensor) -> Tensor:
         offset = lrelu(self.offset_conv1['l3'](torch.cat([nbr, ref], dim=1)))
@@ -118,11 +118,12 @@ class Align(nn.Module):
         offset = lrelu(self.cas_offset_conv1(torch.cat([aligned, ref], dim=1)))
         return self.cas_dcnpack(aligned, lrelu(self.cas_offset_conv2(offset)))
 
-    def _inject(self, aligned: Pyramid, ref: Pyramid) -> Pyramid:
-        return [
-            lrelu(self.inject[level](torch.cat([own, other], dim=1)))
-            for level, own, other in zip(('l1', 'l2', 'l3'), aligned, ref, strict=True)
-        ]
+
+def _injected(convs: nn.ModuleDict, aligned: Pyramid, ref: Pyramid) -> Pyramid:
+    return [
+        lrelu(convs[level](torch.cat([own, other], dim=1)))
+        for level, own, other in zip(('l1', 'l2', 'l3'), aligned, ref, strict=True)
+    ]
 
 
 class TemporalFusion(nn.Module):

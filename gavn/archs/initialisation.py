@@ -10,20 +10,20 @@ than detail. Adam's first steps follow it in all weights at once, overshoot and 
 first layers ignore brightness at the start. docs/initialisation.md has the measurements.
 """
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
 from torch import nn
 
-from gavn.archs.blocks import ResidualBlockNoBN
+from gavn.archs.blocks import ResidualBlockNoBN, fill_bias
 from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
-from gavn.archs.spynet import SpyNet
+from gavn.archs.spynet import FlowNetwork
 from gavn.ops import DeformableAlignPack
 
 Init = Literal['scaled', 'ordinary']
-Starts = dict[type[nn.Module], Callable[[nn.Module], None]]  # class -> changes of its initial weights
+Starts = Mapping[type, Callable[[Any], object]]  # class -> changes of its initial weights
 SLOPE = 0.1  # of the LeakyReLU after most convolutions
 GATE = 0.5  # sigmoid of zero
 SMALL = 0.1  # factor of weights with little effect at the start
@@ -50,8 +50,8 @@ def variance_preserving_init(network: nn.Module, further: Starts | None = None,
         further: exceptions for classes that GAVN does not have.
         kept: classes whose weights stay unchanged.
     """
-    _he(network, (ResidualBlockNoBN, SpyNet, *kept))
-    starts = _GAVN_STARTS | (further or {})
+    _he(network, (ResidualBlockNoBN, FlowNetwork, *kept))
+    starts = {**_GAVN_STARTS, **(further or {})}
     for module in network.modules():
         if type(module) in starts:
             starts[type(module)](module)
@@ -64,7 +64,7 @@ def _he(module: nn.Module, kept: tuple[type[nn.Module], ...]) -> None:
             continue
         if isinstance(child, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(child.weight, a=SLOPE)
-            nn.init.zeros_(child.bias)
+            fill_bias(child)
         _he(child, kept)
 
 
@@ -92,10 +92,11 @@ def _pyramid_extractor(extractor: PyramidExtractor) -> None:
 def start_align(align: Align) -> None:
     """Makes an alignment of GAVN or EDVR pass on the neighbour unchanged on each level."""
     for dcn in (*align.dcn_pack.values(), align.cas_dcnpack):
-        nn.init.dirac_(dcn.weight)
-        dcn.weight.data /= GATE
+        weight = dcn.get_parameter('weight').data
+        nn.init.dirac_(weight)
+        weight /= GATE
     for conv in align.feat_conv.values():
-        aligned, coarser = conv.weight.data.chunk(2, dim=1)
+        aligned, coarser = conv.get_parameter('weight').data.chunk(2, dim=1)
         nn.init.dirac_(aligned)
         coarser *= SMALL
     for conv in (getattr(align, 'inject', None) or {}).values():
@@ -120,7 +121,7 @@ def average_parts(conv: nn.Conv2d | DeformableAlignPack, parts: int) -> None:
 def _feature_transform(transform: FeatureTransform) -> None:
     transform.gamma.weight.data *= SMALL
     transform.beta.weight.data *= SMALL
-    nn.init.ones_(transform.gamma.bias)
+    fill_bias(transform.gamma, 1.0)
 
 
 _GAVN_STARTS: Starts = {

@@ -3,15 +3,24 @@
 Training, validation and restoration use the same functions, so a network has the same inputs in all three.
 """
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from gavn.config.sections import NetworkInput
+from gavn.runtime.batching import tensor_of
 from gavn.runtime.windows import Layout
 
 NAMES = get_args(NetworkInput)
+
+
+@runtime_checkable
+class FeatureNetwork(Protocol):
+    """A network whose windows share features of single frames."""
+
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Returns features (k, ...) of frames (k, 3, h, w), which `forward` takes as `features`."""
 
 
 def detect_landmarks(detector: nn.Module, face: Tensor, audio: Tensor) -> Tensor:
@@ -32,8 +41,8 @@ def detect_landmarks(detector: nn.Module, face: Tensor, audio: Tensor) -> Tensor
     return points.reshape(*leading, *points.shape[-2:]).clone()
 
 
-def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: nn.Module | None = None
-                   ) -> dict[str, Tensor]:
+def network_inputs(batch: Mapping[str, Tensor | list[Tensor]], names: Sequence[str],
+                   detector: nn.Module | None = None) -> dict[str, Tensor | list[Tensor]]:
     """Returns keyword arguments of a network, all but `lq`.
 
     `landmarks` are the detector's, from `face` and `audio`, never the annotator's in a training batch.
@@ -57,7 +66,7 @@ def network_inputs(batch: Mapping[str, Tensor], names: Sequence[str], detector: 
     if 'landmarks' in names:
         if detector is None:
             raise ValueError('network_inputs names landmarks: the options need network_l, their detector')
-        inputs['landmarks'] = detect_landmarks(detector, batch['face'], batch['audio'])
+        inputs['landmarks'] = detect_landmarks(detector, tensor_of(batch, 'face'), tensor_of(batch, 'audio'))
     return inputs
 
 
@@ -76,7 +85,7 @@ def layout_of(network: nn.Module, window: str | None = None) -> Layout:
         return layout
     if window == 'frame':
         return Layout(1, 0, 'frame')
-    if window == 'centre' and hasattr(network, 'center_frame_idx'):
-        return Layout(1, network.center_frame_idx, 'centre')
+    if window == 'centre' and isinstance(centre := getattr(network, 'center_frame_idx', None), int):
+        return Layout(1, centre, 'centre')
     raise ValueError(f'{type(network).__name__} has no `layout`, and `window: {window}` does not determine '
                      'it; use `frame`, or `centre` for a network with center_frame_idx')

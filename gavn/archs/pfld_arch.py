@@ -133,7 +133,7 @@ class PFLDAV(nn.Module):
             raise ValueError('this detector needs `audio`; use_audio: false builds one without it')
         features = self._features(face)
         visual = self._pool(features)
-        points = self.fc(self._fuse(visual, audio) if self.use_audio else visual)
+        points = self.fc(visual if audio is None or not self.use_audio else self._fuse(visual, audio))
         points = points.unflatten(1, (self.num_points, 2))
         return (points, features) if with_features else points
 

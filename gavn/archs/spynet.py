@@ -29,19 +29,30 @@ class Level(nn.Module):
         return self.basic_module(x)
 
 
-class SpyNet(nn.Module):
-    """SpyNet with BasicSR's parameter names and results. Small images use the finer levels only.
+class FlowNetwork(nn.Module):
+    """The six levels of SpyNet, with BasicSR's parameter names."""
 
-    Each of the six levels halves the image, and the coarsest needs two pixels per side, so BasicSR's fails
-    below 33 pixels. Skipped levels are not trained: training on such small images in several processes needs
-    `find_unused_parameters: true`.
-    """
+    mean: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.basic_module = nn.ModuleList(Level() for _ in range(LEVELS))
         self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor(STD).view(1, 3, 1, 1))
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Normalises (n, 3, h, w)."""
+        return (image - self.mean) / self.std
+
+
+class SpyNet(FlowNetwork):
+    """SpyNet with BasicSR's results. Small images use the finer levels only.
+
+    Each of the six levels halves the image, and the coarsest needs two pixels per side, so BasicSR's fails
+    below 33 pixels. Skipped levels are not trained: training on such small images in several processes needs
+    `find_unused_parameters: true`.
+    """
 
     def forward(self, ref: Tensor, supp: Tensor) -> Tensor:
         """Computes the flow from one image to another, in float32 also inside autocast.
@@ -57,15 +68,11 @@ class SpyNet(nn.Module):
         with without_autocast(ref.device.type):
             return self._flow(ref.float(), supp.float(), levels)
 
-    def preprocess(self, image: Tensor) -> Tensor:
-        """Normalises (n, 3, h, w)."""
-        return (image - self.mean) / self.std
-
     def _flow(self, ref: Tensor, supp: Tensor, levels: int) -> Tensor:
         height, width = ref.shape[-2:]
         block = 2 ** (levels - 1)
         size = -(-height // block) * block, -(-width // block) * block
-        flow = None
+        flow: Tensor | None = None
         for level, a, b in zip(self.basic_module[-levels:], self._pyramid(ref, size, levels),
                                self._pyramid(supp, size, levels), strict=True):
             if flow is None:
@@ -73,6 +80,7 @@ class SpyNet(nn.Module):
             else:
                 flow = 2 * F.interpolate(flow, scale_factor=2, mode='bilinear', align_corners=True)
             flow = flow + level(torch.cat([a, warp(b, flow, padding_mode='border'), flow], dim=1))
+        assert flow is not None, 'there is at least one level'
         flow = F.interpolate(flow, (height, width), mode='bilinear', align_corners=False)
         return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
 
@@ -103,7 +111,7 @@ def normalised(position: Tensor, like: Tensor) -> Tensor:
     return 2 * position / position.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
 
 
-def start_spynet(network: SpyNet, weights: PathLike | None) -> None:
+def start_spynet(network: FlowNetwork, weights: PathLike | None) -> None:
     """Loads published weights, or sets the flow to zero, since random weights give random flow.
 
     Published files lack the constant normalisation buffers; checkpoints have them.
@@ -114,7 +122,7 @@ def start_spynet(network: SpyNet, weights: PathLike | None) -> None:
     if weights is not None:
         load_strict(network, {**dict(network.named_buffers()), **load_state(weights)}, str(weights))
         return
+    last = f'basic_module.{2 * (len(CHANNELS) - 2)}'
     for level in network.basic_module:
-        last = level.basic_module[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for parameter in level.get_submodule(last).parameters():
+            nn.init.zeros_(parameter)

@@ -111,21 +111,20 @@ class VRT(nn.Module):
     ) -> None:
         super().__init__()
         _check(upscale, depths, embed_dims, num_heads, pa_frames, deformable_groups, img_size[0], context)
-        window, dim, last_dim = tuple(window_size), embed_dims[0], embed_dims[-1]
+        (frames, *sides), dim, last_dim = window_size, embed_dims[0], embed_dims[-1]
+        window = (frames, sides[0], sides[1])
         self.upscale = upscale
         self.layout = Layout(img_size[0] - 2 * context, context, 'clip')
         self.multiple = math.lcm(COARSEST, *(max(SCALES) * side for side in window[1:]))
         rates = _drop_path_rates(drop_path, depths)
-        options = {'mlp_ratio': mlp_ratio, 'use_checkpoint': use_checkpoint}
-
         self.spynet = FlowPyramid()
         self.conv_first = FrameConv(COLOUR_CHANNELS * (1 + 2 * 4), dim)
-        for i, (previous, scale) in enumerate(zip(SCALES[:1] + SCALES, SCALES, strict=False)):
-            stage = Stage(dim, previous / scale, scale, window, num_heads[i], int(depths[i] * mul_attn_ratio),
-                          deformable_groups, rates[i], **options)
-            self.add_module(f'stage{i + 1}', stage)
+        (self.stage1, self.stage2, self.stage3, self.stage4, self.stage5, self.stage6, self.stage7) = (
+            Stage(dim, previous / scale, scale, window, num_heads[i], int(depths[i] * mul_attn_ratio),
+                  deformable_groups, rates[i], mlp_ratio, use_checkpoint)
+            for i, (previous, scale) in enumerate(zip(SCALES[:1] + SCALES, SCALES, strict=False)))
         groups = [LastGroup(last_dim, (1, *window[1:]) if i in indep_reconsts else window, num_heads[i],
-                            rates[i], **options) for i in range(len(SCALES), len(depths))]
+                            rates[i], mlp_ratio, use_checkpoint) for i in range(len(SCALES), len(depths))]
         entrance = nn.Sequential(nn.Identity(), nn.LayerNorm(dim), nn.Linear(dim, last_dim))
         self.stage8 = nn.Sequential(entrance, *groups)
         self.norm = nn.LayerNorm(last_dim)

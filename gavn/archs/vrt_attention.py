@@ -5,7 +5,9 @@ Features are n t h w c. Written from the paper and the published sizes of its pa
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
+from operator import add, mul
 
 import torch
 import torch.nn.functional as F
@@ -68,10 +70,10 @@ class Windows:
 
         An axis that is not longer than the window has one window, which is not shifted.
         """
-        grid = tuple(math.ceil(side / part) for side, part in zip(size, window, strict=True))
-        shift = tuple(part // 2 if shifted and count > 1 else 0
-                      for part, count in zip(window, grid, strict=True))
-        return cls(grid, window, shift)
+        t, h, w = (math.ceil(side / part) for side, part in zip(size, window, strict=True))
+        dt, dh, dw = (part // 2 if shifted and count > 1 else 0
+                      for part, count in zip(window, (t, h, w), strict=True))
+        return cls((t, h, w), window, (dt, dh, dw))
 
     def split(self, x: Tensor) -> Tensor:
         """(n, t, h, w, c) -> (n windows, pixels, c)."""
@@ -107,7 +109,7 @@ class Windows:
             return None
         barriers = [self._barrier(axis, frames, like) for axis in range(3)]
         kinds = list(product((False, True), repeat=3))  # per axis: whether it is the last window
-        masks = [sum(barrier * last for barrier, last in zip(barriers, kind, strict=True)) for kind in kinds]
+        masks = [reduce(add, map(mul, barriers, kind)) for kind in kinds]
         lasts = product(*([at == count - 1 for at in range(count)] for count in self.grid))
         return WindowMasks(torch.stack(masks), tuple(kinds.index(last) for last in lasts))
 
@@ -132,6 +134,9 @@ class WindowAttention(nn.Module):
         num_heads: heads.
         mutual: also use mutual attention; `window` then has two frames.
     """
+
+    relative_position_index: Tensor
+    position_bias: Tensor  # only of mutual attention
 
     def __init__(self, dim: int, window: Size, num_heads: int, mutual: bool) -> None:
         super().__init__()

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gavn.archs.spynet import SpyNet, normalised, points, warp
+from gavn.archs.spynet import FlowNetwork, normalised, points, warp
 from gavn.ops.deform_conv import without_autocast
 
 COARSEST = 32  # the flow network halves its images five times
 SCALES = 4  # flow at 1, 1/2, 1/4 and 1/8 of the frame's size is returned
 
 
-class FlowPyramid(SpyNet):
+class FlowPyramid(FlowNetwork):
     """SpyNet (Ranjan and Black, CVPR 2017) that returns the flow of its finer scales.
 
     Parameters are those of basicsr's; `gavn.archs.spynet.start_spynet` initialises them.

@@ -11,6 +11,7 @@ with these and a small last layer.
 
 from torch import nn
 
+from gavn.archs.blocks import fill_bias
 from gavn.archs.vrt_attention import GEGLU, Block
 from gavn.archs.vrt_stage import LastGroup, Stage
 
@@ -25,7 +26,7 @@ def variance_preserving_init(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
-            nn.init.zeros_(module.bias)
+            fill_bias(module)
     for module in network.modules():
         if isinstance(module, Block):
             nn.init.trunc_normal_(module.attn.relative_position_bias_table, std=BIAS_TABLE)
@@ -37,13 +38,15 @@ def variance_preserving_init(network: nn.Module) -> None:
             nn.init.dirac_(module.pa_deform.weight)
             module.pa_deform.weight.data /= GATE
             _pass_first_part(module.pa_fuse)
-    _ignore_brightness(network.conv_first)
-    _shrink(network.conv_last)
+    first = network.get_submodule('conv_first')
+    assert isinstance(first, nn.Conv3d), type(first)
+    _ignore_brightness(first)
+    _shrink(network.get_submodule('conv_last'))
 
 
 def _shrink(*layers: nn.Module) -> None:
     for layer in layers:
-        layer.weight.data *= SMALL
+        layer.get_parameter('weight').data *= SMALL
 
 
 def _pass_first_part(fusion: GEGLU) -> None:
@@ -61,4 +64,4 @@ def _ignore_brightness(conv: nn.Conv3d) -> None:
     weight = conv.weight.data
     nn.init.kaiming_normal_(weight, nonlinearity='linear')
     weight -= weight.mean(dim=(3, 4), keepdim=True)
-    nn.init.zeros_(conv.bias)
+    fill_bias(conv)

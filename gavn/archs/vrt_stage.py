@@ -76,18 +76,19 @@ class Stage(nn.Module):
         mutual_depth: number of blocks with mutual attention, which come first.
         deformable_groups: groups of channels with separate offsets.
         drop_path: rate of each block, which determines the number of blocks.
-        **options: `mlp_ratio` and `use_checkpoint`, see `Group`.
+        mlp_ratio, use_checkpoint: see `Group`.
     """
 
     def __init__(self, dim: int, zoom: float, scale: int, window: Size, num_heads: int, mutual_depth: int,
-                 deformable_groups: int, drop_path: Sequence[float], **options: float | bool) -> None:
+                 deformable_groups: int, drop_path: Sequence[float], mlp_ratio: float, use_checkpoint: bool
+                 ) -> None:
         super().__init__()
         self.reshape = _zoom(dim, zoom)
         mutual, alone = drop_path[:mutual_depth], drop_path[mutual_depth:]
-        self.residual_group1 = Group(dim, (MUTUAL_FRAMES, *window[1:]), num_heads, True, drop_path=mutual,
-                                     **options)
+        self.residual_group1 = Group(dim, (MUTUAL_FRAMES, *window[1:]), num_heads, True, mlp_ratio, mutual,
+                                     use_checkpoint)
         self.linear1 = nn.Linear(dim, dim)
-        self.residual_group2 = Group(dim, window, num_heads, False, drop_path=alone, **options)
+        self.residual_group2 = Group(dim, window, num_heads, False, mlp_ratio, alone, use_checkpoint)
         self.linear2 = nn.Linear(dim, dim)
         self.pa_deform = FlowGuidedAlignPack(dim, dim, 3, MAX_RESIDUE / scale, padding=1,
                                              deformable_groups=deformable_groups)
@@ -121,10 +122,10 @@ class Stage(nn.Module):
 class LastGroup(nn.Module):
     """Self attention without alignment, a part of the last stage."""
 
-    def __init__(self, dim: int, window: Size, num_heads: int, drop_path: Sequence[float],
-                 **options: float | bool) -> None:
+    def __init__(self, dim: int, window: Size, num_heads: int, drop_path: Sequence[float], mlp_ratio: float,
+                 use_checkpoint: bool) -> None:
         super().__init__()
-        self.residual_group = Group(dim, window, num_heads, False, drop_path=drop_path, **options)
+        self.residual_group = Group(dim, window, num_heads, False, mlp_ratio, drop_path, use_checkpoint)
         self.linear = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:

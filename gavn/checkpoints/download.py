@@ -99,8 +99,8 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
 
 def _cause(error: BaseException) -> str:
     """Returns the message of the innermost cause; the outer ones do not help users."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while cause := error.__cause__ or error.__context__:
+        error = cause
     return str(error) or type(error).__name__
 
 

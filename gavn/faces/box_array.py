@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
+from typing import SupportsIndex, overload
 
 import numpy as np
 
@@ -28,7 +29,15 @@ class Boxes(Sequence[Box]):
     def __len__(self) -> int:
         return len(self.corners)
 
-    def __getitem__(self, number: int) -> Box:
+    @overload
+    def __getitem__(self, number: SupportsIndex) -> Box: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Boxes: ...
+
+    def __getitem__(self, number: SupportsIndex | slice) -> Box | Boxes:
+        if isinstance(number, slice):
+            return Boxes(self.corners[number])
         return Box(*self.corners[index(number)].tolist())
 
     def __eq__(self, other: object) -> bool:

@@ -108,5 +108,5 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray) -> list[tuple[list[int], fl
     if not len(likely):
         return []
     boxes, scores = boxes[likely], scores[likely]
-    kept = cv2.dnn.NMSBoxes(boxes, scores, MAYBE, _MAX_IOU)
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), MAYBE, _MAX_IOU)
     return [([int(value) for value in boxes[index]], float(scores[index])) for index in kept]

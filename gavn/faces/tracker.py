@@ -7,7 +7,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain
 
 import cv2
@@ -46,8 +45,8 @@ class NoFace(GavnError):  # noqa: N818
 class _Path:
     """A face that is being tracked."""
 
-    frames: array[int] = field(default_factory=partial(array, 'q'))
-    corners: array[float] = field(default_factory=partial(array, 'd'))  # four per box
+    frames: array[int] = field(default_factory=lambda: array('q'))
+    corners: array[float] = field(default_factory=lambda: array('d'))  # four per box
     best: float = 0
     surest: int = 0  # frame of the best score
     thumbnail: str = ''

@@ -7,7 +7,15 @@ import numpy as np
 from av import AudioFrame
 
 from gavn.audio.gaps import AudioGap, silence_or_gap, silent_blocks
-from gavn.media.container import NoVideo, StrPath, exact, has_parameters, open_media, video_stream
+from gavn.media.container import (
+    NoVideo,
+    StrPath,
+    audio_stream,
+    exact,
+    has_parameters,
+    open_media,
+    video_stream,
+)
 from gavn.media.decode import decoded, shown
 
 _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding, not a gap
@@ -57,7 +65,7 @@ def heard_stream(path: StrPath) -> int | None:
 
 def _has_frames(path: StrPath, index: int) -> bool:
     with open_media(path) as container:
-        return next(decoded(container, container.streams[index], lambda: None), None) is not None
+        return next(decoded(container, audio_stream(container, index), lambda: None), None) is not None
 
 
 def read_audio(path: StrPath, sample_rate: int = 16000) -> np.ndarray | None:
@@ -82,8 +90,8 @@ def _resampled(path: StrPath, index: int, rate: int) -> Iterator[AudioFrame]:
     """Decodes an audio stream to int16 mono; the layout and rate of the stream may change."""
     resampler, layout = None, None
     with open_media(path) as container:
-        for frame in decoded(container, container.streams[index], lambda: None):
-            if layout != (frame.format.name, frame.layout.name, frame.sample_rate):
+        for frame in decoded(container, audio_stream(container, index), lambda: None):
+            if resampler is None or layout != (frame.format.name, frame.layout.name, frame.sample_rate):
                 yield from _drained(resampler)
                 layout = (frame.format.name, frame.layout.name, frame.sample_rate)
                 resampler = av.AudioResampler(format='s16', layout='mono', rate=rate)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from itertools import groupby, islice
+from typing import Literal
 
 import av
 import numpy as np
@@ -13,9 +14,18 @@ from av import AudioFrame, Packet
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 
-from gavn.media.container import TAGS, MediaError, StrPath, exact, has_parameters, open_media
+from gavn.media.container import (
+    TAGS,
+    MediaError,
+    StrPath,
+    audio_stream,
+    exact,
+    has_decoder,
+    has_parameters,
+    open_media,
+)
 from gavn.media.track import CopiedTrack, Track
 
 MUXERS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # by extension
@@ -29,6 +39,7 @@ _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 
 _TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # earlier versions crash
 
 _Way = Callable[[AudioStream, OutputContainer], Track]
+_Encoder = Literal['flac', 'aac']
 
 
 def add_audio_track(path: StrPath, stream: AudioStream, output: OutputContainer) -> tuple[Track, str | None]:
@@ -62,7 +73,8 @@ def _ways(stream: AudioStream) -> Iterator[tuple[_Way, str | None]]:
     for way in _COPIES:
         yield way, None
     codec = stream.codec_context.codec
-    for encoder in ('flac', 'aac') if codec.lossless else ('aac', 'flac'):
+    encoders: tuple[_Encoder, ...] = ('flac', 'aac') if codec.lossless else ('aac', 'flac')
+    for encoder in encoders:
         yield partial(AudioConverter, encoder=encoder), encoder
 
 
@@ -107,20 +119,20 @@ def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
     content = io.BytesIO()
     try:
         with open_media(path) as source, av.open(content, 'w', format=form, **TAGS) as output:
-            stream = source.streams[index]
+            stream = audio_stream(source, index)
             track = way(stream, output)
             output.start_encoding()
             for packet in _beginning(source, stream):
                 _mux(output, track, track(packet))
             _mux(output, track, track.rest())
         content.seek(0)
-        with av.open(content, **TAGS) as written:
-            return all(stream.codec_context is not None for stream in written.streams)
+        with av.open(content, 'r', **TAGS) as written:
+            return all(map(has_decoder, written.streams))
     except (av.FFmpegError, ValueError, MediaError):
         return False
 
 
-def _beginning(source: av.container.InputContainer, stream: AudioStream) -> list[Packet]:
+def _beginning(source: InputContainer, stream: AudioStream) -> list[Packet]:
     """Returns some of the first packets, one per time stamp."""
     first = islice(source.demux(), _SCANNED)
     packets = (packet for packet in first if packet.stream is stream and packet.size)
@@ -145,7 +157,9 @@ class AudioConverter(Track):
         encoder: `flac` or `aac`.
     """
 
-    def __init__(self, source: AudioStream, output: OutputContainer, encoder: str) -> None:
+    stream: AudioStream
+
+    def __init__(self, source: AudioStream, output: OutputContainer, encoder: _Encoder) -> None:
         self._decoder = codec = source.codec_context
         self._rate = codec.sample_rate if encoder == 'flac' else _nearest_rate(codec.sample_rate)
         if _unnamed(codec):

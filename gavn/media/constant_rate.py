@@ -57,15 +57,16 @@ def at_rate(frames: Iterable[Frame], source: VideoInfo, rate: Fraction) -> Itera
     first, step = round(new.start / new.time_base), round(1 / (rate * new.time_base))
     lasts = 1 / source.frame_rate
     ticks = Ticks(rate, slack=min(_ROUNDING, lasts / 10))
-    pending, index, left_out = None, 0, 0  # held back until the number of dropped frames after it is known
+    pending: Frame | None = None  # held back until the number of dropped frames after it is known
+    index, left_out = 0, 0
     for frame, count in _counted(frames, ticks, float(lasts)):
         left_out += not count
         for again in range(count):
             if pending is not None:
                 yield replace(pending, left_out=left_out)
                 left_out = 0
-            pending = replace(pending if again else frame, pts=first + index * step, index=index,
-                              time=float(index / rate), again=again > 0)
+            pending = replace(frame, pts=first + index * step, index=index, time=float(index / rate),
+                              again=again > 0)
             index += 1
     if pending is not None:
         yield replace(pending, left_out=left_out)

@@ -12,8 +12,11 @@ from fractions import Fraction
 from numbers import Rational
 from os import PathLike
 from pathlib import Path
+from typing import TypedDict
 
 import av
+from av.audio.stream import AudioStream
+from av.codec import CodecContext
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -33,8 +36,15 @@ SELF_CONTAINED = (
     'mlp', 'mp3', 'oma', 'qcp', 'truehd', 'tta', 'voc', 'w64', 'wav', 'wv', 'mpc', 'mpc8', 'tak', 'dsf',
 )
 _OPTIONS = {'format_whitelist': ','.join(SELF_CONTAINED), 'protocol_whitelist': 'file'}
+
+
+class _Encoding(TypedDict):
+    metadata_encoding: str
+    metadata_errors: str
+
+
 # Tags may have any encoding: invalid UTF-8 is kept as lone surrogates.
-TAGS = {'metadata_encoding': 'utf-8', 'metadata_errors': 'surrogateescape'}
+TAGS: _Encoding = {'metadata_encoding': 'utf-8', 'metadata_errors': 'surrogateescape'}
 _REFUSED = 22  # EINVAL: libavformat's error for a demuxer that is not on the list
 
 _dumping = threading.Lock()
@@ -95,7 +105,7 @@ def video_stream(container: InputContainer, path: StrPath) -> VideoStream:
     """
     streams = [stream for stream in container.streams.video
                if not stream.disposition & Disposition.attached_pic]
-    known = [stream for stream in streams if stream.codec_context is not None]
+    known = [stream for stream in streams if has_decoder(stream)]
     if not streams:
         raise NoVideo(f'{path}: no video stream; use a file that has one')
     if not known:
@@ -105,23 +115,40 @@ def video_stream(container: InputContainer, path: StrPath) -> VideoStream:
     return best if best in known else known[0]
 
 
-def has_parameters(stream: Stream) -> bool:
+def audio_stream(container: InputContainer, index: int) -> AudioStream:
+    """Returns the stream with an index of the file, which is an audio stream."""
+    return next(stream for stream in container.streams.audio if stream.index == index)
+
+
+def has_decoder(stream: Stream) -> bool:
+    """Returns whether FFmpeg has a decoder for the codec of a stream."""
+    codec: CodecContext | None = stream.codec_context  # PyAV's types do not say that it may be None
+    return codec is not None
+
+
+def has_parameters(stream: AudioStream) -> bool:
     """Returns whether codec, sample rate and channels of an audio stream are known."""
     codec = stream.codec_context
-    return codec is not None and codec.sample_rate > 0 and codec.layout.nb_channels > 0
+    return has_decoder(stream) and codec.sample_rate > 0 and codec.layout.nb_channels > 0
 
 
 def codec_label(container: InputContainer, stream: Stream) -> str:
     """Returns the codec name of a stream, or its tag if the codec is unknown."""
-    if stream.codec_context is not None:
+    if has_decoder(stream):
         return stream.codec_context.name
     found = re.search(r'\b(?:none|unknown)\b[^(]*\((\S+) / 0x', _section(describe(container), stream.index))
     return f'tag {found[1]}' if found else 'unnamed'
 
 
-def exact(ratio: Rational) -> Fraction:
-    """Converts a ratio of PyAV to a Fraction; PyAV 19 has a type of its own."""
-    return Fraction(ratio.numerator, ratio.denominator)
+def exact(ratio: Rational | None) -> Fraction:
+    """Converts a time base or another ratio of PyAV to a Fraction; PyAV 19 has a type of its own.
+
+    Raises:
+        MediaError: the file does not have the ratio.
+    """
+    if ratio is None:
+        raise MediaError('a stream has no time base; remux the file: ffmpeg -i IN -c copy OUT.mkv')
+    return Fraction(int(ratio.numerator), int(ratio.denominator))
 
 
 @dataclass(frozen=True)
@@ -156,7 +183,7 @@ def describe(container: InputContainer) -> str:
         av.logging.set_level(av.logging.VERBOSE)
         av.logging.set_libav_level(av.logging.VERBOSE)  # lower levels omit the chroma location
         try:
-            return container.dumps_format()
+            return container.dumps_format()  # type: ignore[attr-defined,unused-ignore]  # in the types of PyAV 19
         finally:
             av.logging.set_libav_level(av.logging.INFO)
             av.logging.set_level(level)

@@ -2,12 +2,14 @@
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import av
 from av import AudioFrame, Packet, VideoFrame
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from gavn.media.container import StrPath, open_media, video_stream
 
@@ -48,9 +50,18 @@ def _packets(container: InputContainer, stream: Stream, failed: Callable[[], Non
         yield packet
 
 
-def decoded(
-    container: InputContainer, stream: Stream, failed: Callable[[], None],
-) -> Iterator[VideoFrame | AudioFrame]:
+@overload
+def decoded(container: InputContainer, stream: VideoStream, failed: Callable[[], None]
+            ) -> Iterator[VideoFrame]: ...
+
+
+@overload
+def decoded(container: InputContainer, stream: AudioStream, failed: Callable[[], None]
+            ) -> Iterator[AudioFrame]: ...
+
+
+def decoded(container: InputContainer, stream: VideoStream | AudioStream, failed: Callable[[], None]
+            ) -> Iterator[VideoFrame] | Iterator[AudioFrame]:
     """Yields the decodable frames of a stream; calls `failed` for each undecodable packet.
 
     A truncated container counts as one more and ends the stream.

@@ -1,18 +1,21 @@
 """Decoded frames: upright and encodable, converted to BGR on demand, with local changes."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property, lru_cache, reduce
+from operator import add
 from threading import Lock
+from typing import Protocol
 
 import numpy as np
 from av import VideoFrame
 from av.filter import Graph
+from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
+from gavn.media.filters import copy_colour_tags, filter_graph, filtered
 from gavn.media.rgb import added, is_plain
 from gavn.media.side_data import Orientation
 
@@ -74,6 +77,13 @@ class Frame:
     def image(self) -> np.ndarray:
         """The image as uint8 BGR (h, w, 3); converted on first use."""
         return self.to_bgr(self.av_frame)
+
+
+class FrameIterator(Iterator[Frame], Protocol):
+    """Yields frames in order."""
+
+    def close(self) -> None:
+        """Closes the file."""
 
 
 def depth(stored: VideoFormat) -> int:
@@ -169,7 +179,7 @@ def _planes(frame: VideoFrame) -> list[np.ndarray]:
     dtype = np.dtype(np.uint8 if depth(frame.format) == 8 else '<u2')
     views = []
     for plane in frame.planes:
-        rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, :plane.width]
+        rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)[:, :plane.width]
         views.append(rows if plane.line_size > 0 else rows[::-1])
     return views
 
@@ -184,32 +194,26 @@ def _frame_from_planes(planes: list[np.ndarray], name: str) -> VideoFrame:
 
 def _copied(planes: list[np.ndarray], like: VideoFrame) -> VideoFrame:
     frame = _frame_from_planes(planes, like.format.name)
-    frame.colorspace, frame.color_range = like.colorspace, like.color_range
-    frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
+    copy_colour_tags(like, frame)
     return frame
 
 
 @lru_cache(maxsize=2)
 def _identity_graph(width: int, height: int, name: str) -> tuple[Graph, Lock]:
     """Returns a filter graph that copies frames, and its lock."""
-    graph = Graph()
-    source = graph.add_buffer(width=width, height=height, format=name, time_base=Fraction(1, 1000))
-    source.link_to(graph.add('buffersink'))
-    graph.configure()
-    return graph, Lock()
+    return filter_graph((width, height), name), Lock()
 
 
 def _copy(av_frame: VideoFrame) -> VideoFrame:
     """Returns a copy with all side data: captions, chroma location, fields."""
     graph, lock = _identity_graph(av_frame.width, av_frame.height, av_frame.format.name)
     with lock:
-        graph.vpush(av_frame)
-        copy = graph.vpull()
+        copy = filtered(graph, av_frame)
     copy.make_writable()
     return copy
 
 
-def shown_size(frame: VideoFrame, crop: tuple[int, int, int, int]) -> tuple[int, int]:
+def shown_size(frame: VideoFrame | VideoCodecContext, crop: tuple[int, int, int, int]) -> tuple[int, int]:
     """Returns (width, height) of a stored image after cropping (top, bottom, left, right)."""
     top, bottom, left, right = crop
     return frame.width - left - right, frame.height - top - bottom
@@ -299,8 +303,8 @@ def _subsampled(part: np.ndarray, x0: int, y0: int, across: int, down: int) -> n
     """Subsamples a part at pixel (x0, y0) by means over across x down pixels."""
     height, width = part.shape
     part = np.pad(part, ((y0 % down, -(y0 + height) % down), (x0 % across, -(x0 + width) % across)))
-    rows = sum(part[:, column::across] for column in range(across))
-    return sum(rows[row::down] for row in range(down)) * np.float32(1 / (across * down))
+    rows = reduce(add, [part[:, column::across] for column in range(across)])
+    return reduce(add, [rows[row::down] for row in range(down)]) * np.float32(1 / (across * down))
 
 
 def _add(plane: np.ndarray, part: np.ndarray, x0: int, y0: int) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,8 +22,8 @@ _SCAN, _END = b'\xff\xda', b'\xff\xd9'  # markers of a JPEG file
 
 def missing_numbers(paths: Sequence[Path]) -> int:
     """Returns how many numbers are missing in the file names; 0 if the names are not numbered."""
-    found = [re.fullmatch(r'(.*?)([0-9]+)', path.stem) for path in paths]
-    if not paths or not all(found) or len({name[1] for name in found}) > 1:
+    found = [name for path in paths if (name := re.fullmatch(r'(.*?)([0-9]+)', path.stem))]
+    if not found or len(found) < len(paths) or len({name[1] for name in found}) > 1:
         return 0
     numbers = [int(name[2]) for name in found]
     return max(0, max(numbers) - min(numbers) + 1 - len(numbers))
@@ -48,7 +48,7 @@ def read_image(path: Path) -> VideoFrame:
         raise UnreadableMedia(f'{path}: {error}\nconvert it to PNG') from error
 
 
-def read_images(paths: Sequence[Path], rate: Fraction, start: int = 0) -> Iterator[Frame]:
+def read_images(paths: Sequence[Path], rate: Fraction, start: int = 0) -> Generator[Frame, None, None]:
     """Yields images as frames, from index `start` on; the time stamp of a frame is its index.
 
     Raises:

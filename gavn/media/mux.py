@@ -5,11 +5,11 @@ from fractions import Fraction
 from itertools import chain
 from math import inf, lcm
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av import Packet
 from av.container import InputContainer, OutputContainer
-from av.stream import Stream
 from av.video.stream import VideoStream
 
 from gavn.media.audio import clock_zero
@@ -20,6 +20,9 @@ from gavn.media.reader import VideoInfo, probe
 from gavn.media.segments import Segments
 from gavn.runtime.files import atomic_path
 from gavn.runtime.memory import trim_memory
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 _CONTAINER_TAGS = {'major_brand', 'minor_version', 'compatible_brands', 'encoder'}  # of the container
 _LOST_TAGS = {'alpha_mode'}  # not valid for encoded video
@@ -54,29 +57,25 @@ def join(
             cannot be read.
     """
     target = Path(target)
-    info = probe(source) if like is None else like
-    parts = Segments.from_video(source) if segments is None else Segments.from_files(segments, info)
+    info, parts, last = _video_parts(segments, source, like)
     moved = parts.moved * info.time_base
-    own_times = like is None or (source is not None and _same_clock(like, probe(source)))
-    # first, because readers of .mp4 keep an index in memory
-    last = parts.last_duration(source) if own_times else None
     with ExitStack() as stack:
         part = stack.enter_context(atomic_path(target))
         video_input, audio_input = (
-            path and stack.enter_context(open_media(path)) for path in (source, audio))
+            None if path is None else stack.enter_context(open_media(path)) for path in (source, audio))
         timescale = str(_timescale(info, video_input, audio_input))
         output = stack.enter_context(opened_output(
             part, target, movflags=_movflags(video_input), movie_timescale=timescale))
         video = _add_video(output, target, stack.enter_context(open_media(parts.paths[0])), info)
         others = []
-        if video_input:
+        if source is not None and video_input is not None:
             main = video_stream(video_input, source)
             _copy_tags(main, video, () if segments is None else _LOST_TAGS)
             kept = [stream for stream in video_input.streams
                     if stream != main and not (audio_input and stream.type == 'audio')]
             others.append(OtherStreams(source, video_input, output, target, kept, until, moved, notice))
             _copy_container(video_input, output, until, moved)
-        if audio_input:
+        if audio is not None and audio_input is not None:
             ahead = info.start - clock_zero(audio)
             end = None if until is None else until - ahead
             others.append(OtherStreams(
@@ -87,18 +86,32 @@ def join(
             output.close()
 
 
+def _video_parts(segments: Sequence[StrPath] | None, source: StrPath | None, like: VideoInfo | None
+                 ) -> tuple[VideoInfo, Segments, int | None]:
+    """Returns properties and segments of the video, and the duration of its last frame in ticks if known."""
+    if source is None:
+        if segments is None or like is None:
+            raise ValueError('without a source, segments and their properties are needed')
+        return like, Segments.from_files(segments, like), None
+    own = probe(source)
+    info = own if like is None else like
+    parts = Segments.from_video(source) if segments is None else Segments.from_files(segments, info)
+    return info, parts, parts.last_duration(source) if _same_clock(info, own) else None
+
+
 def _same_clock(one: VideoInfo, other: VideoInfo) -> bool:
     """Returns whether two videos have the same clock."""
     return (one.frame_rate, one.time_base, one.start) == (other.frame_rate, other.time_base, other.start)
 
 
 def _copy_all(
-    packets: Iterable[Packet], info: VideoInfo, video: Stream, output: OutputContainer,
+    packets: Iterable[Packet], info: VideoInfo, video: VideoStream, output: OutputContainer,
     others: Sequence[OtherStreams],
 ) -> None:
     for number, packet in enumerate(packets):
         if number % _RELEASE_INTERVAL == 0:
             trim_memory()  # the growing index of .mp4 fragments the memory
+        assert packet.dts is not None, 'Segments.packets sets decoding times'
         for other in others:
             other.copy_until(packet.dts * info.time_base)
         packet.stream = video
@@ -123,7 +136,8 @@ def _timescale(info: VideoInfo, *sources: InputContainer | None) -> int:
     return ticks if ticks <= _MAX_TICKS else 1000
 
 
-def _add_video(output: OutputContainer, target: Path, segment: InputContainer, info: VideoInfo) -> Stream:
+def _add_video(output: OutputContainer, target: Path, segment: InputContainer, info: VideoInfo
+               ) -> VideoStream:
     template = video_stream(segment, target)
     name = template.codec_context.name
     video = added_stream(
@@ -157,7 +171,7 @@ def _copy_container(
 ) -> None:
     output.metadata.update({k: v for k, v in source.metadata.items() if k not in _CONTAINER_TAGS})
     end = inf if until is None else until
-    chapters = []
+    chapters: list[Chapter] = []
     for chapter in source.chapters():
         base = exact(chapter['time_base'])
         if chapter['start'] * base < end:

@@ -9,11 +9,21 @@ from pathlib import Path
 
 import av
 from av import Packet
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.stream import Disposition, Stream
+from av.stream import AttachmentStream, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
 
 from gavn.media.audio_track import add_audio_track
-from gavn.media.container import MediaError, StrPath, codec_label, exact, has_parameters, open_media
+from gavn.media.container import (
+    MediaError,
+    StrPath,
+    codec_label,
+    exact,
+    has_decoder,
+    has_parameters,
+    open_media,
+)
 from gavn.media.output import added_stream
 from gavn.media.subtitles import TextConverter, converted_to
 from gavn.media.track import CopiedTrack, Track
@@ -25,7 +35,7 @@ _IMAGES = {  # file name and MIME type of a cover, by codec
     'mjpeg': ('cover.jpg', 'image/jpeg'), 'png': ('cover.png', 'image/png'),
     'bmp': ('cover.bmp', 'image/bmp')}
 
-Notice = Callable[[str], None]
+Notice = Callable[[str], object]
 warn: Notice = logging.getLogger(__name__).warning
 
 
@@ -62,8 +72,8 @@ class OtherStreams:
         """Copies packets up to a time; None = all, including what converters hold back."""
         while self._pending is not None:
             packet = self._pending
-            due = None if packet.dts is None else packet.dts * exact(packet.time_base)
-            if None not in (seconds, due) and due > seconds:
+            if seconds is not None and packet.dts is not None and (
+                    packet.dts * exact(packet.time_base) > seconds):
                 return
             self._pass_on(self._tracks[packet.stream], packet)
             self._pending = next(self._packets, None)
@@ -104,13 +114,16 @@ class OtherStreams:
         if packet.dts is None:
             return True
         time, base = packet.dts * exact(packet.time_base), exact(copy.time_base)
-        before, tick = self._last.get(copy.index, (-inf, -inf))
-        if time < before:
-            return False
-        own = max(round(time / base), tick + (self._output.format.name not in _EQUAL_TIMES))
-        if own > round(time / base):
-            _move_to(packet, own, base)
-        self._last[copy.index] = time, own
+        tick = round(time / base)
+        if copy.index in self._last:
+            before, last_tick = self._last[copy.index]
+            if time < before:
+                return False
+            earliest = last_tick + (self._output.format.name not in _EQUAL_TIMES)
+            if earliest > tick:
+                tick = earliest
+                _move_to(packet, tick, base)
+        self._last[copy.index] = time, tick
         return True
 
     def _content(self) -> Iterator[Packet]:
@@ -148,17 +161,17 @@ class OtherStreams:
 
     def _add(self, stream: Stream) -> None:
         what = _what(stream)
-        if stream.type == 'attachment':
+        if isinstance(stream, AttachmentStream):
             self._attach(stream)
         elif stream.type not in ('audio', 'subtitle', 'video'):
             self._notify(f'{what} is not copied: only audio, subtitles and images are')
-        elif stream.codec_context is None:
+        elif not has_decoder(stream):
             self._notify(f'{what} is not copied: its codec is unknown ({codec_label(self._source, stream)})')
         elif stream.disposition & Disposition.attached_pic:
             self._add_cover(stream)
         elif stream.type == 'video':
             self._notify(f'{what} is a second video stream and is not copied')
-        elif stream.type == 'audio' and not has_parameters(stream):
+        elif isinstance(stream, AudioStream) and not has_parameters(stream):
             self._notify(f'{what} is not copied: it contains no audio '
                       f'({stream.codec_context.name})')
         else:
@@ -166,7 +179,7 @@ class OtherStreams:
 
     def _copy(self, stream: Stream, what: str) -> None:
         try:
-            track = self._audio(stream, what) if stream.type == 'audio' else self._text(stream)
+            track = self._audio(stream, what) if isinstance(stream, AudioStream) else self._text(stream)
         except MediaError as error:
             self._notify(f'{what} is not copied: {error}')
             return
@@ -174,7 +187,7 @@ class OtherStreams:
         track.stream.disposition = stream.disposition
         self._tracks[stream] = track
 
-    def _audio(self, stream: Stream, what: str) -> Track:
+    def _audio(self, stream: AudioStream, what: str) -> Track:
         track, encoder = add_audio_track(self._path, stream, self._output)
         if encoder:
             self._notify(f'{what} is converted from {stream.codec_context.name} to {encoder.upper()}: '
@@ -182,8 +195,8 @@ class OtherStreams:
         return track
 
     def _text(self, stream: Stream) -> Track:
-        if text := converted_to(stream, self._output):
-            return TextConverter(stream, self._output, text)
+        if isinstance(stream, SubtitleStream) and (encoder := converted_to(stream, self._output)):
+            return TextConverter(stream, self._output, encoder)
         name = stream.codec_context.name
         return CopiedTrack(added_stream(
             self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
@@ -210,7 +223,7 @@ class OtherStreams:
         copy = self._output.add_attachment(name, mime_type, content)
         copy.metadata.update(tags)
 
-    def _attach(self, stream: Stream) -> None:
+    def _attach(self, stream: AttachmentStream) -> None:
         if self._output.format.name != 'matroska':
             self._notify(f'{_what(stream)} is not copied: only .mkv supports attachments')
             return
@@ -221,7 +234,8 @@ class OtherStreams:
 def _move_to(packet: Packet, time: int, base: Fraction) -> None:
     """Sets the decoding time of a packet, in ticks of `base` seconds; keeps delay and duration."""
     ticks = exact(packet.time_base) / base
-    delay = None if packet.pts is None else round((packet.pts - packet.dts) * ticks)
+    delay = (None if packet.pts is None or packet.dts is None
+             else round((packet.pts - packet.dts) * ticks))
     duration = packet.duration and round(packet.duration * ticks)
     packet.time_base, packet.dts, packet.duration = base, time, duration
     packet.pts = None if delay is None else time + delay

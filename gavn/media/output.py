@@ -3,6 +3,7 @@ import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, TypeVar
@@ -11,6 +12,7 @@ import av
 from av import Packet
 from av.container import OutputContainer
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from gavn.media.container import TAGS, EmptyVideo, MediaError, StrPath, file_url
 from gavn.runtime.files import atomic_path
@@ -20,6 +22,7 @@ from gavn.runtime.files import atomic_path
 REPEATABLE = 'asm=MMX2,SSE2' if platform.machine() in ('x86_64', 'AMD64') else 'asm=0'
 
 _W = TypeVar('_W', bound='Writer')
+_S = TypeVar('_S', bound=Stream)
 
 
 def opened_output(part: Path, path: Path, form: str | None = None, **options: str) -> OutputContainer:
@@ -34,7 +37,7 @@ def opened_output(part: Path, path: Path, form: str | None = None, **options: st
         raise MediaError(f'{path}: no container has this extension; use .mp4 or .mkv') from error
 
 
-def added_stream(path: Path, add: Callable[[], Stream], what: str) -> Stream:
+def added_stream(path: Path, add: Callable[[], _S], what: str) -> _S:
     """Returns the stream that `add` adds; raises MediaError if the container does not support it."""
     try:
         return add()
@@ -42,9 +45,20 @@ def added_stream(path: Path, add: Callable[[], Stream], what: str) -> Stream:
         raise MediaError(f'{path}: does not support {what} ({error}); write to .mkv') from error
 
 
+def added_video(path: Path, output: OutputContainer, codec: str, rate: Fraction, options: dict[str, str]
+                ) -> VideoStream:
+    """Adds an encoded video stream; raises MediaError if the container does not support the codec."""
+    stream = added_stream(
+        path, lambda: output.add_stream(codec, rate=rate, options=options), f'{codec} video')
+    if not isinstance(stream, VideoStream):
+        raise MediaError(f'{path}: {codec} is not a video codec; use libx264 or libx265')
+    return stream
+
+
 class Writer(ABC):
     """Writes a file with one encoded video stream. The file appears when it is complete."""
 
+    _stream: VideoStream
     form: str | None = None  # muxer; None = by the extension
     container_options: ClassVar[dict[str, str]] = {'movflags': '+faststart'}
 

@@ -1,7 +1,7 @@
 """Reads a part of a long video at a constant rate, with seeking."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import chain, islice, repeat
@@ -41,7 +41,7 @@ def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: 
     yield from islice(resample_frames(path, rate), first, last)
 
 
-def _frames_from(path: StrPath, start: float, info: VideoInfo) -> Iterator[Frame]:
+def _frames_from(path: StrPath, start: float, info: VideoInfo) -> Generator[Frame, None, None]:
     """Yields frames from the keyframe before `start` on; none if the file is not seekable."""
     with open_media(path) as container:
         stream = video_stream(container, path)
@@ -66,4 +66,5 @@ def _resampled(frames: Iterator[Frame], start: float, info: VideoInfo, rate: int
         if shown is not None and (count := ticks.before(frame.time - start)):
             yield from repeat(shown.image, count)
         shown = frame
-    yield from repeat(shown.image, ticks.before(shown.time + float(1 / info.frame_rate) - start))
+    if shown is not None:
+        yield from repeat(shown.image, ticks.before(shown.time + float(1 / info.frame_rate) - start))

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 from av import VideoFrame
 from av.filter import Graph
+
+from gavn.media.filters import filter_graph, filtered
 
 PLAYED_EVERYWHERE = 'yuv420p'
 _SCALE = 'flags=bicubic+accurate_rnd+full_chroma_int'
@@ -25,20 +26,11 @@ class Playable:
         if av_frame.format.name == PLAYED_EVERYWHERE:
             return av_frame
         self._graph = self._graph or _graph(av_frame)
-        self._graph.vpush(av_frame)
-        result = self._graph.vpull()
-        result.colorspace, result.color_range = av_frame.colorspace, av_frame.color_range
-        result.color_primaries, result.color_trc = av_frame.color_primaries, av_frame.color_trc
-        return result
+        return filtered(self._graph, av_frame)
 
 
 def _graph(av_frame: VideoFrame) -> Graph:
-    graph = Graph()
     width, height = av_frame.width // 2 * 2, av_frame.height // 2 * 2
-    steps = [graph.add_buffer(width=av_frame.width, height=av_frame.height, format=av_frame.format.name,
-                              time_base=Fraction(1, 1000)),
-             graph.add('crop', f'{width}:{height}:0:0:exact=1'), graph.add('scale', _SCALE),
-             graph.add('format', PLAYED_EVERYWHERE), graph.add('buffersink')]
-    graph.link_nodes(*steps)
-    graph.configure()
-    return graph
+    return filter_graph(
+        (av_frame.width, av_frame.height), av_frame.format.name,
+        ('crop', f'{width}:{height}:0:0:exact=1'), ('scale', _SCALE), ('format', PLAYED_EVERYWHERE))

@@ -1,6 +1,6 @@
 """Reads video files with PyAV: properties, and upright frames with time stamps."""
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import repeat
@@ -122,7 +122,7 @@ class FrameReader(Iterator[Frame]):
     def _count_failure(self) -> None:
         self.undecodable += 1
 
-    def _read(self, start: int) -> Iterator[Frame]:
+    def _read(self, start: int) -> Generator[Frame, None, None]:
         time_base, step, crop = self._layout()
         to_upright, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
         for index, item in enumerate(shown(self.path, self._count_failure)):
@@ -145,7 +145,7 @@ class FrameReader(Iterator[Frame]):
             return time_base, average_step(_average_rate(stream), time_base), hidden_edges(container, stream)
 
     def _check_order(self, pts: int | None, last: int | None, step: int) -> None:
-        if None not in (pts, last) and pts < last - _MAX_BACKWARD * step:
+        if pts is not None and last is not None and pts < last - _MAX_BACKWARD * step:
             raise MediaError(f'{self.path}: time stamps jump back, as between concatenated recordings\n'
                              'split it there, or remux it: ffmpeg -i IN -c copy OUT.mkv')
 
@@ -248,7 +248,7 @@ def _pixel_shape(stream: VideoStream) -> Fraction:
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * exact(stream.time_base))
     return (container.duration or 0) / av.time_base
 
 
@@ -285,4 +285,5 @@ def resample_frames(path: StrPath, frame_rate: float | Fraction = 25) -> Iterato
         if shown is not None:
             yield from repeat(shown.image, ticks.before(frame.time))
         shown = frame
-    yield from repeat(shown.image, ticks.before(shown.time + lasts))
+    if shown is not None:
+        yield from repeat(shown.image, ticks.before(shown.time + lasts))

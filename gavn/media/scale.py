@@ -1,7 +1,7 @@
 """Enlarges frames with a Lanczos filter."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -9,6 +9,7 @@ from av import VideoFrame
 from av.filter import Graph
 
 from gavn.media.container import MediaError
+from gavn.media.filters import filter_graph, filtered
 from gavn.media.frame import Frame
 
 FACTORS = (2, 3, 4)
@@ -65,27 +66,14 @@ class Enlarger:
 
     def __call__(self, av_frame: VideoFrame) -> VideoFrame:
         """Returns the enlarged frame in its pixel format."""
-        self._graph = self._graph or _graph(av_frame, self.size)
-        self._graph.vpush(av_frame)
-        large = self._graph.vpull()
-        large.colorspace, large.color_range = av_frame.colorspace, av_frame.color_range
-        large.color_primaries, large.color_trc = av_frame.color_primaries, av_frame.color_trc
-        return large
+        self._graph = self._graph or filter_graph(
+            (av_frame.width, av_frame.height), av_frame.format.name,
+            ('scale', f'w={self.size[0]}:h={self.size[1]}:{_FILTER}'))
+        return filtered(self._graph, av_frame)
 
 
-def enlarged(frames: Iterable[Frame], size: tuple[int, int]) -> Iterator[Frame]:
+def enlarged(frames: Iterable[Frame], size: tuple[int, int]) -> Generator[Frame, None, None]:
     """Yields the frames enlarged to a size (width, height)."""
     enlarge = Enlarger(size)
     for frame in frames:
         yield replace(frame, av_frame=enlarge(frame.av_frame))
-
-
-def _graph(av_frame: VideoFrame, size: tuple[int, int]) -> Graph:
-    graph = Graph()
-    source = graph.add_buffer(width=av_frame.width, height=av_frame.height, format=av_frame.format.name,
-                              time_base=Fraction(1, 1000))
-    scale = graph.add('scale', f'w={size[0]}:h={size[1]}:{_FILTER}')
-    source.link_to(scale)
-    scale.link_to(graph.add('buffersink'))
-    graph.configure()
-    return graph

@@ -12,7 +12,8 @@ from av.codec.context import Flags
 from av.container import InputContainer
 
 from gavn.media.container import MediaError, StrPath, exact, open_media, video_stream
-from gavn.media.output import REPEATABLE, Writer, added_stream
+from gavn.media.filters import copy_colour_tags
+from gavn.media.output import REPEATABLE, Writer, added_video
 from gavn.media.reader import VideoInfo, average_step, last_duration
 
 _MAX_DELAY = 64  # frames that an encoder may hold back
@@ -55,9 +56,7 @@ class SegmentWriter(Writer):
         self._step = average_step(like.frame_rate, like.time_base)
 
     def _prepare(self) -> None:
-        self._stream = added_stream(
-            self.path, lambda: self._output.add_stream(
-                self._codec, rate=self._like.frame_rate, options=self._options), f'{self._codec} video')
+        self._stream = added_video(self.path, self._output, self._codec, self._like.frame_rate, self._options)
         encoder = self._stream.codec_context
         # The encoder counts frames. With true time stamps, the stream would declare the time base as its
         # frame rate, which readers use if the container has no frame rate.
@@ -90,10 +89,11 @@ class SegmentWriter(Writer):
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         for packet in packets:
-            # x265 returns an invalid decoding time for a single frame
-            sane = packet.dts is not None and packet.pts - _MAX_DELAY <= packet.dts <= packet.pts
-            packet.pts, packet.dts = (self._stamp(packet.pts),
-                                      self._stamp(packet.dts if sane else packet.pts))
+            pts, dts = packet.pts, packet.dts
+            assert pts is not None, 'encoders set presentation times'
+            if dts is None or not pts - _MAX_DELAY <= dts <= pts:
+                dts = pts  # x265 returns an invalid decoding time for a single frame
+            packet.pts, packet.dts = self._stamp(pts), self._stamp(dts)
             packet.time_base = self._like.time_base
             self._output.mux(packet)
 
@@ -104,8 +104,7 @@ class SegmentWriter(Writer):
         encoder = self._stream.codec_context
         encoder.width, encoder.height = av_frame.width, av_frame.height
         encoder.pix_fmt = av_frame.format.name
-        encoder.colorspace, encoder.color_range = av_frame.colorspace, av_frame.color_range
-        encoder.color_primaries, encoder.color_trc = av_frame.color_primaries, av_frame.color_trc
+        copy_colour_tags(av_frame, encoder)
         if self._like.interlaced and not self._like.rotation % 180:
             encoder.flags |= Flags.interlaced_dct  # each frame has its field order
         self._first = pts
@@ -139,10 +138,10 @@ class Segments:
         """
         if not paths:
             raise MediaError('there are no segments to join; encode the video first')
-        paths = tuple(map(Path, paths))
-        shown = _checked_stamps(paths, like.time_base)
+        files = tuple(map(Path, paths))
+        shown = _checked_stamps(files, like.time_base)
         moved = max(0, -int(shown[0]))
-        return cls(paths, like.time_base, average_step(like.frame_rate, like.time_base), shown + moved, moved)
+        return cls(files, like.time_base, average_step(like.frame_rate, like.time_base), shown + moved, moved)
 
     @classmethod
     def from_video(cls, path: StrPath) -> 'Segments':
@@ -156,10 +155,7 @@ class Segments:
             stream = video_stream(container, path)
             time_base = exact(stream.time_base)
             step = average_step(exact(stream.average_rate or Fraction(25)), time_base)
-        stamps = [packet.pts for packet in _packets(path)]
-        if not stamps or None in stamps or len(set(stamps)) < len(stamps):
-            raise MediaError(f'{path}: its packets have no unique time stamps and cannot be copied')
-        shown = np.array(stamps, np.int64)
+        shown = np.array(unique_stamps(path), np.int64)
         moved = max(0, -int(shown.min()))
         return cls((path,), time_base, step, shown + moved, moved)
 
@@ -197,15 +193,25 @@ def _packets(path: Path) -> Iterator[Packet]:
         yield from (packet for packet in segment.demux(video_stream(segment, path)) if packet.size)
 
 
+def unique_stamps(path: Path) -> list[int]:
+    """Returns the presentation times of packets in decoding order; raises MediaError if they are unusable."""
+    packets = list(_packets(path))
+    stamps = [packet.pts for packet in packets if packet.pts is not None]
+    if not packets or len(set(stamps)) < len(packets):
+        raise MediaError(f'{path}: its packets have no unique time stamps and cannot be copied')
+    return stamps
+
+
 def _checked_stamps(paths: Sequence[Path], time_base: Fraction) -> np.ndarray:
     """Returns presentation times in ticks of the source (n,); raises MediaError for a mismatch."""
-    heads, stamps = set(), []
+    heads: set[tuple[bytes, int, int]] = set()
+    stamps: list[np.ndarray] = []
     for path in paths:
         with open_media(path) as segment:
             stream = video_stream(segment, path)
             heads.add((bytes(stream.codec_context.extradata or b''), stream.width, stream.height))
             first, ratio = _first_pts(segment, path), exact(stream.time_base) / time_base
-        stamps.append(np.array([first + round(packet.pts * ratio) for packet in _packets(path)], np.int64))
+        stamps.append(np.array([first + round(pts * ratio) for pts in unique_stamps(path)], np.int64))
         if len(heads) > 1 or (len(stamps) > 1 and stamps[-1].min() <= stamps[-2].max()):
             raise MediaError(f'{path} does not continue the previous segment; encode all segments again')
     return np.concatenate(stamps)

@@ -5,6 +5,7 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from av import VideoFrame
@@ -14,8 +15,9 @@ _CHROMATICITY, _LUMINANCE = 50_000, 10_000  # steps per unit in H.264 and HEVC
 
 def side_data(frame: VideoFrame) -> dict[str, bytes]:
     """Returns the side data of a frame: FFmpeg name without AV_FRAME_DATA_ -> bytes."""
+    items: Any = frame.side_data  # PyAV's types have another class
     try:
-        return {item.type.name: bytes(item) for item in frame.side_data}
+        return {item.type.name: bytes(item) for item in items}
     except ValueError:  # a type that this PyAV does not know
         return {}
 
@@ -75,7 +77,8 @@ class HDR10:
         found = side_data(frame)
         display, light = found.get('MASTERING_DISPLAY_METADATA'), found.get('CONTENT_LIGHT_LEVEL')
         levels = struct.unpack_from('=2I', light) if light else (0, 0)
-        return cls(display and _mastering(display), '{},{}'.format(*levels) if any(levels) else None)
+        return cls(_mastering(display) if display else None,
+                   '{},{}'.format(*levels) if any(levels) else None)
 
 
 def _mastering(content: bytes) -> str | None:

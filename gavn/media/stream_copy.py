@@ -13,6 +13,7 @@ from gavn.media.frame import Frame
 from gavn.media.mux import join
 from gavn.media.other_streams import Notice, warn
 from gavn.media.reader import probe, read_frames
+from gavn.media.segments import unique_stamps
 from gavn.runtime.files import atomic_path
 
 _COMPARED = 8  # first frames that are compared
@@ -65,9 +66,9 @@ def _same_times(one: StrPath, other: StrPath) -> bool:
 def _times(path: StrPath) -> list[float]:
     """Returns the presentation times of packets, in seconds after the first."""
     with open_media(path) as container:
-        stream = video_stream(container, path)
-        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.size)
-        return [float((stamp - stamps[0]) * exact(stream.time_base)) for stamp in stamps]
+        time_base = exact(video_stream(container, path).time_base)
+    stamps = sorted(unique_stamps(Path(path)))
+    return [float((stamp - stamps[0]) * time_base) for stamp in stamps]
 
 
 def _beginning(path: StrPath) -> list[Frame]:
@@ -76,4 +77,4 @@ def _beginning(path: StrPath) -> list[Frame]:
 
 
 def _same_image(one: Frame | None, other: Frame | None) -> bool:
-    return None not in (one, other) and (one.image == other.image).all()
+    return one is not None and other is not None and bool((one.image == other.image).all())

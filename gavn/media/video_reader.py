@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +16,7 @@ from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
 from gavn.media.audio import iter_audio, read_audio
 from gavn.media.constant_rate import at_rate, info_at_rate
 from gavn.media.container import MediaError, NoVideo, StrPath, UnreadableMedia
-from gavn.media.frame import Frame
+from gavn.media.frame import FrameIterator
 from gavn.media.image_folder import probe_images, read_images
 from gavn.media.mux import join
 from gavn.media.reader import VideoInfo, probe, read_frames
@@ -79,8 +79,7 @@ class VideoReader:
     @cached_property
     def info(self) -> VideoInfo:
         """Properties of the frames that `read` yields; raises MediaError."""
-        resampled = self.rate is not None and not self.images
-        info = info_at_rate(self.stored, self.rate) if resampled else self.stored
+        info = self.stored if self.rate is None or self.images else info_at_rate(self.stored, self.rate)
         width, height = self.requested_size or (info.width, info.height)
         return replace(info, width=width, height=height)
 
@@ -98,7 +97,7 @@ class VideoReader:
         size = self.size if scale is None else enlarged_size(*self.size, scale)
         return self if size == self.size else replace(self, requested_size=size)
 
-    def read(self, start: int = 0) -> Iterator[Frame]:
+    def read(self, start: int = 0) -> FrameIterator:
         """Yields the frames from index `start` on.
 
         Raises:
@@ -107,7 +106,7 @@ class VideoReader:
         frames = self._stored_frames(start)
         return frames if self.requested_size is None else enlarged(frames, self.requested_size)
 
-    def _stored_frames(self, start: int) -> Iterator[Frame]:
+    def _stored_frames(self, start: int) -> FrameIterator:
         if self.images:
             return read_images(self.images, self._image_rate, start)
         if self.rate is None:

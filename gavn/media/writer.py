@@ -2,17 +2,19 @@
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
+from typing import Literal
 
 import av
 import numpy as np
 from av import AudioFrame, VideoFrame
+from av.audio.stream import AudioStream
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
 from gavn.media.container import MediaError, StrPath
 from gavn.media.frame import ACCURATE
-from gavn.media.output import REPEATABLE, Writer, added_stream
+from gavn.media.output import REPEATABLE, Writer, added_stream, added_video
 
 _TO_YUV = 4  # swscale's bicubic; with RGB input (not BGR) it gives the same samples as the ffmpeg program
 _AUDIO_BLOCK = 1024  # samples
@@ -29,17 +31,15 @@ class _ImageEncoder:
     """Converts uint8 BGR images to frames of an encoder, by its colour matrix and range."""
 
     def __init__(self, encoder: VideoCodecContext) -> None:
-        self._reformatter = VideoReformatter()
-        self._target = {
-            'format': encoder.pix_fmt, 'interpolation': _TO_YUV, 'threads': 1,
+        self._convert = partial(
+            VideoReformatter().reformat, format=encoder.pix_fmt, interpolation=_TO_YUV, threads=1,
             # BT.709 (1) and BT.2020 (9) have their own matrix; all others, and unknown, use BT.601
-            'dst_colorspace': encoder.colorspace if encoder.colorspace in (1, 9) else 5,
-            'dst_color_range': encoder.color_range or 1,
-        }
+            dst_colorspace=encoder.colorspace if encoder.colorspace in (1, 9) else 5,
+            dst_color_range=encoder.color_range or 1)
 
     def frame(self, image: np.ndarray, pts: int) -> VideoFrame:
         rgb = VideoFrame.from_ndarray(np.ascontiguousarray(image[..., ::-1]), format='rgb24')
-        frame = self._reformatter.reformat(rgb, **self._target)
+        frame = self._convert(rgb)
         frame.pts = pts
         return frame
 
@@ -77,11 +77,10 @@ class VideoWriter(Writer):
         self._pix_fmt = 'yuv444p' if odd else pix_fmt
         self._rate = Fraction(frame_rate).limit_denominator(1001)
         self._audio, self._sample_rate, self._written_samples = audio, sample_rate, 0
+        self._audio_stream: AudioStream | None = None
 
     def _prepare(self) -> None:
-        self._stream = added_stream(
-            self.path, lambda: self._output.add_stream(self._codec, rate=self._rate, options=self._options),
-            f'{self._codec} video')
+        self._stream = added_video(self.path, self._output, self._codec, self._rate, self._options)
         encoder = self._stream.codec_context
         encoder.time_base, encoder.pix_fmt = 1 / self._rate, self._pix_fmt
         encoder.width, encoder.height = self._size
@@ -101,7 +100,9 @@ class VideoWriter(Writer):
 
     def _write_audio_until(self, seconds: Fraction) -> None:
         """Writes audio up to a time, so that audio and video are interleaved."""
-        end = 0 if self._audio is None else min(seconds * self._sample_rate, len(self._audio))
+        if self._audio is None or self._audio_stream is None:
+            return
+        end = min(seconds * self._sample_rate, Fraction(len(self._audio)))
         while self._written_samples < end:
             start = self._written_samples
             block = np.ascontiguousarray(self._audio[start:start + _AUDIO_BLOCK], np.int16)
@@ -112,7 +113,7 @@ class VideoWriter(Writer):
 
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         super()._finish(kind)
-        if kind is None and self._audio is not None:
+        if kind is None and self._audio is not None and self._audio_stream is not None:
             self._write_audio_until(Fraction(len(self._audio)))
             self._output.mux(self._audio_stream.encode(None))
 
@@ -156,8 +157,9 @@ def encode_decode(
         return []
     height, width = frames[0].shape[:2]
     encoder = _encoder(codec, width + width % 2, height + height % 2, options, Fraction(frame_rate), bit_rate)
-    decoder = av.CodecContext.create(DECODERS[codec], 'r')
-    images, to_bgr, decoded = _ImageEncoder(encoder), VideoReformatter(), []
+    decoder = _video_codec(DECODERS[codec], 'r')
+    images, to_bgr = _ImageEncoder(encoder), VideoReformatter()
+    decoded: list[VideoFrame] = []
     for index, image in enumerate([*frames, None]):
         frame = None if image is None else images.frame(_even(_checked(image, width, height)), index)
         for packet in encoder.encode(frame):
@@ -185,9 +187,15 @@ def _even(image: np.ndarray) -> np.ndarray:
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')
 
 
+def _video_codec(name: str, mode: Literal['r', 'w']) -> VideoCodecContext:
+    codec = av.CodecContext.create(name, mode)
+    assert isinstance(codec, VideoCodecContext), f'{name} is not a video codec'
+    return codec
+
+
 def _encoder(codec: str, width: int, height: int, options: Mapping[str, str], rate: Fraction,
              bit_rate: int | None = None) -> VideoCodecContext:
-    encoder = av.CodecContext.create(codec, 'w')
+    encoder = _video_codec(codec, 'w')
     encoder.width, encoder.height, encoder.pix_fmt = width, height, 'yuv420p'
     encoder.framerate, encoder.time_base = rate, 1 / rate
     if bit_rate is not None:

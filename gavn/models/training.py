@@ -9,7 +9,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
-from gavn.archs.spynet import SpyNet
+from gavn.archs.spynet import FlowNetwork
 from gavn.config.option_file import OptionError, option_errors
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.samples import parse_options
@@ -18,7 +18,7 @@ from gavn.models.schedule import Phase, has_prefix
 from gavn.ops import DeformableAlignPack, offset_magnitudes
 from gavn.runtime.windows import Layout
 
-FLOW_NETWORKS = (SpyNet, spynet_arch.SpyNet)
+FLOW_NETWORKS = (FlowNetwork, spynet_arch.SpyNet)
 
 
 class TrainingDivergedError(RunError):

@@ -55,22 +55,19 @@ class DeformableAlignPack(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         bound = 1 / math.sqrt(in_channels * kernel_size**2)
         nn.init.uniform_(self.weight, -bound, bound)
-        self.conv_offset = nn.Conv2d(
-            in_channels, deformable_groups * 3 * kernel_size**2, kernel_size, stride, padding, dilation
-        )
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        self.conv_offset: nn.Module = _zeroed(nn.Conv2d(
+            in_channels, deformable_groups * 3 * kernel_size**2, kernel_size, stride, padding, dilation))
         self.offset_magnitudes: dict[torch.device, Tensor] = {}  # shared by all DataParallel replicas
 
     def forward(self, x: Tensor, feat: Tensor) -> Tensor:
         """Samples x (n, c, h, w) at offsets predicted from feat (n, c, h, w) -> (n, out, oh, ow)."""
         return self.sample(x, *split_offset(self._predict(self.conv_offset, feat)))
 
-    def _predict(self, conv: nn.Conv2d, feat: Tensor) -> Tensor:
+    def _predict(self, conv: nn.Module, feat: Tensor) -> Tensor:
         if not self.training:
             return conv(feat)
         with without_autocast(feat.device.type):
-            return conv(feat.to(conv.weight.dtype))
+            return conv(feat.to(conv.get_parameter('weight').dtype))
 
     def sample(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Convolves with given offsets in pixels and masks before their sigmoid."""
@@ -97,7 +94,8 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         out_channels: channels of one frame and of the result.
         kernel_size: side of the square kernel.
         max_residue_magnitude: largest residual in pixels.
-        **options: see `DeformableAlignPack`.
+        padding: zeros added on each side.
+        deformable_groups: groups of input channels that share offsets and masks.
     """
 
     def __init__(
@@ -106,14 +104,14 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         out_channels: int,
         kernel_size: int,
         max_residue_magnitude: float = 10,
-        **options: int | bool | str | None,
+        padding: int = 0,
+        deformable_groups: int = 1,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, **options)
+        super().__init__(
+            in_channels, out_channels, kernel_size, padding=padding, deformable_groups=deformable_groups)
         self.max_residue_magnitude = max_residue_magnitude
         frames = in_channels // out_channels
-        last = nn.Conv2d(out_channels, 3 * self.deformable_groups * kernel_size**2, 3, 1, 1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        last = _zeroed(nn.Conv2d(out_channels, 3 * self.deformable_groups * kernel_size**2, 3, 1, 1))
         layers: list[nn.Module] = []
         for channels in ((frames + 1) * out_channels + 2 * frames, out_channels, out_channels):
             layers += [nn.Conv2d(channels, out_channels, 3, 1, 1), nn.LeakyReLU(0.1)]
@@ -130,7 +128,7 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         Returns:
             (n, c, h, w).
         """
-        *layers, last = self.conv_offset
+        *layers, last = self.conv_offset.children()
         feat = torch.cat([extra_feat, *flows], dim=1)
         for layer in layers:
             feat = layer(feat)
@@ -149,10 +147,17 @@ def use_backend(network: nn.Module, backend: str | None) -> None:
             layer.backend = backend
 
 
+def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv
+
+
 def split_offset(predicted: Tensor) -> tuple[Tensor, Tensor]:
     """Splits the result of an offset convolution (n, 3 k, h, w) into offsets (n, 2 k, h, w) and raw masks."""
     taps = predicted.shape[1] // 3
-    return torch.split(predicted, [2 * taps, taps], dim=1)
+    offset, mask = torch.split(predicted, [2 * taps, taps], dim=1)
+    return offset, mask
 
 
 def offset_magnitudes(network: nn.Module) -> dict[str, Tensor]:

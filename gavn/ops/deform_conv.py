@@ -15,6 +15,7 @@ from gavn.ops import deform_native, deform_triton
 from gavn.registry import basicsr_installed
 
 Pair = tuple[int, int]
+Tensors = deform_native.Tensors
 Backend = Literal['reference', 'torchvision', 'mmcv', 'basicsr', 'triton', 'native']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
@@ -170,7 +171,8 @@ def without_autocast(device_type: str) -> AbstractContextManager:
 
 
 def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    first, second = (value, value) if isinstance(value, int) else value
+    return first, second
 
 
 def _check(
@@ -196,19 +198,20 @@ def _check(
             raise ValueError(f'{name} has the shape {tuple(tensor.shape)}, expected {expected}')
 
 
-def _unfused(operator: Callable[..., Tensor], tensors: tuple[Tensor | None, ...], layer: tuple,
+def _unfused(operator: Callable[..., Tensor], tensors: Tensors, layer: tuple,
                   sigmoid: bool, slope: float | None) -> Tensor:
     """Calls an operator with tensors of one type, and applies sigmoid and LeakyReLU separately."""
-    x, *_ = tensors
+    x, bias = tensors[0], tensors[4]
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with without_autocast(x.device.type):
-        x_, offset, mask, weight, bias = (None if t is None else t.to(dtype) for t in tensors)
+        x_, offset, mask, weight = (tensor.to(dtype) for tensor in tensors[:4])
         mask = torch.sigmoid(mask) if sigmoid else mask
-        result = operator(x_, offset, mask, weight, bias, *layer)
+        result = operator(x_, offset, mask, weight, None if bias is None else bias.to(dtype), *layer)
         return (result if slope is None else F.leaky_relu(result, slope)).to(x.dtype)
 
 
-def _reference(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
+def _reference(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
+               padding: Pair, dilation: Pair, groups: int, deform_groups: int) -> Tensor:
     """Samples every tap by `grid_sample`, then computes one matrix product."""
     n, c, h, w = x.shape
     out, _, kh, kw = weight.shape
@@ -241,7 +244,8 @@ def _tap_positions(out: int, kernel: int, stride: int, padding: int, dilation: i
     return torch.arange(kernel, dtype=like.dtype, device=like.device)[:, None] * dilation + outputs
 
 
-def _torchvision(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
+def _torchvision(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
+                 padding: Pair, dilation: Pair, groups: int, deform_groups: int) -> Tensor:
     """torchvision derives both numbers of groups from the shapes, which were checked before."""
     import torchvision
     return torchvision.ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
@@ -258,7 +262,8 @@ def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
     return operator(*arguments)
 
 
-def _basicsr(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups) -> Tensor:
+def _basicsr(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
+             padding: Pair, dilation: Pair, groups: int, deform_groups: int) -> Tensor:
     """The extension supports equal steps in both axes, and contiguous tensors on a GPU."""
     operator = _basicsr_operator()
     if operator is None:
@@ -274,8 +279,9 @@ def _basicsr(x, offset, mask, weight, bias, stride, padding, dilation, groups, d
     return operator(*tensors, stride[0], padding[0], dilation[0], groups, deform_groups)
 
 
-def _triton(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups, sigmoid, slope
-            ) -> Tensor:
+def _triton(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
+            padding: Pair, dilation: Pair, groups: int, deform_groups: int,
+            sigmoid: bool, slope: float | None) -> Tensor:
     if reason := deform_triton.unsupported_reason(x.device, x.dtype):
         raise ValueError(f"deformable convolution backend 'triton' was chosen, but {reason}: choose "
                          "'torchvision' or 'reference' (same results)")
@@ -292,7 +298,8 @@ def _check_native(x: Tensor) -> None:
                          "'reference' or 'torchvision' (same results)")
 
 
-def _native(tensors, stride, padding, dilation, groups, deform_groups, sigmoid, slope) -> Tensor:
+def _native(tensors: Tensors, stride: Pair, padding: Pair, dilation: Pair, groups: int, deform_groups: int,
+            sigmoid: bool, slope: float | None) -> Tensor:
     layer = ((*stride, *padding, *dilation), groups, deform_groups, sigmoid, slope)
     if not _needs_gradient(tensors):
         return deform_native.deform_conv2d(*tensors, *layer)

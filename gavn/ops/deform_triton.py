@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,8 +79,10 @@ def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, defo
     wide = 2 if x.dtype == torch.float32 else 1
     block_out = min(max(_power(group_out), 16), BLOCK_OUT // wide)
     parts = _blocks(unit, block_channels)
+    stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x = steps
     return Plan(
-        *steps, kernel_width, kernel_height * kernel_width, channels, out, deform_groups, group_in, group_out,
+        stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x,
+        kernel_width, kernel_height * kernel_width, channels, out, deform_groups, group_in, group_out,
         shared, unit, units, parts, _blocks(units, block_units) * parts, _blocks(group_out, block_out),
         BLOCK_PIXELS // wide, block_units, block_channels, block_out, shared == unit and parts == 1, sigmoid,
         bias, leaky, 'tf32' if x.is_cuda and torch.get_float32_matmul_precision() != 'highest' else 'ieee',
@@ -139,7 +142,7 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
 
 
 @deform_conv2d.register_fake
-def _(x, offset, mask, weight, bias, steps, groups, deform_groups, sigmoid, slope):
+def _(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, *_: object) -> Tensor:
     return _empty_result(x, offset, weight)
 
 
@@ -165,7 +168,7 @@ def backward_data(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight:
 
 
 @backward_data.register_fake
-def _(grad, x, offset, mask, weight, steps, groups, deform_groups, sigmoid):
+def _(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, *_: object) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(t, memory_format=torch.channels_last) for t in (x, offset, mask))
 
 
@@ -188,17 +191,17 @@ def backward_weight(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weigh
 
 
 @backward_weight.register_fake
-def _(grad, x, offset, mask, weight, steps, groups, deform_groups, sigmoid):
+def _(grad: Tensor, x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, *_: object) -> Tensor:
     return torch.empty_like(weight, memory_format=torch.contiguous_format)
 
 
-def _remember(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _remember(ctx: Any, inputs: tuple, output: Tensor) -> None:
     x, offset, mask, weight, bias, *ctx.layer, ctx.slope = inputs
     ctx.bias_dtype = None if bias is None else bias.dtype
     ctx.save_for_backward(x, offset, mask, weight, None if ctx.slope is None else output)
 
 
-def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *tensors, result = ctx.saved_tensors
     wanted = ctx.needs_input_grad
     if result is not None:

@@ -6,6 +6,7 @@ windows exist at a time; the backward pass recomputes them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,8 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, bias, masks) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, masks: WindowMasks | None
+                ) -> Tensor:
         out = torch.empty_like(q)
         for part in _chunks(q, k):
             torch.matmul(_weights(q, k, bias, masks, part), v[part], out=out[part])
@@ -61,7 +63,7 @@ class _Attention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad_out) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out = ctx.saved_tensors
         grad_out = grad_out.contiguous()
         mean = (grad_out * out).sum(dim=3, keepdim=True)  # sum of weights * their gradients

@@ -92,7 +92,8 @@ class Model:
     def read(cls, path: Path = NUMBERS) -> Model:
         """Reads what `write` wrote."""
         values = json.loads(path.read_text(encoding='utf-8'))
-        return cls(*(np.array(values[name]) for name in _ARRAYS), values['enough'])
+        mean, scale, hidden, output = (np.array(values[name]) for name in _ARRAYS)
+        return cls(mean, scale, hidden, output, values['enough'])
 
     def write(self, path: Path) -> None:
         """Writes JSON with numbers of five digits."""
@@ -132,12 +133,11 @@ def estimate(crops: Iterable[np.ndarray]) -> DegradationEstimate:
         raise ValueError('no face crops: the degradation cannot be estimated')
     model = _model()
     [probabilities] = model.probabilities(np.mean([features_of(grey) for grey in greys], axis=0)[None])
-    measured = np.mean([measures(grey) for grey in greys], axis=0)
+    detail, noise, blocks = map(float, np.mean([measures(grey) for grey in greys], axis=0))
     return DegradationEstimate(
         model.decide(probabilities),
         dict(zip(KINDS, map(float, probabilities), strict=True)),
-        len(greys),
-        *map(float, measured),
+        len(greys), detail, noise, blocks,
     )
 
 
@@ -206,7 +206,8 @@ def _steps(grey: np.ndarray) -> np.ndarray:
     g = grey.astype(np.int16)
     across, down = np.diff(g, axis=1), np.diff(g, axis=0)
     filters = ([across, down], [np.diff(across, axis=1), np.diff(down, axis=0)], [np.diff(across, axis=0)])
-    counts = [sum(np.bincount(np.abs(part).ravel(), minlength=1024) for part in parts) for parts in filters]
+    counts = [np.bincount(np.concatenate([np.abs(part).ravel() for part in parts]), minlength=1024)
+              for parts in filters]
     below = np.array([np.cumsum(count)[_STEPS] / count.sum() for count in counts])
     return np.log((below + 1e-4) / (1 - below + 1e-4)).ravel()
 

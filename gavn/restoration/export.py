@@ -60,13 +60,13 @@ class FullPipeline(nn.Module):
         batch = dict(zip(self.names, tensors, strict=True))
         inputs = {'audio': batch['audio']} if self.uses_audio else {}
         if self.landmarks is not None:
-            inputs['landmarks'] = self._points(batch['face'], batch['audio'])
+            inputs['landmarks'] = self._points(self.landmarks, batch['face'], batch['audio'])
         return self.restoration(batch['lq'], **inputs)
 
-    def _points(self, face: Tensor, audio: Tensor) -> Tensor:
+    def _points(self, detector: nn.Module, face: Tensor, audio: Tensor) -> Tensor:
         if not self.has_time_axis:
-            return self.landmarks(face, audio)
-        return self.landmarks(face.flatten(0, 1), audio.flatten(0, 1)).unflatten(0, audio.shape[:2])
+            return detector(face, audio)
+        return detector(face.flatten(0, 1), audio.flatten(0, 1)).unflatten(0, audio.shape[:2])
 
 
 def input_names(restorer: Restorer) -> list[str]:
@@ -159,6 +159,7 @@ def _write_onnx(whole: FullPipeline, restorer: Restorer, path: Path, size: int) 
     program = torch.onnx.export(
         whole, tensors, dynamo=True, opset_version=OPSET, input_names=whole.names, output_names=[OUTPUT],
         dynamic_shapes=(tuple({0: windows} for _ in tensors),), verbose=False)
+    assert program is not None, 'with dynamo=True the exporter returns a program'
     program.model.metadata_props[Path(FACTS).stem] = json.dumps(facts(restorer, size))
     program.save(str(path), external_data=False)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gavn.audio.mfcc import StoredMFCC
@@ -23,12 +24,15 @@ class CropRestorer(Protocol):
 
     Attributes:
         layout: how the network's windows lie over a clip.
+        device, compile: see `Restorer`.
         name: name of the pretrained weights; None for the user's own.
         weights: path -> SHA-256.
         notices: messages for the user.
     """
 
     layout: Layout
+    device: torch.device
+    compile: str | None
     name: str | None
     weights: dict[str, str]
     notices: list[str]

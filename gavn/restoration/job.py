@@ -173,7 +173,8 @@ class RestorationJob:
         for message in about_encoding:
             self.notices.add(message)
         resumed = self._encode_missing(choice, replace(faces, faces=faces.faces if choice.restores else ()))
-        notes = [self.state.notes(segment) for segment in segments(faces.count)]
+        notes = [notes for segment in segments(faces.count)
+                 if (notes := self.state.notes(segment)) is not None]
         change = largest_change(notes)
         copied = change is not None and change < NEGLIGIBLE and self._copy_video()
         if copied:
@@ -268,7 +269,8 @@ class RestorationJob:
         return Report(
             str(self.video.path), str(self.target), video_facts(self.video.stored),
             **frame_counts(outcome.segments, faces.count, outcome.copied), resumed=outcome.resumed,
-            degradation=choice.degradation and asdict(choice.degradation), change=outcome.change,
+            degradation=None if choice.degradation is None else asdict(choice.degradation),
+            change=outcome.change,
             copied=outcome.copied, cuts=list(found.cuts), coverage=round(found.coverage, 4),
             faces=face_facts(faces, outcome.segments, outcome.copied), settings=settings,
             weights=dict(choice.restorer.weights) if choice.restores else {}, versions=versions(),
@@ -277,15 +279,15 @@ class RestorationJob:
     def _read(self, video: VideoReader, start: int = 0) -> Iterator[Frame]:
         """Yields the frames to restore, at the size of `video`."""
         frames = with_gap_notices(video.read(start), video.info, self.target, self.notices.add_once)
-        if self.settings.preview is None:
-            return frames
-        return takewhile(lambda frame: frame.time < self.settings.preview, frames)
+        end = self.settings.preview
+        return frames if end is None else takewhile(lambda frame: frame.time < end, frames)
 
     def _expected_frames(self) -> int | None:
         """Returns the approximate number of frames; None if unknown."""
         info, preview = self.video.info, self.settings.preview
-        return info.frames if None in (preview, info.frames) else min(
-            info.frames, round(preview * info.frame_rate))
+        if preview is None or info.frames is None:
+            return info.frames
+        return min(info.frames, round(preview * info.frame_rate))
 
     def _end(self) -> Fraction | None:
         preview = self.settings.preview

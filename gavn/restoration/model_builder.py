@@ -45,7 +45,7 @@ class RestoreError(GavnError):
     """The options build no usable network, or the network returns invalid values."""
 
 
-def registered(kind: Any) -> dict[str, Callable[..., nn.Module]]:
+def registered(kind: Any) -> Mapping[str, Callable[..., nn.Module]]:
     """Returns all networks by the names that option files may use; imports BasicSR if `kind` needs it.
 
     Raises:

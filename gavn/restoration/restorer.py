@@ -4,9 +4,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Lock
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gavn.archs.inputs import layout_of, network_inputs
+from gavn.archs.inputs import FeatureNetwork, layout_of, network_inputs
 from gavn.audio.mfcc import silence
 from gavn.checkpoints import pretrained
 from gavn.checkpoints.checkpoint import (
@@ -38,12 +37,12 @@ from gavn.restoration.model_spec import (
     weight_files,
 )
 from gavn.restoration.weight_selection import Choice, check_weights
-from gavn.runtime.batching import Batch, chunked_forward, default_batch
+from gavn.runtime.batching import Batch, chunked_forward, default_batch, tensor_of
 from gavn.runtime.compilation import compile_in_place
 from gavn.runtime.files import sha256
 from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last, to_tensor
-from gavn.runtime.windows import run
+from gavn.runtime.windows import Layout, run
 
 PathLike = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
@@ -79,11 +78,10 @@ def default_dtype(device: torch.device) -> str:
     return 'bfloat16' if supported else 'float32'
 
 
-@dataclass
 class Restorer:
     """Networks with their weights, ready to restore. Create it with one of its class methods.
 
-    Attributes:
+    Args and attributes:
         spec: the options that the networks were built from.
         networks: `network_g` and, if it takes landmarks, `network_l`; on `device`, in eval mode.
         device: see `find_device`.
@@ -95,39 +93,30 @@ class Restorer:
             videos on a GPU; the first window takes minutes.
         weights: path -> SHA-256.
         budget: iterations and minutes of training; {} if unknown.
-        notices: messages about what differs from the request.
-        name: name of pretrained weights; None for others.
+        notices: (attribute only) messages about what differs from the request.
+        name: (attribute only) name of pretrained weights; None for others.
+        layout: (attribute only) how the windows of the network lie over a clip.
     """
 
-    spec: ModelSpec
-    networks: dict[str, nn.Module]
-    device: str | torch.device = 'auto'
-    dtype: str = AUTO
-    batch: int | None = None
-    compile: str | None = None
-    weights: dict[str, str] = field(default_factory=dict)
-    budget: dict[str, float | None] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        self.dtype = 'float32' if self.dtype == AUTO else self.dtype
-        if self.dtype not in DTYPES:
-            raise DeviceError(f'dtype {self.dtype} is not one of {", ".join(DTYPES)}')
-        self.device = find_device(str(self.device))
-        self.batch = self.batch or default_batch(self.device)
-        for network in self.networks.values():
+    def __init__(self, spec: ModelSpec, networks: dict[str, nn.Module], device: str | torch.device = 'auto',
+                 dtype: str = AUTO, batch: int | None = None, compile: str | None = None,
+                 weights: Mapping[str, str] | None = None, budget: Mapping[str, float | None] | None = None,
+                 ) -> None:
+        if dtype not in (AUTO, *DTYPES):
+            raise DeviceError(f'dtype {dtype} is not one of {", ".join(DTYPES)}')
+        self.spec, self.networks, self.compile = spec, networks, compile
+        self.device = find_device(str(device))
+        self.dtype = 'float32' if dtype == AUTO else dtype
+        self.batch = batch or default_batch(self.device)
+        self.weights, self.budget = dict(weights or {}), dict(budget or {})
+        self.notices: list[str] = []
+        self.name: str | None = None
+        for network in networks.values():
             channels_last(network.to(self.device).eval().requires_grad_(False))
-            if self.compile:
-                compile_in_place(network, self.compile)
-        self.calls = parallel_call_count(self.networks.values(), self.device)
-        try:
-            self.layout = layout_of(self.networks[GENERATOR], self.spec.window)
-        except ValueError as error:
-            raise RestoreError(str(error)) from error
-        if self.layout.inputs > MAX_WINDOW:
-            raise RestoreError(f'the window of the network has {self.layout.inputs:,} frames, more than '
-                               f'{MAX_WINDOW}\nuse a network with shorter windows')
+            if compile:
+                compile_in_place(network, compile)
+        self.calls = parallel_call_count(networks.values(), self.device)
+        self.layout = _layout_of(networks[GENERATOR], spec.window)
 
     @property
     def chunk_size(self) -> int:
@@ -182,17 +171,17 @@ class Restorer:
         """
         spec, options = ModelSpec.read(opt_path)
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
-        loaded, sums = {}, {}
+        loaded, paths = {}, {}
         for name in spec.networks:
             path = given[name] or files[name]
             if not path:
                 raise CheckpointError(f'no weights for {name}: {opt_path} names none\n'
                                       'pass the checkpoint file')
             spec.networks[name], state = load_trained(path, spec.networks[name])
-            loaded[name] = state, str(path)
-            sums[str(path)] = sha256(path)
+            loaded[name], paths[name] = (state, str(path)), str(path)
+        sums = {path: sha256(path) for path in paths.values()}
         return cls(spec, spec.build_with(loaded), device, dtype, batch, compile, sums,
-                   training_budget(weights or files[GENERATOR]))
+                   training_budget(paths[GENERATOR]))
 
     def save(self, path: PathLike, half: bool = False) -> None:
         """Writes networks and options as a bundle for `load`; with float16 weights if `half`."""
@@ -266,7 +255,7 @@ class Restorer:
                 pending.append((image, sample['lq']))
                 yield sample
 
-        features = self._features if hasattr(self.networks[GENERATOR], 'features') else None
+        features = self._features if isinstance(self.networks[GENERATOR], FeatureNetwork) else None
         for restored in run(self._forward, clip(), self.layout, self.batch * self.calls, features):
             image, lq = pending.popleft()
             yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).cpu().numpy()
@@ -313,10 +302,10 @@ class Restorer:
 
     def _call(self, batch: Batch) -> list[Tensor]:
         result = self._computed(batch, self.dtype)
-        if result.shape[-3:] != batch['lq'].shape[-3:]:
+        expected = tensor_of(batch, 'lq').shape[-3:]
+        if result.shape[-3:] != expected:
             raise RestoreError(f'the network returns {tuple(result.shape[-3:])} for a frame of '
-                               f'{tuple(batch["lq"].shape[-3:])}: it must keep the size\n'
-                               'use a network with upscale: 1')
+                               f'{tuple(expected)}: it must keep the size\nuse a network with upscale: 1')
         if not torch.isfinite(result).all() and self.dtype != 'float32':
             self._notice(f'{self.dtype} overflows in some windows: they are computed in float32')
             result = self._computed({key: batch[key] for key in batch if key != 'features'}, 'float32')
@@ -333,7 +322,9 @@ class Restorer:
 
     def _compute_features(self, batch: Batch) -> list[Tensor]:
         with self._computing('float32'):
-            return self.networks[GENERATOR].features(batch['lq'])
+            network = self.networks[GENERATOR]
+            assert isinstance(network, FeatureNetwork), 'only such a network is asked for features'
+            return network.features(tensor_of(batch, 'lq'))
 
     def _computed(self, batch: Batch, dtype: str) -> Tensor:
         with self._computing(dtype):
@@ -349,6 +340,17 @@ class Restorer:
         with torch.inference_mode(), torch.autocast(torch.device(self.device).type, DTYPES[dtype],
                                                     enabled=dtype != 'float32'):
             yield
+
+
+def _layout_of(network: nn.Module, window: str | None) -> Layout:
+    try:
+        layout = layout_of(network, window)
+    except ValueError as error:
+        raise RestoreError(str(error)) from error
+    if layout.inputs > MAX_WINDOW:
+        raise RestoreError(f'the window of the network has {layout.inputs:,} frames, more than '
+                           f'{MAX_WINDOW}\nuse a network with shorter windows')
+    return layout
 
 
 def _paired(frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None

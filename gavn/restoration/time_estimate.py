@@ -6,14 +6,14 @@ import time
 import numpy as np
 
 from gavn.faces.geometry import CROP_SIZE
-from gavn.restoration.restorer import Restorer
+from gavn.restoration.face_clip import CropRestorer
 
 WORTH_TELLING = 60  # seconds
 _MIN_CROPS = 200  # measuring takes less than a tenth of the time of so many crops
 _MIN_CALLS = 10  # the same, in calls of the network
 
 
-def seconds_for(restorer: Restorer, crops: int) -> float | None:
+def seconds_for(restorer: CropRestorer, crops: int) -> float | None:
     """Estimates the seconds that the network takes for `crops` crops; None if there are only a few."""
     if crops < max(_MIN_CROPS, _MIN_CALLS * restorer.chunk_size):
         return None
@@ -27,7 +27,7 @@ def format_duration(seconds: float) -> str:
     return f'{seconds / 60:.0f} minutes' if seconds < 5400 else f'{seconds / 3600:.1f} hours'
 
 
-def _seconds_per_crop(restorer: Restorer) -> float:
+def _seconds_per_crop(restorer: CropRestorer) -> float:
     """Times one full call, after a warm-up call where the first is slower (GPU, compilation)."""
     crops = [np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)] * restorer.chunk_size
     if restorer.device.type != 'cpu' or restorer.compile:
@@ -37,6 +37,6 @@ def _seconds_per_crop(restorer: Restorer) -> float:
     return (time.monotonic() - started) / len(crops)
 
 
-def _restore_all(restorer: Restorer, crops: list[np.ndarray]) -> None:
+def _restore_all(restorer: CropRestorer, crops: list[np.ndarray]) -> None:
     for _ in restorer.residuals(crops):
         pass

@@ -25,14 +25,15 @@ class Parser(argparse.ArgumentParser):
     The namespace from `parse_known_args` has an attribute `parser`: the innermost subparser.
     """
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None
+                         ) -> tuple[Any, list[str]]:
         """Parses arguments; adds the attribute `parser`."""
         found, rest = super().parse_known_args(args, namespace)
         if not hasattr(found, 'parser'):
             found.parser = self
         return found, rest
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """Parses arguments; exits with a suggestion if one is unknown."""
         found, rest = self.parse_known_args(args, namespace)
         if rest:

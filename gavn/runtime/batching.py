@@ -1,5 +1,5 @@
 """Batches of windows that fit into the memory of a device."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -8,6 +8,13 @@ from gavn.runtime.parallel_calls import parallel_calls
 
 Batch = dict[str, Tensor | list[Tensor]]
 WINDOWS_ON_GPU = 16  # a single window does not use a GPU fully; on a CPU several exceed the caches
+
+
+def tensor_of(batch: Mapping[str, Tensor | list[Tensor]], key: str) -> Tensor:
+    """Returns an entry of a batch that is a tensor: all but `features`."""
+    value = batch[key]
+    assert isinstance(value, Tensor), f'{key} is a list of tensors'
+    return value
 
 
 def default_batch(device: torch.device) -> int:
@@ -66,12 +73,11 @@ def _one_by_one(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: i
 
 
 def _entries(batch: Batch, start: int, few: int, whole: bool = False) -> Batch:
-    return {key: _part(value, start, few, whole) for key, value in batch.items()}
+    return {key: [_part(one, start, few, whole) for one in value] if isinstance(value, list)
+            else _part(value, start, few, whole) for key, value in batch.items()}
 
 
-def _part(value: Tensor | list[Tensor], start: int, few: int, whole: bool) -> Tensor | list[Tensor]:
-    if isinstance(value, list):
-        return [_part(one, start, few, whole) for one in value]
+def _part(value: Tensor, start: int, few: int, whole: bool) -> Tensor:
     part = value[start:start + few]
     missing = few - len(part) if whole else 0
     return torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-_P, _R = ParamSpec('_P'), TypeVar('_R')
+_P = ParamSpec('_P')
+_R = TypeVar('_R')
 
 
 def trim_memory() -> None:

@@ -16,7 +16,8 @@ from torch import nn
 from gavn.runtime.compilation import is_compiled
 
 _MAX_CALLS = 8  # each call needs its own memory
-_Part, _Result = TypeVar('_Part'), TypeVar('_Result')
+_Part = TypeVar('_Part')
+_Result = TypeVar('_Result')
 
 
 def parallel_call_count(networks: Iterable[nn.Module], device: torch.device) -> int:

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from gavn.errors import GavnError
@@ -42,7 +43,7 @@ def import_plugins(modules: Iterable[str] = (), asked_by: str = 'custom_imports'
     if modules and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     for name in modules:
-        _attempt(lambda name=name: importlib.import_module(name), name, asked_by)
+        _attempt(partial(importlib.import_module, name), name, asked_by)
 
 
 def check_modules(modules: Any) -> list[str]:

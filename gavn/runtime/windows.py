@@ -142,17 +142,17 @@ def _batches(windows: Iterator[_Window], layout: Layout, size: int, find: Callab
 
 
 def _collate(batch: list[_Window], layout: Layout) -> Batch:
-    stacked: Batch = {
+    stacked = {
         'lq': torch.stack([torch.stack([frame.sample['lq'] for frame in window.frames]) for window in batch])}
     for key in batch[0].others:
         stacked[key] = torch.stack([torch.stack(window.others[key]) for window in batch])
     if layout.mode == 'frame':
         stacked = {key: value.squeeze(1) for key, value in stacked.items()}
-    if batch[0].frames[0].features is not None:
-        per_frame = [frame.features for window in batch for frame in window.frames]
-        stacked['features'] = [torch.stack(feature).unflatten(0, (len(batch), layout.inputs))
-                               for feature in zip(*per_frame, strict=True)]
-    return stacked
+    features = [frame.features for window in batch for frame in window.frames if frame.features is not None]
+    if not features:
+        return {**stacked}
+    return {**stacked, 'features': [torch.stack(feature).unflatten(0, (len(batch), layout.inputs))
+                                    for feature in zip(*features, strict=True)]}
 
 
 def run(forward: Callable[[Batch], Tensor], clip: Iterable[Sample], layout: Layout, batch: int = 1,

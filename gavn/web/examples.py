@@ -39,7 +39,7 @@ def draw(folder: Path, seconds: float = SECONDS) -> list[Path]:
     frames = place_on_background(clip, *_SIZE)
     folder.mkdir(exist_ok=True)
     for example in EXAMPLES:
-        degraded, _ = degrade(frames, example.degradation, 'example')
+        degraded, _ = degrade(list(frames), example.degradation, 'example')
         with VideoWriter(folder / f'{example.name}.mp4', *_SIZE, FRAME_RATE, clip.audio,
                          crf=_STORED_CRF) as writer:
             for image in degraded:

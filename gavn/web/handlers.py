@@ -5,20 +5,29 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import gradio as gr
 
 from gavn.web import html, video_html
 from gavn.web.examples import Examples
-from gavn.web.jobs import FaceJob, Job, RestoreRequest
+from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest
 from gavn.web.limits import RefusalError
 from gavn.web.page import PREVIEW, Parts, lay_out
 from gavn.web.session_manager import SessionManager
 from gavn.web.videos import Video
 
 POLL = 0.25  # seconds between progress updates
-_QUIET = {'show_progress': 'hidden', 'api_visibility': 'private', 'concurrency_limit': None}
+
+
+class _EventOptions(TypedDict):
+    show_progress: Literal['hidden']
+    api_visibility: Literal['private']
+    concurrency_limit: None
+
+
+_QUIET: _EventOptions = {
+    'show_progress': 'hidden', 'api_visibility': 'private', 'concurrency_limit': None}
 
 Updates = dict[Any, Any]
 
@@ -62,7 +71,7 @@ class Handlers:
         added: list[Video] = []
         for token in tokens:
             try:
-                added.append(await asyncio.to_thread(self.sessions.take, request.session_hash, token))
+                added.append(await asyncio.to_thread(self.sessions.take, _session(request), token))
             except RefusalError as error:
                 failures.append(str(error))
         message = html.failure(*failures) if failures else html.READY
@@ -75,7 +84,7 @@ class Handlers:
             yield {self.parts.status: html.note('Generating the examples ...')}
         try:
             file = await asyncio.to_thread(self.examples.file, number)
-            video = await asyncio.to_thread(self.sessions.take_example, request.session_hash, file)
+            video = await asyncio.to_thread(self.sessions.take_example, _session(request), file)
         except RefusalError as error:
             yield {self.parts.status: html.failure(str(error))}
             return
@@ -90,7 +99,7 @@ class Handlers:
     async def choose(self, event: gr.EventData, request: gr.Request) -> Updates:
         """Selects the ticked faces."""
         try:
-            count = self.sessions.choose(request.session_hash, str(event.video),
+            count = self.sessions.choose(_session(request), str(event.video),
                                          [int(face) for face in event.faces])
         except (RefusalError, TypeError, ValueError) as error:
             return {self.parts.status: html.failure(str(error))}
@@ -99,8 +108,8 @@ class Handlers:
     async def remove(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
         """Removes the selected video."""
         try:
-            await asyncio.to_thread(self.sessions.drop, request.session_hash, key)
-            left = self.sessions.videos(request.session_hash)
+            await asyncio.to_thread(self.sessions.drop, _session(request), key)
+            left = self.sessions.videos(_session(request))
         except RefusalError as error:
             yield {self.parts.status: html.failure(str(error))}
             return
@@ -126,16 +135,16 @@ class Handlers:
     def cancel(self, request: gr.Request) -> None:
         """Cancels the running job."""
         with suppress(RefusalError):  # the session has expired: nothing runs
-            self.sessions.cancel(request.session_hash)
+            self.sessions.cancel(_session(request))
 
     def leave(self, request: gr.Request) -> None:
         """Ends the session of a closed page."""
-        self.sessions.leave(request.session_hash)
+        self.sessions.leave(_session(request))
 
     async def _restore(self, chosen: Updates, request: gr.Request, preview: float | None = None,
                        all_of_them: bool = False) -> AsyncIterator[Updates]:
         """Restores with the values of the components `chosen`."""
-        parts, session = self.parts, request.session_hash
+        parts, session = self.parts, _session(request)
         key, which = chosen[parts.videos], chosen[parts.which]
         restore_request = RestoreRequest(chosen[parts.task], which, chosen[parts.strength], preview,
                                          chosen[parts.scale] or None, chosen[parts.force])
@@ -150,8 +159,8 @@ class Handlers:
                       ) -> AsyncIterator[Updates]:
         """Shows a video; if faces are selected by image, finds and shows them too."""
         try:
-            videos = self.sessions.videos(request.session_hash)
-            busy = self.sessions.busy(request.session_hash)
+            videos = self.sessions.videos(_session(request))
+            busy = self.sessions.busy(_session(request))
         except RefusalError as error:
             yield {**self._state([], None, which), self.parts.status: html.failure(str(error))}
             return
@@ -160,7 +169,7 @@ class Handlers:
         yield self._state(videos, video, which, busy) | status
         if which != 'chosen' or video is None or video.found is not None or busy:
             return
-        begin = partial(self.sessions.find_faces, request.session_hash, video.key)
+        begin = partial(self.sessions.find_faces, _session(request), video.key)
         async for updates in self._followed(request, video.key, which, begin):
             yield updates
 
@@ -171,7 +180,7 @@ class Handlers:
         try:
             job = await asyncio.to_thread(begin)
         except RefusalError as error:  # an expired session has no videos
-            busy = self.sessions.busy(request.session_hash)
+            busy = self.sessions.busy(_session(request))
             yield {**self._shown(request, key, which, busy), parts.status: html.failure(str(error))}
             return
         if job is None:
@@ -184,7 +193,7 @@ class Handlers:
 
     def _shown(self, request: gr.Request, key: str | None, which: str, busy: bool) -> Updates:
         try:
-            videos = self.sessions.videos(request.session_hash)
+            videos = self.sessions.videos(_session(request))
         except RefusalError:
             videos = []
         return self._state(videos, next((video for video in videos if video.key == key), None), which, busy)
@@ -193,8 +202,9 @@ class Handlers:
         """Returns the updates that show a selected video."""
         videos, parts, files = list(videos), self.parts, self.sessions.files
         several = len(videos) > 1
-        show_faces = which == 'chosen' and video and video.found
-        images = video_html.faces(video, video.found) if show_faces else ''
+        images = ''
+        if which == 'chosen' and video is not None and video.found is not None:
+            images = video_html.faces(video, video.found)
         return {
             parts.videos: gr.update(choices=[(video_html.label(one), one.key) for one in videos],
                                     value=video and video.key, visible=bool(videos)),
@@ -210,9 +220,9 @@ class Handlers:
 
     def _results(self, video: Video | None) -> Updates:
         parts, files = self.parts, self.sessions.files
-        result = video.result if video else None
-        if result is None:
+        if video is None or video.result is None:
             return {parts.results: gr.update(visible=False)}
+        result = video.result
         return {
             parts.results: gr.update(visible=True),
             parts.heading: video_html.heading(video, result),
@@ -229,6 +239,11 @@ def _example(handlers: Handlers, number: int) -> Callable[..., AsyncIterator[Upd
     return handler
 
 
+def _session(request: gr.Request) -> str:
+    assert request.session_hash is not None, 'gradio names the session of each event'
+    return request.session_hash
+
+
 def _strings(values: Any) -> list[str]:
     """Returns the strings of a list from the browser."""
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
@@ -241,4 +256,5 @@ def _outcome(job: Job) -> str:
             return html.failure(job.failure)
         return html.note('Cancelled.' if job.cancelled and job.video.found is None else
                           'Select the faces to restore.')
+    assert isinstance(job, RestoreJob), 'there are two kinds of jobs'
     return html.outcome(job.videos, job.cancelled)

@@ -82,7 +82,7 @@ class Limits:
 
     def max_frames(self, info: VideoInfo) -> int:
         """Returns how many frames a video may have, even if its header states a shorter duration."""
-        return round(2 * self.seconds * max(info.frame_rate, 25))
+        return round(2 * self.seconds * max(float(info.frame_rate), 25.))
 
 
 def length(seconds: float) -> str:

@@ -62,9 +62,8 @@ class Networks:
     def _load(self, key: str) -> VideoRestorer:
         from gavn.restoration.auto_restorer import AutoRestorer
         from gavn.restoration.restorer import Restorer
-        arguments = {'device': self.device, 'dtype': self.dtype, 'batch': self.batch}
         if self.weights:
-            return Restorer.load(self.weights, **arguments)
+            return Restorer.load(self.weights, self.device, self.dtype, self.batch)
         if key == 'auto':
-            return AutoRestorer(**arguments)
-        return Restorer.from_pretrained(key, **arguments)
+            return AutoRestorer(self.device, self.dtype, self.batch)
+        return Restorer.from_pretrained(key, self.device, self.dtype, self.batch)

@@ -112,7 +112,8 @@ def _input(sessions: SessionManager) -> dict[str, Any]:
 
 def _choices(sessions: SessionManager) -> dict[str, Any]:
     tasks = [(f'{name}: {text}', name) for name, text in sessions.networks.tasks.items()]
-    own = [] if tasks else [(f'your weights: {sessions.networks.weights.name}', 'auto')]
+    weights = sessions.networks.weights
+    own = [] if weights is None else [(f'your weights: {weights.name}', 'auto')]
     task = gr.Dropdown(tasks or own, value='auto', label='Degradation of the faces',
                        interactive=bool(tasks), elem_id='task')
     force = gr.Checkbox(label=FORCE_LABEL, visible=bool(tasks), elem_id='force')

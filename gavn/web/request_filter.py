@@ -60,7 +60,8 @@ class RequestFilter:
     async def _answer(self, request: Request) -> Response | None:
         """Returns the response; None if gradio handles the request."""
         host = request.headers.get('host', '')
-        if self.private and not is_loopback(_HOST.fullmatch(host)['name'] if _HOST.fullmatch(host) else ''):
+        named = _HOST.fullmatch(host)
+        if self.private and not is_loopback(named['name'] if named else ''):
             return _not_found()
         if not _same_site(request.headers.get('origin'), host):
             return PlainTextResponse('This request comes from another site.\n', 403)

@@ -137,9 +137,7 @@ class SessionManager:
 
     def choose(self, session: str, key: str | None, ids: Sequence[int]) -> int:
         """Selects faces of a video; see `Video.choose`. Returns how many are selected."""
-        video = self.video(session, key)
-        video.choose(frozenset(ids))
-        return len(video.chosen)
+        return len(self.video(session, key).choose(frozenset(ids)))
 
     def cancel(self, session: str) -> None:
         """Cancels the job of a session."""

@@ -1,12 +1,13 @@
 """A video of a session: its properties, faces and result."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from gavn.faces.tracker import NoFace, follow_faces
 from gavn.faces.tracks import Face, Faces, first_frames
@@ -91,8 +92,11 @@ class Video:
         """Identifies the video within its session."""
         return self.source.parent.name
 
-    def choose(self, ids: frozenset[int]) -> None:
+    def choose(self, ids: frozenset[int]) -> frozenset[int]:
         """Selects faces by their ids. Faces without a thumbnail cannot be deselected and stay selected.
+
+        Returns:
+            The ids of the selected faces.
 
         Raises:
             RefusalError: a face does not exist.
@@ -101,6 +105,7 @@ class Video:
         if self.found is None or not ids <= known:
             raise RefusalError('There is no such face in this video.')
         self.chosen = ids | known - {face.id for face in self.found.pictured}
+        return self.chosen
 
     def which(self, preview: float | None) -> str:
         """Returns `Settings.faces`: the selected faces in the first `preview` seconds.
@@ -139,7 +144,7 @@ def find_faces(video: Video, progress: Progress) -> Found:
     """
     times: list[float] = []
     with closing(read_frames(video.source)) as frames:
-        def images():
+        def images() -> Iterator[np.ndarray]:
             for frame in counted(frames, 'finding faces', video.info.frames, progress):
                 times.append(frame.time)
                 yield frame.image

@@ -50,8 +50,9 @@ def test_many_boxes_are_as_one_by_one():
     assert together.min() == 0 < together.max()
     assert boxes == Boxes(corners.copy()) and boxes != more and boxes != plain
     assert Boxes.repeated(plain[0], 3) == Boxes(corners[[0, 0, 0]])
+    assert boxes[1:] == Boxes(corners[1:]) and list(boxes[2::3]) == plain[2::3]
     assert Boxes.repeated(Box(1, 2, 3, 4), 9).corners.strides[0] == 0  # in the memory of one
-    for number, error in ((9, IndexError), (slice(2), TypeError)):
+    for number, error in ((9, IndexError), ('first', TypeError)):
         with pytest.raises(error):
             boxes[number]
     with pytest.raises(ValueError, match='read-only'):

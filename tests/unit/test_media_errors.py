@@ -17,11 +17,26 @@ from gavn.media import (
     read_audio,
     read_frames,
 )
+from gavn.media.container import exact
+from gavn.media.stream_copy import is_same_video
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
+
+
+def test_streams_without_time_stamps_are_not_comparable(tmp_path: Path) -> None:
+    raw = tmp_path / 'raw.h264'
+    with VideoWriter(raw, 64, 48, 25) as writer:
+        for image in pictures(4, 64, 48):
+            writer.write(image)
+    assert not is_same_video(raw, raw)
+
+
+def test_a_stream_without_a_time_base_says_so() -> None:
+    with pytest.raises(MediaError, match='no time base'):
+        exact(None)
 
 
 @pytest.mark.parametrize('content', [None, b'', b'no video at all ' * 50])
