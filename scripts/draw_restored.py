@@ -8,7 +8,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gavn import restore_frames
-from gavn.audio.mfcc import FRAME_RATE
+from gavn.audio.rates import FRAME_RATE
 from gavn.data.degradation import degrade
 from gavn.synthetic.head import identities, make_clip, place_on_background
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.blocks import fill_bias
-from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 
 SLOPE = 0.1  # of every LeakyReLU
 ROUGH_STD = 10.0  # of MFCCs, until the statistics of the training set are set
@@ -25,8 +25,8 @@ class AudioEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer('mean', torch.zeros(CEPSTRA))
-        self.register_buffer('std', torch.full((CEPSTRA,), ROUGH_STD))
+        self.register_buffer('mean', torch.zeros(N_MFCC))
+        self.register_buffer('std', torch.full((N_MFCC,), ROUGH_STD))
         self.convs = nn.Sequential(  # 13 x 20 -> 13 x 20 -> 13 x 10 -> 7 x 5 -> 4 x 3
             nn.Conv2d(1, 32, 3, 1, 1),
             nn.LeakyReLU(SLOPE),
@@ -55,9 +55,9 @@ class AudioEncoder(nn.Module):
             ValueError: the shapes are wrong, or a standard deviation is not positive.
         """
         mean, std = (torch.as_tensor(x, dtype=self.mean.dtype, device=self.mean.device) for x in (mean, std))
-        if mean.shape != (CEPSTRA,) or std.shape != (CEPSTRA,):
+        if mean.shape != (N_MFCC,) or std.shape != (N_MFCC,):
             raise ValueError(
-                f'mean and std need the shape ({CEPSTRA},), got {tuple(mean.shape)} and {tuple(std.shape)}'
+                f'mean and std need the shape ({N_MFCC},), got {tuple(mean.shape)} and {tuple(std.shape)}'
             )
         if not bool((std > 0).all()):
             raise ValueError(f'the standard deviation of the MFCC must be positive, got {std.tolist()}')
@@ -66,8 +66,8 @@ class AudioEncoder(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Raw MFCC windows (n, 1, 13, 20) -> features (n, 256)."""
-        if audio.shape[1:] != (1, CEPSTRA, WINDOW_COLUMNS):
-            expected = f'(n, 1, {CEPSTRA}, {WINDOW_COLUMNS})'
+        if audio.shape[1:] != (1, N_MFCC, WINDOW_COLUMNS):
+            expected = f'(n, 1, {N_MFCC}, {WINDOW_COLUMNS})'
             raise ValueError(f'expected MFCC windows {expected}, got {tuple(audio.shape)}')
         audio = ((audio - self.mean[:, None]) / self.std[:, None]).clamp(-LIMIT, LIMIT)
         return self.lrelu(self.fc(self.convs(audio).flatten(1)))

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS, WINDOW_FRAMES
+from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS, WINDOW_FRAMES
 from gavn.registry import ARCH_REGISTRY
 
 SIDE = 224  # pixels of the face crop
@@ -79,8 +79,8 @@ class SyncNet(nn.Module):
         Raises:
             ValueError: the shape is wrong.
         """
-        if windows.shape[1:] != (1, CEPSTRA, WINDOW_COLUMNS):
-            raise ValueError(f'expected MFCCs (n, 1, {CEPSTRA}, {WINDOW_COLUMNS}), '
+        if windows.shape[1:] != (1, N_MFCC, WINDOW_COLUMNS):
+            raise ValueError(f'expected MFCCs (n, 1, {N_MFCC}, {WINDOW_COLUMNS}), '
                              f'got {tuple(windows.shape)}')
         return self.netfcaud(self.netcnnaud(windows).flatten(1))
 

@@ -17,16 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gavn.audio.gaps import AudioGap
+from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 
-SAMPLE_RATE = 16000  # Hz
 HOP = SAMPLE_RATE // 100  # samples between columns of MFCC: 10 ms
 COLUMN_RATE = SAMPLE_RATE // HOP  # columns per second
-FRAME_RATE = 25  # video frames per second in training
 MFCC_PER_FRAME = COLUMN_RATE // FRAME_RATE  # 4 columns per video frame
 WINDOW_FRAMES = 5  # an audio window spans five video frames, as in SyncNet
 WINDOW_COLUMNS = WINDOW_FRAMES * MFCC_PER_FRAME  # 20
 COLUMNS_BEFORE = (WINDOW_FRAMES // 2) * MFCC_PER_FRAME  # 8: the window is centred on its frame
-CEPSTRA = 13
+N_MFCC = 13
 
 _SPAN = SAMPLE_RATE * 25 // 1000  # samples per column: 25 ms
 _FFT = 512
@@ -49,7 +48,7 @@ def _triangles() -> np.ndarray:
 
 def _liftered_dct() -> np.ndarray:
     """Returns the first 13 rows of the orthonormal DCT-II, scaled by the lifter: (13, 26)."""
-    order = np.arange(CEPSTRA)[:, None]
+    order = np.arange(N_MFCC)[:, None]
     basis = np.cos(np.pi * order * (2 * np.arange(_FILTERS) + 1) / (2 * _FILTERS)) * math.sqrt(2 / _FILTERS)
     basis[0] /= math.sqrt(2)
     return basis * (1 + _LIFTER / 2 * np.sin(np.pi * order / _LIFTER))
@@ -174,10 +173,10 @@ class StoredMFCC:
 
     def columns(self, start: int, end: int) -> Tensor:
         """Reads stored columns: (end - start, 13) float32."""
-        size = CEPSTRA * torch.float32.itemsize
+        size = N_MFCC * torch.float32.itemsize
         self._file.seek(start * size)
         read = bytearray(self._file.read((end - start) * size))
-        return torch.frombuffer(read, dtype=torch.float32).view(-1, CEPSTRA)
+        return torch.frombuffer(read, dtype=torch.float32).view(-1, N_MFCC)
 
 
 def mfcc_windows(features: Tensor | np.ndarray, times: Tensor | np.ndarray | Sequence[float]) -> Tensor:
@@ -198,8 +197,8 @@ def mfcc_windows(features: Tensor | np.ndarray, times: Tensor | np.ndarray | Seq
         ValueError: the features have another shape.
     """
     features = torch.as_tensor(features)
-    if features.dim() != 2 or features.shape[0] < 1 or features.shape[1] != CEPSTRA:
-        raise ValueError(f'expected MFCC (f >= 1, {CEPSTRA}), got {tuple(features.shape)}')
+    if features.dim() != 2 or features.shape[0] < 1 or features.shape[1] != N_MFCC:
+        raise ValueError(f'expected MFCC (f >= 1, {N_MFCC}), got {tuple(features.shape)}')
     return features[_window_columns(times, len(features)).to(features.device)].transpose(1, 2).unsqueeze(1)
 
 

@@ -208,7 +208,7 @@ def _restore(task: str, plan: Size, folder: Path) -> list[Path]:
 
 def _write_videos(clean: Path, degraded: Path, task: str, seconds: float) -> None:
     """Writes a synthetic video, clean and degraded."""
-    from gavn.audio.mfcc import FRAME_RATE
+    from gavn.audio.rates import FRAME_RATE
     from gavn.data.degradation import degrade
     from gavn.media import VideoWriter
     from gavn.synthetic.head import identities, make_clip, place_on_background

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from gavn.audio.mfcc import SAMPLE_RATE
+from gavn.audio.rates import SAMPLE_RATE
 from gavn.data.clip_pairs import MismatchError, Triple, collect, pair
 from gavn.errors import GavnError
 from gavn.faces.geometry import crop

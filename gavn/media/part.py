@@ -9,7 +9,7 @@ from itertools import chain, islice, repeat
 import av
 import numpy as np
 
-from gavn.audio.mfcc import FRAME_RATE
+from gavn.audio.rates import FRAME_RATE
 from gavn.media.container import StrPath, exact, open_media, video_stream
 from gavn.media.decode import decoded
 from gavn.media.frame import Frame, ToBGR, Upright

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.media.audio import iter_audio, read_audio
 from gavn.media.constant_rate import at_rate, info_at_rate
 from gavn.media.container import MediaError, NoVideo, StrPath, UnreadableMedia

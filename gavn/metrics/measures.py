@@ -17,7 +17,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-from gavn.audio.mfcc import FRAME_RATE
+from gavn.audio.rates import FRAME_RATE
 from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.media import Ticks
 from gavn.metrics.frame import BATCHED, FrameMetric, frame_metric, ms_ssim, psnr

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.inputs import network_inputs
-from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import RunError
 from gavn.media import VideoWriter
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip

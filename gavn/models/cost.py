@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
 from gavn.faces.landmarks import N_POINTS
 from gavn.ops.deform_conv import BACKEND_VARIABLE
@@ -92,7 +92,7 @@ def detector_gmacs(detector: nn.Module, device: torch.device) -> float:
     """Multiply-adds in 10^9 of a landmark detector for one face."""
     generator = torch.Generator().manual_seed(0)
     face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, generator=generator).to(device)
-    audio = torch.rand(1, 1, CEPSTRA, WINDOW_COLUMNS, generator=generator).to(device)
+    audio = torch.rand(1, 1, N_MFCC, WINDOW_COLUMNS, generator=generator).to(device)
     with torch.no_grad():
         return giga_macs(lambda: detector(face, audio))
 
@@ -100,7 +100,7 @@ def detector_gmacs(detector: nn.Module, device: torch.device) -> float:
 def _window(layout: Layout) -> dict[str, Tensor]:
     generator, m = torch.Generator().manual_seed(0), layout.outputs
     batch = {'lq': torch.rand(1, layout.inputs, 3, CROP_SIZE, CROP_SIZE, generator=generator),
-             'audio': torch.rand(1, m, 1, CEPSTRA, WINDOW_COLUMNS, generator=generator),
+             'audio': torch.rand(1, m, 1, N_MFCC, WINDOW_COLUMNS, generator=generator),
              'landmarks': torch.rand(1, m, N_POINTS, 2, generator=generator)}
     return {name: value[:, 0] for name, value in batch.items()} if layout.mode == 'frame' else batch
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gavn.audio.mfcc import FRAME_RATE
+from gavn.audio.rates import FRAME_RATE
 from gavn.synthetic.motion import Camera, MovingFace, Pose
 from gavn.synthetic.paint import still
 from gavn.synthetic.people import PEOPLE

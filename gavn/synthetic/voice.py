@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfilt
 
-from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE
+from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.synthetic.motion import Mouth
 
 WORDS = {

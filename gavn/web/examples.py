@@ -31,7 +31,7 @@ EXAMPLES = (
 
 def draw(folder: Path, seconds: float = SECONDS) -> list[Path]:
     """Writes the examples as .mp4: the same clip with audio and three degradations."""
-    from gavn.audio.mfcc import FRAME_RATE
+    from gavn.audio.rates import FRAME_RATE
     from gavn.data.degradation import degrade
     from gavn.media import VideoWriter
     from gavn.synthetic.head import identities, make_clip, place_on_background

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gavn.audio.mfcc import FRAME_RATE
+from gavn.audio.rates import FRAME_RATE
 from gavn.data.degradation import degrade
 from gavn.media import VideoWriter
 

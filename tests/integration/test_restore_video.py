@@ -156,7 +156,7 @@ def test_a_box_stands_for_a_search(talking, out, recorder, monkeypatch):
 
 
 def test_sound_is_taken_by_time(tmp_path, talking, out, recorder):
-    """Frames at odd times hear the cepstra of those times."""
+    """Frames at irregular times get the MFCCs of those times."""
     stamps = [0, 100, 130, 310, 420]
     silent = write_variable(tmp_path / 'v.mp4', stamps)
     source = tmp_path / 'in.mp4'

@@ -1,4 +1,4 @@
-"""Cepstra against the reference package, and their place in time."""
+"""MFCCs against the reference package, and their times."""
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ def sine(seconds: float = 1.0, amplitude: int = 10000) -> np.ndarray:
 
 
 def ramp_features(count: int) -> torch.Tensor:
-    """Cepstra whose every coefficient is its own column number."""
-    return torch.arange(count, dtype=torch.float32)[:, None].expand(count, mfcc.CEPSTRA)
+    """MFCCs whose every coefficient is its own column number."""
+    return torch.arange(count, dtype=torch.float32)[:, None].expand(count, mfcc.N_MFCC)
 
 
 def test_constants_agree_with_each_other() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from gavn.audio.mfcc import CEPSTRA, MFCC_PER_FRAME
+from gavn.audio.mfcc import MFCC_PER_FRAME, N_MFCC
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.clip_store import ClipEntry, ClipWriter, pack
 from gavn.experiments.bench.rows import Row
@@ -31,7 +31,7 @@ def make_set(root: Path, size: int) -> None:
                   for i in range(CLIP_FRAMES)]
         writer.frames('gt', entry.clip, frames)
         writer.frames('blur', entry.clip, [cv2.GaussianBlur(frame, (15, 15), 0) for frame in frames])
-        writer.array('mfcc', entry.clip, rng.random((length, CEPSTRA), dtype=np.float32))
+        writer.array('mfcc', entry.clip, rng.random((length, N_MFCC), dtype=np.float32))
         writer.array('landmarks', entry.clip, size * rng.random((CLIP_FRAMES, N_POINTS, 2), dtype=np.float32))
     writer.meta('train', entries)
     pack(root, ['gt', 'blur', 'mfcc', 'landmarks'])

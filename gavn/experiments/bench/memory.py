@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from torch import Tensor, nn
 
-from gavn.audio.mfcc import SAMPLE_RATE
+from gavn.audio.rates import SAMPLE_RATE
 from gavn.experiments.bench.rows import RATE, Row
 from gavn.experiments.bench.timing import STATUS, status_mib
 from gavn.faces.geometry import Box

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.inputs import layout_of, network_inputs
-from gavn.audio.mfcc import CEPSTRA, WINDOW_COLUMNS
+from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, Row
 from gavn.experiments.bench.timing import measure, peak_mib, traffic
 from gavn.faces.geometry import DETECTOR_SIZE
@@ -110,7 +110,7 @@ class Subject:
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for a number of frames, on the device."""
         draw = torch.Generator().manual_seed(0)
-        shapes = {'lq': (3, self.size, self.size), 'audio': (1, CEPSTRA, WINDOW_COLUMNS),
+        shapes = {'lq': (3, self.size, self.size), 'audio': (1, N_MFCC, WINDOW_COLUMNS),
                   'landmarks': (N_POINTS, 2), 'face': (3, DETECTOR_SIZE, DETECTOR_SIZE)}
         taken = {*self.inputs, *(() if self.detector is None else ('face',))}
         if self.detector is not None:
