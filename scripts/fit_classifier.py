@@ -1,9 +1,9 @@
-"""Fits what `gavn restore --task auto` judges videos by, from a prepared data set (see --help).
+"""Fits the degradation classifier of `gavn restore --task auto` on a prepared data set (see --help).
 
-    python scripts/fit_damage.py --data datasets/shipped --out gavn/restoration/degradation.json
+    python scripts/fit_classifier.py --data datasets/shipped --out gavn/restoration/degradation.json
 
-Trains on the training split, chooses thresholds on speakers held out of it, prints what the result says about
-the validation split. The same data give the same numbers.
+Trains on the training split, chooses thresholds on held-out speakers, and prints results of the validation
+split. The same data give the same numbers.
 """
 import argparse
 import csv
@@ -42,7 +42,7 @@ def main() -> None:
                         help='share of right verdicts asked of a specialist\'s kind (%(default)s)')
     parser.add_argument('--precision-clean', type=float, default=0.9,
                         help='likewise of `clean`, which does no harm (%(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the damage that is made (%(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the degradations (%(default)s)')
     parser.add_argument('--workers', type=int, default=1, help='processes (%(default)s)')
     args = parser.parse_args()
     rows = {split: collected(args.data, split, count, args.seed, args.workers)
