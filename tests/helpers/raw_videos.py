@@ -27,7 +27,7 @@ def film(path: Path, images: list[np.ndarray], sound: bool = True, rate: int = 2
 
 
 class Stub:
-    """Sees the face where the picture is bright; its points spread over the box."""
+    """Sees the face where the image is bright; its points spread over the box."""
 
     def box(self, image):
         return Box(60, 40, 160, 180) if image.mean() > 20 else None

@@ -39,15 +39,15 @@ def test_gaps_are_bridged_and_boxes_steadied():
 
 def test_dlib_marks_a_real_face():
     pytest.importorskip('dlib')
-    teacher = ANNOTATORS['dlib']()
+    annotator = ANNOTATORS['dlib']()
     image = photo()
-    box = teacher.box(image)
-    points = teacher.points(image, box)
+    box = annotator.box(image)
+    points = annotator.points(image, box)
     left_eye, right_eye, mouth = points[36:42].mean(0), points[42:48].mean(0), points[48:].mean(0)
     np.testing.assert_allclose([left_eye, right_eye], [(92, 101), (135, 103)], atol=5)
     assert abs(mouth[0] - (left_eye[0] + right_eye[0]) / 2) < 8 and 35 < mouth[1] - left_eye[1] < 65
-    assert teacher.box(np.zeros((224, 224, 3), np.uint8)) is None
-    moved = teacher.points(np.roll(image, 3, axis=1), Box(box.x0 + 3, box.y0, box.x1 + 3, box.y1))
+    assert annotator.box(np.zeros((224, 224, 3), np.uint8)) is None
+    moved = annotator.points(np.roll(image, 3, axis=1), Box(box.x0 + 3, box.y0, box.x1 + 3, box.y1))
     np.testing.assert_allclose(moved - points, np.tile([3, 0], (68, 1)), atol=0.6)
 
 
@@ -74,11 +74,11 @@ def test_face_alignment_through_its_interface(monkeypatch):
             return [np.ones((68, 2))]
 
     monkeypatch.setitem(sys.modules, 'face_alignment', fake_face_alignment(FaceAlignment=Aligner))
-    teacher = FaceAlignmentAnnotator(download=True)
+    annotator = FaceAlignmentAnnotator(download=True)
     image = np.full((224, 224, 3), (1, 2, 3), np.uint8)
-    box = teacher.box(image)
-    assert box == Box(10, 20, 110, 140) and teacher.box(image * 0) is None
-    assert teacher.points(image, box).shape == (68, 2)
+    box = annotator.box(image)
+    assert box == Box(10, 20, 110, 140) and annotator.box(image * 0) is None
+    assert annotator.points(image, box).shape == (68, 2)
     assert calls == [([3, 2, 1], [[10, 20, 110, 140]])]
 
 

@@ -191,15 +191,15 @@ def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: st
 
 def test_the_bar_leaves_the_log_whole(monkeypatch: pytest.MonkeyPatch,
                                       capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(utils_logger, 'wanted', lambda: True)
+    monkeypatch.setattr(utils_logger, 'shows_progress_bar', lambda: True)
     forget_logger()
     logger = get_root_logger()
     logger.setLevel('INFO')
     bar = utils_logger.ProgressBar(2, 4, logger)
-    bar.show({'l_pix': 0.25, 'offset': 3.0})
-    bar.reach(3)
+    bar.show_losses({'l_pix': 0.25, 'offset': 3.0})
+    bar.update_to(3)
     logger.info('a line')
-    bar.reach(4)
+    bar.update_to(4)
     forget_logger()
     shown = capsys.readouterr().err
     assert '3/4' in shown

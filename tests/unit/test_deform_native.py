@@ -143,7 +143,7 @@ def test_is_chosen_for_inference_on_a_cpu(monkeypatch):
     for dtype, gradient, name in ((torch.float32, False, 'native'), (torch.float32, True, 'reference'),
                                   (torch.float64, False, 'reference'), (torch.float16, False, 'native')):
         assert resolve_backend(None, CPU, dtype, gradient) == name
-    monkeypatch.setattr(deform_native, 'quick', lambda: False)  # a processor where nobody measured it
+    monkeypatch.setattr(deform_native, 'is_fast', lambda: False)  # a processor where nobody measured it
     assert resolve_backend(None, CPU) == 'reference' and 'native' in installed_backends()
 
 
