@@ -9,14 +9,20 @@ import torch
 from basicsr.data import video_test_dataset
 from basicsr.models import video_recurrent_model
 from basicsr.utils import FileClient, img_util
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, Registry
 from linear_training import run_here, stock, write_options
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from gavn import basicsr_patches
 from gavn.basicsr_patches.data_paired_image_dataset import PairedImageDataset
-from gavn.basicsr_patches.data_video_test_dataset import VideoRecurrentTestDataset, VideoTestDataset
+from gavn.basicsr_patches.data_reds_dataset import REDSDataset, REDSRecurrentDataset
+from gavn.basicsr_patches.data_video_test_dataset import (
+    VideoRecurrentTestDataset,
+    VideoTestDataset,
+    VideoTestDUFDataset,
+)
+from gavn.basicsr_patches.models_sr_model import SRModel
 from gavn.basicsr_patches.models_video_base_model import EDVRModel, VideoBaseModel, VideoRecurrentModel
 from gavn.basicsr_patches.utils_file_client import MissingKeyError
 from gavn.basicsr_patches.utils_img_util import UnreadableImageError
@@ -137,10 +143,14 @@ def test_k_images_during_training(model: type, data: type, clips: dict[str, str]
         stock_of(model).dist_validation(built, loader(data, clips), 3, None, True)
 
 
-@pytest.mark.parametrize('replacement', [EDVRModel, VideoBaseModel, VideoRecurrentModel])
-def test_option_files_get_the_replacement(replacement: type) -> None:
-    assert MODEL_REGISTRY.get(replacement.__name__) is replacement
-    assert stock_of(replacement).__module__.startswith('basicsr.models.')
+@pytest.mark.parametrize(('registry', 'replacement'), [
+    *((MODEL_REGISTRY, model) for model in (SRModel, EDVRModel, VideoBaseModel, VideoRecurrentModel)),
+    *((DATASET_REGISTRY, data) for data in (
+        PairedImageDataset, REDSDataset, REDSRecurrentDataset,
+        VideoTestDataset, VideoTestDUFDataset, VideoRecurrentTestDataset))])
+def test_option_files_get_the_replacement(registry: Registry, replacement: type) -> None:
+    assert registry.get(replacement.__name__) is replacement
+    assert stock_of(replacement).__module__.startswith('basicsr.')
 
 
 def test_l_any_name_of_a_test_set(clips: dict[str, str]) -> None:
