@@ -87,8 +87,8 @@ def _warn_of_long_clips(kind: str, lengths: Mapping[str, int]) -> None:
     count = sum(length > CLIP_LENGTH for length in lengths.values())
     if count:
         get_root_logger().warning(
-            f'{kind} reads the first {CLIP_LENGTH} frames of a clip; {count} of {len(lengths)} clips are longer: '
-            'cut them (gavn prepare --cut 4), or use AVClipDataset, which reads all frames')
+            f'{kind} reads the first {CLIP_LENGTH} frames of a clip; {count} of {len(lengths)} clips are '
+            'longer: cut them (gavn prepare --cut 4), or use AVClipDataset, which reads all frames')
 
 
 def _clip_lengths(keys: Iterable[str]) -> dict[str, int]:

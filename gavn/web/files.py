@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 from urllib.parse import quote
 from zipfile import ZipFile, ZipInfo
 
@@ -24,7 +25,7 @@ class _Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, content: bytes) -> int:
+    def write(self, content: Any, /) -> int:
         self._held.append(bytes(content))
         return len(content)
 
