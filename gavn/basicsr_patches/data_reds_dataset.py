@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.data import reds_dataset
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 
@@ -63,6 +64,7 @@ class _AnyClips:
                 raise DataError(f'clip {clip} of {opt["meta_info_file"]} has {length} frames; windows of '
                                 f'num_frame: {self.num_frame} span {reach + 1}')
             _check_ends(clip, length, {opt['dataroot_lq'], opt['dataroot_gt']}, self.is_lmdb)
+        _warn_of_long_clips(type(self).__name__, lengths)
         before = reach // 2 if isinstance(self, reds_dataset.REDSDataset) else 0
         self.keys = [_frame_key(key, lengths, before, reach - before) for key in self.keys]
 
@@ -79,6 +81,14 @@ class REDSDataset(_AnyClips, reds_dataset.REDSDataset):
 @replaces_in(DATASET_REGISTRY)
 class REDSRecurrentDataset(_AnyClips, reds_dataset.REDSRecurrentDataset):
     """Windows from a frame on."""
+
+
+def _warn_of_long_clips(kind: str, lengths: Mapping[str, int]) -> None:
+    count = sum(length > CLIP_LENGTH for length in lengths.values())
+    if count:
+        get_root_logger().warning(
+            f'{kind} reads the first {CLIP_LENGTH} frames of a clip; {count} of {len(lengths)} clips are '
+            'longer: cut them (gavn prepare --cut 4), or use AVClipDataset, which reads all frames')
 
 
 def _clip_lengths(keys: Iterable[str]) -> dict[str, int]:

@@ -25,7 +25,12 @@ from gavn.basicsr_patches.data_data_sampler import (
 )
 from gavn.basicsr_patches.data_loading import start_worker
 from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
-from gavn.basicsr_patches.training_state import check_disk_space, load_resume_state, remove_partial_files
+from gavn.basicsr_patches.training_state import (
+    ResumeError,
+    check_disk_space,
+    load_resume_state,
+    remove_partial_files,
+)
 from gavn.basicsr_patches.utils_logger import DataWaitTimer, MessageLogger, ProgressBar, init_tb_loggers
 from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.basicsr_patches.utils_options import keep_options, parse_options, set_seed
@@ -89,6 +94,9 @@ class TrainingRun:
         train_opt = opt['datasets']['train']
         data = build_dataset(train_opt)
         epochs = plan_epochs(len(data), train_opt, opt)
+        if self.started > epochs.total:
+            raise ResumeError(f'cannot resume from {opt["path"]["resume_state"]}: it is at iteration '
+                              f'{self.started}, but training ends at {epochs.total}; raise train.total_iter')
         sampler = EpochSampler(epochs, opt['rank'], opt['manual_seed'],
                                shuffle=train_opt.get('use_shuffle') is not False, start=self.started)
         if self.state:

@@ -154,7 +154,9 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         state = dict(read_pickle(existing(path)))
     except CheckpointError as error:
         raise ResumeError(str(error)) from error
-    if problems := section_problems(state, _State, 'the state'):
+    problems = section_problems(state, _State, 'the state')
+    problems += [f'{key} is {state[key]}' for key in ('epoch', 'iter') if not problems and state[key] < 0]
+    if problems:
         raise ResumeError(f'{path} is not a training state: {"; ".join(problems[:4])}\n'
                           'give a file of training_states that training wrote')
     return state

@@ -13,7 +13,6 @@ import numpy as np
 from av import AudioFrame, Packet
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
-from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 
 from gavn.media.container import (
@@ -26,6 +25,7 @@ from gavn.media.container import (
     has_parameters,
     open_media,
 )
+from gavn.media.output import stream_as_it_is
 from gavn.media.track import CopiedTrack, Track
 
 MUXERS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # by extension
@@ -36,7 +36,6 @@ _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding
 _SAMPLES, _BLOCK = 'fltp', 1 << 16  # sample format for encoding; samples of silence per block
 _BITRATE = 96_000  # of AAC, per channel
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)  # of AAC
-_TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # earlier versions crash
 
 _Way = Callable[[AudioStream, OutputContainer], Track]
 _Encoder = Literal['flac', 'aac']
@@ -87,12 +86,7 @@ def _from_template(stream: AudioStream, output: OutputContainer) -> Track:
 
 def _as_it_is(stream: AudioStream, output: OutputContainer) -> Track:
     """Copies a stream with all parameters, even if PyAV does not know its codec for the container."""
-    if not _TAKES_ANY:
-        raise ValueError('this PyAV version cannot write such codecs')
-    copy = output.add_mux_stream('aac')
-    BitStreamFilterContext('null', stream, copy)
-    copy.time_base = stream.time_base
-    return CopiedTrack(copy)
+    return CopiedTrack(stream_as_it_is(output, stream))
 
 
 _COPIES: tuple[_Way, ...] = (_from_template, _as_it_is)

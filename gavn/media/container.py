@@ -120,6 +120,15 @@ def audio_stream(container: InputContainer, index: int) -> AudioStream:
     return next(stream for stream in container.streams.audio if stream.index == index)
 
 
+def guesses_times(container: InputContainer) -> bool:
+    """Returns whether the container has no presentation times.
+
+    FFmpeg's guesses for B-frames are out of order, but the decoding times of frames are in order and one
+    frame interval apart.
+    """
+    return container.format.name == 'avi'
+
+
 def has_decoder(stream: Stream) -> bool:
     """Returns whether FFmpeg has a decoder for the codec of a stream."""
     codec: CodecContext | None = stream.codec_context  # PyAV's types do not say that it may be None
@@ -173,7 +182,7 @@ class StreamFacts:
         left, right, top, bottom = map(int, found.groups()) if found else (0, 0, 0, 0)
         chroma = re.search(r'\([^()]*\b(left|center|topleft|top|bottomleft|bottom)\)', section.split('\n')[0])
         return cls((top, bottom, left, right), chroma and chroma[1],
-                   bool(re.search(r'Side data:.*(spherical|stereo3d)', section, re.DOTALL | re.IGNORECASE)))
+                   bool(re.search(r'Side data:.*(spherical|stereo ?3d)', section, re.DOTALL | re.IGNORECASE)))
 
 
 def describe(container: InputContainer) -> str:

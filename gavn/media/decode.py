@@ -1,5 +1,6 @@
 """Decodes streams with PyAV; undecodable frames are replaced by the previous frame."""
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import islice
 from typing import NamedTuple, overload
@@ -11,11 +12,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from gavn.media.container import StrPath, open_media, video_stream
-
-# Containers without presentation times: FFmpeg's guesses for B-frames are out of order, but the decoding
-# times of frames are in order and one frame interval apart.
-_GUESSED = {'avi'}
+from gavn.media.container import StrPath, guesses_times, open_media, video_stream
 
 
 class Shown(NamedTuple):
@@ -75,6 +72,20 @@ def decoded(container: InputContainer, stream: VideoStream | AudioStream, failed
         yield from frames
 
 
+@contextmanager
+def decoder_threads(stream: Stream, kind: str = 'AUTO') -> Iterator[None]:
+    """Decodes a stream in threads inside the block, and waits for them at its end.
+
+    PyAV frees a decoder while it holds the GIL, and waits for threads of the decoder that may wait for the
+    GIL to log a message.
+    """
+    stream.thread_type = kind
+    try:
+        yield
+    finally:
+        stream.codec_context.flush_buffers()  # without the GIL
+
+
 def shown(path: StrPath, failed: Callable[[], None] = lambda: None) -> Iterator[Shown]:
     """Yields the frames of the main video stream in presentation order.
 
@@ -103,23 +114,28 @@ def _raise_undecodable() -> None:
 def _shown(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator[Shown]:
     with open_media(path) as container:
         stream = video_stream(container, path)
-        stream.thread_type = 'AUTO' if threads else 'SLICE'
         if not threads:
             stream.codec_context.thread_count = 1
-        stamps = _Stamps(container.format.name in _GUESSED)
-        for packet in _packets(container, stream, failed):
-            stamps.fed(packet)
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                failed()
-                yield from stamps.lost(packet)
-                continue
-            for frame in frames:
-                yield from stamps.delivered(frame)
-        if threads and stamps.missing():
-            raise _UndecodableError
-        yield from stamps.rest()
+        with decoder_threads(stream, 'AUTO' if threads else 'SLICE'):
+            yield from _stamped(container, stream, failed, threads)
+
+
+def _stamped(container: InputContainer, stream: Stream, failed: Callable[[], None], threads: bool
+             ) -> Iterator[Shown]:
+    stamps = _Stamps(guesses_times(container))
+    for packet in _packets(container, stream, failed):
+        stamps.fed(packet)
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            failed()
+            yield from stamps.lost(packet)
+            continue
+        for frame in frames:
+            yield from stamps.delivered(frame)
+    if threads and stamps.missing():
+        raise _UndecodableError
+    yield from stamps.rest()
 
 
 class _Stamps:

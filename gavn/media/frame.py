@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
-from gavn.media.filters import copy_colour_tags, filter_graph, filtered
+from gavn.media.filters import filter_graph, filtered
 from gavn.media.rgb import added, is_plain
 from gavn.media.side_data import Orientation
 
@@ -28,6 +28,7 @@ _THREADS = 4
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 _BT601 = (0.299, 0.114)  # all others, and unknown
 _TAG_OF_BT601, LIMITED, FULL = 6, 1, 2
+_SWS_BT601 = 5  # swscale's name of the matrix
 _NATIVE = {f'yuv{chroma}p{depth}' for chroma in (420, 422, 444) for depth in ('', '10le')}
 
 
@@ -116,14 +117,19 @@ class Upright:
     def __init__(self, crop: tuple[int, int, int, int] = (0, 0, 0, 0)) -> None:
         self._reformatter = VideoReformatter()
         self._first: _Format | None = None
+        self._graph: Graph | None = None
         self._crop = crop
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         """Converts a decoded frame."""
         frame.pict_type = 0  # else an encoder would reuse the key frames of the source
-        self._first = self._first or _Format.from_frame(frame, self._crop)
+        if self._first is None:
+            self._first = _Format.from_frame(frame, self._crop)
+            steps = (*_cropping(frame, self._crop), *_turning(self._first.orientation))
+            size = frame.width, frame.height
+            self._graph = filter_graph(size, self._first.name, *steps) if steps else None
         av_frame = self._first.convert(frame, self._reformatter)
-        return _rotated(_cropped(av_frame, self._crop), self._first.orientation)
+        return av_frame if self._graph is None else filtered(self._graph, av_frame)
 
 
 @dataclass(frozen=True)
@@ -156,11 +162,13 @@ class _Format:
         plain = frame.format.name.replace('yuvj', 'yuv')
         if (plain, found.width, found.height, found.meaning) == (
                 self.name, self.width, self.height, self.meaning):
-            av_frame = frame if plain == frame.format.name else _frame_from_planes(_planes(frame), plain)
+            av_frame = frame if plain == frame.format.name else reformatter.reformat(
+                frame, format=plain, src_colorspace=_SWS_BT601, dst_colorspace=_SWS_BT601,
+                src_color_range=FULL, dst_color_range=FULL)  # from the same samples to the same samples
         else:
             av_frame = reformatter.reformat(
                 frame, self.width, self.height, self.name, interpolation=ACCURATE, threads=_THREADS,
-                dst_colorspace=self.matrix if self.matrix in _WEIGHTS else 5,
+                dst_colorspace=self.matrix if self.matrix in _WEIGHTS else _SWS_BT601,
                 dst_color_range=FULL if self.range == FULL else LIMITED)
         return self.tag(av_frame)
 
@@ -184,20 +192,6 @@ def _planes(frame: VideoFrame) -> list[np.ndarray]:
     return views
 
 
-def _frame_from_planes(planes: list[np.ndarray], name: str) -> VideoFrame:
-    """Returns a new frame with the planes, without tags."""
-    frame = VideoFrame(planes[0].shape[1], planes[0].shape[0], name)
-    for target, plane in zip(_planes(frame), planes, strict=True):
-        target[...] = plane
-    return frame
-
-
-def _copied(planes: list[np.ndarray], like: VideoFrame) -> VideoFrame:
-    frame = _frame_from_planes(planes, like.format.name)
-    copy_colour_tags(like, frame)
-    return frame
-
-
 @lru_cache(maxsize=2)
 def _identity_graph(width: int, height: int, name: str) -> tuple[Graph, Lock]:
     """Returns a filter graph that copies frames, and its lock."""
@@ -219,22 +213,18 @@ def shown_size(frame: VideoFrame | VideoCodecContext, crop: tuple[int, int, int,
     return frame.width - left - right, frame.height - top - bottom
 
 
-def _cropped(av_frame: VideoFrame, crop: tuple[int, int, int, int]) -> VideoFrame:
-    if not any(crop):
-        return av_frame
-    width, height = shown_size(av_frame, crop)
-    parts = []
-    for plane in _planes(av_frame):
-        across, down = av_frame.width // plane.shape[1], av_frame.height // plane.shape[0]
-        top, left = crop[0] // down, crop[2] // across
-        parts.append(plane[top:top + height // down, left:left + width // across])
-    return _copied(parts, av_frame)
+def _cropping(frame: VideoFrame, crop: tuple[int, int, int, int]) -> tuple[tuple[str, str], ...]:
+    """Returns the filter that crops (top, bottom, left, right), to whole chroma samples."""
+    width, height = shown_size(frame, crop)
+    return (('crop', f'{width}:{height}:{crop[2]}:{crop[0]}'),) if any(crop) else ()
 
 
-def _rotated(av_frame: VideoFrame, orientation: Orientation) -> VideoFrame:
-    if not orientation:
-        return av_frame
-    return _copied([orientation(plane) for plane in _planes(av_frame)], av_frame)
+def _turning(orientation: Orientation) -> tuple[tuple[str, str], ...]:
+    """Returns the filters that make a frame upright; its lines are then no longer fields."""
+    mirror, flip = ('hflip', ''), ('vflip', '')
+    turns = ((), (('transpose', 'cclock'),), (mirror, flip), (('transpose', 'clock'),))
+    steps = (mirror,) * orientation.mirrored + turns[orientation.quarters]
+    return (*steps, ('setfield', 'prog'), ('sidedata', 'mode=delete:type=DISPLAYMATRIX')) if steps else ()
 
 
 def changed(frame: Frame, changes: Iterable[tuple[int, int, np.ndarray]]) -> VideoFrame:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from gavn.media.audio import clock_zero
 from gavn.media.container import MediaError, StrPath, exact, has_parameters, open_media, video_stream
 from gavn.media.other_streams import Notice, OtherStreams, warn
-from gavn.media.output import added_stream, opened_output
+from gavn.media.output import added_stream, opened_output, stream_as_it_is
 from gavn.media.reader import VideoInfo, probe
 from gavn.media.segments import Segments
 from gavn.runtime.files import atomic_path
@@ -140,12 +140,18 @@ def _add_video(output: OutputContainer, target: Path, segment: InputContainer, i
                ) -> VideoStream:
     template = video_stream(segment, target)
     name = template.codec_context.name
-    video = added_stream(
-        target, lambda: output.add_stream_from_template(template, opaque=True), f'{name} video')
+    video = added_stream(target, lambda: _copied_stream(output, template), f'{name} video')
     video.time_base = info.time_base
     if name == 'hevc' and output.format.name in ('mp4', 'mov'):
         video.codec_context.codec_tag = 'hvc1'  # required by some players
     return video
+
+
+def _copied_stream(output: OutputContainer, template: VideoStream) -> VideoStream:
+    try:
+        return output.add_stream_from_template(template, opaque=True)
+    except ValueError:
+        return stream_as_it_is(output, template)
 
 
 @contextmanager

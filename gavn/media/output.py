@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 import av
 from av import Packet
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -20,6 +21,8 @@ from gavn.runtime.files import atomic_path
 # x264's macroblock tree reads past its rows with AVX2 and AVX-512, so that two runs over the same smooth
 # frames differ. With SSE2 the result is repeatable and equal to that of the C code; it is slightly slower.
 REPEATABLE = 'asm=MMX2,SSE2' if platform.machine() in ('x86_64', 'AMD64') else 'asm=0'
+
+_TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # earlier versions crash
 
 _W = TypeVar('_W', bound='Writer')
 _S = TypeVar('_S', bound=Stream)
@@ -53,6 +56,20 @@ def added_video(path: Path, output: OutputContainer, codec: str, rate: Fraction,
     if not isinstance(stream, VideoStream):
         raise MediaError(f'{path}: {codec} is not a video codec; use libx264 or libx265')
     return stream
+
+
+def stream_as_it_is(output: OutputContainer, stream: _S) -> _S:
+    """Adds a stream with all parameters of another one, whatever PyAV knows of codecs and containers.
+
+    Raises:
+        ValueError: this version of PyAV cannot do it.
+    """
+    if not _TAKES_ANY:
+        raise ValueError('this PyAV version cannot write such codecs')
+    copy = cast('_S', output.add_mux_stream('aac' if stream.type == 'audio' else 'h264'))
+    BitStreamFilterContext('null', stream, copy)
+    copy.time_base = stream.time_base
+    return copy
 
 
 class Writer(ABC):

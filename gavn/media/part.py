@@ -10,12 +10,10 @@ import av
 import numpy as np
 
 from gavn.audio.rates import FRAME_RATE
-from gavn.media.container import StrPath, exact, open_media, video_stream
-from gavn.media.decode import decoded
+from gavn.media.container import StrPath, exact, guesses_times, open_media, video_stream
+from gavn.media.decode import decoded, decoder_threads
 from gavn.media.frame import Frame, ToBGR, Upright
 from gavn.media.reader import Ticks, VideoInfo, hidden_edges, probe, resample_frames
-
-_GUESSED = ('avi',)  # containers without presentation times
 
 
 def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: int = FRAME_RATE
@@ -46,18 +44,18 @@ def _frames_from(path: StrPath, start: float, info: VideoInfo) -> Generator[Fram
     with open_media(path) as container:
         stream = video_stream(container, path)
         base = exact(stream.time_base)
-        if container.format.name in _GUESSED:
+        if guesses_times(container):
             return
         try:
             container.seek(int((info.start + Fraction(start)) / base), stream=stream)
         except av.FFmpegError:
             return
-        stream.thread_type = 'AUTO'
         upright, to_bgr = Upright(hidden_edges(container, stream)), ToBGR()
-        for index, frame in enumerate(decoded(container, stream, lambda: None)):
-            if frame.pts is not None:
-                yield Frame(upright(frame), frame.pts, float(frame.pts * base - info.start), index,
-                            to_bgr=to_bgr)
+        with decoder_threads(stream):
+            for index, frame in enumerate(decoded(container, stream, lambda: None)):
+                if frame.pts is not None:
+                    yield Frame(upright(frame), frame.pts, float(frame.pts * base - info.start), index,
+                                to_bgr=to_bgr)
 
 
 def _resampled(frames: Iterator[Frame], start: float, info: VideoInfo, rate: int) -> Iterator[np.ndarray]:

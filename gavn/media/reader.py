@@ -127,7 +127,7 @@ class FrameReader(Iterator[Frame]):
         to_upright, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
         for index, item in enumerate(shown(self.path, self._count_failure)):
             self._check_order(item.pts, last, step)
-            last = _next_pts(item.pts, last, step)
+            last = next_pts(item.pts, last, step)
             first = last if first is None else first
             repeated += item.repeated
             if index == 0 or index >= start:  # the first determines the format of all
@@ -159,7 +159,7 @@ class FrameReader(Iterator[Frame]):
                 '%s: %s; %d frames were replaced by the previous frame', self.path, failed, repeated)
 
 
-def _next_pts(pts: int | None, last: int | None, step: int) -> int:
+def next_pts(pts: int | None, last: int | None, step: int) -> int:
     """Returns the time stamp of a frame, or the next in order if it is missing or goes back a little."""
     if pts is None:
         return 0 if last is None else last + step

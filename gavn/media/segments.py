@@ -10,11 +10,13 @@ import numpy as np
 from av import Packet, VideoFrame
 from av.codec.context import Flags
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
-from gavn.media.container import MediaError, StrPath, exact, open_media, video_stream
+from gavn.media.container import MediaError, StrPath, exact, guesses_times, open_media, video_stream
+from gavn.media.decode import decoded
 from gavn.media.filters import copy_colour_tags
 from gavn.media.output import REPEATABLE, Writer, added_video
-from gavn.media.reader import VideoInfo, average_step, last_duration
+from gavn.media.reader import VideoInfo, average_step, last_duration, next_pts
 
 _MAX_DELAY = 64  # frames that an encoder may hold back
 _FIRST = 'first_pts'  # tag with the offset of all time stamps of a segment
@@ -105,7 +107,7 @@ class SegmentWriter(Writer):
         encoder.width, encoder.height = av_frame.width, av_frame.height
         encoder.pix_fmt = av_frame.format.name
         copy_colour_tags(av_frame, encoder)
-        if self._like.interlaced and not self._like.rotation % 180:
+        if self._like.interlaced and self._like.as_stored:
             encoder.flags |= Flags.interlaced_dct  # each frame has its field order
         self._first = pts
         self._output.metadata[_FIRST] = str(pts)
@@ -195,11 +197,25 @@ def _packets(path: Path) -> Iterator[Packet]:
 
 def unique_stamps(path: Path) -> list[int]:
     """Returns the presentation times of packets in decoding order; raises MediaError if they are unusable."""
-    packets = list(_packets(path))
-    stamps = [packet.pts for packet in packets if packet.pts is not None]
-    if not packets or len(set(stamps)) < len(packets):
+    found = [packet.pts for packet in _packets(path)]
+    with open_media(path) as container:
+        if guesses_times(container):
+            times = _times_of_guesses(container, video_stream(container, path))
+            found = [times.get(stamp) for stamp in found]
+    stamps = [stamp for stamp in found if stamp is not None]
+    if not found or len(set(stamps)) < len(found):
         raise MediaError(f'{path}: its packets have no unique time stamps and cannot be copied')
     return stamps
+
+
+def _times_of_guesses(container: InputContainer, stream: VideoStream) -> dict[int | None, int]:
+    """Maps the guessed time stamps of packets to the times of their frames."""
+    step = average_step(exact(stream.average_rate or Fraction(25)), exact(stream.time_base))
+    times: dict[int | None, int] = {}
+    last: int | None = None
+    for frame in decoded(container, stream, lambda: None):
+        times[frame.pts] = last = next_pts(frame.dts, last, step)
+    return times
 
 
 def _checked_stamps(paths: Sequence[Path], time_base: Fraction) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 from av import VideoFrame
 
 _CHROMATICITY, _LUMINANCE = 50_000, 10_000  # steps per unit in H.264 and HEVC
@@ -53,10 +52,6 @@ class Orientation:
 
     def __bool__(self) -> bool:
         return self.mirrored or self.quarters > 0
-
-    def __call__(self, plane: np.ndarray) -> np.ndarray:
-        """Returns an upright view of samples (h, w) or (h, w, c)."""
-        return np.rot90(plane[:, ::-1] if self.mirrored else plane, self.quarters)
 
 
 @dataclass(frozen=True)

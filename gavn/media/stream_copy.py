@@ -52,7 +52,7 @@ def is_same_video(one: StrPath, other: StrPath) -> bool:
         properties = [(info.width, info.height, info.rotation, info.pixel_shape, info.pix_fmt, info.codec)
                  for info in (first, second)]
         return properties[0] == properties[1] and _same_times(one, other) and all(
-            _same_image(*pair) for pair in zip_longest(_beginning(one), _beginning(other)))
+            _same_frame(*pair) for pair in zip_longest(_beginning(one), _beginning(other)))
     except (MediaError, av.FFmpegError):
         return False
 
@@ -64,11 +64,11 @@ def _same_times(one: StrPath, other: StrPath) -> bool:
 
 
 def _times(path: StrPath) -> list[float]:
-    """Returns the presentation times of packets, in seconds after the first."""
+    """Returns the presentation times of packets, in seconds after the first, in decoding order."""
     with open_media(path) as container:
         time_base = exact(video_stream(container, path).time_base)
-    stamps = sorted(unique_stamps(Path(path)))
-    return [float((stamp - stamps[0]) * time_base) for stamp in stamps]
+    stamps = unique_stamps(Path(path))
+    return [float((stamp - min(stamps)) * time_base) for stamp in stamps]
 
 
 def _beginning(path: StrPath) -> list[Frame]:
@@ -76,5 +76,6 @@ def _beginning(path: StrPath) -> list[Frame]:
         return list(islice(frames, _COMPARED))
 
 
-def _same_image(one: Frame | None, other: Frame | None) -> bool:
-    return one is not None and other is not None and bool((one.image == other.image).all())
+def _same_frame(one: Frame | None, other: Frame | None) -> bool:
+    return (one is not None and other is not None and abs(one.time - other.time) <= _ROUNDING
+            and bool((one.image == other.image).all()))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from gavn.restoration.progress import Progress
 
 Block = np.ndarray | AudioGap
 Notify = Callable[[str], None]
+_AHEAD = 1.  # seconds of audio after the last frame; its MFCC window needs 0.15
 NOTABLE_GAP = 0.1  # seconds; a smaller difference between audio and video length is not reported
 
 
-def extract_features(video: VideoReader, notify: Notify, folder: Path, progress: Progress | None = None
-                     ) -> StoredMFCC:
+def extract_features(video: VideoReader, notify: Notify, folder: Path, progress: Progress | None = None,
+                     seconds: float | None = None) -> StoredMFCC:
     """Computes the MFCC of the audio and stores them in a temporary file.
 
     Missing audio is replaced by silence up to the end of the video.
@@ -26,18 +28,22 @@ def extract_features(video: VideoReader, notify: Notify, folder: Path, progress:
         notify: receives a message if audio is missing or has another length than the video.
         folder: holds the temporary file.
         progress: is called for each block of audio.
+        seconds: how much of the video is restored; later audio is not read. None = all.
     """
     blocks = None if video.audio_path is None else iter_audio(video.audio_path, SAMPLE_RATE, True)
     if blocks is None:
         notify(f'{video.path} has no readable audio track: faces are restored with silence as audio')
         return silence(folder)
-    blocks = blocks if progress is None else _with_progress(blocks, video.info, progress)
-    return StoredMFCC(_padded_to_video(blocks, video, notify), folder)
+    needed = inf if seconds is None else seconds + _AHEAD
+    blocks = blocks if progress is None else _with_progress(blocks, video.info, progress, needed)
+    return StoredMFCC(_padded_to_video(blocks, video, notify, needed), folder)
 
 
-def _with_progress(blocks: Iterable[Block], info: VideoInfo, progress: Progress) -> Iterator[Block]:
+def _with_progress(blocks: Iterable[Block], info: VideoInfo, progress: Progress, needed: float
+                   ) -> Iterator[Block]:
     """Yields the blocks and reports progress in video frames."""
     samples, total = 0, info.frames or round(info.duration * info.frame_rate)
+    total = min(total, int(needed * info.frame_rate) + 1) if needed < inf else total
     for block in blocks:
         yield block
         samples += len(block)
@@ -49,12 +55,15 @@ def silence(folder: Path) -> StoredMFCC:
     return StoredMFCC([], folder)
 
 
-def _padded_to_video(blocks: Iterable[Block], video: VideoReader, notify: Notify) -> Iterator[Block]:
-    """Yields the audio blocks, then zeros up to the end of the video."""
+def _padded_to_video(blocks: Iterable[Block], video: VideoReader, notify: Notify, needed: float
+                     ) -> Iterator[Block]:
+    """Yields the audio blocks, then zeros up to the end of the video; ends after `needed` seconds."""
     samples = 0
     for block in blocks:
         samples += len(block)
         yield block
+        if samples >= needed * SAMPLE_RATE:
+            return
     if not samples:
         notify(f'the audio of {video.audio_path} cannot be decoded: faces are restored with silence as audio')
         yield from silence_or_gap(round(video.info.duration * SAMPLE_RATE), SAMPLE_RATE)

@@ -32,8 +32,8 @@ def encoding_notices(info: VideoInfo, encoder: str, pix_fmt: str) -> Iterator[st
                'example with Spatial Media Metadata Injector')
     if info.interlaced and encoder == _HEVC:
         yield f'{info.path} is interlaced: {encoder} does not mark the output as such; use --codec libx264'
-    elif info.interlaced and (info.rotation % 180 or info.mirrored):
-        yield f'{info.path} is interlaced: the output is rotated upright and not marked as interlaced'
+    elif info.interlaced and not info.as_stored:
+        yield f'{info.path} is interlaced: the output is upright and not marked as interlaced'
     if info.chroma not in (None, 'left') and not info.as_stored:
         yield (f'{info.path}: the chroma location ({info.chroma}) is not stored, because the image is '
                'rotated')

@@ -211,7 +211,7 @@ class RestorationJob:
         folder = self.state.folder
         if not faces.faces:
             return silence(folder)
-        return extract_features(self.video, self.notices.add, folder, self.progress)
+        return extract_features(self.video, self.notices.add, folder, self.progress, self.settings.preview)
 
     def _log_time_estimate(self, clip_restorer: FaceClipRestorer, missing: Sequence[range]) -> None:
         crops = sum(len(clip_restorer.faces.present(index)) for segment in missing for index in segment)

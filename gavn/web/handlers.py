@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, TypedDict
@@ -15,7 +15,7 @@ from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest
 from gavn.web.limits import RefusalError
 from gavn.web.page import PREVIEW, Parts, lay_out
 from gavn.web.session_manager import SessionManager
-from gavn.web.videos import Video
+from gavn.web.videos import Result, Video
 
 POLL = 0.25  # seconds between progress updates
 
@@ -216,9 +216,9 @@ class Handlers:
             parts.restore_all: gr.update(value=f'Restore all {len(videos)}', visible=several,
                                          interactive=not busy),
             parts.cancel: gr.update(interactive=busy),
-            **self._results(video)}
+            **self._results(video, [one.result for one in videos if one.result])}
 
-    def _results(self, video: Video | None) -> Updates:
+    def _results(self, video: Video | None, results: Sequence[Result]) -> Updates:
         parts, files = self.parts, self.sessions.files
         if video is None or video.result is None:
             return {parts.results: gr.update(visible=False)}
@@ -228,7 +228,7 @@ class Handlers:
             parts.heading: video_html.heading(video, result),
             parts.comparison: video_html.comparison(result, files),
             parts.side: gr.update(value=video_html.side(result, files), visible=result.side is not None),
-            parts.downloads: video_html.downloads(result, files),
+            parts.downloads: video_html.downloads(result, results, files),
             parts.report: html.report(result.report)}
 
 

@@ -7,9 +7,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 
-from gavn.web.files import Files, media_type
+from gavn.web.files import Archive, Files, media_type
 from gavn.web.limits import RefusalError
 from gavn.web.uploads import ShortError, Uploads
 
@@ -18,6 +24,7 @@ _PAGE = re.compile(  # requested by gradio's scripts
     r'|gradio_api/(?:info|app_id|startup-events|heartbeat/\w+|theme\.css|cancel|reset|queue/(?:join|data)))?')
 _FILE = re.compile(r'/file/(?P<token>[0-9a-f]{32})/[^/]+')
 _UPLOAD = re.compile(r'/upload/(?P<token>[0-9a-f]{64})')
+_HEADERS = {'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store'}
 _HOST = re.compile(r'(?P<name>\[[^\]]*\]|[^:]*)(?::\d+)?')
 
 
@@ -79,7 +86,8 @@ class RequestFilter:
         if not re.fullmatch(r'\d{1,15}', size, re.ASCII):
             return PlainTextResponse('The file size is missing.', 400)
         try:
-            return JSONResponse({'token': self.uploads.announce(name, int(size))})
+            client = request.client.host if request.client else ''
+            return JSONResponse({'token': self.uploads.announce(name, int(size), client)})
         except RefusalError as error:
             return PlainTextResponse(str(error), 413)
 
@@ -89,19 +97,22 @@ class RequestFilter:
         except RefusalError as error:
             return PlainTextResponse(str(error), 404)
         except (ShortError, ClientDisconnect) as error:
-            return PlainTextResponse(f'The upload is incomplete or too long: {error}', 400)
+            return PlainTextResponse(f'The upload is incomplete, too long or too slow: {error}', 400)
         except OSError as error:
             return PlainTextResponse(f'The file cannot be stored: {error.strerror}', 507)
         return Response(status_code=204)
 
     def _file(self, token: str, save: bool) -> Response:
         path = self.files.find(token)
+        if isinstance(path, Archive):
+            return StreamingResponse(path.content(), media_type='application/zip', headers={
+                **_HEADERS, 'Content-Disposition': f'attachment; filename="{path.name}"'})
         if path is None:
             return _not_found()
         kind = media_type(path)
         return FileResponse(path, media_type=kind or 'application/octet-stream', filename=path.name,
                             content_disposition_type='attachment' if save or kind is None else 'inline',
-                            headers={'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store'})
+                            headers=_HEADERS)
 
 
 def _not_found() -> Response:

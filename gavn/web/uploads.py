@@ -1,12 +1,13 @@
 """Uploads: announced, received, and kept until a session claims them."""
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -14,19 +15,23 @@ from secrets import token_hex
 from gavn.errors import GavnError
 from gavn.web.limits import Limits, RefusalError
 
-UNCLAIMED = 600  # seconds without new bytes, or without a claim, until an upload is removed
+UNCLAIMED = 600  # seconds without a claim until a complete upload is removed
+IDLE = 30.  # seconds without new bytes until an upload is removed
+SLOWEST = 32_000  # bytes per second, on average after the first IDLE seconds
+OPEN_UPLOADS = 3  # incomplete uploads of one client; a page sends one file at a time
 MAX_FILES = 1000  # of all sessions
 _MAX_NAME = 120  # bytes; leaves room for the suffixes of output files
 
 
 class ShortError(GavnError):
-    """An upload has another size than announced."""
+    """An upload has another size than announced, or takes too long."""
 
 
 @dataclass
 class _Upload:
     path: Path
     size: int
+    client: str
     active: float = field(default_factory=time.monotonic)  # time of the announcement or of the last bytes
     complete: bool = False
 
@@ -44,19 +49,29 @@ class Uploads:
         self._pending: dict[str, _Upload] = {}
         self._guard = threading.Lock()
 
-    def announce(self, name: str, size: int) -> str:
-        """Announces a file of `size` bytes; returns its token. Raises RefusalError beyond the limits."""
+    def announce(self, name: str, size: int, client: str = '') -> str:
+        """Announces a file of `size` bytes from the address `client`; returns its token.
+
+        Raises:
+            RefusalError: a limit of the server or of the client is reached.
+        """
         self.limits.check_size(size)
         with self._guard:
+            self._expire(time.monotonic())
+            pending = list(self._pending.values())
+            incomplete = [upload for upload in pending if not upload.complete]
             files, used = usage(self.folder)
-            announced = [upload.size for upload in self._pending.values() if not upload.complete]
-            if len(self._pending) >= 2 * self.limits.videos or files + len(announced) >= MAX_FILES:
+            if files + len(incomplete) >= MAX_FILES or _count(pending, client) >= 2 * self.limits.videos:
                 raise RefusalError('The server has too many files. Try again later.')
-            if used + sum(announced) + size > self.limits.total_bytes:
+            if _count(incomplete, client) >= OPEN_UPLOADS:
+                raise RefusalError(f'{OPEN_UPLOADS} uploads from this computer are unfinished. '
+                                   'Wait for them, or try again in a minute.')
+            if used + sum(upload.size for upload in incomplete) + size > self.limits.total_bytes:
                 raise RefusalError('The storage limit of the server is reached. '
                                    'Remove a video, or try again later.')
             token = token_hex(32)
-            self._pending[token] = _Upload(self.folder / 'uploads' / token_hex(32) / safe_name(name), size)
+            path = self.folder / 'uploads' / token_hex(32) / safe_name(name)
+            self._pending[token] = _Upload(path, size, client)
             return token
 
     async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
@@ -64,7 +79,8 @@ class Uploads:
 
         Raises:
             RefusalError: the token is unknown or used.
-            ShortError: the size differs from the announced size; the file is removed.
+            ShortError: the size differs from the announced size, or no bytes come for IDLE seconds, or fewer
+                than SLOWEST per second; the file is removed.
         """
         with self._guard:
             upload = self._pending.get(token)
@@ -88,22 +104,49 @@ class Uploads:
             return upload.path
 
     def expire(self, now: float) -> None:
-        """Removes unclaimed uploads; `now` is `time.monotonic()`."""
+        """Removes uploads that are not begun, not continued or not claimed; `now` is `time.monotonic()`."""
+        with self._guard:
+            self._expire(now)
+
+    def _expire(self, now: float) -> None:
         for token, upload in list(self._pending.items()):
-            if now - upload.active > UNCLAIMED:
-                self._forget(token)
+            if now - upload.active > (UNCLAIMED if upload.complete else 2 * IDLE):
+                self._remove(token)
 
     def _forget(self, token: str) -> None:
         with self._guard:
-            upload = self._pending.pop(token, None)
+            self._remove(token)
+
+    def _remove(self, token: str) -> None:
+        upload = self._pending.pop(token, None)
         if upload is not None:
             shutil.rmtree(upload.path.parent, ignore_errors=True)
+
+
+def _count(uploads: Iterable[_Upload], client: str) -> int:
+    return sum(upload.client == client for upload in uploads)
+
+
+async def _timely(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yields the chunks. Raises ShortError if they come too slowly, so that none blocks the server."""
+    begun, received = time.monotonic(), 0
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(chunks), IDLE)
+        except StopAsyncIteration:
+            return
+        except asyncio.TimeoutError:
+            raise ShortError(f'no data for {IDLE:g} s') from None
+        received += len(chunk)
+        if received < SLOWEST * (time.monotonic() - begun - IDLE):
+            raise ShortError(f'less than {SLOWEST / 1000:g} kB/s')
+        yield chunk
 
 
 async def _write(upload: _Upload, chunks: AsyncIterator[bytes]) -> None:
     received = 0
     with upload.path.open('xb') as file:
-        async for chunk in chunks:
+        async for chunk in _timely(chunks):
             received += len(chunk)
             if received > upload.size:
                 raise ShortError(f'more than the announced {upload.size} bytes')

@@ -1,9 +1,10 @@
 """HTML of videos and images, with native controls that are accessible by keyboard."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
-from gavn.web.files import Files
+from gavn.web.files import Archive, Files
 from gavn.web.limits import length
 from gavn.web.videos import Found, Result, Video
 
@@ -80,11 +81,14 @@ def side(result: Result, files: Files) -> str:
     return _player(files.address(result.side), 'Before and after, with audio') if result.side else ''
 
 
-def downloads(result: Result, files: Files) -> str:
-    """Returns download links of the video and the report."""
+def downloads(result: Result, results: Sequence[Result], files: Files) -> str:
+    """Returns download links of the video and the report, and of all `results` if there are several."""
     what = 'video' if result.preview is None else 'preview'
-    links = ((f'Download the {what}', 'download', result.video),
-             ('Download the report', 'download-report', result.notes))
+    links = [(f'Download the {what}', 'download', result.video),
+             ('Download the report', 'download-report', result.notes)]
+    if len(results) > 1:
+        archive = Archive(tuple(path for one in results for path in (one.video, one.notes)))
+        links.append((f'Download all {len(results)} results (.zip)', 'download-all', archive))
     return '<p class="downloads">' + ''.join(
         f'<a id="{name}" href="{escape(files.address(path))}?save" download="{escape(path.name)}">'
         f'{text}</a>' for text, name, path in links) + '</p>'

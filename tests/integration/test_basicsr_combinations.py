@@ -1,6 +1,7 @@
 """Networks, models, data sets and metrics of BasicSR and of gavn: together, or refused in words."""
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,12 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
-from gavn.basicsr_patches import utils_logger
+from gavn.basicsr_patches import data_reds_dataset, utils_logger
 from gavn.basicsr_patches.data_reds_dataset import FrameKey
 from gavn.data.clip_store import pack
 from gavn.errors import DataError
 from gavn.metrics.measures import Sample, check_metrics, metric_factory
 from gavn.models.best import BestRecord
+from gavn.runtime.images import write_image
 
 basicsr_patches.apply()
 EDVR_TINY = {'type': 'EDVR', 'num_feat': 8, 'num_frame': 3, 'deformable_groups': 2, 'num_extract_block': 1,
@@ -194,6 +196,21 @@ def test_reds_reads_clips_of_any_name_and_length(kind: str, frames: int, root: P
     samples = [found[index] for index in range(len(found))]
     assert {sample['key'].rpartition('/')[0] for sample in samples} == set(tiny_run.TRAIN)
     assert all(len(sample['lq']) == frames for sample in samples)
+
+
+def test_reds_tells_of_clips_that_it_reads_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for layer in ('gt', 'blur'):
+        for index in (0, 119):
+            write_image(tmp_path / layer / f'long/{index:08d}.png', np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / 'list.txt').write_text('long 120 (32,32,3)\n')
+    told: list[str] = []
+    monkeypatch.setattr(data_reds_dataset, 'get_root_logger', lambda: SimpleNamespace(warning=told.append))
+    section = reds(tmp_path, dataroot_gt=str(tmp_path / 'gt'), dataroot_lq=str(tmp_path / 'blur'),
+                   io_backend={'type': 'disk'}, meta_info_file=str(tmp_path / 'list.txt'))
+    keys = DATASET_REGISTRY.get('REDSRecurrentDataset')(section).keys
+    assert max(int(key.split('/')[1]) for key in keys) == 95  # windows of five frames
+    assert told == ['REDSRecurrentDataset reads the first 100 frames of a clip; 1 of 1 clips are longer: cut '
+                    'them (gavn prepare --cut 4), or use AVClipDataset, which reads all frames']
 
 
 def test_a_key_stays_within_its_clip() -> None:

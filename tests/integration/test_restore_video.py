@@ -2,6 +2,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -195,6 +196,26 @@ def test_sound_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
     assert [notice.partition(';')[0] for notice in notices] == (
         ['the audio of in.mp4 ends 5.0 s before the video'] if seconds < 25 else [])
     assert blocks.most < 0.6 * len(blocks.blocks)
+
+
+def test_a_preview_hears_no_more_than_it_needs(monkeypatch, tmp_path):
+    sound = np.random.default_rng(0).integers(-9999, 9999, 30 * 16000).astype(np.int16)
+    read = []
+
+    def blocks(*_):
+        for block in np.split(sound, range(1024, len(sound), 1024)):
+            read.append(len(block))
+            yield block
+
+    monkeypatch.setattr(audio_features, 'iter_audio', blocks)
+    video = SimpleNamespace(audio_path=Path('in.mp4'), audio=None,
+                            info=SimpleNamespace(duration=25., frames=625, frame_rate=25))
+    notices, progress = [], Mock()
+    heard = audio_features.extract_features(video, notices.append, tmp_path, progress, seconds=2.)
+    times = [0., 1., 1.96]
+    assert torch.equal(torch.stack([heard.window(time) for time in times]), mfcc_windows(mfcc(sound), times))
+    assert 2 * 16000 < sum(read) < 3.1 * 16000 and not notices
+    assert progress.step.call_args.args[2] == 76
 
 
 def test_memory_is_bounded(tmp_path, out, recorder):

@@ -139,7 +139,7 @@ def test_wandb_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, 'wandb', module)
     monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: log_dir)
     opt = {'name': 'x', 'root_path': '/r', 'logger': {'use_tb_logger': True, 'wandb': {'project': 'p'}}}
-    assert utils_logger.init_tb_loggers(opt) == '/r/tb_logger/x'
+    assert utils_logger.init_tb_loggers(opt)._writer == '/r/tb_logger/x'
     assert started['project'] == 'p'
     with pytest.raises(AttributeError):
         stock('utils.logger').init_wandb_logger(opt)

@@ -196,6 +196,7 @@ def test_a_state_may_hold_no_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('content', 'message'), [
     ([1], 'holds a list, not weights'), ({}, 'is not a training state: epoch is missing; iter is missing'),
     ({'epoch': 0, 'iter': 'x', 'optimizers': [], 'schedulers': []}, "iter is 'x'; it must be a whole number"),
+    ({'epoch': 0, 'iter': -1, 'optimizers': [], 'schedulers': []}, 'iter is -1'),
     ({'epoch': 0, 'iter': 1, 'optimizers': [5], 'schedulers': []}, r'optimizers\[0\] is 5'),
     ({'epoch': 0, 'iter': 1, 'optimizers': [], 'schedulers': [], 'networks': [5]}, r'networks\[0\] is 5'),
 ])
@@ -211,6 +212,17 @@ def test_a_pickle_to_resume_from_is_told_in_words(content: object, tmp_path: Pat
     torch.save(content, tmp_path / '1.state')
     with pytest.raises(SystemExit, match=r'error: cannot resume from .*pickled objects, .*refused'):
         run_here('train', '-opt', str(file), '--force_yml', f'path:resume_state={tmp_path}/1.state')
+
+
+def test_a_state_beyond_the_end_of_training_is_refused(tmp_path: Path) -> None:
+    """The schedule would be replayed 10^18 times."""
+    file = write_options(tmp_path)
+    run_here('train', '-opt', str(file), '--force_yml', 'train:total_iter=5')
+    states = tmp_path / 'experiments/stand_in/training_states'
+    state = load_state(states / '4.state')
+    torch.save({**state, 'iter': 10**18}, states / f'{10**18}.state')
+    with pytest.raises(SystemExit, match=rf'at iteration {10**18}, but training ends at \d+; raise'):
+        run_here('train', '-opt', str(file), '--auto_resume')
 
 
 @pytest.mark.parametrize('optimizers', [[], [{}], [{'state': {}, 'param_groups': []}], [{'state': 5}],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
@@ -173,8 +174,12 @@ def test_several_videos_are_taken_and_restored(page, talk, tmp_path):
     page.click('#videos label:first-child input')
     page.wait(lambda: 'Restored: a_talk_1.mp4' in page.text('results'), 'the other result')
     assert f'{FRAMES} of {FRAMES} written' in page.text('report')
+    with ZipFile(page.downloaded('#download-all', 'gavn_results.zip')) as archive:
+        assert sorted(archive.namelist()) == sorted(
+            f'{name}_gavn.mp4{more}' for name in ('a_talk_1', 'short') for more in ('', '.json'))
     page.click('#remove')
     page.wait(lambda: 'a_talk' not in page.text('videos'), 'one video less')
+    assert not page.js('return document.querySelector("#download-all")')
     assert 'short.mp4' in page.text('videos') and 'Restored: short.mp4' in page.text('results')
 
 
@@ -210,7 +215,8 @@ def test_the_keyboard_reaches_and_moves_everything(page, talk):
     for control in ('drop file', 'example-compressed', 'example-blurred', 'example-small', 'videos radio',
                     'remove', 'player video', 'faces radio largest', 'faces radio chosen',
                     'face-images checkbox 0',
-                    'face-images checkbox 1', 'strength number', 'strength range', 'preview', 'restore',
+                    'face-images checkbox 1', 'task', 'force checkbox', 'scale', 'strength number',
+                    'strength range', 'preview', 'restore',
                     'comparison range', 'side video', 'download a', 'download-report a'):
         assert [name for name in reached if name.startswith(control)], (control, reached)
     page.js('document.querySelector("#comparison input").focus()')

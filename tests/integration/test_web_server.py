@@ -1,4 +1,5 @@
 """The server of the page over HTTP: what it gives, what it refuses, and what it leaves."""
+import io
 import json
 import os
 import socket
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
+from zipfile import ZipFile
 
 import pytest
 import requests
@@ -18,7 +20,7 @@ from starlette.testclient import TestClient
 from gavn.cli import main as cli
 from gavn.cli import web
 from gavn.web import server
-from gavn.web.files import Files
+from gavn.web.files import Archive, Files
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.request_filter import RequestFilter
@@ -176,6 +178,27 @@ def test_files_are_given_in_parts_and_never_as_pages(tmp_path):
     assert (part.status_code, part.content, part.headers['content-type']) == (206, b'234', 'video/mp4')
     assert client.get(f'{address}?save').headers['content-disposition'].startswith('attachment')
     (tmp_path / 'a.mp4').unlink()
+    assert client.get(address).status_code == 404
+
+
+def test_results_are_given_as_one_archive(tmp_path):
+    paths = tuple(tmp_path / name for name in ('a/talk.mp4', 'a/talk.json', 'b/talk.mp4'))
+    for number, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes([number]) * 300_000)
+    files = Files()
+    client = TestClient(RequestFilter(None, Uploads(tmp_path, Limits()), files, private=True),
+                        base_url='http://localhost')
+    address = '/' + files.address(Archive(paths))
+    assert address == '/' + files.address(Archive(paths)) and address.endswith('/gavn_results.zip')
+    answer = client.get(address)
+    assert answer.headers['content-disposition'] == 'attachment; filename="gavn_results.zip"'
+    with ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ['talk.mp4', 'talk.json', '3_talk.mp4']
+        assert archive.read('3_talk.mp4') == paths[2].read_bytes()
+    assert sorted(tmp_path.rglob('*.*')) == sorted(paths)
+    paths[1].unlink()
     assert client.get(address).status_code == 404
 
 

@@ -8,6 +8,7 @@ from restore_fakes import fixed_face, write_video
 from web_sessions import Fakes, sent, taken, upload
 
 from gavn.restoration import job as restoration
+from gavn.web import uploads
 from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import Limits, RefusalError
 from gavn.web.session_manager import SessionManager
@@ -88,15 +89,53 @@ def test_a_page_holds_so_many_videos(sessions):
     taken(sessions, 'you')
 
 
-def test_uploads_are_limited_by_number_and_sum(sessions):
-    tokens = [sessions.uploads.announce('a.mp4', 400_000) for _ in range(5)]
+def test_uploads_are_limited_by_number_and_sum(sessions, monkeypatch):
+    announce = sessions.uploads.announce
+    tokens = [announce('a.mp4', 400_000, f'client {number}') for number in range(5)]
     with pytest.raises(RefusalError, match='storage limit'):
-        sessions.uploads.announce('a.mp4', 100_001)  # of 2.1 MB
-    sessions.uploads.announce('a.mp4', 50_000)
+        announce('a.mp4', 100_001)  # of 2.1 MB
+    announce('a.mp4', 50_000)
+    monkeypatch.setattr(uploads, 'MAX_FILES', 6)
     with pytest.raises(RefusalError, match='too many files'):
-        sessions.uploads.announce('a.mp4', 1)  # two pages' worth wait already
+        announce('a.mp4', 1)
+    sessions.uploads.expire(time.monotonic() + 61)
+    assert announce('a.mp4', 900_000) not in tokens
+
+
+def test_a_client_leaves_room_for_others(sessions, monkeypatch):
+    """Two uploads that are not finished would block a server for the time that they are waited for."""
+    monkeypatch.setattr(uploads, 'OPEN_UPLOADS', 2)
+    announce = sessions.uploads.announce
+    tokens = [announce('a.mp4', 10, 'slow') for _ in range(2)]
+    with pytest.raises(RefusalError, match='2 uploads from this computer are unfinished'):
+        announce('a.mp4', 10, 'slow')
+    announce('a.mp4', 10, 'other')
+    for pending in sessions.uploads._pending.values():
+        pending.active -= 61
+    assert announce('a.mp4', 10, 'slow') not in tokens
+    for _ in range(6):  # complete ones that no page claims
+        sent(sessions, 'a.mp4', b'123')
+    with pytest.raises(RefusalError, match='too many files'):
+        announce('a.mp4', 1)
     sessions.uploads.expire(time.monotonic() + 601)
-    assert sessions.uploads.announce('a.mp4', 900_000) not in tokens
+
+
+@pytest.mark.parametrize(('idle', 'slowest', 'words'), [
+    (0.05, 0, 'no data for 0.05 s'), (1e-3, 10**9, 'less than 1e\\+06 kB/s')])
+def test_uploads_that_stall_or_trickle_end(sessions, monkeypatch, idle, slowest, words):
+    monkeypatch.setattr(uploads, 'SLOWEST', slowest)
+    token = sessions.uploads.announce('a.mp4', 1000)
+
+    async def chunks():
+        yield b'1'
+        monkeypatch.setattr(uploads, 'IDLE', idle)
+        time.sleep(2 * idle)
+        yield b'2'
+        await asyncio.sleep(30)
+    with pytest.raises(ShortError, match=words):
+        asyncio.run(sessions.uploads.receive(token, chunks()))
+    with pytest.raises(RefusalError, match='not uploaded'):
+        sessions.uploads.claim(token)
 
 
 def test_an_upload_that_takes_long_is_not_given_up(sessions):

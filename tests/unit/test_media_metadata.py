@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from media_files import make_file, packets, pictures, remux, stamps_of, tone
 
-from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, probe, read_frames
+from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, copied, probe, read_frames
+from gavn.media.frame import Upright
 from gavn.media.side_data import Orientation, side_data
+from gavn.media.stream_copy import is_same_video
 from gavn.restoration.input_notices import default_encoder, encoding_notices
 
 UNIT = 1 << 16
@@ -95,13 +97,13 @@ def test_hdr10_and_the_place_of_chroma_are_carried(tmp_path: Path, codec: str) -
     assert (copy.hdr10, copy.chroma, copy.hdr) == (info.hdr10, 'topleft', True)
 
 
-def captioned_file(path: Path) -> Path:
+def captioned_file(path: Path, pix_fmt: str = 'yuv420p') -> Path:
     """Raw H.264 with a message of closed captions (A53) before each frame."""
     caption = b'\xb5\x00\x31GA94\x03\xc1\xff\xfc\x94\x2c\xff'
     message = b'\0\0\0\x01\x06\x04' + bytes([len(caption)]) + caption + b'\x80'
     with av.open(str(path), 'w', format='h264') as output:
         video = output.add_stream('libx264', rate=25, options={'bf': '0', 'x264-params': 'slices=1'})
-        video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+        video.width, video.height, video.pix_fmt = 64, 48, pix_fmt
         for image in pictures(10):
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
@@ -120,6 +122,33 @@ def test_closed_captions_are_carried(tmp_path: Path, codec: str) -> None:
     source = captioned_file(tmp_path / 'source.h264')
     assert captions(source) == [b'\xfc\x94\x2c'] * 10
     assert captions(remux(source, tmp_path / 'copy.mkv', codec=codec)) == captions(source)
+
+
+@pytest.mark.parametrize('orientation', [(True, 0), (False, 2), (False, 3)])
+def test_captions_of_turned_videos_are_carried(tmp_path: Path, orientation: tuple[bool, int], monkeypatch
+                                               ) -> None:
+    source = captioned_file(tmp_path / 'source.h264')
+    monkeypatch.setattr(Orientation, 'from_frame', lambda frame: Orientation(*orientation))
+    assert not probe(source).as_stored
+    copy = remux(source, tmp_path / 'copy.mkv')
+    with av.open(str(copy)) as container:
+        assert container.streams.video[0].width == (48 if orientation[1] == 3 else 64)
+    assert captions(copy) == captions(source)
+
+
+def test_captions_survive_cropping_and_conversion(tmp_path: Path) -> None:
+    source = captioned_file(tmp_path / 'source.h264', 'yuvj420p')
+    with av.open(str(source)) as container:
+        frame = next(container.decode(video=0))
+    before = [np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, :plane.width].copy()
+              for plane in frame.planes]
+    assert frame.format.name == 'yuvj420p'
+    result = Upright((4, 2, 6, 0))(frame)
+    assert (result.format.name, result.width, result.height, result.color_range) == ('yuv420p', 58, 42, 2)
+    assert side_data(result)['A53_CC'] == side_data(frame)['A53_CC']
+    for plane, given, scale in zip(result.planes, before, (1, 2, 2), strict=True):
+        stored = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, :plane.width]
+        assert np.array_equal(stored, given[4 // scale:46 // scale, 6 // scale:])
 
 
 @pytest.mark.parametrize('ending', ['.mov', '.mp4', '.mkv'])
@@ -167,6 +196,34 @@ def transparent_file(path: Path) -> Path:
     return path
 
 
+def spherical_file(path: Path, box: bytes) -> Path:
+    """A video with a box of spherical or stereoscopic metadata (sv3d, st3d) in its sample entry."""
+    content = bytearray(make_file(path).read_bytes())
+    start = content.index(b'moov') - 4
+    where = content.index(b'avcC', start) - 4
+    content[where:where] = box
+    for name in (b'avc1', b'stsd', b'stbl', b'minf', b'mdia', b'trak', b'moov'):
+        at = content.index(name, start) - 4
+        content[at:at + 4] = (int.from_bytes(content[at:at + 4], 'big') + len(box)).to_bytes(4, 'big')
+    path.write_bytes(content)
+    return path
+
+
+def boxed(name: bytes, content: bytes) -> bytes:
+    return (len(content) + 8).to_bytes(4, 'big') + name + content
+
+
+EQUIRECTANGULAR = boxed(b'sv3d', boxed(b'svhd', bytes(4) + b'made\0') + boxed(
+    b'proj', boxed(b'prhd', bytes(16)) + boxed(b'equi', bytes(20))))
+
+
+@pytest.mark.parametrize('box', [EQUIRECTANGULAR, boxed(b'st3d', bytes(4) + b'\1')], ids=['sv3d', 'st3d'])
+def test_spherical_and_stereoscopic_boxes_are_told(tmp_path: Path, box: bytes) -> None:
+    info = probe(spherical_file(tmp_path / 'a.mp4', box))
+    assert info.spherical and 'tagged as spherical or stereoscopic, the output is not' in told(info)
+    assert not probe(remux(info.path, tmp_path / 'copy.mp4')).spherical
+
+
 def told(info: VideoInfo, encoder: str = 'libx264', pix_fmt: str = PLAYED_EVERYWHERE) -> str:
     return '\n'.join(encoding_notices(info, encoder, pix_fmt))
 
@@ -177,6 +234,8 @@ def test_what_cannot_be_carried_is_told(tmp_path: Path) -> None:
     assert 'the output is opaque' in told(probe(transparent_file(tmp_path / 'a.mov')))
     assert 'use --codec libx264' in told(probe(fields), 'libx265')
     set_matrix(fields, *MATRICES['turned clockwise'][0])
+    assert 'not marked as interlaced' in told(probe(fields))
+    set_matrix(fields, *MATRICES['half a turn'][0])
     assert 'not marked as interlaced' in told(probe(fields))
     turned = hdr_file(tmp_path / 'turned.mp4')
     set_matrix(turned, *MATRICES['mirrored'][0])
@@ -219,6 +278,30 @@ def test_guessed_time_stamps_of_avi(tmp_path: Path) -> None:
     brightness = [frame.image.mean() for frame in read_frames(path)]
     assert brightness == sorted(brightness)
     assert stamps_of(remux(path, tmp_path / 'copy.mp4')) == stamps
+
+
+@pytest.mark.parametrize('ending', ['.mkv', '.mp4'])
+def test_an_avi_with_b_frames_is_copied_with_the_times_of_its_frames(tmp_path: Path, ending: str) -> None:
+    source, target = avi_with_b_frames(tmp_path / 'a.avi'), tmp_path / f'copy{ending}'
+    copied(source, target)
+    assert len(packets(target, 'video')) == len(packets(source, 'video')) == 30
+    assert [round(stamp * 25) for stamp in stamps_of(target)] == [stamp * 25 for stamp in stamps_of(source)]
+    for one, other in zip(read_frames(source), read_frames(target), strict=True):
+        assert np.array_equal(one.image, other.image)
+
+
+def test_a_video_that_pyav_does_not_know_for_the_container_is_copied(tmp_path: Path) -> None:
+    source = tmp_path / 'a.wmv'
+    with av.open(str(source), 'w') as output:
+        video = output.add_stream('wmv2', rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+        for image in pictures(6):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
+        output.mux(video.encode(None))
+    copied(source, tmp_path / 'copy.mkv')
+    assert probe(tmp_path / 'copy.mkv').codec == 'wmv2' and is_same_video(source, tmp_path / 'copy.mkv')
+    assert [content for _, content in packets(source, 'video')] == [
+        content for _, content in packets(tmp_path / 'copy.mkv', 'video')]
 
 
 def short_packets(path: Path, source: Path) -> Path:

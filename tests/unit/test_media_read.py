@@ -1,4 +1,7 @@
 """Reading video files: frames at their own times, upright, a few in memory."""
+import os
+import subprocess
+import sys
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, make_file, pictures, remux, tone
 
+import gavn
 from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_frames, upright
 
 
@@ -94,3 +98,15 @@ def test_constant_rate_keeps_the_length(tmp_path: Path, rate: Fraction, count: i
     if rate == 25:
         frames = [frame.image for frame in read_frames(tmp_path / 'c.mp4')]
         assert np.array_equal(shown, frames)
+
+
+def test_closing_does_not_wait_for_threads_that_log(tmp_path: Path) -> None:
+    """The decoder was freed under the GIL, which its threads take to log: the process stood still."""
+    path = make_file(tmp_path / 'a.mp4', range(30), Fraction(1, 30), (320, 240))
+    script = (f'import av\nfrom gavn.media import read_frames\nav.logging.set_level(av.logging.DEBUG)\n'
+              f'av.logging.set_libav_level(av.logging.DEBUG)\n'
+              f'for _ in range(60):\n    frames = read_frames({str(path)!r})\n    next(frames)\n'
+              f'    frames.close()\nprint("closed")\n')
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, 'PYTHONPATH': str(Path(gavn.__file__).parents[1])})
+    assert done.stdout.endswith('closed\n')

@@ -1,0 +1,53 @@
+"""What training writes for other programs: wandb without a network, TensorBoard on a full disk."""
+import errno
+import os
+import threading
+from pathlib import Path
+
+import linear_training
+import pytest
+from linear_training import run, run_here, weights, write_options
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+IN_THE_CURRENT_FOLDER = f"""
+import sys
+sys.path[:0] = {[str(Path(linear_training.__file__).parent), str(linear_training.ROOT)]}
+import gavn.runtime.project
+from pathlib import Path
+gavn.runtime.project.project_root = Path.cwd
+import linear_training
+linear_training.main()
+"""
+
+
+def test_wandb_keeps_a_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('wandb', reason='needs wandb (the extra [wandb])')
+    for key, value in {'WANDB_MODE': 'offline', 'WANDB_DIR': str(tmp_path)}.items():
+        monkeypatch.setenv(key, value)
+    settings = {'use_tb_logger': True, 'print_freq': 1, 'save_checkpoint_freq': 4, 'wandb': {'project': 'p'}}
+    script = tmp_path / 'here.py'
+    script.write_text(IN_THE_CURRENT_FOLDER)
+    run('train', '-opt', str(write_options(tmp_path, logger=settings)), cwd=tmp_path, script=script)
+    [kept] = tmp_path.glob('wandb/offline-run-*/run-*.wandb')
+    assert all(name in kept.read_bytes() for name in (b'losses/l_pix', b'lr', b'stand_in'))
+
+
+def test_training_continues_where_tensorboard_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         capfd: pytest.CaptureFixture[str]) -> None:
+    write, written = RecordWriter.write, []
+
+    def filling_up(self: RecordWriter, event: bytes) -> None:
+        written.append(event)
+        if len(written) > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, event)
+
+    monkeypatch.setattr(RecordWriter, 'write', filling_up)
+    monkeypatch.setattr(threading, 'excepthook', threading.excepthook)
+    monkeypatch.setattr('gavn.runtime.project.project_root', lambda: tmp_path)
+    file = write_options(tmp_path, logger__use_tb_logger=True)
+    run_here('train', '-opt', str(file))
+    assert weights(tmp_path) and list(tmp_path.glob('tb_logger/stand_in/events*'))
+    log = next(tmp_path.glob('experiments/stand_in/train_*.log')).read_text()
+    assert log.count('cannot be written (No space left on device): training continues') == 1
+    assert 'Traceback' not in capfd.readouterr().err
