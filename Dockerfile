@@ -23,13 +23,16 @@ RUN pip install -c constraints.txt pip setuptools wheel \
          cuda) pip install -c constraints.txt "${TORCH[@]}" ;; \
          cpu) pip install --index-url "${TORCH_INDEX:?DEVICE=cpu needs TORCH_INDEX}" "${TORCH[@]}" ;; \
          *) echo "DEVICE is cuda or cpu, not $DEVICE" >&2; exit 2 ;; \
-       esac \
-    && pip install --no-build-isolation --no-deps -r requirements-nodeps.txt
+       esac
 
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE LICENSES.md ./
 COPY options options
 COPY gavn gavn
+# Only training needs BasicSR.
 RUN pip install -c constraints.txt ".[$EXTRAS]" \
+    && case ",$EXTRAS," in \
+         *,train,*) pip install --no-build-isolation --no-deps -r requirements-nodeps.txt ;; \
+       esac \
     && useradd --create-home --uid 1000 gavn
 
 USER 1000

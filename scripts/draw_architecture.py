@@ -19,7 +19,7 @@ LAYERS = (
     ('Laboratory', ('experiments',)),
     ('Product', ('web', 'restoration')),
     ('BasicSR plugin',
-     ('basicsr_patches', 'models', 'synthetic', 'data', 'metrics', 'losses', 'archs', 'ops')),
+     ('basicsr_patches', 'models', 'data', 'metrics', 'losses', 'archs', 'ops')),
     ('Shared', ('faces', 'media', 'audio', 'checkpoints', 'config', 'runtime', 'errors')),
 )
 LABEL = 110

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from gavn import restore_frames
 from gavn.audio.rates import FRAME_RATE
 from gavn.data.degradation import degrade
-from gavn.synthetic.head import identities, make_clip, place_on_background
+from gavn.experiments.synthetic.head import identities, make_clip, place_on_background
 
 TARGET = Path(__file__).resolve().parents[1] / 'docs/restored.jpg'
 DEGRADATIONS = {'car_crf45': 'compressed (H.264 at CRF 45)', 'blur_k21': 'blurred (21 pixels)',

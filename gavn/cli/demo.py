@@ -139,7 +139,7 @@ def _step(number: int, text: str) -> None:
 
 
 def _make_data(task: str, plan: Size) -> None:
-    from gavn.synthetic.dataset import write_demo_dataset
+    from gavn.experiments.synthetic.dataset import write_demo_dataset
     write_demo_dataset(ROOT / 'datasets' / plan.name, [TASKS[task]], train_clips=plan.clips,
                        val_clips=0, seconds=plan.seconds)
 
@@ -170,7 +170,7 @@ def _read_rows(path: Path) -> tuple[list[Row], list[Row]]:
 
 
 def _is_known(row: Row) -> bool:
-    from gavn.synthetic.head import identities
+    from gavn.experiments.synthetic.head import identities
     return row.clip.split('/')[0] != identities()[-1]
 
 
@@ -210,8 +210,8 @@ def _write_videos(clean: Path, degraded: Path, task: str, seconds: float) -> Non
     """Writes a synthetic video, clean and degraded."""
     from gavn.audio.rates import FRAME_RATE
     from gavn.data.degradation import degrade
+    from gavn.experiments.synthetic.head import identities, make_clip, place_on_background
     from gavn.media import VideoWriter
-    from gavn.synthetic.head import identities, make_clip, place_on_background
     clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
     frames = place_on_background(clip, *VIDEO_SIZE)
     degraded_frames, _ = degrade(frames, TASKS[task], 'demo')

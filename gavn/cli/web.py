@@ -73,9 +73,14 @@ def run(args: argparse.Namespace) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with serving(networks, address, limits) as url:
+        with serving(networks, address, limits, _draw_examples) as url:
             print(f'the page is at {url} (Ctrl-C stops it)', flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         print('stopped; temporary files are removed')
     return 0
+
+
+def _draw_examples(folder: Path) -> list[Path]:
+    from gavn.experiments.synthetic.web_examples import draw
+    return draw(folder)

@@ -1,1 +1,1 @@
-"""Comparisons, tables, benchmarks and releases; nothing that restores or trains imports this."""
+"""The laboratory: comparisons, tables, benchmarks, releases, synthetic heads. No product code imports it."""

@@ -1,4 +1,4 @@
-"""Three degraded example videos of a synthetic talking head; nothing is downloaded."""
+"""The example videos of the page: the same clip with three degradations."""
 from __future__ import annotations
 
 import threading
@@ -8,9 +8,8 @@ from pathlib import Path
 
 from gavn.web.limits import RefusalError
 
-SECONDS = 3.
-_SIZE = 480, 360  # pixels
-_STORED_CRF = 12  # adds hardly any degradation
+Draw = Callable[[Path], list[Path]]
+"""Writes the videos of EXAMPLES into a folder, in order, and returns their paths."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +28,12 @@ EXAMPLES = (
 )
 
 
-def draw(folder: Path, seconds: float = SECONDS) -> list[Path]:
-    """Writes the examples as .mp4: the same clip with audio and three degradations."""
-    from gavn.audio.rates import FRAME_RATE
-    from gavn.data.degradation import degrade
-    from gavn.media import VideoWriter
-    from gavn.synthetic.head import identities, make_clip, place_on_background
-    clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
-    frames = place_on_background(clip, *_SIZE)
-    folder.mkdir(exist_ok=True)
-    for example in EXAMPLES:
-        degraded, _ = degrade(list(frames), example.degradation, 'example')
-        with VideoWriter(folder / f'{example.name}.mp4', *_SIZE, FRAME_RATE, clip.audio,
-                         crf=_STORED_CRF) as writer:
-            for image in degraded:
-                writer.write(image)
-    return [folder / f'{example.name}.mp4' for example in EXAMPLES]
-
-
 @dataclass
 class Examples:
-    """The examples of a server. They are generated in a thread, so that the page opens at once."""
+    """The examples of a server. `draw` writes them in a thread, so that the page opens at once."""
 
     folder: Path
-    draw: Callable[[Path], list[Path]] = draw
+    draw: Draw
     _ready: threading.Event = field(default_factory=threading.Event, repr=False)
     _files: list[Path] = field(default_factory=list, repr=False)
     _error: Exception | None = field(default=None, repr=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.errors import GavnError
-from gavn.web.examples import Examples
+from gavn.web.examples import Draw, Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.request_filter import RequestFilter, is_loopback
@@ -45,13 +45,14 @@ class PortError(GavnError, OSError):
 
 
 @contextmanager
-def serving(networks: Networks, address: Address, limits: Limits) -> Iterator[str]:
+def serving(networks: Networks, address: Address, limits: Limits, draw: Draw) -> Iterator[str]:
     """Serves the page inside the block; a context manager that returns the URL.
 
     Args:
         networks: the restorers.
         address: where to listen.
         limits: limits on the videos.
+        draw: writes the example videos.
 
     Raises:
         PortError: the port is in use.
@@ -59,7 +60,7 @@ def serving(networks: Networks, address: Address, limits: Limits) -> Iterator[st
     _check_port(address)
     with server_folder() as folder:
         _set_environment(folder)
-        sessions, examples = SessionManager(folder, networks, limits), Examples(folder / 'examples')
+        sessions, examples = SessionManager(folder, networks, limits), Examples(folder / 'examples', draw)
         page, url = _launch(sessions, examples, address)
         examples.begin()
         stop = threading.Event()

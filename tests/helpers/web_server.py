@@ -8,18 +8,18 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from gavn.cli import main as cli  # isort: skip  (makes basicsr importable)
 import numpy as np
 from restore_fakes import FACE, fixed_face, make_restorer, write_video
 
+from gavn.experiments.synthetic import web_examples
 from gavn.faces.thumbnail import thumbnail
 from gavn.faces.tracks import Faces
 from gavn.restoration import job
-from gavn.web import server, session_manager, videos
-from gavn.web.examples import EXAMPLES, Examples
+from gavn.web import session_manager, videos
+from gavn.web.examples import EXAMPLES
 from gavn.web.progress_tracker import ProgressTracker
 
 PAUSE = 0.02  # seconds a frame
@@ -52,5 +52,5 @@ if __name__ == '__main__':
     make_restorer(gain=40.).save(weights)
     job.follow_faces = videos.follow_faces = follow_faces
     session_manager.ProgressTracker = Unhurried
-    server.Examples = partial(Examples, draw=draw)
+    web_examples.draw = draw
     sys.exit(cli.main(['web', '--weights', str(weights), *sys.argv[2:]]))

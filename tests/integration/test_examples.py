@@ -30,7 +30,7 @@ def run_notebook(path: Path, **parameters: Any) -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def clip(tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
     """A blurred video of a drawn talking head, and its true frames (RGB)."""
-    from gavn.synthetic.head import identities, make_clip, place_on_background
+    from gavn.experiments.synthetic.head import identities, make_clip, place_on_background
     drawn = make_clip(identities()[0], seed=1000, seconds=FRAMES / FRAME_RATE, words='test')
     frames = place_on_background(drawn, *SIZE)
     path = tmp_path_factory.mktemp('clip') / 'talk.mp4'

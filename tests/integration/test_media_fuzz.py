@@ -25,7 +25,7 @@ def corpus() -> dict[str, bytes]:
     """Half a second of a drawn talking face in every container."""
     from tempfile import TemporaryDirectory
 
-    from gavn.synthetic.head import identities, make_clip
+    from gavn.experiments.synthetic.head import identities, make_clip
     clip = make_clip(identities()[-1], 0, FRAMES / 25)
     sound = np.repeat(clip.audio, RATE // 16000)
     with TemporaryDirectory() as folder:

@@ -241,7 +241,7 @@ def test_memory_is_bounded(tmp_path, out, recorder):
 def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     """A talking head in a larger picture: the real tracker, GAVN and landmark detector, sound and all."""
     monkeypatch.undo()
-    head = pytest.importorskip('gavn.synthetic.head', reason='needs the demo data')
+    head = pytest.importorskip('gavn.experiments.synthetic.head', reason='needs the demo data')
     clip = head.make_clip(head.identities()[0], 3, 0.4)
     frames = head.place_on_background(clip)
     source, out, bundle = tmp_path / 'in.mp4', tmp_path / 'out.mp4', tmp_path / 'w.safetensors'

@@ -8,15 +8,15 @@ import torch
 
 from gavn.audio.mfcc import FRAME_RATE, mfcc, mfcc_windows
 from gavn.data.clip_store import SPLITS, ClipStore, read_meta, read_stats
+from gavn.experiments.synthetic.dataset import write_demo_dataset
+from gavn.experiments.synthetic.face import SIDE, ZOOM
+from gavn.experiments.synthetic.head import identities, make_clip, place_on_background
+from gavn.experiments.synthetic.motion import Camera, Mouth, MovingFace, Pose
+from gavn.experiments.synthetic.paint import Eye, still
+from gavn.experiments.synthetic.people import PEOPLE
+from gavn.experiments.synthetic.voice import PHONES, WORDS, speak
 from gavn.faces.detector import RetinaFace
 from gavn.faces.landmarks import FLIP
-from gavn.synthetic.dataset import write_demo_dataset
-from gavn.synthetic.face import SIDE, ZOOM
-from gavn.synthetic.head import identities, make_clip, place_on_background
-from gavn.synthetic.motion import Camera, Mouth, MovingFace, Pose
-from gavn.synthetic.paint import Eye, still
-from gavn.synthetic.people import PEOPLE
-from gavn.synthetic.voice import PHONES, WORDS, speak
 
 STATES = [
     (Mouth(), Pose()),

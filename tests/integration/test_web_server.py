@@ -35,14 +35,8 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-class NoExamples:
-    """In place of drawn ones."""
-
-    def __init__(self, folder: Path) -> None:
-        pass
-
-    def begin(self) -> None:
-        pass
+def no_examples(folder: Path) -> list[Path]:
+    return []
 
 
 @pytest.fixture(scope='module')
@@ -55,11 +49,11 @@ def url(place):
     """A server of small limits; its folder is gone afterwards."""
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, 'Examples', NoExamples)
         patch.setattr('gavn.web.server_folder.mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
         patch.setattr('gavn.web.server_folder.gettempdir', lambda: str(place))
         patch.setenv('GRADIO_ALLOWED_PATHS', '/etc')  # what a user has set there must not count
-        with serving(Networks(Path('own.safetensors')), Address(port=free_port()), Limits(0.1, 5)) as url:
+        networks, address = Networks(Path('own.safetensors')), Address(port=free_port())
+        with serving(networks, address, Limits(0.1, 5), no_examples) as url:
             yield url
     os.environ.clear()
     os.environ.update(before)
@@ -223,11 +217,11 @@ def test_other_hosts_are_open(host):
 
 @pytest.mark.parametrize('host', ['127.0.0.2', '::1'])
 def test_other_loopback_addresses_serve_and_check(host, monkeypatch):
-    monkeypatch.setattr(server, 'Examples', NoExamples)
     monkeypatch.setattr('gavn.web.server_folder.mkdtemp', tempfile.mkdtemp)
     before = dict(os.environ)
     try:
-        with serving(Networks(Path('own.safetensors')), Address(host, free_port()), Limits(0.1, 5)) as url:
+        networks, address = Networks(Path('own.safetensors')), Address(host, free_port())
+        with serving(networks, address, Limits(0.1, 5), no_examples) as url:
             assert get(url, '/config').status_code == 200
             assert get(url, '/config', Host='evil.example').status_code == 404
     finally:
@@ -263,10 +257,9 @@ def test_what_a_killed_server_left_is_swept_and_what_a_living_one_has_is_not(tmp
 
 
 def test_a_port_that_is_taken_is_told(url, monkeypatch):
-    monkeypatch.setattr(server, 'Examples', NoExamples)
     port = int(url.rstrip('/').rpartition(':')[2])
     with pytest.raises(PortError, match=f'port {port}.*\n.*--port'), \
-            serving(Networks(), Address(port=port), Limits()):
+            serving(Networks(), Address(port=port), Limits(), no_examples):
         pytest.fail('two servers at one port')
 
 
@@ -279,14 +272,14 @@ def test_without_gradio_the_command_says_what_to_install(monkeypatch, capsys):
 
 
 def test_without_any_weights_it_does_not_start(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr('gavn.checkpoints.pretrained.names', lambda: [])
+    monkeypatch.setattr('gavn.checkpoints.pretrained.list_pretrained', lambda: [])
     assert cli.main(['web']) == 5
     assert '--weights FILE' in capsys.readouterr().err
     assert cli.main(['web', '--weights', str(tmp_path / 'none.safetensors')]) == 5
 
 
 def test_tasks_are_those_whose_weights_are_there(monkeypatch):
-    monkeypatch.setattr('gavn.checkpoints.pretrained.names', lambda: ['sr', 'mixed'])
+    monkeypatch.setattr('gavn.checkpoints.pretrained.list_pretrained', lambda: ['sr', 'mixed'])
     assert list(Networks().tasks) == ['auto', 'sr', 'mixed']
     assert Networks(Path('own.safetensors')).tasks == {}
 
@@ -296,7 +289,7 @@ def test_limits_and_hosts_are_checked_by_the_command(monkeypatch, capsys):
         cli.main(['web', '--max-mb', '0'])
     assert 'above 0' in capsys.readouterr().err
 
-    def stopped(_, address, limits):
+    def stopped(_, address, limits, draw):
         assert (address, limits) == (Address('0.0.0.0', 80), Limits(7, 8, 9, 70, 120))
         raise KeyboardInterrupt
     monkeypatch.setattr(server, 'serving', stopped)

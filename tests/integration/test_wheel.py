@@ -13,8 +13,8 @@ import cv2
 import pytest
 from packaging.requirements import Requirement
 
+from gavn.experiments.synthetic.head import make_clip
 from gavn.media import VideoWriter, probe
-from gavn.synthetic.head import make_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,9 @@ from gavn.data.degradation import compress_crf, downscale, gaussian_blur
 from gavn.data.mixture import Mixture
 from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
 from gavn.experiments.release.classifier_samples import RECIPES, kind_of, made
+from gavn.experiments.synthetic.head import make_clip
 from gavn.media import read_frames
 from gavn.restoration.degradation import KINDS, DegradationEstimate, Model, estimate
-from gavn.synthetic.head import make_clip
 
 DAMAGE = {
     'clean': lambda frames: frames,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gavn.synthetic.warp import Bump
+from gavn.experiments.synthetic.warp import Bump
 
 Colour = tuple[float, float, float]  # blue, green, red
 

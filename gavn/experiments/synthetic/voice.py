@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sosfilt
 
 from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
-from gavn.synthetic.motion import Mouth
+from gavn.experiments.synthetic.motion import Mouth
 
 WORDS = {
     'train': ('mama', 'banana', 'lemon', 'sofa', 'tomato', 'panda', 'wagon', 'kilo', 'Salut', 'fila', 'neto',

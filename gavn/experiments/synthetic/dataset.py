@@ -15,9 +15,9 @@ from tqdm import tqdm
 from gavn.audio.mfcc import FRAME_RATE, mfcc
 from gavn.data.clip_store import SPLITS, ClipEntry, ClipWriter
 from gavn.data.degradation import degradation, degrade
+from gavn.experiments.synthetic.head import SIDE, identities, make_clip
+from gavn.experiments.synthetic.paint import still
 from gavn.runtime.files import atomic_path
-from gavn.synthetic.head import SIDE, identities, make_clip
-from gavn.synthetic.paint import still
 
 RECIPE = 'demo.json'  # settings of the folder; written last
 

@@ -12,8 +12,8 @@ from functools import cache
 import cv2
 import numpy as np
 
+from gavn.experiments.synthetic.warp import bell, grid, invert, sample, smoothstep
 from gavn.runtime.project import install_command
-from gavn.synthetic.warp import bell, grid, invert, sample, smoothstep
 
 ZOOM = 2
 SIDE = 512

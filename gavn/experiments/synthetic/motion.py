@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gavn.synthetic.face import MOUTH_HALF, ZOOM
-from gavn.synthetic.paint import Eye, Still
-from gavn.synthetic.warp import bell, grid, invert, sample, smoothstep
+from gavn.experiments.synthetic.face import MOUTH_HALF, ZOOM
+from gavn.experiments.synthetic.paint import Eye, Still
+from gavn.experiments.synthetic.warp import bell, grid, invert, sample, smoothstep
 
 JAW_DROP = 15.0  # lowering of the lower lip at opening 1, pixels of the photograph
 LIP_RAISE = 3.2  # rise of the upper lip at opening or teeth 1

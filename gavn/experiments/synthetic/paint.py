@@ -8,8 +8,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from gavn.faces.landmarks import FLIP
-from gavn.synthetic.face import (
+from gavn.experiments.synthetic.face import (
     LIP_BOTTOM,
     LIP_TOP,
     MOUTH,
@@ -20,8 +19,9 @@ from gavn.synthetic.face import (
     neutral_face,
     seam,
 )
-from gavn.synthetic.people import PEOPLE, Identity
-from gavn.synthetic.warp import bell, bumps, grid, invert, sample, smoothstep
+from gavn.experiments.synthetic.people import PEOPLE, Identity
+from gavn.experiments.synthetic.warp import bell, bumps, grid, invert, sample, smoothstep
+from gavn.faces.landmarks import FLIP
 
 LENS = 1.1  # blur of the camera, sigma in texture pixels; video is softer than a studio photograph
 MIDDLE = 224  # x of the face's middle
