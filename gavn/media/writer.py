@@ -72,6 +72,8 @@ class VideoWriter(Writer):
     ) -> None:
         super().__init__(path)
         self._options, self._codec = {'crf': str(crf), 'preset': preset}, codec
+        if codec == 'libx265':
+            self._options['x265-params'] = 'log-level=error'  # it reports every encoding on standard error
         self._size = width, height
         odd = pix_fmt == 'yuv420p' and (width % 2 or height % 2)
         self._pix_fmt = 'yuv444p' if odd else pix_fmt

@@ -62,7 +62,7 @@ class Timing:
 
     def read(self, lines: Sequence[str], timed: int) -> list[float] | None:
         """Seconds per iteration of each phase, from the log; None before its end."""
-        ends = _ends(lines)
+        ends = iteration_ends(lines)
         first = max(1, round(timed * _UNTIMED))
         if len(self.kinds) * timed not in ends:
             return None
@@ -75,7 +75,7 @@ def _folder(settings: Settings) -> Path:
     return settings.out / 'calibration'
 
 
-def _ends(lines: Sequence[str]) -> dict[int, float]:
+def iteration_ends(lines: Sequence[str]) -> dict[int, float]:
     """End times of iterations, in seconds."""
     matches = filter(None, map(_REPORT.match, lines))
     return {int(match[2].replace(',', '')): datetime.strptime(match[1], '%Y-%m-%d %H:%M:%S,%f').timestamp()
