@@ -12,7 +12,7 @@ ROOMS = {
     'faces': {'media', 'runtime', 'errors'},
     'archs': {'registry', 'checkpoints', 'faces', 'audio', 'config', 'runtime', 'ops', 'errors'},
     'losses': {'faces'},
-    'data': {'faces', 'audio', 'media', 'runtime', 'errors'},
+    'data': {'registry', 'faces', 'audio', 'media', 'runtime', 'errors'},
     'metrics': {'archs', 'checkpoints', 'faces', 'audio', 'media', 'config', 'runtime', 'errors'},
     'models': {'metrics', 'losses', 'archs', 'data', 'ops', 'checkpoints', 'faces', 'audio', 'media',
                'config', 'runtime', 'errors'},

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def pack_heads(folder: Path) -> Path:
-    from gavn.synthetic.head import make_clip
+    from gavn.experiments.synthetic.head import make_clip
     writer = ClipWriter(folder / 'data')
     for split, identity in (('train', 'ada'), ('val', 'ben')):
         clip = make_clip(identity, seed=1, seconds=0.4)

@@ -17,7 +17,7 @@ KEPT = 20  # of the 25 frames of the training clip
 
 @pytest.fixture(scope='module')
 def original(tmp_path_factory):
-    from gavn.synthetic.head import make_clip
+    from gavn.experiments.synthetic.head import make_clip
     root = tmp_path_factory.mktemp('original')
     writer, features = ClipWriter(root), []
     for split, identity in (('train', 'ada'), ('val', 'ben')):
