@@ -33,6 +33,7 @@ from gavn.restoration.model_spec import ModelSpec
 from gavn.restoration.report import Report
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
+from gavn.restoration.weight_selection import Choice
 from gavn.runtime.windows import Layout
 
 
@@ -41,6 +42,9 @@ class Silent:
 
     weights, notices, layout, name = {}, [], Layout(1, 2), None
     device, dtype, batch, compile, chunk_size = 'cpu', 'float32', 1, None, 1
+
+    def choose_weights(self, *_: object) -> Choice:
+        return Choice(self)
 
 
 def restore(source: Path, target: Path, restorer: Restorer | Silent, **settings) -> Report:
