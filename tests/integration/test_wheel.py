@@ -102,7 +102,7 @@ def test_the_wheel_alone_is_well(python, tmp_path):
 
 
 def test_the_examples_of_the_page_need_no_basicsr(python, tmp_path):
-    code = 'import gavn.web.examples, gavn.data.degradation, gavn.experiments.synthetic.head'  # what draws them
+    code = 'import gavn.web.examples, gavn.data.degradation, gavn.experiments.synthetic.head'
     done = run(python, '-c', code, folder=tmp_path)
     assert done.returncode == 0, done.stderr
 
