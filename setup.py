@@ -70,7 +70,7 @@ setup(
     package_data={'gavn': ['py.typed', 'weights/*'], 'gavn.faces': ['*.onnx'], 'gavn.restoration': ['*.json'],
                   'gavn.experiments': ['report/*.csv', 'release/*.txt'], 'gavn.web': ['*.css', '*.js']},
     install_requires=[
-        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'av', 'pyyaml', 'safetensors',
+        'torch', 'torchvision', 'numpy', 'scipy', 'opencv-python-headless', 'av<19', 'pyyaml', 'safetensors',
         'filelock', 'tqdm',
         'requests',  # `gavn models fetch`
         'onnxruntime',  # face detector
