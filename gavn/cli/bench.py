@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--size', type=whole(1), default=224,
                         help='frame height and width in pixels (default 224)')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/bench'), metavar='FOLDER',
-                        help='folder of bench.csv and bench.md (default results/bench)')
+                        help='folder of bench.csv, bench.md and bench.png (default results/bench)')
     parser.set_defaults(run=run)
 
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int | None:
     for row in measured(plan, specs, device):
         rows.append(row)
         print(_format_row(row), flush=True)
-        files = write(args.output, complete(rows), heading)
+        files = write(args.output, complete(rows), heading, device.type)
     print(f'wrote {", ".join(map(str, files))}')
 
 
@@ -84,6 +84,8 @@ def _chosen(args: argparse.Namespace, device: str) -> dict:
 def _format_row(row: Row) -> str:
     case = ', '.join(filter(None, (row.name, row.form, row.precision, row.schedule)))
     figure = f'{row.ms:.3g} ms ± {row.spread:.0f} % ({row.calls} calls)'
+    if row.kind == 'memory':
+        figure = f'{row.memory_mib:.0f} MiB peak memory, {row.ms:.3g} ms per frame'
     if row.waited is not None:
         figure += f', {row.waited:.1f} % of the time waiting for data'
     return f'{row.kind:>10}  {case}: {figure}'

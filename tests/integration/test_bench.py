@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from gavn.cli.bench import _chosen, _format_row
-from gavn.experiments.bench import loader, networks, operators, plan, report, rows, timing, training
+from gavn.experiments.bench import loader, memory, networks, operators, plan, report, rows, timing, training
+from gavn.experiments.bench.goals import GOALS, judged
 from gavn.experiments.bench.networks import GAVN_64, RECIPES, SHIPPED, Case, _recipe
 from gavn.experiments.bench.plan import Plan
 from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
@@ -44,12 +45,12 @@ def test_every_network_is_measured_in_every_way_and_written(tmp_path: Path):
     gavn = rows.find(found, 'network', GAVN_64, 'gavn', 'fp32', 'features once')
     assert edvr.to_edvr_m == 1 and gavn.to_edvr_m == pytest.approx(edvr.ms / gavn.ms)
     assert gavn.to_basicvsrpp is None and 0 < gavn.of_matrix_rate < 100 and gavn.gmacs > 0
-    report.write(tmp_path, found, 'a machine')
+    report.write(tmp_path, found, 'a machine', 'cpu')
     with (tmp_path / report.CSV).open(encoding='utf-8') as file:
         written = list(csv.DictReader(file))
     assert tuple(written[0]) == COLUMNS and len(written) == len(found)
     assert float(written[-1]['ms']) == found[-1].ms and written[-1]['to_basicvsrpp'] == ''
-    assert f'| {GAVN_64} | gavn |' in (tmp_path / report.MARKDOWN).read_text(encoding='utf-8')
+    assert 'not measured' in (tmp_path / report.MARKDOWN).read_text(encoding='utf-8')
 
 
 def test_ratios_and_shares_follow_from_the_rows():
@@ -62,11 +63,22 @@ def test_ratios_and_shares_follow_from_the_rows():
     assert (found.of_matrix_rate, found.of_copy_rate) == pytest.approx((40, 20))  # 2 in 50 ms of 100 a second
 
 
+def test_goals_are_judged_by_measured_figures_alone():
+    assert all(figure == 'not measured' and not verdict for _, _, figure, verdict in judged([], 'cuda'))
+    found = complete([network(GAVN_64, 'stock', 'fp32', 100.), network(GAVN_64, 'gavn', 'bf16', 30.),
+                      network(SHIPPED, 'gavn', 'fp32', 100.)])
+    lines = {line[0]: line[1:] for line in judged(found, 'cpu')}
+    assert lines["GAVN-64 against eager with torchvision's operator"] == ('at least 2.5 times', '3.33 times',
+                                                                         'reached')
+    assert lines['the network that the package ships: frames a second'][1:] == ('10 fps', 'not reached')
+    assert len(judged(found, 'cuda')) + len(lines) == len(GOALS)
+
+
 def test_deformable_convolution_training_and_loader_have_rows(capsys):
     found = list(operators.deformable(CPU, (1,), 0.001, side=8))
     assert {row.schedule for row in found} == {'forward', 'forward + backward'}
     assert {row.name for row in found} >= {'reference, batch 1', 'torchvision, batch 1'}
-    assert 'triton: no figure (' in capsys.readouterr().out
+    assert 'mmcv: no figure (ImportError: ' in capsys.readouterr().out
     stepped = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
     assert [(row.form, row.precision) for row in stepped] == [('stock', 'fp32'), ('gavn', 'bf16')]
     fed = training.fed(CPU, 1, 32, 0.001, 1, 'tiny', TINY[GAVN_64])
@@ -157,7 +169,17 @@ def test_numbers_of_a_case_are_as_a_user_has_them():
     assert [place.allow_tf32 for place in cuda] == before
 
 
-def test_plans_compile_and_feed():
+@pytest.mark.skipif(not timing.STATUS.exists(), reason='needs the peak of resident memory')
+def test_videos_are_restored_each_in_a_process_of_its_own():
+    short, = memory.videos((0.02,))
+    assert short.calls == 30 and short.memory_mib > 100  # torch alone is more
+    assert f'{short.memory_mib:.0f} MiB peak memory' in _format_row(short)
+    for growth, verdict in ((1.04, 'reached'), (1.06, 'not reached')):
+        long = replace(short, calls=300, memory_mib=growth * short.memory_mib)
+        assert judged([long, short], 'cpu')[-1][2:] == (f'{growth} times', verdict)
+
+
+def test_plans_compile_and_feed_what_the_goals_ask_for():
     full, quick = plan.plan_for('cuda'), plan.plan_for('cuda', quick=True)
     for a_plan, name, forms in ((full, SHIPPED, ['triton']), (quick, GAVN_64, ['triton']),
                                 (full, GAVN_64, ['triton', 'compiled', 'triton, compiled'])):
@@ -167,7 +189,7 @@ def test_plans_compile_and_feed():
     asked = quick.compiling([GAVN_64, EDVR_M])
     assert asked.further == {GAVN_64: ('triton', 'compiled'), EDVR_M: ('compiled',)}
     assert full.compiling([GAVN_64]).further == full.further
-    assert full.fed_by == 8 and quick.fed_by is None
+    assert full.fed_by == 8 and full.minutes and not quick.minutes
     asked = replace(SMALL, further={EDVR_M: ('compiled',)})
     assert plan._cases(asked, EDVR_M, TINY[EDVR_M])[-1] == Case('compiled', 'fp32', 'windows batched')
 

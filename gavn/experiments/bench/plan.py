@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gavn.experiments.bench import loader, networks, operators, training
+from gavn.experiments.bench import loader, memory, networks, operators, training
 from gavn.experiments.bench.networks import Case, Subject
 from gavn.experiments.bench.rows import Row, no_figure
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
@@ -26,6 +26,7 @@ class Plan:
         step: windows of a training step, and the side of their frames. None: no training step.
         workers: of the loader.
         fed_by: workers during training steps. None: no such steps.
+        minutes: lengths of restored videos; () for none.
         further: more forms of the last case, by network.
     """
 
@@ -38,6 +39,7 @@ class Plan:
     step: tuple[int, int] | None
     workers: tuple[int, ...]
     fed_by: int | None = None
+    minutes: tuple[float, ...] = ()
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -58,10 +60,11 @@ FORMS = {  # on a GPU
     networks.SHIPPED: (networks.TRITON,),
     networks.GAVN_64: (networks.TRITON, networks.COMPILED, f'{networks.TRITON}, {networks.COMPILED}'),
 }
+FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; short on a GPU, whose time is expensive
 
 
 def plan_for(device: str, quick: bool = False) -> Plan:
-    """The plan of a device. `quick` has fewer cases and no loader."""
+    """The plan of a device. `quick` has fewer cases, no loader and no videos."""
     schedules = tuple(networks.SCHEDULES)
     if device == 'cuda':
         own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
@@ -69,12 +72,13 @@ def plan_for(device: str, quick: bool = False) -> Plan:
         if quick:
             return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
                         further={networks.GAVN_64: (networks.TRITON,)})
-        return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS, FORMS)
+        return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
+                    FILMS[device], FORMS)
     own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
         return Plan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
-    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1)
+    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
 
 
 def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device,
@@ -93,6 +97,7 @@ def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device,
             say(no_figure('training beside the loader', error))
     if plan.workers:
         yield from loader.loading(plan.size, plan.workers, plan.seconds)
+    yield from memory.videos(plan.minutes)
 
 
 def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device, say: Callable[[str], None]

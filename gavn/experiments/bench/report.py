@@ -1,14 +1,16 @@
-"""The measured rows as CSV and Markdown."""
+"""The measured rows as CSV, Markdown and a plot."""
 from __future__ import annotations
 
 import csv
+import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
+from gavn.experiments.bench.goals import judged
 from gavn.experiments.bench.rows import COLUMNS, Row
 
-CSV, MARKDOWN = 'bench.csv', 'bench.md'
+CSV, MARKDOWN, PLOT = 'bench.csv', 'bench.md', 'bench.png'
 _CASE = {'name': 'what', 'form': 'form', 'precision': 'precision', 'schedule': 'schedule'}
 _TIME = {'ms': 'ms', 'spread': '± %'}
 TABLES: dict[str, tuple[str, dict[str, str]]] = {
@@ -26,27 +28,35 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
                   'per_second': 'steps a second', 'memory_mib': 'MiB', 'waited': '% waited'}),
     'loader': ('Loader (windows of seven frames a second)',
                {'name': 'what', **_TIME, 'per_second': 'windows'}),
+    'memory': ('Restoring a video (ms per frame)',
+               {'name': 'what', 'ms': 'ms', 'calls': 'frames', 'memory_mib': 'MiB at the peak'}),
 }
 
 
-def write(folder: Path, rows: Sequence[Row], heading: str) -> list[Path]:
-    """Writes the rows so far; returns the files."""
+def write(folder: Path, rows: Sequence[Row], heading: str, device: str) -> list[Path]:
+    """Writes the rows so far, with the plot if matplotlib is installed; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CSV).open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(['' if cell is None else cell for cell in astuple(row)] for row in rows)
-    (folder / MARKDOWN).write_text(markdown(rows, heading), encoding='utf-8')
-    return [folder / CSV, folder / MARKDOWN]
+    (folder / MARKDOWN).write_text(markdown(rows, heading, device), encoding='utf-8')
+    files = [folder / CSV, folder / MARKDOWN]
+    networks = [row for row in rows if row.kind == 'network']
+    if networks and importlib.util.find_spec('matplotlib'):
+        _plot(folder / PLOT, networks, heading)
+        files.append(folder / PLOT)
+    return files
 
 
-def markdown(rows: Sequence[Row], heading: str) -> str:
-    """The tables of all measured kinds."""
+def markdown(rows: Sequence[Row], heading: str, device: str) -> str:
+    """The tables of all measured kinds, and the targets."""
     parts = [f'# {heading}\n']
     for kind, (title, columns) in TABLES.items():
         if of_kind := [row for row in rows if row.kind == kind]:
             body = ([cell(getattr(row, column)) for column in columns] for row in of_kind)
             parts.append(_table(title, columns.values(), body))
+    parts.append(_table('Goals', ('what', 'goal', 'measured', ''), judged(rows, device)))
     return '\n'.join(parts)
 
 
@@ -63,3 +73,21 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
     return f'{value:,}' if isinstance(value, int) else str(value)
+
+
+def _plot(path: Path, rows: Sequence[Row], heading: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    rows = sorted(rows, key=lambda row: row.ms, reverse=True)
+    labels = [f'{row.name}: {row.form}, {row.precision}, {row.schedule}' for row in rows]
+    figure = Figure((9, 1.2 + 0.24 * len(rows)), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colours = ['tab:grey' if row.form == 'stock' else 'tab:blue' for row in rows]
+    axes.barh(labels, [row.ms for row in rows], color=colours)
+    axes.set_xscale('log')
+    axes.axvline(40, color='black', linewidth=0.8, linestyle=':')
+    axes.set_xlabel('ms per output frame (dotted: 25 frames a second)')
+    axes.set_title(heading, fontsize=9)
+    axes.tick_params(axis='y', labelsize=7)
+    figure.savefig(path, dpi=120)

@@ -14,7 +14,7 @@ class Row:
     """What was measured; a cell without a measurement is None.
 
     Attributes:
-        kind: `network`, `ceiling`, `deformable`, `training` or `loader`.
+        kind: `network`, `ceiling`, `deformable`, `training`, `loader` or `memory`.
         name: of what was measured.
         device: `cpu` or `cuda`.
         form: `stock` (planes, torchvision's deformable convolution, one alignment after the other), `gavn`
@@ -26,7 +26,7 @@ class Row:
         spread: half the distance of the quartiles, in percent of the median.
         calls: how many were timed.
         per_second: output frames, steps or samples (of ceilings 10^9 bytes or operations) in a second.
-        memory_mib: at the peak, see `timing.peak_mib`.
+        memory_mib: at the peak, see `timing.peak_mib`; of videos all of a process.
         parameters: numbers that the network learns.
         gmacs: multiplications with an addition for a frame that comes out of one window, in 10^9.
         traffic_gb: bytes in 10^9 for such a frame, see `timing.traffic`.
