@@ -4,8 +4,10 @@ import sys
 from datetime import datetime, timedelta
 
 import pytest
+import torch
 from option_files import load
 
+from gavn.experiments.bench.networks import Subject
 from gavn.experiments.gpu_run.batches import Rate, choose, read_rates
 from gavn.experiments.gpu_run.steps import Steps
 from gavn.experiments.gpu_run.training import (
@@ -103,3 +105,13 @@ def test_the_newest_checkpoint_is_bundled(tmp_path):
         os.utime(tmp_path / name, (100 - age, 100 - age))
     assert newest_checkpoint(tmp_path).name == 'net_g_1500.pth'
     assert newest_checkpoint(tmp_path / 'none') is None
+
+
+def test_a_timed_network_gets_its_own_inputs_alone():
+    class Sum(torch.nn.Module):
+        def forward(self, lq, audio):
+            return lq + audio
+
+    subject = Subject('sum', Sum(), None, ('lq', 'audio', 'region'), None, torch.device('cpu'), 8, 'gavn')
+    batch = {name: torch.ones(1) for name in ('lq', 'audio', 'gt')}
+    assert subject.forward(batch).item() == 2

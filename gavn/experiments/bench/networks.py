@@ -85,8 +85,10 @@ class Subject:
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Restores windows, with landmarks if there is a detector."""
-        inputs = ({name: batch[name] for name in batch if name != 'lq'} if self.detector is None
-                  else network_inputs(batch, self.inputs, self.detector))
+        if self.detector is None:
+            inputs = {name: batch[name] for name in self.inputs if name in batch and name != 'lq'}
+        else:
+            inputs = network_inputs(batch, self.inputs, self.detector)
         restored = self.network(batch['lq'], **inputs)
         return restored.clone() if is_compiled(self.network) else restored  # graphs overwrite results
 
