@@ -21,7 +21,7 @@ def _supply_functional_tensor() -> None:
         return functional.rgb_to_grayscale
 
     module = types.ModuleType('torchvision.transforms.functional_tensor')
-    module.__getattr__ = lookup
+    vars(module)['__getattr__'] = lookup
     sys.modules.setdefault(module.__name__, module)
 
 

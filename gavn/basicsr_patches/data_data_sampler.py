@@ -61,7 +61,7 @@ class SeededDataset(Dataset):
         seed: `manual_seed` of the run.
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset = dataset
         self.seed = seed
 

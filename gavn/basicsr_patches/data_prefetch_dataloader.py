@@ -34,7 +34,8 @@ class CPUPrefetcher:
 
     def reset(self) -> None:
         """Starts an epoch."""
-        self.batches = iter(self.loader) if len(self.loader.sampler) else iter(())
+        sampler: Any = self.loader.sampler
+        self.batches = iter(self.loader) if len(sampler) else iter(())
 
     def next(self) -> Batch | None:
         """The next batch, or None at the end of the epoch."""

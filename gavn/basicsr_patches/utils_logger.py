@@ -48,7 +48,7 @@ class ProgressBar:
     def update_to(self, done: int) -> None:
         """Moves the bar to the number of finished iterations and closes it at the last one."""
         self.bar.update(done - self.bar.n)
-        if done >= self.bar.total:
+        if done >= (self.bar.total or 0):
             self.bar.close()
 
     def show_losses(self, values: dict[str, float]) -> None:

@@ -204,12 +204,13 @@ def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
     """Makes paths of data, weights and states absolute. Raises OptionError if one does not exist."""
     problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
     for section, key in _inputs(opt):
-        place = locate(section[key[-1]], root)
+        name = str(key[-1])
+        place = locate(section[name], root)
         if place is None:
-            problems.append(f'{source.place(key)}: {dotted(key)}: {section[key[-1]]} does not exist '
+            problems.append(f'{source.place(key)}: {dotted(key)}: {section[name]} does not exist '
                             f'(looked in {places})')
         else:
-            section[key[-1]] = str(place.absolute())
+            section[name] = str(place.absolute())
     if problems:
         raise OptionError('\n'.join(problems))
 

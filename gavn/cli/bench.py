@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from gavn.runtime.arguments import whole
 
 if TYPE_CHECKING:
+    import torch
+
     from gavn.experiments.bench.rows import Row
 
 
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int | None:
+def run(args: argparse.Namespace) -> None:
     """Measures row by row, prints each and rewrites the output files."""
     from dataclasses import replace
 
@@ -91,7 +93,7 @@ def _format_row(row: Row) -> str:
     return f'{row.kind:>10}  {case}: {figure}'
 
 
-def _heading(device: object) -> str:
+def _heading(device: torch.device) -> str:
     import torch
     if device.type == 'cuda':
         return f'{torch.cuda.get_device_name(device)}, torch {torch.__version__}'

@@ -175,7 +175,9 @@ def _is_known(row: Row) -> bool:
 
 
 def _mean(rows: Sequence[Row], column: str) -> float:
-    return sum(row.values[column] for row in rows) / len(rows)
+    values = [value for row in rows if (value := row.values[column]) is not None]
+    assert len(values) == len(rows), f'clips without {column}'
+    return sum(values) / len(values)
 
 
 def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) -> dict[str, float]:
@@ -214,7 +216,7 @@ def _write_videos(clean: Path, degraded: Path, task: str, seconds: float) -> Non
     from gavn.media import VideoWriter
     clip = make_clip(identities()[0], seed=1000, seconds=seconds, words='test')
     frames = place_on_background(clip, *VIDEO_SIZE)
-    degraded_frames, _ = degrade(frames, TASKS[task], 'demo')
+    degraded_frames, _ = degrade(list(frames), TASKS[task], 'demo')
     for path, images in ((clean, frames), (degraded, degraded_frames)):
         height, width = frames.shape[1:3]
         with VideoWriter(path, width, height, FRAME_RATE, clip.audio, crf=STORED_CRF) as writer:

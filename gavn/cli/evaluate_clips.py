@@ -4,6 +4,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from gavn.metrics.table import METRICS, STANDARD, column_of
 
 WEIGHTS = {'syncnet': 'sync', 'alexnet': 'lpips'}  # name of a weight file -> metric that uses it
 SLOW = ('id',)  # takes half a second per frame: computed only on request
-_Frames = Iterable[tuple[Frame, Frame | None, Frame | None]]
+_Group = tuple[Frame, Frame | None, Frame | None]
+_Frames = Iterable[_Group]
 
 
 class EvaluationError(GavnError):
@@ -51,7 +53,8 @@ class FaceCrop:
         Raises:
             NoFace: there is no face.
         """
-        source, times = clip.truth or clip.degraded or clip.restored, []
+        source = clip.truth or clip.degraded or clip.restored
+        times: list[float] = []
 
         def images() -> Iterator[np.ndarray]:
             for frame in source.read():
@@ -78,10 +81,9 @@ class FaceCrop:
         """Yields the frames cropped to the face, 224 x 224."""
         for group in frames:
             index = group[0].index
-            if index in self.track.longest:
-                region = self.track.region(index)
-                faces = (None if frame is None else crop(frame.image, region) for frame in group)
-                yield EvaluatedFrame(*faces, time=group[0].time - self.start)
+            region = self.track.region(index) if index in self.track.longest else None
+            if region is not None:
+                yield _evaluated(group, partial(crop, region=region), self.start)
 
     def audio(self, audio: np.ndarray | None) -> np.ndarray | None:
         """Returns the audio from the first cropped frame on."""
@@ -120,9 +122,15 @@ def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face:
 
 
 def _whole(frames: _Frames) -> Iterator[EvaluatedFrame]:
-    for group in frames:
-        yield EvaluatedFrame(*(None if frame is None else frame.image for frame in group),
-                             time=group[0].time)
+    return map(_evaluated, frames)
+
+
+def _evaluated(group: _Group, part: Callable[[np.ndarray], np.ndarray] = lambda image: image,
+               start: float = 0.) -> EvaluatedFrame:
+    """Returns a part of the images, at their time after `start` in seconds."""
+    restored, degraded, truth = group
+    return EvaluatedFrame(part(restored.image), None if degraded is None else part(degraded.image),
+                          None if truth is None else part(truth.image), time=restored.time - start)
 
 
 def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, str], device: Device

@@ -109,7 +109,8 @@ class Crop(ClipStep):
 
     def apply(self, source: Source) -> None:
         """See Preparation.crop."""
-        self.preparation.crop(source, partial(track_faces, detect=_detector()))
+        detect = _detector()
+        self.preparation.crop(source, lambda images: track_faces(images, detect=detect))
 
 
 class Annotate(ClipStep):

@@ -200,20 +200,19 @@ def _networks(args: argparse.Namespace) -> VideoRestorer:
     from gavn.restoration.restorer import Restorer, find_device
     from gavn.runtime.compilation import default_mode
     import_modules(args.modules)
-    arguments = {'device': args.device, 'dtype': args.dtype, 'batch': args.batch}
+    compile = None
     if args.compile:
-        arguments['compile'] = default_mode(find_device(args.device))
+        compile = default_mode(find_device(args.device))
         print('the networks are compiled at the first face; this takes minutes')
+    options = args.device, args.dtype, args.batch, compile
     if args.weights:
-        restorer = Restorer.load(args.weights, **arguments)
+        restorer = Restorer.load(args.weights, *options)
         print(f'weights {args.weights}, task {restorer.spec.task or "unknown"}, device {restorer.device}')
         return restorer
-    if args.task == 'auto':
-        restorer = AutoRestorer(**arguments)
-    else:
-        restorer = Restorer.from_pretrained(args.task, **arguments)
-    print(f'task {args.task}, device {restorer.device}')
-    return restorer
+    automatic = args.task == 'auto'
+    chosen = AutoRestorer(*options) if automatic else Restorer.from_pretrained(args.task, *options)
+    print(f'task {args.task}, device {chosen.device}')
+    return chosen
 
 
 @contextmanager

@@ -161,6 +161,7 @@ def _check_text(node: yaml.ScalarNode) -> None:
 
 
 def _line(place: yaml.Node | yaml.Event) -> int:
+    assert place.start_mark is not None, 'nodes and events of a text have a place'
     return place.start_mark.line + 1
 
 

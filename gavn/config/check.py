@@ -119,7 +119,7 @@ class _Check:
             yield self.unknown(('model_type',), options['model_type'], self.registries.model, 'model')
         yield from self.held_to(check_component, ('name',), options.get('name'))
         seed = options.get('manual_seed')
-        if fits(seed, int) and not 0 <= seed < LARGEST_SEED:
+        if isinstance(seed, int) and fits(seed, int) and not 0 <= seed < LARGEST_SEED:
             yield _Problem(('manual_seed',), f'manual_seed is {_shown(seed)}; it must be from 0 to 2^31')
         yield from self.held_to(check_method, ('method',), options.get('method'))
         yield from self.networks(networks, options.get('network_inputs'), model)
@@ -239,7 +239,7 @@ class _Check:
         declared = hasattr(cls, 'Options')
         own = fields_of(cls.Options) if declared else {}
         yield from self.held_to(check_component, (*key, 'name'), section.get('name'))
-        yield from self.section(section, LoaderOptions, key, extra=own, any_key=not declared)
+        yield from self.section(section, LoaderOptions, key, extra=own, any_key=declared is None)
 
     def path(self, path: Any, networks: Mapping[str, Any]) -> _Problems:
         if not isinstance(path, Mapping):
@@ -304,7 +304,7 @@ class _Check:
         origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
         if kind is not None:
             yield from self.registered(value, kind, key)
-        elif dataclasses.is_dataclass(annotation):
+        elif isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
             yield from self.section(value, annotation, key)
         elif origin is list and isinstance(value, list):
             for i, item in enumerate(value):

@@ -89,7 +89,7 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
         OptionError: a file is missing, not a regular file, not YAML, not a mapping, beyond the limits of
             `gavn.config.bounded_yaml`, repeats a key or builds on itself.
     """
-    source, options = Source(str(file)), {}
+    source, options = Source(str(file)), dict[str, Any]()
     files = read_layers(file)
     source.bases = [layer.name for layer in files[:-1]]
     for layer in files:
@@ -253,10 +253,12 @@ def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> No
         place: Any = options
         for part in key[:-1]:
             place = _descend(place, part, entry)
-        last: str | int = _index(place, key[-1], entry) if isinstance(place, list) else key[-1]
-        if not isinstance(place, dict | list):
+        if isinstance(place, list):
+            place[_index(place, key[-1], entry)] = _value(text.strip(), entry)
+        elif isinstance(place, dict):
+            place[key[-1]] = _value(text.strip(), entry)
+        else:
             raise OptionError(f'--force_yml {entry}: {":".join(key[:-1])} is a value, not a section')
-        place[last] = _value(text.strip(), entry)
         source.forced.add(tuple(int(part) if _is_position(part) else part for part in key))
 
 

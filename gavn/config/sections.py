@@ -167,10 +167,11 @@ class EDVRTrainOptions(StockTrainOptions):
 class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
     """`train` of a model without a schema."""
 
-    total_iter: int | None = None
+    # nothing is required of a model that does not say what it reads
+    total_iter: int | None = None  # type: ignore[assignment]  # required in the base class
     scheduler: dict | None = None
-    optim_g: Optimizer | None = None
-    pixel_opt: Loss | None = None
+    optim_g: Optimizer | None = None  # type: ignore[assignment]  # required in the base class
+    pixel_opt: Loss | None = None  # type: ignore[assignment]  # required in the base class
 
 
 @dataclass

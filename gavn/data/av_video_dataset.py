@@ -1,7 +1,7 @@
 """Whole clips, read frame by frame, for validation and tests."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -199,8 +199,11 @@ class _Folders:
                                  f'{options.dataroot_gt}')
             self._check_first(key)
 
-    def _check_first(self, key: str) -> None:
-        files = self.lq[key][0], self.gt[key][0]
+    def _check_pair(self, key: str, degraded: Sequence[Path], clean: Sequence[Path]) -> None:
+        if len(degraded) != len(clean):
+            raise ValueError(f'clip {key!r} has {len(degraded)} pictures in {self.options.dataroot_lq} but '
+                             f'{len(clean)} in {self.options.dataroot_gt}')
+        files = degraded[0], clean[0]
         lq, gt = ('{1}x{0}'.format(*read_image(file).shape) for file in files)
         if lq != gt:
             raise DataError(f'clip {key!r}: {files[0]} is {lq} pixels, {files[1]} {gt}; their '

@@ -40,7 +40,9 @@ def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.
         method: `matlab`, antialiased like MATLAB's and BasicSR's `imresize`, or `cv2`, OpenCV's bicubic,
             which aliases.
     """
-    resize = {'matlab': matlab_resize_8bit, 'cv2': partial(cv2.resize, interpolation=cv2.INTER_CUBIC)}[method]
+    resizes: dict[str, Callable[..., np.ndarray]] = {
+        'matlab': matlab_resize_8bit, 'cv2': partial(cv2.resize, interpolation=cv2.INTER_CUBIC)}
+    resize = resizes[method]
 
     def down_and_up(frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]

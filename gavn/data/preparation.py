@@ -38,7 +38,9 @@ class RejectedVideoError(GavnError):
 class FaceTrack(Protocol):
     """Result of a face tracker, as cropping needs it."""
 
-    longest: range
+    @property
+    def longest(self) -> range:
+        """The frames to crop."""
 
     def region(self, index: int) -> Box | None:
         """Square to crop from a frame."""
@@ -181,9 +183,9 @@ class Preparation:
             entries = [self._entry(source.clip) for source in good if source.split == split]
             if entries:
                 self.writer.meta(split, entries)
-        mfccs = ClipStore(self.root, 'mfcc', 'disk') if good else None
         train = [source.clip for source in good if source.split == 'train']
         if train:
+            mfccs = ClipStore(self.root, 'mfcc', 'disk')
             self.writer.stats(statistics(mfccs.array(clip) for clip in train) | {'clips': len(train)})
         self._report(sources)
         return len(good)
@@ -246,8 +248,8 @@ def _face_crops(images: Iterator[np.ndarray], track: FaceTrack, size: int) -> It
         raise RejectedVideoError(f'the face crop is {smallest:.0f} pixels wide, less than '
                                  f'{MIN_CROP_SHARE:g} of {size}')
     for index, image in enumerate(images):
-        if index in track.longest:
-            yield crop(image, track.region(index), size)
+        if index in regions:
+            yield crop(image, regions[index], size)
 
 
 def _square_frames(images: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:

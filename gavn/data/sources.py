@@ -67,7 +67,7 @@ def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speak
 def _parse_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -> Source:
     file = str(row['file'])
     try:
-        start, stop = (float(row[name]) if row.get(name) else None for name in ('start', 'stop'))
+        start, stop = (float(text) if (text := row.get(name)) else None for name in ('start', 'stop'))
     except ValueError as error:
         raise ValueError(f'{table}: start or stop of {file} is not a number of seconds') from error
     if not 0 <= (start or 0) < (math.inf if stop is None else stop):

@@ -137,7 +137,7 @@ def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> fl
     return ms_ssims([restored], [truth], 'cpu', crop_border)[0]
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[..., float]] = {
     'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe, 'calculate_ms_ssim': ms_ssim,
 }
 BATCHED = {'calculate_ssim': ssims, 'calculate_ms_ssim': ms_ssims}

@@ -59,9 +59,15 @@ class Sample:
                 and ('landmarks' not in needs or self.landmarks is not None)
                 and ('true_landmarks' not in needs or self.true_landmarks is not None))
 
+    def true_image(self) -> np.ndarray:
+        """The ground truth."""
+        assert self.truth is not None, 'a metric that needs it is applied to no other samples'
+        return self.truth
+
     def points(self) -> np.ndarray:
         """The true landmarks in pixels of the image."""
         height, width = self.image.shape[:2]
+        assert self.true_landmarks is not None, 'a metric that needs them is applied to no other samples'
         return to_pixels(self.true_landmarks, width=width, height=height).numpy()
 
 

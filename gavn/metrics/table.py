@@ -1,5 +1,6 @@
 """Tables of metrics: their inputs, and the names, directions and format of their columns."""
 from dataclasses import dataclass
+from typing import Any
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -98,7 +99,7 @@ def column_of(name: str) -> Column:
     return COLUMNS.get(name, Column(name, 'higher', 3))
 
 
-STANDARD = {
+STANDARD: dict[str, dict[str, Any]] = {
     'psnr': {'type': 'calculate_psnr'},
     'ssim': {'type': 'calculate_ssim'},
     'psnr_y': {'type': 'calculate_psnr', 'test_y_channel': True},

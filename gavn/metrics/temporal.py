@@ -27,9 +27,10 @@ class WarpingError:
     """
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        # Any, because OpenCV's types do not allow None where `calc` creates the flow
+        self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._last: np.ndarray | None = None  # float32 (h, w, 3) in [0, 1]
-        self._last_guide: np.ndarray | None = None  # uint8 (h, w)
+        self._last_guide: np.ndarray = np.zeros((0, 0), np.uint8)  # (h, w)
         self._pairs = 0
         self._errors: list[float] = []
 
@@ -49,7 +50,7 @@ class WarpingError:
         frame, guide = restored.astype(np.float32) / 255, cv2.cvtColor(guide, cv2.COLOR_BGR2GRAY)
         if self._last is not None:
             self._pairs += 1
-            self._errors += self._error(frame, guide)
+            self._errors += self._error(self._last, frame, guide)
         self._last, self._last_guide = frame, guide
 
     def _error(self, frame: np.ndarray, guide: np.ndarray) -> list[float]:

@@ -17,7 +17,6 @@ from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import RestoringTrainOptions, task_of
 from gavn.models.cost import gmacs
 from gavn.models.faster import recompute, split_batch
-from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.training import check_keys, check_windows, warn_of_untrained_flow
 from gavn.models.validation import ClipValidation

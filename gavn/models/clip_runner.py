@@ -2,7 +2,7 @@
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import MetricFactory
 from gavn.models.cost import Stopwatch
 from gavn.runtime import windows
-from gavn.runtime.batching import Batch, chunked_forward, default_batch
+from gavn.runtime.batching import Batch, chunked_forward, default_batch, tensor_of
 from gavn.runtime.compilation import is_compiled
 from gavn.runtime.images import write_image
 from gavn.runtime.parallel_calls import parallel_call_count
@@ -32,11 +32,10 @@ class NonFiniteOutputError(RunError, FloatingPointError):
     """A network returned values that are not finite."""
 
 
-@dataclass
 class ClipRunner:
     """Restores clips with a network in float32.
 
-    Attributes:
+    Args:
         network: in eval mode.
         layout: window layout over a clip.
         inputs: names of the network's inputs, `network_inputs` of the option file.
@@ -48,18 +47,14 @@ class ClipRunner:
         watch: times network and detector, without reading and evaluation.
     """
 
-    network: nn.Module
-    layout: windows.Layout
-    inputs: Sequence[str]
-    device: torch.device
-    detector: nn.Module | None = None
-    switches: Mapping[str, Any] = field(default_factory=dict)
-    batch: int | None = None
-
-    def __post_init__(self) -> None:
-        self.batch = self.batch or default_batch(self.device)
-        self.calls = parallel_call_count(filter(None, (self.network, self.detector)), self.device)
-        self.watch = Stopwatch(self.device, sets_up=self.calls == 1)
+    def __init__(self, network: nn.Module, layout: windows.Layout, inputs: Sequence[str],
+                 device: torch.device, detector: nn.Module | None = None,
+                 switches: Mapping[str, Any] | None = None, batch: int | None = None) -> None:
+        self.network, self.layout, self.inputs, self.device = network, layout, inputs, device
+        self.detector, self.switches = detector, switches or {}
+        self.batch = batch or default_batch(device)
+        self.calls = parallel_call_count(filter(None, (network, detector)), device)
+        self.watch = Stopwatch(device, sets_up=self.calls == 1)  # without reading and measuring
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
         """Yields every frame of a clip with its restoration, in order.
@@ -113,7 +108,7 @@ class ClipRunner:
     def _call(self, batch: Batch) -> list[Tensor]:
         inputs = network_inputs(batch, self.inputs, self.detector)
         restored = self.network(batch['lq'], **inputs, **self.switches)
-        return [restored, *([inputs['landmarks']] if 'landmarks' in inputs else [])]
+        return [restored, *([tensor_of(inputs, 'landmarks')] if 'landmarks' in inputs else [])]
 
     @torch.no_grad()
     def _chunked(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1

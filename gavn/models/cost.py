@@ -1,6 +1,7 @@
 """Cost of running a network: multiply-adds, parameters, time."""
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -119,9 +120,7 @@ def giga_macs(call: Callable[[], Any]) -> float:
 
 def _deformable_flops(x: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any
                       ) -> int:
-    n, out, height, width = out_shape
-    _, per_group, kernel_height, kernel_width = weight
-    return 2 * n * out * height * width * per_group * kernel_height * kernel_width
+    return 2 * math.prod(out_shape) * math.prod(weight[1:])  # channels of a group, height and width
 
 
 @contextmanager

@@ -111,18 +111,19 @@ class LandmarkModel(ClipValidation, PhasedModel):
         file = path.get('pretrain_network_l')
         if file is not None:
             key = path.get('param_key_l', 'params' if self.is_train else None)
-            load_strict(self.net_g.detector, load_state(file, key), file)
+            load_strict(self.net_g.get_submodule('detector'), load_state(file, key), file)
             get_root_logger().info(f'Loaded {file} into {type(self.net_g.detector).__name__}')
         elif not self.is_train:
             raise OptionError('path.pretrain_network_l is not set: give the weights to test (net_l_*.pth)')
         if path.get('resume_state'):
-            load_strict(self.net_g.pose, load_state(file, 'auxiliary'), file)
+            load_strict(self.net_g.get_submodule('pose'), load_state(file, 'auxiliary'), file)
 
     @property
     def net_l(self) -> nn.Module:
         """The detector that is validated: the averaged one if there is one."""
         averaged = self.is_train and self.ema_decay > 0
-        return self.net_g_ema.detector if averaged else self.get_bare_model(self.net_g).detector
+        network: nn.Module = self.net_g_ema if averaged else self.get_bare_model(self.net_g)
+        return network.get_submodule('detector')
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets phase and learning rate. Frozen normalisation layers keep their statistics."""

@@ -3,6 +3,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -86,6 +88,7 @@ class PhasedModel(BaseModel):
             return
         self.net_g_ema = deepcopy(network).eval().requires_grad_(False)
         if self.opt['path'].get('resume_state'):
+            assert file is not None, 'resuming sets the paths of weights'
             load_strict(self.net_g_ema.get_submodule(part), load_state(file, 'params_ema'), file)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
@@ -133,7 +136,7 @@ class PhasedModel(BaseModel):
         for number, losses_of in enumerate(parts, 1):
             with self._no_gradient_sync() if number < len(parts) else nullcontext():
                 losses = losses_of()
-                (sum(losses.values()) / len(parts)).backward()
+                (reduce(add, losses.values()) / len(parts)).backward()
             for name, loss in losses.items():
                 self.log_dict[name] = self.log_dict.get(name, 0) + loss.detach() / len(parts)
         if clip := self.opt['train'].get('grad_clip'):

@@ -22,6 +22,7 @@ from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names,
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, ValidationOutput, validate_clip
 from gavn.models.cost import parameters
+from gavn.models.phased_model import PhasedModel
 from gavn.runtime.files import sha256
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
@@ -73,7 +74,7 @@ class ClipValidation:
             tb_logger: tensorboard's writer, or None.
             save_img: whether to write images.
         """
-        data_set = dataloader.dataset
+        data_set: Any = dataloader.dataset  # an AVVideoDataset, or another with `opt` and `clip`
         name = data_set.opt['name']
         if self.is_train and self._validated.get(name) == self.iteration:
             return
@@ -163,7 +164,7 @@ class ClipValidation:
             checkpoint='' if file is None else sha256(file)[:_HASH],
             parameters=parameters(network, self.net_l), gmacs=None if self.is_train else self._gmacs(),
             fps=measured.frames / measured.seconds if measured.seconds else None,
-            iterations=spent.get('iterations'), minutes=spent.get('minutes'))
+            iterations=None if iterations is None else int(iterations), minutes=spent.get('minutes'))
 
     def _report(self, name: str, rows: Sequence[Row], tb_logger: Any) -> None:
         summed, path = with_summaries(rows), self._table(name)

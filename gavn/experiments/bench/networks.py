@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from gavn.faces.landmarks import N_POINTS
 from gavn.models.cost import giga_macs, parameters
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.restoration.model_spec import DETECTOR, GENERATOR, ModelSpec
-from gavn.runtime.batching import chunked_forward
+from gavn.runtime.batching import Batch, chunked_forward, tensor_of
 from gavn.runtime.compilation import compile_in_place, default_mode, is_compiled
 from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last
@@ -141,7 +142,7 @@ def _align_one_by_one(network: nn.Module) -> None:
     """Computes alignments of GAVN one after the other, as equations and other code do."""
     if isinstance(network, GAVN):
         aligns = network.temporal.aligns
-        network.temporal._align_all = lambda name, refs, neighbours: list(
+        vars(network.temporal)['_align_all'] = lambda name, refs, neighbours: list(
             map(aligns[name], refs, neighbours))
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import get_args
 
 import torch
@@ -30,7 +31,7 @@ def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) 
         dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         matrix = torch.randn(side, side, device=device, dtype=dtype)
         with computing(device, Case('gavn', 'fp32' if precision == 'bf16' else precision, '')):
-            timing = measure(lambda matrix=matrix: matrix @ matrix, device, seconds)
+            timing = measure(partial(torch.matmul, matrix, matrix), device, seconds)
         yield _ceiling('matrix product', device, precision, timing, 2 * side**3)
 
 
@@ -61,7 +62,9 @@ def _both_ways(backend: str, device: torch.device, batch: int, side: int, second
                for name, shape in shapes.items()}
 
     def forward() -> Tensor:
-        return modulated_deform_conv2d(**tensors, padding=1, deform_groups=GROUPS, backend=backend)
+        x, offset, mask, weight = tensors.values()
+        return modulated_deform_conv2d(
+            x, offset, mask, weight, padding=1, deform_groups=GROUPS, backend=backend)
 
     def there_and_back() -> None:
         torch.autograd.grad(forward().sum(), list(tensors.values()))

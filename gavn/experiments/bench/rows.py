@@ -96,4 +96,6 @@ def _times(peer: Row | None, row: Row) -> float | None:
 
 
 def _share(amount: float | None, ms: float, ceiling: Row | None) -> float | None:
-    return None if amount is None or ceiling is None else 100 * amount / (ms / 1000) / ceiling.per_second
+    if amount is None or ceiling is None or ceiling.per_second is None:
+        return None
+    return 100 * amount / (ms / 1000) / ceiling.per_second

@@ -99,13 +99,19 @@ def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float)
     wait_timer, kind = DataWaitTimer(), CUDAPrefetcher if device.type == 'cuda' else CPUPrefetcher
     prefetcher = kind(loader, _nothing, _nothing, wait_timer)
     prefetcher.reset()
+
+    def one() -> None:
+        batch = prefetcher.next()
+        assert batch is not None, 'the sampler never ends'
+        step(batch)
+
     for _ in range(_WARM_UP):
-        step(prefetcher.next())
+        one()
     wait(device)
     wait_timer.percent()  # resets the timer
     laps, end = Laps(device), time.perf_counter() + seconds
     while len(laps) < _LEAST or time.perf_counter() < end:
-        step(prefetcher.next())
+        one()
         laps.mark()
     return laps.timing(), float(wait_timer.percent())
 

@@ -31,7 +31,7 @@ class Budget:
         match = re.fullmatch(r'(\d+(?:\.\d+)?)(min|it)', text)
         if not match or float(match[1]) <= 0 or (match[2] == 'it' and '.' in match[1]):
             raise CompareError(f'the budget {text!r} is neither minutes (15min) nor iterations (4000it)')
-        return cls(float(match[1]), match[2])
+        return cls(float(match[1]), 'it' if match[2] == 'it' else 'min')
 
     def __str__(self) -> str:
         return f'{self.amount:g}{self.unit}'

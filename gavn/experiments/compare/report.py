@@ -42,10 +42,12 @@ def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str,
     for method in methods:
         for test in method.tests(settings):
             outcome = outcomes.get(f'test_{test.token}')
-            for file in test.results(settings) if outcome and outcome.state == 'done' else ():
+            if outcome is None or outcome.state != 'done':
+                continue
+            copy = shutil.copyfile if outcome.alone else _copy_without_speed
+            for file in test.results(settings):
                 copies.append(folder / f'{test.token}_{file.name}')
                 with atomic_path(copies[-1]) as part:
-                    copy = shutil.copyfile if outcome.alone else _copy_without_speed
                     copy(file, part)
     return copies
 
@@ -154,11 +156,11 @@ def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, 
     cells = [method.title, f'{method.parameters:,}', str(method.batch), str(data.get('num_frame', ''))]
     cells += [f'{share.iterations:,}', f'{share.clips:,}'] if share else ['', '']
     cells += [f'{share.clips * method.outputs:,}' if share and method.outputs else '']
-    minutes = share.minutes if share else None
-    cells += [f'{minutes * 60 / share.iterations:.3f}', f'{minutes:.1f}'] if minutes else ['', '']
+    cells += ([f'{share.minutes * 60 / share.iterations:.3f}', f'{share.minutes:.1f}']
+              if share and share.minutes else ['', ''])
     cells += [_trained(settings, method.token)]
-    done = training and training.state == 'done'
-    return f'| {" | ".join([*cells, f"{training.seconds / 60:.1f}" if done else "not done"])} |'
+    cells += [f'{training.seconds / 60:.1f}' if training and training.state == 'done' else 'not done']
+    return f'| {" | ".join(cells)} |'
 
 
 def _trained(settings: Settings, token: str) -> str:

@@ -73,11 +73,11 @@ def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str], 
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
     fold = {names[index]: place % FOLDS for place, index in enumerate(order)}
-    folds, kinds = np.array([fold[group] for group in groups]), np.array(kinds)
+    folds, labels = np.array([fold[group] for group in groups]), np.array(kinds)
     shares = np.empty((len(kinds), len(KINDS)))
     for number in range(FOLDS):
         out = folds == number
-        shares[out] = fit(features[~out], kinds[~out].tolist()).probabilities(features[out])
+        shares[out] = fit(features[~out], labels[~out].tolist()).probabilities(features[out])
     return shares
 
 

@@ -113,7 +113,9 @@ def _inputs(clip: Clip) -> Frames:
 
 def _scores(clip: Clip, restore: _Restore) -> ClipScores:
     states = metric_factories({key: STANDARD[key] for key in FIGURES}, 'cpu')
-    frames = (EvaluatedFrame(image, clip.lq(i), clip.gt(i), true_landmarks=clip.landmarks[i])
+    truth, points = clip.gt, clip.landmarks
+    assert truth is not None and points is not None, 'the data set folder has both'
+    frames = (EvaluatedFrame(image, clip.lq(i), truth(i), true_landmarks=points[i])
               for i, image in enumerate(restore(clip)))
     return evaluate_clip(frames, states, subjects=(RESTORED, DEGRADED))
 
@@ -125,10 +127,16 @@ def _merge(path: Path, rows: list[Row]) -> None:
     write_results(path, ({key(row): row for row in old} | {key(row): row for row in rows}).values())
 
 
+def _psnr(row: Row) -> float:
+    value = row.values['psnr']
+    assert value is not None, f'{row.clip} has no PSNR'
+    return value
+
+
 def _summary(layer: str, method: str, rows: list[Row]) -> str:
     def mean(name: str, figure: str) -> float:
         return float(np.mean([row.values[figure] for row in rows if row.run.method == name]))
-    worst = min(row.values['psnr'] - before.values['psnr'] for row in rows for before in rows
+    worst = min(_psnr(row) - _psnr(before) for row in rows for before in rows
                 if (row.run.method, before.run.method) == (method, DEGRADED) and row.clip == before.clip)
     gains = [f'{mean(method, figure) - mean(DEGRADED, figure):+.4f} {figure}' for figure in FIGURES]
     return f'{layer}, {method}: {", ".join(gains)}; worst clip {worst:+.2f} dB'

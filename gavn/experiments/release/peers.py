@@ -58,9 +58,10 @@ def ncnn_upscaler(package: str, model: str) -> Callable[[Clip], Iterator[np.ndar
         PeerMissing: the package or `ncnn` is not installed.
     """
     def restore(clip: Clip) -> Iterator[np.ndarray]:
-        network = _ncnn_network(package, model)
+        network, truths = _ncnn_network(package, model), clip.gt
+        assert truths is not None, 'the data set folder has the truth'
         for index in range(clip.n_frames):
-            truth = clip.gt(index)
+            truth = truths(index)
             size = truth.shape[1] // SCALE, truth.shape[0] // SCALE
             yield _upscaled(network, matlab_resize_8bit(truth, size))
     return restore
@@ -72,7 +73,8 @@ def _ncnn_network(package: str, model: str) -> Any:
         import ncnn
     except ImportError as error:
         raise PeerMissing(f'ncnn is not installed: {_INSTALL}') from error
-    if (found := importlib.util.find_spec(package)) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.submodule_search_locations is None:
         raise PeerMissing(f'{package} is not installed: {_INSTALL}')
     files = Path(found.submodule_search_locations[0]) / 'models'
     network = ncnn.Net()

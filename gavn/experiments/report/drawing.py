@@ -5,7 +5,9 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gavn.experiments.report.layout import in_order
 from gavn.experiments.report.results import ReportError

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -108,7 +108,8 @@ def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int
         ReportError: the numbers of entries differ.
     """
     count = max(len(degradations), len(clips), len(frames))
-    lists = {'degradations': degradations, 'clips': clips, 'frames': frames or [None]}
+    lists: dict[str, Sequence[Any]] = {
+        'degradations': degradations, 'clips': clips, 'frames': frames or [None]}
     for name, values in lists.items():
         if len(values) not in (1, count):
             raise ReportError(f'{len(values)} {name} for {count} rows: give one for all rows or one for each')

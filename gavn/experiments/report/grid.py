@@ -98,4 +98,4 @@ def ranked(cells: Sequence[Cell], better: str) -> list[Cell]:
     if sum(cell.value is not None for cell in cells) < 2:
         return list(cells)
     marks = dict(zip(values, (BEST, SECOND), strict=False))
-    return [replace(cell, mark=marks.get(cell.value, '')) for cell in cells]
+    return [replace(cell, mark='' if cell.value is None else marks.get(cell.value, '')) for cell in cells]

@@ -64,13 +64,12 @@ class Places:
         Raises:
             ReportError: there are neither landmarks nor given boxes.
         """
-        if None in self._given:
+        eyes, mouth = self._given
+        if eyes is None or mouth is None:
             points = self._points(clip)
             face = self._average if points is None else points[min(index, len(points) - 1)]
-            found = (Box(*box_around(face[part], width, height)) for part in (_EYES, MOUTH))
-        else:
-            found = self._given
-        eyes, mouth = (given or box for given, box in zip(self._given, found, strict=True))
+            eyes = eyes or Box(*box_around(face[_EYES], width, height))
+            mouth = mouth or Box(*box_around(face[MOUTH], width, height))
         return eyes, mouth
 
     def widest(self, clip: str) -> int:
@@ -83,7 +82,7 @@ class Places:
 
     def _points(self, clip: str) -> np.ndarray | None:
         try:
-            return self._store and self._store.array(clip)
+            return None if self._store is None else self._store.array(clip)
         except MissingEntryError:
             return None
 

@@ -126,13 +126,13 @@ def _check_same_values(known: Result, result: Result) -> None:
     """Raises ReportError if two rows of a method are not of the same weights and values."""
     same_weights = known.run.checkpoint == result.run.checkpoint
     difference = _first_difference(known, result)
-    if same_weights and difference is None:
-        return
     files = f'{known.source} and {result.source}'
     if not same_weights:
         raise ReportError(f'{files} both hold {_place(result)}, of different weights (checkpoints '
                           f'{known.run.checkpoint or "unknown"} and {result.run.checkpoint or "unknown"}); '
                           'give one of them, or another `method:` in the option file of the other')
+    if difference is None:
+        return
     clip, metric, values = difference
     details = f'{_place(result)}, {clip}: {metric} is {values[0]} and {values[1]}'
     if result.is_reference:
@@ -146,10 +146,12 @@ def _first_difference(one: Result, other: Result) -> tuple[str, str, tuple[float
     pairs = [(clip, row.values, other.clips[clip].values) for clip, row in one.clips.items()]
     for clip, left, right in [*pairs, (MEAN, one.mean, other.mean)]:
         for metric in left.keys() & right.keys():
-            values = left[metric], right[metric]
+            first, second = left[metric], right[metric]
             exact = one.is_reference and metric not in _BY_NETWORKS
-            if None not in values and abs(values[0] - values[1]) > (_SAME if exact else _REPEATED):
-                return clip, metric, values
+            if first is None or second is None:
+                continue
+            if abs(first - second) > (_SAME if exact else _REPEATED):
+                return clip, metric, (first, second)
     return None
 
 

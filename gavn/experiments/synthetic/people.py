@@ -45,7 +45,7 @@ def _shape(jaw: float = 1.0, eyes: float = 1.0, apart: float = 0.0, nose: float 
         Bump((247, 88), (17, 7), shift=(0, brows)),
         Bump((226, 52), (95, 42), scale=(hair, hair)),
     )
-    return tuple(bump for bump in differences if bump.scale != (1, 1) or bump.shift != (0, 0))
+    return tuple(bump for bump in differences if (bump.scale, bump.shift) != ((1, 1), (0, 0)))
 
 
 _EVERYBODY = (

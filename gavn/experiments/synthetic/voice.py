@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -159,10 +160,22 @@ def _lips(script: _Script, stress: np.ndarray) -> dict[str, np.ndarray]:
     weight = gaussian_filter1d(hold, 24)
     tracks = {}
     for part in fields(Mouth):
-        target = script.track(lambda phone, name=part.name: getattr(phone.lips, name))
+        target = script.track(partial(_lip_value, part.name))
         tracks[part.name] = gaussian_filter1d(target * hold, 24) / weight
     tracks['opening'] = tracks['opening'] * (0.72 + 0.45 * stress)
     return tracks
+
+
+def _lip_value(name: str, phone: Phoneme) -> float:
+    return getattr(phone.lips, name)
+
+
+def _formant(number: int, phone: Phoneme) -> float:
+    return phone.formants[number]
+
+
+def _friction_level(band: str, phone: Phoneme) -> float:
+    return phone.noise * (phone.hiss == band)
 
 
 def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitch: float, tract: float
@@ -175,10 +188,11 @@ def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitc
     phase = 2 * np.pi * np.cumsum(np.interp(times, steps, melody)) / SAMPLE_RATE
     coarse = slice(None, None, 5)
     level = (script.track(lambda phone: phone.voice, 9) * (0.5 + 0.6 * stress))[coarse]
-    resonances = [(3500 * tract, 180.0), (4500 * tract, 250.0)]  # centre and half width in Hz
+    resonances: list[tuple[float | np.ndarray, float]] = [  # centre and half width in Hz
+        (3500 * tract, 180.0), (4500 * tract, 250.0)]
     for k in range(3):
-        centre = tract * script.track(lambda phone, k=k: phone.formants[k], 16)
-        resonances.append((centre[coarse], 70.0 + 25 * k))
+        formant = tract * script.track(partial(_formant, k), 16)
+        resonances.append((formant[coarse], 70.0 + 25 * k))
     audio = np.zeros(times.size)
     for harmonic in range(1, int(7000 / pitch)):
         hertz = harmonic * melody[coarse]
@@ -195,7 +209,7 @@ def _friction(draw: np.random.Generator, script: _Script, stress: np.ndarray) ->
     sounding = np.where(script.track(lambda phone: phone.burst) > 0, left < BURST, 1.0)
     audio = np.zeros(script.steps * SAMPLE_RATE // STEPS)
     for name, band in HISS.items():
-        level = script.track(lambda phone, name=name: phone.noise * (phone.hiss == name)) * sounding
+        level = script.track(partial(_friction_level, name)) * sounding
         level = gaussian_filter1d(level, 5) * (0.5 + 0.6 * stress)
         filters = butter(3, band, 'bandpass', fs=SAMPLE_RATE, output='sos')
         noise = sosfilt(filters, draw.standard_normal(audio.size))
