@@ -26,7 +26,7 @@ _OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
 """Models of basicsr that do not feed `lq` of their samples unchanged."""
 
 
-def build_dataset(dataset_opt: dict[str, Any]) -> Dataset:
+def build_dataset(dataset_opt: dict[str, Any]) -> Any:
     """Builds the data set of a section.
 
     Defect: a missing key or file raises an error without the name of the section.
@@ -55,7 +55,7 @@ def _missing_keys(dataset_opt: Mapping[str, Any]) -> Iterator[None]:
         yield
     except KeyError as error:
         dataset = _find_class(DATASET_REGISTRY, dataset_opt.get('type'))
-        if not is_basicsr_class(dataset) or not isinstance(error.args[0], str):
+        if dataset is None or not is_basicsr_class(dataset) or not isinstance(error.args[0], str):
             raise
         raise OptionError(f'data set {dataset_opt["name"]}: {dataset.__name__} needs the key {error.args[0]}'
                           ) from error
@@ -70,7 +70,8 @@ def build_model(opt: dict[str, Any]) -> BaseModel:
         OptionError: model, data sets, metrics and network do not fit together.
     """
     model_class = _find_class(MODEL_REGISTRY, opt['model_type'])
-    if is_basicsr_class(model_class) or hasattr(model_class, 'validates_clips'):
+    if model_class is not None and (
+            is_basicsr_class(model_class) or hasattr(model_class, 'validates_clips')):
         _check_validation(model_class, opt)
     with option_errors(opt['model_type']):
         model = basicsr.models.build_model(opt)

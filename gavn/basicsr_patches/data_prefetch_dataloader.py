@@ -65,11 +65,11 @@ class CUDAPrefetcher(CPUPrefetcher):
     def _load(self) -> None:
         done = torch.cuda.current_stream().record_event()
         with self.wait_timer.measure(is_busy=lambda: not done.query()):
-            self.next_batch = next(self.batches, None)
+            batch = next(self.batches, None)
         with torch.cuda.stream(self.stream):
-            for key, value in (self.next_batch or {}).items():
-                if torch.is_tensor(value):
-                    self.next_batch[key] = value.cuda(non_blocking=True)
+            self.next_batch = None if batch is None else {
+                key: value.cuda(non_blocking=True) if torch.is_tensor(value) else value
+                for key, value in batch.items()}
 
     def next(self) -> Batch | None:
         """The next batch with its tensors on the GPU, or None at the end of the epoch."""

@@ -37,21 +37,26 @@ class FrameKey(str):
         return key
 
     def __reduce__(self) -> tuple[Any, ...]:
-        clip, _, index = self.rpartition('/')
+        clip, index = self.rsplit('/', 1)
         return FrameKey, (clip, int(index), self.first, self.last)
 
-    def split(self, *_: Any) -> list[str]:  # type: ignore[override]
+    def split(self, *_: Any) -> list[str]:
         """Clip name and frame number of eight digits."""
-        clip, _, index = self.rpartition('/')
+        clip, index = self.rsplit('/', 1)
         return [clip, f'{min(max(int(index), self.first), self.last):08d}']
 
 
-class _AnyClips:
+_Mixin: Any = object  # basicsr's data sets have no types
+
+
+class _AnyClips(_Mixin):
     """Defect: clips must have three-digit names and 100 frames, and a missing frame fails during training.
 
     The patch takes clips of any name and length and checks the first and last frame of each. It raises
     DataError for a clip that is shorter than a window or that a folder or an LMDB lacks.
     """
+
+    keys: list[Any]
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__({'dataroot_flow': None, 'test_mode': False, 'interval_list': [1],

@@ -13,8 +13,10 @@ from torch import Tensor
 from gavn.basicsr_patches.utils_img_util import UnreadableImageError
 from gavn.registry import replaces_in
 
+_Mixin: Any = object  # basicsr's data sets have no types
 
-class _AnyName:
+
+class _AnyName(_Mixin):
     """Defects: only the names vid4, reds4 and redsofficial are accepted, and `cache_data` is required.
 
     An unreadable image raises AttributeError of None, without its name.

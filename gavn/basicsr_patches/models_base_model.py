@@ -27,9 +27,11 @@ def save_network(self: BaseModel, net: nn.Module | list[nn.Module], net_label: s
 
     A model may have a method `checkpoint_metadata`. What it returns is stored beside the weights.
     """
-    nets, keys = ([item] if not isinstance(item, list) else item for item in (net, param_key))
-    states = {key: {name: value.cpu() for name, value in self.get_bare_model(one).state_dict().items()}
-              for one, key in zip(nets, keys, strict=True)}
+    nets = net if isinstance(net, list) else [net]
+    keys = param_key if isinstance(param_key, list) else [param_key]
+    states: dict[str, Any] = {
+        key: {name: value.cpu() for name, value in self.get_bare_model(one).state_dict().items()}
+        for one, key in zip(nets, keys, strict=True)}
     states |= self.checkpoint_metadata() if hasattr(self, 'checkpoint_metadata') else {}
     label = 'latest' if current_iter == -1 else current_iter
     path = Path(self.opt['path']['models']) / f'{net_label}_{label}.pth'

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from basicsr.models import sr_model
+from basicsr.models.base_model import BaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
+from torch import nn
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
@@ -16,9 +18,11 @@ MAX_SHOWN = 3
 """Images of a validation that tensorboard receives."""
 
 
-class CheckedModel:
+class CheckedModel(BaseModel):
     """What all replaced models share, in front of the model of basicsr."""
 
+    opt: dict[str, Any]
+    net_g: nn.Module
     strips: tuple[torch.Tensor, ...] = ()  # of the last validation
 
     def feed_data(self, data: dict[str, Any]) -> None:
@@ -37,10 +41,13 @@ class CheckedModel:
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                    save_img: bool = False) -> None:
         """Defect: tensorboard receives numbers only. The patch also sends the first MAX_SHOWN images."""
+        data_set: Any = dataloader.dataset
         self.strips = ()
         super().validation(dataloader, current_iter, tb_logger, save_img)
-        for number, image in enumerate(self.strips if tb_logger is not None else ()):
-            tb_logger.add_image(f'{dataloader.dataset.opt["name"]}/{number}', image, current_iter)
+        if tb_logger is None:
+            return
+        for number, image in enumerate(self.strips):
+            tb_logger.add_image(f'{data_set.opt["name"]}/{number}', image, current_iter)
 
     def get_current_visuals(self) -> dict[str, torch.Tensor]:
         """Input, result and ground truth. Keeps the first ones of a validation."""

@@ -45,7 +45,8 @@ class _PortableVideoModel(CheckedModel):
         """
         metrics = self.opt['val'].setdefault('metrics', None)
         if metrics is not None:
-            frames = Counter(dataloader.dataset.data_info['folder'])
+            data_set: Any = dataloader.dataset
+            frames: Counter[str] = Counter(data_set.data_info['folder'])
             self.metric_results = {folder: torch.zeros(count, len(metrics), device=self.device)
                                    for folder, count in frames.items()}
         with self._image_names(current_iter):

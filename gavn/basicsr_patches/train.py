@@ -156,8 +156,9 @@ class TrainingRun:
         if not val.get('val_freq') or self.started % val['val_freq']:
             return
         lacks = getattr(self.model, 'lacks_validation', None)  # models of basicsr do not record theirs
-        for loader in self.val_loaders if lacks else ():
-            if lacks(loader.dataset.opt['name']):
+        for loader in self.val_loaders:
+            data_set: Any = loader.dataset
+            if lacks is not None and lacks(data_set.opt['name']):
                 self.model.validation(loader, self.started, self.tb_logger, val.get('save_img', False))
 
     def _end_epoch(self) -> None:

@@ -100,6 +100,8 @@ class MessageLogger(basicsr_logger.MessageLogger):
     `grad_norm`, before clipping where the model clips. Tensorboard also has the learning rates.
     """
 
+    exp_name: str
+
     def __init__(self, opt: dict[str, Any], start_iter: int, tb_logger: Any, progress: ProgressBar,
                  wait_timer: DataWaitTimer, gradients: Callable[[], Iterator[Tensor]] = lambda: iter(())
                  ) -> None:

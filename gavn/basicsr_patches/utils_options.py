@@ -237,7 +237,7 @@ def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
 def _gpus(num_gpu: int | str, source: Source, launched: bool) -> int:
     """Number of GPUs to use. Under a launcher each process has one, on any number of machines."""
     available = torch.cuda.device_count()
-    if num_gpu == 'auto':
+    if isinstance(num_gpu, str):  # auto, as the options were checked
         return available
     if num_gpu < 0 or (num_gpu > available and not (launched and available)):
         raise OptionError(f'{source.place(("num_gpu",))}: num_gpu is {num_gpu}, this machine has '

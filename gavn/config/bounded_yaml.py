@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.depth = self.count = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """As in PyYAML, whose unlimited recursion raises RecursionError."""
         self.depth += 1
         self.count += 1

@@ -164,7 +164,8 @@ class _Check:
                 yield _Problem((name,), f'the section {name} is missing')
         train = options.get('train')
         if train:
-            own = fields_of(model.Options) if hasattr(model, 'Options') else {}
+            declared = getattr(model, 'Options', None)
+            own = {} if declared is None else fields_of(declared)
             yield from self.section(train, self.schema.train, ('train',), extra=own, wider=AnyTrainOptions,
                                     lenient=self.schema.open)
         logger = options.get('logger')
@@ -236,8 +237,8 @@ class _Check:
         cls = self.registries.dataset.get(str(section.get('type')))
         if cls is None and 'type' in section:
             yield self.unknown((*key, 'type'), section['type'], self.registries.dataset, 'data set')
-        declared = hasattr(cls, 'Options')
-        own = fields_of(cls.Options) if declared else {}
+        declared = getattr(cls, 'Options', None)
+        own = {} if declared is None else fields_of(declared)
         yield from self.held_to(check_component, (*key, 'name'), section.get('name'))
         yield from self.section(section, LoaderOptions, key, extra=own, any_key=declared is None)
 

@@ -134,8 +134,8 @@ class AVClipDataset(Dataset):
         check_sizes(entry.clip, start, entry.shape[:2], lq, gt)
         if mirrored:  # OpenCV copies; stacking reversed views is slow
             lq, gt = ([cv2.flip(image, 1) for image in images] for images in (lq, gt))
-        points = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]
-        points = torch.from_numpy(landmarks.to_unit(points, width=entry.shape[1], height=entry.shape[0]))
+        pixels = self.landmarks.array(entry.clip)[outputs.start:outputs.stop]
+        points = torch.from_numpy(landmarks.to_unit(pixels, width=entry.shape[1], height=entry.shape[0]))
         box, region = self._crop(entry.shape, generator)
         return {
             'lq': to_tensor([image[box] for image in lq]),

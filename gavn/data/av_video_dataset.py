@@ -192,16 +192,13 @@ class _Folders:
         self.lq = _list_images(Path(str(options.dataroot_lq)))
         self.gt = _list_images(Path(options.dataroot_gt)) if options.dataroot_gt else None
         self.keys = sorted(self.lq)
-        for key in self.keys if self.gt is not None else ():
-            lq, gt = len(self.lq[key]), len(self.gt.get(key, ()))
-            if lq != gt:
-                raise ValueError(f'clip {key!r} has {lq} images in {options.dataroot_lq} but {gt} in '
-                                 f'{options.dataroot_gt}')
-            self._check_first(key)
+        if self.gt is not None:
+            for key in self.keys:
+                self._check_pair(key, self.lq[key], self.gt.get(key, []))
 
     def _check_pair(self, key: str, degraded: Sequence[Path], clean: Sequence[Path]) -> None:
         if len(degraded) != len(clean):
-            raise ValueError(f'clip {key!r} has {len(degraded)} pictures in {self.options.dataroot_lq} but '
+            raise ValueError(f'clip {key!r} has {len(degraded)} images in {self.options.dataroot_lq} but '
                              f'{len(clean)} in {self.options.dataroot_gt}')
         files = degraded[0], clean[0]
         lq, gt = ('{1}x{0}'.format(*read_image(file).shape) for file in files)

@@ -107,9 +107,9 @@ class Triple:
             if None in group:
                 raise MismatchError(_length_message(present))
             _check_sizes(present, group)
-            frames = iter(group)
-            restored, degraded, truth = (None if source is None else next(frames) for source in sources)
-            yield restored, degraded, truth
+            restored, *others = group
+            yield (restored, None if self.degraded is None else others[0],
+                   None if self.truth is None else others[-1])
 
     def read_audio(self) -> np.ndarray | None:
         """Audio of the restored clip, else of the ground truth, else of the input; None if there is none."""

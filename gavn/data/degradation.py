@@ -141,7 +141,7 @@ def _video_call(frames: Frames, **call: Any) -> list[np.ndarray]:
 
 
 # Prefix of a layer's name -> task, parameter, function, valid levels.
-_KINDS = {
+_KINDS: dict[str, tuple[str, str, Callable[..., list[np.ndarray]], range]] = {
     'car_crf': ('car', 'crf', compress_crf, range(52)),
     'blur_k': ('blur', 'kernel', gaussian_blur, range(1, 256, 2)),
     'sr_x': ('sr', 'factor', downscale, range(1, 65)),
@@ -178,8 +178,9 @@ def degradation(name: str) -> Degradation:
     """
     layer = _ALIASES.get(name, name)
     if compound := _COMPOUND.fullmatch(layer):
-        draw, apply = (_draw_mixture, _mixed) if compound[1] == 'mixed' else (_draw_call, _video_call)
-        return Degradation(layer, 'mixed', partial(draw, layer=layer), apply)
+        mixed = compound[1] == 'mixed'
+        return Degradation(layer, 'mixed', partial(_draw_mixture if mixed else _draw_call, layer=layer),
+                           _mixed if mixed else _video_call)
     level = _LEVEL.fullmatch(layer)
     kind, values = _DRAWN.get(layer) or ((level[1], (int(level[2]),)) if level else (None, ()))
     if kind is None or not set(values) <= set(_KINDS[kind][3]):

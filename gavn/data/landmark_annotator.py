@@ -185,7 +185,7 @@ def annotate_clip(images: Sequence[np.ndarray], annotator: LandmarkAnnotator) ->
     gap = max(after - before - 1 for before, after in pairwise(edges))
     if gap > MAX_GAP:
         raise FaceNotFoundError(f'the landmark annotator finds no face for {gap} frames in a row')
-    corners = np.array([(boxes[i].x0, boxes[i].y0, boxes[i].x1, boxes[i].y1) for i in seen])
+    corners = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes if box is not None])
     filled = np.stack([np.interp(range(len(boxes)), seen, column) for column in corners.T], axis=1)
     smoothed = gaussian_filter1d(filled, _SIGMA, axis=0, mode='nearest')
     points = [annotator.points(image, Box(*map(float, row)))

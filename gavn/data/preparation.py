@@ -124,19 +124,19 @@ class Preparation:
             return
         info, images = probe(source.path), partial(part_of, source.path, source.start, source.stop)
         keep = self.mode == 'none' or (self.mode == 'auto' and info.width == info.height == self.size)
-        frames = range(sum(1 for _ in images())) if keep else None
         found = None if keep else track(images())
-        frames = found.longest if found else frames
+        frames = range(sum(1 for _ in images())) if found is None else found.longest
         if len(frames) < MIN_FRAMES:
             raise RejectedVideoError(f'only {len(frames)} frames with one face; {MIN_FRAMES} are needed')
         audio = _read_audio(source)
         self.records.update(
             source.clip, source=str(source.path), speaker=source.speaker, split=source.split,
             frame_rate=float(info.frame_rate), width=info.width, height=info.height, first_frame=frames.start,
-            frames=len(frames), crop='none' if keep else 'face', sound=audio is not None,
+            frames=len(frames), crop='none' if found is None else 'face', sound=audio is not None,
             start=source.start, stop=source.stop)
         self.writer.array('audio', source.clip, _cut_audio(audio, frames))
-        cropped = _square_frames(images(), self.size) if keep else _face_crops(images(), found, self.size)
+        cropped = (_square_frames(images(), self.size) if found is None
+                   else _face_crops(images(), found, self.size))
         self.writer.frames('gt', source.clip, cropped)
 
     def annotate(self, clip: str, annotator: LandmarkAnnotator) -> None:
@@ -216,7 +216,7 @@ class Preparation:
 
 def statistics(features: Iterable[np.ndarray]) -> dict[str, Any]:
     """Mean and standard deviation of each MFCC coefficient over arrays (f, 13), in one pass."""
-    count, total, squares = 0, 0.0, 0.0
+    count, total, squares = 0, np.zeros(()), np.zeros(())
     for rows in features:
         rows = rows.astype(np.float64)
         count, total, squares = count + len(rows), total + rows.sum(0), squares + (rows**2).sum(0)
@@ -243,7 +243,8 @@ def _cut_audio(audio: np.ndarray | None, frames: range) -> np.ndarray:
 
 
 def _face_crops(images: Iterator[np.ndarray], track: FaceTrack, size: int) -> Iterator[np.ndarray]:
-    smallest = min(track.region(index).width for index in track.longest)
+    regions = {index: region for index in track.longest if (region := track.region(index)) is not None}
+    smallest = min(region.width for region in regions.values())
     if smallest < MIN_CROP_SHARE * size:
         raise RejectedVideoError(f'the face crop is {smallest:.0f} pixels wide, less than '
                                  f'{MIN_CROP_SHARE:g} of {size}')

@@ -44,10 +44,10 @@ def measure_stores(frames: Sequence[np.ndarray], stores: Iterable[str] = tuple(S
     stores = tuple(stores)
     with tempfile.TemporaryDirectory() as folder:
         roots = {store: _write_clip(Path(folder, store), frames) for store in stores}
-        packing = {store: _cpu_seconds(lambda store=store: pack(roots[store], ['gt'], store))
+        packing = {store: _cpu_seconds(partial(pack, roots[store], ['gt'], store))
                    for store in stores}
         readers = {store: ClipStore(roots[store], 'gt', 'lmdb') for store in stores}
-        passes = [{store: _cpu_seconds(lambda reader=reader: _read(reader, len(frames)))
+        passes = [{store: _cpu_seconds(partial(_read, reader, len(frames)))
                    for store, reader in readers.items()} for _ in range(repeats + 1)][1:]
         sizes = {store: sum(len(readers[store].value(f'clip/{i:08d}', '')) for i in range(len(frames)))
                  for store in stores}

@@ -73,8 +73,9 @@ def _parse_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -
     if not 0 <= (start or 0) < (math.inf if stop is None else stop):
         raise ValueError(f'{table}: {file} from {start or 0} to {stop} seconds is not a valid part of a '
                          'video')
-    return Source(row.get('clip') or Path(file).with_suffix('').as_posix(), videos / file, row['speaker'],
-                  row['split'], start or 0.0, stop)
+    speaker, split = (str(row[name] or '') for name in ('speaker', 'split'))
+    return Source(row.get('clip') or Path(file).with_suffix('').as_posix(), videos / file, speaker, split,
+                  start or 0.0, stop)
 
 
 def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[Source]:

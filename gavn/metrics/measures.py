@@ -137,7 +137,7 @@ class MeanOverBatches:
         if self.pending and (sample.image.shape != self.pending[0][0].shape
                              or (len(self.pending) + 1) * height * width > self.pixels):
             self._flush()
-        self.pending.append((sample.image, sample.truth))
+        self.pending.append((sample.image, sample.true_image()))
 
     def result(self) -> tuple[float]:
         """The mean over the images."""
@@ -180,8 +180,9 @@ class SyncMetric:
         return result.confidence, result.distance
 
     def _show_until(self, time: float) -> None:
-        for _ in range(self.ticks.before(time) if self.image is not None else 0):
-            self.score.update(self.image)
+        if self.image is not None:
+            for _ in range(self.ticks.before(time)):
+                self.score.update(self.image)
 
 
 class WarpingErrorMetric:
@@ -259,7 +260,7 @@ def identity(device: Device) -> Callable[[Audio], Metric]:
 
     def similarity(sample: Sample) -> tuple[float]:
         points = None if sample.true_landmarks is None else sample.points()
-        return (compare(sample.image, sample.truth, points),)
+        return (compare(sample.image, sample.true_image(), points),)
     return lambda _: MeanOverFrames(similarity)
 
 
@@ -267,7 +268,7 @@ _LOADED = {function.__name__: function for function in (lpips, sync, warping_err
 
 
 def _image_metric(compare: FrameMetric) -> Callable[[Audio], Metric]:
-    return lambda _: MeanOverFrames(lambda sample: (compare(sample.image, sample.truth),))
+    return lambda _: MeanOverFrames(lambda sample: (compare(sample.image, sample.true_image()),))
 
 
 def _frame_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:

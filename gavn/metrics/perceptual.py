@@ -34,7 +34,7 @@ class LPIPS:
         path = weights_file('alexnet', weights)
         self.device = device
         self.network = _build_without_backbone(package.LPIPS)
-        _load_backbone(self.network.net, load_state(path), str(path))
+        _load_backbone(self.network.get_submodule('net'), load_state(path), str(path))
         self.network.to(device).requires_grad_(False)
 
     @torch.inference_mode()

@@ -1,4 +1,6 @@
 """Temporal consistency: change between frames that optical flow does not explain."""
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -53,7 +55,7 @@ class WarpingError:
             self._errors += self._error(self._last, frame, guide)
         self._last, self._last_guide = frame, guide
 
-    def _error(self, frame: np.ndarray, guide: np.ndarray) -> list[float]:
+    def _error(self, last: np.ndarray, frame: np.ndarray, guide: np.ndarray) -> list[float]:
         """Mean squared difference of a frame and the warped last one, over pixels with consistent flow.
 
         Empty if there are none, as across a cut.
@@ -61,7 +63,7 @@ class WarpingError:
         backward = self._flow.calc(guide, self._last_guide, None)  # (h, w, 2)
         forward = self._flow.calc(self._last_guide, guide, None)
         valid = _inside(backward) & _consistent(_warp(forward, backward), backward)
-        difference = (frame - _warp(self._last, backward))[valid]
+        difference = (frame - _warp(last, backward))[valid]
         return [float(np.mean(np.square(difference)))] if valid.any() else []
 
     def result(self) -> float | None:

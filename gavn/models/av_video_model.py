@@ -25,7 +25,7 @@ from gavn.runtime.tensors import channels_last
 
 
 @MODEL_REGISTRY.register()
-class AVVideoModel(ClipValidation, PhasedModel):
+class AVVideoModel(ClipValidation):
     """Trains one restoration network with the inputs of `network_inputs` in the phases of `train.phases`.
 
     The landmark detector `network_l` is frozen and in eval mode. The audio encoder of a new network takes the

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gavn.archs.inputs import network_inputs
+from gavn.archs.inputs import FeatureNetwork, network_inputs
 from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import RunError
 from gavn.media import VideoWriter
@@ -44,7 +44,6 @@ class ClipRunner:
         switches: further keyword arguments of `forward`.
         batch: windows per call, halved when memory runs out. None: default of the device. On a CPU several
             calls may run in parallel, see `gavn.runtime.parallel_calls`.
-        watch: times network and detector, without reading and evaluation.
     """
 
     def __init__(self, network: nn.Module, layout: windows.Layout, inputs: Sequence[str],
@@ -54,7 +53,7 @@ class ClipRunner:
         self.detector, self.switches = detector, switches or {}
         self.batch = batch or default_batch(device)
         self.calls = parallel_call_count(filter(None, (network, detector)), device)
-        self.watch = Stopwatch(device, sets_up=self.calls == 1)  # without reading and measuring
+        self.watch = Stopwatch(device, sets_up=self.calls == 1)  # without reading and evaluation
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
         """Yields every frame of a clip with its restoration, in order.
@@ -78,7 +77,7 @@ class ClipRunner:
                 landmarks.extend(points.flatten(0, -3).cpu())
             return restored
 
-        features = self._features if hasattr(self.network, 'features') else None
+        features = self._features if isinstance(self.network, FeatureNetwork) else None
         for restored in windows.run(forward, read_inputs(), self.layout, self.batch * self.calls, features):
             yield _evaluated_frame(pending.popleft(), restored, landmarks.popleft() if landmarks else None)
 
@@ -93,8 +92,10 @@ class ClipRunner:
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """The network's features of single frames (k, 3, h, w), on its device."""
+        network = self.network
+        assert isinstance(network, FeatureNetwork), 'only such a network is asked for features'
         return self.watch.time(lambda: self._chunked(
-            lambda part: self.network.features(part['lq']), {'lq': frames}, self.layout.outputs))
+            lambda part: network.features(tensor_of(part, 'lq')), {'lq': frames}, self.layout.outputs))
 
     def _forward(self, batch: Batch) -> list[Tensor]:
         """Restored frames, and landmarks if there is a detector."""

@@ -18,7 +18,6 @@ from gavn.faces.landmarks import draw, euler_angles, to_pixels
 from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
 from gavn.models.cost import detector_gmacs
 from gavn.models.face_jitter import Jitter, transform
-from gavn.models.phased_model import PhasedModel
 from gavn.models.statistics import adopt_audio_statistics
 from gavn.models.training import check_keys
 from gavn.models.validation import ClipValidation
@@ -59,7 +58,7 @@ class LandmarkOverlay(nn.Module):
 
 
 @MODEL_REGISTRY.register()
-class LandmarkModel(ClipValidation, PhasedModel):
+class LandmarkModel(ClipValidation):
     """Trains the landmark detector `network_l` on degraded faces and audio, with landmarks of an annotator.
 
     Phases name parts of `DetectorWithPose` (`detector`, `detector.audio`, `pose` ...; none: all);

@@ -35,6 +35,8 @@ class PhasedModel(BaseModel):
     """
 
     TrainOptions = PhasedTrainOptions  # schema of section `train`
+    net_g: nn.Module
+    net_g_ema: nn.Module
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)

@@ -46,8 +46,8 @@ class _DataSetScores:
                    sum(part.seconds for part in parts))
 
 
-class ClipValidation:
-    """Mixin of models that validate on whole clips (see `AVVideoModel`)."""
+class ClipValidation(PhasedModel):
+    """A model that validates on whole clips; a subclass has the networks (see `AVVideoModel`)."""
 
     ValOptions = ClipValOptions  # schema of section `val`
     evaluated = 'network_g'  # section of the validated network
@@ -157,7 +157,8 @@ class ClipValidation:
 
     def _run_info(self, data_set: Any, network: nn.Module, measured: _DataSetScores) -> RunInfo:
         file = None if self.is_train else self.opt['path'][f'pretrain_{self.evaluated}']
-        spent = self.budget.facts(self.iteration) if self.is_train else training_budget(file)
+        spent = self.budget.facts(self.iteration) if file is None else training_budget(file)
+        iterations = spent.get('iterations')
         return RunInfo(
             data_set.folder, data_set.options.degradation or '',
             self.opt.get('method') or self.opt[self.evaluated]['type'], self.opt.get('option_file', ''),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.gavn_arch import GAVN
-from gavn.archs.inputs import layout_of, network_inputs
+from gavn.archs.inputs import FeatureNetwork, layout_of, network_inputs
 from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, Row
 from gavn.experiments.bench.timing import measure, peak_mib, traffic
@@ -32,7 +32,8 @@ ALL = ('lq', 'audio', 'landmarks')
 SHIPPED = 'GAVN-24 as shipped, with its detector'
 GAVN_64 = 'GAVN-64'
 COMPILED, TRITON = 'compiled', 'triton'  # forms, which may be combined
-_VRT = {'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
+_VRT: dict[str, Any] = {
+        'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
         'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
         'num_heads': [6] * 11, 'deformable_groups': 16}
 
@@ -84,7 +85,7 @@ class Subject:
     size: int
     form: str
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Restores windows, with landmarks if there is a detector."""
         if self.detector is None:
             inputs = {name: batch[name] for name in self.inputs if name in batch and name != 'lq'}
@@ -99,7 +100,7 @@ class Subject:
         networks = filter(None, (self.network, self.detector))
         return 1 if self.form == 'stock' else parallel_call_count(networks, self.device)
 
-    def together(self, windows: dict[str, Tensor], batch: int) -> Tensor:
+    def together(self, windows: Batch, batch: int) -> Tensor:
         """As `forward`, with `batch` windows at a time in each of the `calls`."""
         if self.calls == 1:
             return self.forward(windows)  # no smaller batch: without enough memory there is no figure
@@ -107,8 +108,10 @@ class Subject:
 
     def features(self, frames: Tensor, batch: int) -> list[Tensor]:
         """Features of single frames (k, 3, h, w), in chunks as in `Restorer`."""
-        return chunked_forward(lambda part: self.network.features(part['lq']), {'lq': frames}, batch,
-                           self.layout.outputs, is_compiled(self.network), self.calls)[0]
+        network = self.network
+        assert isinstance(network, FeatureNetwork), 'only such a network is asked for features'
+        return chunked_forward(lambda part: network.features(tensor_of(part, 'lq')), {'lq': frames}, batch,
+                               self.layout.outputs, is_compiled(self.network), self.calls)[0]
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for a number of frames, on the device."""
@@ -158,7 +161,7 @@ def batched(subject: Subject, clip: list, batch: int) -> None:
 
 def features_once(subject: Subject, clip: list, batch: int) -> None:
     """Several windows at a time, with features of single frames computed once, in float32."""
-    def find(frames: Tensor) -> object:
+    def find(frames: Tensor) -> list[Tensor]:
         with torch.autocast(subject.device.type, enabled=False):
             return subject.features(frames, batch)
 

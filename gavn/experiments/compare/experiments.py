@@ -168,14 +168,14 @@ def _detects(options: Mapping[str, Any]) -> bool:
 
 def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path) -> nn.Module:
     """Builds a network as training does. Its initial weights must exist."""
-    options = copy.deepcopy(dict(options))
-    for key, value in options.items():
+    own = copy.deepcopy(dict(options))
+    for key, value in own.items():
         if key.endswith('_path') and value is not None:
             if (place := locate(value, settings.root)) is None:
                 raise CompareError(f'{file}: {name}.{key}: {value} does not exist')
-            options[key] = str(place)
+            own[key] = str(place)
     with option_errors(f'{file}: {name}'):
-        return build_network(options)
+        return build_network(own)
 
 
 def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:

@@ -32,7 +32,7 @@ class Board:
 
     def show(self, outcomes: Mapping[str, Outcome]) -> None:
         """Draws the present state; the `show` of `Runner`."""
-        states = {name: outcome.state for name, outcome in outcomes.items()}
+        states: dict[str, str] = {name: outcome.state for name, outcome in outcomes.items()}
         if self.stream.isatty():
             if states == self._states and time.monotonic() - self._looked < _INTERVAL:
                 return

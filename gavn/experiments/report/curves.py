@@ -125,7 +125,7 @@ def training_figure(curves: Mapping[str, Curve], metric: str) -> Figure:
 def _known(places: Sequence[float | None], values: Sequence[float | None]
            ) -> tuple[list[float], list[float]]:
     """Points of a line with both coordinates."""
-    points = [(x, y) for x, y in zip(places, values, strict=True) if None not in (x, y)]
+    points = [(x, y) for x, y in zip(places, values, strict=True) if x is not None and y is not None]
     return [x for x, _ in points], [y for _, y in points]
 
 
@@ -149,7 +149,7 @@ def levels_figure(results: Results, dataset: str) -> Figure:
     for axes, task in zip(panels, shown, strict=True):
         for name, style in line_styles.items():
             measured = (results.get(dataset, layer, name) for layer in task.levels)
-            values = [result and result.mean.get('psnr') for result in measured]
+            values = [None if result is None else result.mean.get('psnr') for result in measured]
             axes.plot(*_known(list(task.levels.values()), values), **LINE, **style)
         axes.set_xticks(list(task.levels.values()))
         axes.set_title(task.title, fontsize=TEXT + 1)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 ENDINGS = ('.png', '.pdf', '.svg')
 TEXT = 7.0  # points
 _NAME = 1.1  # inches of a name in a legend
-LINE = {'linewidth': 1, 'markersize': 3}
-INPUT = {'color': '0.45', 'linestyle': '--', 'label': DEGRADED}  # line of the degraded input
+LINE: dict[str, Any] = {'linewidth': 1, 'markersize': 3}
+# line of the degraded input
+INPUT: dict[str, Any] = {'color': '0.45', 'linestyle': '--', 'label': DEGRADED}
 # colours for colour-blind readers (Okabe and Ito 2008)
 _COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 _MARKERS = 'osD^vPX'
@@ -57,7 +58,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
+def styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour, marker and dashes of each method's line, in the order of tables.
 
     The paper's methods always have the same. Others share the remaining colours, with different dashes.
@@ -92,6 +93,7 @@ def _beside(width: float) -> int:
 
 def legend(figure: Figure, axes: Iterable[Axes]) -> None:
     """Adds one legend above all axes, with each name once."""
-    lines = {line.get_label(): line for ax in axes for line in ax.get_lines() if len(line.get_xdata())}
-    figure.legend(lines.values(), lines.keys(), loc='upper center', ncols=_beside(figure.get_figwidth()),
+    lines = {str(line.get_label()): line for ax in axes for line in ax.get_lines()
+             if np.size(line.get_xdata())}
+    figure.legend(list(lines.values()), list(lines), loc='upper center', ncols=_beside(figure.get_figwidth()),
                   frameon=False, fontsize=TEXT, handlelength=2.4, columnspacing=1.4)

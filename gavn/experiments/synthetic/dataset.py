@@ -108,7 +108,7 @@ def _make(writer: ClipWriter, job: _Job, layers: Sequence[str], seconds: float, 
             writer.array(layer, job.clip, values)
     for layer in ('gt', *layers):
         if fresh or not writer.has(layer, job.clip):
-            images = clip.frames if layer == 'gt' else degrade(clip.frames, layer, job.clip)[0]
+            images = list(clip.frames) if layer == 'gt' else degrade(list(clip.frames), layer, job.clip)[0]
             writer.frames(layer, job.clip, images)
     return features
 

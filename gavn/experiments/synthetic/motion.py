@@ -223,7 +223,7 @@ class MovingFace:
 def _around(points: np.ndarray, centre: tuple[float, float] | np.ndarray, reach: tuple[float, float]
             ) -> tuple[slice, slice]:
     """The smallest box of a grid (h, w, 2) with all points within `reach` of `centre`; may be empty."""
-    near = (np.abs(points - np.float32(centre)) < np.float32(reach)).all(-1)
+    near = (np.abs(points - np.asarray(centre, np.float32)) < np.asarray(reach, np.float32)).all(-1)
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if not rows.size:
         return np.s_[:0, :0]
