@@ -42,7 +42,8 @@ class CheckedModel(BaseModel):
                    save_img: bool = False) -> None:
         """Defect: tensorboard receives numbers only. The patch also sends the first MAX_SHOWN images."""
         data_set: Any = dataloader.dataset
-        self.strips = ()
+        none: tuple[torch.Tensor, ...] = ()
+        self.strips = none
         super().validation(dataloader, current_iter, tb_logger, save_img)
         if tb_logger is None:
             return

@@ -159,7 +159,7 @@ class TensorBoard:
             return None
 
 
-def _report_other_threads(report: Callable[[Any], None], failure: Any) -> None:
+def _report_other_threads(report: Callable[[Any], object], failure: Any) -> None:
     """Reports errors of threads, except those of tensorboard, whose next call raises them."""
     if not type(failure.thread).__module__.startswith('tensorboard.'):
         report(failure)

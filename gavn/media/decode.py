@@ -73,7 +73,7 @@ def decoded(container: InputContainer, stream: VideoStream | AudioStream, failed
 
 
 @contextmanager
-def decoder_threads(stream: Stream, kind: str = 'AUTO') -> Iterator[None]:
+def decoder_threads(stream: VideoStream, kind: str = 'AUTO') -> Iterator[None]:
     """Decodes a stream in threads inside the block, and waits for them at its end.
 
     PyAV frees a decoder while it holds the GIL, and waits for threads of the decoder that may wait for the

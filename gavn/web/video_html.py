@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from gavn.web.files import Archive, Files
 from gavn.web.limits import length
@@ -84,8 +85,9 @@ def side(result: Result, files: Files) -> str:
 def downloads(result: Result, results: Sequence[Result], files: Files) -> str:
     """Returns download links of the video and the report, and of all `results` if there are several."""
     what = 'video' if result.preview is None else 'preview'
-    links = [(f'Download the {what}', 'download', result.video),
-             ('Download the report', 'download-report', result.notes)]
+    links: list[tuple[str, str, Path | Archive]] = [
+        (f'Download the {what}', 'download', result.video),
+        ('Download the report', 'download-report', result.notes)]
     if len(results) > 1:
         archive = Archive(tuple(path for one in results for path in (one.video, one.notes)))
         links.append((f'Download all {len(results)} results (.zip)', 'download-all', archive))
