@@ -113,7 +113,8 @@ def _train(steps: Steps, settings: Settings, options: dict[str, Any], work: Path
     """Two legs of one training; the second one's length follows from the first one's log."""
     detector = work / 'net_l.pth'
     torch.save({'params': load_state(pretrained.weights_of('mixed'), 'network_l')}, detector)
-    options = placed(options, work / 'data', work / 'experiments', detector, None if rate is None else rate.batch)
+    options = placed(options, work / 'data', work / 'experiments', detector,
+                     None if rate is None else rate.batch)
     if rate and rate.backend:
         steps.environment = {**steps.environment, 'GAVN_DCN_BACKEND': rate.backend}
     done = leg_length(None if rate is None else rate.windows / rate.batch, _FIRST_LEG)
