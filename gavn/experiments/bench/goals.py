@@ -63,7 +63,8 @@ def _waited(rows: Sequence[Row]) -> float | None:
 
 def _growth(rows: Sequence[Row]) -> float | None:
     """Memory of the longest video over that of the shortest."""
-    videos = sorted((row.calls, row.memory_mib) for row in rows if row.kind == 'memory')
+    videos = sorted((row.calls, memory) for row in rows
+                    if row.kind == 'memory' and (memory := row.memory_mib) is not None)
     return videos[-1][1] / videos[0][1] if len(videos) > 1 else None
 
 
@@ -96,7 +97,7 @@ GOALS = (
 
 def judged(rows: Sequence[Row], device: str) -> list[tuple[str, ...]]:
     """Rows (name, target, figure, whether it is reached) for a device; targets without a figure say so."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for goal in GOALS:
         if goal.device != device:
             continue
