@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from gavn.data.clip_store import ClipEntry, read_meta
-from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
+from gavn.experiments.release.classifier_fit import PRECISION, cautious, fit, held_out, thresholds
 from gavn.experiments.release.classifier_samples import made, stored
 from gavn.restoration.degradation import KINDS, NUMBERS, Model, features_of
 
@@ -38,17 +38,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, required=True, help='a prepared data set with mixed layers')
     parser.add_argument('--out', type=Path, default=NUMBERS, help='the numbers to write (%(default)s)')
-    parser.add_argument('--precision', type=float, default=0.95,
-                        help='share of right verdicts asked of a specialist\'s kind (%(default)s)')
-    parser.add_argument('--precision-clean', type=float, default=0.9,
-                        help='likewise of `clean`, which does no harm (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of the degradations (%(default)s)')
     parser.add_argument('--workers', type=int, default=1, help='processes (%(default)s)')
     args = parser.parse_args()
     rows = {split: collected(args.data, split, count, args.seed, args.workers)
             for split, count in (('train', 4), ('val', 8))}
-    precision = dict.fromkeys(KINDS[:-1], args.precision) | {'clean': args.precision_clean}
-    model = fitted(rows['train'], speakers(args.data), precision)
+    model = fitted(rows['train'], speakers(args.data))
     model.write(args.out)
     for split, title in (('val', 'speakers that were not trained on'), ('train', 'speakers trained on')):
         print(f'\n{title}\n' + table(rows[split], Model.read(args.out)))
@@ -77,12 +72,12 @@ def speakers(root: Path) -> dict[str, str]:
         return {line['clip']: line['speaker'] for line in csv.DictReader(file)}
 
 
-def fitted(rows: Sequence[Row], speaker: dict[str, str], precision: dict[str, float]) -> Model:
+def fitted(rows: Sequence[Row], speaker: dict[str, str]) -> Model:
     """The model, with thresholds chosen on speakers that were held out; prints how those are judged."""
     rows = [row for row in rows if row.kind]
     features, kinds = np.stack([row.features for row in rows]), [row.kind for row in rows]
     shares = held_out(features, kinds, [speaker[row.clip] for row in rows])
-    model = replace(fit(features, kinds), enough=cautious(thresholds(shares, kinds, precision)))
+    model = replace(fit(features, kinds), enough=cautious(thresholds(shares, kinds, PRECISION)))
     print(f'{len(rows)} samples; believed from {model.enough} on; in turn held out of the fit:')
     print(confusion(kinds, [model.decide(share) for share in shares]))
     return model

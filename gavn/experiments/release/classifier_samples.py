@@ -25,6 +25,8 @@ LAYERS = {'gt': 'clean', 'car_crf45': 'compression', 'blur': 'deblur', 'sr': 'sr
 
 WELL_CODED = 23  # CRF; up to here an image is clean
 BADLY_CODED = 29  # CRF; from here on an image is compressed
+_LOW_RATE = 0.12  # bits per pixel; below it the artifacts of a call are visible
+_MEDIUM_SIDE, _FULL_SIDE = 150, 200  # pixels; the network input has 224
 _FRAMES, _TAKEN = 12, (2, 5, 8, 11)  # consecutive degraded frames, and those of them that are used
 
 Frames = Sequence[np.ndarray]
@@ -58,9 +60,17 @@ def kind_of(mixture: Mixture) -> str | None:
 
 
 def kind_of_call(call: VideoCall) -> str | None:
-    """`mixed` if a small face, a low bit rate or a second encoding leave visible artifacts; else None."""
-    bits_a_pixel = 1000 * call.kbits / FRAME_RATE / call.side**2
-    visible = bits_a_pixel < 0.12 or call.side < 150 or (call.crf_again or 0) >= BADLY_CODED
+    """Returns `compression` for a face that is encoded once, at nearly full size, with few bits.
+
+    `mixed` if a small face, few bits or a second encoding leave visible artifacts, else None. A face of
+    medium size is between the two kinds: None.
+    """
+    bits_per_pixel = 1000 * call.kbits / FRAME_RATE / call.side**2
+    low_rate = bits_per_pixel < _LOW_RATE
+    encoded_once = call.rescale is None and call.noise is None
+    if encoded_once and call.side >= _MEDIUM_SIDE:
+        return 'compression' if low_rate and call.side >= _FULL_SIDE else None
+    visible = low_rate or call.side < _MEDIUM_SIDE or (call.crf_again or 0) >= BADLY_CODED
     return 'mixed' if visible else None
 
 

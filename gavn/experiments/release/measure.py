@@ -15,6 +15,7 @@ from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate
 from gavn.metrics.measures import metric_factories
 from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
 from gavn.metrics.table import STANDARD
+from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.degradation import estimate
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.weight_selection import weights_for
@@ -80,8 +81,8 @@ def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tu
     for name in (name for name in pretrained.list_pretrained() if name in methods):
         yield name, _ours(Restorer.from_pretrained(name, device))
     if AUTO in methods:
-        loaded = {name: Restorer.from_pretrained(name, device) for name in pretrained.list_pretrained()}
-        yield AUTO, lambda clip: _chosen(clip, loaded, lossless=layer not in STORED)
+        restorer = AutoRestorer(device)
+        yield AUTO, lambda clip: _chosen(clip, restorer, lossless=layer not in STORED)
     for peer in PEERS:
         if peer.name in methods and layer in peer.layers:
             yield peer.name, peer.restore
@@ -91,10 +92,12 @@ def _ours(restorer: Restorer) -> _Restore:
     return lambda clip: restorer.restore(_inputs(clip), clip.audio)
 
 
-def _chosen(clip: Clip, restorers: dict[str, Restorer], lossless: bool) -> Frames:
+def _chosen(clip: Clip, restorer: AutoRestorer, lossless: bool) -> Frames:
     """Restores a clip with the weights that `auto` chooses, or returns it unchanged."""
     found = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
-    return _inputs(clip) if found.kind == 'clean' else _ours(restorers[weights_for(found, lossless)])(clip)
+    if found.kind == 'clean':
+        return _inputs(clip)
+    return _ours(restorer.named(weights_for(found, lossless)))(clip)
 
 
 def _clips(root: str | Path, layer: str, frames: int | None) -> Iterator[Clip]:
