@@ -26,7 +26,7 @@ class Still(Restorer):
     """What a restoration asks of a restorer; it changes nothing."""
 
     def __init__(self) -> None:
-        self.weights, self.notices, self.layout = {}, [], Layout(1, 2)
+        self.name, self.weights, self.notices, self.layout = None, {}, [], Layout(1, 2)
         self.device, self.dtype = torch.device('cpu'), 'float32'
         self.batch, self.calls, self.compile = 1, 1, None
 

@@ -13,7 +13,7 @@ class Fakes:
     """In place of `Networks`: one that brightens; `gate` holds jobs back."""
 
     def __init__(self) -> None:
-        self.tasks = {'auto': '', 'sr': ''}
+        self.tasks, self.weights = {'auto': '', 'sr': ''}, None
         self.gate, self.asked = threading.Event(), []
         self.gate.set()
 

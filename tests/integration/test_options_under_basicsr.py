@@ -19,7 +19,7 @@ TRAIN = [path for path in TOP if path.stem.startswith('train_')]
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """By file, what became of two iterations of it."""
     folder = tmp_path_factory.mktemp('runs')
-    command = [sys.executable, HERE / 'stock_training.py', request.param, folder, *TRAIN]
+    command = [sys.executable, HERE.parent / 'helpers' / 'stock_training.py', request.param, folder, *TRAIN]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False,
                           env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
     lines = [line.partition(': ') for line in done.stdout.splitlines() if '.yml: ' in line]

@@ -172,7 +172,7 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
     """In place of the audio of the video."""
     used = []
 
-    def extract_features(video, notify, folder, progress):
+    def extract_features(video, notify, folder, progress, preview):
         used.append(video.audio_path)
         raise MediaError('enough')
 
