@@ -26,12 +26,12 @@ _FIRST_DATA = '35 clips of talking faces'
 _DATA = '76 clips (12 minutes) of 62 speakers'
 _OLD_START = 'It starts from the weights that `path` names.'
 TRAINING = {
-    'mixed': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 2,600 '
-                     'of the mixture.'),
+    'mixed': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 16,100 '
+                     'of the mixture with a smaller share of low resolution.'),
     'compression': (_DATA, 'It continues from 8,000 iterations of options/shipped/train_gavn_start.yml.'),
     'deblur': (_FIRST_DATA, _OLD_START),
-    'sr': (_DATA, 'It continues from what `mixed` continues from. Its first 3,000 iterations had four crops '
-                  'of 64 pixels.')}
+    'sr': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 2,600 of '
+                  'the mixture. Its first 3,000 iterations had four crops of 64 pixels.')}
 """Name -> training data, and initial weights."""
 
 
