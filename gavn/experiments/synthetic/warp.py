@@ -27,7 +27,9 @@ def sample(image: np.ndarray, points: np.ndarray, zoom: float = 1.0, interpolati
            ) -> np.ndarray:
     """Samples `image`, which is `zoom` times larger than the coordinates; the border is reflected."""
     where = ((points + 0.5) * zoom - 0.5).astype(np.float32)
-    return cv2.remap(image, where, np.empty(0), interpolation, borderMode=cv2.BORDER_REFLECT_101)
+    # `where` holds both maps; the stubs do not know that the second one may be None
+    return cv2.remap(image, where, None, interpolation,  # type: ignore[call-overload]
+                     borderMode=cv2.BORDER_REFLECT_101)
 
 
 def invert(backward: Backward, sources: np.ndarray) -> np.ndarray:
