@@ -16,7 +16,8 @@ from torch import Tensor
 from gavn.metrics import structure
 from gavn.metrics.missing import UndefinedMetricError
 
-FrameMetric = Callable[[np.ndarray, np.ndarray], float]
+FrameMetric = Callable[[np.ndarray, Any], float]
+"""Restored image and ground truth -> value; the truth is None for metrics that need none."""
 
 MAX_PSNR = 100.0  # dB, of equal images; one step in one value of a 224 x 224 image gives 99.9
 _BLOCK = 96  # side in pixels of the blocks that NIQE uses

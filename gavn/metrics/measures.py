@@ -268,7 +268,7 @@ _LOADED = {function.__name__: function for function in (lpips, sync, warping_err
 
 
 def _image_metric(compare: FrameMetric) -> Callable[[Audio], Metric]:
-    return lambda _: MeanOverFrames(lambda sample: (compare(sample.image, sample.true_image()),))
+    return lambda _: MeanOverFrames(lambda sample: (compare(sample.image, sample.truth),))
 
 
 def _frame_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:

@@ -1,6 +1,7 @@
 """Flicker: stills, motion, noise and light whose warping error is known."""
 from collections.abc import Sequence
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -103,7 +104,7 @@ def test_pairs_without_a_pixel_that_both_show_are_left_out(moving: Frames, monke
             black = not one.any() or not other.any()
             return np.full((*one.shape, 2), 1000 if black else 0, np.float32)  # out of the image, or still
 
-    monkeypatch.setattr(cv2, 'DISOpticalFlow_create', lambda _: Flow)
+    monkeypatch.setattr(cv2, 'DISOpticalFlow', SimpleNamespace(create=lambda _: Flow))
     dark, odd = moving[0] // 4 + 10, np.zeros_like(moving[0])
     lighter = dark + np.uint8(6)
     assert error([dark, lighter]) == pytest.approx(1000 * (6 / 255) ** 2, rel=1e-4)
