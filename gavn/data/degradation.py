@@ -1,4 +1,4 @@
-"""Degradations of clips: compression, blur, low resolution, and mixtures of them.
+"""Degradations of clips: compression, blur, low resolution, mixtures of them, and hidden mouths.
 
 Functions of uint8 BGR images (h, w, 3) that keep size and number of frames. All frames of a clip have the
 same parameters, a function of its name. So every machine makes the same data set, and a network cannot copy
@@ -50,6 +50,20 @@ def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.
         return resize(resize(np.ascontiguousarray(frame), small), (width, height))
 
     return [down_and_up(frame) for frame in frames]
+
+
+def hide_lower_face(frames: Frames, percent: int) -> list[np.ndarray]:
+    """Covers the lowest `percent` of the rows, without a fifth of the width on either side, with grey.
+
+    Only audio tells how a hidden mouth moves, so this shows what a network takes from audio.
+    """
+    def hidden(frame: np.ndarray) -> np.ndarray:
+        height, width = frame.shape[:2]
+        result = frame.copy()
+        result[height - height * percent // 100:, width // 5:width - width // 5] = 128
+        return result
+
+    return [hidden(frame) for frame in frames]
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -108,7 +122,7 @@ class Degradation:
 
     Attributes:
         layer: canonical name, also of the layer in the data set.
-        task: car, deblur, sr or mixed.
+        task: car, blur, sr, mixed or hidden.
         draw: returns the parameters of a clip, a function of its name.
         apply: degrades a clip, given these parameters.
     """
@@ -146,6 +160,7 @@ _KINDS: dict[str, tuple[str, str, Callable[..., list[np.ndarray]], range]] = {
     'blur_k': ('blur', 'kernel', gaussian_blur, range(1, 256, 2)),
     'sr_x': ('sr', 'factor', downscale, range(1, 65)),
     'sr_cv2_x': ('sr', 'factor', partial(downscale, method='cv2'), range(1, 65)),
+    'hidden_p': ('hidden', 'percent', hide_lower_face, range(1, 101)),
 }
 _ALIASES = {'car': 'car_crf45', 'deblur': 'blur'}
 _FACTORS = tuple(range(2, 9))
@@ -169,7 +184,8 @@ def degradation(name: str) -> Degradation:
 
     Args:
         name: `car` (CRF 45), `blur` (kernel 15..25), `sr` (factor 2..8), or one level such as `car_crf35`,
-            `blur_k21`, `sr_x4`. `sr_cv2` and `sr_cv2_x4` use OpenCV, which aliases (see `downscale`). `mixed`
+            `blur_k21`, `sr_x4`. `sr_cv2` and `sr_cv2_x4` use OpenCV, which aliases (see `downscale`).
+            `hidden_p45` hides the lower face (see `hide_lower_face`). `mixed`
             and `mixed_v1`, `mixed_v2` ... are random mixtures (see `gavn.data.mixture`). `call` and `call_v1`
             ... are video calls and downloads (see `gavn.data.video_call`).
 

@@ -149,6 +149,17 @@ def test_reducing_with_opencv_is_another_layer_with_the_same_factors(pan: list[n
     assert np.array_equal(reduced[1], D.downscale(pan[:1], 4, 'cv2')[0])
 
 
+def test_hidden_mouths_are_grey_and_the_rest_is_unchanged(pan: list[np.ndarray]) -> None:
+    hidden, record = D.degrade(pan[:2], 'hidden_p45', 'a')
+    height, width = pan[0].shape[:2]
+    box = np.s_[height - height * 45 // 100:, width // 5:width - width // 5]
+    for frame, clean in zip(hidden, pan, strict=False):
+        changed = np.zeros((height, width), bool)
+        changed[box] = True
+        assert (frame[changed] == 128).all() and np.array_equal(frame[~changed], clean[~changed])
+    assert (record['task'], record['percent']) == ('hidden', 45)
+
+
 def test_records_say_what_made_them(clean: np.ndarray) -> None:
     assert D.degrade([clean], 'car', 'a')[1].keys() == {'layer', 'task', 'crf', 'av', 'libavcodec', 'x264'}
     assert D.degrade([clean], 'blur', 'a')[1].keys() == {'layer', 'task', 'kernel', 'opencv'}
