@@ -29,6 +29,8 @@ def small_of(path):
 ABLATIONS = sorted((OPTIONS / 'ablations').glob('*.yml'))
 RUNS = [(path, ()) for path in FILES]
 RUNS += [(path, (small_of(path),)) for path in sorted(OPTIONS.glob('*.yml'))]
+RUNS += [(path, (OPTIONS / 'presets/equal_time.yml',)) for path in sorted(OPTIONS.glob('*.yml'))
+         if 'pfld' not in path.stem]
 RUNS += [(OPTIONS / f'{kind}_gavn_{task}.yml', (overlay,)) for task in TASKS for overlay in ABLATIONS
          for kind in ('train', 'test') if overlay.stem not in ('two_stage', 'inject_long')]
 RUNS += [(OPTIONS / f'{kind}_gavn_deblur.yml', (OPTIONS / 'presets/small_deblur.yml', overlay))
