@@ -148,10 +148,10 @@ class TemporalFusion(nn.Module):
     def forward(self, own: Tensor, aligned: Sequence[Tensor]) -> Tensor:
         """AF_j (n, c, h, w) and the five Y_j in the order of eq. 10 -> T_j (n, c, h, w)."""
         ref = self.emb_ref(own)
-        weighted = [self._weight(y, own, ref) for y in aligned]
+        weighted = [self._eq9(y, own, ref) for y in aligned]
         return lrelu(self.fusion(torch.cat(weighted, dim=1)))  # (10)
 
-    def _weight(self, y: Tensor, own: Tensor, ref: Tensor) -> Tensor:
+    def _eq9(self, y: Tensor, own: Tensor, ref: Tensor) -> Tensor:
         similarity = self.emb_nbr(y) * ref
         if self.attention == 'dot':
             similarity = similarity.sum(dim=1, keepdim=True)

@@ -16,7 +16,7 @@ from gavn.media.container import (
     open_media,
     video_stream,
 )
-from gavn.media.decode import decoded, shown
+from gavn.media.decode import decode_and_replace, decoded
 
 _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding, not a gap
 
@@ -77,7 +77,7 @@ def read_audio(path: StrPath, sample_rate: int = 16000) -> np.ndarray | None:
 def clock_zero(path: StrPath) -> Fraction:
     """Returns the time of the first video frame on the clock of the file, in seconds; 0 without video."""
     try:
-        first = next(shown(path), None)
+        first = next(decode_and_replace(path), None)
         if first is None:
             return Fraction(0)
         with open_media(path) as container:

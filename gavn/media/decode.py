@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from gavn.media.container import StrPath, guesses_times, open_media, video_stream
 
 
-class Shown(NamedTuple):
+class DecodedFrame(NamedTuple):
     """A decoded frame, its time stamp, and whether it replaces an undecodable frame."""
 
     frame: VideoFrame
@@ -86,7 +86,7 @@ def decoder_threads(stream: VideoStream, kind: str = 'AUTO') -> Iterator[None]:
         stream.codec_context.flush_buffers()  # without the GIL
 
 
-def shown(path: StrPath, failed: Callable[[], None] = lambda: None) -> Iterator[Shown]:
+def decode_and_replace(path: StrPath, failed: Callable[[], None] = lambda: None) -> Iterator[DecodedFrame]:
     """Yields the frames of the main video stream in presentation order.
 
     Undecodable frames are replaced by the previous frame, at the beginning by the first good frame. `failed`
@@ -97,49 +97,49 @@ def shown(path: StrPath, failed: Callable[[], None] = lambda: None) -> Iterator[
     """
     yielded = 0
     try:
-        for item in _shown(path, _raise_undecodable, threads=True):
+        for item in _decode_and_replace(path, _raise_undecodable, threads=True):
             yield item
             yielded += 1
         return
     except _UndecodableError:
         pass
     # A multi-threaded decoder silently drops good frames after a bad one at the end of a file: decode again.
-    yield from islice(_shown(path, failed, threads=False), yielded, None)
+    yield from islice(_decode_and_replace(path, failed, threads=False), yielded, None)
 
 
 def _raise_undecodable() -> None:
     raise _UndecodableError
 
 
-def _shown(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator[Shown]:
+def _decode_and_replace(path: StrPath, failed: Callable[[], None], threads: bool) -> Iterator[DecodedFrame]:
     with open_media(path) as container:
         stream = video_stream(container, path)
         if not threads:
             stream.codec_context.thread_count = 1
         with decoder_threads(stream, 'AUTO' if threads else 'SLICE'):
-            yield from _stamped(container, stream, failed, threads)
+            yield from _frames_of(container, stream, failed, threads)
 
 
-def _stamped(container: InputContainer, stream: Stream, failed: Callable[[], None], threads: bool
-             ) -> Iterator[Shown]:
-    stamps = _Stamps(guesses_times(container))
+def _frames_of(container: InputContainer, stream: Stream, failed: Callable[[], None], threads: bool
+               ) -> Iterator[DecodedFrame]:
+    replacer = _FrameReplacer(guesses_times(container))
     for packet in _packets(container, stream, failed):
-        stamps.fed(packet)
+        replacer.expect(packet)
         try:
             frames = packet.decode()
         except av.FFmpegError:
             failed()
-            yield from stamps.lost(packet)
+            yield from replacer.undecodable(packet)
             continue
         for frame in frames:
-            yield from stamps.delivered(frame)
-    if threads and stamps.missing():
+            yield from replacer.decoded(frame)
+    if threads and replacer.missing():
         raise _UndecodableError
-    yield from stamps.rest()
+    yield from replacer.rest()
 
 
-class _Stamps:
-    """Tracks the time stamps of packets, and fills those without a frame."""
+class _FrameReplacer:
+    """Tracks the time stamps of packets, and puts the previous frame where a packet gave none."""
 
     def __init__(self, guessed: bool) -> None:
         self._guessed = guessed
@@ -149,42 +149,42 @@ class _Stamps:
         self._damaged = False
         self._before: VideoFrame | None = None
 
-    def fed(self, packet: Packet) -> None:
+    def expect(self, packet: Packet) -> None:
         if packet.size and packet.pts is not None and not packet.is_discard:
             heappush(self._pending, packet.pts)
 
-    def lost(self, packet: Packet) -> Iterator[Shown]:
+    def undecodable(self, packet: Packet) -> Iterator[DecodedFrame]:
         """Records an undecodable packet; replaces one without a time stamp at once."""
         self._damaged = True
         if packet.size and packet.pts is None:
             if self._before is None:
                 self._unstamped += 1
             else:
-                yield Shown(self._before, None, repeated=True)
+                yield DecodedFrame(self._before, None, repeated=True)
 
-    def delivered(self, frame: VideoFrame) -> Iterator[Shown]:
+    def decoded(self, frame: VideoFrame) -> Iterator[DecodedFrame]:
         if frame.pts in self._filled:
             return
         for _ in range(self._unstamped):
-            yield Shown(frame, None, repeated=True)
+            yield DecodedFrame(frame, None, repeated=True)
         self._unstamped = 0
         if frame.pts is not None:
             yield from self._fill(frame.pts, self._before or frame)
         self._before = frame
-        yield Shown(frame, frame.dts if self._guessed else frame.pts)
+        yield DecodedFrame(frame, frame.dts if self._guessed else frame.pts)
 
     def missing(self) -> bool:
         """Returns whether there are packets without a frame."""
         return bool(self._pending)
 
-    def rest(self) -> Iterator[Shown]:
+    def rest(self) -> Iterator[DecodedFrame]:
         if self._before is not None and self._pending:
             yield from self._fill(max(self._pending) + 1, self._before)
 
-    def _fill(self, end: int, frame: VideoFrame) -> Iterator[Shown]:
+    def _fill(self, end: int, frame: VideoFrame) -> Iterator[DecodedFrame]:
         """Removes the time stamps up to and including `end`; fills those before it."""
         while self._pending and self._pending[0] <= end:
             stamp = heappop(self._pending)
             if self._damaged and stamp < end and stamp not in self._filled:
                 self._filled.add(stamp)
-                yield Shown(frame, stamp, repeated=True)
+                yield DecodedFrame(frame, stamp, repeated=True)

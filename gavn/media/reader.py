@@ -21,7 +21,7 @@ from gavn.media.container import (
     open_media,
     video_stream,
 )
-from gavn.media.decode import Shown, shown
+from gavn.media.decode import DecodedFrame, decode_and_replace
 from gavn.media.frame import Frame, ToBGR, Upright, depth, shown_size
 from gavn.media.side_data import HDR10, Orientation
 
@@ -125,7 +125,7 @@ class FrameReader(Iterator[Frame]):
     def _read(self, start: int) -> Generator[Frame, None, None]:
         time_base, step, crop = self._layout()
         to_upright, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
-        for index, item in enumerate(shown(self.path, self._count_failure)):
+        for index, item in enumerate(decode_and_replace(self.path, self._count_failure)):
             self._check_order(item.pts, last, step)
             last = next_pts(item.pts, last, step)
             first = last if first is None else first
@@ -185,14 +185,14 @@ def read_frames(path: StrPath, start: int = 0) -> FrameReader:
 def probe(path: StrPath) -> VideoInfo:
     """Reads the properties of a video from its header and first frame; raises as `read_frames`."""
     path = Path(path)
-    first = next(shown(path), None)
+    first = next(decode_and_replace(path), None)
     if first is None:
         raise EmptyVideo(f'{path}: no frame of the video stream can be decoded; use another file')
     with open_media(path) as container:
         return _video_info(path, container, video_stream(container, path), first)
 
 
-def _video_info(path: Path, container: InputContainer, stream: VideoStream, first: Shown) -> VideoInfo:
+def _video_info(path: Path, container: InputContainer, stream: VideoStream, first: DecodedFrame) -> VideoInfo:
     frame, orientation = first.frame, Orientation.from_frame(first.frame)
     facts, crop = StreamFacts.from_stream(container, stream), hidden_edges(container, stream)
     width, height = shown_size(frame, crop)

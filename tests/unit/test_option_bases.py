@@ -213,3 +213,9 @@ def test_the_demo_finds_the_phases_it_shortens() -> None:
         check_options(options, source, registries(), is_train=which != 'test')
         lengths = [phase['iters'] for phase in (options.get('train') or {}).get('phases', ())]
         assert lengths == list(SMALLEST.iters.get(which, ()))  # not one phase is left at its full length
+
+
+def test_option_files_that_ship_are_complete_without_bases():
+    options = Path(__file__).resolve().parents[2] / 'options'
+    files = sorted(options.rglob('*.yml'))
+    assert files and [file.name for file in files if read_options(file)[1].bases] == []
