@@ -21,7 +21,7 @@ from gavn.data.sources import Source, find_separate_audio
 from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, Box, crop
 from gavn.media import probe, read_audio
-from gavn.media.part import part_of
+from gavn.media.constant_rate import part_of
 from gavn.runtime.files import atomic_path
 
 MIN_FRAMES = FRAME_RATE  # shorter clips are rejected

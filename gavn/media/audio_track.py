@@ -15,6 +15,7 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
+from gavn.audio.gaps import silent_blocks
 from gavn.media.container import (
     TAGS,
     MediaError,
@@ -25,15 +26,14 @@ from gavn.media.container import (
     has_parameters,
     open_media,
 )
-from gavn.media.output import stream_as_it_is
-from gavn.media.track import CopiedTrack, Track
+from gavn.media.output import Track, stream_as_it_is
 
 MUXERS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # by extension
 _LAYOUTS = {1: 'mono', 2: 'stereo', 3: '2.1', 4: '4.0', 5: '5.0', 6: '5.1', 7: '6.1', 8: '7.1'}  # by channels
 _TRIED = 3  # packets that are written as a trial ...
 _SCANNED = 2000  # ... out of so many first packets of the file
 _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding
-_SAMPLES, _BLOCK = 'fltp', 1 << 16  # sample format for encoding; samples of silence per block
+_SAMPLES = 'fltp'  # sample format for encoding
 _BITRATE = 96_000  # of AAC, per channel
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)  # of AAC
 
@@ -81,15 +81,11 @@ def _from_template(stream: AudioStream, output: OutputContainer) -> Track:
     """Copies a stream whose codec PyAV knows for the container."""
     copy = output.add_stream_from_template(stream, opaque=True)
     _name_layout(copy, output)
-    return CopiedTrack(copy)
+    return Track(copy)
 
 
-def _as_it_is(stream: AudioStream, output: OutputContainer) -> Track:
-    """Copies a stream with all parameters, even if PyAV does not know its codec for the container."""
-    return CopiedTrack(stream_as_it_is(output, stream))
-
-
-_COPIES: tuple[_Way, ...] = (_from_template, _as_it_is)
+# The second copies all parameters, even if PyAV does not know the codec for the container.
+_COPIES: tuple[_Way, ...] = (_from_template, lambda stream, output: Track(stream_as_it_is(output, stream)))
 
 
 def _name_layout(copy: AudioStream, output: OutputContainer) -> None:
@@ -155,7 +151,9 @@ class AudioConverter(Track):
 
     def __init__(self, source: AudioStream, output: OutputContainer, encoder: _Encoder) -> None:
         self._decoder = codec = source.codec_context
-        self._rate = codec.sample_rate if encoder == 'flac' else _nearest_rate(codec.sample_rate)
+        self._rate = codec.sample_rate
+        if encoder == 'aac':
+            self._rate = min(_RATES, key=lambda known: abs(known - codec.sample_rate))
         if _unnamed(codec):
             codec.layout = _LAYOUTS.get(codec.layout.nb_channels, 'stereo')
         self.stream = output.add_stream(encoder, rate=self._rate, layout=codec.layout.name)
@@ -193,7 +191,7 @@ class AudioConverter(Track):
         at = self._end if piece.pts is None else round(piece.pts * exact(piece.time_base) * self._rate)
         end = at or 0 if self._end is None else self._end
         missing = 0 if at is None or abs(at - end) <= _TOLERANCE * self._rate else at - end
-        silence = [np.zeros((len(samples), size), np.float32) for size in _block_sizes(missing)]
+        silence = [np.zeros((len(samples), len(block)), np.float32) for block in silent_blocks(missing)]
         return [new for part in (*silence, samples[:, max(0, -missing):]) for new in self._encode(part, end)]
 
     def _encode(self, samples: np.ndarray, begin: int) -> list[Packet]:
@@ -204,13 +202,3 @@ class AudioConverter(Track):
         frame.sample_rate, frame.pts, frame.time_base = self._rate, self._end, Fraction(1, self._rate)
         self._end += samples.shape[1]
         return self.stream.encode(frame)
-
-
-def _block_sizes(samples: int) -> Iterator[int]:
-    """Yields the sizes of blocks with `samples` samples in total."""
-    for at in range(0, samples, _BLOCK):
-        yield min(_BLOCK, samples - at)
-
-
-def _nearest_rate(rate: int) -> int:
-    return min(_RATES, key=lambda known: abs(known - rate))

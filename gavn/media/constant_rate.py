@@ -1,13 +1,21 @@
-"""Resamples frames to a constant rate by time."""
+"""Resamples frames to a constant rate by time; reads parts of long videos."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain, islice
 from math import lcm
 
-from gavn.media.frame import Frame
-from gavn.media.reader import Ticks, VideoInfo
+import av
+import numpy as np
+
+from gavn.audio.rates import FRAME_RATE
+from gavn.media.container import StrPath, exact, guesses_times, open_media, video_stream
+from gavn.media.decode import decoded, decoder_threads
+from gavn.media.frame import Frame, ToBGR, Upright
+from gavn.media.reader import VideoInfo, hidden_edges, probe, read_frames
 
 _FINEST = 2 ** 31 - 1  # largest number of ticks per second in containers
 _BROADCAST = (24, 30, 48, 60, 120)  # rates whose 1000/1001 variants are common
@@ -27,9 +35,30 @@ def parse_rate(text: str) -> Fraction:
         raise ValueError(f'{text} is not a number of frames per second') from None
     if not 0 < value <= _MAX_RATE:
         raise ValueError(f'{text} frames per second are out of range: use more than 0, at most {_MAX_RATE}')
-    exact = (Fraction(rate * 1000, 1001) for rate in _BROADCAST)
-    meant = next((rate for rate in exact if '.' in text and abs(rate - value) < 0.005), value)
+    broadcast = (Fraction(rate * 1000, 1001) for rate in _BROADCAST)
+    meant = next((rate for rate in broadcast if '.' in text and abs(rate - value) < 0.005), value)
     return meant.limit_denominator(1001)
+
+
+class Ticks:
+    """Counts output frames at a constant rate: ticks at k / rate seconds, k = 0, 1 ...
+
+    Args:
+        rate: ticks per second.
+        slack: tolerance for rounded time stamps in seconds; None = a tenth of an interval.
+    """
+
+    def __init__(self, rate: float | Fraction, slack: Fraction | None = None) -> None:
+        self._interval = 1 / Fraction(rate)
+        self._slack = self._interval / 10 if slack is None else slack
+        self._count = 0
+
+    def before(self, time: float) -> int:
+        """Returns the number of new ticks before `time` (in seconds)."""
+        counted = self._count
+        while self._count * self._interval + self._slack < time:
+            self._count += 1
+        return self._count - counted
 
 
 def info_at_rate(info: VideoInfo, rate: Fraction) -> VideoInfo:
@@ -72,12 +101,71 @@ def at_rate(frames: Iterable[Frame], source: VideoInfo, rate: Fraction) -> Itera
         yield replace(pending, left_out=left_out)
 
 
-def _counted(frames: Iterable[Frame], ticks: Ticks, lasts: float) -> Iterator[tuple[Frame, int]]:
-    """Yields each frame with the number of output frames it is shown for."""
+def _counted(frames: Iterable[Frame], ticks: Ticks, lasts: float, start: float = 0
+             ) -> Iterator[tuple[Frame, int]]:
+    """Yields each frame with the number of output frames it is shown for, from the time `start` on."""
     shown = None
     for frame in frames:
         if shown is not None:
-            yield shown, ticks.before(frame.time)
+            yield shown, ticks.before(frame.time - start)
         shown = frame
     if shown is not None:
-        yield shown, ticks.before(shown.time + lasts)
+        yield shown, ticks.before(shown.time + lasts - start)
+
+
+def _images(frames: Iterable[Frame], info: VideoInfo, rate: float | Fraction, start: float = 0
+            ) -> Iterator[np.ndarray]:
+    for frame, count in _counted(frames, Ticks(rate), float(1 / info.frame_rate), start):
+        for _ in range(count):
+            yield frame.image
+
+
+def resample_frames(path: StrPath, frame_rate: float | Fraction = FRAME_RATE) -> Iterator[np.ndarray]:
+    """Yields upright images (h, w, 3) uint8 BGR at a constant rate; raises as `read_frames`.
+
+    Image k is the last frame at or before k / frame_rate seconds after the first, with a tolerance of a tenth
+    of an interval. Frames are duplicated or dropped, never blended. The last frame lasts an average interval.
+    """
+    yield from _images(read_frames(path), probe(path), frame_rate)
+
+
+def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: int = FRAME_RATE
+            ) -> Iterator[np.ndarray]:
+    """Yields the images `start * rate` to `stop * rate` (exclusive) of `resample_frames`.
+
+    If the file is seekable, only the part from the keyframe before `start` is decoded. Undecodable frames are
+    replaced by the previous frame.
+
+    Args:
+        path: a video.
+        start, stop: seconds from the first frame, rounded to whole frames; None = the end.
+        rate: frames per second.
+    """
+    first, last = round(start * rate), None if stop is None else round(stop * rate)
+    info = probe(path)
+    with closing(_frames_from(path, first / rate, info)) as frames:
+        earliest = next(frames, None) if first else None
+        if earliest is not None and earliest.time <= first / rate:
+            count = None if last is None else last - first
+            yield from islice(_images(chain([earliest], frames), info, rate, first / rate), count)
+            return
+    yield from islice(resample_frames(path, rate), first, last)
+
+
+def _frames_from(path: StrPath, start: float, info: VideoInfo) -> Generator[Frame, None, None]:
+    """Yields frames from the keyframe before `start` on; none if the file is not seekable."""
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        base = exact(stream.time_base)
+        if guesses_times(container):
+            return
+        try:
+            container.seek(int((info.start + Fraction(start)) / base), stream=stream)
+        except av.FFmpegError:
+            return
+        upright, to_bgr = Upright(hidden_edges(container, stream)), ToBGR()
+        with decoder_threads(stream):
+            for index, frame in enumerate(decoded(container, stream, lambda: None)):
+                if frame.pts is not None:
+                    yield Frame(upright(frame), frame.pts, float(frame.pts * base - info.start), index,
+                                to_bgr=to_bgr)

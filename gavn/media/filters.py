@@ -1,10 +1,45 @@
-"""Filter graphs for frames of one size and format."""
+"""FFmpeg filters for frames of one size and format."""
+from __future__ import annotations
+
 from fractions import Fraction
 
 from av import VideoFrame
 from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
+
+PLAYED_EVERYWHERE = 'yuv420p'  # 8-bit 4:2:0, which all players support
+
+
+class FrameFilter:
+    """Passes frames of one size and format through filters in a row; keeps their tags and side data.
+
+    Args:
+        *filters: each (name, arguments).
+    """
+
+    def __init__(self, *filters: tuple[str, str]) -> None:
+        self._filters = filters
+        self._graph: Graph | None = None
+
+    def __call__(self, av_frame: VideoFrame) -> VideoFrame:
+        """Returns the filtered frame."""
+        self._graph = self._graph or filter_graph(
+            (av_frame.width, av_frame.height), av_frame.format.name, *self._filters)
+        return filtered(self._graph, av_frame)
+
+
+class Playable(FrameFilter):
+    """Converts YCbCr frames to yuv420p. The last row or column of an odd side is cropped."""
+
+    def __init__(self) -> None:
+        super().__init__(('crop', 'trunc(iw/2)*2:trunc(ih/2)*2:0:0:exact=1'),
+                         ('scale', 'flags=bicubic+accurate_rnd+full_chroma_int'),
+                         ('format', PLAYED_EVERYWHERE))
+
+    def __call__(self, av_frame: VideoFrame) -> VideoFrame:
+        """Returns the converted frame; the frame itself if it is yuv420p."""
+        return av_frame if av_frame.format.name == PLAYED_EVERYWHERE else super().__call__(av_frame)
 
 
 def filter_graph(size: tuple[int, int], pix_fmt: str, *filters: tuple[str, str]) -> Graph:

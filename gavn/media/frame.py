@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
-from gavn.media.filters import filter_graph, filtered
+from gavn.media.filters import FrameFilter, filter_graph, filtered
 from gavn.media.rgb import added, is_plain
 from gavn.media.side_data import Orientation
 
@@ -117,7 +117,7 @@ class Upright:
     def __init__(self, crop: tuple[int, int, int, int] = (0, 0, 0, 0)) -> None:
         self._reformatter = VideoReformatter()
         self._first: _Format | None = None
-        self._graph: Graph | None = None
+        self._turn: FrameFilter | None = None
         self._crop = crop
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
@@ -126,10 +126,9 @@ class Upright:
         if self._first is None:
             self._first = _Format.from_frame(frame, self._crop)
             steps = (*_cropping(frame, self._crop), *_turning(self._first.orientation))
-            size = frame.width, frame.height
-            self._graph = filter_graph(size, self._first.name, *steps) if steps else None
+            self._turn = FrameFilter(*steps) if steps else None
         av_frame = self._first.convert(frame, self._reformatter)
-        return av_frame if self._graph is None else filtered(self._graph, av_frame)
+        return av_frame if self._turn is None else self._turn(av_frame)
 
 
 @dataclass(frozen=True)
@@ -302,9 +301,5 @@ def _add(plane: np.ndarray, part: np.ndarray, x0: int, y0: int) -> None:
     place = plane[y0:y0 + part.shape[0], x0:x0 + part.shape[1]]
     values = place + part
     np.rint(values, out=values)
-    np.clip(values, 0, _max_value(plane), out=values)
+    np.clip(values, 0, 255 if plane.dtype == np.uint8 else 1023, out=values)
     np.copyto(place, values, casting='unsafe')
-
-
-def _max_value(plane: np.ndarray) -> int:
-    return 255 if plane.dtype == np.uint8 else 1023

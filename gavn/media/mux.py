@@ -96,12 +96,8 @@ def _video_parts(segments: Sequence[StrPath] | None, source: StrPath | None, lik
     own = probe(source)
     info = own if like is None else like
     parts = Segments.from_video(source) if segments is None else Segments.from_files(segments, info)
-    return info, parts, parts.last_duration(source) if _same_clock(info, own) else None
-
-
-def _same_clock(one: VideoInfo, other: VideoInfo) -> bool:
-    """Returns whether two videos have the same clock."""
-    return (one.frame_rate, one.time_base, one.start) == (other.frame_rate, other.time_base, other.start)
+    same_clock = (info.frame_rate, info.time_base, info.start) == (own.frame_rate, own.time_base, own.start)
+    return info, parts, parts.last_duration(source) if same_clock else None
 
 
 def _copy_all(

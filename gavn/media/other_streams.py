@@ -24,9 +24,8 @@ from gavn.media.container import (
     has_parameters,
     open_media,
 )
-from gavn.media.output import added_stream
+from gavn.media.output import Track, added_stream
 from gavn.media.subtitles import TextConverter, converted_to
-from gavn.media.track import CopiedTrack, Track
 
 _SPREAD = 2  # seconds; packets of the same time may be so far apart in a file
 _EQUAL_TIMES = {'matroska'}  # muxers that allow equal time stamps in a stream
@@ -198,7 +197,7 @@ class OtherStreams:
         if isinstance(stream, SubtitleStream) and (encoder := converted_to(stream, self._output)):
             return TextConverter(stream, self._output, encoder)
         name = stream.codec_context.name
-        return CopiedTrack(added_stream(
+        return Track(added_stream(
             self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
             f'{name} {stream.type}'))
 
@@ -213,7 +212,7 @@ class OtherStreams:
         else:
             copy = self._output.add_stream_from_template(stream, opaque=True)
             copy.disposition = Disposition.attached_pic
-            self._tracks[stream] = CopiedTrack(copy)
+            self._tracks[stream] = Track(copy)
 
     def _attach_cover(self, stream: Stream, name: str, mime_type: str) -> None:
         with open_media(self._path) as again:

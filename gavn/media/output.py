@@ -1,7 +1,7 @@
-"""Output containers and streams, and their error messages."""
+"""Output containers, streams and tracks, and their error messages."""
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -111,3 +111,18 @@ class Writer(ABC):
         if not self.frames:
             raise EmptyVideo(f'{self.path}: no frame was written; the file is not created')
         self._mux(self._stream.encode(None))
+
+
+class Track:
+    """An output stream that receives the packets of an input stream; subclasses convert them."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __call__(self, packet: Packet) -> Sequence[Packet]:
+        """Takes a packet of the source; returns the packets that are complete."""
+        return (packet,)
+
+    def rest(self) -> Sequence[Packet]:
+        """Returns the remaining packets at the end."""
+        return ()

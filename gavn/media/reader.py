@@ -3,11 +3,9 @@ import logging
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import repeat
 from pathlib import Path
 
 import av
-import numpy as np
 from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -88,11 +86,6 @@ class VideoInfo:
     def has_audio(self) -> bool:
         """Whether there is an audio track."""
         return self.audio_tracks > 0
-
-
-def upright(image: np.ndarray, rotation: int) -> np.ndarray:
-    """Rotates an image (h, w, c) counter-clockwise by degrees, rounded to multiples of 90."""
-    return np.ascontiguousarray(np.rot90(image, round(rotation / 90) % 4))
 
 
 def _average_rate(stream: VideoStream) -> Fraction:
@@ -197,7 +190,7 @@ def _video_info(path: Path, container: InputContainer, stream: VideoStream, firs
     facts, crop = StreamFacts.from_stream(container, stream), hidden_edges(container, stream)
     width, height = shown_size(frame, crop)
     rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
-    shape = _pixel_shape(stream)
+    shape = exact(stream.sample_aspect_ratio or Fraction(1))
     if orientation.sideways:
         width, height, shape = height, width, 1 / shape
     return VideoInfo(
@@ -241,49 +234,7 @@ def last_duration(path: StrPath, pts: int, frames: int) -> int | None:
         return found.duration or None if found else None
 
 
-def _pixel_shape(stream: VideoStream) -> Fraction:
-    shape = stream.sample_aspect_ratio
-    return exact(shape) if shape else Fraction(1)
-
-
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration is not None:
         return float(stream.duration * exact(stream.time_base))
     return (container.duration or 0) / av.time_base
-
-
-class Ticks:
-    """Counts output frames at a constant rate: ticks at k / rate seconds, k = 0, 1 ...
-
-    Args:
-        rate: ticks per second.
-        slack: tolerance for rounded time stamps in seconds; None = a tenth of an interval.
-    """
-
-    def __init__(self, rate: float | Fraction, slack: Fraction | None = None) -> None:
-        self._interval = 1 / Fraction(rate)
-        self._slack = self._interval / 10 if slack is None else slack
-        self._count = 0
-
-    def before(self, time: float) -> int:
-        """Returns the number of new ticks before `time` (in seconds)."""
-        counted = self._count
-        while self._count * self._interval + self._slack < time:
-            self._count += 1
-        return self._count - counted
-
-
-def resample_frames(path: StrPath, frame_rate: float | Fraction = 25) -> Iterator[np.ndarray]:
-    """Yields upright images (h, w, 3) uint8 BGR at a constant rate; raises as `read_frames`.
-
-    Image k is the last frame at or before k / frame_rate seconds after the first, with a tolerance of a tenth
-    of an interval. Frames are duplicated or dropped, never blended. The last frame lasts an average interval.
-    """
-    ticks, lasts = Ticks(frame_rate), float(1 / probe(path).frame_rate)
-    shown = None
-    for frame in read_frames(path):
-        if shown is not None:
-            yield from repeat(shown.image, ticks.before(frame.time))
-        shown = frame
-    if shown is not None:
-        yield from repeat(shown.image, ticks.before(shown.time + lasts))

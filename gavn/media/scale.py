@@ -2,14 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 
-from av import VideoFrame
-from av.filter import Graph
-
 from gavn.media.container import MediaError
-from gavn.media.filters import filter_graph, filtered
+from gavn.media.filters import FrameFilter
 from gavn.media.frame import Frame
 
 FACTORS = (2, 3, 4)
@@ -57,23 +54,13 @@ def _smaller(side: int) -> str:
     return f'use --scale {possible[-1]}' if possible else 'omit --scale'
 
 
-@dataclass
-class Enlarger:
-    """Enlarges frames of one format to a size (width, height); keeps tags, fields and captions."""
-
-    size: tuple[int, int]
-    _graph: Graph | None = field(default=None, repr=False)
-
-    def __call__(self, av_frame: VideoFrame) -> VideoFrame:
-        """Returns the enlarged frame in its pixel format."""
-        self._graph = self._graph or filter_graph(
-            (av_frame.width, av_frame.height), av_frame.format.name,
-            ('scale', f'w={self.size[0]}:h={self.size[1]}:{_FILTER}'))
-        return filtered(self._graph, av_frame)
+def enlarger(size: tuple[int, int]) -> FrameFilter:
+    """Returns a filter that enlarges frames to (width, height), in their pixel format, with their fields."""
+    return FrameFilter(('scale', f'w={size[0]}:h={size[1]}:{_FILTER}'))
 
 
 def enlarged(frames: Iterable[Frame], size: tuple[int, int]) -> Generator[Frame, None, None]:
     """Yields the frames enlarged to a size (width, height)."""
-    enlarge = Enlarger(size)
+    enlarge = enlarger(size)
     for frame in frames:
         yield replace(frame, av_frame=enlarge(frame.av_frame))

@@ -68,7 +68,8 @@ def _times(path: StrPath) -> list[float]:
     with open_media(path) as container:
         time_base = exact(video_stream(container, path).time_base)
     stamps = unique_stamps(Path(path))
-    return [float((stamp - min(stamps)) * time_base) for stamp in stamps]
+    first = min(stamps)
+    return [float((stamp - first) * time_base) for stamp in stamps]
 
 
 def _beginning(path: StrPath) -> list[Frame]:

@@ -5,7 +5,7 @@ from av.container import OutputContainer
 from av.subtitles.stream import SubtitleStream
 
 from gavn.media.container import MediaError, exact
-from gavn.media.track import Track
+from gavn.media.output import Track
 
 _TEXT = {'ass', 'ssa', 'mov_text', 'srt', 'subrip', 'text', 'webvtt'}
 _KNOWN = {'mp4': 'mov_text', 'mov': 'mov_text', 'matroska': 'subrip'}  # encoders, by container

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gavn.audio.gaps import AudioGap, silence_or_gap
 from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
-from gavn.media import AudioGap, VideoInfo, VideoReader, iter_audio, silence_or_gap
+from gavn.media import VideoInfo, VideoReader, iter_audio
 from gavn.restoration.progress import Progress
 
 Block = np.ndarray | AudioGap

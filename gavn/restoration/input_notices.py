@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from gavn.media import LONGEST_SILENCE, PLAYED_EVERYWHERE, Frame, MediaError, VideoInfo
+from gavn.audio.gaps import LONGEST_SILENCE
+from gavn.media import PLAYED_EVERYWHERE, Frame, MediaError, VideoInfo
 
 _HEVC = 'libx265'
 _MAX_TICKS = 2 ** 31 - 1  # longest duration of a frame in .mp4 and .mov

@@ -135,7 +135,7 @@ def test_models_that_users_derive_feed_as_they_like(tmp_path: Path) -> None:
     assert (tmp_path / 'experiments/stand_in/models/net_g_latest.pth').is_file()
 
 
-def test_sound_that_is_not_there_is_missed_in_words(root: Path, tmp_path: Path) -> None:
+def test_missing_audio_has_a_clear_message(root: Path, tmp_path: Path) -> None:
     detector = tiny_run.make_detector(tmp_path / 'net_l.pth')
     opt = tiny_run.options(root, detector, tmp_path)
     opt['datasets']['train'] = reds(root)
@@ -260,7 +260,7 @@ def test_stock_validation_of_two_sizes_names_the_image(root: Path, tmp_path: Pat
         run_here('train', '-opt', str(file))
 
 
-def test_stock_lists_of_absent_files_are_told_before_training(tmp_path: Path) -> None:
+def test_stock_lists_of_absent_files_are_reported_before_training(tmp_path: Path) -> None:
     folders(tmp_path)
     (tmp_path / 'list.txt').write_text('00000000.png (32,32,3)\nabsent.png (32,32,3)\n')
     section = paired(tmp_path, meta_info_file=str(tmp_path / 'list.txt'))

@@ -145,7 +145,7 @@ def test_forms_choose_the_operator(form, backend, monkeypatch):
     assert networks.BACKEND_VARIABLE not in os.environ
 
 
-def test_a_step_that_cannot_be_made_is_told_and_the_others_go_on(monkeypatch):
+def test_a_step_that_cannot_be_made_is_reported_and_the_others_go_on(monkeypatch):
     told, student = [], training._student
 
     def fails(case, *options):

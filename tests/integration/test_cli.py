@@ -77,14 +77,14 @@ def test_variable_frame_rate_is_kept(tmp_path, weights):
 
 # ---- bad input
 
-def test_no_sound_track(tmp_path, weights, caplog):
+def test_no_audio_track(tmp_path, weights, caplog):
     source = write_video(tmp_path / 'in.mp4', 4, sound=None)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
     assert 'no readable audio track' in caplog.text
     assert not probe(tmp_path / 'out.mp4').has_audio and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
 
 
-def test_sound_shorter_than_the_video(tmp_path, weights, caplog):
+def test_audio_shorter_than_the_video(tmp_path, weights, caplog):
     source = write_video(tmp_path / 'in.mp4', 25, sound=0.3)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
     assert 'before the video' in caplog.text

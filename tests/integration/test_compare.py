@@ -296,7 +296,7 @@ def test_a_method_that_cannot_be_timed(run, tmp_path):
 
 
 @pytest.mark.parametrize('first', [['gavn'], ['gavn', 'gavn_quiet']])
-def test_other_sound_gets_as_many_iterations(run, tmp_path, first):
+def test_other_audio_gets_as_many_iterations(run, tmp_path, first):
     say(tmp_path, {'_gavn': {}, '_gavn_quiet': {}, 'gavn_quiet': {'fail': True}, 'gavn': {'seconds': .01}})
     assert run(budget='0.01min', methods=first)[0] == 0
     assert run(budget='0.01min', methods=['gavn_quiet', 'gavn'])[0] == 0
@@ -320,7 +320,7 @@ def test_a_detector_is_trained_first(run, tmp_path, budget):
     assert 'Landmark detector of GAVN: PFLDAV, weights' in page and 'trained by this comparison' in page
 
 
-def test_sound_is_taken_away_in_tests(run, tmp_path):
+def test_audio_is_taken_away_in_tests(run, tmp_path):
     code, said = run('--audio-controls', methods=['gavn', 'edvr'])
     out = tmp_path / 'out'
     assert code == 0, said
@@ -333,14 +333,14 @@ def test_sound_is_taken_away_in_tests(run, tmp_path):
     assert len(starts(out, 'gavn')) == 1
 
 
-def test_sizes_that_differ_are_told(run):
+def test_sizes_that_differ_are_reported(run):
     assert 'sizes differ by more than 20%: EDVR has' in run(methods=['edvr', 'gavn'])[1]
     assert 'sizes differ' not in run('--fresh', methods=['gavn'])[1]
 
 
 # ---- bad input
 
-def test_what_cannot_be_is_told_before_anything_is_trained(place, run, tmp_path):
+def test_what_cannot_be_is_reported_before_anything_is_trained(place, run, tmp_path):
     def told(*arguments, **changes):
         code, said = run(*arguments, **changes)
         assert code == 2 and 'error: ' in said and 'Traceback' not in said, said

@@ -118,7 +118,7 @@ def test_other_backends_do_afterwards_what_triton_fuses(backend):
     assert torch.equal(fused, torch.nn.functional.leaky_relu(plain, 0.2))
 
 
-def test_nothing_in_nothing_out_in_the_reference_too():
+def test_empty_input_gives_empty_output_in_the_reference_too():
     x, mask, weight = torch.randn(0, 4, 3, 3), torch.rand(0, 2, 3, 3), torch.ones(5, 4, 1, 1)
     result = modulated_deform_conv2d(
         x, torch.zeros(0, 4, 3, 3), mask, weight, deform_groups=2, backend='reference')  # fmt: skip

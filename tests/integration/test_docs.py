@@ -107,7 +107,7 @@ def picture() -> ModuleType:
     return module
 
 
-def test_the_picture_of_the_architecture_is_current(picture):
+def test_the_image_of_the_architecture_is_current(picture):
     assert picture.draw() == picture.TARGET.read_text(encoding='utf-8')
     drawn = {room for _, rooms in picture.LAYERS for room in rooms}
     assert {path.parent.name for path in (ROOT / 'gavn').glob('*/__init__.py')} <= drawn
@@ -116,7 +116,7 @@ def test_the_picture_of_the_architecture_is_current(picture):
         assert path.with_suffix('.py').exists() or path.is_dir(), name
 
 
-def test_layers_of_the_picture_are_those_of_the_imports(picture):
+def test_layers_of_the_image_are_those_of_the_imports(picture):
     level = {room: level for level, (_, rooms) in enumerate(picture.LAYERS) for room in rooms}
     for room, below in ROOMS.items():
         if room in level:

@@ -20,7 +20,7 @@ def test_what_is_installed_for_the_tests_is_well(capsys):
     assert 'gavn models fetch syncnet' in said or 'syncnet  ok' in said
 
 
-def test_what_is_broken_is_told_with_its_remedy(monkeypatch, capsys):
+def test_what_is_broken_is_reported_with_its_remedy(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     assert cli.main(['doctor']) == 1
     said = capsys.readouterr().out
@@ -28,7 +28,7 @@ def test_what_is_broken_is_told_with_its_remedy(monkeypatch, capsys):
     assert 'fix the broken parts' in said.splitlines()[-1]
 
 
-def test_an_operator_that_was_not_built_is_told(monkeypatch):
+def test_an_operator_that_was_not_built_is_reported(monkeypatch):
     monkeypatch.delenv('GAVN_DCN_BACKEND', raising=False)
     monkeypatch.setattr('gavn.ops.deform_native._native', None)
     said = doctor._deformable()

@@ -135,7 +135,7 @@ def test_f_another_batch_size_still_runs_to_the_end(finished: Path, tmp_path: Pa
     assert torch.load(tmp_path / 'experiments/stand_in/training_states/13.state')['epoch'] == 6
 
 
-def test_z_a_kill_while_writing_loses_nothing(finished: Path, tmp_path: Path) -> None:
+def test_z_a_kill_while_writing_loses_no_checkpoint(finished: Path, tmp_path: Path) -> None:
     file = write_options(tmp_path)
     killed = run('--kill-in', 'net_g_8', 'train', '-opt', str(file), check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stdout

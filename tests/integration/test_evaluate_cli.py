@@ -87,7 +87,7 @@ def test_folders_of_images(tmp_path, capsys):
     assert 'note: niqe: NIQE needs two blocks' in said.out and 'r.csv: 2 clips' in said.out
 
 
-def test_videos_with_all_that_applies(tmp_path, capsys):
+def test_videos_with_all_metrics(tmp_path, capsys):
     """Two videos of other names go together; what lacks weights reads n/a, and identity is left out."""
     restored = write_video(tmp_path / 'a' / 'mine.mp4', frames(3, 192, noise=4))
     truth = write_video(tmp_path / 'b' / 'theirs.mkv', frames(3, 192), sound=True)
@@ -144,7 +144,7 @@ def syncnet(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('rate', 'count'), [(25, 10), (50, 20), (10, 4)])
-def test_synchrony_is_seen_at_25_a_second_and_heard_where_there_is_sound(tmp_path, syncnet, rate, count):
+def test_synchrony_uses_25_frames_a_second_and_existing_audio(tmp_path, syncnet, rate, count):
     quiet = write_video(tmp_path / 'quiet.mp4', frames(count), rate)
     loud = write_video(tmp_path / 'loud.mp4', frames(count), rate, sound=True)
     assert run(quiet, '--reference', loud, '--metrics', 'sync', '--weights', syncnet,

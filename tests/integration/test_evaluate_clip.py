@@ -71,7 +71,7 @@ def test_what_a_clip_lacks_gives_no_column():
     assert evaluate([], PSNR).subjects == {}
 
 
-def test_pictures_of_different_sizes_are_an_error():
+def test_images_of_different_sizes_are_an_error():
     small, large = picture(1, 16), picture(1, 20)
     with pytest.raises(ValueError, match='frame 1: the restored image is 16x16, the ground truth'):
         evaluate([EvaluatedFrame(small, clean=small), EvaluatedFrame(small, clean=large)], PSNR)
@@ -179,7 +179,7 @@ class Listening:
         return float(self.count), float(len(self.sound))
 
 
-def test_measures_of_clips_hear_the_sound_and_see_every_frame():
+def test_clip_metrics_get_the_audio_and_every_frame():
     item = MetricFactory(('sync_c', 'sync_d'), ('audio',), Listening)
     asked = []
 

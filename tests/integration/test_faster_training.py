@@ -68,7 +68,7 @@ def test_what_is_computed_twice_is_the_same(place, batch, plain):
     assert averaged.forward.__self__ is averaged  # computes with its own weights, once
 
 
-def test_a_part_that_is_not_there_is_told(place):
+def test_a_part_that_is_not_there_is_reported(place):
     with pytest.raises(OptionError, match=r"no part 'temporal.align'; it has temporal, temporal.extractor"):
         model_of(place, train={'recompute': ['temporal.align']})
 

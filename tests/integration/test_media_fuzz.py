@@ -81,7 +81,7 @@ def try_all(corpus: dict[str, bytes], seeds: range, folder: Path) -> dict[str, i
     return outcomes
 
 
-def test_the_corpus_is_taken_in_whole(corpus: dict[str, bytes], tmp_path: Path) -> None:
+def test_the_whole_corpus_is_read(corpus: dict[str, bytes], tmp_path: Path) -> None:
     assert len(corpus) >= 7
     for ending, content in corpus.items():
         path = tmp_path / f'clip{ending}'

@@ -53,7 +53,7 @@ def restored(source: Path, target: Path, gain: float, **settings) -> Report:
     return restore_video.restore_video(source, target, make_restorer(gain), Settings(**settings))
 
 
-def test_hardly_any_change_is_told_and_the_file_copied(talk, tmp_path, caplog):
+def test_hardly_any_change_is_reported_and_the_file_copied(talk, tmp_path, caplog):
     report = restored(talk, tmp_path / 'out.mp4', FAINT)
     assert (tmp_path / 'out.mp4').read_bytes() == talk.read_bytes()
     assert report.copied and report.hardly_changed and report.change == pytest.approx(FAINT, abs=0.01)
@@ -86,7 +86,7 @@ def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(('name', 'other'), [('out.mkv', None), ('out.mp4', 'voice.mp4'), ('out.mov', None)])
-def test_another_container_or_sound_gets_the_packets_as_they_are(talk, tmp_path, name, other):
+def test_another_container_or_audio_gets_the_packets_as_they_are(talk, tmp_path, name, other):
     sound = other and write_video(tmp_path / other, 8, sound=0.32)
     report = restored(talk, tmp_path / name, 0., audio=sound)
     assert report.copied and is_same_video(talk, tmp_path / name)
@@ -120,7 +120,7 @@ def test_notices_about_encoding_are_not_told_of_a_copy(talk, tmp_path, monkeypat
     assert 'the output is opaque' not in restored(talk, tmp_path / 'b.mp4', 0.).notices
 
 
-def test_pictures_of_a_folder_are_written_where_nothing_changes(tmp_path):
+def test_images_of_a_folder_are_written_where_nothing_changes(tmp_path):
     frames = tmp_path / 'frames'
     frames.mkdir()
     for index in range(4):
@@ -136,7 +136,7 @@ def test_pictures_of_a_folder_are_written_where_nothing_changes(tmp_path):
     ('sr', 'deblur', CERTAIN - 0.01, 'told'), ('compression', 'mixed', 0.97, 'told'),
     ('deblur', 'deblur', 0.97, 'told'),  # stored with loss
     ('sr', 'sr', 0.97, 'silent'), ('mixed', 'clean', 0.97, 'told'), ('mixed', 'compression', 0.97, 'silent')])
-def test_weights_are_held_to_the_damage(task, kind, share, outcome):
+def test_weights_are_held_to_the_degradation(task, kind, share, outcome):
     restorer = make_restorer()
     restorer.name = task
 
@@ -198,7 +198,7 @@ def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(('seconds', 'words'), [(61, '61 seconds'), (720, '12 minutes'), (9000, '2.5 hours')])
-def test_times_in_words(seconds, words):
+def test_times_as_text(seconds, words):
     assert time_estimate.format_duration(seconds) == words
 
 

@@ -154,7 +154,7 @@ def test_portions_are_joined_in_order(two_threads):
     assert doubled.equal(batch['lq'] * 2) and more.equal(batch['lq'] + 1)
 
 
-def test_restored_pictures_are_the_same(two_threads):
+def test_restored_images_are_the_same(two_threads):
     noise = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), dtype=np.uint8)
     restorer = Restorer.from_pretrained('mixed', 'cpu', 'float32')
     assert (restorer.calls, restorer.chunk_size) == (2, 2)

@@ -215,7 +215,7 @@ def test_crop_modes(tmp_path):
         Preparation(tmp_path, degradations=('blurr',))
 
 
-def test_sound_and_landmarks_follow_the_longest_segment(tmp_path):
+def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
     source = Source('a', film(tmp_path / 'a.mp4', images), 'x', 'train')
     track = types.SimpleNamespace(longest=range(20, 50), region=lambda index: Box(0, 0, 64, 64))

@@ -45,7 +45,7 @@ def test_whatever_a_video_sets_off_is_its_own(tmp_path, error):
     assert 'Traceback' in record['traceback'] and 'in apply' in record['traceback']
 
 
-def test_a_reason_in_words_needs_no_traceback(tmp_path):
+def test_a_clear_message_needs_no_traceback(tmp_path):
     assert passed(tmp_path, RejectedVideoError('only 3 frames')) == ['before', 'after']
     record = Preparation(tmp_path).records.read('bad')
     assert record['reason'] == 'only 3 frames' and 'traceback' not in record

@@ -41,7 +41,7 @@ def fail_on(monkeypatch, name: str, error: Exception) -> None:
 
 @pytest.mark.parametrize('error', [RuntimeError('tensors of two sizes'), AttributeError('no layout'),
                                    UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'), MemoryError()])
-def test_a_failure_of_any_kind_is_told_and_the_next_goes_on(talks, weights, monkeypatch, capsys, error):
+def test_a_failure_of_any_kind_is_reported_and_the_next_goes_on(talks, weights, monkeypatch, capsys, error):
     fail_on(monkeypatch, 'b.mp4', error)
     assert cli.main(['restore', str(talks), '--weights', str(weights)]) == FAILED
     out, err = capsys.readouterr()

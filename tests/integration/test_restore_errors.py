@@ -46,7 +46,7 @@ def gavn(weights, tmp_path) -> Callable[..., int]:
     return run
 
 
-def test_lost_packets_shift_nothing(source, tmp_path):
+def test_lost_packets_do_not_shift_frames(source, tmp_path):
     zero(source, *(place[:2] for place in spans(source)[6:9]))
     report = restore_video.restore_video(source, tmp_path / 'out.mp4', make_restorer())
     assert report.frames_in == report.frames_out == FRAMES and report.repeated >= 2
@@ -104,7 +104,7 @@ def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, mon
     assert 'no space left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 
 
-def test_silence_is_sound(tmp_path, gavn, capsys):
+def test_silence_is_audio(tmp_path, gavn, capsys):
     source = tmp_path / 'in.mp4'
     write_video(source, 8, sound=0.32)
     quiet = tmp_path / 'quiet.mp4'
@@ -124,7 +124,7 @@ def test_silence_is_sound(tmp_path, gavn, capsys):
 
 
 @pytest.mark.parametrize('name', [b'A_ZZZ', b'A_AC3'], ids=['unknown', 'not what it says'])
-def test_sound_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
+def test_audio_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
     source = write_video(tmp_path / 'in.mkv', 8, sound=0.32)
     source.write_bytes(source.read_bytes().replace(b'A_AAC', name))
     target = tmp_path / 'out.mkv'
@@ -137,7 +137,7 @@ def test_sound_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
         assert 'not copied: its codec is unknown' in caplog.text and not probe(target).has_audio
 
 
-def test_sound_that_does_not_fit_is_converted(tmp_path, gavn, caplog):
+def test_audio_that_does_not_fit_is_converted(tmp_path, gavn, caplog):
     source = tmp_path / 'in.wmv'
     with av.open(str(source), 'w', format='asf') as output:
         shown = output.add_stream('wmv2', rate=25)

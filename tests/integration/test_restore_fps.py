@@ -70,7 +70,7 @@ def test_a_video_at_another_rate(tmp_path, fps, count, again, left):
     assert report.settings['fps'] == str(fps) and report.input['frame_rate'] == '25'
 
 
-def test_a_late_beginning_stays_with_its_sound(tmp_path):
+def test_a_late_beginning_stays_with_its_audio(tmp_path):
     """Pictures from 1.5 s on, sound from 1.2 s on: both are where they were."""
     source = make_file(tmp_path / 'in.mp4', range(45000, 75000, 1001), sound=np.zeros(16000, np.int16),
                        sound_start=1.2)

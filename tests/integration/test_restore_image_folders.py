@@ -14,7 +14,6 @@ from gavn.faces.geometry import crop_box
 from gavn.media import (
     ImageWriter,
     MediaError,
-    images_in,
     missing_numbers,
     probe,
     read_audio,
@@ -25,6 +24,7 @@ from gavn.media.rgb import samples_of
 from gavn.restoration import job, restore_video, resume_state
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.settings import Settings
+from gavn.runtime.file_names import images_in
 
 GAIN = 20
 
@@ -90,7 +90,7 @@ def test_frames_become_a_video(weights, tmp_path):
 @pytest.mark.parametrize(('form', 'ending'), [
     ('bgr', 'png'), ('bgra', 'png'), ('grey', 'bmp'), ('bgr', 'jpg'), ('bgr16', 'tif'), ('grey16', 'png'),
     ('bgra16', 'png')])
-def test_frames_become_pictures_that_keep_every_other_pixel(weights, tmp_path, form, ending):
+def test_frames_become_images_that_keep_every_other_pixel(weights, tmp_path, form, ending):
     frames = write_folder(tmp_path / 'frames', 4, form, ending)
     assert run(weights, frames, '--ext', 'png', '--no-report') == 0
     assert names(tmp_path) == ['frames', 'frames_gavn']
@@ -118,7 +118,7 @@ def test_sixteen_bits_become_a_video_of_ten(weights, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['voice.mkv', 'other.mp4'])
-def test_sound_comes_from_elsewhere(weights, tmp_path, name):
+def test_audio_from_another_file(weights, tmp_path, name):
     """In place of none and of its own: packets bit by bit, at their own times."""
     voice = write_video(tmp_path / name, 12, sound=0.6)
     write_folder(tmp_path / 'frames', 5)
@@ -196,7 +196,7 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
     (['{0}/frames', '--audio', '{0}/none.wav'], 4, 'no such file'),
     (['{0}/frames', '--audio', '{0}/talk.mp4'], 4, 'has no audio track'),
     (['{0}/frames', '{0}/talk.mp4', '--audio', '{0}/talk.mp4'], 2, 'for 2 inputs')])
-def test_what_does_not_fit_is_told(weights, tmp_path, capsys, args, code, words):
+def test_what_does_not_fit_is_reported(weights, tmp_path, capsys, args, code, words):
     write_folder(tmp_path / 'frames', 3)
     write_video(tmp_path / 'talk.mp4', 3, sound=None)
     for folder in ('empty', 'full'):
@@ -208,7 +208,7 @@ def test_what_does_not_fit_is_told(weights, tmp_path, capsys, args, code, words)
     assert names(tmp_path / 'full') == ['diary.txt']
 
 
-def test_pictures_that_are_no_film(weights, tmp_path, capsys):
+def test_images_that_are_no_video(weights, tmp_path, capsys):
     frames = write_folder(tmp_path / 'frames', 4)
     for name, content, words in (
             ('9.png', cv2.imencode('.png', np.zeros((8, 9, 3), np.uint8))[1], '9 x 8 pixels, but'),
@@ -225,7 +225,7 @@ def test_pictures_that_are_no_film(weights, tmp_path, capsys):
         read_image(frames / '10.jpg')
 
 
-def test_videos_beside_pictures(weights, tmp_path, capsys):
+def test_videos_beside_images(weights, tmp_path, capsys):
     """A poster does not make a folder of videos a film."""
     folder = write_folder(tmp_path / 'talks', 1)
     write_video(folder / 'a.mp4', 3, sound=None)

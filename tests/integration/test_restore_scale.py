@@ -26,7 +26,7 @@ from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box, crop_box
 from gavn.faces.tracks import Face, Faces, fixed_box
 from gavn.media import SCALES, MediaError, VideoReader, enlarged_size, probe, read_frames
-from gavn.media.scale import Enlarger
+from gavn.media.scale import enlarger
 from gavn.restoration import auto_restorer, job, restore_video, weight_selection
 from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.restorer import Restorer
@@ -69,7 +69,7 @@ def test_sizes_that_are_none():
     assert OFFERED == SCALES
 
 
-def test_the_whole_picture_is_enlarged_and_faces_restored_in_it(talk, tmp_path):
+def test_the_whole_image_is_enlarged_and_faces_restored_in_it(talk, tmp_path):
     target = tmp_path / 'out.mp4'
     report = restore_video.restore_video(talk, target, make_restorer(GAIN), Settings(scale='3', crf=4))
     info = probe(target)
@@ -132,7 +132,7 @@ def test_formats_and_tags_stay(name):
     for plane in picture.planes:
         plane.update(bytes(plane.buffer_size))
     picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = 9, 1, 9, 16
-    large = Enlarger((64, 48))(picture)
+    large = enlarger((64, 48))(picture)
     assert (large.width, large.height, large.format.name) == (64, 48, name)
     assert (large.colorspace, large.color_range, large.color_primaries, large.color_trc) == (9, 1, 9, 16)
 
@@ -157,7 +157,7 @@ def test_fields_are_enlarged_one_by_one():
     progressive = av.VideoFrame.from_ndarray(grey, format='yuv420p')
     fields = of_fields(av.VideoFrame.from_ndarray(grey, format='yuv420p'))
     assert not progressive.interlaced_frame and fields.interlaced_frame
-    mixed, kept = (Enlarger((64, 32))(picture) for picture in (progressive, fields))
+    mixed, kept = (enlarger((64, 32))(picture) for picture in (progressive, fields))
     assert len(np.unique(mixed.to_ndarray()[:32])) > 2 and kept.interlaced_frame
     assert np.array_equal(kept.to_ndarray()[:32, 0], np.where(np.arange(32) % 2, 16, 235))
 
@@ -198,7 +198,7 @@ def test_what_is_suggested_is_possible(size, said):
     assert said in words and bool(words) == bool(said)
 
 
-def test_the_suggestion_is_told_and_reported(talk, tmp_path):
+def test_the_suggestion_is_reported_and_reported(talk, tmp_path):
     report = restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(GAIN))
     assert any('--scale 4 to enlarge the video' in notice for notice in report.notices)
 
@@ -226,7 +226,7 @@ def test_how_much_is_enlarged_counts_stored_pixels():
     assert enlargement(fixed_box(Box(0, 0, 300, 300), 9, (640, 360))) == 1
 
 
-def test_auto_looks_at_the_larger_picture(talk, tmp_path, monkeypatch):
+def test_auto_looks_at_the_larger_image(talk, tmp_path, monkeypatch):
     looked = []
 
     def estimate(crops):

@@ -160,7 +160,7 @@ def test_a_box_stands_for_a_search(talking, out, recorder, monkeypatch):
         restore(talking, out, make_restorer(30.), box=Box(0, 0, 500, 10))
 
 
-def test_sound_is_taken_by_time(tmp_path, talking, out, recorder):
+def test_audio_is_taken_by_time(tmp_path, talking, out, recorder):
     """Frames at irregular times get the MFCCs of those times."""
     stamps = [0, 100, 130, 310, 420]
     silent = write_variable(tmp_path / 'v.mp4', stamps)
@@ -187,7 +187,7 @@ def test_sound_is_taken_by_time(tmp_path, talking, out, recorder):
 
 
 @pytest.mark.parametrize('seconds', [20, 25, 30])
-def test_sound_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
+def test_audio_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
     """MFCC of the whole audio, with silence up to the end of the video; most blocks are freed by then."""
     sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
     blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))

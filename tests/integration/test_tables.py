@@ -97,7 +97,7 @@ def test_deviations_stand_behind_the_means(deblur):
     assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
 
 
-def test_landmarks_do_not_apply_to_methods_that_are_told_none(write):
+def test_landmarks_do_not_apply_to_methods_that_are_reported_none(write):
     file = write(rows('EDVR', {'psnr': 30.0}), rows('GAVN', {'psnr': 31.0, 'nme': 4.0, 'warp': 1.06}))
     text = markdown(table(file, Plan(('nme', 'warp'), DEBLUR.tasks, ('EDVR', 'GAVN'))))
     assert '| Landmark input error (%) ↓ | Warping error (10^-3) ↓ |' in text
@@ -178,7 +178,7 @@ def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
     assert [window(name) for name in names] == [7, 7, 5, 7, None, None]
 
 
-def test_the_working_directory_has_no_say_in_that(write, tmp_path, monkeypatch):
+def test_the_working_directory_does_not_change_that(write, tmp_path, monkeypatch):
     (tmp_path / 'options').mkdir()
     (tmp_path / 'options/train_gavn_deblur.yml').write_text('datasets: {train: {num_frame: 7}}')
     file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
@@ -311,7 +311,7 @@ def test_methods_are_compared_on_the_same_clips(write, clips, words):
         collect([one, two])
 
 
-def test_what_cannot_be_tabulated_is_told_in_words(write, tmp_path):
+def test_what_cannot_be_tabulated_is_reported_clearly(write, tmp_path):
     file = write(references(), rows('GAVN', {'psnr': 31.0}))
     with pytest.raises(ReportError, match=r'nothing to tabulate in .*r\.csv: there are degraded input on '
                                           r'speakers \(blur\).*\ntable 2 needs results on .* or sr_x8'):
@@ -339,7 +339,7 @@ def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
 @pytest.mark.parametrize(('old', 'new', 'words'), [
     ('dataset,', 'set,', r'r\.csv lacks the columns dataset'),
     ('options/test_', 'broken/test_', r'broken/train_gavn_deblur\.yml, line 1: not valid YAML')])
-def test_the_script_ends_in_words(old, new, words, write, tmp_path, monkeypatch, capsys):
+def test_the_script_ends_with_a_clear_message(old, new, words, write, tmp_path, monkeypatch, capsys):
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken/train_gavn_deblur.yml').write_text('datasets: [')
     file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))

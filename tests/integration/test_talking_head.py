@@ -143,7 +143,7 @@ def test_larger_image_shows_the_same_performance(clip):
     assert score >= 0.99 and 70 < box.x1 - box.x0 < 200
 
 
-def test_damage_hurts_as_it_does_real_faces(clip):
+def test_degradation_hurts_as_it_does_real_faces(clip):
     frame = clip.frames[0]
     assert 25 < _psnr(cv2.GaussianBlur(frame, (15, 15), 0), frame) < 32
     assert 23 < _psnr(cv2.GaussianBlur(frame, (25, 25), 0), frame) < 30
@@ -175,7 +175,7 @@ def test_voice_predicts_the_mouth_for_words_never_heard():
     assert abs(_explained(heard, shuffled, new_heard, new_seen)) < 0.15
 
 
-def test_splits_share_sounds_but_no_word():
+def test_splits_share_phonemes_but_no_word():
     assert not {word.lower() for word in WORDS['train']} & {word.lower() for word in WORDS['test']}
     assert set(''.join(WORDS['test'])) <= set(''.join(WORDS['train'])) <= set(PHONES)
 

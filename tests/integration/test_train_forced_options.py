@@ -94,7 +94,7 @@ def test_a_file_without_a_seed_has_the_default(tmp_path: Path, monkeypatch: pyte
     assert opt['manual_seed'] == opt['datasets']['train']['manual_seed'] == 0
 
 
-def test_a_drawn_seed_is_told_kept_and_resumed_with(tmp_path: Path) -> None:
+def test_a_drawn_seed_is_reported_kept_and_resumed_with(tmp_path: Path) -> None:
     file = write_options(tmp_path, manual_seed=None)
     run_here('train', '-opt', str(file), '--force_yml', 'train:total_iter=5')
     folder = tmp_path / 'experiments/stand_in'

@@ -71,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
      r"error: val\.metrics: calculate_psnr has no option 'input_order'"),
     ('val:metrics', {'nme': {'type': 'landmark_nme', 'mouth': True}}, r'val\.metrics: landmark_nme has'),
 ])
-def test_options_that_do_not_fit_are_told_in_words(section: str, values: dict, message: str,
+def test_options_that_do_not_fit_are_reported_clearly(section: str, values: dict, message: str,
                                                      place: tuple[Path, Path], tmp_path: Path) -> None:
     opt = tiny_run.options(*place, tmp_path)
     part = opt
@@ -82,7 +82,7 @@ def test_options_that_do_not_fit_are_told_in_words(section: str, values: dict, m
         run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
-def test_tests_tell_in_words_too(place: tuple[Path, Path], tmp_path: Path) -> None:
+def test_tests_report_errors_too(place: tuple[Path, Path], tmp_path: Path) -> None:
     opt = tiny_run.options(*place, tmp_path)
     del opt['train'], opt['logger']
     opt['path'] = {'pretrain_network_l': str(place[1]), 'results_root': str(tmp_path / 'results')}
@@ -94,7 +94,7 @@ def test_tests_tell_in_words_too(place: tuple[Path, Path], tmp_path: Path) -> No
         run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
-def test_training_that_diverges_ends_in_words(place: tuple[Path, Path], tmp_path: Path,
+def test_training_that_diverges_ends_with_a_clear_message(place: tuple[Path, Path], tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(log: dict, iteration: int, limit: float | None) -> None:
         raise TrainingDivergedError(f'iteration {iteration}: l_pix is not finite')

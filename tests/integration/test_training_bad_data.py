@@ -89,7 +89,7 @@ def empty_lmdb(root: Path) -> None:
     (cut_lmdb, r'gt.lmdb/data.mdb is truncated: it has 40000 bytes of \d+; copy it again'),
     (empty_lmdb, r'gt.lmdb/data.mdb is not a readable LMDB \(0 bytes'),
 ], ids=lambda value: getattr(value, '__name__', ''))
-def test_what_can_be_known_is_told_before_training(damage: Callable, words: str, made: tuple[Path, Path],
+def test_what_can_be_known_is_reported_before_training(damage: Callable, words: str, made: tuple[Path, Path],
                                                    tmp_path: Path) -> None:
     root, file = options(made, tmp_path)
     damage(root)

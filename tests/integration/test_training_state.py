@@ -207,7 +207,7 @@ def test_what_is_no_state(content: object, message: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize('content', [Path('x'), {'iter': Path('x')}], ids=['bare', 'nested'])
-def test_a_pickle_to_resume_from_is_told_in_words(content: object, tmp_path: Path) -> None:
+def test_a_pickle_to_resume_from_is_reported_clearly(content: object, tmp_path: Path) -> None:
     file = write_options(tmp_path)
     torch.save(content, tmp_path / '1.state')
     with pytest.raises(SystemExit, match=r'error: cannot resume from .*pickled objects, .*refused'):
@@ -254,7 +254,7 @@ def after_resume(kind: type, folder: Path, milestones: list[int], lr: float) -> 
 
 
 @pytest.mark.filterwarnings('ignore:Detected call of')
-def test_r_changes_of_the_option_file_are_heard_after_resuming(tmp_path: Path) -> None:
+def test_r_changes_of_the_option_file_apply_after_resuming(tmp_path: Path) -> None:
     assert after_resume(Stock, tmp_path, [9], lr=0.5) == [0.1] * 6
     assert after_resume(BaseModel, tmp_path, [9], lr=0.5) == pytest.approx([0.5] * 3 + [0.05] * 3)
 
@@ -314,7 +314,7 @@ def test_o_optimizers(tmp_path: Path) -> None:
     assert optimizer.defaults['weight_decay'] == 0.5
 
 
-def test_pipeline_helpers_are_the_mended_ones() -> None:
+def test_pipeline_helpers_are_the_patched_ones() -> None:
     basicsr_patches.apply()
     names = ['parse_options', 'load_resume_state', 'create_train_val_dataloader', 'make_exp_dirs',
              'mkdir_and_rename', 'init_tb_loggers', 'MessageLogger', 'CPUPrefetcher', 'CUDAPrefetcher']

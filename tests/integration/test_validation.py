@@ -137,7 +137,7 @@ def test_training_validates_every_set_clip_by_clip(trained):
     assert set(rows_of(trained / 'metrics' / 'images_7.csv')[0].values) == alone
 
 
-def test_what_training_cannot_measure_reads_so_and_is_told_once(trained):
+def test_what_training_cannot_measure_reads_so_and_is_reported_once(trained):
     for iteration in (4, 7):
         for method in ('GAVN', DEGRADED, TRUTH):
             carl, _, emil, mean, _ = rows_of(trained / 'metrics' / f'val_{iteration}.csv', method)
@@ -173,7 +173,7 @@ def test_training_notes_what_it_took(trained):
     assert training_budget(trained / 'models' / 'net_g_best.pth')['iterations'] in (4, 7)
 
 
-def test_images_and_videos_with_sound_are_kept(trained):
+def test_images_and_videos_with_audio_are_kept(trained):
     folder = trained / 'visualization' / 'val' / '7'
     assert sorted(path.name for path in (folder / 'dora/two').iterdir()) == ['00000000.png', '00000001.png']
     assert cv2.imread(str(folder / 'carl/00000006.png')).shape == (32, 32, 3)
@@ -241,7 +241,7 @@ def test_validation_without_metrics_only_keeps(place):
     ('val:metrics:sync:weihgts=1', 'the nearest valid name is weights'),
     ('val:metrics:sync_c:type=calculate_niqe', "two metrics have the column 'sync_c'"),
 ])
-def test_a_test_with_the_wrong_weights_or_metrics_ends_in_words(trained, place, tmp_path, settings, words):
+def test_wrong_weights_or_metrics_of_a_test_are_reported_clearly(trained, place, tmp_path, settings, words):
     folder, data, detector = place
     opt = tiny_run.options(data, detector, folder, name='wrong')
     opt['datasets'] = {'test': opt['datasets']['val']}

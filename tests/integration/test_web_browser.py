@@ -135,7 +135,7 @@ def test_an_example_is_restored_and_a_run_cancelled(page, hold):
     assert '25 of 25 written' in page.text('report')
 
 
-def test_troubles_are_told_once(page, tmp_path):
+def test_troubles_are_reported_once(page, tmp_path):
     """In the status, and nowhere else."""
     page.click('#restore')
     page.wait_for('Add a video first')
@@ -183,7 +183,7 @@ def test_several_videos_are_taken_and_restored(page, talk, tmp_path):
     assert 'short.mp4' in page.text('videos') and 'Restored: short.mp4' in page.text('results')
 
 
-def test_a_face_is_chosen_by_its_picture(page, talk):
+def test_a_face_is_chosen_by_its_image(page, talk):
     """Each of the two has a picture; the one that is left out stays as it was."""
     page.upload(talk)
     page.wait_for('Ready')
@@ -259,7 +259,7 @@ def test_what_can_be_chosen_has_a_label(page):
     assert unnamed == []
 
 
-def test_nothing_was_asked_of_other_machines_and_nothing_complained(page):
+def test_no_outside_requests_and_no_console_errors(page):
     page.look_at_logs()
     assert len(page.requests) > 20 and page.hosts() == {'127.0.0.1'}
     assert page.complaints == []

@@ -41,7 +41,7 @@ def sessions(tmp_path, networks, monkeypatch):
     assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
-def test_a_job_makes_videos_pictures_and_a_report(sessions, networks):
+def test_a_job_makes_videos_images_and_a_report(sessions, networks):
     video = taken(sessions, name='my <b>talk; rm -rf.MP4')
     source = video.source
     assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(sessions.folder / 'sessions')
@@ -149,7 +149,7 @@ def test_hardly_any_change_is_said(sessions, monkeypatch):
     assert all(words in said for words in ('Hardly any change: talk.mp4', 'grey levels', 'without encoding'))
 
 
-def test_weights_for_another_damage_are_refused_in_words_of_the_page(sessions, monkeypatch):
+def test_weights_for_another_degradation_are_refused_in_words_of_the_page(sessions, monkeypatch):
     def certain(*_, **how):
         if not how['found'] and not _[3].force_task:
             raise TaskError('the faces are compressed, not blurred', 'give --force-task')
@@ -160,7 +160,7 @@ def test_weights_for_another_damage_are_refused_in_words_of_the_page(sessions, m
     assert '--force-task' not in failure
 
 
-def test_a_page_that_is_left_alone_loses_its_videos_and_is_told(sessions, networks):
+def test_a_page_that_is_left_alone_loses_its_videos_and_is_reported(sessions, networks):
     video = taken(sessions)
     sessions.sweep(time.monotonic() + 3599)
     assert video.source.exists()
@@ -187,7 +187,7 @@ def test_invalid_requests_are_refused(sessions):
     assert 'face' in finished(sessions, RestoreRequest(faces='7')).failure
 
 
-def test_troubles_are_told_in_words(sessions, monkeypatch, caplog):
+def test_errors_are_reported_clearly(sessions, monkeypatch, caplog):
     source = taken(sessions).source
 
     def none(*_, **__):

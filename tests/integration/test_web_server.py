@@ -94,7 +94,7 @@ def put(url: str, token: str, content: bytes, **headers: str) -> requests.Respon
     return session.put(f'{url.rstrip("/")}/upload/{token}', content, timeout=20, headers=headers)
 
 
-def test_the_page_is_there_and_asks_nobody(url):
+def test_the_page_makes_no_outside_requests(url):
     page = get(url, '/')
     assert page.status_code == 200 and 'gavn' in page.text
     found = config(url)
@@ -256,7 +256,7 @@ def test_what_a_killed_server_left_is_swept_and_what_a_living_one_has_is_not(tmp
     living.wait()
 
 
-def test_a_port_that_is_taken_is_told(url, monkeypatch):
+def test_a_port_that_is_taken_is_reported(url, monkeypatch):
     port = int(url.rstrip('/').rpartition(':')[2])
     with pytest.raises(PortError, match=f'port {port}.*\n.*--port'), \
             serving(Networks(), Address(port=port), Limits(), no_examples):

@@ -52,7 +52,7 @@ def test_large_empty_and_unreadable_files_are_refused(sessions):
 
 
 @pytest.mark.parametrize('name', ['list.m3u8', 'list.ffconcat', 'talk.mp4'])
-def test_playlists_open_nothing(sessions, tmp_path, name):
+def test_playlists_open_no_other_file(sessions, tmp_path, name):
     """They name another file of the machine, whatever their own name is."""
     secret = write_video(tmp_path / 'secret.mp4', 30, sound=None)
     for text in (f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{secret}\n#EXT-X-ENDLIST\n',

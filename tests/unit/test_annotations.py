@@ -26,7 +26,7 @@ def test_values_and_annotations(value: Any, annotation: Any, expected: bool) -> 
     assert fits(value, annotation) is expected
 
 
-def test_annotations_in_words() -> None:
+def test_annotations_as_text() -> None:
     assert describe(int | None) == 'a whole number or null'
     assert describe(Literal['a', 'b']) == 'a or b'
     assert describe(tuple[float, float]) == 'a list (a number, a number)'

@@ -106,7 +106,7 @@ def test_all_verbs_have_this_parser():
     ('evaluate none.mp4', 4), ('evaluate {here} --reference none', 4), ('bundle -opt none.yml -o b', 2),
     ('export onnx --weights none.pth', 5), ('web --weights none.pth', 5), ('train -opt none.yml', 2),
     ('test -opt none.yml', 2)])
-def test_a_missing_file_is_told_before_pytorch_is_imported(line, code):
+def test_a_missing_file_is_reported_before_pytorch_is_imported(line, code):
     words = line.format(here=__file__).split()
     script = (f'import sys; from gavn.cli.main import main; code = main({words!r}); '
               'assert "torch" not in sys.modules; sys.exit(code)')

@@ -92,7 +92,7 @@ def test_a_new_network_that_hears_takes_the_statistics_of_its_data(data, tmp_pat
     assert tiny_peers.model_of(opt, tmp_path).net_g.audio.encoder.mean.tolist() == [7] * 13
 
 
-def test_an_untrained_flow_network_is_told_of(data, tmp_path, log, spynet):
+def test_an_untrained_flow_network_is_reported_of(data, tmp_path, log, spynet):
     opt = tiny_peers.options(FLOW, data, tmp_path)
     fresh = tiny_peers.model_of(copy.deepcopy(opt), tmp_path).net_g
     assert 'untrained flow network' in log.text and '`gavn models fetch spynet`' in log.text

@@ -161,7 +161,7 @@ def test_region_says_where_the_crop_lies_also_when_mirrored(root):
     assert len(corners) > 20
 
 
-def test_sound_of_silence_and_of_another(root):
+def test_silent_and_shuffled_audio(root):
     quiet = training(root, audio='zeros')[0]
     assert torch.equal(quiet['audio'], silence([0.0, 0.0, 0.0])) and quiet['audio'].abs().max() > 30
     data = training(root, audio='shuffled')

@@ -37,7 +37,7 @@ def test_is_its_input_where_the_last_layer_adds_nothing():
 
 
 @pytest.mark.parametrize('init', ['scaled', 'ordinary'])
-def test_every_frame_and_the_sound_reach_the_output(init):
+def test_every_frame_and_the_audio_reach_the_output(init):
     network = DAVDNet(**SMALL, init=init)
     lq, audio = (x.requires_grad_() for x in inputs())
     network(lq, audio).square().sum().backward()
@@ -45,13 +45,13 @@ def test_every_frame_and_the_sound_reach_the_output(init):
     assert (audio.grad.abs().sum((1, 2, 3, 4)) > 0).all()
 
 
-def test_another_sound_gives_another_image():
+def test_another_audio_gives_another_image():
     network = DAVDNet(**SMALL).eval()
     lq, audio = inputs()
     assert not torch.equal(network(lq, audio), network(lq, audio.flip(0)))
 
 
-def test_sound_is_placed_by_the_region():
+def test_audio_is_placed_by_the_region():
     """A crop hears what the full face hears there; without a region it is taken for the full face."""
     network = DAVDNet(**SMALL).eval()
     lq, audio = inputs(1, (64, 64))
@@ -61,7 +61,7 @@ def test_sound_is_placed_by_the_region():
     assert not torch.equal(network(lq, audio), network(lq, audio, corner))
 
 
-def test_padding_does_not_move_the_sound(monkeypatch):
+def test_padding_does_not_move_the_audio(monkeypatch):
     network, seen = DAVDNet(**SMALL), []
     hear = network.audio.forward
     monkeypatch.setattr(network.audio, 'forward',

@@ -86,7 +86,7 @@ def test_halves_are_computed_in_float32(dtype, error):
 
 @built
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), 1e30, -1e30, 3e9, 1e5, -7.0])
-def test_lost_offsets_show_and_far_ones_see_nothing(value):
+def test_offsets_of_any_value_equal_the_reference(value):
     tensors = draw(kernel=(1, 1))
     tensors[0][:, :, 0] = float('nan')  # seen by those near it alone
     tensors[1][:] = 3
@@ -176,7 +176,7 @@ def test_learns_by_name_with_the_gradients_of_the_reference(monkeypatch):
 
 @built
 @pytest.mark.parametrize('backend', [None, 'native'])
-def test_whoever_looks_inside_sees_the_reference(backend, monkeypatch):
+def test_functional_transforms_use_the_reference(backend, monkeypatch):
     monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
     tensors = draw()
     offset = tensors.pop(1)

@@ -109,7 +109,7 @@ def test_antialiasing_removes_what_the_small_image_cannot_hold() -> None:
 
 @pytest.mark.parametrize('name', [*D.NAMES, 'mixed_v3'])
 @pytest.mark.parametrize('size', [(32, 48), (33, 47)])
-def test_every_damage_keeps_count_size_and_input(
+def test_every_degradation_keeps_count_size_and_input(
     pan: list[np.ndarray], name: str, size: tuple[int, int],
 ) -> None:
     clip = np.stack([frame[:size[0], :size[1]] for frame in pan[:5]])
@@ -122,7 +122,7 @@ def test_every_damage_keeps_count_size_and_input(
 
 
 @pytest.mark.parametrize('name', ['car', 'blur', 'sr', 'mixed'])
-def test_damage_is_repeatable(pan: list[np.ndarray], name: str) -> None:
+def test_degradation_is_repeatable(pan: list[np.ndarray], name: str) -> None:
     first, second = (D.degrade(pan[:6], name, 'a')[0] for _ in range(2))
     assert np.array_equal(first, second)
 

@@ -33,7 +33,7 @@ def noisy(frames, sigma):
 
 
 @pytest.mark.parametrize('kind', DAMAGE)
-def test_drawn_faces_are_told_apart(frames, kind):
+def test_drawn_faces_are_reported_apart(frames, kind):
     found = estimate(DAMAGE[kind](frames)[2::3])
     assert found.kind == kind == max(found.probabilities, key=found.probabilities.get)
     assert found.frames == 4 and sum(found.probabilities.values()) == pytest.approx(1)
@@ -49,7 +49,7 @@ def test_a_good_code_leaves_a_face_clean(frames):
     assert estimate(compress_crf(frames, 20)[2::3]).kind == 'clean'
 
 
-def test_measures_follow_the_damage(frames):
+def test_measures_follow_the_degradation(frames):
     def measured(name, versions):
         return [getattr(estimate(version[2:4]), name) for version in versions]
 

@@ -67,7 +67,7 @@ def test_what_is_not_there_cannot_be_chosen(which, words):
         choose(FOUND, which)
 
 
-def test_many_ids_are_told_as_a_range():
+def test_many_ids_are_reported_as_a_range():
     many = Faces(tuple(face(i, 0, 2) for i in range(9)), 2, SIZE)
     with pytest.raises(ValueError, match='there is 0 to 8'):
         choose(many, '9')

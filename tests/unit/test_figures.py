@@ -160,7 +160,7 @@ def test_lists_of_different_lengths_are_refused():
         rows(['car', 'blur', 'sr'], ['a', 'b'], [])
 
 
-def test_what_a_figure_lacks_is_told_with_the_command_that_makes_it(scene, data):
+def test_what_a_figure_lacks_is_reported_with_the_command_that_makes_it(scene, data):
     with pytest.raises(ReportError, match=r'no folder .*test_edvr_sr: name the folder'):
         replace(scene, runs={'EDVR': f'{data}/results/test_edvr_sr'}).shot('blur', 'carl', 0)
     with pytest.raises(ReportError, match=r'(?s)sr_x2 does not exist; layers.*gavn prepare --degradations'):
@@ -176,7 +176,7 @@ def test_what_a_figure_lacks_is_told_with_the_command_that_makes_it(scene, data)
         scene.shot('blur', 'emil', 0)
 
 
-def test_runs_of_several_sets_and_other_sizes_are_told(data, tmp_path):
+def test_runs_of_several_sets_and_other_sizes_are_reported(data, tmp_path):
     small = np.zeros((8, 8, 3), np.uint8)
     for name in ('one', 'two'):
         (tmp_path / f'run/visualization/{name}/carl').mkdir(parents=True)
@@ -216,7 +216,7 @@ def test_curves_of_training(tmp_path):
     assert len(training_figure({'GAVN': gavn}, 'psnr').axes) == 1
 
 
-def test_what_curves_lack_is_told(tmp_path):
+def test_what_curves_lack_is_reported(tmp_path):
     edvr = validation(tmp_path, 'EDVR', {10: 25.0})
     with pytest.raises(ReportError, match=r'val_10\.csv has no lpips: it has psnr; .*val\.metrics'):
         read_curve(edvr, None, 'lpips')
@@ -276,7 +276,7 @@ def test_the_script_draws_what_it_is_asked_for(script, data, tmp_path):
     assert height > width > 700  # two rows of three columns, details below each face
 
 
-def test_the_script_ends_in_words(script, tmp_path, capsys):
+def test_the_script_ends_with_a_clear_message(script, tmp_path, capsys):
     assert script('levels', level_results(tmp_path / 'r.csv'), '-o', tmp_path / 'levels.bmp') == 1
     assert re.match(r'error: .*levels\.bmp: .*\.png, \.pdf, \.svg', capsys.readouterr().err)
 

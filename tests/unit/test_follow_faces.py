@@ -38,7 +38,7 @@ def most_bytes(ceiling: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def test_a_long_film_takes_little_more_than_the_numbers_of_its_boxes():
+def test_a_long_video_takes_little_more_than_the_numbers_of_its_boxes():
     length, places = 20000, count()
 
     def drifting(_: np.ndarray) -> list[Detection]:

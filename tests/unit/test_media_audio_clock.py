@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from media_files import BASE, make_file, remux, tone
 
-from gavn.media import iter_audio, probe, read_audio, silent_blocks
+from gavn.audio.gaps import silent_blocks
+from gavn.media import iter_audio, probe, read_audio
 
 
-def test_sound_starts_with_the_first_frame(tmp_path: Path) -> None:
+def test_audio_starts_with_the_first_frame(tmp_path: Path) -> None:
     path = make_file(tmp_path / 's.mp4', sound=tone(0.6))
     sound = read_audio(path)
     assert sound.dtype == np.int16 and len(sound) == pytest.approx(0.6 * 16000, abs=2100)
@@ -19,7 +20,7 @@ def test_sound_starts_with_the_first_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ('video_start', 'sound_start', 'first'), [(0, 0.25, 0.25), (0.3, 0, -0.3), (0.5, 0.6, 0.1)])
-def test_late_and_early_sound_stay_in_place(
+def test_late_and_early_audio_stay_in_place(
     tmp_path: Path, video_start: float, sound_start: float, first: float,
 ) -> None:
     """`first`: when the tone begins, in seconds after the first frame."""
@@ -50,7 +51,7 @@ def level(value: int, count: int = 8000) -> np.ndarray:
     return np.full(count, value, np.int16)
 
 
-def test_gap_in_the_sound_is_silence(tmp_path: Path) -> None:
+def test_gap_in_the_audio_is_silence(tmp_path: Path) -> None:
     sound = read_audio(lay(tmp_path / 'gap.mkv', (0, level(500)), (16000, level(500))))
     assert np.array_equal(sound, np.concatenate([level(500), level(0), level(500)]))
 
@@ -62,7 +63,7 @@ def test_the_first_of_overlapping_pieces_stays(tmp_path: Path) -> None:
     assert np.array_equal(sound, np.concatenate([level(500), level(700, 4000), level(900)]))
 
 
-def test_an_hour_before_the_sound_takes_no_memory(tmp_path: Path) -> None:
+def test_an_hour_before_the_audio_takes_no_memory(tmp_path: Path) -> None:
     blocks = list(map(len, iter_audio(lay(tmp_path / 'late.mkv', (3600 * 16000, level(500))))))
     assert sum(blocks) == 3600 * 16000 + 8000 and max(blocks) <= 1 << 16
 
@@ -74,7 +75,7 @@ def test_silence_in_blocks(samples: int) -> None:
     assert not any(block.any() or block.dtype != np.int16 for block in blocks)
 
 
-def test_sound_streams(tmp_path: Path) -> None:
+def test_audio_streams(tmp_path: Path) -> None:
     """A minute of sound, 1.9 MB, passes through far less memory than it is."""
     path = lay(tmp_path / 'long.wav', *((at, tone(1.0)) for at in range(0, 60 * 16000, 16000)))
     whole, position = read_audio(path), 0
@@ -87,7 +88,7 @@ def test_sound_streams(tmp_path: Path) -> None:
     assert position == len(whole) == 60 * 16000 and peak < 200_000
 
 
-def test_sound_is_mixed_and_resampled(tmp_path: Path) -> None:
+def test_audio_is_mixed_and_resampled(tmp_path: Path) -> None:
     path = tmp_path / 'stereo.wav'
     samples = np.stack([tone(0.5, 44100), np.zeros(22050, np.int16)], axis=1)
     with av.open(str(path), 'w') as output:
@@ -101,6 +102,6 @@ def test_sound_is_mixed_and_resampled(tmp_path: Path) -> None:
     assert np.corrcoef(sound[100:7900], tone(0.5)[100:7900])[0, 1] > 0.99
 
 
-def test_no_sound_is_none(tmp_path: Path) -> None:
+def test_no_audio_is_none(tmp_path: Path) -> None:
     path = make_file(tmp_path / 'mute.mp4')
     assert read_audio(path) is None and iter_audio(path) is None

@@ -7,7 +7,8 @@ import pytest
 from media_files import make_file, packets, pictures, remux, tone
 
 from gavn.audio.gaps import AudioGap
-from gavn.media import fitting_ending, heard_stream, iter_audio, probe, read_audio
+from gavn.media import fitting_ending, iter_audio, probe, read_audio
+from gavn.media.audio import heard_stream
 
 RATE = 44100
 VIDEOS = {'.wmv': 'wmv2', '.ts': 'mpeg2video'}  # encoders that the container takes
@@ -33,7 +34,7 @@ def with_sounds(path: Path, *codecs: str, rate: int = RATE, silent: tuple[int, .
 
 
 @pytest.mark.parametrize('broken', [b'A_ZZZ', b'A_AC3'], ids=['unknown', 'not what it says'])
-def test_the_second_is_heard_where_the_first_cannot_be(tmp_path: Path, broken: bytes) -> None:
+def test_the_second_audio_track_replaces_an_undecodable_first(tmp_path: Path, broken: bytes) -> None:
     path = with_sounds(tmp_path / 'a.mkv', 'aac', 'aac', rate=16000)
     path.write_bytes(path.read_bytes().replace(b'A_AAC', broken, 1))
     assert heard_stream(path) == 2
@@ -42,14 +43,14 @@ def test_the_second_is_heard_where_the_first_cannot_be(tmp_path: Path, broken: b
         np.corrcoef(sound[2000:6000], tone(0.4)[2000:6000])[0, 1] > 0.9)  # PyAV 19 leaves out the lead-in
 
 
-def test_no_sound_that_is_known_is_none(tmp_path: Path) -> None:
+def test_no_audio_that_is_known_is_none(tmp_path: Path) -> None:
     path = with_sounds(tmp_path / 'a.mkv', 'aac')
     path.write_bytes(path.read_bytes().replace(b'A_AAC', b'A_ZZZ'))
     assert heard_stream(path) is None and read_audio(path) is None
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.mkv', '.mov'])
-def test_sound_that_is_only_announced_is_left_out(tmp_path: Path, caplog, ending: str) -> None:
+def test_audio_streams_without_packets_are_left_out(tmp_path: Path, caplog, ending: str) -> None:
     source = with_sounds(tmp_path / 'a.ts', 'mp2', 'aac', rate=16000, silent=(1,))
     assert probe(source).audio_tracks == 2
     copy = remux(source, tmp_path / f'b{ending}')
@@ -64,7 +65,7 @@ needs_18 = pytest.mark.skipif(int(av.__version__.split('.')[0]) < 18, reason='Py
 
 @needs_18
 @pytest.mark.parametrize(('codec', 'source', 'target'), COPIED)
-def test_sound_goes_into_a_container_that_holds_it(tmp_path: Path, caplog, codec, source, target) -> None:
+def test_audio_goes_into_a_container_that_holds_it(tmp_path: Path, caplog, codec, source, target) -> None:
     given = with_sounds(tmp_path / f'a{source}', codec)
     copy = remux(given, tmp_path / f'b{target}')
     assert 'converted' not in caplog.text
@@ -76,7 +77,7 @@ def test_sound_goes_into_a_container_that_holds_it(tmp_path: Path, caplog, codec
 @pytest.mark.parametrize(('codec', 'source', 'target', 'new'), [
     ('pcm_mulaw', '.avi', '.mp4', 'AAC'), ('wmav2', '.wmv', '.mp4', 'AAC'), ('wmav2', '.wmv', '.mov', 'AAC'),
     ('adpcm_ms', '.avi', '.mp4', 'AAC'), ('pcm_u8', '.avi', '.mp4', 'FLAC')])
-def test_sound_that_is_refused_is_converted(tmp_path: Path, caplog, codec, source, target, new) -> None:
+def test_audio_that_is_refused_is_converted(tmp_path: Path, caplog, codec, source, target, new) -> None:
     given = with_sounds(tmp_path / f'a{source}', codec)
     copy = remux(given, tmp_path / f'b{target}')
     assert f'stream 1 (audio) is converted from {codec} to {new}: {target} does not support it' in caplog.text
@@ -86,7 +87,7 @@ def test_sound_that_is_refused_is_converted(tmp_path: Path, caplog, codec, sourc
 
 
 @needs_18
-def test_the_container_that_can_hold_the_sound(tmp_path: Path) -> None:
+def test_the_container_that_can_hold_the_audio(tmp_path: Path) -> None:
     assert fitting_ending(with_sounds(tmp_path / 'a.mp4', 'aac'), '.mp4') == '.mp4'
     assert fitting_ending(with_sounds(tmp_path / 'a.MOV', 'pcm_mulaw'), '.MOV') == '.MOV'
     assert fitting_ending(with_sounds(tmp_path / 'b.avi', 'pcm_mulaw'), '.mp4') == '.mkv'

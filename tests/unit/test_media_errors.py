@@ -51,7 +51,7 @@ def test_unreadable_files_say_so(tmp_path: Path, content: bytes | None) -> None:
     assert left(tmp_path) == ([] if content is None else ['broken.mp4'])
 
 
-def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+def test_audio_alone_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / 'sound.m4a'
     with av.open(str(path), 'w') as output:
         audio = output.add_stream('aac', rate=16000, layout='mono')

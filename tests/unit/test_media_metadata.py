@@ -218,7 +218,7 @@ EQUIRECTANGULAR = boxed(b'sv3d', boxed(b'svhd', bytes(4) + b'made\0') + boxed(
 
 
 @pytest.mark.parametrize('box', [EQUIRECTANGULAR, boxed(b'st3d', bytes(4) + b'\1')], ids=['sv3d', 'st3d'])
-def test_spherical_and_stereoscopic_boxes_are_told(tmp_path: Path, box: bytes) -> None:
+def test_spherical_and_stereoscopic_boxes_are_reported(tmp_path: Path, box: bytes) -> None:
     info = probe(spherical_file(tmp_path / 'a.mp4', box))
     assert info.spherical and 'tagged as spherical or stereoscopic, the output is not' in told(info)
     assert not probe(remux(info.path, tmp_path / 'copy.mp4')).spherical
@@ -228,7 +228,7 @@ def told(info: VideoInfo, encoder: str = 'libx264', pix_fmt: str = PLAYED_EVERYW
     return '\n'.join(encoding_notices(info, encoder, pix_fmt))
 
 
-def test_what_cannot_be_carried_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_carried_is_reported(tmp_path: Path) -> None:
     plain, fields = make_file(tmp_path / 'plain.mp4'), make_file(tmp_path / 'fields.mp4', fields=True)
     assert not told(probe(plain)) and not told(probe(fields))
     assert 'the output is opaque' in told(probe(transparent_file(tmp_path / 'a.mov')))

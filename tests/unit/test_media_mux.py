@@ -196,7 +196,7 @@ def test_pieces_that_do_not_fit_are_refused(source: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize('ending', ['mkv', 'mp4'])
-def test_sound_that_overlaps_itself_is_left_out_where_it_does(tmp_path: Path, caplog, ending: str) -> None:
+def test_audio_that_overlaps_itself_is_left_out_where_it_does(tmp_path: Path, caplog, ending: str) -> None:
     """Segments of a recorder, each of which repeats the end of the one before."""
     first = make_file(tmp_path / 'a.ts', range(0, 90000, 3600), Fraction(1, 90000), sound=tone(1))
     second = make_file(tmp_path / 'b.ts', range(81000, 171000, 3600), Fraction(1, 90000), sound=tone(1),

@@ -21,7 +21,7 @@ PLAYLISTS = {
 
 @pytest.mark.parametrize('disguise', ['', '.mp4'])
 @pytest.mark.parametrize('name', PLAYLISTS)
-def test_playlists_open_nothing(tmp_path: Path, name: str, disguise: str) -> None:
+def test_playlists_open_no_other_file(tmp_path: Path, name: str, disguise: str) -> None:
     """Whatever they are called."""
     secret = make_file(tmp_path / 'secret.ts', sound=tone(0.5))
     path = tmp_path / f'{name}{disguise}'

@@ -11,7 +11,7 @@ import pytest
 from media_files import BASE, VARIABLE, make_file, pictures, remux, tone
 
 import gavn
-from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_frames, upright
+from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_frames
 
 
 @pytest.fixture
@@ -57,12 +57,6 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int, corner: tuple[int, i
     copy = remux(path, tmp_path / 'copy.mp4')
     assert probe(copy).rotation == 0 and (probe(copy).width, probe(copy).height) == (info.width, info.height)
     assert np.abs(next(read_frames(copy)).image.astype(int) - frame.image).mean() < 2
-
-
-def test_upright_follows_the_angle() -> None:
-    image = np.arange(6).reshape(2, 3, 1)
-    assert upright(image, -90)[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
-    assert upright(image, 89.6)[..., 0].tolist() == [[2, 5], [1, 4], [0, 3]]
 
 
 def test_frames_stream(tmp_path: Path) -> None:

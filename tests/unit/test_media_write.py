@@ -26,7 +26,7 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.mov'])
-def test_remux_keeps_time_and_sound(source: Path, tmp_path: Path, ending: str) -> None:
+def test_remux_keeps_time_and_audio(source: Path, tmp_path: Path, ending: str) -> None:
     copy = remux(source, tmp_path / f'copy{ending}')
     assert stamps_of(copy) == stamps_of(source) == [stamp * BASE for stamp in VARIABLE]
     assert packets(copy, 'audio') == packets(source, 'audio') != []
@@ -35,7 +35,7 @@ def test_remux_keeps_time_and_sound(source: Path, tmp_path: Path, ending: str) -
         assert np.abs(before.image.astype(int) - after.image).mean() < 2
 
 
-def test_remux_to_mkv_keeps_sound_and_intervals(source: Path, tmp_path: Path) -> None:
+def test_remux_to_mkv_keeps_audio_and_intervals(source: Path, tmp_path: Path) -> None:
     copy = remux(source, tmp_path / 'copy.mkv')
     assert [content for _, content in packets(copy, 'audio')] == [c for _, c in packets(source, 'audio')]
     times = [frame.time for frame in read_frames(copy)]
@@ -43,13 +43,13 @@ def test_remux_to_mkv_keeps_sound_and_intervals(source: Path, tmp_path: Path) ->
     assert all(min(abs(time - stamp / 30000) for stamp in VARIABLE) <= 2e-3 for time in times)
 
 
-def test_remux_without_sound(tmp_path: Path) -> None:
+def test_remux_without_audio(tmp_path: Path) -> None:
     copy = remux(make_file(tmp_path / 'mute.mp4'), tmp_path / 'copy.mp4')
     assert not probe(copy).has_audio and len(list(read_frames(copy))) == len(VARIABLE)
 
 
 @pytest.mark.parametrize('seconds', [0.1, 3.0])
-def test_sound_shorter_and_longer_than_the_video(tmp_path: Path, seconds: float) -> None:
+def test_audio_shorter_and_longer_than_the_video(tmp_path: Path, seconds: float) -> None:
     path = make_file(tmp_path / 's.mp4', sound=tone(seconds))
     copy = remux(path, tmp_path / 'copy.mp4')
     assert packets(copy, 'audio') == packets(path, 'audio')
@@ -119,7 +119,7 @@ def test_subtitles_tags_and_chapters_are_copied_where_there_is_a_place(tmp_path:
     assert packets(remux(path, tmp_path / 'copy.mp4'), 'audio')
 
 
-def test_writer_with_sound(tmp_path: Path) -> None:
+def test_writer_with_audio(tmp_path: Path) -> None:
     path, sound = tmp_path / 'w.mp4', tone(1.0)
     with VideoWriter(path, 64, 48, Fraction(30000, 1001), audio=sound, preset='ultrafast') as writer:
         for image in pictures(30):

@@ -137,14 +137,14 @@ def test_edges_repeat() -> None:
     assert windows[3].tolist() == [6.0] * 20
 
 
-def test_rows_are_cepstra_and_columns_time() -> None:
+def test_rows_are_mfcc_and_columns_time() -> None:
     features = mfcc.mfcc(sine())
     window = mfcc.mfcc_windows(features, [0.4])[0, 0]
     assert torch.equal(window[:, 3], features[35])
 
 
 @pytest.mark.parametrize('shape', [(0, 13), (5, 12), (13,)])
-def test_wrong_cepstra_are_named(shape: tuple[int, ...]) -> None:
+def test_wrong_mfcc_are_named(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match='expected MFCC'):
         mfcc.mfcc_windows(torch.zeros(shape), [0.0])
 

@@ -150,7 +150,7 @@ def test_a_budget_goes_on_where_it_was_and_leaves_validation_out(clock, tmp_path
         'iterations': 3, 'minutes': 3, 'clips_seen': 20}
 
 
-def test_what_nobody_noted_stays_unknown(clock, tmp_path):
+def test_unrecorded_budget_stays_unknown(clock, tmp_path):
     spent = Budget(None)
     spent.count(8)
     clock[0] += 60

@@ -41,7 +41,7 @@ def put(folder: Path, **files: str) -> Path:
      {'n': {'type': 'GAVN', 'radius': 1, 'inject': True}}),
     ({'n': {'width': 1}}, {'n': {'type': 'X'}}, {'n': {'width': 1, 'type': 'X'}}),
 ])
-def test_what_lies_over_what(lower: dict, upper: dict, expected: dict) -> None:
+def test_order_of_overriding(lower: dict, upper: dict, expected: dict) -> None:
     before = repr((lower, upper))
     assert merge(lower, upper) == expected
     assert repr((lower, upper)) == before
@@ -94,7 +94,7 @@ def test_places_name_the_file_where_the_key_stands(tmp_path: Path) -> None:
     assert source.place(('train', 'lr')) == f'--force_yml (over {top})'
 
 
-def test_a_wrong_option_is_told_where_it_stands(tmp_path: Path) -> None:
+def test_a_wrong_option_is_reported_where_it_stands(tmp_path: Path) -> None:
     base = write_options(tmp_path, network_g__widht=3)
     file = put(tmp_path, top=f'base: {base.name}\nlogger: {{print_frequency: 5}}\n')
     with pytest.raises(OptionError) as error:

@@ -80,7 +80,7 @@ def test_untrained_detector_answers_a_generic_face(use_audio: bool) -> None:
     assert (points - torch.tensor(MEAN_FACE)).abs().mean() < 0.1
 
 
-def test_sound_and_image_both_reach_every_point() -> None:
+def test_audio_and_image_both_reach_every_point() -> None:
     network = PFLDAV(width=0.25).eval()
     face = torch.rand(1, 3, 112, 112, requires_grad=True)
     audio = torch.randn(1, 1, 13, 20, requires_grad=True)
@@ -89,7 +89,7 @@ def test_sound_and_image_both_reach_every_point() -> None:
             assert gradient.abs().max() > 0
 
 
-def test_detector_without_sound_ignores_it() -> None:
+def test_detector_without_audio_ignores_it() -> None:
     network = PFLDAV(use_audio=False, width=0.25).eval()
     face = torch.rand(2, 3, 112, 112)
     torch.testing.assert_close(network(face, torch.randn(2, 1, 13, 20)), network(face), rtol=0, atol=0)

@@ -133,13 +133,13 @@ def test_what_is_stored_without_loss(tmp_path, codec, lossless):
     assert VideoReader.from_path(path).lossless is lossless
 
 
-def test_nobody_knows_what_a_folder_of_frames_went_through(tmp_path):
+def test_the_history_of_an_image_folder_is_unknown(tmp_path):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f'{index}.png'), np.zeros((48, 64, 3), np.uint8))
     assert not VideoReader.from_path(tmp_path).lossless
 
 
-def test_why_blur_goes_to_mixed_is_told(home, tmp_path, monkeypatch):
+def test_the_reason_for_mixed_on_blur_is_reported(home, tmp_path, monkeypatch):
     source = write_video(tmp_path / 'in.mp4', 3, sound=None)
     monkeypatch.setattr(weight_selection, 'estimate', lambda crops: _found('deblur'))
     monkeypatch.setattr(job, 'follow_faces', fixed_face())

@@ -49,14 +49,14 @@ def test_faces_are_restored_in_the_order_of_channels_that_is_said(reddening, cha
     assert not change.any() and np.array_equal(results[2], frames[2])  # frame 2 has no face
 
 
-def test_rgb_is_what_is_meant_where_nothing_is_said(reddening):
+def test_input_is_rgb_by_default(reddening):
     frames = pictures(3)
     change = reddening.restore_frames(iter(frames), 25)[0].astype(int) - frames[0]
     assert change[Y, X].tolist() == [30, 0, 0]
 
 
 @pytest.mark.parametrize(('unit', 'rate'), [('int16', 16000), ('float', 16000), ('int16', 48000)])
-def test_each_frame_hears_its_moment(unit, rate):
+def test_each_frame_gets_its_audio(unit, rate):
     heard = []
 
     class Listening(Restorer):
@@ -115,7 +115,7 @@ def damage(kind: str) -> DegradationEstimate:
     return DegradationEstimate(kind, {one: float(one == kind) for one in KINDS}, 4, 0.5, 4., 0.1)
 
 
-def test_weights_are_chosen_and_held_to_the_damage(monkeypatch, caplog):
+def test_weights_are_chosen_and_held_to_the_degradation(monkeypatch, caplog):
     monkeypatch.setattr(
         AutoRestorer, 'named', lambda self, name: make_restorer(30.0 if name == 'mixed' else 0.0)
     )
@@ -133,7 +133,7 @@ def test_weights_are_chosen_and_held_to_the_damage(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize('image', [np.zeros((360, 640, 3), np.uint8), np.zeros((512, 512, 3), np.uint8)])
-def test_whole_pictures_are_no_face_crops(image):
+def test_whole_images_are_no_face_crops(image):
     """They were restored as if they were a face, without a word."""
     restorer = make_restorer()
     restorer.name = 'mixed'

@@ -62,13 +62,13 @@ def test_residual_keeps_colour_order():
 
 
 @pytest.mark.parametrize('batch', [1, 4])
-def test_each_frame_hears_its_own_sound(batch):
+def test_each_frame_hears_its_own_audio(batch):
     frames = [np.zeros((8, 8, 3), np.uint8)] * 11
     got = make(inputs=('lq', 'audio'), batch=batch).restore(frames, sounds(11))
     assert [int(frame[0, 0, 0]) for frame in got] == list(range(11))
 
 
-def test_without_sound_there_is_silence():
+def test_without_audio_there_is_silence():
     residual = next(make(inputs=('lq', 'audio')).residuals(faces(1)))
     assert residual.mean() == pytest.approx(float(silence([0.]).mean()), rel=1e-4)
 
@@ -101,7 +101,7 @@ def test_streams():
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
-def test_more_frames_than_sound_is_an_error():
+def test_more_frames_than_audio_is_an_error():
     with pytest.raises(ValueError, match='shorter'):
         list(make(inputs=('lq', 'audio')).restore(faces(4), sounds(3)))
 

@@ -39,7 +39,7 @@ def test_the_batch_is_halved_until_it_fits(monkeypatch, caplog):
     assert 'too small' in caplog.text
 
 
-def test_no_room_for_one_window_is_told(monkeypatch):
+def test_no_room_for_one_window_is_reported(monkeypatch):
     restorer = make_restorer(7.)
     restorer.batch = 2
     with_room_for(restorer, 0, monkeypatch)

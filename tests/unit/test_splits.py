@@ -11,7 +11,7 @@ from gavn.data.preparation import Preparation
 from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
 from gavn.media import MediaError, VideoWriter, resample_frames
-from gavn.media.part import part_of
+from gavn.media.constant_rate import part_of
 
 RATE = 30
 
@@ -59,7 +59,7 @@ def test_long_videos_are_cut_by_time(long_video: Path, tmp_path: Path) -> None:
         cut(sources, 0.5)
 
 
-def test_a_clip_is_its_part_with_its_sound(long_video: Path, tmp_path: Path) -> None:
+def test_a_clip_is_its_part_with_its_audio(long_video: Path, tmp_path: Path) -> None:
     preparation = Preparation(tmp_path, 64, 'none')
     preparation.crop(Source('a/0001', long_video, 'anna', 'train', 4, 8), track=None)
     assert preparation.length('a/0001') == 100

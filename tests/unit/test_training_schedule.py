@@ -167,7 +167,7 @@ def test_the_flow_network_gets_its_own_learning_rate():
     assert sum(len(group) for group, _ in groups) == len(list(net.parameters()))
 
 
-def test_a_run_that_lost_itself_is_stopped_in_words():
+def test_a_diverged_run_is_stopped_with_a_clear_message():
     check_health({'l_pix': 0.1, 'offset': 49.0}, 5, 50)
     check_health({'offset': 60.0}, 5, None)
     with pytest.raises(TrainingDivergedError, match=r'60\.0 pixels.*offset_limit: 50'):
