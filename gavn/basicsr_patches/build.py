@@ -90,7 +90,8 @@ def _check_validation(model_class: type, opt: Mapping[str, Any]) -> None:
     needs_clips = getattr(model_class, 'validates_clips', False)
     for phase, section in opt['datasets'].items():
         dataset = _find_class(DATASET_REGISTRY, section['type'])
-        if phase != 'train' and dataset is not None and hasattr(dataset, 'clip') != needs_clips:
+        validated = phase != 'train' or not opt['is_train']  # a test runs every section
+        if validated and dataset is not None and hasattr(dataset, 'clip') != needs_clips:
             needed = ('whole clips: AVVideoDataset, which takes plain folders as dataroot_lq and dataroot_gt'
                       if needs_clips else 'images: PairedImageDataset, VideoTestDataset ...')
             raise OptionError(f'datasets.{phase}: {section["type"]} does not fit '

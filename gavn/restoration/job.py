@@ -195,7 +195,8 @@ class RestorationJob:
     def _encode_missing(self, choice: Choice, faces: Faces) -> int:
         """Encodes the segments that are not finished; returns the number of finished frames."""
         missing = [segment for segment in segments(faces.count) if self.state.notes(segment) is None]
-        with closing(self._audio_features(faces)) as mfcc_frames:
+        with_audio = bool(faces.faces) and choice.restorer.uses_audio
+        with closing(self._audio_features(with_audio)) as mfcc_frames:
             clip_restorer = FaceClipRestorer(choice.restorer, mfcc_frames, faces.enlarged(self.output.size),
                                              self.settings.strength)
             done = faces.count - sum(map(len, missing))
@@ -207,9 +208,9 @@ class RestorationJob:
         return done
 
     @release_freed_memory
-    def _audio_features(self, faces: Faces) -> StoredMFCC:
+    def _audio_features(self, with_audio: bool) -> StoredMFCC:
         folder = self.state.folder
-        if not faces.faces:
+        if not with_audio:
             return silence(folder)
         return extract_features(self.video, self.notices.add, folder, self.progress, self.settings.preview)
 

@@ -123,6 +123,11 @@ class Restorer:
         """Frames that one call restores."""
         return self.batch * self.calls * self.layout.outputs
 
+    @property
+    def uses_audio(self) -> bool:
+        """Whether the network or its landmark detector takes audio."""
+        return bool({'audio', 'landmarks'} & set(self.spec.inputs))
+
     @classmethod
     def load(cls, weights: PathLike, device: str = 'auto', dtype: str = AUTO, batch: int | None = None,
              compile: str | None = None) -> Restorer:

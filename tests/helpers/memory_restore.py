@@ -25,6 +25,8 @@ from restore_fakes import fixed_face
 class Still(Restorer):
     """What a restoration asks of a restorer; it changes nothing."""
 
+    uses_audio = True
+
     def __init__(self) -> None:
         self.name, self.weights, self.notices, self.layout = None, {}, [], Layout(1, 2)
         self.device, self.dtype = torch.device('cpu'), 'float32'

@@ -84,6 +84,14 @@ def test_no_audio_track(tmp_path, weights, caplog):
     assert not probe(tmp_path / 'out.mp4').has_audio and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
 
 
+def test_networks_of_images_alone_read_no_audio(tmp_path, talking, monkeypatch, caplog):
+    """A message about missing audio would be wrong, and decoding takes time."""
+    monkeypatch.setattr(job, 'extract_features', None)
+    make_restorer().save(tmp_path / 'w.safetensors')
+    assert run('restore', talking, '-o', tmp_path / 'out.mp4', '--weights', tmp_path / 'w.safetensors') == 0
+    assert 'audio' not in caplog.text
+
+
 def test_audio_shorter_than_the_video(tmp_path, weights, caplog):
     source = write_video(tmp_path / 'in.mp4', 25, sound=0.3)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0

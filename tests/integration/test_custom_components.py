@@ -68,6 +68,15 @@ def test_the_page_tests(followed: Path) -> None:
     assert 'mine' in (followed / 'results/my_run/val.csv').read_text()
 
 
+def test_training_data_cannot_be_tested_on(followed: Path) -> None:
+    """A test runs every section of `datasets`; images without clips ended in AttributeError."""
+    weights = 'path:pretrain_network_g=experiments/my_run/models/net_g_latest.pth'
+    done = run(f'gavn test -opt my_run.yml --force_yml {weights}', followed, check=False)
+    assert done.returncode == 1
+    assert 'datasets.train: MyImages does not fit AVVideoModel' in done.stdout
+    assert 'Traceback' not in done.stdout
+
+
 def test_weights_alone_import_nothing(followed: Path) -> None:
     """A bundle of a stranger names modules, and they are not imported."""
     options, _ = load_bundle(followed / 'my_net.safetensors')

@@ -42,6 +42,7 @@ class Silent:
 
     weights, notices, layout, name = {}, [], Layout(1, 2), None
     device, dtype, batch, compile, chunk_size = 'cpu', 'float32', 1, None, 1
+    uses_audio = True
 
     def choose_weights(self, *_: object) -> Choice:
         return Choice(self)
