@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, fspath
 
+from tqdm import tqdm
+
 
 class NoticeFormatter(logging.Formatter):
     """Formats `notice: FILE: message`; omits the file of `about` if the message names it."""
@@ -36,11 +38,11 @@ NOTICES = NoticeFormatter()
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to what `sys.stderr` is at that moment, which may have been replaced since the set-up."""
+    """Writes above any progress bar, to what `sys.stderr` is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            tqdm.write(self.format(record), file=sys.stderr)
         except Exception:  # as logging.StreamHandler: a notice never ends a run
             self.handleError(record)
 

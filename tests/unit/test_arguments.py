@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 import gavn
 from gavn.basicsr_patches.utils_options import _arguments
@@ -153,3 +154,14 @@ def test_notices_go_to_the_stderr_of_the_moment(monkeypatch):
     monkeypatch.setattr(sys, 'stderr', io.StringIO())
     logging.getLogger('gavn').warning('words')
     assert sys.stderr.getvalue() == 'notice: words\n'
+
+
+def test_notices_stand_above_a_progress_bar(monkeypatch):
+    """They continued the line of the bar."""
+    monkeypatch.setattr(logging.getLogger(), 'handlers', [])
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    show_notices()
+    with tqdm(desc='restoring', total=2):
+        logging.getLogger('gavn').warning('words')
+    before, _, after = sys.stderr.getvalue().partition('notice: words\n')
+    assert 'restoring' in before and before.endswith(' \r') and 'restoring' in after
