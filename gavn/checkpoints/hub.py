@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 from gavn.checkpoints.download import DownloadError, download
 from gavn.errors import GavnError
 from gavn.runtime.files import atomic_path, sha256
-
-Report = Callable[[str], None]
 
 
 class ModelError(GavnError, RuntimeError):
@@ -75,7 +73,7 @@ def model_path(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def fetch(name: str, source: str | None = None, digest: str | None = None, report: Report = print) -> Path:
+def fetch(name: str, source: str | None = None, digest: str | None = None) -> Path:
     """Downloads a model if it is missing, and returns its file.
 
     Partial downloads resume; the file is renamed after its SHA-256 matches.
@@ -84,7 +82,6 @@ def fetch(name: str, source: str | None = None, digest: str | None = None, repor
         name: of `MODELS`.
         source: a local file, or the URL of a mirror. None: the URL of the project.
         digest: the expected SHA-256. None: the known one.
-        report: called with progress messages.
 
     Raises:
         ModelError: there is no network, no file or no space, or the SHA-256 is another one (the file is
@@ -92,12 +89,12 @@ def fetch(name: str, source: str | None = None, digest: str | None = None, repor
     """
     model, target, expected = _known(name), _place(name), _hexadecimal(digest) or _known(name).sha256
     if target.is_file() and sha256(target) == expected:
-        report(f'{name} is there already: {target} (SHA-256 is right)')
+        print(f'{name} is there already: {target} (SHA-256 is right)')
         return target
     origin = source or model.url
     local = None if urlsplit(origin).scheme in ('http', 'https') else Path(origin).expanduser()
     _check_origin(origin, local)
-    report(f'{name}, for {model.use}: {_bytes(model.size)} from {origin}\nterms: {model.terms}\nto {target}')
+    print(f'{name}, for {model.use}: {_bytes(model.size)} from {origin}\nterms: {model.terms}\nto {target}')
     with _in_words(name, model, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if local:
@@ -105,12 +102,12 @@ def fetch(name: str, source: str | None = None, digest: str | None = None, repor
         else:
             _download(origin, target, expected, model.size)
         _record(target, expected, model)
-    report(f'fetched {name} (SHA-256 {expected[:12]}... is right)')
+    print(f'fetched {name} (SHA-256 {expected[:12]}... is right)')
     return target
 
 
-def verify(name: str | None = None, report: Report = print) -> None:
-    """Verifies the SHA-256 of a model, or of all that were downloaded; returns a line for each.
+def verify(name: str | None = None) -> None:
+    """Verifies the SHA-256 of a model, or of all that were downloaded; prints a line for each.
 
     Raises:
         ModelError: one is damaged, or `name` is missing.
@@ -121,15 +118,17 @@ def verify(name: str | None = None, report: Report = print) -> None:
     for one in [name] if name else MODELS:
         path = model_path(one)
         if path is None:
-            report(f'{one}: not fetched')
+            print(f'{one}: not fetched')
             continue
-        found, expected = sha256(path), _recorded(path) or _known(one).sha256
+        found, expected, record = sha256(path), _known(one).sha256, _record_of(path)
+        if record.is_file():
+            expected = record.read_text(encoding='utf-8').split()[0]
         if found != expected:
             damaged.append(f'{path} has SHA-256 {found}, not {expected}\n'
                            f'it is damaged: gavn models fetch {one}')
         else:
             stranger = '' if expected == _known(one).sha256 else ', accepted with --sha256'
-            report(f'{one}: right ({found[:12]}...{stranger}), {path}')
+            print(f'{one}: right ({found[:12]}...{stranger}), {path}')
     if damaged:
         raise ModelError('\n'.join(damaged))
 
@@ -218,11 +217,6 @@ def _record(target: Path, expected: str, model: Model) -> None:
 
 def _record_of(target: Path) -> Path:
     return target.with_name(f'{target.name}.sha256')
-
-
-def _recorded(target: Path) -> str | None:
-    record = _record_of(target)
-    return record.read_text(encoding='utf-8').split()[0] if record.is_file() else None
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Pretrained weights of the package in `gavn/weights`, each with option file, card and SHA-256."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from gavn.checkpoints.hub import ModelError
@@ -33,11 +32,11 @@ def weights_of(name: str) -> Path:
     return path
 
 
-def verify(name: str | None = None, report: Callable[[str], None] = print) -> None:
-    """Verifies the SHA-256 of one or all; returns a line for each. Raises ModelError for a damaged file."""
+def verify(name: str | None = None) -> None:
+    """Verifies the SHA-256 of one or all; prints a line for each. Raises ModelError for a damaged file."""
     for one in [name] if name else list_pretrained():
         path = weights_of(one)
-        report(f'{one}: right ({_sums()[path.name][:12]}...), comes with gavn')
+        print(f'{one}: right ({_sums()[path.name][:12]}...), comes with gavn')
 
 
 def listing() -> str:

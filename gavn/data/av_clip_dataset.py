@@ -13,9 +13,8 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gavn.data.clip_checks import check_clips, check_sizes
 from gavn.data.clip_store import ClipEntry, ClipStore, read_meta
-from gavn.data.samples import Audio, AudioSource, Backend, Split, parse_options
+from gavn.data.samples import Audio, AudioSource, Backend, Split, check_clips, check_sizes, parse_options
 from gavn.faces import landmarks
 from gavn.faces.geometry import detector_view
 from gavn.runtime.tensors import to_tensor

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, silence
-from gavn.data.clip_checks import check_clips
 from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
-from gavn.data.samples import Audio, AudioSource, Backend, Split, parse_options
+from gavn.data.samples import Audio, AudioSource, Backend, Split, check_clips, parse_options
 from gavn.errors import DataError
 from gavn.faces import landmarks
 from gavn.faces.geometry import detector_view

@@ -14,6 +14,7 @@ from gavn.media import Frame, UnreadableMedia, VideoReader
 from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEOS, in_order, is_image, is_video
 
 _log = logging.getLogger(__name__)
+_SHOWN = 6  # names in a message; others are counted
 
 
 class MismatchError(GavnError):
@@ -157,6 +158,6 @@ def _counterparts(restored: Collection, other: Collection) -> dict[str, VideoRea
     return other.clips
 
 
-def _some(names: Sequence[str], shown: int = 6) -> str:
-    rest = len(names) - shown
-    return ', '.join(names[:shown]) + (f' and {rest} more' if rest > 0 else '')
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ', '.join(names[:_SHOWN]) + (f' and {rest} more' if rest > 0 else '')

@@ -5,7 +5,6 @@ same parameters, a function of its name. So every machine makes the same data se
 from a less degraded neighbour frame.
 """
 import difflib
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,14 +15,9 @@ import cv2
 import numpy as np
 from scipy.sparse import csr_array
 
-from gavn.data.mixture import Frames, Mixture
+from gavn.data.mixture import Frames, Mixture, seed_of
 from gavn.data.video_call import VideoCall
 from gavn.media import compress, encoder_versions
-
-
-def compress_crf(frames: Frames, crf: int) -> list[np.ndarray]:
-    """Encodes a clip by x264 (preset medium, 25 fps, 4:2:0) at a CRF of 0..51, and decodes it."""
-    return compress(frames, crf)
 
 
 def gaussian_blur(frames: Frames, kernel: int) -> list[np.ndarray]:
@@ -134,29 +128,12 @@ class Degradation:
 
 
 def _one_of(clip_id: str, task: str, parameter: str, values: Sequence[int]) -> dict[str, int]:
-    digest = hashlib.sha256(f'{clip_id}\n{task}'.encode()).digest()
-    return {parameter: values[int.from_bytes(digest[:8], 'big') % len(values)]}
-
-
-def _draw_mixture(clip_id: str, layer: str) -> dict[str, Any]:
-    return asdict(Mixture.from_name(f'{clip_id}\n{layer}'))
-
-
-def _mixed(frames: Frames, **mixture: Any) -> list[np.ndarray]:
-    return Mixture(**mixture).apply(frames)
-
-
-def _draw_call(clip_id: str, layer: str) -> dict[str, Any]:
-    return asdict(VideoCall.from_name(f'{clip_id}\n{layer}'))
-
-
-def _video_call(frames: Frames, **call: Any) -> list[np.ndarray]:
-    return VideoCall(**call).apply(frames)
+    return {parameter: values[seed_of(f'{clip_id}\n{task}') % len(values)]}
 
 
 # Prefix of a layer's name -> task, parameter, function, valid levels.
 _KINDS: dict[str, tuple[str, str, Callable[..., list[np.ndarray]], range]] = {
-    'car_crf': ('car', 'crf', compress_crf, range(52)),
+    'car_crf': ('car', 'crf', compress, range(52)),
     'blur_k': ('blur', 'kernel', gaussian_blur, range(1, 256, 2)),
     'sr_x': ('sr', 'factor', downscale, range(1, 65)),
     'sr_cv2_x': ('sr', 'factor', partial(downscale, method='cv2'), range(1, 65)),
@@ -171,7 +148,8 @@ _DRAWN = {
     'sr_cv2': ('sr_cv2_x', _FACTORS),
 }
 _LEVEL = re.compile(rf'({"|".join(_KINDS)})(\d+)')
-_COMPOUND = re.compile(r'(mixed|call)(_v\d+)?')
+_COMPOUNDS: dict[str, type[Mixture] | type[VideoCall]] = {'mixed': Mixture, 'call': VideoCall}
+_COMPOUND = re.compile(rf'({"|".join(_COMPOUNDS)})(_v\d+)?')
 
 # Layers of the paper's tables: random levels, and the fixed levels of its table 2.
 NAMES = (
@@ -194,13 +172,14 @@ def degradation(name: str) -> Degradation:
     """
     layer = _ALIASES.get(name, name)
     if compound := _COMPOUND.fullmatch(layer):
-        mixed = compound[1] == 'mixed'
-        return Degradation(layer, 'mixed', partial(_draw_mixture if mixed else _draw_call, layer=layer),
-                           _mixed if mixed else _video_call)
+        kind_of_clip = _COMPOUNDS[compound[1]]
+        return Degradation(
+            layer, 'mixed', lambda clip_id: asdict(kind_of_clip.from_name(f'{clip_id}\n{layer}')),
+            lambda frames, **parameters: kind_of_clip(**parameters).apply(frames))
     level = _LEVEL.fullmatch(layer)
     kind, values = _DRAWN.get(layer) or ((level[1], (int(level[2]),)) if level else (None, ()))
     if kind is None or not set(values) <= set(_KINDS[kind][3]):
-        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, 'mixed', 'call'], 1, 0)[0]
+        near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, *_COMPOUNDS], 1, 0)[0]
         raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
     task, parameter, apply, _ = _KINDS[kind]
     draw = partial(_one_of, task=task, parameter=parameter, values=values)

@@ -18,6 +18,11 @@ Frames = Sequence[np.ndarray]
 _UP = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
 
 
+def seed_of(name: str) -> int:
+    """Returns a seed that depends on the name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big')
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Degradation of one clip, in this order. Parts that are None are skipped.
@@ -50,7 +55,7 @@ class Mixture:
 
         A quarter of the clips is nearly clean, so that networks learn to keep good images.
         """
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big')
+        seed = seed_of(name)
         draw = np.random.default_rng(seed)
 
         def between(low: float, high: float) -> float:

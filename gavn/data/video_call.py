@@ -9,14 +9,13 @@ hardly moves; a whole frame would cost ten times the time for the same artifacts
 """
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from gavn.data.mixture import Frames, add_noise
+from gavn.data.mixture import Frames, add_noise, seed_of
 from gavn.media import compress, encode_decode
 
 FRAME_RATE = 25
@@ -62,7 +61,7 @@ class VideoCall:
     @classmethod
     def from_name(cls, name: str) -> VideoCall:
         """The parameters of a name, the same on every machine."""
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big')
+        seed = seed_of(name)
         draw = np.random.default_rng(seed)
         lines = int(draw.choice(LINES))
         side = int(np.clip(lines * draw.uniform(0.35, 0.9), *SIDES))
@@ -92,17 +91,16 @@ class VideoCall:
         if self.noise is not None:
             images = add_noise(images, self.noise, 1, self.seed)
         if self.sharpen is not None:
-            images = [_unsharp(image, self.sharpen) for image in images]
-        images = self._encoded(images)
+            soft = (cv2.GaussianBlur(image, (0, 0), 1) for image in images)
+            images = [cv2.addWeighted(image, 1 + self.sharpen, blurred, -self.sharpen, 0)
+                      for image, blurred in zip(images, soft, strict=True)]
+        bits = round(1000 * self.kbits)
+        codec, options = _encoder_options(self.codec, bits, self.keyframe)
+        images = encode_decode(images, codec, options, FRAME_RATE, bits)
         if self.rescale is not None and self.crf_again is not None:
             method = cv2.INTER_AREA if self.rescale < 1 else cv2.INTER_LINEAR
             images = compress([_resize(image, self.rescale, method) for image in images], self.crf_again)
         return [cv2.resize(image, (width, height), interpolation=_UP[self.up]) for image in images]
-
-    def _encoded(self, images: Frames) -> list[np.ndarray]:
-        bits = round(1000 * self.kbits)
-        codec, options = _encoder_options(self.codec, bits, self.keyframe)
-        return encode_decode(images, codec, options, FRAME_RATE, bits)
 
 
 def _bit_rate(draw: np.random.Generator, lines: int, side: int) -> float:
@@ -134,7 +132,3 @@ def _resize(image: np.ndarray, scale: float, method: int) -> np.ndarray:
     height, width = image.shape[:2]
     size = max(8, round(width * scale)), max(8, round(height * scale))
     return cv2.resize(np.ascontiguousarray(image), size, interpolation=method)
-
-
-def _unsharp(image: np.ndarray, strength: float) -> np.ndarray:
-    return cv2.addWeighted(image, 1 + strength, cv2.GaussianBlur(image, (0, 0), 1), -strength, 0)

@@ -27,6 +27,7 @@ from gavn.faces.geometry import Box
 from gavn.faces.thumbnail import thumbnail
 from gavn.faces.tracks import Face, Faces, Track, main_track
 
+EVERY = 5  # interval of detection, in frames
 MAX_GAP = 5  # longest gap without a detection, in frames
 SHORTEST = 10  # minimum length of a face in frames, unless its scene is shorter
 _SAME_FACE = 0.3  # minimum overlap of a face with itself a few frames later
@@ -93,7 +94,7 @@ class _Path:
         return np.stack([np.interp(frames, self.frames, column) for column in self.boxes.corners.T], axis=1)
 
 
-def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, every: int = 5,
+def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, every: int = EVERY,
                  min_face: float | None = None) -> Faces:
     """Tracks all faces in a video.
 
@@ -123,21 +124,20 @@ def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, e
     return _faces(found, tracker, smallest)
 
 
-def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, every: int = 5,
-                min_face: float = 32) -> Track:
+def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, min_face: float = 32) -> Track:
     """Tracks the main face in a video of one speaker.
 
     Unlike `follow_faces` it accepts every face that the detector is SURE of once, and always reduces frames
     to DETECTOR_SIDE. If there are several faces at once, the largest and longest is tracked.
 
     Args:
-        frames, detect, every: see `follow_faces`.
+        frames, detect: see `follow_faces`.
         min_face: minimum height of each detection in pixels.
 
     Raises:
         NoFace: there is no face.
     """
-    tracker = _Tracker(detect or RetinaFace(), every, min_face)
+    tracker = _Tracker(detect or RetinaFace(), EVERY, min_face)
     tracker.run(frames)
     paths = [path for scene in tracker.scenes for path in scene.sure()]
     return main_track(_faces(paths, tracker, min_face))

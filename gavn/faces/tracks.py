@@ -14,7 +14,7 @@ from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
 
 FORM = 3  # version of the JSON format
-_STORED = '<f8'  # data type of stored boxes
+_STORED = '<f8'  # data type of stored boxes; as base64 they are smaller and faster than as decimals
 
 
 class ChoiceError(GavnError, ValueError):
@@ -130,7 +130,9 @@ class Faces:
     def to_json(self) -> str:
         """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
         faces = [{'id': face.id, 'start': face.span.start, 'score': face.score, 'surest': face.surest,
-                  'thumbnail': face.thumbnail, 'boxes': _as_text(face.boxes)} for face in self.faces]
+                  'thumbnail': face.thumbnail,
+                  'boxes': b64encode(face.boxes.corners.astype(_STORED).tobytes()).decode()}
+                 for face in self.faces]
         return json.dumps({'count': self.count, 'size': self.size, 'cuts': self.cuts, 'faces': faces})
 
     @classmethod
@@ -213,19 +215,10 @@ def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
 
 
 def _face(values: dict) -> Face:
-    boxes = _from_text(values['boxes'])
+    boxes = Boxes(np.frombuffer(b64decode(values['boxes']), _STORED).reshape(-1, 4))
     start = values['start']
     return Face(values['id'], range(start, start + len(boxes)), boxes, values['score'], values['surest'],
                 values['thumbnail'])
-
-
-def _as_text(boxes: Boxes) -> str:
-    """Encodes corners as base64, which is smaller and faster than decimals."""
-    return b64encode(boxes.corners.astype(_STORED).tobytes()).decode()
-
-
-def _from_text(text: str) -> Boxes:
-    return Boxes(np.frombuffer(b64decode(text), _STORED).reshape(-1, 4))
 
 
 def _main(faces: Faces) -> list[Face]:

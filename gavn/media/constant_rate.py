@@ -129,9 +129,8 @@ def resample_frames(path: StrPath, frame_rate: float | Fraction = FRAME_RATE) ->
     yield from _images(read_frames(path), probe(path), frame_rate)
 
 
-def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: int = FRAME_RATE
-            ) -> Iterator[np.ndarray]:
-    """Yields the images `start * rate` to `stop * rate` (exclusive) of `resample_frames`.
+def part_of(path: StrPath, start: float = 0.0, stop: float | None = None) -> Iterator[np.ndarray]:
+    """Yields the images of `resample_frames` from `start` to `stop`, at FRAME_RATE.
 
     If the file is seekable, only the part from the keyframe before `start` is decoded. Undecodable frames are
     replaced by the previous frame.
@@ -139,17 +138,17 @@ def part_of(path: StrPath, start: float = 0.0, stop: float | None = None, rate: 
     Args:
         path: a video.
         start, stop: seconds from the first frame, rounded to whole frames; None = the end.
-        rate: frames per second.
     """
-    first, last = round(start * rate), None if stop is None else round(stop * rate)
+    first, last = round(start * FRAME_RATE), None if stop is None else round(stop * FRAME_RATE)
     info = probe(path)
-    with closing(_frames_from(path, first / rate, info)) as frames:
+    with closing(_frames_from(path, first / FRAME_RATE, info)) as frames:
         earliest = next(frames, None) if first else None
-        if earliest is not None and earliest.time <= first / rate:
+        if earliest is not None and earliest.time <= first / FRAME_RATE:
             count = None if last is None else last - first
-            yield from islice(_images(chain([earliest], frames), info, rate, first / rate), count)
+            images = _images(chain([earliest], frames), info, FRAME_RATE, first / FRAME_RATE)
+            yield from islice(images, count)
             return
-    yield from islice(resample_frames(path, rate), first, last)
+    yield from islice(resample_frames(path), first, last)
 
 
 def _frames_from(path: StrPath, start: float, info: VideoInfo) -> Generator[Frame, None, None]:

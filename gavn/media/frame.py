@@ -1,12 +1,11 @@
 """Decoded frames: upright and encodable, converted to BGR on demand, with local changes."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, reduce
 from operator import add
 from threading import Lock
-from typing import Protocol
 
 import numpy as np
 from av import VideoFrame
@@ -80,11 +79,8 @@ class Frame:
         return self.to_bgr(self.av_frame)
 
 
-class FrameIterator(Iterator[Frame], Protocol):
-    """Yields frames in order."""
-
-    def close(self) -> None:
-        """Closes the file."""
+FrameIterator = Generator[Frame, None, None]
+"""Yields frames in order; `close` closes the file."""
 
 
 def depth(stored: VideoFormat) -> int:

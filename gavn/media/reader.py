@@ -1,6 +1,5 @@
 """Reads video files with PyAV: properties, and upright frames with time stamps."""
 import logging
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +19,7 @@ from gavn.media.container import (
     video_stream,
 )
 from gavn.media.decode import DecodedFrame, decode_and_replace
-from gavn.media.frame import Frame, ToBGR, Upright, depth, shown_size
+from gavn.media.frame import Frame, FrameIterator, ToBGR, Upright, depth, shown_size
 from gavn.media.side_data import HDR10, Orientation
 
 _MAX_BACKWARD = 5  # frames that a time stamp may go back; more means another recording
@@ -97,70 +96,8 @@ def average_step(frame_rate: Fraction, time_base: Fraction) -> int:
     return max(1, round(1 / (frame_rate * time_base)))
 
 
-class FrameReader(Iterator[Frame]):
-    """Iterates over frames; see `read_frames`. `undecodable` counts the undecodable packets so far."""
-
-    def __init__(self, path: StrPath, start: int = 0) -> None:
-        self.path = Path(path)
-        self.undecodable = 0
-        self._frames = self._read(start)
-
-    def __next__(self) -> Frame:
-        return next(self._frames)
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._frames.close()
-
-    def _count_failure(self) -> None:
-        self.undecodable += 1
-
-    def _read(self, start: int) -> Generator[Frame, None, None]:
-        time_base, step, crop = self._layout()
-        to_upright, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
-        for index, item in enumerate(decode_and_replace(self.path, self._count_failure)):
-            self._check_order(item.pts, last, step)
-            last = next_pts(item.pts, last, step)
-            first = last if first is None else first
-            repeated += item.repeated
-            if index == 0 or index >= start:  # the first determines the format of all
-                av_frame = to_upright(item.frame)
-            if index >= start:
-                yield Frame(av_frame, last, float((last - first) * time_base), index, item.repeated,
-                            to_bgr=to_bgr)
-        self._report(first is None, repeated)
-
-    def _layout(self) -> tuple[Fraction, int, tuple[int, int, int, int]]:
-        """Returns the time base in seconds, the average ticks between frames, and the cropped edges."""
-        with open_media(self.path) as container:
-            stream = video_stream(container, self.path)
-            time_base = exact(stream.time_base)
-            return time_base, average_step(_average_rate(stream), time_base), hidden_edges(container, stream)
-
-    def _check_order(self, pts: int | None, last: int | None, step: int) -> None:
-        if pts is not None and last is not None and pts < last - _MAX_BACKWARD * step:
-            raise MediaError(f'{self.path}: time stamps jump back, as between concatenated recordings\n'
-                             'split it there, or remux it: ffmpeg -i IN -c copy OUT.mkv')
-
-    def _report(self, empty: bool, repeated: int) -> None:
-        failed = f'{self.undecodable} packets could not be decoded'
-        if empty:
-            raise EmptyVideo(
-                f'{self.path}: no frame of the video stream can be decoded ({failed}); use another file')
-        if self.undecodable:
-            logging.getLogger(__name__).warning(
-                '%s: %s; %d frames were replaced by the previous frame', self.path, failed, repeated)
-
-
-def next_pts(pts: int | None, last: int | None, step: int) -> int:
-    """Returns the time stamp of a frame, or the next in order if it is missing or goes back a little."""
-    if pts is None:
-        return 0 if last is None else last + step
-    return pts if last is None else max(pts, last + 1)
-
-
-def read_frames(path: StrPath, start: int = 0) -> FrameReader:
-    """Iterates over the frames of a video in presentation order, with a few frames in memory.
+def read_frames(path: StrPath, start: int = 0) -> FrameIterator:
+    """Yields the frames of a video in presentation order, with a few frames in memory.
 
     Rotation and cropping from the container are applied. Undecodable frames are replaced by the previous
     frame, so that audio and video stay aligned. A truncated file ends with its last frame.
@@ -172,7 +109,51 @@ def read_frames(path: StrPath, start: int = 0) -> FrameReader:
     Raises:
         UnreadableMedia, NoVideo, EmptyVideo: when the first frame is requested.
     """
-    return FrameReader(path, start)
+    path, failures = Path(path), 0
+
+    def count_failure() -> None:
+        nonlocal failures
+        failures += 1
+
+    time_base, step, crop = _layout(path)
+    to_upright, to_bgr, first, last, repeated = Upright(crop), ToBGR(), None, None, 0
+    for index, item in enumerate(decode_and_replace(path, count_failure)):
+        _check_order(path, item.pts, last, step)
+        last = next_pts(item.pts, last, step)
+        first = last if first is None else first
+        repeated += item.repeated
+        if index == 0 or index >= start:  # the first determines the format of all
+            av_frame = to_upright(item.frame)
+        if index >= start:
+            yield Frame(av_frame, last, float((last - first) * time_base), index, item.repeated,
+                        to_bgr=to_bgr)
+    failed = f'{failures} packets could not be decoded'
+    if first is None:
+        raise EmptyVideo(f'{path}: no frame of the video stream can be decoded ({failed}); use another file')
+    if failures:
+        logging.getLogger(__name__).warning(
+            '%s: %s; %d frames were replaced by the previous frame', path, failed, repeated)
+
+
+def _layout(path: Path) -> tuple[Fraction, int, tuple[int, int, int, int]]:
+    """Returns the time base in seconds, the average ticks between frames, and the cropped edges."""
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        time_base = exact(stream.time_base)
+        return time_base, average_step(_average_rate(stream), time_base), hidden_edges(container, stream)
+
+
+def _check_order(path: Path, pts: int | None, last: int | None, step: int) -> None:
+    if pts is not None and last is not None and pts < last - _MAX_BACKWARD * step:
+        raise MediaError(f'{path}: time stamps jump back, as between concatenated recordings\n'
+                         'split it there, or remux it: ffmpeg -i IN -c copy OUT.mkv')
+
+
+def next_pts(pts: int | None, last: int | None, step: int) -> int:
+    """Returns the time stamp of a frame, or the next in order if it is missing or goes back a little."""
+    if pts is None:
+        return 0 if last is None else last + step
+    return pts if last is None else max(pts, last + 1)
 
 
 def probe(path: StrPath) -> VideoInfo:

@@ -120,15 +120,12 @@ class VideoWriter(Writer):
             self._output.mux(self._audio_stream.encode(None))
 
 
-def compress(
-    frames: Iterable[np.ndarray], crf: float, preset: str = 'medium', frame_rate: float | Fraction = 25,
-) -> list[np.ndarray]:
-    """Encodes images (h, w, 3) uint8 BGR with x264 at `crf` and decodes them, in memory, as 4:2:0.
+def compress(frames: Iterable[np.ndarray], crf: float) -> list[np.ndarray]:
+    """Encodes images (h, w, 3) uint8 BGR with x264 at `crf` (medium, 25 fps) and decodes them, as 4:2:0.
 
     The result is repeatable, also between PyAV 17 and 19. Pass whole clips, because rate control looks ahead.
     """
-    return encode_decode(frames, 'libx264', {'crf': str(crf), 'preset': preset, 'x264-params': REPEATABLE},
-                         frame_rate)
+    return encode_decode(frames, 'libx264', {'crf': str(crf), 'preset': 'medium', 'x264-params': REPEATABLE})
 
 
 DECODERS = {'libx264': 'h264', 'libx265': 'hevc', 'libvpx-vp9': 'vp9'}

@@ -63,13 +63,14 @@ class ClipRunner:
         Raises:
             NonFiniteOutputError: the network returned a value that is not finite.
         """
+        keys = ('lq', 'audio') if self.detector is None else ('lq', 'audio', 'face')
         pending: deque[Sample] = deque()
         landmarks: deque[Tensor] = deque()
 
         def read_inputs() -> Iterator[Sample]:
             for sample in frames:
                 pending.append(sample)
-                yield {key: sample[key].to(self.device) for key in self._keys}
+                yield {key: sample[key].to(self.device) for key in keys}
 
         def forward(batch: Batch) -> Tensor:
             restored, *found = self._forward(batch)
@@ -85,10 +86,6 @@ class ClipRunner:
     def chunk_size(self) -> int:
         """Frames restored by one round of calls."""
         return self.batch * self.calls * self.layout.outputs
-
-    @property
-    def _keys(self) -> tuple[str, ...]:
-        return ('lq', 'audio', 'face') if self.detector is not None else ('lq', 'audio')
 
     def _features(self, frames: Tensor) -> list[Tensor]:
         """The network's features of single frames (k, 3, h, w), on its device."""

@@ -54,13 +54,9 @@ def transform(faces: Tensor, points: Tensor, similarities: Tensor) -> tuple[Tens
         Faces and points of the same shapes.
     """
     moved = points @ similarities[:, :, :2].mT + similarities[:, None, :, 2]
-    inverse = torch.linalg.inv(_square(similarities))  # sampling maps output to input pixels
+    last_row = torch.tensor([0.0, 0.0, 1.0]).to(similarities).expand(len(similarities), 1, 3)
+    inverse = torch.linalg.inv(torch.cat((similarities, last_row), 1))  # sampling maps output to input pixels
     unit = torch.tensor([[0.5, 0, 0.5], [0, 0.5, 0.5], [0, 0, 1]]).to(faces)  # maps [-1, 1] to [0, 1]
     theta = (torch.linalg.inv(unit) @ inverse @ unit)[:, :2]
     grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
     return F.grid_sample(faces, grid, padding_mode='border', align_corners=False), moved
-
-
-def _square(similarities: Tensor) -> Tensor:
-    last = torch.tensor([0.0, 0.0, 1.0]).to(similarities).expand(len(similarities), 1, 3)
-    return torch.cat((similarities, last), 1)

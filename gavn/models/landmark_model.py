@@ -18,8 +18,7 @@ from gavn.faces.landmarks import draw, euler_angles, to_pixels
 from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
 from gavn.models.cost import detector_gmacs
 from gavn.models.face_jitter import Jitter, transform
-from gavn.models.statistics import adopt_audio_statistics
-from gavn.models.training import check_keys
+from gavn.models.training import adopt_audio_statistics, check_keys
 from gavn.models.validation import ClipValidation
 from gavn.runtime.tensors import to_images, to_tensor
 from gavn.runtime.windows import Layout

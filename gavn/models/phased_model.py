@@ -1,7 +1,7 @@
 """Training in phases for any network and loss."""
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import reduce
 from operator import add
@@ -135,8 +135,9 @@ class PhasedModel(BaseModel):
         """
         self.optimizer_g.zero_grad(set_to_none=True)
         self.log_dict = {}
-        for number, losses_of in enumerate(parts, 1):
-            with self._no_gradient_sync() if number < len(parts) else nullcontext():
+        parallel = self.net_g if isinstance(self.net_g, DistributedDataParallel) else None
+        for number, losses_of in enumerate(parts, 1):  # processes exchange gradients after the last
+            with nullcontext() if parallel is None or number == len(parts) else parallel.no_sync():
                 losses = losses_of()
                 (reduce(add, losses.values()) / len(parts)).backward()
             for name, loss in losses.items():
@@ -147,10 +148,6 @@ class PhasedModel(BaseModel):
         self.optimizer_g.step()
         if self.ema_decay > 0:
             self.model_ema(self.ema_decay)
-
-    def _no_gradient_sync(self) -> AbstractContextManager[None]:
-        """Inside, processes do not exchange gradients."""
-        return self.net_g.no_sync() if isinstance(self.net_g, DistributedDataParallel) else nullcontext()
 
     def get_current_log(self) -> dict[str, float]:
         """Values of the last step, averaged over the processes. Synchronises the device.

@@ -1,4 +1,4 @@
-"""Checks before and during training, and groups of parameters."""
+"""Checks before and during training, statistics of the training data, and groups of parameters."""
 import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -9,9 +9,11 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
+from gavn.archs.audio_encoder import AudioEncoder
 from gavn.archs.spynet import FlowNetwork
 from gavn.config.option_file import OptionError, option_errors
 from gavn.data.av_clip_dataset import AVClipDataset
+from gavn.data.clip_store import read_stats
 from gavn.data.samples import parse_options
 from gavn.errors import RunError
 from gavn.models.schedule import Phase, has_prefix
@@ -111,6 +113,28 @@ def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: f
         if members:
             groups.append((members, factor))
     return groups
+
+
+def adopt_audio_statistics(network: nn.Module, training: Mapping[str, Any]) -> None:
+    """Sets the MFCC mean and standard deviation of audio encoders from stats.json of the training data.
+
+    Args:
+        network: may contain AudioEncoder modules.
+        training: section `datasets.train`.
+
+    Raises:
+        OptionError: the data have no root.
+        FileNotFoundError: stats.json does not exist.
+    """
+    encoders = [module for module in network.modules() if isinstance(module, AudioEncoder)]
+    if not encoders:
+        return
+    if training.get('root') is None:
+        raise OptionError(f'datasets.train: {type(network).__name__} needs audio, but {training["type"]} has '
+                          'none: use AVClipDataset, or give the folder of a stats.json as its root')
+    stats = read_stats(training['root'])
+    for encoder in encoders:
+        encoder.set_audio_statistics(torch.tensor(stats['mfcc_mean']), torch.tensor(stats['mfcc_std']))
 
 
 def warn_of_untrained_flow(network: nn.Module, options: Mapping[str, Any]) -> None:

@@ -27,15 +27,12 @@ def parallel_call_count(networks: Iterable[nn.Module], device: torch.device) -> 
     are created here, because other threads should not start while PyTorch's thread count is set.
     """
     threads = torch.get_num_threads()
-    if device.type != 'cpu' or threads == 1 or not all(map(_is_thread_safe, networks)):
+    safe = all(getattr(network, 'thread_safe', False) and not is_compiled(network) for network in networks)
+    if device.type != 'cpu' or threads == 1 or not safe:
         return 1
     calls = max(range(2, _MAX_CALLS + 1), key=lambda some: (some <= threads, threads // some * some, some))
     _pool(calls, threads // calls)
     return calls
-
-
-def _is_thread_safe(network: nn.Module) -> bool:
-    return getattr(network, 'thread_safe', False) and not is_compiled(network)
 
 
 def parallel_calls(call: Callable[[_Part], _Result], parts: Sequence[_Part], calls: int) -> list[_Result]:

@@ -10,7 +10,7 @@ import pytest
 import restore_fakes
 import torch
 import yaml
-from restore_fakes import fixed_face, make_restorer, sound_packets, write_variable, write_video
+from restore_fakes import fixed_face, sound_packets, write_variable, write_video
 
 import gavn
 from gavn.checkpoints.checkpoint import save_bundle
@@ -25,13 +25,6 @@ from gavn.restoration.restorer import Restorer
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
     monkeypatch.setattr(job, 'follow_faces', fixed_face())
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
-    make_restorer(inputs=('lq', 'audio')).save(path)
-    return path
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, write_video
+from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, write_video
 
 from gavn.cli import main as cli
 from gavn.cli import restore
@@ -15,13 +15,6 @@ from gavn.restoration import job
 @pytest.fixture(autouse=True)
 def tracker(monkeypatch):
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,)))
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
-    make_restorer(inputs=('lq', 'audio')).save(path)
-    return path
 
 
 @pytest.fixture

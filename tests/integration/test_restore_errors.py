@@ -26,13 +26,6 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(job, 'follow_faces', fixed_face())
 
 
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
-    make_restorer(inputs=('lq', 'audio')).save(path)
-    return path
-
-
 @pytest.fixture
 def source(tmp_path) -> Path:
     return write_video(tmp_path / 'in.mp4', FRAMES, sound=0.48)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
-from web_sessions import Fakes, finished, taken
+from web_sessions import finished, taken
 
 from gavn.faces.tracker import NoFace
 from gavn.media import probe, read_frames
@@ -19,26 +19,8 @@ from gavn.restoration.report import ESTIMATES
 from gavn.restoration.weight_selection import TaskError
 from gavn.web import html, jobs, video_html, videos
 from gavn.web.jobs import RestoreRequest
-from gavn.web.limits import Limits, RefusalError, length
+from gavn.web.limits import RefusalError, length
 from gavn.web.progress_tracker import CancelError, ProgressTracker, State
-from gavn.web.session_manager import SessionManager
-
-
-@pytest.fixture
-def networks() -> Fakes:
-    return Fakes()
-
-
-@pytest.fixture
-def sessions(tmp_path, networks, monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
-    folder = tmp_path / 'served'
-    folder.mkdir()
-    sessions = SessionManager(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
-    yield sessions
-    networks.gate.set()
-    sessions.close()
-    assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
 def test_a_job_makes_videos_images_and_a_report(sessions, networks):

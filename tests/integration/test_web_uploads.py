@@ -4,32 +4,13 @@ import time
 
 import numpy as np
 import pytest
-from restore_fakes import fixed_face, write_video
-from web_sessions import Fakes, sent, taken, upload
+from restore_fakes import write_video
+from web_sessions import sent, taken, upload
 
-from gavn.restoration import job as restoration
 from gavn.web import uploads
 from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import Limits, RefusalError
-from gavn.web.session_manager import SessionManager
 from gavn.web.uploads import ShortError, safe_name
-
-
-@pytest.fixture
-def networks() -> Fakes:
-    return Fakes()
-
-
-@pytest.fixture
-def sessions(tmp_path, networks, monkeypatch):
-    monkeypatch.setattr(restoration, 'follow_faces', fixed_face())
-    folder = tmp_path / 'served'
-    folder.mkdir()
-    sessions = SessionManager(folder, networks, Limits(megabytes=1, seconds=2, videos=3, total_megabytes=2.1))
-    yield sessions
-    networks.gate.set()
-    sessions.close()
-    assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
 @pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single image')])

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from gavn.data.clip_store import ClipEntry, ClipStore
-from gavn.data.degradation import compress_crf, downscale, gaussian_blur
+from gavn.data.degradation import downscale, gaussian_blur
 from gavn.data.mixture import Mixture
 from gavn.data.video_call import FRAME_RATE, VideoCall
+from gavn.media import compress
 
 LAYERS = {'gt': 'clean', 'car_crf45': 'compression', 'blur': 'deblur', 'sr': 'sr', 'mixed': 'mixed',
           'mixed_v1': 'mixed', 'call': 'mixed'}
@@ -116,7 +117,7 @@ def _reduced(frames: Frames, draw: np.random.Generator, least: float, chance: fl
 
 
 def _coded(frames: Frames, draw: np.random.Generator, worst: int, chance: float = 0.65) -> Frames:
-    return compress_crf(frames, int(draw.integers(15, worst + 1))) if draw.random() < chance else frames
+    return compress(frames, int(draw.integers(15, worst + 1))) if draw.random() < chance else frames
 
 
 def _from_to(draw: np.random.Generator, low: float, high: float) -> float:
@@ -137,11 +138,11 @@ def _coded_larger(frames: Frames, draw: np.random.Generator) -> tuple[str, Frame
     """A close-up, whose artifacts are smaller than the crop's pixels."""
     good = draw.random() < 0.6
     crf = draw.integers(15, 27) if good else draw.integers(33, 42)
-    return 'clean' if good else 'mixed', _resized(compress_crf(frames, int(crf)), draw.uniform(0.5, 0.85))
+    return 'clean' if good else 'mixed', _resized(compress(frames, int(crf)), draw.uniform(0.5, 0.85))
 
 
 def _compressed(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    return 'compression', compress_crf(_reduced(frames, draw, 0.6, 0.3), int(draw.integers(BADLY_CODED, 51)))
+    return 'compression', compress(_reduced(frames, draw, 0.6, 0.3), int(draw.integers(BADLY_CODED, 51)))
 
 
 def _blurred(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from gavn.checkpoints import pretrained
 from gavn.data.av_video_dataset import AVVideoDataset, Clip
-from gavn.data.degradation import compress_crf
 from gavn.experiments.release.peers import PEERS
+from gavn.media import compress
 from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import metric_factories
 from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
@@ -105,7 +105,7 @@ def _clips(root: str | Path, layer: str, frames: int | None) -> Iterator[Clip]:
     for index in range(len(data)):
         clip = data.clip(index)
         if layer in STORED:
-            images = compress_crf(list(_inputs(clip)), _STORED_CRF)
+            images = compress(list(_inputs(clip)), _STORED_CRF)
             clip = replace(clip, lq=images.__getitem__)
         yield clip
 
