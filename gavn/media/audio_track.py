@@ -63,9 +63,18 @@ def fitting_ending(path: StrPath, wanted: str) -> str:
     with open_media(path) as source:
         indices = [stream.index for stream in source.streams.audio if has_parameters(stream)]
     for ending in (wanted, '.mkv', '.mov'):
-        if all(any(_holds(path, index, way, MUXERS[ending.lower()]) for way in _COPIES) for index in indices):
+        if all(_can_copy(path, index, ending) for index in indices):
             return ending
     return wanted
+
+
+def endings_that_copy(path: StrPath, index: int) -> list[str]:
+    """Returns which of .mkv and .mov support an audio stream as it is."""
+    return [ending for ending in ('.mkv', '.mov') if _can_copy(path, index, ending)]
+
+
+def _can_copy(path: StrPath, index: int, ending: str) -> bool:
+    return any(_holds(path, index, way, MUXERS[ending.lower()]) for way in _COPIES)
 
 
 def _ways(stream: AudioStream) -> Iterator[tuple[_Way, str | None]]:

@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
-from gavn.media.audio_track import add_audio_track
+from gavn.media.audio_track import add_audio_track, endings_that_copy
 from gavn.media.container import (
     MediaError,
     StrPath,
@@ -189,8 +189,9 @@ class OtherStreams:
     def _audio(self, stream: AudioStream, what: str) -> Track:
         track, encoder = add_audio_track(self._path, stream, self._output)
         if encoder:
+            advice = ''.join(f'; {ending} does' for ending in endings_that_copy(self._path, stream.index))
             self._notify(f'{what} is converted from {stream.codec_context.name} to {encoder.upper()}: '
-                      f'{self._target.suffix} does not support it (.mkv and .mov support more codecs)')
+                         f'{self._target.suffix} does not support it{advice}')
         return track
 
     def _text(self, stream: Stream) -> Track:

@@ -87,6 +87,15 @@ def test_audio_that_is_refused_is_converted(tmp_path: Path, caplog, codec, sourc
 
 
 @needs_18
+@pytest.mark.parametrize(('codec', 'source', 'target', 'advice'), [
+    ('pcm_mulaw', '.avi', '.mp4', 'it; .mkv does; .mov does'), ('adpcm_ms', '.avi', '.mp4', 'it; .mkv does'),
+    ('libopencore_amrnb', '.3gp', '.mkv', 'it; .mov does')])
+def test_a_conversion_names_who_copies(tmp_path: Path, caplog, codec, source, target, advice) -> None:
+    remux(with_sounds(tmp_path / f'a{source}', codec, rate=8000), tmp_path / f'b{target}')
+    assert len(caplog.messages) == 1 and caplog.messages[0].endswith(f': {target} does not support {advice}')
+
+
+@needs_18
 def test_the_container_that_can_hold_the_audio(tmp_path: Path) -> None:
     assert fitting_ending(with_sounds(tmp_path / 'a.mp4', 'aac'), '.mp4') == '.mp4'
     assert fitting_ending(with_sounds(tmp_path / 'a.MOV', 'pcm_mulaw'), '.MOV') == '.MOV'
