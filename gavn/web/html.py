@@ -1,6 +1,7 @@
 """HTML of messages, progress and the report. All external text is escaped."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -102,8 +103,14 @@ def _change(face: dict[str, Any], measure: str) -> str:
 
 
 def _notices(notices: Iterable[str]) -> str:
-    items = ''.join(f'<li>{escape(_sentence(notice))}</li>' for notice in notices)
+    items = ''.join(f'<li>{escape(_sentence(_controls_for_options(notice)))}</li>' for notice in notices)
     return f'<p>Notices:</p><ul>{items}</ul>' if items else ''
+
+
+def _controls_for_options(notice: str) -> str:
+    """Names the controls of the page in place of command-line options; joins lines."""
+    notice = re.sub(r'--task (\w+)', r'the degradation "\1"', '; '.join(notice.splitlines()))
+    return re.sub(r'--scale (\d)', r'the output size "\1 times"', notice)
 
 
 def _sentence(message: str) -> str:

@@ -13,11 +13,12 @@ from restore_fakes import WIDTH, fixed_face, make_restorer, write_video
 from web_sessions import finished, taken
 
 from gavn.faces.tracker import NoFace
-from gavn.media import probe, read_frames
+from gavn.media import VideoReader, probe, read_frames
 from gavn.restoration import job as restoration
 from gavn.restoration.report import ESTIMATES
 from gavn.restoration.weight_selection import TaskError
 from gavn.web import html, jobs, video_html, videos
+from gavn.web.comparison_images import write_comparison_images
 from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import RefusalError, length
 from gavn.web.progress_tracker import CancelError, ProgressTracker, State
@@ -33,7 +34,7 @@ def test_a_job_makes_videos_images_and_a_report(sessions, networks):
     for path in (made.video, made.side):
         assert len(list(read_frames(path))) == 6
     before, after = (cv2.imread(str(path)) for path in (made.before, made.after))
-    assert before.shape == after.shape == (160, 192, 3)
+    assert before.shape == after.shape == (144, 192, 3)
     gain = (after.astype(float) - before)[80:90, 80:110].mean()
     assert 10 < gain < 30  # half of 40
     notes = json.loads(made.notes.read_text())
@@ -97,6 +98,30 @@ def test_chosen_faces_alone_are_restored(sessions, monkeypatch):
         sessions.restore('me', RestoreRequest(faces='chosen'), [video.key])
     with pytest.raises(RefusalError, match='no such face'):
         sessions.choose('me', video.key, [7])
+
+
+@pytest.mark.parametrize('scale', [None, '2'])
+def test_the_images_show_the_face_that_is_restored(tmp_path, scale):
+    """Not a larger one beside it, which the user left out."""
+    source = VideoReader.from_path(write_video(tmp_path / 'a.mp4', 6, sound=None))
+    faces = [{'first_frame': 0, 'last_frame': 1, 'box_frame': 0, 'box': [0., 0., 60., 60.]},
+             {'first_frame': 1, 'last_frame': 5, 'box_frame': 4, 'box': [60., 50., 10., 10.]}]
+    report = SimpleNamespace(faces=faces, frames_out=6, input={'width': WIDTH})
+    enlarged = source.enlarged(scale)
+    for path in write_comparison_images(enlarged, enlarged, report, tmp_path):
+        shown, times = cv2.imread(str(path)), int(scale or 1)
+        face = list(enlarged.read())[4].image[43 * times:67 * times, 49 * times:81 * times]
+        assert shown.shape[:2] == (2 * face.shape[0], 2 * face.shape[1])
+        assert np.array_equal(shown, cv2.resize(face, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC))
+
+
+def test_notices_name_controls_of_the_page(sessions):
+    taken(sessions)
+    found = finished(sessions, RestoreRequest()).result.report
+    found.notices[:] = ['clean faces\nuse --task mixed to restore', 'small\nuse --scale 2 to enlarge']
+    said = html.report(found)
+    assert 'Clean faces; use the degradation &quot;mixed&quot; to restore' in said
+    assert 'use the output size &quot;2 times&quot; to enlarge' in said and '--' not in said
 
 
 def test_faces_without_a_thumbnail_stay_selected(sessions, monkeypatch):
