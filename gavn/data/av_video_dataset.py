@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, silence
-from gavn.data.clip_store import ClipEntry, ClipStore, layers_of, read_meta
+from gavn.data.clip_store import ClipStore, layers_of, read_meta
 from gavn.data.samples import Audio, AudioSource, Backend, Split, check_clips, parse_options
 from gavn.errors import DataError
 from gavn.faces import landmarks
@@ -168,11 +168,12 @@ class _Prepared:
 
     def clip(self, index: int) -> Clip:
         entry = self.entries[index]
-        n_frames = _limit(entry.n_frames, self.options)
+        n_frames = min(entry.n_frames, self.options.max_frames or entry.n_frames)
         height, width, _ = entry.shape
         points = self.landmarks.array(entry.clip)[:n_frames]
         generator = np.random.default_rng([self.options.manual_seed, index])
-        return Clip(key=entry.clip, n_frames=n_frames, lq=_reader(self.lq, entry), gt=_reader(self.gt, entry),
+        return Clip(key=entry.clip, n_frames=n_frames,
+                    lq=partial(self.lq.frame, entry.clip), gt=partial(self.gt.frame, entry.clip),
                     audio=self.audio_source.windows(entry, range(n_frames), generator),
                     read_audio=partial(self._samples, entry.clip, n_frames),
                     landmarks=torch.from_numpy(landmarks.to_unit(points, width=width, height=height)))
@@ -213,24 +214,11 @@ class _Folders:
 
     def clip(self, index: int) -> Clip:
         key = self.keys[index]
-        n_frames = _limit(len(self.lq[key]), self.options)
-        gt = None if self.gt is None else _image_reader(self.gt[key])
-        return Clip(key=key, n_frames=n_frames, lq=_image_reader(self.lq[key]), gt=gt,
+        degraded, clean = self.lq[key], None if self.gt is None else self.gt[key]
+        n_frames = min(len(degraded), self.options.max_frames or len(degraded))
+        return Clip(key=key, n_frames=n_frames, lq=lambda i: read_image(degraded[i]),
+                    gt=None if clean is None else lambda i: read_image(clean[i]),
                     audio=silence(np.arange(n_frames) / FRAME_RATE), landmarks=None)
-
-
-def _limit(n_frames: int, options: AVVideoDataset.Options) -> int:
-    return n_frames if options.max_frames is None else min(n_frames, options.max_frames)
-
-
-def _reader(store: ClipStore, entry: ClipEntry) -> Reader:
-    return lambda index: store.frame(entry.clip, index)
-
-
-def _image_reader(paths: list[Path]) -> Reader:
-    def read(index: int) -> np.ndarray:
-        return read_image(paths[index])
-    return read
 
 
 def _list_images(root: Path) -> dict[str, list[Path]]:

@@ -10,7 +10,7 @@ import pytest
 import restore_fakes
 import torch
 import yaml
-from restore_fakes import fixed_face, sound_packets, write_variable, write_video
+from restore_fakes import fixed_face, make_restorer, sound_packets, write_variable, write_video
 
 import gavn
 from gavn.checkpoints.checkpoint import save_bundle
