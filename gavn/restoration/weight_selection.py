@@ -80,8 +80,8 @@ def select_weights(load: Callable[[str], CropRestorer], degradation: Degradation
 def weights_for(degradation: DegradationEstimate, lossless: bool) -> str:
     """Returns the name of the pretrained weights that suit a degradation best.
 
-    Weights in NEEDS_LOSSLESS are used only for losslessly stored videos: they mistake compression artifacts
-    for detail, and `mixed` is better from CRF 18 on.
+    Weights in NEEDS_LOSSLESS are used only for losslessly stored videos: they leave faces
+    with compression artifacts nearly unchanged, and `mixed` is better from CRF 18 on.
     """
     kind = degradation.kind
     own = kind in pretrained.list_pretrained() and (lossless or kind not in NEEDS_LOSSLESS)
@@ -99,8 +99,8 @@ def describe_mismatch(task: str, degradation: DegradationEstimate, lossless: boo
     if degradation.kind != task:
         return message
     if weights_for(degradation, lossless) != task:
-        return (f'the weights {task} are for losslessly stored videos: they mistake compression artifacts '
-                f'for detail, and --task {FOR_ALL} gives a better result')
+        return (f'the weights {task} are for losslessly stored videos: they change faces with compression '
+                f'artifacts little, and --task {FOR_ALL} gives a better result')
     return ''
 
 

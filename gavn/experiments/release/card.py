@@ -19,17 +19,15 @@ DAMAGE = {
 FAILURES = {
     'mixed': 'It is trained on every kind of degradation, and gains less on each than the weights for it.',
     'compression': 'It does not sharpen videos that are blurred or small beside compressed: take `mixed`.',
-    'deblur': 'A blurred video that went through a codec gets ripples and halos: take `mixed`, as `auto` '
+    'deblur': 'A blurred video that went through a codec stays nearly as it is: take `mixed`, as `auto` '
               'does. It never saw motion blur.',
     'sr': 'It takes compression artifacts for detail and strengthens them: take `mixed`.'}
-_FIRST_DATA = '35 clips of talking faces'
 _DATA = '76 clips (12 minutes) of 62 speakers'
-_OLD_START = 'It starts from the weights that `path` names.'
 TRAINING = {
     'mixed': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 16,100 '
                      'of the mixture with a smaller share of low resolution.'),
     'compression': (_DATA, 'It continues from 8,000 iterations of options/shipped/train_gavn_start.yml.'),
-    'deblur': (_FIRST_DATA, _OLD_START),
+    'deblur': (_DATA, 'It continues from `mixed` as it was after 19,100 iterations.'),
     'sr': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 2,600 of '
                   'the mixture. Its first 3,000 iterations had four crops of 64 pixels.')}
 """Name -> training data, and initial weights."""
