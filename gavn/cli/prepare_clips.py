@@ -1,6 +1,6 @@
 """Makes a data set folder from raw videos: runs the steps of gavn.data.preparation by datatrove's executors.
 
-datatrove divides the clips into tasks, runs them on this machine or on a Slurm cluster and marks complete
+datatrove divides the clips into tasks, runs them on this machine or on a cluster and marks complete
 ones. Rerun the same command to resume. Every step skips finished clips, so a killed run loses one step of one
 clip per worker.
 """
@@ -13,15 +13,13 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import cv2
 import torch
 from datatrove.data import Document
-from datatrove.executor import LocalPipelineExecutor, SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 from tqdm import tqdm
@@ -32,11 +30,13 @@ from gavn.data.preparation import Preparation, RejectedVideoError
 from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
 from gavn.data.storage import STORE_HELP, STORES
+from gavn.errors import RunError
 from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import CROP_SIZE
 from gavn.faces.tracker import NoFace, track_faces
 from gavn.media import MediaError
 from gavn.runtime.arguments import OldName, Parser, whole
+from gavn.runtime.executors import MAX_TASKS, Executor, Stage, add_executor_arguments
 
 REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # the message is the reason
 ENVIRONMENT = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
@@ -177,8 +177,8 @@ class Finish(PipelineStep):
 
 
 def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: str, lmdb: bool = True,
-            store: str | None = None, executor: str = 'local', tasks: int | None = None, workers: int = 1,
-            retry: bool = False, slurm: dict[str, Any] | None = None) -> None:
+            store: str | None = None, executor: Executor | None = None, tasks: int | None = None,
+            retry: bool = False) -> None:
     """Runs every step for every video, then finishes the folder.
 
     Args:
@@ -187,30 +187,28 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: s
         annotator: a name in ANNOTATORS.
         lmdb: also pack the layers into LMDBs.
         store: storage format of the frames, see `gavn.data.clip_store.pack`.
-        executor: 'local', or 'slurm', which submits the jobs and returns.
-        tasks: number of tasks. None: one per video, 1000 at most.
-        workers: tasks that run at the same time.
+        executor: where the tasks run; None = one after the other on this machine.
+        tasks: number of tasks. None: one per video, MAX_TASKS at most.
         retry: process failed videos again.
-        slurm: further arguments of datatrove's SlurmPipelineExecutor (time, partition ...).
+
+    Raises:
+        RunError: tasks did not complete. A task on this machine raises its own errors.
     """
     if retry:
         for source in sources:
             if preparation.records.read(source.clip).get('status') == 'failed':
                 preparation.records.forget(source.clip)
-    local = executor == 'local'
-    steps = [ListClips(preparation, sources, quiet=local), Crop(preparation),
+    executor = executor or Executor()
+    quiet = not executor.returns_at_once
+    steps = [ListClips(preparation, sources, quiet), Crop(preparation),
              Annotate(preparation, annotator), ExtractFeatures(preparation), Degrade(preparation),
              Done(preparation)]
-    tasks = min(len(sources), tasks or 1000)
-    logs = preparation.root / '.prepare' / f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
-    make = partial(LocalPipelineExecutor, start_method='spawn') if local else partial(
-        SlurmPipelineExecutor, job_name='gavn_prepare', **(slurm or {}))
-    clips = make(steps, tasks=tasks, workers=workers, logging_dir=str(logs / 'clips'),
-                 skip_completed=not retry)
-    last = make([Finish(preparation, sources, lmdb, store)], tasks=1, workers=1,
-                logging_dir=str(logs / 'finish'), skip_completed=False, depends=clips)
-    with _shown(preparation, sources) if local else nullcontext():
-        last.run()
+    tasks = min(len(sources), tasks or MAX_TASKS)
+    logs = preparation.root.resolve() / '.prepare' / f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
+    with _shown(preparation, sources) if quiet else nullcontext():
+        executor.run('prepare', [Stage('clips', steps, tasks, again=retry),
+                                 Stage('finish', [Finish(preparation, sources, lmdb, store)], 1, again=True)],
+                     logs)
 
 
 def _fingerprint(preparation: Preparation, sources: Sequence[Source], annotator: str, tasks: int) -> str:
@@ -283,16 +281,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--no-lmdb', action='store_true', help='keep the layers as plain files')
     add('--store', choices=tuple(STORES), help=STORE_HELP)
     add('--retry', action='store_true', help='process failed videos again')
-    _add_executor_arguments(parser)
-
-
-def _add_executor_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add('--workers', type=whole(1), default=1, help='tasks that run at the same time')
-    add('--tasks', type=whole(1), help='number of tasks (default: one per video, 1000 at most)')
-    add('--executor', choices=('local', 'slurm'), default='local', help='slurm submits jobs and returns')
-    add('--slurm-time', default='12:00:00', help='time limit of a Slurm job')
-    add('--slurm-partition', default='cpu', help='partition of the Slurm jobs')
+    add_executor_arguments(parser)
 
 
 def _sources(args: argparse.Namespace) -> list[Source]:
@@ -322,15 +311,14 @@ def run(args: argparse.Namespace) -> dict[str, int]:
     """
     sources = _sources(args)
     preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
-    local = args.executor == 'local'
+    executor = Executor.from_arguments(args)
     annotator = choose_annotator(args.annotator, args.download)
     listed = write_csv(sources, args.videos, args.out)
     again = f'--csv {listed}' + (' --known-speakers' if has_shared_speakers(sources) else '')
     print(f'{len(sources)} clips, landmarks by {annotator}; {again} makes the same splits again')
-    slurm = {'time': args.slurm_time, 'partition': args.slurm_partition, 'mem_per_cpu_gb': 4}
     prepare(preparation, sources, annotator=annotator, lmdb=not args.no_lmdb, store=args.store,
-            executor=args.executor, tasks=args.tasks, workers=args.workers, retry=args.retry, slurm=slurm)
-    return preparation.summary(sources) if local else {}
+            executor=executor, tasks=args.tasks, retry=args.retry)
+    return {} if executor.returns_at_once else preparation.summary(sources)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -341,7 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         counts = run(args)
-    except (ValueError, OSError, AnnotatorError) as error:
+    except (ValueError, OSError, AnnotatorError, RunError) as error:
         parser.exit(2, f'error: {error}\n')
     for reason, count in counts.items():
         print(f'{count:6d}  {reason}')

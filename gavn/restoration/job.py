@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -48,18 +49,37 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a restoration is going to do.
+
+    Attributes:
+        found: all faces of the video.
+        faces: the faces to restore.
+        choice: the weights.
+        about_encoding: notices that apply only if the video is encoded.
+    """
+
+    found: Faces
+    faces: Faces
+    choice: Choice
+    about_encoding: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How the target was written.
 
     Attributes:
         copied: the video stream was copied, not encoded.
         segments: the notes of the encoded segments.
-        resumed: frames that an earlier run had finished.
+        resumed: frames that an earlier run, or other machines, had finished.
+        resumed_seconds: how long they took.
     """
 
     copied: bool
     segments: Sequence[dict[str, Any]] = ()
     resumed: int = 0
+    resumed_seconds: float = 0.
 
     @property
     def change(self) -> float | None:
@@ -91,17 +111,26 @@ class RestorationJob:
 
     def run(self) -> Report:
         """Restores the video and writes the target; raises as `restore_video`."""
+        plan = self.plan()
+        if not plan.choice.restores and self._copy_video():
+            self.notices.add(f'nothing is restored{_COPIED}')
+            outcome = Outcome(copied=True)
+        else:
+            outcome = self._restore(plan)
+        return self._report(plan, outcome)
+
+    def plan(self) -> Plan:
+        """Finds the faces and selects the weights; the state keeps what they are based on."""
         self._check_settings()
         about_encoding = self._input_notices(self.encoder.check_muxable(self.target))
         found = self._load_or_find_faces()
         faces = choose(found, self.settings.faces) if self.settings.box is None else found
-        choice = self._choose_weights(faces)
-        if not choice.restores and self._copy_video():
-            self.notices.add(f'nothing is restored{_COPIED}')
-            outcome = Outcome(copied=True)
-        else:
-            outcome = self._restore(choice, faces, about_encoding)
-        return self._report(found, faces, choice, outcome)
+        return Plan(found, faces, self._choose_weights(faces), about_encoding)
+
+    def encode(self, piece: range) -> None:
+        """Encodes the segments that start in `piece` and are not finished."""
+        plan = self.plan()
+        self._encode_missing(plan.choice, plan.faces, piece)
 
     @cached_property
     def output(self) -> VideoReader:
@@ -163,16 +192,23 @@ class RestorationJob:
         return choice
 
     def _estimate_degradation(self, faces: Faces) -> DegradationEstimate:
+        if (known := self.state.degradation) is not None:
+            return DegradationEstimate(**known)
         with closing(PrefetchIterator(self._read(self.output), _MIN_PREFETCH)) as prefetched:
             frames = counted(prefetched, 'analysing faces', faces.count, self.progress)
-            return estimate_degradation(frames, faces.enlarged(self.output.size), self.video.size[0])
+            found = estimate_degradation(frames, faces.enlarged(self.output.size), self.video.size[0])
+        self.state.degradation = asdict(found)
+        return found
 
-    def _restore(self, choice: Choice, faces: Faces, about_encoding: Sequence[str]) -> Outcome:
+    def _restore(self, plan: Plan) -> Outcome:
         """Encodes the missing segments and writes the target."""
+        choice, faces, about_encoding = plan.choice, plan.faces, plan.about_encoding
         choice.restorer.notices.clear()
         for message in about_encoding:
             self.notices.add(message)
-        resumed = self._encode_missing(choice, replace(faces, faces=faces.faces if choice.restores else ()))
+        seconds = sum(notes.get('seconds', 0) for segment in segments(faces.count)
+                      if (notes := self.state.notes(segment)) is not None)
+        resumed = self._encode_missing(choice, faces, range(faces.count))
         notes = [notes for segment in segments(faces.count)
                  if (notes := self.state.notes(segment)) is not None]
         change = largest_change(notes)
@@ -183,7 +219,7 @@ class RestorationJob:
             self._join(segments(faces.count))
         self._result_notices(notes, change, copied)
         self.notices += choice.restorer.notices
-        return Outcome(copied, notes, resumed)
+        return Outcome(copied, notes, resumed, seconds)
 
     def _result_notices(self, notes: Sequence[dict[str, Any]], change: float | None, copied: bool) -> None:
         if repeated := sum(segment['repeated'] for segment in notes):
@@ -192,14 +228,16 @@ class RestorationJob:
             self.notices.add(f'hardly any change: {change:.2f} grey levels inside the faces, which is not '
                              f'visible{_COPIED * copied}')
 
-    def _encode_missing(self, choice: Choice, faces: Faces) -> int:
-        """Encodes the segments that are not finished; returns the number of finished frames."""
-        missing = [segment for segment in segments(faces.count) if self.state.notes(segment) is None]
+    def _encode_missing(self, choice: Choice, faces: Faces, piece: range) -> int:
+        """Encodes unfinished segments that start in `piece`; returns how many of its frames are finished."""
+        faces = replace(faces, faces=faces.faces if choice.restores else ())
+        wanted = [segment for segment in segments(faces.count) if segment.start in piece]
+        missing = [segment for segment in wanted if self.state.notes(segment) is None]
         with_audio = bool(faces.faces) and choice.restorer.uses_audio
         with closing(self._audio_features(with_audio)) as mfcc_frames:
             clip_restorer = FaceClipRestorer(choice.restorer, mfcc_frames, faces.enlarged(self.output.size),
                                              self.settings.strength)
-            done = faces.count - sum(map(len, missing))
+            done = sum(map(len, wanted)) - sum(map(len, missing))
             if done:
                 self.notices.add(f'resuming an interrupted run: {done} of {faces.count} frames are done')
             if missing:
@@ -235,8 +273,9 @@ class RestorationJob:
               closing(BackgroundWriter(ahead)) as background):
             buffer = FrameBuffer(prefetched)
             for segment in missing:
+                started = time.monotonic()
                 notes = self.encoder.encode(clip_restorer, buffer, segment, background, on_frame)
-                self.state.finish(segment, notes)
+                self.state.finish(segment, {**notes, 'seconds': round(time.monotonic() - started, 3)})
 
     def _copy_video(self) -> bool:
         """Copies the video stream to the target; returns False if other frames than the stored are wanted."""
@@ -264,12 +303,14 @@ class RestorationJob:
                          notice=self.notices.add)
         os.replace(joined, self.target)
 
-    def _report(self, found: Faces, faces: Faces, choice: Choice, outcome: Outcome) -> Report:
+    def _report(self, plan: Plan, outcome: Outcome) -> Report:
+        found, faces, choice = plan.found, plan.faces, plan.choice
         settings = {**self.settings.plain(), 'device': str(self.restorer.device),
                     'dtype': self.restorer.dtype, 'codec': self.encoder.codec}
         return Report(
             str(self.video.path), str(self.target), video_facts(self.video.stored),
             **frame_counts(outcome.segments, faces.count, outcome.copied), resumed=outcome.resumed,
+            resumed_seconds=outcome.resumed_seconds,
             degradation=None if choice.degradation is None else asdict(choice.degradation),
             change=outcome.change,
             copied=outcome.copied, cuts=list(found.cuts), coverage=round(found.coverage, 4),

@@ -116,7 +116,8 @@ class Report:
         restored: frames with a restored face.
         passed_through: unchanged frames.
         repeated: undecodable frames, replaced by the previous frame.
-        resumed: frames that an interrupted run had finished.
+        resumed: frames that an interrupted run, or other machines, had finished.
+        resumed_seconds: how long they took.
         degradation: the estimated degradation of the faces; None with the user's own weights.
         change: largest mean change inside a face in one segment, in grey levels of 255; None if nothing was
             restored.
@@ -142,6 +143,7 @@ class Report:
     passed_through: int = 0
     repeated: int = 0
     resumed: int = 0
+    resumed_seconds: float = 0.
     degradation: dict[str, Any] | None = None
     change: float | None = None
     copied: bool = False

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256
@@ -15,7 +16,7 @@ import numpy as np
 from gavn.faces.tracks import FORM, Faces
 from gavn.media import VideoReader
 from gavn.restoration.auto_restorer import AutoRestorer
-from gavn.restoration.job import RestorationJob
+from gavn.restoration.job import Plan, RestorationJob
 from gavn.restoration.output_path import OutputPathError, check_output_path
 from gavn.restoration.progress import Progress, SilentProgress
 from gavn.restoration.protocols import VideoRestorer
@@ -69,18 +70,53 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
     settings, restorer = settings or Settings(), restorer or AutoRestorer()
     source, target, started = Path(source), Path(target), time.monotonic()
     check_output_path(source, target, overwrite, settings.write_images)
+    with _opened(source, target, restorer, settings, found, resume, progress=progress) as job:
+        report = job.run()
+    return replace(report, seconds=time.monotonic() - started)
+
+
+def plan_video(source: Path, target: Path, restorer: VideoRestorer, settings: Settings, resume: bool = True
+               ) -> Plan:
+    """Finds the faces of a video and selects the weights, for machines that restore pieces of it.
+
+    The folder `<target>.gavn` keeps both for `restore_piece`; `restore_video` then writes the target from the
+    finished segments. Raises as `restore_video`.
+    """
+    check_output_path(source, target)
+    with _opened(source, target, restorer, settings, resume=resume, keep=True) as job:
+        return job.plan()
+
+
+def restore_piece(source: Path, target: Path, restorer: VideoRestorer, settings: Settings, piece: range
+                  ) -> None:
+    """Encodes the segments of a planned video that start in a range of frames, unless they are finished.
+
+    Several processes may restore pieces of one video at the same time. The segments have the same bytes as
+    those of `restore_video`.
+
+    Raises:
+        ResumeStateError: `plan_video` did not run with this source, these settings, weights, versions and
+            kind of device.
+    """
+    video = VideoReader.from_path(source, settings.fps, settings.audio)
+    state = ResumeState.shared(target, _job_key(video, restorer, settings, None))
+    RestorationJob(video, target, restorer, settings, state, SilentProgress()).encode(piece)
+
+
+@contextmanager
+def _opened(source: Path, target: Path, restorer: VideoRestorer, settings: Settings,
+            found: Faces | None = None, resume: bool = True, keep: bool = False,
+            progress: Progress | None = None) -> Iterator[RestorationJob]:
     video = VideoReader.from_path(source, settings.fps, settings.audio)
     if settings.write_images:
         _check_image_names(video)
     try:
-        with ResumeState.opened(target, _job_key(video, restorer, settings, found), resume) as state:
+        with ResumeState.opened(target, _job_key(video, restorer, settings, found), resume, keep) as state:
             if found is not None:
                 state.faces = found
-            job = RestorationJob(video, target, restorer, settings, state, progress or SilentProgress())
-            report = job.run()
+            yield RestorationJob(video, target, restorer, settings, state, progress or SilentProgress())
     except ResumeStateError as error:
         raise OutputPathError(str(error)) from error
-    return replace(report, seconds=time.monotonic() - started)
 
 
 def restore_frames(frames: Iterable[np.ndarray], fps: float | Fraction, audio: np.ndarray | None = None,

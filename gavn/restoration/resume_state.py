@@ -21,10 +21,15 @@ _log = logging.getLogger(__name__)
 
 SEGMENT_FRAMES = 250  # frames that are encoded together; an interruption loses at most these
 _KEY, _FACES, _LOCK, _IMAGES = 'job.json', 'faces.json', 'lock', 'images'
+_DEGRADATION = 'degradation.json'
 
 
 class ResumeStateError(GavnError):
     """The state folder is something else, or another process uses it."""
+
+
+class InUseError(ResumeStateError):
+    """Another process uses the state folder."""
 
 
 class Stopped(GavnError, OSError):  # noqa: N818
@@ -32,7 +37,7 @@ class Stopped(GavnError, OSError):  # noqa: N818
 
 
 class ResumeState:
-    """The folder `<target>.gavn`: the faces that were found and the segments that are encoded.
+    """The folder `<target>.gavn`: faces, their degradation, and the segments that are encoded.
 
     Each file is complete or absent. The state is valid only for the same job key: the content of the source,
     the weights and all settings. Faces stay valid as long as the entry 'search' of the key is the same.
@@ -43,19 +48,22 @@ class ResumeState:
 
     @classmethod
     @contextmanager
-    def opened(cls, target: Path, job: Mapping[str, Any], resume: bool = True) -> Iterator[ResumeState]:
+    def opened(cls, target: Path, job: Mapping[str, Any], resume: bool = True, keep: bool = False
+               ) -> Iterator[ResumeState]:
         """Opens the state of a job; a context manager. The state of another job is removed.
 
-        The folder is removed at the end of the block. It is kept if an exception leaves the block and there
+        The folder is removed at the end of the block unless `keep`. It is kept if an exception leaves the block and there
         are finished segments, or if it is a ChoiceError and there are faces to choose from.
 
         Args:
             target: the output of the job.
             job: the job key.
             resume: whether to use the state of an earlier run.
+            keep: whether the folder stays for `shared`.
 
         Raises:
-            ResumeStateError: the folder is something else, or in use.
+            ResumeStateError: the folder is something else.
+            InUseError: another process uses it.
             KeyboardInterrupt: the block was interrupted; the message says what is kept.
             Stopped: the block raised an OSError; the message says what is kept.
         """
@@ -78,7 +86,22 @@ class ResumeState:
                 if state.folder.exists():
                     _log.warning(message)
                 raise
-            state.remove()
+            if not keep:
+                state.remove()
+
+    @classmethod
+    def shared(cls, target: Path, job: Mapping[str, Any]) -> ResumeState:
+        """Returns the state that was kept for a job, for several processes that encode different segments.
+
+        Raises:
+            ResumeStateError: there is none, or it is of another job.
+        """
+        state = cls(beside(target, '.gavn'))
+        if (key := state._key()) != json.loads(json.dumps(job)):
+            differing = ', '.join(sorted(name for name in job if key.get(name) != job[name]))
+            raise ResumeStateError(f'{state.folder} is of a run with another {differing}\n'
+                                   'all machines need the same versions, weights and kind of device')
+        return state
 
     @contextmanager
     def _locked(self, target: Path) -> Iterator[None]:
@@ -87,8 +110,8 @@ class ResumeState:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise ResumeStateError(f'another process is writing {target}\n'
-                                   'wait for it, or use another output path') from error
+            raise InUseError(f'another process is writing {target}\n'
+                             'wait for it, or use another output path') from error
         try:
             yield
         finally:
@@ -116,10 +139,9 @@ class ResumeState:
 
     def _prepare(self, job: Mapping[str, Any], resume: bool) -> None:
         """Removes what does not belong to the job, and writes its key."""
-        key = self.folder / _KEY
-        before = json.loads(key.read_text(encoding='utf-8')) if key.is_file() and resume else {}
+        before = self._key() if resume else {}
         segments = any(self.folder.glob('[0-9]*.nut')) or self.images.is_dir()
-        same_job, same_search = before == job and segments, before.get('search') == job.get('search')
+        same_job, same_search = before == job, before.get('search') == job.get('search')
         if segments and not same_job:
             _log.warning('%s is of a run with other settings or input: the run starts again', self.folder)
         kept = {_LOCK, *([_FACES] if before and same_search else [])}
@@ -129,8 +151,13 @@ class ResumeState:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if same_job:
             return
-        with atomic_path(key) as part:
+        with atomic_path(self.folder / _KEY) as part:
             part.write_text(json.dumps(job, indent=1) + '\n', encoding='utf-8')
+
+    def _key(self) -> dict[str, Any]:
+        """Returns the stored job key; {} if there is none."""
+        path = self.folder / _KEY
+        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
 
     @property
     def faces(self) -> Faces | None:
@@ -142,6 +169,17 @@ class ResumeState:
     def faces(self, found: Faces) -> None:
         with atomic_path(self.folder / _FACES) as part:
             part.write_text(found.to_json(), encoding='utf-8')
+
+    @property
+    def degradation(self) -> dict[str, Any] | None:
+        """The estimated degradation of the faces, as JSON values; None before the estimate."""
+        path = self.folder / _DEGRADATION
+        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+
+    @degradation.setter
+    def degradation(self, found: Mapping[str, Any]) -> None:
+        with atomic_path(self.folder / _DEGRADATION) as part:
+            part.write_text(json.dumps(found), encoding='utf-8')
 
     def segment_path(self, segment: range) -> Path:
         """Returns the path of the encoded frames of `segment`."""

@@ -270,21 +270,24 @@ def test_arguments_fail_at_the_door(tmp_path, capsys):
 
 
 def test_slurm_is_one_option_away(tmp_path, monkeypatch, stub):
+    from datatrove.executor import SlurmPipelineExecutor
     made = []
 
-    class Fake:
+    class Fake(SlurmPipelineExecutor):
         def __init__(self, pipeline, **options):
+            super().__init__(pipeline, **options)
             made.append((pipeline, options))
 
         def run(self):
             made.append('submitted')
 
-    monkeypatch.setattr(prepare, 'SlurmPipelineExecutor', Fake)
+    monkeypatch.setattr('datatrove.executor.SlurmPipelineExecutor', Fake)
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'bob', 'val')])
     arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o')]
     arguments += ['--annotator', stub, '--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
-    assert prepare.main(arguments) == 0
+    assert prepare.main([*arguments, '--cpus-per-task', '3']) == 0
     (steps, options), (last, after), submitted = made
     assert [step.name for step in steps] == ['videos', 'crop', 'landmark', 'mfcc', 'degrade', 'done']
-    assert options['tasks'] == 2 and options['workers'] == 7 and options['partition'] == 'fast'
+    assert options['tasks'] == options['workers'] == 2 and options['partition'] == 'fast'
+    assert options['cpus_per_task'] == 3 and not after['run_on_dependency_fail']
     assert [step.name for step in last] == ['finish'] and after['depends'] and submitted == 'submitted'

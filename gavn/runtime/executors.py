@@ -1,0 +1,143 @@
+"""Runs stages of datatrove steps on this machine, on a Slurm cluster or on a Ray cluster."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gavn.errors import RunError
+from gavn.runtime.arguments import whole
+
+EXECUTORS = ('local', 'slurm', 'ray')
+MAX_TASKS = 1000  # by default
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps that run in independent tasks, after the stage before.
+
+    Attributes:
+        name: of its folder of logs and completion markers.
+        steps: datatrove steps.
+        tasks: number of tasks. Each task receives its rank and this number.
+        again: run tasks that an earlier run completed.
+    """
+
+    name: str
+    steps: Sequence[Any]
+    tasks: int
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where and how stages run.
+
+    Attributes:
+        kind: 'local', 'slurm' (submits the jobs and returns) or 'ray' (a running cluster).
+        workers: tasks that run at the same time.
+        cpus, gpus: for each task of a cluster.
+        time, partition: of Slurm jobs.
+        memory: GB for each task and core of a cluster.
+    """
+
+    kind: str = 'local'
+    workers: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    time: str = '12:00:00'
+    partition: str = 'cpu'
+    memory: int = 4
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace) -> Executor:
+        """Reads the arguments of `add_executor_arguments`."""
+        return cls(args.executor, args.workers, args.cpus_per_task, args.gpus_per_task, args.slurm_time,
+                   args.slurm_partition)
+
+    @property
+    def returns_at_once(self) -> bool:
+        """Whether the stages are only submitted."""
+        return self.kind == 'slurm'
+
+    @property
+    def threads(self) -> int:
+        """Threads for each task."""
+        return max(1, (os.cpu_count() or 1) // self.workers) if self.kind == 'local' else self.cpus
+
+    def run(self, name: str, stages: Sequence[Stage], logs: str | Path, persist: bool = False) -> None:
+        """Runs the stages one after the other. Completed tasks of an earlier run are skipped.
+
+        Args:
+            name: of the jobs.
+            stages: the stages, in order.
+            logs: folder of logs and completion markers; all machines must reach it.
+            persist: on Slurm, go on after a stage with failed tasks.
+
+        Raises:
+            RunError: tasks of a stage did not complete, or there is no Ray cluster. A local task raises its
+                own errors.
+        """
+        if self.kind == 'ray':
+            _join_ray()
+        previous = None
+        for stage in stages:
+            executor = self._executor(name, stage, f'{logs}/{stage.name}', previous, persist)
+            if stage.again and executor.logging_dir.isdir('completions'):
+                executor.logging_dir.rm('completions', recursive=True)
+            if self.returns_at_once:
+                previous = executor
+                continue
+            executor.run()
+            if left := len(executor.get_incomplete_ranks()):
+                raise RunError(f'{left} of {stage.tasks} tasks did not complete; their logs are in {logs}/'
+                               f'{stage.name}/logs\nrerun the same command to resume')
+        if previous is not None:
+            previous.run()
+
+    def _executor(self, name: str, stage: Stage, logs: str, previous: Any, persist: bool) -> Any:
+        from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
+        shared: dict[str, Any] = {'tasks': stage.tasks, 'workers': min(self.workers, stage.tasks),
+                                  'logging_dir': logs}
+        steps = list(stage.steps)
+        if self.kind == 'local':
+            return LocalPipelineExecutor(steps, start_method='spawn', **shared)
+        shared |= {'cpus_per_task': self.cpus, 'gpus_per_task': self.gpus, 'mem_per_cpu_gb': self.memory}
+        if self.kind == 'ray':  # its workers run in folders of their own; relative paths mean the user's
+            return RayPipelineExecutor([partial(_enter, os.getcwd()), *steps], **shared)
+        return SlurmPipelineExecutor(
+            steps, time=self.time, partition=self.partition, job_name=f'gavn_{name}_{stage.name}',
+            depends=previous, run_on_dependency_fail=persist, **shared,
+            env_command=f'export PATH="{Path(sys.executable).parent}:$PATH"')
+
+
+def _enter(folder: str, data: Any, rank: int, world_size: int) -> Any:
+    os.chdir(folder)
+    return data
+
+
+def _join_ray() -> None:
+    import ray
+    try:
+        ray.init(os.environ.get('RAY_ADDRESS', 'auto'), ignore_reinit_error=True, log_to_driver=False)
+    except ConnectionError as error:
+        raise RunError('no Ray cluster is running\nstart one (ray start --head), or set RAY_ADDRESS'
+                       ) from error
+
+
+def add_executor_arguments(parser: argparse.ArgumentParser, default: str | None = 'local') -> None:
+    """Adds the arguments about where the work runs."""
+    add = parser.add_argument
+    add('--executor', choices=EXECUTORS, default=default,
+        help='where the work runs: local, slurm (submits jobs and returns) or ray (a running cluster)')
+    add('--tasks', type=whole(1), help=f'number of tasks (default: one per video, {MAX_TASKS} at most)')
+    add('--workers', type=whole(1), default=1, help='tasks that run at the same time')
+    add('--cpus-per-task', type=whole(1), default=1, metavar='N', help='cores of a task on Slurm and Ray')
+    add('--gpus-per-task', type=whole(0), default=0, metavar='N', help='GPUs of a task on Slurm and Ray')
+    add('--slurm-time', default='12:00:00', help='time limit of a Slurm job')
+    add('--slurm-partition', default='cpu', help='partition of the Slurm jobs')
