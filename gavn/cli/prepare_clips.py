@@ -204,7 +204,8 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: s
              Annotate(preparation, annotator), ExtractFeatures(preparation), Degrade(preparation),
              Done(preparation)]
     tasks = min(len(sources), tasks or MAX_TASKS)
-    logs = preparation.root.resolve() / '.prepare' / f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
+    logs = preparation.root.resolve() / '.prepare'
+    logs /= f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
     with _shown(preparation, sources) if quiet else nullcontext():
         executor.run('prepare', [Stage('clips', steps, tasks, again=retry),
                                  Stage('finish', [Finish(preparation, sources, lmdb, store)], 1, again=True)],

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gavn.cli.restore_jobs import BOTH, IMAGE_ENDINGS, plan, unfinished
 from gavn.errors import check_inputs, check_weights
 from gavn.runtime.arguments import fraction, positive, seconds, whole
+from gavn.runtime.executors import add_executor_arguments
 from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
 from gavn.runtime.file_names import beside, with_ending
 from gavn.runtime.notices import NOTICES
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from gavn.restoration.protocols import VideoRestorer
     from gavn.restoration.report import Report
+    from gavn.restoration.restorer_spec import RestorerSpec
     from gavn.restoration.settings import Settings
 
 PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
@@ -74,6 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-resume', action='store_true',
                         help='do not resume an interrupted run')
     parser.add_argument('--no-report', action='store_true', help='write no report')
+    add_executor_arguments(parser.add_argument_group(
+        'archives', 'With --executor the input is one folder, searched at any depth, or s3://BUCKET/FOLDER; '
+        'so is -o. See docs/scale.md.'), default=None)
     parser.set_defaults(run=run)
 
 
@@ -136,6 +141,9 @@ def run(args: argparse.Namespace) -> int:
     from gavn.restoration.output_path import check_output_path
     check_weights(args.weights)
     check_inputs([args.audio])
+    if args.executor is not None:
+        from gavn.cli.restore_archive import restore_archive
+        return restore_archive(args)
     jobs = plan(args)
     alone = len(jobs) == 1
     codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
@@ -159,13 +167,7 @@ def _summary(codes: Sequence[int]) -> str:
 
 def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list[int]:
     """Restores inputs until one is interrupted; returns their exit codes."""
-    from gavn.restoration.settings import Settings
-    restorer = _networks(args)
-    settings = Settings(
-        strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
-        fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
-        write_images=args.ext == IMAGE_ENDINGS, crf=args.crf, preset=args.preset,
-        codec=_none_if_auto(args.codec), pix_fmt=_none_if_auto(args.pix_fmt))
+    restorer, settings = _networks(args), settings_of(args)
     codes: list[int] = []
     with _sigterm_as_ctrl_c():
         for source, target in jobs:
@@ -175,6 +177,16 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
             if codes[-1] == INTERRUPTED:
                 break
     return codes
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Returns the settings that the arguments ask for."""
+    from gavn.restoration.settings import Settings
+    return Settings(
+        strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
+        fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
+        write_images=args.ext == IMAGE_ENDINGS, crf=args.crf, preset=args.preset,
+        codec=_none_if_auto(args.codec), pix_fmt=_none_if_auto(args.pix_fmt))
 
 
 def _guard_unexpected(job: Callable[[], None], source: Path) -> int:
@@ -194,25 +206,24 @@ def _none_if_auto(choice: str) -> str | None:
     return None if choice == 'auto' else choice
 
 
+def restorer_spec(args: argparse.Namespace) -> RestorerSpec:
+    """Returns which networks the arguments ask for."""
+    from gavn.restoration.restorer_spec import RestorerSpec
+    return RestorerSpec(args.task, args.weights, tuple(args.modules), args.device, args.dtype, args.batch,
+                        args.compile)
+
+
 def _networks(args: argparse.Namespace) -> VideoRestorer:
-    from gavn.restoration.auto_restorer import AutoRestorer
-    from gavn.restoration.model_spec import import_modules
-    from gavn.restoration.restorer import Restorer, find_device
-    from gavn.runtime.compilation import default_mode
-    import_modules(args.modules)
-    compile = None
+    from gavn.restoration.restorer import Restorer
+    from gavn.restoration.restorer_spec import load_restorer
     if args.compile:
-        compile = default_mode(find_device(args.device))
         print('the networks are compiled at the first face; this takes minutes')
-    options = args.device, args.dtype, args.batch, compile
-    if args.weights:
-        restorer = Restorer.load(args.weights, *options)
+    restorer = load_restorer(restorer_spec(args))
+    if args.weights and isinstance(restorer, Restorer):
         print(f'weights {args.weights}, task {restorer.spec.task or "unknown"}, device {restorer.device}')
-        return restorer
-    automatic = args.task == 'auto'
-    chosen = AutoRestorer(*options) if automatic else Restorer.from_pretrained(args.task, *options)
-    print(f'task {args.task}, device {chosen.device}')
-    return chosen
+    else:
+        print(f'task {args.task}, device {restorer.device}')
+    return restorer
 
 
 @contextmanager

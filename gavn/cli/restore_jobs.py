@@ -6,9 +6,8 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from gavn.runtime.file_names import images_in, in_order, is_image, is_video, with_ending
+from gavn.runtime.file_names import KEPT, images_in, in_order, is_image, is_video, with_ending
 
-KEPT = ('.mp4', '.mkv', '.mov')  # kept by `--ext auto`; others become .mkv, which supports most codecs
 IMAGE_ENDINGS = 'png'  # the value of --ext for an image folder
 BOTH = '_compare'  # suffix of comparison videos
 _PREVIEW = '_preview'  # suffix of previews

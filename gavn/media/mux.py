@@ -64,8 +64,9 @@ def join(
         video_input, audio_input = (
             None if path is None else stack.enter_context(open_media(path)) for path in (source, audio))
         timescale = str(_timescale(info, video_input, audio_input))
+        repeatable = {'fflags': '+bitexact'} if target.suffix.lower() == '.mkv' else {}  # no random numbers
         output = stack.enter_context(opened_output(
-            part, target, movflags=_movflags(video_input), movie_timescale=timescale))
+            part, target, movflags=_movflags(video_input), movie_timescale=timescale, **repeatable))
         video = _add_video(output, target, stack.enter_context(open_media(parts.paths[0])), info)
         others = []
         if source is not None and video_input is not None:

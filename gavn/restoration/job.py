@@ -206,11 +206,9 @@ class RestorationJob:
         choice.restorer.notices.clear()
         for message in about_encoding:
             self.notices.add(message)
-        seconds = sum(notes.get('seconds', 0) for segment in segments(faces.count)
-                      if (notes := self.state.notes(segment)) is not None)
+        seconds = sum(notes.get('seconds', 0) for notes in self._finished_notes(faces))
         resumed = self._encode_missing(choice, faces, range(faces.count))
-        notes = [notes for segment in segments(faces.count)
-                 if (notes := self.state.notes(segment)) is not None]
+        notes = self._finished_notes(faces)
         change = largest_change(notes)
         copied = change is not None and change < NEGLIGIBLE and self._copy_video()
         if copied:
@@ -220,6 +218,10 @@ class RestorationJob:
         self._result_notices(notes, change, copied)
         self.notices += choice.restorer.notices
         return Outcome(copied, notes, resumed, seconds)
+
+    def _finished_notes(self, faces: Faces) -> list[dict[str, Any]]:
+        return [notes for segment in segments(faces.count)
+                if (notes := self.state.notes(segment)) is not None]
 
     def _result_notices(self, notes: Sequence[dict[str, Any]], change: float | None, copied: bool) -> None:
         if repeated := sum(segment['repeated'] for segment in notes):

@@ -52,8 +52,8 @@ class ResumeState:
                ) -> Iterator[ResumeState]:
         """Opens the state of a job; a context manager. The state of another job is removed.
 
-        The folder is removed at the end of the block unless `keep`. It is kept if an exception leaves the block and there
-        are finished segments, or if it is a ChoiceError and there are faces to choose from.
+        The folder is removed at the end of the block unless `keep`. It is kept if an exception leaves the
+        block and there are finished segments, or if it is a ChoiceError and there are faces to choose from.
 
         Args:
             target: the output of the job.

@@ -98,7 +98,7 @@ class Executor:
                 raise RunError(f'{left} of {stage.tasks} tasks did not complete; their logs are in {logs}/'
                                f'{stage.name}/logs\nrerun the same command to resume')
         if previous is not None:
-            previous.run()
+            previous.run()  # submits the stages before it too
 
     def _executor(self, name: str, stage: Stage, logs: str, previous: Any, persist: bool) -> Any:
         from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
@@ -130,7 +130,7 @@ def _join_ray() -> None:
                        ) from error
 
 
-def add_executor_arguments(parser: argparse.ArgumentParser, default: str | None = 'local') -> None:
+def add_executor_arguments(parser: argparse._ActionsContainer, default: str | None = 'local') -> None:
     """Adds the arguments about where the work runs."""
     add = parser.add_argument
     add('--executor', choices=EXECUTORS, default=default,

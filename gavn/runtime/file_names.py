@@ -11,6 +11,7 @@ IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 LONGEST_NAME = 255  # bytes; the limit of most file systems
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
+KEPT = ('.mp4', '.mkv', '.mov')  # containers of outputs; others become .mkv, which supports most codecs
 
 
 def is_image(path: Path) -> bool:

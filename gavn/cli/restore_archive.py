@@ -1,0 +1,65 @@
+"""`gavn restore ARCHIVE/ -o OUT/ --executor ...`: restores all videos of an archive in independent tasks."""
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+
+from gavn.errors import GavnError
+from gavn.restoration.output_path import OutputPathError
+from gavn.runtime.exit_codes import FAILED, OK
+
+_REFUSED = {'audio': '--audio', 'force': '--force', 'compare': '--compare', 'no_report': '--no-report'}
+
+
+class MissingPackageError(GavnError):
+    """A package is needed that is not installed."""
+
+
+def restore_archive(args: argparse.Namespace) -> int:
+    """Restores an archive, or submits it to Slurm; prints a summary. Returns the exit code.
+
+    Raises:
+        OutputPathError: the arguments do not suit an archive.
+        MissingPackageError: datatrove is not installed.
+        RunError: tasks did not complete.
+    """
+    _check(args)
+    try:
+        from gavn.restoration.archive import Archive
+        from gavn.restoration.archive_report import read_summary
+        from gavn.restoration.archive_steps import stages
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] != 'datatrove':
+            raise
+        raise MissingPackageError('--executor needs datatrove\npip install "gavn[cluster]"') from error
+    from gavn.cli.restore import restorer_spec, settings_of
+    from gavn.runtime.executors import Executor
+    executor, spec = Executor.from_arguments(args), restorer_spec(args)
+    if spec.weights:
+        spec = replace(spec, weights=os.path.abspath(spec.weights))
+    archive = Archive(args.input[0], args.output, spec, settings_of(args), args.suffix).listed(args.tasks)
+    print(f'{archive.count} videos, {archive.tasks} tasks', flush=True)
+    logs = archive.outputs.resolve_paths(f'{archive.work}/logs')
+    executor.run('restore', stages(archive, executor.threads, args.no_resume), logs, persist=True)
+    if executor.returns_at_once:
+        print(f'submitted; {archive.outputs.resolve_paths("report.csv")} has the result of each video')
+        return OK
+    summary = read_summary(archive)
+    counts = [f'{summary[key]} {key}' for key in ('done', 'failed', 'skipped', 'unfinished')
+              if key in summary]
+    print(f'{", ".join(counts)}; {summary["hours"]:.2f} hours of video, '
+          f'{summary.get("frames_per_second", 0):.1f} frames/s a task; '
+          f'{archive.outputs.resolve_paths("report.csv")} has the result of each video')
+    return FAILED if {'failed', 'unfinished'} & summary.keys() else OK
+
+
+def _check(args: argparse.Namespace) -> None:
+    if len(args.input) != 1 or args.output is None:
+        raise OutputPathError('--executor needs one folder and an output folder\n'
+                              'gavn restore ARCHIVE/ -o OUT/ --executor local')
+    if used := [flag for name, flag in _REFUSED.items() if getattr(args, name)]:
+        raise OutputPathError(f'{used[0]} does not go with --executor\nomit one of them')
+    if args.ext != 'auto':
+        raise OutputPathError('--ext does not go with --executor: the containers of the inputs are kept\n'
+                              'omit one of them')

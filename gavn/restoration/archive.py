@@ -1,0 +1,160 @@
+"""Restores all videos below a folder, or in object storage, in independent tasks of an executor.
+
+Three stages, each with the same number of tasks: `videos` restores short videos and plans long ones, `pieces`
+restores pieces of long ones, `finish` joins the pieces and restores what killed tasks have left. A fourth
+writes the report.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datatrove.io import get_datafolder, get_shard_from_paths_file
+
+import gavn
+from gavn.media import MediaError, fitting_ending
+from gavn.restoration.output_path import OutputPathError
+from gavn.restoration.restorer_spec import RestorerSpec
+from gavn.restoration.settings import Settings
+from gavn.runtime.executors import MAX_TASKS
+from gavn.runtime.file_names import KEPT, VIDEOS, beside, with_ending
+from gavn.runtime.files import sha256
+from gavn.runtime.folders import Folder, list_files
+
+PIECE = 3000  # frames: longer videos are restored in pieces
+WORK = '.gavn'  # folder of the work in the output folder
+_SPARE = len('.json.gavn')  # bytes that are added to output names
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Videos to restore, and where.
+
+    Attributes:
+        source: folder of the videos, or its URL.
+        output: folder of the results, or its URL.
+        spec: which networks.
+        settings: what to restore, and how.
+        suffix: of output names.
+        tasks: number of tasks of each stage.
+        piece: frames of the smallest piece of a video.
+        count: number of videos.
+        run: name of the listing and of the records in the work folder.
+    """
+
+    source: str
+    output: str
+    spec: RestorerSpec
+    settings: Settings
+    suffix: str = 'gavn'
+    tasks: int = 1
+    piece: int = PIECE
+    count: int = 0
+    run: str = ''
+
+    @cached_property
+    def inputs(self) -> Folder:
+        """The folder of the videos."""
+        return get_datafolder(self.source)
+
+    @cached_property
+    def outputs(self) -> Folder:
+        """The folder of the results."""
+        return get_datafolder(self.output)
+
+    @property
+    def work(self) -> str:
+        """Name of the folder of listing, records and logs, in `outputs`."""
+        return f'{WORK}/{self.run}'
+
+    def listed(self, tasks: int | None) -> Archive:
+        """Lists the videos in a file of the work folder.
+
+        Args:
+            tasks: number of tasks; None = one per video, `MAX_TASKS` at most.
+
+        Returns:
+            The archive with its numbers of videos and tasks, and its run, which depends on the videos and all
+            settings.
+
+        Raises:
+            OutputPathError: there are no videos, or the outputs would be among them.
+        """
+        source, output = (folder.resolve_paths('').rstrip('/') for folder in (self.inputs, self.outputs))
+        if f'{output}/'.startswith(f'{source}/'):
+            raise OutputPathError(f'{self.output} is in {self.source}: outputs would become inputs\n'
+                                  'use another output folder')
+        if not self.inputs.isdir(''):
+            raise OutputPathError(f'{self.source} is not a folder\nrestore a single video without --executor')
+        digest, count, part = hashlib.sha256(), 0, f'{WORK}/listing.{os.getpid()}'
+        with self.outputs.open(part, 'w') as file:
+            for name in list_files(self.inputs, _is_video_name):
+                line = json.dumps(name) + '\n'
+                digest.update(line.encode())
+                file.write(line)
+                count += 1
+        if not count:
+            self.outputs.rm_file(part)
+            raise OutputPathError(f'{self.source}: no videos found')
+        tasks = min(tasks or count, tasks or MAX_TASKS)
+        weights = self.spec.weights and sha256(self.spec.weights)
+        done = replace(self, source=source, output=output, tasks=tasks, count=count)
+        digest.update(repr((gavn.__version__, done, weights)).encode())
+        done = replace(done, run=digest.hexdigest()[:12])
+        self.outputs.makedirs(done.work, exist_ok=True)
+        self.outputs.mv(part, f'{done.work}/videos.jsonl')
+        return done
+
+    def shard(self, rank: int) -> Iterator[str]:
+        """Yields the names of the videos of a task."""
+        listing = self.outputs.resolve_paths(f'{self.work}/videos.jsonl')
+        yield from map(json.loads, get_shard_from_paths_file(listing, rank, self.tasks))
+
+    def records(self, stage: str, rank: int) -> Iterator[dict[str, Any]]:
+        """Yields the records that a task has written; an incomplete last line is left out."""
+        path = self.records_path(stage, rank)
+        if self.outputs.isfile(path):
+            with self.outputs.open(path, 'r') as file:
+                yield from (json.loads(line) for line in file if line.endswith('\n'))
+
+    def records_path(self, stage: str, rank: int) -> str:
+        """Name of the records of a task, in `outputs`."""
+        return f'{self.work}/records/{stage}_{rank:05d}.jsonl'
+
+    def target(self, name: str, path: Path) -> str:
+        """Returns the name of the output of a video, in `outputs`; `path` is a local copy of the video."""
+        ending = path.suffix if path.suffix.lower() in KEPT else '.mkv'
+        with suppress(MediaError):  # reported when the video is restored
+            ending = fitting_ending(path, ending)
+        return self._stem(name) + ending
+
+    def finished(self, name: str) -> tuple[str, dict[str, Any]] | None:
+        """Returns the name and the report of the output of a video; None if there is none yet."""
+        for ending in (*KEPT, os.path.splitext(name)[1]):
+            target = self._stem(name) + ending
+            report = os.fspath(beside(Path(target), '.json'))
+            if self.outputs.exists(target) and self.outputs.exists(report):
+                with self.outputs.open(report, 'r', encoding='utf-8') as file:
+                    content = json.load(file)
+                if content['source'] == self.url(name):
+                    return target, content
+        return None
+
+    def url(self, name: str) -> str:
+        """Returns the path or URL of a video, as reports have it."""
+        return self.inputs.resolve_paths(name)
+
+    def _stem(self, name: str) -> str:
+        folder, base = os.path.split(name)
+        return os.path.join(folder, with_ending(os.path.splitext(base)[0], f'_{self.suffix}', _SPARE + 4))
+
+
+def _is_video_name(name: str) -> bool:
+    return name.lower().endswith(VIDEOS)

@@ -1,0 +1,43 @@
+"""Which networks restore, as values that another process or machine can build them from."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gavn.restoration.auto_restorer import AutoRestorer
+from gavn.restoration.model_spec import import_modules
+from gavn.restoration.protocols import VideoRestorer
+from gavn.restoration.restorer import Restorer, find_device
+from gavn.runtime.compilation import default_mode
+
+
+@dataclass(frozen=True)
+class RestorerSpec:
+    """Describes a restorer.
+
+    Attributes:
+        task: name of pretrained weights, or 'auto'.
+        weights: the user's own weights, in place of `task`.
+        modules: modules that register the network of `weights`.
+        device, dtype, batch: see `Restorer`.
+        compile: whether to compile the networks.
+    """
+
+    task: str = 'auto'
+    weights: str | None = None
+    modules: tuple[str, ...] = ()
+    device: str = 'auto'
+    dtype: str = 'auto'
+    batch: int | None = None
+    compile: bool = False
+
+
+@lru_cache(maxsize=1)
+def load_restorer(spec: RestorerSpec) -> VideoRestorer:
+    """Returns the restorer of a description; the last one stays in memory. Raises as `Restorer.load`."""
+    import_modules(spec.modules)
+    mode = default_mode(find_device(spec.device)) if spec.compile else None
+    options = spec.device, spec.dtype, spec.batch, mode
+    if spec.weights:
+        return Restorer.load(spec.weights, *options)
+    return AutoRestorer(*options) if spec.task == 'auto' else Restorer.from_pretrained(spec.task, *options)

@@ -1,0 +1,302 @@
+"""An archive is restored in independent tasks: the bytes of one machine, whatever fails or is killed."""
+import csv
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from restore_fakes import fixed_face, make_restorer, write_video
+
+from gavn.cli import main as cli
+from gavn.restoration import job, restore_video, resume_state
+from gavn.restoration.settings import Settings
+from gavn.runtime.exit_codes import FAILED, USAGE
+
+pytest.importorskip('datatrove', reason='needs datatrove: pip install "gavn[cluster]"')
+
+from datatrove.io import get_datafolder
+
+from gavn.restoration import archive as archives
+from gavn.restoration import archive_report, archive_steps
+from gavn.restoration.archive import Archive
+from gavn.restoration.restorer_spec import RestorerSpec
+from gavn.runtime.executors import Executor
+from gavn.runtime.folders import list_files
+
+SEGMENT_FRAMES = 7
+LENGTHS = {'a.mp4': 4, 'deep/b.mkv': 6, 'deep/er/long film.mp4': 40}
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', SEGMENT_FRAMES)
+    monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
+    monkeypatch.setattr(archive_steps, '_PAUSE', 0.01)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp('weights') / 'w.safetensors'
+    make_restorer(20, ('lq', 'audio')).save(path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def talks(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('talks')
+    for name, frames in LENGTHS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(folder / name, frames, 1.)
+    (folder / 'notes.txt').write_text('no video')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def whole(talks, tmp_path_factory) -> dict[str, bytes]:
+    """The outputs of `restore_video`."""
+    out = tmp_path_factory.mktemp('whole')
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(resume_state, 'SEGMENT_FRAMES', SEGMENT_FRAMES)
+        patched.setattr(job, 'follow_faces', fixed_face(absent=(3, 20), cuts=(12,)))
+        for name in LENGTHS:
+            target = out / output_name(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            restore_video.restore_video(talks / name, target, make_restorer(20, ('lq', 'audio')), Settings())
+    return outputs(out)
+
+
+def output_name(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return f'{stem}_gavn{ending}'
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*')
+            if path.suffix in ('.mp4', '.mkv')}
+
+
+def listed(source: Path | str, output: Path | str, weights: Path, tasks: int = 2) -> Archive:
+    spec = RestorerSpec(weights=str(weights))
+    return Archive(str(source), str(output), spec, Settings(), piece=2 * SEGMENT_FRAMES).listed(tasks)
+
+
+def run(archive: Archive, retry: bool = False, only: tuple[str, ...] = ()) -> dict:
+    logs = archive.outputs.resolve_paths(f'{archive.work}/logs')
+    stages = archive_steps.stages(archive, 1, retry)
+    Executor().run('restore', [stage for stage in stages if not only or stage.name in only], logs)
+    return archive_report.read_summary(archive) if archive.outputs.exists('report.json') else {}
+
+
+def states(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob('*.gavn'))
+
+
+def test_the_bytes_are_those_of_one_machine(talks, whole, weights, tmp_path):
+    summary = run(listed(talks, tmp_path, weights))
+    assert outputs(tmp_path) == whole and states(tmp_path) == ['.gavn']
+    assert summary['done'] == 3 and summary['frames'] == 50 and summary['hours'] == pytest.approx(2 / 3600)
+    with (tmp_path / 'report.csv').open(newline='', encoding='utf-8') as file:
+        rows = {row['file']: row for row in csv.DictReader(file)}
+    assert rows.keys() == LENGTHS.keys() and {row['status'] for row in rows.values()} == {'done'}
+    assert json.loads((tmp_path / 'report.json').read_text())['videos'][0]['frames_per_second'] > 0
+    report = json.loads((tmp_path / 'deep/er/long film_gavn.mp4.json').read_text())
+    assert report['source'] == str(talks / 'deep/er/long film.mp4') and report['resumed'] == 40
+    assert report['resumed_seconds'] > 0
+
+
+def test_a_long_video_is_shared_by_tasks(talks, whole, weights, tmp_path):
+    archive = listed(talks, tmp_path, weights, tasks=3)
+    run(archive, only=('videos',))
+    assert states(tmp_path) == ['.gavn', 'long film_gavn.mp4.gavn']
+    pieces = list(archive_steps.RestorePieces(archive, 1).pieces())
+    assert [piece for _, piece in pieces] == [range(0, 14), range(14, 28), range(28, 40)]
+    for rank in (2, 0, 1):  # in any order
+        list(archive_steps.RestorePieces(archive, 1).run(rank=rank, world_size=3))
+        assert [record['first'] for record in archive.records('pieces', rank)] == [14 * rank]
+    assert run(archive)['done'] == 3 and outputs(tmp_path) == whole
+
+
+def test_what_a_killed_task_has_left_is_finished(talks, whole, weights, tmp_path):
+    """One task of each stage leaves no record, half of a piece, and an incomplete line."""
+    archive = listed(talks, tmp_path, weights, tasks=3)
+    run(archive, only=('videos',))
+    planned = [next(archive.records('videos', rank))['status'] == 'planned' for rank in range(3)]
+    lost = planned.index(False)
+    name = next(archive.shard(lost))
+    (tmp_path / archive.records_path('videos', lost)).write_text('{"file": "a.m')
+    (tmp_path / output_name(name)).unlink()
+    step = archive_steps.RestorePieces(archive, 1)
+    record, piece = next(step.pieces())
+    step.restore(record, range(piece.start, piece.start + SEGMENT_FRAMES))
+    run(archive, only=('finish', 'report'))
+    assert outputs(tmp_path) == whole and archive_report.read_summary(archive)['done'] == 3
+
+
+def test_completed_tasks_are_not_repeated(talks, weights, tmp_path, monkeypatch):
+    run(listed(talks, tmp_path, weights))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*_gavn.mp4')}
+    monkeypatch.setattr(archive_steps, 'local_copy', None)  # nobody reads a video
+    assert run(listed(talks, tmp_path, weights))['done'] == 3
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_another_listing_repeats_no_finished_video(talks, whole, weights, tmp_path, monkeypatch):
+    run(listed(talks, tmp_path, weights))
+    monkeypatch.setattr(archive_steps, 'local_copy', None)  # nobody reads a video
+    assert run(listed(talks, tmp_path, weights, tasks=1))['done'] == 3 and outputs(tmp_path) == whole
+
+
+def test_failures_are_reported_and_tried_again_on_request(weights, tmp_path):
+    source, out = tmp_path / 'in', tmp_path / 'out'
+    source.mkdir()
+    write_video(source / 'good.mp4', 4, None)
+    (source / 'playlist.mp4').write_text("ffconcat version 1.0\nfile 'good.mp4'\n")
+    write_video(source / 'taken.mp4', 4, None)
+    out.mkdir()
+    (out / 'taken_gavn.mp4').write_bytes(b'of somebody else')
+    archive = listed(source, out, weights)
+    summary = run(archive)
+    assert (summary['done'], summary['failed'], summary['skipped']) == (1, 1, 1)
+    reasons = {record['file']: record['reason'] for rank in (0, 1)
+               for record in archive.records('finish', rank)}
+    assert 'playlists are not supported' in reasons['playlist.mp4']
+    assert 'taken_gavn.mp4 exists and is of another video' in reasons['taken.mp4']
+    assert (out / 'taken_gavn.mp4').read_bytes() == b'of somebody else'
+    write_video(source / 'playlist.mp4', 4, None)
+    assert run(archive)['failed'] == 1 and run(archive, retry=True)['done'] == 2
+
+
+def test_a_stopped_task_is_unfinished_in_the_report(talks, weights, tmp_path):
+    archive = listed(talks, tmp_path, weights)
+    run(archive)
+    (tmp_path / archive.records_path('finish', 0)).unlink()
+    assert run(archive, only=('report',))['unfinished'] == 2
+
+
+def test_another_machine_must_not_mix_its_pieces_in(talks, weights, tmp_path, monkeypatch):
+    archive = listed(talks, tmp_path, weights)
+    run(archive, only=('videos',))
+    monkeypatch.setattr(restore_video, 'versions', lambda: {'torch': 'another'})
+    records = list(archive_steps.RestorePieces(archive, 1).work(0))
+    assert {record['status'] for record in records} == {'failed'}
+    assert 'is of a run with another search\nall machines need the same versions' in records[0]['reason']
+
+
+def test_a_video_in_use_is_waited_for(talks, whole, weights, tmp_path, monkeypatch):
+    archive = listed(talks, tmp_path, weights)
+    real, calls = archive_steps.restore_video, []
+
+    def busy(source, target, *args):
+        calls.append(source)
+        if len(calls) == 1:
+            with resume_state.ResumeState.opened(target, {'job': 'of another process'}):
+                return real(source, target, *args)
+        return real(source, target, *args)
+
+    monkeypatch.setattr(archive_steps, 'restore_video', busy)
+    assert run(archive)['done'] == 3 and outputs(tmp_path) == whole and len(calls) == 4
+
+
+def test_object_storage_is_input_and_output(talks, whole, weights):
+    storage = get_datafolder('memory://bucket')
+    storage.fs.put(f'{talks}/', storage.path + '/talks', recursive=True)
+    try:
+        archive = listed('memory://bucket/talks', 'memory://bucket/out', weights, tasks=3)
+        run(archive, only=('videos',))
+        state = 'deep/er/long film_gavn.mp4.gavn'
+        assert {'job.json', 'faces.json'} <= {os.path.basename(file) for file in archive.outputs.find(state)}
+        run(archive, only=('pieces',))
+        assert len([file for file in archive.outputs.find(state) if file.endswith('.nut')]) == 6
+        assert run(archive)['done'] == 3 and not archive.outputs.find(state)
+        made = {name: archive.outputs.cat_file(name) for name in archive.outputs.find('')}
+        assert {name: made[name] for name in whole} == whole
+        report = json.loads(made['a_gavn.mp4.json'])
+        assert report['source'].startswith('memory://') and report['source'].endswith('bucket/talks/a.mp4')
+        assert run(listed('memory://bucket/talks', 'memory://bucket/out', weights, tasks=1))['done'] == 3
+    finally:
+        storage.rm('', recursive=True)
+
+
+def test_hidden_files_and_linked_folders_are_left_out(tmp_path):
+    for name in ('a.mp4', '.hidden.mp4', '.cache/b.mp4', 'deep/c.mp4', 'd.txt'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'deep/again').symlink_to(tmp_path)
+    found = list_files(get_datafolder(str(tmp_path)), archives._is_video_name)
+    assert sorted(found) == ['a.mp4', 'deep/c.mp4']
+
+
+@pytest.mark.parametrize('where', ['local', 'object storage'])
+def test_a_listing_needs_no_memory_for_all_files(tmp_path, monkeypatch, weights, where):
+    """Peak memory of listing, sharing out and reporting is the same for 200 folders of files and for 4000."""
+    class Entry:
+        def __init__(self, name: str, folder: bool) -> None:
+            self.name, self.folder = name, folder
+
+        def is_dir(self, follow_symlinks: bool) -> bool:
+            return self.folder
+
+        def is_file(self) -> bool:
+            return not self.folder
+
+    def peak(folders: int, out: Path) -> int:
+        def scan(path):
+            inner = os.path.basename(path.rstrip('/')).startswith('speaker')
+            names = (f'{i}.mp4' for i in range(20)) if inner else (f'speaker{i}' for i in range(folders))
+            return FakeScan(Entry(name, not inner) for name in names)
+
+        def walk(self, path):
+            yield '', [], []
+            for i in range(folders):
+                yield f'speaker{i}', [], [f'{k}.mp4' for k in range(20)]
+
+        class FakeScan:
+            def __init__(self, entries):
+                self.entries = entries
+
+            def __enter__(self):
+                return self.entries
+
+            def __exit__(self, *_):
+                pass
+
+        source = tmp_path / 'in' if where == 'local' else 'memory://archive'
+        with monkeypatch.context() as patched:
+            patched.setattr('gavn.runtime.folders.os.scandir', scan)
+            patched.setattr(Archive, 'inputs', get_datafolder(str(source)))
+            patched.setattr(type(get_datafolder(str(source))), 'walk', walk)
+            patched.setattr(type(get_datafolder(str(source))), 'isdir', lambda *_: True)
+            tracemalloc.start()
+            archive = listed(source, out, weights, tasks=10 * folders // 200)
+            assert archive.count == 20 * folders
+            assert sum(1 for _ in archive.shard(3)) == 400
+            reached = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return reached
+
+    peak(200, tmp_path / 'warm up')
+    small, large = peak(200, tmp_path / 'small'), peak(4000, tmp_path / 'large')
+    assert large < small + 100_000, (small, large)
+
+
+def test_the_command(talks, whole, weights, tmp_path, capfd):
+    command = ['restore', str(talks), '-o', str(tmp_path), '--weights', str(weights), '--executor', 'local']
+    assert cli.main([*command, '--tasks', '2']) == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert last.startswith('3 done; 0.00 hours of video, ') and last.endswith('has the result of each video')
+    assert outputs(tmp_path) == whole
+
+
+@pytest.mark.parametrize(('extra', 'message'), [
+    (['-o', '{talks}/out'], 'outputs would become inputs'), ([], 'one folder and an output folder'),
+    (['-o', '{out}', '--force'], '--force does not go'),
+    (['-o', '{out}', '--ext', 'png'], '--ext does not go'),
+    (['-o', '{out}', '--executor', 'ray'], 'no Ray cluster is running')])
+def test_arguments_fail_at_the_door(talks, weights, tmp_path, capsys, extra, message):
+    command = ['restore', str(talks), '--weights', str(weights), '--executor', 'local']
+    extra = [word.format(talks=talks, out=tmp_path / 'out') for word in extra]
+    if 'ray' in extra:
+        pytest.importorskip('ray', reason='needs ray')
+    assert cli.main([*command, *extra]) in (USAGE, FAILED)
+    assert message in capsys.readouterr().err
