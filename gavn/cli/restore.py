@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     check_inputs([args.audio])
     if args.executor is not None:
         from gavn.cli.restore_archive import restore_archive
-        return restore_archive(args)
+        return restore_archive(args, _restorer_spec(args), _settings(args))
     jobs = plan(args)
     alone = len(jobs) == 1
     codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
@@ -167,7 +167,7 @@ def _summary(codes: Sequence[int]) -> str:
 
 def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list[int]:
     """Restores inputs until one is interrupted; returns their exit codes."""
-    restorer, settings = _networks(args), settings_of(args)
+    restorer, settings = _networks(args), _settings(args)
     codes: list[int] = []
     with _sigterm_as_ctrl_c():
         for source, target in jobs:
@@ -179,7 +179,7 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
     return codes
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
+def _settings(args: argparse.Namespace) -> Settings:
     """Returns the settings that the arguments ask for."""
     from gavn.restoration.settings import Settings
     return Settings(
@@ -206,7 +206,7 @@ def _none_if_auto(choice: str) -> str | None:
     return None if choice == 'auto' else choice
 
 
-def restorer_spec(args: argparse.Namespace) -> RestorerSpec:
+def _restorer_spec(args: argparse.Namespace) -> RestorerSpec:
     """Returns which networks the arguments ask for."""
     from gavn.restoration.restorer_spec import RestorerSpec
     return RestorerSpec(args.task, args.weights, tuple(args.modules), args.device, args.dtype, args.batch,
@@ -218,7 +218,7 @@ def _networks(args: argparse.Namespace) -> VideoRestorer:
     from gavn.restoration.restorer_spec import load_restorer
     if args.compile:
         print('the networks are compiled at the first face; this takes minutes')
-    restorer = load_restorer(restorer_spec(args))
+    restorer = load_restorer(_restorer_spec(args))
     if args.weights and isinstance(restorer, Restorer):
         print(f'weights {args.weights}, task {restorer.spec.task or "unknown"}, device {restorer.device}')
     else:

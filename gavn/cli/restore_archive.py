@@ -4,10 +4,15 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gavn.errors import GavnError
 from gavn.restoration.output_path import OutputPathError
 from gavn.runtime.exit_codes import FAILED, OK
+
+if TYPE_CHECKING:
+    from gavn.restoration.restorer_spec import RestorerSpec
+    from gavn.restoration.settings import Settings
 
 _REFUSED = {'audio': '--audio', 'force': '--force', 'compare': '--compare', 'no_report': '--no-report'}
 
@@ -16,7 +21,7 @@ class MissingPackageError(GavnError):
     """A package is needed that is not installed."""
 
 
-def restore_archive(args: argparse.Namespace) -> int:
+def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Settings) -> int:
     """Restores an archive, or submits it to Slurm; prints a summary. Returns the exit code.
 
     Raises:
@@ -33,12 +38,11 @@ def restore_archive(args: argparse.Namespace) -> int:
         if (error.name or '').partition('.')[0] != 'datatrove':
             raise
         raise MissingPackageError('--executor needs datatrove\npip install "gavn[cluster]"') from error
-    from gavn.cli.restore import restorer_spec, settings_of
     from gavn.runtime.executors import Executor
-    executor, spec = Executor.from_arguments(args), restorer_spec(args)
+    executor = Executor.from_arguments(args)
     if spec.weights:
         spec = replace(spec, weights=os.path.abspath(spec.weights))
-    archive = Archive(args.input[0], args.output, spec, settings_of(args), args.suffix).listed(args.tasks)
+    archive = Archive(args.input[0], args.output, spec, settings, args.suffix).listed(args.tasks)
     print(f'{archive.count} videos, {archive.tasks} tasks', flush=True)
     logs = archive.outputs.resolve_paths(f'{archive.work}/logs')
     executor.run('restore', stages(archive, executor.threads, args.no_resume), logs, persist=True)
