@@ -122,7 +122,7 @@ def find_latest_state(folder: Path, networks: list[str]) -> Path | None:
 def incomplete_reason(state: Path, networks: list[str]) -> str:
     """Why a run cannot resume from a state; empty if it can."""
     if not zipfile.is_zipfile(state):  # torch's files are zip archives with the directory at the end
-        return f'{state} is missing or truncated'
+        return f'{state} is missing, truncated or no file of torch.save'
     try:
         names = weight_files(load_state(state), networks)
     except ResumeError as error:

@@ -13,6 +13,7 @@ from gavn import basicsr_patches
 from gavn.basicsr_patches.training_state import (
     ResumeError,
     find_latest_state,
+    incomplete_reason,
     load_resume_state,
     load_state,
     prune_checkpoints,
@@ -212,6 +213,11 @@ def test_a_pickle_to_resume_from_is_reported_clearly(content: object, tmp_path: 
     torch.save(content, tmp_path / '1.state')
     with pytest.raises(SystemExit, match=r'error: cannot resume from .*pickled objects, .*refused'):
         run_here('train', '-opt', str(file), '--force_yml', f'path:resume_state={tmp_path}/1.state')
+
+
+def test_a_state_that_torch_did_not_write_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / '1.state').write_bytes(b'no archive')
+    assert incomplete_reason(tmp_path / '1.state', []).endswith('no file of torch.save')
 
 
 def test_a_state_beyond_the_end_of_training_is_refused(tmp_path: Path) -> None:
