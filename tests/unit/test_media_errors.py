@@ -1,4 +1,5 @@
 """Files that cannot be read or written: the message says so, and nothing is left behind."""
+import time
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from gavn.media import (
     probe,
     read_audio,
     read_frames,
+    stream_copy,
 )
 from gavn.media.container import exact
 from gavn.media.stream_copy import is_same_video
@@ -32,6 +34,13 @@ def test_streams_without_time_stamps_are_not_comparable(tmp_path: Path) -> None:
         for image in pictures(4, 64, 48):
             writer.write(image)
     assert not is_same_video(raw, raw)
+
+
+def test_comparing_long_videos_takes_linear_time(source: Path, monkeypatch) -> None:
+    monkeypatch.setattr(stream_copy, 'unique_stamps', lambda path: list(range(100_000)))
+    start = time.process_time()
+    assert is_same_video(source, source)
+    assert time.process_time() - start < 10  # half an hour if it is quadratic
 
 
 def test_a_stream_without_a_time_base_says_so() -> None:
