@@ -198,7 +198,7 @@ def test_reds_reads_clips_of_any_name_and_length(kind: str, frames: int, root: P
     assert all(len(sample['lq']) == frames for sample in samples)
 
 
-def test_reds_tells_of_clips_that_it_reads_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reds_reports_clips_that_it_reads_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for layer in ('gt', 'blur'):
         for index in (0, 119):
             write_image(tmp_path / layer / f'long/{index:08d}.png', np.zeros((32, 32, 3), np.uint8))

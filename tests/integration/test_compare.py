@@ -144,7 +144,7 @@ def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
     assert first == '0 3' and int(second.split()[0]) > 0
 
 
-def test_a_killed_comparison_goes_on(place, run, tmp_path):
+def test_a_killed_comparison_resumes(place, run, tmp_path):
     """The whole command, killed by SIGKILL: its training ends with it, and the next start resumes."""
     say(tmp_path, {'_gavn': {'seconds': 0.02}})
     script = ('import sys; sys.path[0] = {root!r}; from gavn.cli import compare; '

@@ -105,7 +105,7 @@ def test_c_processes_share_a_batch() -> None:
 
 
 @pytest.mark.parametrize('start', range(8))
-def test_f_sampling_goes_on_at_the_next_sample(start: int) -> None:
+def test_f_sampling_resumes_at_the_next_sample(start: int) -> None:
     unbroken = [i for e in range(4) for i in epoch(sampler(), e)]
     resumed = sampler(start=start)
     rest = [i for e in range(resumed.epoch, 4) for i in epoch(resumed, e)]

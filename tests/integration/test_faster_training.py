@@ -43,7 +43,7 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(place, batch):
         torch.testing.assert_close(parts[name], gradient, rtol=1e-2, atol=1e-6 + 1e-3 * gradient.abs().max())
 
 
-def test_the_log_tells_the_loss_of_the_whole_batch_and_the_memory(place, batch, plain):
+def test_the_log_has_the_loss_of_the_whole_batch_and_the_memory(place, batch, plain):
     model, _ = after_a_step(place, batch, accumulate=2)
     log = model.get_current_log()
     assert log['l_pix'] == pytest.approx(plain[1]['l_pix'], rel=1e-5)

@@ -210,7 +210,7 @@ def test_data_that_do_not_fit_the_network_are_named(place, batch):
         run(model, {**batch, 'gt': batch['lq']}, (1,))
 
 
-def test_logging_tells_phase_and_size(place, batch, caplog):
+def test_the_log_has_phase_and_size(place, batch, caplog):
     logger = logging.getLogger('basicsr')
     logger.addHandler(caplog.handler)
     logger.setLevel(logging.INFO)

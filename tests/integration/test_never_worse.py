@@ -114,7 +114,7 @@ def test_what_cannot_be_copied_is_encoded(talk, tmp_path, monkeypatch):
     assert not report.copied and len(list(read_frames(tmp_path / 'out.mkv'))) == 12
 
 
-def test_notices_about_encoding_are_not_told_of_a_copy(talk, tmp_path, monkeypatch):
+def test_a_copy_gets_no_notices_about_encoding(talk, tmp_path, monkeypatch):
     monkeypatch.setattr(job, 'encoding_notices', lambda *_: iter(['the output is opaque']))
     assert 'the output is opaque' in restored(talk, tmp_path / 'a.mp4', PLAIN).notices
     assert 'the output is opaque' not in restored(talk, tmp_path / 'b.mp4', 0.).notices

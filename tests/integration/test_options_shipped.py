@@ -14,7 +14,7 @@ from gavn.models.schedule import Schedule
 from gavn.models.training import check_phases, check_windows, train_only
 
 
-def test_the_files_that_were_promised_are_there():
+def test_the_documented_option_files_exist():
     names = {name_of(path) for path in FILES}
     for task in TASKS:
         assert {f'{kind}_{net}_{task}' for kind in ('train', 'test') for net in ('gavn', 'pfld')} <= names

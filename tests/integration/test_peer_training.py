@@ -72,7 +72,7 @@ def trained(request, data, tmp_path_factory):
     return model, opt, folder
 
 
-def test_a_resumed_run_goes_on_as_the_unbroken_one(trained):
+def test_a_resumed_run_equals_the_uninterrupted_one(trained):
     model, opt, folder = trained
     batch, unbroken = tiny_peers.batch_of(opt), tiny_peers.model_of(copy.deepcopy(opt), folder)
     opt = copy.deepcopy(opt)

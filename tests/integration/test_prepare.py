@@ -229,7 +229,7 @@ def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     assert np.array_equal(ClipStore(made.root, 'audio').array('a'), sound[20 * 640:50 * 640])
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path):
+def test_a_killed_run_resumes_where_it_was(tmp_path):
     """SIGKILL after the first clip; the same command again completes without doing that clip anew."""
     pytest.importorskip('dlib')
     videos, out = tmp_path / 'videos', tmp_path / 'out'

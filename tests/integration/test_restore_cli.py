@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_outputs_stand_beside_their_inputs(weights, talks):
+def test_outputs_are_beside_their_inputs(weights, talks):
     assert run(weights, talks, '--no-report') == 0
     assert set(names(talks)) == {
         'a.mp4', 'b.mov', 'c.avi', 'notes.txt', 'a_gavn.mp4', 'b_gavn.mov', 'c_gavn.mkv'}

@@ -241,7 +241,7 @@ def test_order_and_gaps(tmp_path):
     assert [path.name for path in found] == ['f9.png', 'f10.png', 'f012.png'] and missing_numbers(found) == 1
 
 
-def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
+def test_a_stopped_run_resumes(tmp_path, monkeypatch):
     """PNGs that are finished are not made again; with --force a folder of PNGs is replaced, not mixed."""
     monkeypatch.setattr(resume_state, 'SEGMENT_FRAMES', 4)
     frames, target = write_folder(tmp_path / 'frames'), tmp_path / 'out'

@@ -130,7 +130,7 @@ def test_other_settings_begin_anew(source, tmp_path, monkeypatch):
     assert restore(source, target, settings={'strength': 0.5}).resumed == 0
 
 
-def test_compiled_networks_do_not_go_on_with_pieces_of_others(source, tmp_path, monkeypatch):
+def test_compiled_networks_do_not_resume_segments_of_others(source, tmp_path, monkeypatch):
     target = tmp_path / 'out.mp4'
     interrupted(source, target, monkeypatch)
     restorer = make_restorer(inputs=('lq', 'audio'))
@@ -211,7 +211,7 @@ def test_an_unknown_face_does_not_cost_the_search(tmp_path, monkeypatch):
     assert len(searches) == 3  # what is searched for has changed
 
 
-def test_the_report_tells_of_the_source(tmp_path):
+def test_the_report_describes_the_source(tmp_path):
     source = make_file(tmp_path / 'in.mp4', range(0, 12000, 1200), size=(96, 80), color_trc=16)
     report = restore(source, tmp_path / 'out.mp4')
     assert (report.input['width'], report.input['height'], report.input['hdr']) == (96, 80, True)

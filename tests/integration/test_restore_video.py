@@ -154,7 +154,7 @@ def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypat
         restore(talking, out, make_restorer(30.), faces='0,7')
 
 
-def test_a_box_stands_for_a_search(talking, out, recorder, monkeypatch):
+def test_a_box_replaces_the_search(talking, out, recorder, monkeypatch):
     monkeypatch.setattr(job, 'follow_faces', None)
     assert restore(talking, out, make_restorer(30.), box=FACE).restored == 12
     with pytest.raises(ChoiceError, match='not inside an image'):
@@ -188,7 +188,7 @@ def test_audio_is_taken_by_time(tmp_path, talking, out, recorder):
 
 
 @pytest.mark.parametrize('seconds', [20, 25, 30])
-def test_audio_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
+def test_audio_is_read_block_by_block(monkeypatch, tmp_path, seconds):
     """MFCC of the whole audio, with silence up to the end of the video; most blocks are freed by then."""
     sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
     blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
@@ -203,7 +203,7 @@ def test_audio_is_heard_block_by_block(monkeypatch, tmp_path, seconds):
     assert blocks.most < 0.6 * len(blocks.blocks)
 
 
-def test_a_preview_hears_no_more_than_it_needs(monkeypatch, tmp_path):
+def test_a_preview_reads_no_more_audio_than_it_needs(monkeypatch, tmp_path):
     sound = np.random.default_rng(0).integers(-9999, 9999, 30 * 16000).astype(np.int16)
     read = []
 

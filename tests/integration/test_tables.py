@@ -91,7 +91,7 @@ def test_csv_has_every_cell_and_the_task_in_every_row(deblur):
     assert lines[2][-2] == 'run: python gavn/test.py -opt options/test_vrt_deblur.yml'
 
 
-def test_deviations_stand_behind_the_means(deblur):
+def test_deviations_follow_the_means(deblur):
     plan = Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN'), std=True)
     assert '| **31.2500** ± 1.0000 |' in markdown(table(deblur, plan))
     assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
@@ -133,7 +133,7 @@ def test_the_paper_s_methods_come_first_in_its_order_and_others_last(write):
                      'Mine', TRUTH]
 
 
-def test_data_sets_stand_side_by_side_and_gaps_name_their_own(write):
+def test_data_sets_are_side_by_side_and_gaps_name_their_own(write):
     file = write(rows('EDVR', {'psnr': 30.0}, data='a'), rows('GAVN', {'psnr': 31.0}, data='a', **ORIGIN),
                  rows('GAVN', {'psnr': 33.0}, data='b', option_file='options/small/test_gavn_deblur.yml'))
     made = table(file, Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))

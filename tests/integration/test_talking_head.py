@@ -40,7 +40,7 @@ def _camera(face) -> Camera:
     return Camera(tuple(face.landmarks.mean(0)), 1.2, 224, 224)
 
 
-def test_clip_has_the_promised_form(clip):
+def test_clip_has_the_documented_form(clip):
     assert clip.frames.shape == (25, 224, 224, 3) and clip.frames.dtype == np.uint8
     assert clip.audio.shape == (25 * 640,) and clip.audio.dtype == np.int16
     assert clip.landmarks.shape == (25, 68, 2) and clip.landmarks.dtype == np.float32

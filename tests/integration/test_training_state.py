@@ -50,7 +50,7 @@ def fail_to_write(content: object, path: object) -> None:
     raise OSError(errno.ENOSPC, 'No space left on device')
 
 
-def test_z_stock_goes_on_without_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_z_stock_continues_without_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, 'save', fail_to_write)
     monkeypatch.setattr(stock('models.base_model').time, 'sleep', lambda seconds: None)
     save(model_of(Stock, tmp_path), 4)
@@ -94,7 +94,7 @@ def test_z_old_checkpoints_are_pruned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('damage', ['12.state', 'net_g_12.pth'])
-def test_z_a_damaged_checkpoint_does_not_crowd_out_a_whole_one(damage: str, tmp_path: Path) -> None:
+def test_z_a_damaged_checkpoint_does_not_replace_a_whole_one(damage: str, tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path)
     for iteration in (4, 8, 12):
         save(model, iteration)

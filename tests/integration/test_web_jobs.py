@@ -156,7 +156,7 @@ def test_hardly_any_change_is_said(sessions, monkeypatch):
     assert all(words in said for words in ('Hardly any change: talk.mp4', 'grey levels', 'without encoding'))
 
 
-def test_weights_for_another_degradation_are_refused_in_words_of_the_page(sessions, monkeypatch):
+def test_weights_for_another_degradation_are_refused_in_the_terms_of_the_page(sessions, monkeypatch):
     def certain(*_, **how):
         if not how['found'] and not _[3].force_task:
             raise TaskError('the faces are compressed, not blurred', 'give --force-task')
@@ -241,7 +241,7 @@ def test_a_closed_page_leaves_nothing(sessions, networks):
     assert not list(sessions.folder.glob('sessions/*'))
 
 
-def test_a_watch_tells_rate_and_time_left_and_ends_the_work(monkeypatch):
+def test_the_progress_tracker_reports_rate_and_time_left_and_cancels(monkeypatch):
     times = iter([0., 1., 3.])
     monkeypatch.setattr('gavn.web.progress_tracker.time.monotonic', lambda: next(times))
     tracker = ProgressTracker(max_frames=12)

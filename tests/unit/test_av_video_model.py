@@ -81,7 +81,7 @@ def test_a_network_that_takes_any_length_is_trained_on_any(data, tmp_path, monke
     assert batch['gt'].shape[1] == 2 and tiny_peers.changed(before, model.net_g)
 
 
-def test_a_new_network_that_hears_takes_the_statistics_of_its_data(data, tmp_path):
+def test_a_new_network_with_audio_takes_the_statistics_of_its_data(data, tmp_path):
     opt = tiny_peers.options('DAVDNet', data, tmp_path)
     network = tiny_peers.model_of(copy.deepcopy(opt), tmp_path).net_g
     assert network.audio.encoder.mean.tolist() == [0.5] * 13

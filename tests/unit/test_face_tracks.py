@@ -82,7 +82,7 @@ def test_a_fixed_box_is_in_every_frame():
 
 @pytest.mark.parametrize('box', [Box(-1, 0, 50, 50), Box(600, 10, 641, 50), Box(10, 300, 60, 361),
                                  Box(50, 10, 50, 40), Box(10, 40, 50, 30)])
-def test_a_fixed_box_lies_in_the_image(box):
+def test_a_fixed_box_is_in_the_image(box):
     with pytest.raises(ValueError, match='not inside an image of 640 x 360'):
         fixed_box(box, 7, SIZE)
 

@@ -92,7 +92,7 @@ def test_videos_without_a_ground_truth_have_neither_its_column_nor_psnr(scene):
     assert not any(axes.texts for axes in faces_figure([shot]).axes)
 
 
-def test_boxes_lie_around_eyes_and_mouth_inside_the_image():
+def test_boxes_are_around_eyes_and_mouth_inside_the_image():
     face = to_pixels(MEAN_FACE, 224, 224)
     eyes, mouth = (Box(*box_around(face[part], 224, 224)) for part in (slice(36, 48), MOUTH))
     for box, part in ((eyes, face[36:48]), (mouth, face[MOUTH])):

@@ -32,7 +32,7 @@ def room(module: str) -> str:
 
 
 @pytest.mark.parametrize('path', sorted(MODULES), ids=lambda path: MODULES[path])
-def test_a_file_knows_only_rooms_below(path: Path) -> None:
+def test_files_import_only_packages_below(path: Path) -> None:
     own = room(MODULES[path])
     if own in ENTRANCES:
         return

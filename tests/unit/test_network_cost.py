@@ -131,7 +131,7 @@ def clock(monkeypatch):
     return now
 
 
-def test_a_budget_goes_on_where_it_was_and_leaves_validation_out(clock, tmp_path):
+def test_a_budget_resumes_and_excludes_validation(clock, tmp_path):
     spent = Budget({})
     clock[0] += 600  # before the first batch
     assert spent.facts(0) == {'iterations': 0, 'minutes': 0, 'clips_seen': 0}

@@ -78,7 +78,7 @@ def test_a_section_is_not_shared_with_its_anchor(tmp_path: Path) -> None:
     assert read_options(file)[0] == {'one': {'p': 2}, 'two': {'p': 1}}
 
 
-def test_places_name_the_file_where_the_key_stands(tmp_path: Path) -> None:
+def test_places_name_the_file_and_line_of_the_key(tmp_path: Path) -> None:
     file = put(tmp_path, low='name: x\ntrain:\n  lr: 1\n  phases:\n    - {a: 1}\n    - {b: 2}\n'
                              'net: {type: A, p: 1}\n',
                top='base: low.yml\ntrain:\n  phases:\n    - {c: 1}\nnet:\n  type: B\n')
@@ -94,7 +94,7 @@ def test_places_name_the_file_where_the_key_stands(tmp_path: Path) -> None:
     assert source.place(('train', 'lr')) == f'--force_yml (over {top})'
 
 
-def test_a_wrong_option_is_reported_where_it_stands(tmp_path: Path) -> None:
+def test_a_wrong_option_is_reported_with_its_place(tmp_path: Path) -> None:
     base = write_options(tmp_path, network_g__widht=3)
     file = put(tmp_path, top=f'base: {base.name}\nlogger: {{print_frequency: 5}}\n')
     with pytest.raises(OptionError) as error:
@@ -172,7 +172,7 @@ def test_a_run_keeps_all_its_options(tmp_path: Path) -> None:
     assert '# changed by  network_g:width=3' in header
 
 
-def test_a_run_goes_on_from_what_it_kept(tmp_path: Path) -> None:
+def test_a_run_resumes_from_its_stored_options(tmp_path: Path) -> None:
     base = write_options(tmp_path, train__total_iter=4)
     run_here('train', '-opt', str(put(tmp_path, short=f'base: {base.name}\nname: built\n')))
     kept = tmp_path / 'experiments/built/short.yml'

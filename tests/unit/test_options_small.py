@@ -47,7 +47,7 @@ def test_a_variant_changes_one_thing(variant: str, changes: set[str], task: str)
     assert tested['datasets']['test'].get('audio') == varied['datasets']['val'].get('audio')
 
 
-def test_without_identity_nothing_looks_for_landmarks() -> None:
+def test_without_identity_no_landmarks_are_detected() -> None:
     full = load('train_gavn_deblur', small=True)
     varied = load('train_gavn_deblur', small=True, ablation='wo_if')
     assert varied['network_g'] == {**full['network_g'], 'use_identity': False}

@@ -42,7 +42,7 @@ def unpacked(packed, tmp_path_factory):
     return unpack_data_set(packed[0], tmp_path_factory.mktemp('again') / 'set', (*LAYERS, 'gt'), workers=2)
 
 
-def test_a_packed_data_set_is_small_and_tells_its_quality(packed):
+def test_a_packed_data_set_is_small_and_reports_its_quality(packed):
     file, clips = packed
     assert [clip.entry.n_frames for clip in clips] == [KEPT, 25]
     assert file.stat().st_size < 5000 * sum(clip.entry.n_frames for clip in clips)

@@ -95,14 +95,14 @@ def test_fetches_once(server, store, capsys):
     assert 'already' in capsys.readouterr().out
 
 
-def test_goes_on_behind_a_cut(server, store):
+def test_resumes_after_a_cut(server, store):
     server.cut_after = [2 * PIECE, PIECE]
     fetch('alexnet', server.url)
     assert [span for _, span in server.asked] == [None, f'bytes={2 * PIECE}-', f'bytes={3 * PIECE}-']
     assert model_path('alexnet').read_bytes() == CONTENT
 
 
-def test_the_same_command_goes_on_later(server, store):
+def test_the_same_command_resumes_later(server, store):
     server.cut_after = [PIECE, 0, 0]
     with pytest.raises(ModelError, match=r'cut after 65,536 bytes(.|\n)*rerun the same command'):
         fetch('alexnet', server.url)
@@ -128,7 +128,7 @@ def test_interrupted(server, store, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('change', ['no ranges', 'another file', 'another mirror', 'shorter file', 'no etag'])
-def test_begins_anew_where_it_cannot_go_on(server, store, change):
+def test_starts_again_if_it_cannot_resume(server, store, change):
     server.cut_after = [PIECE, 0, 0]
     if change == 'no etag':
         server.etag = 'W/"weak"'

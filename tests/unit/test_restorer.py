@@ -62,7 +62,7 @@ def test_residual_keeps_colour_order():
 
 
 @pytest.mark.parametrize('batch', [1, 4])
-def test_each_frame_hears_its_own_audio(batch):
+def test_each_frame_gets_its_own_audio(batch):
     frames = [np.zeros((8, 8, 3), np.uint8)] * 11
     got = make(inputs=('lq', 'audio'), batch=batch).restore(frames, sounds(11))
     assert [int(frame[0, 0, 0]) for frame in got] == list(range(11))

@@ -42,7 +42,7 @@ def test_what_is_written_is_read(file):
     assert [row.clip for row in found] == ['anna/1', 'bob', 'mean', 'std', *(['anna/1', 'mean', 'std'] * 2)]
 
 
-def test_columns_stand_in_their_order(file):
+def test_columns_are_in_their_order(file):
     with file.open(newline='') as text:
         header, first, *_ = csv.reader(text)
     assert header == [*LEADING, 'psnr', 'niqe', 'sync_c', *TRAILING]
