@@ -41,6 +41,10 @@ class CropRestorer(Protocol):
     def chunk_size(self) -> int:
         """Frames that one call restores."""
 
+    @property
+    def uses_audio(self) -> bool:
+        """Whether a network takes audio."""
+
     def residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                   ) -> Iterator[np.ndarray]:
         """Yields the residual of each crop."""
