@@ -159,6 +159,8 @@ class RestorationJob:
                              'it')
         if missing := missing_numbers(video.images):
             self.notices.add(f'{video.path}: {missing} image numbers are missing; the gaps are ignored')
+        if settings.write_images:
+            return []
         return list(encoding_notices(video.stored, self.encoder.codec, pix_fmt))
 
     @release_freed_memory

@@ -90,9 +90,10 @@ def test_frames_become_a_video(weights, tmp_path):
 @pytest.mark.parametrize(('form', 'ending'), [
     ('bgr', 'png'), ('bgra', 'png'), ('grey', 'bmp'), ('bgr', 'jpg'), ('bgr16', 'tif'), ('grey16', 'png'),
     ('bgra16', 'png')])
-def test_frames_become_images_that_keep_every_other_pixel(weights, tmp_path, form, ending):
+def test_frames_become_images_that_keep_every_other_pixel(weights, tmp_path, caplog, form, ending):
     frames = write_folder(tmp_path / 'frames', 4, form, ending)
     assert run(weights, frames, '--ext', 'png', '--no-report') == 0
+    assert not any(words in caplog.text for words in ('H.264', 'opaque'))  # no video is encoded
     assert names(tmp_path) == ['frames', 'frames_gavn']
     assert names(tmp_path / 'frames_gavn') == ['10.png', '11.png', '8.png', '9.png']
     region = crop_box(FACE)
