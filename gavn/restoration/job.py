@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import takewhile
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -333,7 +334,7 @@ class RestorationJob:
         info, preview = self.video.info, self.settings.preview
         if preview is None or info.frames is None:
             return info.frames
-        return min(info.frames, round(preview * info.frame_rate))
+        return min(info.frames, ceil(preview * info.frame_rate - 1e-6))
 
     def _end(self) -> Fraction | None:
         preview = self.settings.preview

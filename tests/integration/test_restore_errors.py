@@ -191,3 +191,11 @@ def test_one_bar_for_each_thing_that_is_done(source, gavn, capsys):
     bars = [line.rpartition('\r')[2] for line in capsys.readouterr().err.split('\n')]
     assert [bar.partition(':')[0] for bar in bars if f'/{FRAMES}' in bar] == [
         'finding faces', 'reading audio', 'restoring']
+
+
+@pytest.mark.parametrize(('preview', 'frames'), [('0.1', 3), ('0.28', 7)])
+def test_the_bar_of_a_preview_ends_at_its_frames(source, gavn, capsys, preview, frames):
+    """2.5 frames were expected as 2; the bar lost its total at the third."""
+    assert gavn(source, '--preview', preview) == 0
+    said = capsys.readouterr().err
+    assert f'finding faces: 100%|##########| {frames}/{frames}' in said.replace('█', '#')
