@@ -65,7 +65,6 @@ def recipe(file: Path) -> None:
 
 def test_mutated_option_files(sources, tmp_path, monkeypatch):
     accepted = try_all(sources, range(FILES), tmp_path, monkeypatch)
-    print("ACCEPTED", accepted)
     assert 5 < accepted < FILES / 2  # the mutators leave some right, and break most
 
 
