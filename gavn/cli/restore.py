@@ -76,9 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-resume', action='store_true',
                         help='do not resume an interrupted run')
     parser.add_argument('--no-report', action='store_true', help='write no report')
-    add_executor_arguments(parser.add_argument_group(
+    archives = parser.add_argument_group(
         'archives', 'With --executor the input is one folder, searched at any depth, or s3://BUCKET/FOLDER; '
-        'so is -o. See docs/scale.md.'), default=None)
+        'so is -o. See docs/scale.md.')
+    add_executor_arguments(archives, default=None)
+    archives.add_argument('--piece-frames', type=whole(1), default=3000, metavar='N',
+                          help='smallest piece of a long video, which several tasks share (default 3000)')
     parser.set_defaults(run=run)
 
 

@@ -42,7 +42,8 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
     executor = Executor.from_arguments(args)
     if spec.weights:
         spec = replace(spec, weights=os.path.abspath(spec.weights))
-    archive = Archive(args.input[0], args.output, spec, settings, args.suffix).listed(args.tasks)
+    archive = Archive(args.input[0], args.output, spec, settings, args.suffix,
+                      piece=args.piece_frames).listed(args.tasks)
     print(f'{archive.count} videos, {archive.tasks} tasks', flush=True)
     logs = archive.outputs.resolve_paths(f'{archive.work}/logs')
     executor.run('restore', stages(archive, executor.threads, args.no_resume), logs, persist=True)

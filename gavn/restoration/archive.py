@@ -28,7 +28,6 @@ from gavn.runtime.file_names import KEPT, VIDEOS, beside, with_ending
 from gavn.runtime.files import sha256
 from gavn.runtime.folders import Folder, list_files
 
-PIECE = 3000  # frames: longer videos are restored in pieces
 WORK = '.gavn'  # folder of the work in the output folder
 _SPARE = len('.json.gavn')  # bytes that are added to output names
 
@@ -44,7 +43,7 @@ class Archive:
         settings: what to restore, and how.
         suffix: of output names.
         tasks: number of tasks of each stage.
-        piece: frames of the smallest piece of a video.
+        piece: frames of the smallest piece; longer videos are restored in pieces.
         count: number of videos.
         run: name of the listing and of the records in the work folder.
     """
@@ -55,7 +54,7 @@ class Archive:
     settings: Settings
     suffix: str = 'gavn'
     tasks: int = 1
-    piece: int = PIECE
+    piece: int = 3000
     count: int = 0
     run: str = ''
 

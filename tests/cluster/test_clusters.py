@@ -1,0 +1,186 @@
+"""Preparation and restoring of twelve clips on a real Slurm and a real Ray, with a worker that is killed.
+
+    python -m pytest -m slow tests/cluster
+
+Slurm: `apt-get install slurmctld slurmd slurm-client munge`, as root. Ray: `pip install ray`.
+"""
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slurm
+from raw_videos import film, photo, table
+from restore_fakes import make_restorer
+
+pytestmark = pytest.mark.slow
+pytest.importorskip('datatrove')
+pytest.importorskip('dlib')
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIPS, FRAMES, LONG = 12, 30, 600  # the last clip has LONG frames, three pieces
+PATIENCE = 400  # seconds
+Environment = Mapping[str, str]
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """Twelve clips, their table, and weights of a network that brightens."""
+    folder = tmp_path_factory.mktemp('cluster')
+    face = photo()
+    for number in range(CLIPS):
+        frames = LONG if number == CLIPS - 1 else FRAMES
+        film(folder / f'talks/{number // 4}/talk{number}.mp4',
+             [np.roll(face, (index + 3 * number) % 12, axis=1) for index in range(frames)])
+    table(folder / 'clips.csv', [(f'{n // 4}/talk{n}.mp4', f'speaker{n}', 'train') for n in range(CLIPS)])
+    make_restorer(20, ('lq', 'audio')).save(folder / 'weights.safetensors')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def local(folder: Path) -> dict[str, dict[str, str]]:
+    """Digests of the results of one machine: prepared files, and `gavn restore` without an executor."""
+    run(prepare(folder, 'prepared_local'), environment())
+    for number in range(3):
+        (folder / f'restored_local/{number}').mkdir(parents=True)
+        run(['restore', f'{folder}/talks/{number}', '-o', f'{folder}/restored_local/{number}',
+             *networks(folder)], environment())
+    return {'prepared': digests(folder / 'prepared_local'), 'restored': digests(folder / 'restored_local')}
+
+
+def environment(more: Environment | None = None) -> Environment:
+    paths = [str(ROOT), str(ROOT / 'tests/helpers'), os.environ.get('PYTHONPATH', '')]
+    return {**os.environ, **(more or {}), 'PYTHONPATH': os.pathsep.join(filter(None, paths)),
+            'OMP_NUM_THREADS': '1'}
+
+
+def networks(folder: Path) -> list[str]:
+    return ['--weights', f'{folder}/weights.safetensors', '--import', 'restore_fakes']
+
+
+def prepare(folder: Path, out: str) -> list[str]:
+    return ['prepare', '--videos', f'{folder}/talks', '--csv', f'{folder}/clips.csv', '--out',
+            f'{folder}/{out}', '--annotator', 'dlib', '--degradations', 'sr', '--no-lmdb']
+
+
+def restore(folder: Path, out: str) -> list[str]:
+    return ['restore', f'{folder}/talks', '-o', f'{folder}/{out}', *networks(folder), '--piece-frames', '250']
+
+
+def command(arguments: list[str]) -> list[str]:
+    return [sys.executable, '-m', 'gavn.cli', *arguments]
+
+
+def run(arguments: list[str], environment: Environment) -> str:
+    done = subprocess.run(command(arguments), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Digests of frames, arrays and videos."""
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob('*') if path.suffix in ('.png', '.npy', '.mp4')}
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        try:
+            yield int(path.parent.name), path.read_bytes().decode(errors='replace').split('\0')
+        except OSError:  # has just ended
+            continue
+
+
+def parent(pid: int) -> int:
+    return int(Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
+
+
+def kill_one(is_worker, has_begun) -> int:
+    """Kills a worker with SIGKILL while it works; returns its process id."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if has_begun():
+            for pid, words in processes():
+                if is_worker(pid, words):
+                    os.kill(pid, signal.SIGKILL)
+                    return pid
+        time.sleep(0.05)
+    raise AssertionError('no worker has begun')
+
+
+def some_file(folder: Path, pattern: str):
+    """Whether a file of this pattern exists and is not empty."""
+    return lambda: any(path.stat().st_size for path in folder.glob(pattern))
+
+
+def report(folder: Path) -> list[str]:
+    with (folder / 'report.csv').open(newline='', encoding='utf-8') as file:
+        return sorted(row['status'] for row in csv.DictReader(file))
+
+
+@pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
+def test_slurm(folder, local, tmp_path):
+    slurm_options = ['--executor', 'slurm', '--workers', '2', '--tasks', '4', '--slurm-time', '0:30:00']
+    with slurm.cluster(tmp_path) as cluster:
+        there = environment(cluster)
+
+        def is_worker(stage):
+            return lambda _, words: 'python' in words[0] and any(
+                word.endswith(f'/{stage}/executor.pik') for word in words)
+
+        out = folder / 'prepared_slurm'
+        run([*prepare(folder, out.name), *slurm_options], there)
+        print('killed', kill_one(is_worker('clips'), some_file(out, '.prepare/records/**/*.json')))
+        slurm.wait_for_jobs(there)
+        assert not (out / 'report.csv').exists()  # the last stage waits for all clips
+        run([*prepare(folder, out.name), *slurm_options], there)
+        slurm.wait_for_jobs(there)
+        assert digests(out) == local['prepared']
+
+        out = folder / 'restored_slurm'
+        run([*restore(folder, out.name), *slurm_options], there)
+        print('killed', kill_one(is_worker('videos'), some_file(out, '.gavn/*/records/videos_*')))
+        print('killed', kill_one(is_worker('pieces'), some_file(out, '2/*.gavn/*.nut')))
+        slurm.wait_for_jobs(there)
+        assert digests(out) == local['restored'] and report(out) == ['done'] * CLIPS
+
+
+def test_ray(folder, local, monkeypatch):
+    pytest.importorskip('ray')
+    from ray.cluster_utils import Cluster
+    for name, value in environment({'RAY_memory_monitor_refresh_ms': '0'}).items():
+        monkeypatch.setenv(name, value)
+    cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 0, 'include_dashboard': False})
+    try:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1, memory=8 << 30)
+        there = environment({'RAY_ADDRESS': cluster.address})
+        ray_options = ['--executor', 'ray', '--workers', '2', '--tasks', '4']
+        for arguments, name, begun in ((prepare, 'prepared', '.prepare/records/**/*.json'),
+                                       (restore, 'restored', '.gavn/*/records/videos_*')):
+            out = folder / f'{name}_ray'
+            with subprocess.Popen(command([*arguments(folder, out.name), *ray_options]), env=there) as driver:
+                print('killed', kill_one(is_actor, some_file(out, begun)))
+                assert driver.wait() == 0
+            assert digests(out) == local[name]
+        assert report(out) == ['done'] * CLIPS
+    finally:
+        cluster.shutdown()
+
+
+def is_actor(pid: int, words: list[str]) -> bool:
+    """Whether a process is one of Ray's workers at work, and no child of one."""
+    try:
+        return words[0].startswith('ray::RankWorker') and 'raylet' in Path(
+            f'/proc/{parent(pid)}/cmdline').read_text()
+    except OSError:
+        return False
