@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_files import left, spans, zero
+from media_files import left, spans, with_audio, zero
 from restore_fakes import fixed_face, make_restorer, pictures, sound_packets, tone, write_video
 
 from gavn.cli import main as cli
@@ -100,18 +100,7 @@ def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, mon
 def test_silence_is_audio(tmp_path, gavn, capsys):
     source = tmp_path / 'in.mp4'
     write_video(source, 8, sound=0.32)
-    quiet = tmp_path / 'quiet.mp4'
-    with av.open(str(source)) as given, av.open(str(quiet), 'w') as output:
-        copy = output.add_stream_from_template(given.streams.video[0], opaque=True)
-        sound = output.add_stream('aac', rate=16000, layout='mono')
-        for packet in given.demux(video=0):
-            if packet.size:
-                packet.stream = copy
-                output.mux(packet)
-        block = av.AudioFrame.from_ndarray(np.zeros((1, 5120), np.int16), format='s16', layout='mono')
-        block.sample_rate = 16000
-        output.mux(sound.encode(block))
-        output.mux(sound.encode(None))
+    quiet = with_audio(tmp_path / 'quiet.mp4', source, 'aac', np.zeros(5120, np.int16), 5120)
     assert gavn(quiet) == 0 and 'silent' not in capsys.readouterr().err
     assert sound_packets(tmp_path / 'out.mp4') == sound_packets(quiet) != []
 

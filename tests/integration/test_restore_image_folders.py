@@ -119,8 +119,10 @@ def test_sixteen_bits_become_a_video_of_ten(weights, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['voice.mkv', 'other.mp4'])
-def test_audio_from_another_file(weights, tmp_path, name):
+def test_audio_from_another_file(tmp_path, name):
     """In place of none and of its own: packets bit by bit, at their own times."""
+    weights = tmp_path / 'w.safetensors'
+    make_restorer(inputs=('lq', 'audio')).save(weights)
     voice = write_video(tmp_path / name, 12, sound=0.6)
     write_folder(tmp_path / 'frames', 5)
     talk = write_video(tmp_path / 'talk.mp4', 12, sound=0.48)
@@ -181,7 +183,8 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
     talk, voice = (write_video(tmp_path / name, 4, sound=0.2) for name in ('talk.mp4', 'voice.mp4'))
     for audio in (None, voice):
         with pytest.raises(MediaError, match='enough'):
-            restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(), Settings(audio=audio))
+            restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(inputs=('lq', 'audio')),
+                                        Settings(audio=audio))
     assert used == [talk, voice]
 
 

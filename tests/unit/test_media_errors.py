@@ -23,11 +23,6 @@ from gavn.media.container import exact
 from gavn.media.stream_copy import is_same_video
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
-
-
 def test_streams_without_time_stamps_are_not_comparable(tmp_path: Path) -> None:
     raw = tmp_path / 'raw.h264'
     with VideoWriter(raw, 64, 48, 25) as writer:

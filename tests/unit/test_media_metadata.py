@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_files import make_file, packets, pictures, remux, stamps_of, tone
+from media_files import make_file, packets, pictures, remux, stamps_of, tone, with_audio
 
 from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, copied, probe, read_frames
 from gavn.media.frame import Upright
@@ -304,26 +304,10 @@ def test_a_video_that_pyav_does_not_know_for_the_container_is_copied(tmp_path: P
         content for _, content in packets(tmp_path / 'copy.mkv', 'video')]
 
 
-def short_packets(path: Path, source: Path) -> Path:
-    """Sound in packets of half a millisecond beside a video: two of them have the same time in Matroska."""
-    samples = tone(0.4)
-    with av.open(str(source)) as given, av.open(str(path), 'w') as output:
-        video = output.add_stream_from_template(given.streams.video[0], opaque=True)
-        sound = output.add_stream('pcm_s16le', rate=16000, layout='mono')
-        for packet in given.demux(video=0):
-            if packet.size:
-                packet.stream = video
-                output.mux(packet)
-        for at in range(0, len(samples), 8):
-            block = av.AudioFrame.from_ndarray(samples[None, at:at + 8], format='s16', layout='mono')
-            block.sample_rate, block.pts = 16000, at
-            output.mux(sound.encode(block))
-    return path
-
-
 @pytest.mark.parametrize('ending', ['.mkv', '.mp4'])
 def test_packets_that_share_a_time_stamp_are_all_copied(tmp_path: Path, caplog, ending: str) -> None:
-    source = short_packets(tmp_path / 'source.mkv', make_file(tmp_path / 'video.mkv'))
+    """Audio packets of half a millisecond: two of them have the same time in Matroska."""
+    source = with_audio(tmp_path / 'source.mkv', make_file(tmp_path / 'video.mkv'), 'pcm_s16le', tone(0.4), 8)
     before = packets(source, 'audio')
     assert len({time for time, _ in before}) < len(before) == 800
     after = packets(remux(source, tmp_path / f'copy{ending}'), 'audio')

@@ -16,11 +16,6 @@ from media_files import BASE, VARIABLE, left, make_file, packets, remux, stamps_
 from gavn.media import MediaError, SegmentWriter, join, mux, probe, read_frames
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
-
-
 def piece(path: Path, source: Path, frames: slice = slice(None), **options: object) -> Path:
     with SegmentWriter(path, probe(source), **({'preset': 'veryfast'} | options)) as writer:
         for frame in list(read_frames(source))[frames]:

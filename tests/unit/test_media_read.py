@@ -14,11 +14,6 @@ import gavn
 from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_frames
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
-
-
 def test_probe_and_frames_agree(source: Path) -> None:
     info, frames = probe(source), list(read_frames(source))
     assert (info.width, info.height, info.frames, info.rotation) == (64, 48, len(VARIABLE), 0)

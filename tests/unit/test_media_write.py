@@ -20,11 +20,6 @@ from gavn.media import (
 )
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return make_file(tmp_path / 'source.mp4', sound=tone(0.8))
-
-
 @pytest.mark.parametrize('ending', ['.mp4', '.mov'])
 def test_remux_keeps_time_and_audio(source: Path, tmp_path: Path, ending: str) -> None:
     copy = remux(source, tmp_path / f'copy{ending}')
