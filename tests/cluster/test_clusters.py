@@ -27,7 +27,7 @@ pytest.importorskip('datatrove')
 pytest.importorskip('dlib')
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIPS, FRAMES, LONG = 12, 30, 600  # the last clip has LONG frames, three pieces
+CLIPS, FRAMES, LONG = 12, 30, 520  # the last clip has LONG frames, three pieces
 PATIENCE = 400  # seconds
 Environment = Mapping[str, str]
 
@@ -129,7 +129,7 @@ def report(folder: Path) -> list[str]:
 
 @pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
 def test_slurm(folder, local, tmp_path):
-    slurm_options = ['--executor', 'slurm', '--workers', '2', '--tasks', '4', '--slurm-time', '0:30:00']
+    slurm_options = ['--executor', 'slurm', '--workers', '2', '--tasks', '3', '--slurm-time', '0:30:00']
     with slurm.cluster(tmp_path) as cluster:
         there = environment(cluster)
 
@@ -164,7 +164,7 @@ def test_ray(folder, local, monkeypatch):
         for _ in range(2):
             cluster.add_node(num_cpus=1, memory=8 << 30)
         there = environment({'RAY_ADDRESS': cluster.address})
-        ray_options = ['--executor', 'ray', '--workers', '2', '--tasks', '4']
+        ray_options = ['--executor', 'ray', '--workers', '2', '--tasks', '3']
         for arguments, name, begun in ((prepare, 'prepared', '.prepare/records/**/*.json'),
                                        (restore, 'restored', '.gavn/*/records/videos_*')):
             out = folder / f'{name}_ray'
