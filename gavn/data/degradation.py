@@ -6,7 +6,7 @@ from a less degraded neighbour frame.
 """
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -127,10 +127,6 @@ class Degradation:
     apply: Callable[..., list[np.ndarray]]
 
 
-def _one_of(clip_id: str, task: str, parameter: str, values: Sequence[int]) -> dict[str, int]:
-    return {parameter: values[seed_of(f'{clip_id}\n{task}') % len(values)]}
-
-
 # Prefix of a layer's name -> task, parameter, function, valid levels.
 _KINDS: dict[str, tuple[str, str, Callable[..., list[np.ndarray]], range]] = {
     'car_crf': ('car', 'crf', compress, range(52)),
@@ -182,8 +178,8 @@ def degradation(name: str) -> Degradation:
         near = difflib.get_close_matches(name, [*NAMES, *_ALIASES, *_COMPOUNDS], 1, 0)[0]
         raise ValueError(f'no degradation is called {name!r}; did you mean {near!r}?')
     task, parameter, apply, _ = _KINDS[kind]
-    draw = partial(_one_of, task=task, parameter=parameter, values=values)
-    return Degradation(layer, task, draw, apply)
+    return Degradation(
+        layer, task, lambda clip_id: {parameter: values[seed_of(f'{clip_id}\n{task}') % len(values)]}, apply)
 
 
 def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], dict[str, Any]]:

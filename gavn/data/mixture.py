@@ -63,13 +63,14 @@ class Mixture:
 
         blurred, reduced, noisy, compressed, again = draw.random(5) < (0.5, 0.6, 0.5, 0.9, 0.4)
         factor = between(1.2, 5) if reduced else None
+        worst = 42 - round(4 * ((factor or 1) - 1))  # CRF 42 would leave no face in a small image
         mixture = cls(
             sigma=(between(0.5, 4), between(0.5, 4)) if blurred else None,
             angle=round(float(draw.uniform(0, 180)), 1),
             factor=factor,
             noise=between(1, 12) if noisy else None,
             coloured=bool(draw.random() < 0.5),
-            crf=int(draw.integers(18, _worst_crf(factor) + 1)) if compressed else None,
+            crf=int(draw.integers(18, worst + 1)) if compressed else None,
             up=str(draw.choice(sorted(_UP))),
             crf_again=int(draw.integers(20, 37)) if again else None,
             seed=seed)
@@ -110,11 +111,6 @@ def add_noise(frames: Frames, deviation: float, channels: int, seed: int) -> lis
     noise = (draw.normal(0, deviation, (*frame.shape[:2], channels)) for frame in frames)
     return [(frame + grain).round().clip(0, 255).astype(np.uint8)
             for frame, grain in zip(frames, noise, strict=True)]
-
-
-def _worst_crf(factor: float | None) -> int:
-    """42, and less for small images, in which CRF 42 would leave no face."""
-    return 42 - round(4 * ((factor or 1) - 1))
 
 
 def _gaussian(sigma_x: float, sigma_y: float, angle: float) -> np.ndarray:

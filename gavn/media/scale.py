@@ -36,8 +36,10 @@ def enlarged_size(width: int, height: int, scale: str) -> tuple[int, int]:
         return _in_full_hd(width, height)
     size = width * int(scale), height * int(scale)
     if max(size) > LONGEST_SIDE:
+        possible = [factor for factor in FACTORS if factor * max(width, height) <= LONGEST_SIDE]
+        remedy = f'use --scale {possible[-1]}' if possible else 'omit --scale'
         raise MediaError(f'{width} x {height} pixels times {scale} are {size[0]} x {size[1]}; the limit '
-                         f'is {LONGEST_SIDE} per side\n{_smaller(max(width, height))}')
+                         f'is {LONGEST_SIDE} per side\n{remedy}')
     return size
 
 
@@ -47,11 +49,6 @@ def _in_full_hd(width: int, height: int) -> tuple[int, int]:
     if factor <= 1:
         return width, height
     return round(width * factor / 2) * 2, round(height * factor / 2) * 2
-
-
-def _smaller(side: int) -> str:
-    possible = [factor for factor in FACTORS if factor * side <= LONGEST_SIDE]
-    return f'use --scale {possible[-1]}' if possible else 'omit --scale'
 
 
 def enlarger(size: tuple[int, int]) -> FrameFilter:
