@@ -165,15 +165,14 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     """The state to resume from: the newest complete one with --auto_resume, else `path.resume_state`.
 
-    Defect: basicsr needs a GPU here.
+    Defects: basicsr needs a GPU here. It searches in every process, and processes on other nodes may find
+    another state, because a network file system shows new files late.
 
     Raises:
         ResumeError: the named state is incomplete.
     """
     networks = [name for name in opt if name.startswith('network_') and name != 'network_inputs']
-    found = None
-    if opt['auto_resume']:
-        found = find_latest_state(Path(opt['path']['training_states']), networks)
+    found = _find_in_first_process(opt, networks) if opt['auto_resume'] else None
     path = str(found) if found else opt['path'].get('resume_state')
     if path is None:
         return None
@@ -183,6 +182,14 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     state = load_state(path)
     set_pretrain_paths(opt, state, networks)
     return state
+
+
+def _find_in_first_process(opt: dict[str, Any], networks: list[str]) -> Path | None:
+    """The newest complete state, as the first process finds it."""
+    found = [find_latest_state(Path(opt['path']['training_states']), networks) if opt['rank'] == 0 else None]
+    if opt['dist']:
+        torch.distributed.broadcast_object_list(found)
+    return found[0]
 
 
 def set_pretrain_paths(opt: dict[str, Any], state: dict[str, Any], networks: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
+from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -110,7 +111,8 @@ class AVClipDataset(Dataset):
         self.landmarks = ClipStore(root, 'landmarks', backend)
         self.audio = AudioSource.open(root, backend, self.entries, self.options.audio)
         stores = (*self.lq, self.gt, self.landmarks, self.audio.store)
-        check_clips(self.entries, [store for store in stores if store is not None])
+        rank, processes = get_dist_info()  # each process checks its share of the clips
+        check_clips(self.entries[rank::processes], [store for store in stores if store is not None])
         counts = [entry.n_frames // self.options.num_frame for entry in self.entries]
         self.first = np.cumsum([0, *counts])  # index of each clip's first window
 

@@ -147,14 +147,11 @@ class ClipStore:
                                     'bytes); prepare this clip again') from error
 
     def has(self, key: str) -> bool:
-        """Whether a frame or an array exists."""
+        """Whether a frame or an array exists. Its content is not read."""
         if not self.packed:
             return (self.path / f'{key}{self._ending}').is_file()
-        with self._values(self._ending) as value:
-            try:
-                return value(key) is not None
-            except MissingEntryError:
-                return False
+        with open_lmdb(self.path).begin() as transaction:
+            return transaction.cursor().set_key(key.encode())
 
     @property
     def _ending(self) -> str:

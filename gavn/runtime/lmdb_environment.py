@@ -14,6 +14,9 @@ _owner = os.getpid()
 def open_lmdb(path: str | os.PathLike[str], **settings: Any) -> lmdb.Environment:
     """Returns the environment of a path; opens it for reading without locks by default.
 
+    The system reads ahead, because frames of a window lie one after the other. Without it, a frame that is
+    not in memory takes a request for every 4 KiB.
+
     LMDB allows one environment per process and path. A forked process closes inherited environments and opens
     its own: call this function for every access, and do not keep the result.
 
@@ -28,7 +31,7 @@ def open_lmdb(path: str | os.PathLike[str], **settings: Any) -> lmdb.Environment
         _owner = os.getpid()
     real = os.path.realpath(path)
     if real not in _ENVIRONMENTS:
-        settings = {'readonly': True, 'lock': False, 'readahead': False, 'meminit': False, **settings}
+        settings = {'readonly': True, 'lock': False, 'readahead': True, 'meminit': False, **settings}
         _ENVIRONMENTS[real] = _opened(real, settings)
     return _ENVIRONMENTS[real]
 

@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,8 @@ from linear_training import run, run_here, write_options
 
 from gavn import data, metrics, models  # noqa: F401  (fill the registries)
 from gavn.basicsr_patches import training_state
-from gavn.data.clip_store import ClipStore, pack
+from gavn.data import av_clip_dataset
+from gavn.data.clip_store import ClipStore, pack, read_meta
 from gavn.errors import DataError
 from gavn.runtime.files import atomic_path
 from gavn.runtime.images import read_image
@@ -97,6 +99,18 @@ def test_what_can_be_known_is_reported_before_training(damage: Callable, words: 
         run_here('train', '-opt', str(file))
     log = next((tmp_path / 'experiments/tiny').glob('*.log')).read_text()
     assert 'Start training' not in log
+
+
+def test_each_process_checks_its_share_of_the_clips(made: tuple[Path, Path], tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    root, _ = options(made, tmp_path)
+    no_sound(root)
+    names = [entry.clip for entry in read_meta(root, 'train')]
+    opt = {'root': str(root), 'degradation': 'blur', 'num_frame': 5}
+    for rank in (0, 1):
+        monkeypatch.setattr(av_clip_dataset, 'get_dist_info', lambda rank=rank: (rank, 2))
+        with pytest.raises(DataError, match='clip bob') if rank == names.index('bob') else nullcontext():
+            assert len(av_clip_dataset.AVClipDataset(opt).entries) == 2
 
 
 @pytest.mark.parametrize('workers', [0, 2])

@@ -42,7 +42,7 @@ def save(model: BaseModel, iteration: int) -> None:
 
 def options_for(folder: Path, **changes: object) -> dict:
     paths = {'training_states': str(folder / 'training_states'), 'models': str(folder / 'models')}
-    return {'auto_resume': True, 'network_g': {}, 'path': paths} | changes
+    return {'auto_resume': True, 'rank': 0, 'dist': False, 'network_g': {}, 'path': paths} | changes
 
 
 def fail_to_write(content: object, path: object) -> None:
@@ -166,6 +166,23 @@ def test_e_auto_resume_searches_where_the_run_is(tmp_path: Path, monkeypatch: py
     assert stock('train').load_resume_state(opt) is None
     assert load_resume_state(opt)['iter'] == 8
     assert opt['path']['pretrain_network_g'] == str(tmp_path / 'models/net_g_8.pth')
+
+
+def test_every_process_resumes_from_the_state_that_the_first_finds(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the first process, on another node, sees no newer state than 4."""
+    model = model_of(BaseModel, tmp_path)
+    for iteration in (4, 8):
+        save(model, iteration)
+
+    def receive(objects: list) -> None:
+        objects[:] = [tmp_path / 'training_states/4.state']
+
+    monkeypatch.setattr(torch.distributed, 'broadcast_object_list', receive)
+    assert load_resume_state(options_for(tmp_path, rank=1, dist=True))['iter'] == 4
+    (tmp_path / 'training_states/4.state').unlink()
+    with pytest.raises(ResumeError, match=r'4\.state is missing'):
+        load_resume_state(options_for(tmp_path, rank=1, dist=True))
 
 
 def test_y_a_state_of_another_run(tmp_path: Path) -> None:
