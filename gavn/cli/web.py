@@ -5,6 +5,7 @@ import argparse
 import signal
 import sys
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='videos per page (default 20)')
     parser.add_argument('--max-total-mb', type=positive(), metavar='MB',
                         help='size of all files of all pages (default: 10 times --max-mb)')
+    parser.add_argument('--workers', type=whole(1), default=0, metavar='N',
+                        help='jobs that run at a time (default: one on each GPU, or one on a CPU)')
+    parser.add_argument('--max-waiting', type=whole(0), default=100, metavar='N',
+                        help='jobs that may wait (default 100)')
+    parser.add_argument('--max-jobs', type=whole(1), default=3, metavar='N',
+                        help='jobs of one client, running or waiting (default 3)')
+    parser.add_argument('--grace', type=seconds, default=60., metavar='TIME',
+                        help='after SIGTERM, the time for running jobs to finish and for their pages to '
+                        'download the results (default 60)')
     parser.add_argument('--idle', type=seconds, default=3600., metavar='TIME',
                         help='remove the files of a page after so long without use (default 60min)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1, mps ...')
@@ -49,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until Ctrl-C or SIGTERM; returns 2 if the extra is not installed."""
+    """Serves until Ctrl-C or SIGTERM, which lets running jobs finish; 2: the extra is missing."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         print(f'error: the page requires {missing[0]}: {install_command("web")}', file=sys.stderr)
         return USAGE
@@ -59,25 +69,26 @@ def run(args: argparse.Namespace) -> int:
     from gavn.web.networks import Networks
     from gavn.web.server import Address, serving
     try:
-        limits = Limits(args.max_mb, args.max_seconds, args.max_videos, args.max_total_mb, args.idle)
+        limits = Limits(args.max_mb, args.max_seconds, args.max_videos, args.max_total_mb, args.idle,
+                        args.max_waiting, args.max_jobs)
     except ValueError as error:
         print(f'error: {error}', file=sys.stderr)
         return USAGE
     import_modules(args.modules)
-    networks = Networks(args.weights, args.device, args.dtype, args.batch)
+    networks = Networks(args.weights, args.device, args.dtype, args.batch, args.workers)
     networks.check()
     address = Address(args.host, args.port)
     if address.is_open:
         print(f'notice: every machine that can reach {args.host} can use the page, without a '
               'password', file=sys.stderr)
+    stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with serving(networks, address, limits, _draw_examples) as url:
-            print(f'the page is at {url} (Ctrl-C stops it)', flush=True)
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        print('stopped; temporary files are removed')
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with suppress(KeyboardInterrupt), serving(networks, address, limits, _draw_examples, args.grace) as url:
+        print(f'the page is at {url} (Ctrl-C stops it)', flush=True)
+        stop.wait()
+        print(f'stopping: running jobs have {args.grace:g} s to finish', flush=True)
+    print('stopped; temporary files are removed')
     return 0
 
 

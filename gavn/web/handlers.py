@@ -151,7 +151,7 @@ class Handlers:
 
         def begin() -> Job:
             keys = [video.key for video in self.sessions.videos(session)] if all_of_them else [key]
-            return self.sessions.restore(session, restore_request, keys)
+            return self.sessions.restore(session, restore_request, keys, _client(request))
         async for updates in self._followed(request, key, which, begin):
             yield updates
 
@@ -169,7 +169,7 @@ class Handlers:
         yield self._state(videos, video, which, busy) | status
         if which != 'chosen' or video is None or video.found is not None or busy:
             return
-        begin = partial(self.sessions.find_faces, _session(request), video.key)
+        begin = partial(self.sessions.find_faces, _session(request), video.key, _client(request))
         async for updates in self._followed(request, video.key, which, begin):
             yield updates
 
@@ -242,6 +242,10 @@ def _example(handlers: Handlers, number: int) -> Callable[..., AsyncIterator[Upd
 def _session(request: gr.Request) -> str:
     assert request.session_hash is not None, 'gradio names the session of each event'
     return request.session_hash
+
+
+def _client(request: gr.Request) -> str:
+    return request.client.host if request.client else ''
 
 
 def _strings(values: Any) -> list[str]:

@@ -6,7 +6,6 @@ import shutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from gavn.restoration.settings import Settings
 from gavn.restoration.weight_selection import TaskError
 from gavn.runtime.exit_codes import code_of
 from gavn.web.comparison_images import write_comparison_images
+from gavn.web.job_queue import Turn
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
 from gavn.web.progress_tracker import CancelError, ProgressTracker
@@ -59,14 +59,11 @@ class RestoreRequest:
                         force_task=self.force_task)
 
 
-Turn = Callable[[ProgressTracker], AbstractContextManager[None]]
-
-
 class Job(ABC):
     """Work in a thread of its own.
 
     Args:
-        turn: a context manager that waits for other jobs; it may raise CancelError.
+        turn: see `JobQueue.admit`.
         tracker: receives the progress.
     """
 
@@ -98,14 +95,20 @@ class Job(ABC):
 
     def _run(self) -> None:
         try:
-            with self._turn(self.tracker):
-                self._work()
+            with self._turn(self.tracker) as worker:
+                self._work(worker)
         except CancelError:
             pass
+        except RefusalError as error:
+            self._refuse(str(error))
 
     @abstractmethod
-    def _work(self) -> None:
+    def _work(self, worker: int) -> None:
         """Does the work; raises nothing but CancelError."""
+
+    @abstractmethod
+    def _refuse(self, reason: str) -> None:
+        """Stores why the job did not start."""
 
 
 class FaceJob(Job):
@@ -116,13 +119,16 @@ class FaceJob(Job):
         self.video = video
         self.failure: str | None = None
 
-    def _work(self) -> None:
+    def _work(self, worker: int) -> None:
         video = self.video
 
         def find() -> None:
             video.found = find_faces(video, self.tracker)
             video.chosen = frozenset(face.id for face in video.found.faces.faces)
         self.failure = failure_of(find, video)
+
+    def _refuse(self, reason: str) -> None:
+        self.failure = reason
 
 
 class RestoreJob(Job):
@@ -133,21 +139,25 @@ class RestoreJob(Job):
         super().__init__(turn, tracker)
         self.videos, self.request, self._networks = videos, request, networks
 
-    def _work(self) -> None:
+    def _refuse(self, reason: str) -> None:
+        for video in self.videos:
+            video.failure = reason
+
+    def _work(self, worker: int) -> None:
         count = len(self.videos)
         for number, video in enumerate(self.videos, 1):
             self.tracker.about = f'{number} of {count}: {video.source.name}' if count > 1 else ''
             folder = video.source.with_name('restored')
             try:
-                video.failure = failure_of(partial(self._restore, video, folder), video)
+                video.failure = failure_of(partial(self._restore, video, folder, worker), video)
             finally:
                 if video.result is None:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _restore(self, video: Video, folder: Path) -> None:
+    def _restore(self, video: Video, folder: Path, worker: int) -> None:
         self.tracker.begin('loading the weights')
         folder.mkdir()
-        restorer = self._networks.restorer(self.request.task)
+        restorer = self._networks.restorer(self.request.task, worker)
         self.tracker.begin('reading the video')
         target = folder / f'{video.source.stem}_gavn{_ending(video.source)}'
         settings = self.request.settings(video)

@@ -22,6 +22,8 @@ class Limits:
         seconds: longest video.
         videos: largest number of videos per page.
         total_megabytes: all files of all pages, results included; None = ten times `megabytes`.
+        waiting: largest number of jobs that wait for a worker.
+        jobs: largest number of jobs of one client, running or waiting.
         idle: seconds after which the files of an unused page are removed.
 
     Raises:
@@ -33,11 +35,13 @@ class Limits:
     videos: int = 20
     total_megabytes: float | None = None
     idle: float = 3600
+    waiting: int = 100
+    jobs: int = 3
 
     def __post_init__(self) -> None:
         total = self.total_megabytes
         if not (self.megabytes > 0 and self.seconds > 0 and self.videos > 0 and self.idle > 0
-                and (total is None or total >= self.megabytes)):
+                and self.waiting >= 0 and self.jobs > 0 and (total is None or total >= self.megabytes)):
             raise ValueError('limits must be above 0, and the total must not be less than the largest video')
 
     @property

@@ -27,15 +27,22 @@ class Networks:
 
     Attributes:
         weights: a bundle of the user for every task; None = pretrained weights.
-        device, dtype, batch: see `Restorer`.
+        device, dtype, batch: see `Restorer`. Of several GPUs each worker has its own.
+        workers: how many jobs restore at a time, each with its own restorers; 0 = one a GPU, one on a CPU.
     """
 
     weights: Path | None = None
     device: str = 'auto'
     dtype: str = 'auto'
     batch: int | None = None
-    _loaded: dict[str, VideoRestorer] = field(default_factory=dict, repr=False)
+    workers: int = 0
+    _loaded: dict[tuple[str, int], VideoRestorer] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        devices = _gpus() if self.device in ('auto', 'cuda') else []
+        self._devices = devices or [self.device]
+        self.workers = self.workers or len(self._devices)
 
     @property
     def tasks(self) -> dict[str, str]:
@@ -51,19 +58,24 @@ class Networks:
             raise ModelError('no pretrained weights are installed\nuse --weights FILE')
         self.restorer()
 
-    def restorer(self, task: str = 'auto') -> VideoRestorer:
-        """Returns the restorer of a task; raises as `Restorer.load` and `Restorer.from_pretrained`."""
-        key = 'own' if self.weights else task
+    def restorer(self, task: str = 'auto', worker: int = 0) -> VideoRestorer:
+        """Returns a worker's restorer of a task; raises as `Restorer.load` and `Restorer.from_pretrained`."""
+        key = 'own' if self.weights else task, worker
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = self._load(key)
+                self._loaded[key] = self._load(key[0], self._devices[worker % len(self._devices)])
             return self._loaded[key]
 
-    def _load(self, key: str) -> VideoRestorer:
+    def _load(self, key: str, device: str) -> VideoRestorer:
         from gavn.restoration.auto_restorer import AutoRestorer
         from gavn.restoration.restorer import Restorer
         if self.weights:
-            return Restorer.load(self.weights, self.device, self.dtype, self.batch)
+            return Restorer.load(self.weights, device, self.dtype, self.batch)
         if key == 'auto':
-            return AutoRestorer(self.device, self.dtype, self.batch)
-        return Restorer.from_pretrained(key, self.device, self.dtype, self.batch)
+            return AutoRestorer(device, self.dtype, self.batch)
+        return Restorer.from_pretrained(key, device, self.dtype, self.batch)
+
+
+def _gpus() -> list[str]:
+    import torch
+    return [f'cuda:{number}' for number in range(torch.cuda.device_count())]

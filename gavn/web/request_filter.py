@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,11 +49,14 @@ class RequestFilter:
         app: the gradio application.
         uploads: stores uploaded files.
         files: the files that may be downloaded.
+        health: returns the state of the server for `/health`.
         private: whether only this machine can reach the server.
     """
 
-    def __init__(self, app: Any, uploads: Uploads, files: Files, private: bool) -> None:
+    def __init__(self, app: Any, uploads: Uploads, files: Files, private: bool,
+                 health: Callable[[], Mapping[str, str | int]]) -> None:
         self.app, self.uploads, self.files, self.private = app, uploads, files, private
+        self.health = health
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Handles an ASGI connection."""
@@ -73,6 +77,9 @@ class RequestFilter:
         if not _same_site(request.headers.get('origin'), host):
             return PlainTextResponse('This request comes from another site.\n', 403)
         path = request.scope['path']
+        if path == '/health':
+            state = self.health()
+            return JSONResponse(state, 200 if state['status'] == 'ok' else 503)
         if path == '/upload' and request.method == 'POST':
             return self._announce(request)
         if (found := _UPLOAD.fullmatch(path)) and request.method == 'PUT':

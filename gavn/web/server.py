@@ -45,7 +45,8 @@ class PortError(GavnError, OSError):
 
 
 @contextmanager
-def serving(networks: Networks, address: Address, limits: Limits, draw: Draw) -> Iterator[str]:
+def serving(networks: Networks, address: Address, limits: Limits, draw: Draw,
+            grace: float = 0.) -> Iterator[str]:
     """Serves the page inside the block; a context manager that returns the URL.
 
     Args:
@@ -53,6 +54,8 @@ def serving(networks: Networks, address: Address, limits: Limits, draw: Draw) ->
         address: where to listen.
         limits: limits on the videos.
         draw: writes the example videos.
+        grace: longest time to finish at the end of the block, see `SessionManager.drain`; an error in the
+            block stops the server at once.
 
     Raises:
         PortError: the port is in use.
@@ -67,6 +70,7 @@ def serving(networks: Networks, address: Address, limits: Limits, draw: Draw) ->
         threading.Thread(target=_sweep, args=(sessions, stop), name='sweeper', daemon=True).start()
         try:
             yield url
+            sessions.drain(grace)
         finally:
             stop.set()
             sessions.close()
@@ -102,7 +106,7 @@ def _launch(sessions: SessionManager, examples: Examples, address: Address) -> t
     from gavn.web.page import CSS, theme
     page = build(sessions, examples)
     request_filter = Middleware(RequestFilter, uploads=sessions.uploads, files=sessions.files,
-                                private=not address.is_open)
+                                private=not address.is_open, health=sessions.queue.status)
     _, url, _ = page.launch(
         server_name=address.for_gradio, server_port=address.port, prevent_thread_lock=True, quiet=True,
         inbrowser=False, share=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,

@@ -1,18 +1,18 @@
-"""Sessions of the page: each has its videos; one job runs at a time for all sessions."""
+"""Sessions of the page: each has its videos and at most one job."""
 from __future__ import annotations
 
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
 from gavn.media import MediaError
 from gavn.web.files import Files
+from gavn.web.job_queue import JobQueue
 from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest, without_paths
 from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.networks import Networks
@@ -38,6 +38,11 @@ class Session:
         """Whether a job is running."""
         return self.job is not None and self.job.running
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a job is running, or the page holds a result."""
+        return self.busy or any(video.result is not None for video in list(self.videos.values()))
+
 
 class SessionManager:
     """Manages the videos and jobs of all sessions.
@@ -53,7 +58,7 @@ class SessionManager:
         self.uploads, self.files = Uploads(self.folder, limits), Files()
         self._sessions: dict[str, Session] = {}
         self._expired: dict[str, None] = {}
-        self._turn, self._guard = threading.Lock(), threading.Lock()
+        self.queue, self._guard = JobQueue(networks.workers, limits), threading.Lock()
 
     def take(self, session: str, token: str) -> Video:
         """Adds an uploaded file to a session; the file is removed if it is refused.
@@ -105,11 +110,13 @@ class SessionManager:
         """Returns whether a job of the session is running."""
         return self._session(session).busy
 
-    def restore(self, session: str, request: RestoreRequest, keys: Sequence[str | None]) -> Job:
-        """Starts restoring videos of a session; removes their earlier results.
+    def restore(self, session: str, request: RestoreRequest, keys: Sequence[str | None], client: str = ''
+                ) -> Job:
+        """Starts restoring videos of a session at the address `client`; removes their earlier results.
 
         Raises:
-            RefusalError: there is no video, a job of the session is running, or the request is invalid.
+            RefusalError: there is no video, a job of the session is running, the request is invalid, or the
+                queue admits no job.
         """
         own, videos = self._session(session), [self.video(session, key) for key in keys]
         if not videos:
@@ -119,21 +126,20 @@ class SessionManager:
             raise RefusalError(f'There is no task {request.task}.')
         for video in videos:
             _check(request, video)
+        max_frames = max(self.limits.max_frames(video.info) for video in videos)
+        turn = self.queue.admit(client)
         for video in videos:
             _forget(video)
-        max_frames = max(self.limits.max_frames(video.info) for video in videos)
-        return self._begin(
-            own, RestoreJob(videos, request, self.networks, self._turn_of, ProgressTracker(max_frames)))
+        return self._begin(own, RestoreJob(videos, request, self.networks, turn, ProgressTracker(max_frames)))
 
-    def find_faces(self, session: str, key: str | None) -> Job | None:
+    def find_faces(self, session: str, key: str | None, client: str = '') -> Job | None:
         """Starts face detection in a video; returns None if it was done. Raises RefusalError."""
         own, video = self._session(session), self.video(session, key)
         if video.found is not None:
             return None
         self._check_idle(own)
-        return self._begin(
-            own, FaceJob(video, self._turn_of, ProgressTracker(self.limits.max_frames(video.info)))
-        )
+        tracker = ProgressTracker(self.limits.max_frames(video.info))
+        return self._begin(own, FaceJob(video, self.queue.admit(client), tracker))
 
     def choose(self, session: str, key: str | None, ids: Sequence[int]) -> int:
         """Selects faces of a video; see `Video.choose`. Returns how many are selected."""
@@ -172,6 +178,17 @@ class SessionManager:
         for name in list(self._expired)[:-_EXPIRED]:
             del self._expired[name]
 
+    def drain(self, seconds: float) -> None:
+        """Refuses new and waiting jobs. Waits until none runs and no open page holds a result.
+
+        Args:
+            seconds: the longest time to wait.
+        """
+        self.queue.close()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(own.unfinished for own in list(self._sessions.values())):
+            time.sleep(_POLL)
+
     def close(self) -> None:
         """Removes all sessions when the server stops."""
         for session in list(self._sessions):
@@ -198,18 +215,6 @@ class SessionManager:
         own.job = job
         job.start()
         return job
-
-    @contextmanager
-    def _turn_of(self, tracker: ProgressTracker) -> Iterator[None]:
-        """Waits for the jobs of other sessions. Raises CancelError."""
-        if not self._turn.acquire(blocking=False):
-            tracker.begin('waiting for another page')
-            while not self._turn.acquire(timeout=_POLL):
-                tracker.check()
-        try:
-            yield
-        finally:
-            self._turn.release()
 
 
 def _check(request: RestoreRequest, video: Video) -> None:

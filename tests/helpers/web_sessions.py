@@ -12,12 +12,12 @@ from gavn.web.videos import Video
 class Fakes:
     """In place of `Networks`: one that brightens; `gate` holds jobs back."""
 
-    def __init__(self) -> None:
-        self.tasks, self.weights = {'auto': '', 'sr': ''}, None
+    def __init__(self, workers: int = 1) -> None:
+        self.tasks, self.weights, self.workers = {'auto': '', 'sr': ''}, None, workers
         self.gate, self.asked = threading.Event(), []
         self.gate.set()
 
-    def restorer(self, task: str):
+    def restorer(self, task: str, worker: int = 0):
         self.asked.append(task)
         assert self.gate.wait(30)
         return make_restorer(40.)

@@ -148,7 +148,7 @@ def test_the_whole_image_is_enlarged(sessions):
 
 
 def test_hardly_any_change_is_said(sessions, monkeypatch):
-    monkeypatch.setattr(sessions.networks, 'restorer', lambda _: make_restorer(0.2))
+    monkeypatch.setattr(sessions.networks, 'restorer', lambda *_: make_restorer(0.2))
     video = taken(sessions)
     result = finished(sessions, RestoreRequest()).result
     assert result.report.hardly_changed and result.report.copied
@@ -272,7 +272,7 @@ def test_a_page_that_was_left_alone_is_emptied_by_its_next_click(sessions):
     video = taken(sessions)
     with gr.Blocks():
         handlers = Handlers(sessions, None, lay_out(sessions))
-    parts, request = handlers.parts, SimpleNamespace(session_hash='me')
+    parts, request = handlers.parts, SimpleNamespace(session_hash='me', client=None)
     chosen = {parts.videos: video.key, parts.task: 'auto', parts.force: False, parts.which: 'all',
               parts.scale: '', parts.strength: 1.}
 

@@ -21,6 +21,7 @@ from gavn.cli import main as cli
 from gavn.cli import web
 from gavn.web import server
 from gavn.web.files import Archive, Files
+from gavn.web.job_queue import JobQueue
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.request_filter import RequestFilter
@@ -126,6 +127,17 @@ def test_doors_that_the_page_does_not_need_are_closed(url, path):
     assert get(url, path).status_code == 404
 
 
+def test_the_health_endpoint_gives_the_queue_and_says_when_the_server_stops(url, tmp_path):
+    answer = get(url, '/health')
+    assert (answer.status_code, answer.json()) == (
+        200, {'status': 'ok', 'workers': 1, 'running': 0, 'waiting': 0})
+    queue = JobQueue(2, Limits())
+    queue.close()
+    request_filter = RequestFilter(None, Uploads(tmp_path, Limits()), Files(), True, queue.status)
+    answer = TestClient(request_filter, base_url='http://localhost').get('/health')
+    assert answer.status_code == 503 and answer.json()['status'] == 'stopping'
+
+
 def test_other_names_for_this_machine_are_refused(url):
     for host in ('evil.example', 'evil.example:7860', '127.0.0.1.evil.example', '', '10.0.0.1', '[::2]:80'):
         assert get(url, '/', Host=host).status_code in (400, 404), host
@@ -163,7 +175,7 @@ def test_files_are_given_in_parts_and_never_as_pages(tmp_path):
     (tmp_path / 'a.html').write_text('<script>')
     (tmp_path / 'a.mp4').write_bytes(b'0123456789')
     files, empty = Files(), Uploads(tmp_path, Limits())
-    client = TestClient(RequestFilter(None, empty, files, private=True), base_url='http://localhost')
+    client = TestClient(RequestFilter(None, empty, files, True, dict), base_url='http://localhost')
     page = client.get('/' + files.address(tmp_path / 'a.html'))
     assert page.headers['content-disposition'].startswith('attachment')
     assert page.headers['content-type'] == 'application/octet-stream'
@@ -181,7 +193,7 @@ def test_results_are_given_as_one_archive(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes([number]) * 300_000)
     files = Files()
-    client = TestClient(RequestFilter(None, Uploads(tmp_path, Limits()), files, private=True),
+    client = TestClient(RequestFilter(None, Uploads(tmp_path, Limits()), files, True, dict),
                         base_url='http://localhost')
     address = '/' + files.address(Archive(paths))
     assert address == '/' + files.address(Archive(paths)) and address.endswith('/gavn_results.zip')
@@ -289,13 +301,15 @@ def test_limits_and_hosts_are_checked_by_the_command(monkeypatch, capsys):
         cli.main(['web', '--max-mb', '0'])
     assert 'above 0' in capsys.readouterr().err
 
-    def stopped(_, address, limits, draw):
-        assert (address, limits) == (Address('0.0.0.0', 80), Limits(7, 8, 9, 70, 120))
+    def stopped(_, address, limits, draw, grace):
+        assert (address, limits) == (Address('0.0.0.0', 80), Limits(7, 8, 9, 70, 120, 5, 2))
+        assert grace == 30
         raise KeyboardInterrupt
     monkeypatch.setattr(server, 'serving', stopped)
     monkeypatch.setattr(Networks, 'check', lambda _: None)
     assert cli.main(['web', '--host', '0.0.0.0', '--port', '80', '--max-mb', '7', '--max-seconds', '8',
-                     '--max-videos', '9', '--max-total-mb', '70', '--idle', '2min']) == 0
+                     '--max-videos', '9', '--max-total-mb', '70', '--idle', '2min', '--max-waiting', '5',
+                     '--max-jobs', '2', '--grace', '30']) == 0
     said = capsys.readouterr()
     assert 'without a password' in said.err and 'removed' in said.out
     assert cli.main(['web', '--max-mb', '7', '--max-total-mb', '6']) == 2

@@ -1,0 +1,101 @@
+"""Queue of jobs: each worker runs one at a time, in order of arrival."""
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+
+from gavn.web.limits import Limits, RefusalError
+from gavn.web.progress_tracker import ProgressTracker
+
+_POLL = 0.1  # seconds
+STOPPING = 'The server is stopping. Try again in a minute.'
+Turn = Callable[[ProgressTracker], AbstractContextManager[int]]
+
+
+class JobQueue:
+    """Admits jobs and gives each a worker.
+
+    Args:
+        workers: how many jobs run at a time.
+        limits: on waiting jobs, and on the jobs of a client.
+    """
+
+    def __init__(self, workers: int, limits: Limits) -> None:
+        self.workers, self.limits = workers, limits
+        self._free = list(range(workers))
+        self._waiting: list[object] = []
+        self._clients: Counter[str] = Counter()
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def admit(self, client: str = '') -> Turn:
+        """Adds a job of the address `client`; the job must enter the returned context manager once.
+
+        The context manager waits for a worker and yields its number. It raises CancelError if the job is
+        cancelled, and RefusalError if the queue is closed before the job's turn.
+
+        Raises:
+            RefusalError: the queue is full or closed, or the client has too many jobs.
+        """
+        with self._changed:
+            if self._closed:
+                raise RefusalError(STOPPING)
+            if self._clients[client] >= self.limits.jobs:
+                raise RefusalError(f'{self.limits.jobs} jobs from this computer are waiting or running. '
+                                   'Wait for one of them.')
+            if len(self._waiting) - len(self._free) >= self.limits.waiting:
+                raise RefusalError(f'The queue is full: {len(self._waiting)} jobs are waiting. '
+                                   'Try again later.')
+            ticket = object()
+            self._waiting.append(ticket)
+            self._clients[client] += 1
+        return partial(self._turn, ticket, client)
+
+    def close(self) -> None:
+        """Refuses new and waiting jobs. Running jobs continue."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def status(self) -> dict[str, str | int]:
+        """Returns the state for the health endpoint."""
+        with self._changed:
+            return {'status': 'stopping' if self._closed else 'ok', 'workers': self.workers,
+                    'running': self.workers - len(self._free), 'waiting': len(self._waiting)}
+
+    @contextmanager
+    def _turn(self, ticket: object, client: str, tracker: ProgressTracker) -> Iterator[int]:
+        worker = None
+        try:
+            while worker is None:
+                worker = self._take(ticket, tracker)
+            yield worker
+        finally:
+            with self._changed:
+                if worker is None:
+                    self._waiting.remove(ticket)
+                else:
+                    self._free.append(worker)
+                self._clients[client] -= 1
+                self._clients += Counter()  # forgets clients without jobs
+                self._changed.notify_all()
+
+    def _take(self, ticket: object, tracker: ProgressTracker) -> int | None:
+        """Takes a worker if it is the job's turn, else waits a moment."""
+        with self._changed:
+            if self._closed:
+                raise RefusalError(STOPPING)
+            ahead = self._waiting.index(ticket)
+            if self._free and not ahead:
+                del self._waiting[0]
+                self._changed.notify_all()
+                return self._free.pop()
+            what = f'waiting: {ahead} job{"s" * (ahead != 1)} before this one'
+            if tracker.state.what != what:
+                tracker.begin(what)
+            self._changed.wait(_POLL)
+        tracker.check()
+        return None
