@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -299,7 +299,7 @@ def pack(root: str | os.PathLike[str], layers: Sequence[str], store: str | None 
         raise ValueError(f'store {store!r} is not one of {", ".join(STORES)}')
     entries = [entry for split in SPLITS if (Path(root) / f'meta_info_{split}.txt').is_file()
                for entry in read_meta(root, split)]
-    return [_pack_layer(Path(root), layer, entries, store) for layer in layers]
+    return [_pack_layer(Path(root), layer, _sorted(layer, entries), store) for layer in layers]
 
 
 def _pack_layer(root: Path, layer: str, entries: Sequence[ClipEntry], store: str | None) -> Path:
@@ -312,20 +312,29 @@ def _pack_layer(root: Path, layer: str, entries: Sequence[ClipEntry], store: str
     form = STORES[store or storage.DEFAULT]
     source = ClipStore(root, layer, 'disk' if (root / layer).is_dir() else 'lmdb')
     with _atomic_folder(target) as part:
-        _write_lmdb(part, _contents(source, sorted(_keys(layer, entries)), ending, form))
-        (part / 'meta_info.txt').write_text(_listing(layer, entries, form), encoding='utf-8')
+        _write_lmdb(part, _contents(source, _keys(layer, entries), ending, form))
+        with (part / 'meta_info.txt').open('w', encoding='utf-8') as listing:
+            listing.writelines(_listing(layer, entries, form))
         close_lmdb(target)  # readers of this process would keep the old file open
     return target
 
 
-def _is_current(target: Path, text: str, clips: Iterable[Path], ending: str) -> bool:
+def _is_current(target: Path, lines: Iterable[str], clips: Iterable[Path], ending: str) -> bool:
     """Whether an LMDB has exactly these keys and is newer than all clips."""
     listing = target / 'meta_info.txt'
-    if not listing.is_file() or listing.read_text(encoding='utf-8') != text:
+    if not listing.is_file():
         return False
+    with listing.open(encoding='utf-8') as packed_lines:
+        if any(ours != theirs for ours, theirs in zip_longest(packed_lines, lines)):
+            return False
     packed = listing.stat().st_mtime
     sources = (clip.with_name(clip.name + ending) if ending == '.npy' else clip for clip in clips)
     return all(source.stat().st_mtime <= packed for source in sources if source.exists())
+
+
+def _sorted(layer: str, entries: Iterable[ClipEntry]) -> list[ClipEntry]:
+    """Entries in the order of their keys. Names of all frames of a large data set do not fit in memory."""
+    return sorted(entries, key=lambda entry: next(_keys(layer, [entry])))
 
 
 def _keys(layer: str, entries: Iterable[ClipEntry]) -> Iterator[str]:
@@ -334,18 +343,16 @@ def _keys(layer: str, entries: Iterable[ClipEntry]) -> Iterator[str]:
                     (frame_name(entry.clip, index) for index in range(entry.n_frames)))
 
 
-def _listing(layer: str, entries: Iterable[ClipEntry], store: Store) -> str:
-    """Text of BasicSR's meta_info.txt, a line per key: name with suffix, shape, compression level."""
-    lines = {}
+def _listing(layer: str, entries: Iterable[ClipEntry], store: Store) -> Iterator[str]:
+    """Lines of BasicSR's meta_info.txt, one per key: name with suffix, shape, compression level."""
     for entry in entries:
         shape = ','.join(map(str, entry.shape))
         for key in _keys(layer, [entry]):
-            lines[key] = (f'{key}.npy ({entry.n_frames}) 0' if layer in ARRAY_LAYERS else
-                          f'{key}{store.ending} ({shape}) {store.level}')
-    return ''.join(f'{lines[key]}\n' for key in sorted(lines))
+            yield (f'{key}.npy ({entry.n_frames}) 0\n' if layer in ARRAY_LAYERS else
+                   f'{key}{store.ending} ({shape}) {store.level}\n')
 
 
-def _contents(source: ClipStore, keys: Sequence[str], ending: str, store: Store
+def _contents(source: ClipStore, keys: Iterable[str], ending: str, store: Store
               ) -> Iterator[tuple[str, bytes]]:
     """Yields keys and values, with frames in the format `store`, encoded on all cores."""
     def content(key: str, data: bytes) -> bytes:

@@ -57,6 +57,7 @@ def cut_power(first: Node, second: Node) -> None:
     """Ends the second node so that the first one receives no packet of it; then the place is empty."""
     _ip('-n', second.name, 'link', 'set', second.device, 'down')
     second.kill()
+    _ip('-n', first.name, 'link', 'del', first.device)
     _ip('netns', 'del', second.name)
     _ip('netns', 'add', second.name)
     _connect(first, second)

@@ -35,7 +35,7 @@ def server(browser, tmp_path_factory):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     command = [sys.executable, HELPERS / 'web_server.py', folder, '--port', str(port),
-               '--max-mb', '5', '--max-seconds', '10']
+               '--max-mb', '5', '--max-seconds', '10', '--grace', '1']
     places = os.pathsep.join([str(HELPERS.parents[1]), str(HELPERS)])
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True,
                                env={**os.environ, 'TMPDIR': str(folder), 'PYTHONPATH': places})
