@@ -15,11 +15,12 @@ from gavn.restoration.progress import Progress
 Block = np.ndarray | AudioGap
 Notify = Callable[[str], None]
 _AHEAD = 1.  # seconds of audio after the last frame; its MFCC window needs 0.15
+_WITH_SILENCE = ': faces are restored with silence as audio'
 NOTABLE_GAP = 0.1  # seconds; a smaller difference between audio and video length is not reported
 
 
 def extract_features(video: VideoReader, notify: Notify, folder: Path, progress: Progress | None = None,
-                     seconds: float | None = None) -> StoredMFCC:
+                     seconds: float | None = None, used: bool = True) -> StoredMFCC:
     """Computes the MFCC of the audio and stores them in a temporary file.
 
     Missing audio is replaced by silence up to the end of the video.
@@ -30,14 +31,16 @@ def extract_features(video: VideoReader, notify: Notify, folder: Path, progress:
         folder: holds the temporary file.
         progress: is called for each block of audio.
         seconds: how much of the video is restored; later audio is not read. None = all.
+        used: whether the network takes audio; if not, no message says that it receives silence.
     """
     blocks = None if video.audio_path is None else iter_audio(video.audio_path, SAMPLE_RATE, True)
     if blocks is None:
-        notify(f'{video.path} has no readable audio track: faces are restored with silence as audio')
+        if used:
+            notify(f'{video.path} has no readable audio track{_WITH_SILENCE}')
         return silence(folder)
     needed = inf if seconds is None else seconds + _AHEAD
     blocks = blocks if progress is None else _with_progress(blocks, video.info, progress, needed)
-    return StoredMFCC(_padded_to_video(blocks, video, notify, needed), folder)
+    return StoredMFCC(_padded_to_video(blocks, video, notify, needed, used), folder)
 
 
 def _with_progress(blocks: Iterable[Block], info: VideoInfo, progress: Progress, needed: float
@@ -56,7 +59,7 @@ def silence(folder: Path) -> StoredMFCC:
     return StoredMFCC([], folder)
 
 
-def _padded_to_video(blocks: Iterable[Block], video: VideoReader, notify: Notify, needed: float
+def _padded_to_video(blocks: Iterable[Block], video: VideoReader, notify: Notify, needed: float, used: bool
                      ) -> Iterator[Block]:
     """Yields the audio blocks, then zeros up to the end of the video; ends after `needed` seconds."""
     samples = 0
@@ -66,7 +69,7 @@ def _padded_to_video(blocks: Iterable[Block], video: VideoReader, notify: Notify
         if samples >= needed * SAMPLE_RATE:
             return
     if not samples:
-        notify(f'the audio of {video.audio_path} cannot be decoded: faces are restored with silence as audio')
+        notify(f'the audio of {video.audio_path} cannot be decoded{_WITH_SILENCE * used}')
         yield from silence_or_gap(round(video.info.duration * SAMPLE_RATE), SAMPLE_RATE)
         return
     missing = video.info.duration - samples / SAMPLE_RATE

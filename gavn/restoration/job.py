@@ -238,8 +238,7 @@ class RestorationJob:
         faces = replace(faces, faces=faces.faces if choice.restores else ())
         wanted = [segment for segment in segments(faces.count) if segment.start in piece]
         missing = [segment for segment in wanted if self.state.notes(segment) is None]
-        with_audio = bool(faces.faces) and choice.restorer.uses_audio
-        with closing(self._audio_features(with_audio)) as mfcc_frames:
+        with closing(self._audio_features(faces, choice.restorer.uses_audio)) as mfcc_frames:
             clip_restorer = FaceClipRestorer(choice.restorer, mfcc_frames, faces.enlarged(self.output.size),
                                              self.settings.strength)
             done = sum(map(len, wanted)) - sum(map(len, missing))
@@ -251,11 +250,11 @@ class RestorationJob:
         return done
 
     @release_freed_memory
-    def _audio_features(self, with_audio: bool) -> StoredMFCC:
-        folder = self.state.folder
-        if not with_audio:
+    def _audio_features(self, faces: Faces, used: bool) -> StoredMFCC:
+        folder, seconds = self.state.folder, self.settings.preview
+        if not faces.faces:
             return silence(folder)
-        return extract_features(self.video, self.notices.add, folder, self.progress, self.settings.preview)
+        return extract_features(self.video, self.notices.add, folder, self.progress, seconds, used)
 
     def _log_time_estimate(self, clip_restorer: FaceClipRestorer, missing: Sequence[range]) -> None:
         crops = sum(len(clip_restorer.faces.present(index)) for segment in missing for index in segment)

@@ -77,12 +77,13 @@ def test_no_audio_track(tmp_path, weights, caplog):
     assert not probe(tmp_path / 'out.mp4').has_audio and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
 
 
-def test_networks_of_images_alone_read_no_audio(tmp_path, talking, monkeypatch, caplog):
-    """A message about missing audio would be wrong, and decoding takes time."""
-    monkeypatch.setattr(job, 'extract_features', None)
+@pytest.mark.parametrize(('sound', 'notice'), [(None, 'audio'), (0.1, 'silence as audio')])
+def test_networks_of_images_alone_miss_no_audio(tmp_path, caplog, sound, notice):
+    """That they receive silence would be wrong; how the track differs from the video is still reported."""
     make_restorer().save(tmp_path / 'w.safetensors')
-    assert run('restore', talking, '-o', tmp_path / 'out.mp4', '--weights', tmp_path / 'w.safetensors') == 0
-    assert 'audio' not in caplog.text
+    source = write_video(tmp_path / 'in.mp4', 12, sound)
+    assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', tmp_path / 'w.safetensors') == 0
+    assert notice not in caplog.text and (sound is None or 'before the video' in caplog.text)
 
 
 def test_audio_shorter_than_the_video(tmp_path, weights, caplog):

@@ -175,7 +175,7 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
     """In place of the audio of the video."""
     used = []
 
-    def extract_features(video, notify, folder, progress, preview):
+    def extract_features(video, *_):
         used.append(video.audio_path)
         raise MediaError('enough')
 
