@@ -15,20 +15,19 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # works without installa
 
 from gavn.experiments.report.curves import levels_figure, read_curve, training_figure  # noqa: E402
 from gavn.experiments.report.drawing import check_path, save  # noqa: E402
-from gavn.experiments.report.faces import Scene, faces_figure, rows  # noqa: E402
+from gavn.experiments.report.faces import Box, Source, combine, faces_figure  # noqa: E402
 from gavn.experiments.report.layout import LEVELS  # noqa: E402
-from gavn.experiments.report.places import Box, Places  # noqa: E402
 from gavn.experiments.report.results import ReportError, collect  # noqa: E402
-from gavn.experiments.report.script import finish  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
+from gavn.runtime.exit_codes import guarded  # noqa: E402
 
 
 def compare(args: argparse.Namespace) -> None:
     """Faces and their details side by side."""
-    places = Places(args.data, args.split, args.eyes and Box(*args.eyes), args.mouth and Box(*args.mouth))
-    scene = Scene(Path(args.data), args.split, dict(args.runs), places)
-    shots = [scene.shot(*row) for row in rows(args.degradation, args.clips, args.frames)]
-    save(faces_figure(shots), args.out)
+    source = Source(Path(args.data), dict(args.runs), args.eyes and Box(*args.eyes),
+                    args.mouth and Box(*args.mouth))
+    rows = [source.row(*row) for row in combine(args.degradation, args.clips, args.frames)]
+    save(faces_figure(rows), args.out)
 
 
 def curves(args: argparse.Namespace) -> None:
@@ -59,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest='kind', required=True, metavar='KIND')
     faces = kinds.add_parser('compare', help='faces side by side, eyes and mouth enlarged')
     faces.add_argument('--data', required=True, metavar='DIR', help='data set folder')
-    faces.add_argument('--split', default='val', help='of the clips (default val)')
     faces.add_argument('--degradation', nargs='+', default=[''], metavar='LAYER',
                        help='of the input, one for all rows or one for each (default: none, for videos '
                             'without a ground truth)')
@@ -90,12 +88,12 @@ def main() -> int:
     """Parses the command line and draws; returns the exit code."""
     args = _parser().parse_args()
 
-    def draw() -> str:
+    def draw() -> None:
         check_path(args.out)
         args.draw(args)
-        return f'wrote {args.out}'
+        print(f'wrote {args.out}')
 
-    return finish(draw)
+    return guarded(draw)
 
 
 if __name__ == '__main__':

@@ -13,22 +13,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gavn.checkpoints import pretrained
-from gavn.experiments.release import bundle, card
-from gavn.experiments.release.measure import LAYERS, STORED, Selection, measure
+from gavn.experiments.release import card
+from gavn.experiments.release.measure import ALL_LAYERS, ALL_METHODS, measure
 from gavn.metrics.results_file import read_results
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = Selection()
     parser.add_argument('made', nargs='*', metavar='NAME=OPTIONS.yml',
                         help=f'of {", ".join(pretrained.WHAT)}')
     parser.add_argument('--data', default='datasets/shipped', help='the data set to measure on')
     parser.add_argument('--frames', type=int, help='of each clip (default: all)')
-    parser.add_argument('--layers', nargs='*', choices=(*LAYERS, *STORED), default=known.layers,
+    parser.add_argument('--layers', nargs='*', choices=ALL_LAYERS, default=ALL_LAYERS,
                         help='degradations to measure (default: all)')
-    parser.add_argument('--methods', nargs='*', choices=known.methods, default=known.methods,
+    parser.add_argument('--methods', nargs='*', choices=ALL_METHODS, default=ALL_METHODS,
                         help='methods to measure (default: all)')
     return parser.parse_args()
 
@@ -38,12 +37,12 @@ def main() -> None:
     args = _arguments()
     for one in args.made:
         name, _, options = one.partition('=')
-        print(f'wrote {bundle.make(name, options)}')
-    results = measure(args.data, Selection(args.layers, args.methods, args.frames))
+        print(f'wrote {card.bundle(name, options)}')
+    results = measure(args.data, args.layers, args.methods, args.frames)
     print(f'wrote {results}')
     for name in pretrained.list_pretrained():
         print(f'wrote {card.write_card(name)}')
-    print(card.table(read_results(results), Selection().methods, ['psnr']))
+    print(card.table(read_results(results), ALL_METHODS, ['psnr']))
 
 
 if __name__ == '__main__':

@@ -14,9 +14,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # works without installa
 from gavn.experiments.report.cells import Plan  # noqa: E402
 from gavn.experiments.report.layout import QUALITY, TASKS  # noqa: E402
 from gavn.experiments.report.make import make_tables, write_tables  # noqa: E402
-from gavn.experiments.report.script import finish  # noqa: E402
 from gavn.experiments.report.tables import TABLES  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
+from gavn.runtime.exit_codes import guarded  # noqa: E402
 
 
 def main() -> int:
@@ -37,13 +37,13 @@ def main() -> int:
     args = parser.parse_args()
     plan = Plan(args.columns, [TASKS[task] for task in args.tasks], args.methods, args.std)
 
-    def make() -> str:
+    def make() -> None:
         made = make_tables(args.results, plan, args.tables)
         write_tables(made, args.out)
         together = Path(args.out, 'tables.md')
-        return f'wrote table {", ".join(map(str, made))} to {args.out} (together: {together})'
+        print(f'wrote table {", ".join(map(str, made))} to {args.out} (together: {together})')
 
-    return finish(make)
+    return guarded(make)
 
 
 if __name__ == '__main__':

@@ -3,30 +3,27 @@
 Nothing of basicsr is copied or changed on disk. Each module here is named after the module of basicsr that it
 patches (`models_base_model` patches basicsr.models.base_model). Every patch names the defect it corrects.
 
-There are three kinds of patches. Helpers of the pipelines are replaced in basicsr.train and basicsr.test,
-which look them up by name. Data sets and models with a defect are replaced in their registry by a subclass.
-A few methods and functions that everything uses are replaced in place.
+There are three kinds of patches. Data sets and models with a defect are replaced in their registry by a
+subclass (`registry.replaces_in`), and a few methods and functions that everything uses are replaced in place
+(`replace.replaces`), both when their module here is imported. Helpers of the pipelines are replaced in
+basicsr.train and basicsr.test, which look them up by name, for each run anew.
 """
 import sys
 
 
 def apply() -> None:
     """Patches basicsr in this process. A second call prepares the pipelines for another run."""
-    from gavn.basicsr_patches import (  # importing the data sets and models registers them
+    from gavn.basicsr_patches import (  # noqa: F401  (importing applies the others)
         data_loading,
-        data_prefetch_dataloader,
-        data_reds_dataset,  # noqa: F401
-        data_video_test_dataset,  # noqa: F401
+        data_reds_dataset,
+        data_video_test_dataset,
         metrics,
         models_base_model,
         models_lr_scheduler,
-        models_video_base_model,  # noqa: F401
+        models_video_base_model,
         train,
     )
-
-    for module in (data_loading, data_prefetch_dataloader, metrics, models_base_model, models_lr_scheduler,
-                   train):
-        module.apply()
+    train.prepare_run()
 
 
 def run_pipeline(kind: str) -> None:

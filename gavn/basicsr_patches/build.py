@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import is_basicsr_class
-from gavn.metrics.registered_calls import IMAGE_ENDINGS, check_options, supplied_to
+from gavn.metrics.table import IMAGE_ENDINGS, check_options, supplied_to
 
 _OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
 """Models of basicsr that do not feed `lq` of their samples unchanged."""
@@ -136,14 +136,10 @@ def check_first_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -
     if hasattr(model, 'check_sample'):
         with option_errors(f'data set {name}'):
             model.check_sample(sample)
-    elif _feeds_unchanged(model):
+    elif (is_basicsr_class(type(model)) and isinstance(model, SRModel)
+          and not isinstance(model, _OWN_DEGRADATION)):
         batch = {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}
         _check_forward(model, batch, name)
-
-
-def _feeds_unchanged(model: BaseModel) -> bool:
-    return (is_basicsr_class(type(model)) and isinstance(model, SRModel)
-            and not isinstance(model, _OWN_DEGRADATION))
 
 
 def _check_forward(model: SRModel, batch: Mapping[str, Tensor], name: str) -> None:

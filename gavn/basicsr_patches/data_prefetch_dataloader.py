@@ -84,10 +84,6 @@ class CUDAPrefetcher(CPUPrefetcher):
         return batch
 
 
-def apply() -> None:
-    """Replaces PrefetchGenerator by `PrefetchIterator`.
-
-    Defect: an exception in basicsr's thread is lost and training waits for ever. With persistent workers the
-    thread also takes a batch of the next epoch, which is then lost.
-    """
-    prefetch_dataloader.PrefetchGenerator = PrefetchIterator
+# Defect: an exception in basicsr's thread is lost and training waits for ever. With persistent workers the
+# thread also takes a batch of the next epoch, which is then lost.
+prefetch_dataloader.PrefetchGenerator = PrefetchIterator

@@ -71,7 +71,8 @@ class _AnyClips(_Mixin):
             _check_ends(clip, length, {opt['dataroot_lq'], opt['dataroot_gt']}, self.is_lmdb)
         _warn_of_long_clips(type(self).__name__, lengths)
         before = reach // 2 if isinstance(self, reds_dataset.REDSDataset) else 0
-        self.keys = [_frame_key(key, lengths, before, reach - before) for key in self.keys]
+        self.keys = [FrameKey(clip, int(index), before, min(lengths[clip], CLIP_LENGTH) - 1 - reach + before)
+                     for clip, index in (key.rsplit('/', 1) for key in self.keys)]
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         with crop_errors(f'{self.gt_root}/{self.keys[index]}'):
@@ -97,16 +98,8 @@ def _warn_of_long_clips(kind: str, lengths: Mapping[str, int]) -> None:
 
 
 def _clip_lengths(keys: Iterable[str]) -> dict[str, int]:
-    lengths: dict[str, int] = {}
-    for key in keys:
-        clip, _, index = key.rpartition('/')
-        lengths[clip] = int(index) + 1
-    return lengths
-
-
-def _frame_key(key: str, lengths: Mapping[str, int], before: int, after: int) -> FrameKey:
-    clip, _, index = key.rpartition('/')
-    return FrameKey(clip, int(index), before, min(lengths[clip], CLIP_LENGTH) - 1 - after)
+    parts = (key.rsplit('/', 1) for key in keys)
+    return {clip: int(index) + 1 for clip, index in parts}  # the last frame counts
 
 
 def _check_ends(clip: str, length: int, roots: Iterable[str], is_lmdb: bool) -> None:

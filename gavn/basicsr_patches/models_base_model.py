@@ -14,9 +14,11 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import Optimizer
 
+from gavn.basicsr_patches.replace import replaces
 from gavn.basicsr_patches.training_state import ResumeError, prune_checkpoints, save_atomically
 
 
+@replaces(BaseModel)
 @master_only
 def save_network(self: BaseModel, net: nn.Module | list[nn.Module], net_label: str, current_iter: int | str,
                  param_key: str | list[str] = 'params') -> None:
@@ -40,6 +42,7 @@ def save_network(self: BaseModel, net: nn.Module | list[nn.Module], net_label: s
     self.saved_files = current_iter, (*(files if iteration == current_iter else ()), path.name)
 
 
+@replaces(BaseModel)
 @master_only
 def save_training_state(self: BaseModel, epoch: int, current_iter: int) -> None:
     """Writes the state that resuming needs and removes checkpoints beyond `logger.keep_checkpoints`.
@@ -60,6 +63,7 @@ def save_training_state(self: BaseModel, epoch: int, current_iter: int) -> None:
     prune_checkpoints(self.opt['path'], self.opt['logger'].get('keep_checkpoints'))
 
 
+@replaces(BaseModel)
 def resume_training(self: BaseModel, resume_state: dict[str, Any]) -> None:
     """Restores the moments of optimizers; schedulers run again from the start.
 
@@ -95,6 +99,7 @@ def _replay_schedule(model: BaseModel, iterations: int) -> None:
             model.update_learning_rate(iteration, warmup_iter=warmup)
 
 
+@replaces(BaseModel)
 def model_ema(self: BaseModel, decay: float = 0.999) -> None:
     """Updates the averaged network: weights by exponential moving average, buffers by copying.
 
@@ -108,6 +113,7 @@ def model_ema(self: BaseModel, decay: float = 0.999) -> None:
             averaged.copy_(buffer)
 
 
+@replaces(BaseModel)
 def get_optimizer(self: BaseModel, optim_type: str, params: Iterable[Any], lr: float, **settings: Any
                   ) -> Optimizer:
     """Builds any optimizer of torch.optim.
@@ -117,6 +123,7 @@ def get_optimizer(self: BaseModel, optim_type: str, params: Iterable[Any], lr: f
     return getattr(torch.optim, optim_type)(params, lr=lr, **settings)
 
 
+@replaces(BaseModel)
 def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
     """Moves a network to the device and wraps it for several processes or for `num_gpu` GPUs.
 
@@ -129,10 +136,3 @@ def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
         return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=unused)
     count = self.opt['num_gpu']
     return DataParallel(net, device_ids=list(range(count))) if count > 1 else net
-
-
-def apply() -> None:
-    """Patches BaseModel."""
-    for method in (save_network, save_training_state, resume_training, model_ema, get_optimizer,
-                   model_to_device):
-        setattr(BaseModel, method.__name__, method)

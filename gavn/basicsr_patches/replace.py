@@ -1,25 +1,23 @@
-"""How functions of basicsr are wrapped."""
+"""How functions of basicsr are replaced: by a decorator, when the module with the patch is imported."""
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-Wrapper = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def wrap(owner: Any, name: str, wrapper: Wrapper) -> None:
-    """Wraps `owner.name`, unless it is wrapped already. Wrappers use `functools.wraps`."""
-    original = getattr(owner, name)
-    if not hasattr(original, '__wrapped__'):
-        setattr(owner, name, wrapper(original))
+Function = TypeVar('Function', bound=Callable[..., Any])
 
 
-def wrap_everywhere(function: Callable[..., Any], wrapper: Wrapper) -> None:
-    """Wraps a function of basicsr in every module of basicsr that imported it by name."""
-    if hasattr(function, '__wrapped__'):
-        return
-    wrapped = wrapper(function)
-    for name, module in list(sys.modules.items()):
-        if name.startswith('basicsr.') and getattr(module, function.__name__, None) is function:
-            setattr(module, function.__name__, wrapped)
+def replaces(*owners: Any) -> Callable[[Function], Function]:
+    """Decorator: puts a function into classes or modules of basicsr, under its own name."""
+    def put(function: Function) -> Function:
+        for owner in owners:
+            setattr(owner, function.__name__, function)
+        return function
+    return put
+
+
+def importers_of(function: Callable[..., Any]) -> list[Any]:
+    """The modules of basicsr that imported a function by name. Later ones import the replacement."""
+    return [module for name, module in list(sys.modules.items())
+            if name.startswith('basicsr.') and getattr(module, function.__name__, None) is function]

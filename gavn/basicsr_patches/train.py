@@ -192,7 +192,7 @@ def _val_loaders(opt: dict[str, Any], logger: logging.Logger) -> list[DataLoader
     return loaders
 
 
-def apply() -> None:
+def prepare_run() -> None:
     """Puts the helpers of a new run where the pipelines look them up."""
     run = TrainingRun()
     train, test = basicsr.train, basicsr.test

@@ -67,6 +67,4 @@ class SharedLmdbBackend(BaseStorageBackend):
         raise NotImplementedError
 
 
-def apply() -> None:
-    """Replaces two backends of FileClient."""
-    FileClient._backends.update(disk=NamingDiskBackend, lmdb=SharedLmdbBackend)
+FileClient._backends.update(disk=NamingDiskBackend, lmdb=SharedLmdbBackend)

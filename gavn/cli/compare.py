@@ -19,9 +19,8 @@ from basicsr.utils import get_root_logger
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.config.option_file import OptionError
-from gavn.experiments.compare.budget import Budget, CompareError
 from gavn.experiments.compare.run import compare
-from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.settings import Budget, CompareError, Settings
 from gavn.runtime.arguments import OldName, Parser
 from gavn.runtime.project import PACKAGE, project_root
 

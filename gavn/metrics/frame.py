@@ -24,7 +24,8 @@ _BLOCK = 96  # side in pixels of the blocks that NIQE uses
 _LUMA = np.array([[24.966, 128.553, 65.481]]) / 255  # BT.601, for BGR in 0..255
 
 
-def _check_shapes(restored: np.ndarray, truth: np.ndarray) -> None:
+def check_shapes(restored: np.ndarray, truth: np.ndarray) -> None:
+    """Raises ValueError if two images differ in shape."""
     if restored.shape != truth.shape:
         raise ValueError(f'images of different shapes: {restored.shape} and {truth.shape}')
 
@@ -49,7 +50,7 @@ def psnr(
     Returns:
         At most `MAX_PSNR`, so that equal images do not make the mean of a clip infinite.
     """
-    _check_shapes(restored, truth)
+    check_shapes(restored, truth)
     restored, truth = (_crop(image, crop_border, test_y_channel) for image in (restored, truth))
     error = np.mean(np.subtract(restored, truth, dtype=np.float64) ** 2)
     return MAX_PSNR if error == 0 else min(MAX_PSNR, float(10 * np.log10(255**2 / error)))
@@ -61,7 +62,7 @@ def _compare_batch(
 ) -> list[float]:
     """Calls `compare` on images (n, c, h, w) on `device`."""
     for pair in zip(restored, truth, strict=True):
-        _check_shapes(*pair)
+        check_shapes(*pair)
     def tensor(images: Sequence[np.ndarray]) -> Tensor:
         batch = np.stack([_crop(image, crop_border, test_y_channel) for image in images])
         return torch.from_numpy(batch).to(device).movedim(-1, 1).contiguous()

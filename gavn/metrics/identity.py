@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from gavn.faces.landmarks import N_POINTS
+from gavn.metrics.frame import check_shapes
 from gavn.metrics.missing import MissingWeightsError, optional_package
 
 _EXTRA = 'dlib'
@@ -44,8 +45,7 @@ class IdentitySimilarity:
         Raises:
             ValueError: images or landmarks have a wrong shape.
         """
-        if restored.shape != truth.shape:
-            raise ValueError(f'images of different shapes: {restored.shape} and {truth.shape}')
+        check_shapes(restored, truth)
         if landmarks is not None and tuple(landmarks.shape) != (N_POINTS, 2):
             raise ValueError(f'expected landmarks ({N_POINTS}, 2), got {tuple(landmarks.shape)}')
         a, b = (self._embedding(image, landmarks) for image in (restored, truth))

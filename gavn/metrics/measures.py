@@ -9,7 +9,6 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,10 +23,9 @@ from gavn.metrics.frame import BATCHED, FrameMetric, frame_metric, ms_ssim, psnr
 from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
-from gavn.metrics.registered_calls import call_metric
-from gavn.metrics.registered_calls import check_options as check_call
 from gavn.metrics.sync import SyncScore, load_syncnet
-from gavn.metrics.table import METRICS, metric_of
+from gavn.metrics.table import METRICS, call_metric, metric_of
+from gavn.metrics.table import check_options as check_call
 from gavn.metrics.temporal import WarpingError
 
 Device = torch.device | str
@@ -97,60 +95,47 @@ class MetricFactory:
 
 
 class MeanOverFrames:
-    """Means of the values that `evaluate` returns for each image."""
+    """Means of the values of images. Images are evaluated in batches of one size, which is faster on a GPU.
 
-    def __init__(self, evaluate: Callable[[Sample], tuple[float, ...]]) -> None:
-        self.evaluate = evaluate
+    Args:
+        evaluate: returns the values of each image of a batch.
+        pixels: largest number of pixels of a batch. A larger image is a batch of its own.
+    """
+
+    def __init__(self, evaluate: Callable[[Sequence[Sample]], Sequence[tuple[float, ...]]], pixels: int = 1
+                 ) -> None:
+        self.evaluate, self.pixels = evaluate, pixels
+        self.pending: list[Sample] = []
         self.sums: list[float] = []
         self.count = 0
 
     def update(self, sample: Sample) -> None:
         """Adds the next image."""
-        values = self.evaluate(sample)
-        if not all(map(math.isfinite, values)):
-            raise UndefinedMetricError(f'the value is {values} for frame {self.count}')
-        self.sums = [a + b for a, b in zip(self.sums, values, strict=True)] if self.count else list(values)
-        self.count += 1
+        if self.pending and sample.image.shape != self.pending[0].image.shape:
+            self._evaluate_pending()
+        self.pending.append(sample)
+        height, width = sample.image.shape[:2]
+        if (len(self.pending) + 1) * height * width > self.pixels:
+            self._evaluate_pending()
 
     def result(self) -> tuple[float, ...]:
         """The means over the images."""
+        self._evaluate_pending()
         return tuple(total / self.count for total in self.sums)
 
-
-class MeanOverBatches:
-    """Mean of a metric that evaluates images in batches, which is faster on a GPU.
-
-    Args:
-        compare: returns a value for each pair of restored and true images, all of one size.
-        pixels: largest number of pixels of a batch. A larger image is a batch of its own.
-    """
-
-    def __init__(self, compare: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[float]],
-                 pixels: int) -> None:
-        self.compare, self.pixels = compare, pixels
-        self.pending: list[tuple[np.ndarray, np.ndarray]] = []
-        self.total, self.count = 0.0, 0
-
-    def update(self, sample: Sample) -> None:
-        """Adds the next image."""
-        height, width = sample.image.shape[:2]
-        if self.pending and (sample.image.shape != self.pending[0][0].shape
-                             or (len(self.pending) + 1) * height * width > self.pixels):
-            self._flush()
-        self.pending.append((sample.image, sample.true_image()))
-
-    def result(self) -> tuple[float]:
-        """The mean over the images."""
-        self._flush()
-        return (self.total / self.count,)
-
-    def _flush(self) -> None:
-        values = self.compare(*zip(*self.pending, strict=True)) if self.pending else []
-        for value in values:
-            if not math.isfinite(value):
-                raise UndefinedMetricError(f'the value is {value} for frame {self.count}')
-            self.total, self.count = self.total + value, self.count + 1
+    def _evaluate_pending(self) -> None:
+        for values in self.evaluate(self.pending) if self.pending else ():
+            if not all(map(math.isfinite, values)):
+                raise UndefinedMetricError(f'the value is {values} for frame {self.count}')
+            before = self.sums or [0.0] * len(values)
+            self.sums = [total + value for total, value in zip(before, values, strict=True)]
+            self.count += 1
         self.pending = []
+
+
+def _each_frame(evaluate: Callable[[Sample], tuple[float, ...]]) -> Callable[[Audio], Metric]:
+    """Makes the metrics of clips from the values of single images."""
+    return lambda _: MeanOverFrames(lambda samples: [evaluate(sample) for sample in samples])
 
 
 class SyncMetric:
@@ -197,10 +182,7 @@ class WarpingErrorMetric:
 
     def result(self) -> tuple[float]:
         """The warping error."""
-        value = self.error.result()
-        if value is None:
-            raise UndefinedMetricError('it needs two frames')
-        return (value,)
+        return (self.error.result(),)
 
 
 @METRIC_REGISTRY.register()
@@ -261,14 +243,14 @@ def identity(device: Device) -> Callable[[Audio], Metric]:
     def similarity(sample: Sample) -> tuple[float]:
         points = None if sample.true_landmarks is None else sample.points()
         return (compare(sample.image, sample.true_image(), points),)
-    return lambda _: MeanOverFrames(similarity)
+    return _each_frame(similarity)
 
 
 _LOADED = {function.__name__: function for function in (lpips, sync, warping_error, identity)}
 
 
 def _image_metric(compare: FrameMetric) -> Callable[[Audio], Metric]:
-    return lambda _: MeanOverFrames(lambda sample: (compare(sample.image, sample.truth),))
+    return _each_frame(lambda sample: (compare(sample.image, sample.truth),))
 
 
 def _frame_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
@@ -276,16 +258,11 @@ def _frame_metric(kind: str, options: Mapping[str, Any], device: Device) -> Call
     if kind not in BATCHED:
         return _image_metric(compare)
     pixels = 1 if torch.device(device).type == 'cpu' else _BATCH_PIXELS
-    return lambda _: MeanOverBatches(partial(BATCHED[kind], device=device, **options), pixels)
 
-
-def _landmark_metric(_: Audio) -> Metric:
-    return MeanOverFrames(lambda sample: tuple(
-        landmark_nme(sample.landmarks, sample.true_landmarks, mouth) for mouth in (False, True)))
-
-
-def _mouth_metric(_: Audio) -> Metric:
-    return MeanOverFrames(lambda sample: (mouth_psnr(sample.image, sample.truth, sample.points()),))
+    def evaluate(samples: Sequence[Sample]) -> list[tuple[float]]:
+        images, truths = [sample.image for sample in samples], [sample.true_image() for sample in samples]
+        return [(value,) for value in BATCHED[kind](images, truths, device=device, **options)]
+    return lambda _: MeanOverFrames(evaluate, pixels)
 
 
 def _registered_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
@@ -296,10 +273,14 @@ def _registered_metric(kind: str, options: Mapping[str, Any], device: Device) ->
         data = {'img': sample.image, 'img2': sample.truth, 'landmarks': sample.landmarks, 'device': device,
                 'true_landmarks': sample.true_landmarks}
         return (call_metric(function, data, options),)
-    return lambda _: MeanOverFrames(evaluate)
+    return _each_frame(evaluate)
 
 
-_OF_POINTS = {'landmark_nme': _landmark_metric, 'mouth_psnr': _mouth_metric}
+_OF_POINTS = {
+    'landmark_nme': _each_frame(lambda sample: tuple(
+        landmark_nme(sample.landmarks, sample.true_landmarks, mouth) for mouth in (False, True))),
+    'mouth_psnr': _each_frame(lambda sample: (mouth_psnr(sample.image, sample.truth, sample.points()),)),
+}
 
 
 def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:

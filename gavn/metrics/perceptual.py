@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
+from gavn.metrics.frame import check_shapes
 from gavn.metrics.missing import UndefinedMetricError, optional_package, weights_file
 from gavn.runtime.tensors import to_tensor
 
@@ -45,8 +46,7 @@ class LPIPS:
             ValueError: the shapes differ.
             UndefinedMetricError: a side is under 31 pixels.
         """
-        if restored.shape != truth.shape:
-            raise ValueError(f'images of different shapes: {restored.shape} and {truth.shape}')
+        check_shapes(restored, truth)
         height, width = truth.shape[:2]
         if min(height, width) < MIN_SIDE:
             raise UndefinedMetricError(f'LPIPS needs {MIN_SIDE} pixels per side, got {width} x {height}')

@@ -1,15 +1,15 @@
 """CSV files of results: one row per clip and method.
 
-Columns: `LEADING`, the metrics, `TRAILING`. The clips of a method are followed by mean and standard deviation
-over clips, in which every clip counts once. An empty cell means that a metric does not apply (PSNR of the
-ground truth), `n/a` that it is undefined for the reason in `notes`.
+Columns: `LEADING`, the metrics as in `table.COLUMNS`, `TRAILING`. The clips of a method are followed by mean
+and standard deviation over clips, in which every clip counts once. An empty cell means that a metric does not
+apply (PSNR of the ground truth), `n/a` that it is undefined for the reason in `notes`.
 """
 from __future__ import annotations
 
 import csv
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ import numpy as np
 
 from gavn.config.sections import REFERENCES
 from gavn.errors import GavnError
+from gavn.metrics.table import COLUMNS
 from gavn.runtime.files import atomic_path
 
 LEADING = ('dataset', 'degradation', 'method', 'clip', 'frames')
-METRIC_COLUMNS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'psnr_mouth', 'ms_ssim', 'lpips', 'niqe', 'sync_c',
-                  'sync_d', 'nme', 'nme_mouth', 'warp', 'id')  # in this order
 TRAILING = ('option_file', 'checkpoint', 'parameters', 'gmacs', 'fps', 'iterations', 'minutes', 'notes')
 DEGRADED, TRUTH = REFERENCES
 MEAN, STD = 'mean', 'std'  # `clip` of summary rows
@@ -138,7 +137,7 @@ def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row
     check_names(row.clip for row in rows)
     written = with_summaries(rows)
     present = dict.fromkeys(column for row in written for column in row.values)
-    metrics = [*(c for c in METRIC_COLUMNS if c in present), *(c for c in present if c not in METRIC_COLUMNS)]
+    metrics = [*(c for c in COLUMNS if c in present), *(c for c in present if c not in COLUMNS)]
     with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, [*LEADING, *metrics, *TRAILING], restval='')
         writer.writeheader()
@@ -156,12 +155,8 @@ def _cells(row: Row) -> dict[str, Any]:
     return cells | {'clip': row.clip, 'frames': row.frames, 'notes': row.notes}
 
 
-def read_results(path: str | os.PathLike[str], metrics: Collection[str] = ()) -> list[Row]:
+def read_results(path: str | os.PathLike[str]) -> list[Row]:
     """Reads all rows of a file of results, with summaries (see `Row.is_clip`).
-
-    Args:
-        path: of the CSV file.
-        metrics: columns that must exist.
 
     Raises:
         ResultsError: the file cannot be read, lacks a column, or a number is invalid. The message names file
@@ -172,7 +167,7 @@ def read_results(path: str | os.PathLike[str], metrics: Collection[str] = ()) ->
         with path.open(newline='', encoding='utf-8') as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
-            _check_header(header, path, metrics)
+            _check_header(header, path)
             return [_row(header, cells, f'{path}, line {reader.line_num}') for cells in reader if cells]
     except OSError as error:
         raise ResultsError(f'cannot read the results {path}: {error.strerror}') from error
@@ -180,10 +175,10 @@ def read_results(path: str | os.PathLike[str], metrics: Collection[str] = ()) ->
         raise ResultsError(f'{path} is not a CSV file: {error}') from error
 
 
-def _check_header(header: Sequence[str], path: Path, metrics: Collection[str]) -> None:
-    if missing := [column for column in (*LEADING, *metrics, *TRAILING) if column not in header]:
-        raise ResultsError(f'{path} lacks the columns {", ".join(missing)}\nit is another kind of file or '
-                           'was made without these metrics: make it again with gavn test or gavn evaluate')
+def _check_header(header: Sequence[str], path: Path) -> None:
+    if missing := [column for column in (*LEADING, *TRAILING) if column not in header]:
+        raise ResultsError(f'{path} lacks the columns {", ".join(missing)}\nit is another kind of file: '
+                           'make results with gavn test or gavn evaluate')
     if duplicates := [column for column in dict.fromkeys(header) if header.count(column) > 1]:
         raise ResultsError(f'{path} has the column {duplicates[0]!r} twice')
 

@@ -66,15 +66,16 @@ class WarpingError:
         difference = (frame - _warp(last, backward))[valid]
         return [float(np.mean(np.square(difference)))] if valid.any() else []
 
-    def result(self) -> float | None:
-        """Mean over the pairs of frames so far, in thousandths; None for fewer than two frames.
+    def result(self) -> float:
+        """Mean over the pairs of frames so far, in thousandths.
 
         Raises:
-            UndefinedMetricError: no pair has consistent flow.
+            UndefinedMetricError: there are fewer than two frames, or no pair has consistent flow.
         """
-        if self._pairs and not self._errors:
-            raise UndefinedMetricError('no pair of frames has consistent optical flow')
-        return SCALE * float(np.mean(self._errors)) if self._errors else None
+        if not self._errors:
+            raise UndefinedMetricError('no pair of frames has consistent optical flow' if self._pairs
+                                       else 'it needs two frames')
+        return SCALE * float(np.mean(self._errors))
 
 
 def _check(restored: np.ndarray, guide: np.ndarray, last: np.ndarray | None) -> None:

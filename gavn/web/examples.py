@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,9 +35,7 @@ class Examples:
 
     folder: Path
     draw: Draw
-    _ready: threading.Event = field(default_factory=threading.Event, repr=False)
-    _files: list[Path] = field(default_factory=list, repr=False)
-    _error: Exception | None = field(default=None, repr=False)
+    _files: futures.Future[list[Path]] = field(default_factory=futures.Future, repr=False)
 
     def begin(self) -> None:
         """Starts the thread; call it once."""
@@ -44,15 +43,14 @@ class Examples:
 
     def _draw(self) -> None:
         try:
-            self._files = self.draw(self.folder)
+            self._files.set_result(self.draw(self.folder))
         except Exception as error:  # reported by `file`
-            self._error = error
-        self._ready.set()
+            self._files.set_exception(error)
 
     @property
     def ready(self) -> bool:
         """Whether generation has finished or failed."""
-        return self._ready.is_set()
+        return self._files.done()
 
     def file(self, number: int, seconds: float = 120.) -> Path:
         """Waits for the examples and returns the path of one.
@@ -60,8 +58,8 @@ class Examples:
         Raises:
             RefusalError: generation failed, or is not finished within `seconds`.
         """
-        if not self._ready.wait(seconds):
+        if not futures.wait([self._files], seconds).done:
             raise RefusalError('The examples are not ready yet. Try again in a moment.')
-        if self._error is not None:
-            raise RefusalError(f'The examples could not be generated: {self._error}') from self._error
-        return self._files[number]
+        if error := self._files.exception():
+            raise RefusalError(f'The examples could not be generated: {error}') from error
+        return self._files.result()[number]

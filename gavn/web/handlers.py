@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 import gradio as gr
 
-from gavn.web import html, video_html
+from gavn.web import html
 from gavn.web.examples import Examples
 from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest
 from gavn.web.limits import RefusalError
@@ -57,9 +57,9 @@ class Handlers:
         parts.which.input(self.select, selected, parts.shown, **_QUIET)
         parts.faces.select(self.choose, None, parts.status, **_QUIET)
         parts.remove.click(self.remove, selected, parts.shown, **_QUIET)
-        for button, handler in ((parts.preview, self.preview), (parts.restore, self.restore),
-                                (parts.restore_all, self.restore_all)):
-            button.click(handler, parts.choices, parts.shown, **_QUIET)
+        for button, how in ((parts.preview, {'preview': PREVIEW}), (parts.restore, {}),
+                            (parts.restore_all, {'all_of_them': True})):
+            button.click(_restoring(self, **how), parts.choices, parts.shown, **_QUIET)
         parts.cancel.click(self.cancel, None, None, **_QUIET)
         page.unload(self.leave)
 
@@ -75,7 +75,7 @@ class Handlers:
             except RefusalError as error:
                 failures.append(str(error))
         message = html.failure(*failures) if failures else html.READY
-        async for updates in self._select(request, added[-1].key if added else None, which, message):
+        async for updates in self.select(added[-1].key if added else None, which, request, message):
             yield updates
 
     async def take_example(self, number: int, which: str, request: gr.Request) -> AsyncIterator[Updates]:
@@ -88,12 +88,25 @@ class Handlers:
         except RefusalError as error:
             yield {self.parts.status: html.failure(str(error))}
             return
-        async for updates in self._select(request, video.key, which, html.READY):
+        async for updates in self.select(video.key, which, request, html.READY):
             yield updates
 
-    async def select(self, key: str | None, which: str, request: gr.Request) -> AsyncIterator[Updates]:
-        """Shows the selected video and face selection."""
-        async for updates in self._select(request, key, which, None):
+    async def select(self, key: str | None, which: str, request: gr.Request, message: str | None = None
+                     ) -> AsyncIterator[Updates]:
+        """Shows a video; if faces are selected by image, finds and shows them too."""
+        try:
+            videos = self.sessions.videos(_session(request))
+            busy = self.sessions.busy(_session(request))
+        except RefusalError as error:
+            yield {**self._state([], None, which), self.parts.status: html.failure(str(error))}
+            return
+        video = next((one for one in videos if one.key == key), videos[-1] if videos else None)
+        status = {} if message is None else {self.parts.status: message}
+        yield self._state(videos, video, which, busy) | status
+        if which != 'chosen' or video is None or video.found is not None or busy:
+            return
+        begin = partial(self.sessions.find_faces, _session(request), video.key)
+        async for updates in self._followed(request, video.key, which, begin):
             yield updates
 
     async def choose(self, event: gr.EventData, request: gr.Request) -> Updates:
@@ -114,22 +127,7 @@ class Handlers:
             yield {self.parts.status: html.failure(str(error))}
             return
         message = html.READY if left else html.START
-        async for updates in self._select(request, left[-1].key if left else None, which, message):
-            yield updates
-
-    async def preview(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
-        """Restores the beginning of the selected video."""
-        async for updates in self._restore(chosen, request, preview=PREVIEW):
-            yield updates
-
-    async def restore(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
-        """Restores the selected video."""
-        async for updates in self._restore(chosen, request):
-            yield updates
-
-    async def restore_all(self, chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
-        """Restores all videos."""
-        async for updates in self._restore(chosen, request, all_of_them=True):
+        async for updates in self.select(left[-1].key if left else None, which, request, message):
             yield updates
 
     def cancel(self, request: gr.Request) -> None:
@@ -141,9 +139,9 @@ class Handlers:
         """Ends the session of a closed page."""
         self.sessions.leave(_session(request))
 
-    async def _restore(self, chosen: Updates, request: gr.Request, preview: float | None = None,
-                       all_of_them: bool = False) -> AsyncIterator[Updates]:
-        """Restores with the values of the components `chosen`."""
+    async def restore(self, chosen: Updates, request: gr.Request, preview: float | None = None,
+                      all_of_them: bool = False) -> AsyncIterator[Updates]:
+        """Restores the selected video, its first seconds or all videos, as the components `chosen` say."""
         parts, session = self.parts, _session(request)
         key, which = chosen[parts.videos], chosen[parts.which]
         restore_request = RestoreRequest(chosen[parts.task], which, chosen[parts.strength], preview,
@@ -153,24 +151,6 @@ class Handlers:
             keys = [video.key for video in self.sessions.videos(session)] if all_of_them else [key]
             return self.sessions.restore(session, restore_request, keys, _client(request))
         async for updates in self._followed(request, key, which, begin):
-            yield updates
-
-    async def _select(self, request: gr.Request, key: str | None, which: str, message: str | None
-                      ) -> AsyncIterator[Updates]:
-        """Shows a video; if faces are selected by image, finds and shows them too."""
-        try:
-            videos = self.sessions.videos(_session(request))
-            busy = self.sessions.busy(_session(request))
-        except RefusalError as error:
-            yield {**self._state([], None, which), self.parts.status: html.failure(str(error))}
-            return
-        video = next((one for one in videos if one.key == key), videos[-1] if videos else None)
-        status = {} if message is None else {self.parts.status: message}
-        yield self._state(videos, video, which, busy) | status
-        if which != 'chosen' or video is None or video.found is not None or busy:
-            return
-        begin = partial(self.sessions.find_faces, _session(request), video.key, _client(request))
-        async for updates in self._followed(request, video.key, which, begin):
             yield updates
 
     async def _followed(self, request: gr.Request, key: str | None, which: str,
@@ -204,12 +184,12 @@ class Handlers:
         several = len(videos) > 1
         images = ''
         if which == 'chosen' and video is not None and video.found is not None:
-            images = video_html.faces(video, video.found)
+            images = html.faces(video, video.found)
         return {
-            parts.videos: gr.update(choices=[(video_html.label(one), one.key) for one in videos],
+            parts.videos: gr.update(choices=[(html.label(one), one.key) for one in videos],
                                     value=video and video.key, visible=bool(videos)),
             parts.remove: gr.update(visible=video is not None, interactive=not busy),
-            parts.player: gr.update(value=video_html.player(video, files), visible=video is not None),
+            parts.player: gr.update(value=html.player(video, files), visible=video is not None),
             parts.faces: gr.update(value=images, visible=bool(images)),
             parts.preview: gr.update(interactive=not busy),
             parts.restore: gr.update(value='Restore this' if several else 'Restore', interactive=not busy),
@@ -225,16 +205,23 @@ class Handlers:
         result = video.result
         return {
             parts.results: gr.update(visible=True),
-            parts.heading: video_html.heading(video, result),
-            parts.comparison: video_html.comparison(result, files),
-            parts.side: gr.update(value=video_html.side(result, files), visible=result.side is not None),
-            parts.downloads: video_html.downloads(result, results, files),
+            parts.heading: html.heading(video, result),
+            parts.comparison: html.comparison(result, files),
+            parts.side: gr.update(value=html.side(result, files), visible=result.side is not None),
+            parts.downloads: html.downloads(result, results, files),
             parts.report: html.report(result.report)}
 
 
 def _example(handlers: Handlers, number: int) -> Callable[..., AsyncIterator[Updates]]:
     async def handler(which: str, request: gr.Request) -> AsyncIterator[Updates]:
         async for updates in handlers.take_example(number, which, request):
+            yield updates
+    return handler
+
+
+def _restoring(handlers: Handlers, **how: Any) -> Callable[..., AsyncIterator[Updates]]:
+    async def handler(chosen: Updates, request: gr.Request) -> AsyncIterator[Updates]:
+        async for updates in handlers.restore(chosen, request, **how):
             yield updates
     return handler
 

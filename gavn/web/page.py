@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from gavn.media import SCALES
-from gavn.web import html, video_html
+from gavn.web import html
 from gavn.web.examples import EXAMPLES
 from gavn.web.jobs import FORCE_LABEL
 from gavn.web.session_manager import SessionManager
@@ -97,7 +97,7 @@ def lay_out(sessions: SessionManager) -> Parts:
 
 def _input(sessions: SessionManager) -> dict[str, Any]:
     script = DROP_SCRIPT.read_text(encoding='utf-8')
-    drop = _html(html_template=video_html.DROP, js_on_load=script, elem_id='drop',
+    drop = _html(html_template=html.DROP, js_on_load=script, elem_id='drop',
                  takes=sessions.limits.describe(), bytes=sessions.limits.bytes)
     with gr.Group(elem_id='examples'):
         gr.HTML('<p>No video at hand? Synthetic examples, three seconds:</p>', padding=False)
@@ -118,7 +118,7 @@ def _choices(sessions: SessionManager) -> dict[str, Any]:
                        interactive=bool(tasks), elem_id='task')
     force = gr.Checkbox(label=FORCE_LABEL, visible=bool(tasks), elem_id='force')
     which = gr.Radio(FACES, value='all', label='Faces', elem_id='faces')
-    faces = _html(js_on_load=video_html.CHOOSE, visible=False, elem_id='face-images')
+    faces = _html(js_on_load=html.CHOOSE, visible=False, elem_id='face-images')
     scale = gr.Dropdown(SIZES, value='', label='Output size', info='larger keeps more detail of small faces',
                         elem_id='scale')
     strength = gr.Slider(0, 1, 1, step=0.05, label='Strength', info='1: full restoration; 0: no change',

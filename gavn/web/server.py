@@ -1,7 +1,11 @@
-"""Serves the page, by default only to this machine, from a temporary folder."""
+"""Serves the page, by default only to this machine, from a temporary folder.
+
+If the server is killed, the next one removes the folder.
+"""
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import threading
 import time
@@ -9,17 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir, mkdtemp
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gavn.errors import GavnError
 from gavn.web.examples import Draw, Examples
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.request_filter import RequestFilter, is_loopback
-from gavn.web.server_folder import server_folder
 from gavn.web.session_manager import SessionManager
 
 _SWEEP = 30.  # seconds between removals of expired sessions
+PREFIX = 'gavn_web_'
+_LOCK = 'lock'  # held while the server runs; the system releases it
+_YOUNG = 60  # seconds; a younger folder without a lock may belong to a starting server
 
 
 @dataclass(frozen=True)
@@ -114,3 +123,42 @@ def _launch(sessions: SessionManager, examples: Examples, address: Address) -> t
         max_file_size=1, allowed_paths=[], blocked_paths=[str(sessions.folder)],
         app_kwargs={'middleware': [request_filter]}, theme=theme(), css_paths=CSS)
     return page, url
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """Creates a folder and removes it at the end; first removes the folders of killed servers."""
+    remove_abandoned(Path(gettempdir()))
+    folder = Path(mkdtemp(prefix=PREFIX)).resolve()
+    lock = FileLock(folder / _LOCK)
+    lock.acquire()
+    try:
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path) -> list[Path]:
+    """Removes and returns the folders of killed servers."""
+    gone = [folder for folder in sorted(parent.glob(f'{PREFIX}*')) if _own(folder) and _abandoned(folder)]
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    return gone
+
+
+def _own(folder: Path) -> bool:
+    """Returns whether it is a folder of this user and not a link."""
+    found = folder.lstat()
+    return folder.is_dir() and not folder.is_symlink() and found.st_uid == getattr(os, 'getuid', lambda: 0)()
+
+
+def _abandoned(folder: Path) -> bool:
+    lock = folder / _LOCK
+    if not lock.exists():
+        return time.time() - folder.stat().st_mtime > _YOUNG
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False

@@ -47,7 +47,7 @@ class Uploads:
     def __init__(self, folder: Path, limits: Limits) -> None:
         self.folder, self.limits = folder, limits
         self._pending: dict[str, _Upload] = {}
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
 
     def announce(self, name: str, size: int, client: str = '') -> str:
         """Announces a file of `size` bytes from the address `client`; returns its token.
@@ -57,7 +57,7 @@ class Uploads:
         """
         self.limits.check_size(size)
         with self._guard:
-            self._expire(time.monotonic())
+            self.expire(time.monotonic())
             pending = list(self._pending.values())
             incomplete = [upload for upload in pending if not upload.complete]
             files, used = usage(self.folder)
@@ -90,7 +90,7 @@ class Uploads:
         try:
             await _write(upload, chunks)
         except BaseException:
-            self._forget(token)
+            self._remove(token)
             raise
         upload.complete = True
 
@@ -106,21 +106,15 @@ class Uploads:
     def expire(self, now: float) -> None:
         """Removes uploads that are not begun, not continued or not claimed; `now` is `time.monotonic()`."""
         with self._guard:
-            self._expire(now)
-
-    def _expire(self, now: float) -> None:
-        for token, upload in list(self._pending.items()):
-            if now - upload.active > (UNCLAIMED if upload.complete else 2 * IDLE):
-                self._remove(token)
-
-    def _forget(self, token: str) -> None:
-        with self._guard:
-            self._remove(token)
+            for token, upload in list(self._pending.items()):
+                if now - upload.active > (UNCLAIMED if upload.complete else 2 * IDLE):
+                    self._remove(token)
 
     def _remove(self, token: str) -> None:
-        upload = self._pending.pop(token, None)
-        if upload is not None:
-            shutil.rmtree(upload.path.parent, ignore_errors=True)
+        with self._guard:
+            upload = self._pending.pop(token, None)
+            if upload is not None:
+                shutil.rmtree(upload.path.parent, ignore_errors=True)
 
 
 def _count(uploads: Iterable[_Upload], client: str) -> int:

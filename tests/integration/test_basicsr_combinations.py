@@ -135,7 +135,7 @@ def test_models_that_users_derive_feed_as_they_like(tmp_path: Path) -> None:
     assert (tmp_path / 'experiments/stand_in/models/net_g_latest.pth').is_file()
 
 
-def test_missing_audio_has_a_clear_message(root: Path, tmp_path: Path) -> None:
+def test_missing_audio_is_named(root: Path, tmp_path: Path) -> None:
     detector = tiny_run.make_detector(tmp_path / 'net_l.pth')
     opt = tiny_run.options(root, detector, tmp_path)
     opt['datasets']['train'] = reds(root)
@@ -198,7 +198,7 @@ def test_reds_reads_clips_of_any_name_and_length(kind: str, frames: int, root: P
     assert all(len(sample['lq']) == frames for sample in samples)
 
 
-def test_reds_reports_clips_that_it_reads_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reds_warns_of_longer_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for layer in ('gt', 'blur'):
         for index in (0, 119):
             write_image(tmp_path / layer / f'long/{index:08d}.png', np.zeros((32, 32, 3), np.uint8))
@@ -224,7 +224,7 @@ def test_a_key_stays_within_its_clip() -> None:
     ('anna/one 20 (32,32,3)', r'(blur|gt).lmdb has no frame anna/one/00000019'),
     ('bob 3 (32,32,3)', r'clip bob of .* has 3 frames; windows of num_frame: 5 span 5'),
 ])
-def test_reds_names_what_its_list_has_and_the_lmdb_lacks(line: str, words: str, root: Path, tmp_path: Path
+def test_reds_names_frames_missing_in_the_lmdb(line: str, words: str, root: Path, tmp_path: Path
                                                          ) -> None:
     (tmp_path / 'list.txt').write_text(f'{line}\n')
     with pytest.raises(DataError, match=words):
@@ -260,7 +260,7 @@ def test_stock_validation_of_two_sizes_names_the_image(root: Path, tmp_path: Pat
         run_here('train', '-opt', str(file))
 
 
-def test_stock_lists_of_absent_files_are_reported_before_training(tmp_path: Path) -> None:
+def test_stock_lists_of_absent_files_fail_before_training(tmp_path: Path) -> None:
     folders(tmp_path)
     (tmp_path / 'list.txt').write_text('00000000.png (32,32,3)\nabsent.png (32,32,3)\n')
     section = paired(tmp_path, meta_info_file=str(tmp_path / 'list.txt'))

@@ -104,7 +104,7 @@ def build(model: type, folder: Path, **val: object) -> VideoBaseModel:
 
 
 @BOTH
-def test_h_i_validation_of_two_sets(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
+def test_validation_of_two_sets(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path, metrics=METRICS)
     second = make_clips(tmp_path / 'second', {'c': 5})
     built.validation(loader(data, clips), 3, None)
@@ -117,14 +117,14 @@ def test_h_i_validation_of_two_sets(model: type, data: type, clips: dict[str, st
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='shows what fails without a GPU')
 @BOTH
-def test_h_stock_needs_a_gpu(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
+def test_stock_needs_a_gpu(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path, metrics=METRICS)
     with pytest.raises((AssertionError, RuntimeError)):
         stock_of(model).dist_validation(built, loader(data, clips), 3, None, False)
 
 
 @BOTH
-def test_j_validation_without_metrics(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
+def test_validation_without_metrics(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path)
     with pytest.raises(KeyError):
         stock_of(model).dist_validation(built, loader(data, clips), 3, None, False)
@@ -132,7 +132,7 @@ def test_j_validation_without_metrics(model: type, data: type, clips: dict[str, 
 
 
 @BOTH
-def test_k_images_during_training(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
+def test_images_during_training(model: type, data: type, clips: dict[str, str], tmp_path: Path) -> None:
     built = build(model, tmp_path)
     built.validation(loader(data, clips), 30, None, save_img=True)
     written = {f'{path.parent.name}/{path.name}' for path in (tmp_path / 'images/talking').rglob('*.png')}
@@ -153,7 +153,7 @@ def test_option_files_get_the_replacement(registry: Registry, replacement: type)
     assert stock_of(replacement).__module__.startswith('basicsr.')
 
 
-def test_l_any_name_of_a_test_set(clips: dict[str, str]) -> None:
+def test_any_name_of_a_test_set(clips: dict[str, str]) -> None:
     assert len(loader(VideoTestDataset, clips, 'talking').dataset) == 7
     assert loader(VideoTestDataset, clips, 'talking').dataset.opt['name'] == 'talking'
     with pytest.raises(ValueError, match='Non-supported video test dataset'):
@@ -161,7 +161,7 @@ def test_l_any_name_of_a_test_set(clips: dict[str, str]) -> None:
             {'name': 'talking', 'num_frame': 3, 'cache_data': False, 'io_backend': {'type': 'disk'}, **clips})
 
 
-def test_m_clips_are_read_on_demand(clips: dict[str, str]) -> None:
+def test_clips_are_read_on_demand(clips: dict[str, str]) -> None:
     lazy, cached = (loader(VideoRecurrentTestDataset, clips, cache_data=cache).dataset
                     for cache in (False, True))
     assert all(isinstance(path, str) for paths in lazy.imgs_lq.values() for path in paths)
@@ -172,7 +172,7 @@ def test_m_clips_are_read_on_demand(clips: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(('model', 'early', 'centre'), [(EDVRModel, 'fusion', True),
                                                         (VideoRecurrentModel, 'fusion', False)])
-def test_p_a_resumed_run_freezes_too(model: type, early: str, centre: bool, tmp_path: Path) -> None:
+def test_a_resumed_run_freezes_too(model: type, early: str, centre: bool, tmp_path: Path) -> None:
     """Only `fusion` is trained before iteration 5: EDVR's tsa_iter, and the flow network's fix_flow."""
     built = model(options(tmp_path, centre))
     for iteration, trained in ((3, {early}), (4, {early}), (5, {'fusion', 'spynet'}), (2, {early})):
@@ -185,7 +185,7 @@ def test_p_a_resumed_run_freezes_too(model: type, early: str, centre: bool, tmp_
         assert moved == trained
 
 
-def test_n_recurrent_models_test_the_averaged_network(clips: dict[str, str], tmp_path: Path) -> None:
+def test_recurrent_models_test_the_averaged_network(clips: dict[str, str], tmp_path: Path) -> None:
     built = build(VideoRecurrentModel, tmp_path)
     trained, averaged = built.net_g, built.net_g_ema
     with torch.no_grad():
@@ -232,7 +232,7 @@ class Owned(Dataset):
         return self.data.file_client.client._client['lq']() is not self.inherited
 
 
-def test_x_a_missing_key_is_named(lmdbs: Path) -> None:
+def test_a_missing_key_is_named(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'lq.lmdb', lmdbs / 'gt.lmdb')
     assert data[0]['lq'].shape == (3, 4, 4)
     with pytest.raises(MissingKeyError, match=r"lq\.lmdb has no key 'two'"):
@@ -241,18 +241,18 @@ def test_x_a_missing_key_is_named(lmdbs: Path) -> None:
         stock('utils.img_util').imfrombytes(None)  # what stock hands on for a missing key
 
 
-def test_x_an_unreadable_value_is_named(lmdbs: Path) -> None:
+def test_an_unreadable_value_is_named(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'lq.lmdb', lmdbs / 'gt.lmdb')
     with pytest.raises(UnreadableImageError, match=r'three \(lmdb\) is not a readable image'):
         data[[entry['lq_path'] for entry in data.paths].index('three')]
 
 
-def test_x_one_lmdb_for_both(lmdbs: Path) -> None:
+def test_one_lmdb_for_both(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'gt.lmdb', lmdbs / 'gt.lmdb')
     assert torch.equal(data[0]['lq'], data[0]['gt'])
 
 
-def test_x_forked_workers_open_their_own_lmdb(lmdbs: Path) -> None:
+def test_forked_workers_open_their_own_lmdb(lmdbs: Path) -> None:
     data = pairs(lmdbs / 'gt.lmdb', lmdbs / 'gt.lmdb')
     data.paths = data.paths[:1] * 2
     assert data[0]['lq'].shape == (3, 4, 4)  # opens it here
@@ -262,7 +262,7 @@ def test_x_forked_workers_open_their_own_lmdb(lmdbs: Path) -> None:
 
 
 @pytest.mark.parametrize('content', [b'', b'no image'])
-def test_x_an_unreadable_file_is_named(content: bytes, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / 'x.png').write_bytes(content)
     with pytest.raises(UnreadableImageError, match=r'x\.png \(disk\) is not a readable image'):
         img_util.imfrombytes(FileClient('disk').get(str(tmp_path / 'x.png')), float32=True)
@@ -270,7 +270,7 @@ def test_x_an_unreadable_file_is_named(content: bytes, tmp_path: Path) -> None:
         stock('utils.img_util').imfrombytes(content, float32=True)
 
 
-def test_x_an_unreadable_frame_of_a_test_set_is_named(clips: dict[str, str]) -> None:
+def test_an_unreadable_frame_of_a_test_set_is_named(clips: dict[str, str]) -> None:
     Path(clips['dataroot_lq'], 'b/00000002.png').write_bytes(b'no image')
     with pytest.raises(UnreadableImageError, match=r'b/00000002\.png is not a readable image'):
         loader(VideoRecurrentTestDataset, clips).dataset[1]

@@ -14,7 +14,7 @@ from tiny_comparison import FAKE, ROOT, handling_sigterm, make_place, say, start
 from gavn.cli import compare as command
 from gavn.experiments.compare import jobs
 from gavn.experiments.compare.plan import read_plan
-from gavn.experiments.compare.status import Board
+from gavn.experiments.compare.run import Comparison
 from gavn.metrics.results_file import read_results
 from gavn.models.budget import Budget
 
@@ -61,7 +61,7 @@ def test_from_a_data_set_to_a_table(run, tmp_path):
     assert '| 60 | 120 | 120 |' in page and '| 120 | 120 | 120 |' in page  # one frame of every clip
 
 
-def test_speed_beside_others_is_left_out(run, tmp_path):
+def test_speed_beside_other_jobs_is_omitted(run, tmp_path):
     out = tmp_path / 'out'
 
     def speeds() -> list[set[float | None]]:
@@ -92,7 +92,7 @@ def test_the_page_names_the_landmark_detector(place, run, tmp_path):
     assert 'Landmark detector' not in (tmp_path / 'out/README.md').read_text()
 
 
-def test_nothing_is_done_twice(run, tmp_path):
+def test_finished_jobs_are_not_repeated(run, tmp_path):
     assert run()[0] == 0 and run()[0] == 0
     out = tmp_path / 'out'
     assert len(starts(out, 'gavn')) == len(starts(out, 'edvr')) == 1
@@ -127,13 +127,13 @@ def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
     say(tmp_path, {'_gavn': {'seconds': .05}, '_edvr': {'seconds': .01}})
     seen = []
 
-    def interrupt(board, outcomes):
+    def interrupt(comparison, outcomes):
         if (tmp_path / 'out/experiments/out_edvr/state').exists():
             seen.append({name: outcome.state for name, outcome in outcomes.items()})
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Board, 'show', interrupt)
+        patch.setattr(Comparison, 'show', interrupt)
         code, said = run('--jobs', '2', '--threads', '3')
     assert code == 130 and 'rerun the same command to resume' in said
     assert seen == [{'train_gavn': 'running', 'test_gavn': 'waiting', 'train_edvr': 'running',
@@ -166,7 +166,7 @@ def test_a_killed_comparison_resumes(place, run, tmp_path):
     assert [int(line.split()[0]) > 0 for line in starts(tmp_path / 'out', 'gavn')] == [False, True]
 
 
-def test_two_at_once_do_not_share_a_folder(run, tmp_path, monkeypatch):
+def test_a_folder_is_locked_while_in_use(run, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, 'LOCK_PATIENCE', 0.1)
     (tmp_path / 'out').mkdir()
     with jobs.locked(tmp_path / 'out/lock'):
@@ -203,14 +203,14 @@ def test_another_comparison_in_the_same_folder(run, tmp_path):
     assert len(starts(tmp_path / 'out', 'edvr')) == 1
 
 
-def test_a_folder_of_something_else(run, tmp_path):
+def test_other_folders_are_refused(run, tmp_path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/thesis.tex').touch()
     code, said = run('--fresh')
     assert code == 2 and 'holds thesis.tex' in said and (tmp_path / 'out/thesis.tex').exists()
 
 
-def test_a_folder_with_names_like_ours_is_not_ours(run, tmp_path):
+def test_other_folders_with_similar_content_are_refused(run, tmp_path):
     """Only a plan or a lock makes a folder one of ours; without them nothing is written there or removed."""
     thesis = tmp_path / 'out/results/thesis.csv'
     thesis.parent.mkdir(parents=True)
@@ -224,7 +224,7 @@ def test_a_folder_with_names_like_ours_is_not_ours(run, tmp_path):
     assert run('--fresh', methods=['edvr'])[0] == 0  # an empty folder will do
 
 
-def test_a_place_where_nothing_can_be_written(run, tmp_path):
+def test_an_unwritable_folder_is_refused(run, tmp_path):
     (tmp_path / 'file').touch()
     for out in (tmp_path / 'file', tmp_path / 'file/inside', Path('/proc/comparison')):
         code, said = run('--out', str(out))
@@ -237,7 +237,7 @@ def test_fresh_names_methods_of_the_comparison(run, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
-def test_processes_that_load_data_may_change(run, tmp_path):
+def test_the_number_of_loader_processes_may_change(run, tmp_path):
     assert run('--workers', '0')[0] == 0 and run('--workers', '2', '--images')[0] == 0
     made = yaml.safe_load((tmp_path / 'out/options/train_gavn_deblur.yml').read_text())
     assert made['datasets']['train']['num_worker_per_gpu'] == 2
@@ -248,7 +248,7 @@ def test_processes_that_load_data_may_change(run, tmp_path):
     ('--workers', '-3', '-3 is not a whole number of at least 0'),
     ('--workers', '1.5', '1.5 is not a whole number'),
     ('--jobs', 'x', 'x is not a whole number above 0'), ('--frames', '0', '0 is not a whole number above 0')])
-def test_numbers_that_are_none(run, capsys, option, value, words):
+def test_invalid_numbers_are_refused(run, capsys, option, value, words):
     with pytest.raises(SystemExit, match='2'):
         run(f'{option}={value}')
     assert f'argument {option}: {words}' in capsys.readouterr().err
@@ -267,7 +267,7 @@ def test_a_changed_detector(place, run, tmp_path):
 
 # ---- minutes
 
-def test_minutes_are_shared_out_by_what_an_iteration_takes(run, tmp_path):
+def test_minutes_become_iterations_by_timing(run, tmp_path):
     say(tmp_path, {'_gavn': {}, 'gavn': {'seconds': {'temporal': .01, 'warmup': .02, 'finetune': .04}},
                    '_edvr': {}, 'edvr': {'seconds': .02}})  # in earnest they take no time
     code, said = run('--jobs', '2', budget='0.05min')
@@ -296,7 +296,7 @@ def test_a_method_that_cannot_be_timed(run, tmp_path):
 
 
 @pytest.mark.parametrize('first', [['gavn'], ['gavn', 'gavn_quiet']])
-def test_other_audio_gets_as_many_iterations(run, tmp_path, first):
+def test_audio_variants_get_equal_iterations(run, tmp_path, first):
     say(tmp_path, {'_gavn': {}, '_gavn_quiet': {}, 'gavn_quiet': {'fail': True}, 'gavn': {'seconds': .01}})
     assert run(budget='0.01min', methods=first)[0] == 0
     assert run(budget='0.01min', methods=['gavn_quiet', 'gavn'])[0] == 0
@@ -320,7 +320,7 @@ def test_a_detector_is_trained_first(run, tmp_path, budget):
     assert 'Landmark detector of GAVN: PFLDAV, weights' in page and 'trained by this comparison' in page
 
 
-def test_audio_is_taken_away_in_tests(run, tmp_path):
+def test_audio_controls_are_tested(run, tmp_path):
     code, said = run('--audio-controls', methods=['gavn', 'edvr'])
     out = tmp_path / 'out'
     assert code == 0, said
@@ -333,14 +333,14 @@ def test_audio_is_taken_away_in_tests(run, tmp_path):
     assert len(starts(out, 'gavn')) == 1
 
 
-def test_sizes_that_differ_are_reported(run):
+def test_different_sizes_print_a_warning(run):
     assert 'sizes differ by more than 20%: EDVR has' in run(methods=['edvr', 'gavn'])[1]
     assert 'sizes differ' not in run('--fresh', methods=['gavn'])[1]
 
 
 # ---- bad input
 
-def test_what_cannot_be_is_reported_before_anything_is_trained(place, run, tmp_path):
+def test_errors_are_found_before_training(place, run, tmp_path):
     def told(*arguments, **changes):
         code, said = run(*arguments, **changes)
         assert code == 2 and 'error: ' in said and 'Traceback' not in said, said

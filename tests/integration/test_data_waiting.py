@@ -62,7 +62,7 @@ def test_a_share_is_written_in_percent_and_stays_a_number() -> None:
 
 
 @pytest.mark.parametrize('mode', [None, 'cpu'])
-def test_the_log_reports_a_slow_loader(tmp_path: Path, mode: str | None) -> None:
+def test_the_log_shows_waiting_for_a_slow_loader(tmp_path: Path, mode: str | None) -> None:
     run_here('train', '-opt', str(write_options(
         tmp_path, train__total_iter=6, logger__print_freq=3, datasets__train__type='SlowData',
         datasets__train__prefetch_mode=mode)))

@@ -99,7 +99,7 @@ def test_kernels_that_no_gpu_has_run_must_be_asked_for(monkeypatch):
     assert resolve_backend(None, CUDA) == 'triton'
 
 
-def test_what_triton_cannot_serve_is_said(monkeypatch):
+def test_unsupported_devices_and_types_are_errors(monkeypatch):
     x, mask, weight = torch.randn(1, 1, 3, 3), torch.rand(1, 1, 3, 3), torch.ones(1, 1, 1, 1)
     monkeypatch.setenv(deform_conv.BACKEND_VARIABLE, 'triton')
     with pytest.raises(ValueError, match="'triton' was chosen, but it needs a CUDA device, not cpu"):

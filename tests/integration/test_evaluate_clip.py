@@ -95,7 +95,7 @@ def test_psnr_of_the_mouth_alone():
     assert other == {'psnr_mouth': 100.0} and unknown == {}
 
 
-def test_the_mouth_has_an_error_of_its_own():
+def test_landmark_error_of_the_mouth():
     wrong = face()
     wrong[48:, 1] += 0.04
     assert landmark_nme(wrong, face(), mouth=True) == pytest.approx(10, rel=1e-4)
@@ -138,7 +138,7 @@ def test_what_has_no_value_is_noted_and_the_rest_is_measured():
 
 
 def test_values_that_are_no_numbers_are_not_averaged():
-    item = MetricFactory(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda view: (1.0, float('nan'))))
+    item = MetricFactory(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda _: [(1.0, float('nan'))]))
     scores = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert scores.values == {'x': None, 'y': None} and scores.notes.startswith('x, y: ')
 
@@ -179,7 +179,7 @@ class Listening:
         return float(self.count), float(len(self.sound))
 
 
-def test_clip_metrics_get_the_audio_and_every_frame():
+def test_clip_metrics_get_audio_and_every_frame():
     item = MetricFactory(('sync_c', 'sync_d'), ('audio',), Listening)
     asked = []
 
@@ -226,7 +226,7 @@ def test_every_metric_measures_what_it_can(tmp_path):
         assert (better > worse) == (COLUMNS[column].better == 'higher'), column
 
 
-def test_rows_tell_the_network_from_what_it_is_compared_with():
+def test_rows_of_references_have_no_network_data():
     run = RunInfo('speakers', 'blur', 'GAVN', checkpoint='0123', parameters=5, fps=2.0)
     rows = evaluate(flat(), PSNR).rows(run, 'anna')
     assert [row.run.method for row in rows] == ['GAVN', DEGRADED, TRUTH]

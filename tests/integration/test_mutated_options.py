@@ -81,7 +81,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.dictionaries(TEXT, VALUES, max_size=5))
-def test_what_is_written_is_read(values):
+def test_rows_are_written_and_read(values):
     assert parse(write_options(values))[0] == values
 
 

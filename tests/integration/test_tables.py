@@ -13,8 +13,7 @@ from result_rows import ORIGIN, references, rows
 
 from gavn.config.overlays import add_arguments, resolve_options
 from gavn.experiments.report import origin
-from gavn.experiments.report.cells import Plan
-from gavn.experiments.report.grid import Cell, ranked
+from gavn.experiments.report.cells import Cell, Plan, ranked
 from gavn.experiments.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
 from gavn.experiments.report.make import make_tables, write_tables
 from gavn.experiments.report.origin import test_command as what_to_run
@@ -97,7 +96,7 @@ def test_deviations_follow_the_means(deblur):
     assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
 
 
-def test_landmarks_do_not_apply_to_methods_that_are_reported_none(write):
+def test_landmark_errors_are_empty_for_methods_without_landmarks(write):
     file = write(rows('EDVR', {'psnr': 30.0}), rows('GAVN', {'psnr': 31.0, 'nme': 4.0, 'warp': 1.06}))
     text = markdown(table(file, Plan(('nme', 'warp'), DEBLUR.tasks, ('EDVR', 'GAVN'))))
     assert '| Landmark input error (%) ↓ | Warping error (10^-3) ↓ |' in text
@@ -118,7 +117,7 @@ def test_ranks(better, values, marks):
     assert tuple(cell.mark for cell in cells) == marks
 
 
-def test_what_prints_alike_ties(write):
+def test_equal_printed_values_have_equal_ranks(write):
     values = {'EDVR': 30.00001, 'GAVN': 30.00002, 'VRT': 29.0}
     file = write(*(rows(method, {'psnr': value}) for method, value in values.items()))
     text = markdown(table(file))
@@ -133,7 +132,7 @@ def test_the_paper_s_methods_come_first_in_its_order_and_others_last(write):
                      'Mine', TRUTH]
 
 
-def test_data_sets_are_side_by_side_and_gaps_name_their_own(write):
+def test_missing_cells_name_their_data_set(write):
     file = write(rows('EDVR', {'psnr': 30.0}, data='a'), rows('GAVN', {'psnr': 31.0}, data='a', **ORIGIN),
                  rows('GAVN', {'psnr': 33.0}, data='b', option_file='options/small/test_gavn_deblur.yml'))
     made = table(file, Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))
@@ -146,7 +145,7 @@ def test_data_sets_are_side_by_side_and_gaps_name_their_own(write):
     assert r'\multicolumn{1}{c}{a} & \multicolumn{1}{c}{b}' in latex(made)
 
 
-def test_what_a_comparison_lacks_takes_another_one(write, tmp_path):
+def test_missing_methods_of_a_comparison_name_another_comparison(write, tmp_path):
     """Its folder holds option files of what it compared, and none for anything else."""
     folder = tmp_path / 'experiments/compare_deblur'
     (folder / 'options').mkdir(parents=True)
@@ -160,7 +159,7 @@ def test_what_a_comparison_lacks_takes_another_one(write, tmp_path):
         'python scripts/compare.py --data datasets/speakers --task car --budget 15min --methods vrt')
 
 
-def test_what_to_run_takes_the_data_set_that_is_missing(write, tmp_path):
+def test_commands_set_the_missing_data_set(write, tmp_path):
     (tmp_path / 'options').mkdir()
     (tmp_path / 'options/test_vrt_deblur.yml').write_text(
         'name: test_vrt_deblur\ndatasets:\n  test: {root: datasets/others}\n')
@@ -178,7 +177,7 @@ def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
     assert [window(name) for name in names] == [7, 7, 5, 7, None, None]
 
 
-def test_the_working_directory_does_not_change_that(write, tmp_path, monkeypatch):
+def test_training_windows_do_not_depend_on_the_working_directory(write, tmp_path, monkeypatch):
     (tmp_path / 'options').mkdir()
     (tmp_path / 'options/train_gavn_deblur.yml').write_text('datasets: {train: {num_frame: 7}}')
     file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
@@ -243,7 +242,7 @@ def test_videos_without_ground_truth(write):
     assert 'gavn evaluate restored/vrt/speakers --method VRT -o results/vrt_speakers.csv`' in text
 
 
-def test_videos_with_a_truth_are_not_those_of_table_4(write):
+def test_table_4_omits_videos_with_ground_truth(write):
     known = write(rows('EDVR', {'psnr': 30.0, 'niqe': 6.0}, '', 'known'), name='known')
     true = write(rows('EDVR', {'niqe': 6.0}, '', 'true'), rows(TRUTH, {'niqe': 5.0}, '', 'true'), name='true')
     wild = write(rows('EDVR', {'niqe': 6.0}, '', 'wild'), name='wild')
@@ -311,10 +310,10 @@ def test_methods_are_compared_on_the_same_clips(write, clips, words):
         collect([one, two])
 
 
-def test_what_cannot_be_tabulated_is_reported_clearly(write, tmp_path):
+def test_errors_say_what_tables_need(write, tmp_path):
     file = write(references(), rows('GAVN', {'psnr': 31.0}))
     with pytest.raises(ReportError, match=r'nothing to tabulate in .*r\.csv: there are degraded input on '
-                                          r'speakers \(blur\).*\ntable 2 needs results on .* or sr_x8'):
+                                          r'speakers \(blur\).*\ntable 2 needs results on .* sr_x8'):
         make_tables([file], Plan(), [1, 2])
     with pytest.raises(ReportError, match=r'there are no rows\ntable 1 needs .*\ntable 2 needs'):
         make_tables([write(name='empty')])
@@ -336,17 +335,17 @@ def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
     assert together.index('Methods on speakers') < together.index('Methods on VoxCeleb2 and Obama')
 
 
-@pytest.mark.parametrize(('old', 'new', 'words'), [
-    ('dataset,', 'set,', r'r\.csv lacks the columns dataset'),
-    ('options/test_', 'broken/test_', r'broken/train_gavn_deblur\.yml, line 1: not valid YAML')])
-def test_the_script_ends_with_a_clear_message(old, new, words, write, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(('old', 'new', 'code', 'words'), [
+    ('dataset,', 'set,', 1, r'r\.csv lacks the columns dataset'),
+    ('options/test_', 'broken/test_', 2, r'broken/train_gavn_deblur\.yml, line 1: not valid YAML')])
+def test_the_script_prints_errors(old, new, code, words, write, tmp_path, monkeypatch, capsys):
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken/train_gavn_deblur.yml').write_text('datasets: [')
     file = write(rows('GAVN', {'psnr': 31.0}, **ORIGIN))
     file.write_text(file.read_text().replace(old, new))
     monkeypatch.setattr(sys, 'argv', ['tables.py', str(file), '-o', str(tmp_path / 'out')])
     monkeypatch.setattr(sys, 'path', list(sys.path))
-    assert runpy.run_path(str(ROOT / 'scripts/tables.py'), run_name='script')['main']() == 1
+    assert runpy.run_path(str(ROOT / 'scripts/tables.py'), run_name='script')['main']() == code
     assert re.match(f'error: .*{words}', capsys.readouterr().err)
     assert not (tmp_path / 'out').exists()
 
@@ -380,7 +379,7 @@ def test_latex_is_well_formed(documents):
     assert (documents / 'tables.tex').read_text().count('\\input{table') == 5
 
 
-def test_signs_of_latex_are_escaped():
+def test_latex_characters_are_escaped():
     assert tex('a_b & 5% ±') == r'a\_b \& 5\% $\pm$'
 
 

@@ -143,7 +143,7 @@ def test_larger_image_shows_the_same_performance(clip):
     assert score >= 0.99 and 70 < box.x1 - box.x0 < 200
 
 
-def test_degradation_hurts_as_it_does_real_faces(clip):
+def test_degradations_cost_psnr_as_on_real_faces(clip):
     frame = clip.frames[0]
     assert 25 < _psnr(cv2.GaussianBlur(frame, (15, 15), 0), frame) < 32
     assert 23 < _psnr(cv2.GaussianBlur(frame, (25, 25), 0), frame) < 30

@@ -50,7 +50,7 @@ def fail_to_write(content: object, path: object) -> None:
     raise OSError(errno.ENOSPC, 'No space left on device')
 
 
-def test_z_stock_continues_without_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stock_continues_without_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, 'save', fail_to_write)
     monkeypatch.setattr(stock('models.base_model').time, 'sleep', lambda seconds: None)
     save(model_of(Stock, tmp_path), 4)
@@ -58,8 +58,8 @@ def test_z_stock_continues_without_a_checkpoint(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize('part', ['save_network', 'save_training_state'])
-def test_z_a_failure_to_write_is_raised_and_leaves_nothing(part: str, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_write_is_raised_and_leaves_nothing(part: str, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(BaseModel, tmp_path)
     monkeypatch.setattr(torch, 'save', fail_to_write)
     arguments = (model.net_g, 'net_g', 4) if part == 'save_network' else (0, 4)
@@ -68,7 +68,7 @@ def test_z_a_failure_to_write_is_raised_and_leaves_nothing(part: str, tmp_path: 
     assert not [path for path in tmp_path.rglob('*') if path.is_file()]
 
 
-def test_z_files_are_those_of_stock(tmp_path: Path) -> None:
+def test_files_are_those_of_stock(tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path)
     for kind, folder in ((Stock, tmp_path / 'stock'), (BaseModel, tmp_path / 'ours')):
         folder.mkdir()
@@ -82,7 +82,7 @@ def test_z_files_are_those_of_stock(tmp_path: Path) -> None:
     assert ours.keys() - theirs.keys() == {'networks', 'manual_seed'}
 
 
-def test_z_old_checkpoints_are_pruned(tmp_path: Path) -> None:
+def test_old_checkpoints_are_pruned(tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path)
     model.opt['logger']['keep_checkpoints'] = 2
     (tmp_path / 'models/net_g_best.pth').touch()
@@ -94,7 +94,7 @@ def test_z_old_checkpoints_are_pruned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('damage', ['12.state', 'net_g_12.pth'])
-def test_z_a_damaged_checkpoint_does_not_replace_a_whole_one(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_does_not_replace_a_whole_one(damage: str, tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path)
     for iteration in (4, 8, 12):
         save(model, iteration)
@@ -106,7 +106,7 @@ def test_z_a_damaged_checkpoint_does_not_replace_a_whole_one(damage: str, tmp_pa
     assert not list(tmp_path.rglob('*4.*'))
 
 
-def test_z_what_a_kill_left_of_a_pruned_checkpoint_goes_with_the_next(tmp_path: Path) -> None:
+def test_remains_of_a_pruned_checkpoint_are_removed_later(tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path)
     for iteration in (4, 8):
         save(model, iteration)
@@ -115,7 +115,7 @@ def test_z_what_a_kill_left_of_a_pruned_checkpoint_goes_with_the_next(tmp_path: 
     assert {path.name for path in (tmp_path / 'training_states').iterdir()} == {'8.state'}
 
 
-def test_z_pruning_is_off_unless_asked_for(tmp_path: Path) -> None:
+def test_pruning_is_off_unless_asked_for(tmp_path: Path) -> None:
     for iteration in (4, 8):
         save(model_of(BaseModel, tmp_path), iteration)
     prune_checkpoints({key: str(tmp_path / key) for key in ('models', 'training_states')}, None)
@@ -123,8 +123,8 @@ def test_z_pruning_is_off_unless_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('damage', ['state cut', 'weights cut', 'weights gone'])
-def test_z_the_newest_complete_state_is_found(damage: str, tmp_path: Path,
-                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_newest_complete_state_is_found(damage: str, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
     for iteration in (8, 12):
         save(model_of(BaseModel, tmp_path), iteration)
     broken = tmp_path / ('training_states/12.state' if damage == 'state cut' else 'models/net_g_12.pth')
@@ -137,7 +137,7 @@ def test_z_the_newest_complete_state_is_found(damage: str, tmp_path: Path,
     assert f'{broken} ' in capsys.readouterr().out
 
 
-def test_z_a_named_state_without_weights_is_an_error(tmp_path: Path) -> None:
+def test_a_named_state_without_weights_is_an_error(tmp_path: Path) -> None:
     save(model_of(BaseModel, tmp_path), 8)
     (tmp_path / 'models/net_g_8.pth').unlink()
     opt = options_for(tmp_path, auto_resume=False)
@@ -146,7 +146,7 @@ def test_z_a_named_state_without_weights_is_an_error(tmp_path: Path) -> None:
         load_resume_state(opt)
 
 
-def test_d_resuming_needs_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_needs_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_gpu() -> int:
         raise RuntimeError('no NVIDIA')
 
@@ -159,7 +159,7 @@ def test_d_resuming_needs_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert load_resume_state(opt)['iter'] == 8
 
 
-def test_e_auto_resume_searches_where_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_resume_searches_where_the_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir('/')
     save(model_of(BaseModel, tmp_path), 8)
     opt = options_for(tmp_path, name='x')
@@ -168,24 +168,7 @@ def test_e_auto_resume_searches_where_the_run_is(tmp_path: Path, monkeypatch: py
     assert opt['path']['pretrain_network_g'] == str(tmp_path / 'models/net_g_8.pth')
 
 
-def test_every_process_resumes_from_the_state_that_the_first_finds(tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here the first process, on another node, sees no newer state than 4."""
-    model = model_of(BaseModel, tmp_path)
-    for iteration in (4, 8):
-        save(model, iteration)
-
-    def receive(objects: list) -> None:
-        objects[:] = [tmp_path / 'training_states/4.state']
-
-    monkeypatch.setattr(torch.distributed, 'broadcast_object_list', receive)
-    assert load_resume_state(options_for(tmp_path, rank=1, dist=True))['iter'] == 4
-    (tmp_path / 'training_states/4.state').unlink()
-    with pytest.raises(ResumeError, match=r'4\.state is missing'):
-        load_resume_state(options_for(tmp_path, rank=1, dist=True))
-
-
-def test_y_a_state_of_another_run(tmp_path: Path) -> None:
+def test_a_state_of_another_run(tmp_path: Path) -> None:
     """Stock wants the folder of the new name to exist, and looks for the weights there."""
     run_here('train', '-opt', str(write_options(tmp_path)))
     file = write_options(tmp_path, name='another', logger__save_checkpoint_freq=100)
@@ -218,14 +201,14 @@ def test_a_state_may_hold_no_code(tmp_path: Path) -> None:
     ({'epoch': 0, 'iter': 1, 'optimizers': [5], 'schedulers': []}, r'optimizers\[0\] is 5'),
     ({'epoch': 0, 'iter': 1, 'optimizers': [], 'schedulers': [], 'networks': [5]}, r'networks\[0\] is 5'),
 ])
-def test_what_is_no_state(content: object, message: str, tmp_path: Path) -> None:
+def test_other_files_are_no_states(content: object, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / '1.state')
     with pytest.raises(ResumeError, match=message):
         load_state(tmp_path / '1.state')
 
 
 @pytest.mark.parametrize('content', [Path('x'), {'iter': Path('x')}], ids=['bare', 'nested'])
-def test_a_pickle_to_resume_from_is_reported_clearly(content: object, tmp_path: Path) -> None:
+def test_pickled_states_are_refused(content: object, tmp_path: Path) -> None:
     file = write_options(tmp_path)
     torch.save(content, tmp_path / '1.state')
     with pytest.raises(SystemExit, match=r'error: cannot resume from .*pickled objects, .*refused'):
@@ -277,12 +260,12 @@ def after_resume(kind: type, folder: Path, milestones: list[int], lr: float) -> 
 
 
 @pytest.mark.filterwarnings('ignore:Detected call of')
-def test_r_changes_of_the_option_file_apply_after_resuming(tmp_path: Path) -> None:
+def test_changes_of_the_option_file_apply_after_resuming(tmp_path: Path) -> None:
     assert after_resume(Stock, tmp_path, [9], lr=0.5) == [0.1] * 6
     assert after_resume(BaseModel, tmp_path, [9], lr=0.5) == pytest.approx([0.5] * 3 + [0.05] * 3)
 
 
-def test_r_moments_survive(tmp_path: Path) -> None:
+def test_moments_survive(tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path)
     model.net_g(torch.ones(2, 3, 4, 4)).sum().backward()
     model.optimizers[0].step()
@@ -293,7 +276,7 @@ def test_r_moments_survive(tmp_path: Path) -> None:
     assert all(torch.equal(ours[i][key], value) for i in theirs for key, value in theirs[i].items())
 
 
-def test_q_a_cosine_ends_where_its_last_period_does() -> None:
+def test_a_cosine_ends_where_its_last_period_does() -> None:
     def last_rates(kind: type) -> list[float]:
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
         scheduler = kind(optimizer, periods=[4, 4], restart_weights=[1, 0.5], eta_min=0.1)
@@ -310,7 +293,7 @@ def test_q_a_cosine_ends_where_its_last_period_does() -> None:
     assert last_rates(CosineAnnealingRestartLR) == pytest.approx([0.1] * 5)
 
 
-def test_n_averaging_copies_buffers(tmp_path: Path) -> None:
+def test_averaging_copies_buffers(tmp_path: Path) -> None:
     def statistics(kind: type) -> torch.Tensor:
         model = model_of(kind, tmp_path, net_g_ema=StandInNet())
         model.net_g(torch.randn(8, 3, 4, 4) + 5)
@@ -321,14 +304,14 @@ def test_n_averaging_copies_buffers(tmp_path: Path) -> None:
     assert statistics(BaseModel).abs().max() == 0
 
 
-def test_n_parameters_are_averaged(tmp_path: Path) -> None:
+def test_parameters_are_averaged(tmp_path: Path) -> None:
     model = model_of(BaseModel, tmp_path, net_g_ema=StandInNet())
     expected = 0.75 * model.net_g_ema.last.bias + 0.25 * model.net_g.last.bias
     model.model_ema(0.75)
     assert torch.allclose(model.net_g_ema.last.bias, expected)
 
 
-def test_o_optimizers(tmp_path: Path) -> None:
+def test_optimizers(tmp_path: Path) -> None:
     parameters = [torch.zeros(1, requires_grad=True)]
     with pytest.raises(NotImplementedError):
         model_of(Stock, tmp_path).get_optimizer('AdamW', parameters, 0.1)

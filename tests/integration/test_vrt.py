@@ -227,7 +227,7 @@ class TestForward:
         ({'pa_frames': 4}, 'pa_frames 2'),
         ({'context': 3}, 'a window of 6 frames'),
     ])
-    def test_refuses_what_does_not_fit(self, wrong, words):
+    def test_wrong_numbers_are_refused(self, wrong, words):
         with pytest.raises(ValueError, match=words):
             tiny(**wrong)
 

@@ -230,7 +230,7 @@ def test_the_keyboard_reaches_and_moves_everything(page, talk):
     page.wait(lambda: not page.text('face-images'), 'the largest face')
 
 
-def test_what_the_browser_cannot_play_is_shown_and_restored(page, tmp_path):
+def test_unplayable_videos_show_a_frame_and_are_restored(page, tmp_path):
     page.upload(write_video(tmp_path / 'old.avi', 30, sound=None))
     page.wait_for('Ready')
     page.wait(lambda: 'cannot play' in page.text('player'), 'words about it')
@@ -250,7 +250,7 @@ def test_narrow_screens_need_no_scrolling_sideways(page):
         page.driver.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
 
 
-def test_what_can_be_chosen_has_a_label(page):
+def test_inputs_have_labels(page):
     unnamed = page.js("""
         return [...document.querySelectorAll('input, select, textarea, button, progress')]
             .filter(e => e.offsetParent && !e.labels?.length && !e.ariaLabel && !e.innerText.trim()

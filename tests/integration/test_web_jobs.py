@@ -17,14 +17,13 @@ from gavn.media import VideoReader, probe, read_frames
 from gavn.restoration import job as restoration
 from gavn.restoration.report import ESTIMATES
 from gavn.restoration.weight_selection import TaskError
-from gavn.web import html, jobs, video_html, videos
-from gavn.web.comparison_images import write_comparison_images
-from gavn.web.jobs import RestoreRequest
+from gavn.web import html, jobs, videos
+from gavn.web.jobs import CancelError, ProgressTracker, RestoreRequest, State
 from gavn.web.limits import RefusalError, length
-from gavn.web.progress_tracker import CancelError, ProgressTracker, State
+from gavn.web.videos import write_comparison_images
 
 
-def test_a_job_makes_videos_images_and_a_report(sessions, networks):
+def test_a_job_writes_videos_images_and_a_report(sessions, networks):
     video = taken(sessions, name='my <b>talk; rm -rf.MP4')
     source = video.source
     assert source.name == 'my_b_talk_rm_-rf.mp4' and source.is_relative_to(sessions.folder / 'sessions')
@@ -130,8 +129,8 @@ def test_faces_without_a_thumbnail_stay_selected(sessions, monkeypatch):
     monkeypatch.setattr(videos, 'MAX_PICTURED', 2)
     video = taken(sessions, frames=12)
     sessions.find_faces('me', video.key).join()
-    assert video_html.faces(video, video.found).count('<input') == 2
-    assert '1 more faces' in video_html.faces(video, video.found)
+    assert html.faces(video, video.found).count('<input') == 2
+    assert '1 more faces' in html.faces(video, video.found)
     assert sessions.choose('me', video.key, [1]) == 2 and video.chosen == {1, 2}
     assert sessions.choose('me', video.key, []) == 1 and video.chosen == {2}
     report = finished(sessions, RestoreRequest(faces='chosen')).result.report
@@ -147,16 +146,16 @@ def test_the_whole_image_is_enlarged(sessions):
     assert before.shape == after.shape and np.abs(before.astype(int) - after).mean() < 30
 
 
-def test_hardly_any_change_is_said(sessions, monkeypatch):
-    monkeypatch.setattr(sessions.networks, 'restorer', lambda *_: make_restorer(0.2))
+def test_hardly_any_change_is_reported(sessions, monkeypatch):
+    monkeypatch.setattr(sessions.networks, 'restorer', lambda _: make_restorer(0.2))
     video = taken(sessions)
     result = finished(sessions, RestoreRequest()).result
     assert result.report.hardly_changed and result.report.copied
-    said = video_html.heading(video, result)
+    said = html.heading(video, result)
     assert all(words in said for words in ('Hardly any change: talk.mp4', 'grey levels', 'without encoding'))
 
 
-def test_weights_for_another_degradation_are_refused_in_the_terms_of_the_page(sessions, monkeypatch):
+def test_unsuitable_weights_are_refused(sessions, monkeypatch):
     def certain(*_, **how):
         if not how['found'] and not _[3].force_task:
             raise TaskError('the faces are compressed, not blurred', 'give --force-task')
@@ -167,7 +166,7 @@ def test_weights_for_another_degradation_are_refused_in_the_terms_of_the_page(se
     assert '--force-task' not in failure
 
 
-def test_a_page_that_is_left_alone_loses_its_videos_and_is_reported(sessions, networks):
+def test_idle_sessions_expire_with_a_message(sessions, networks):
     video = taken(sessions)
     sessions.sweep(time.monotonic() + 3599)
     assert video.source.exists()
@@ -194,7 +193,7 @@ def test_invalid_requests_are_refused(sessions):
     assert 'face' in finished(sessions, RestoreRequest(faces='7')).failure
 
 
-def test_errors_are_reported_clearly(sessions, monkeypatch, caplog):
+def test_errors_have_messages(sessions, monkeypatch, caplog):
     source = taken(sessions).source
 
     def none(*_, **__):
@@ -241,9 +240,9 @@ def test_a_closed_page_leaves_nothing(sessions, networks):
     assert not list(sessions.folder.glob('sessions/*'))
 
 
-def test_the_progress_tracker_reports_rate_and_time_left_and_cancels(monkeypatch):
+def test_progress_has_rate_and_time_left_and_cancels(monkeypatch):
     times = iter([0., 1., 3.])
-    monkeypatch.setattr('gavn.web.progress_tracker.time.monotonic', lambda: next(times))
+    monkeypatch.setattr('gavn.web.jobs.time.monotonic', lambda: next(times))
     tracker = ProgressTracker(max_frames=12)
     tracker.step('restoring', 1, 11)
     tracker.step('restoring', 6, 11)
@@ -256,7 +255,7 @@ def test_the_progress_tracker_reports_rate_and_time_left_and_cancels(monkeypatch
         tracker.step('restoring', 7, 11)
 
 
-def test_words_are_escaped_and_say_what_is_left():
+def test_html_is_escaped_and_has_the_time_left():
     said = html.progress(State('restoring', 6, 11, 3.))
     assert '6 of 11 frames · 2.0 frames/s · about 2 s left' in said and 'max="11"' in said
     assert '<script>' not in html.failure('<script>alert()</script>\nand more') + html.note('<script>')
@@ -264,7 +263,7 @@ def test_words_are_escaped_and_say_what_is_left():
     assert [length(seconds) for seconds in (0.4, 59.6, 125)] == ['0.4 s', '1 min', '2 min 5 s']
 
 
-def test_a_page_that_was_left_alone_is_emptied_by_its_next_click(sessions):
+def test_an_expired_page_is_emptied_by_its_next_click(sessions):
     """And told why, whatever is clicked."""
     pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
     from gavn.web.handlers import Handlers, gr

@@ -25,8 +25,7 @@ from gavn.web.job_queue import JobQueue
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
 from gavn.web.request_filter import RequestFilter
-from gavn.web.server import Address, PortError, serving
-from gavn.web.server_folder import sweep
+from gavn.web.server import Address, PortError, remove_abandoned, serving
 from gavn.web.uploads import Uploads
 
 
@@ -50,8 +49,8 @@ def url(place):
     """A server of small limits; its folder is gone afterwards."""
     before = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('gavn.web.server_folder.mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
-        patch.setattr('gavn.web.server_folder.gettempdir', lambda: str(place))
+        patch.setattr('gavn.web.server.mkdtemp', lambda prefix: _made(place / f'{prefix}x'))
+        patch.setattr('gavn.web.server.gettempdir', lambda: str(place))
         patch.setenv('GRADIO_ALLOWED_PATHS', '/etc')  # what a user has set there must not count
         networks, address = Networks(Path('own.safetensors')), Address(port=free_port())
         with serving(networks, address, Limits(0.1, 5), no_examples) as url:
@@ -107,7 +106,7 @@ def test_the_page_makes_no_outside_requests(url):
 
 @pytest.mark.parametrize('path', ['/etc/passwd', '/etc/hostname', '//etc/passwd', '/proc/self/environ',
                                   str(Path(__file__)), str(Path.cwd() / 'setup.py')])
-def test_files_of_the_machine_cannot_be_had(url, place, path):
+def test_other_files_cannot_be_downloaded(url, place, path):
     own = place / 'gavn_web_x'
     for asked in (path, quote(path, safe=''), f'{own}/../../../../../../../..{path}',
                   str(own / 'lock'), f'{own}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e{path}'):
@@ -123,7 +122,7 @@ def test_files_of_the_machine_cannot_be_had(url, place, path):
     '/monitoring', '/logout', '/gradio_api/vibe-code', '/gradio_api/openapi.json', '/gradio_api/mcp',
     '/gradio_api/run/predict', '/gradio_api/upload', '/gradio_api/upload_progress', '/gradio_api/stream/x',
     '/gradio_api/component_server', '/upload', f'/upload/{"0" * 64}', f'/file/{"0" * 32}/a.mp4'])
-def test_doors_that_the_page_does_not_need_are_closed(url, path):
+def test_unused_endpoints_are_closed(url, path):
     assert get(url, path).status_code == 404
 
 
@@ -170,7 +169,7 @@ def test_large_uploads_are_refused_and_small_ones_stay_in_the_folder(url, place)
     assert [path.read_bytes() for path in stored] == [b'abc'] and token not in str(stored)
 
 
-def test_files_are_given_in_parts_and_never_as_pages(tmp_path):
+def test_files_are_served_by_range_and_never_as_html(tmp_path):
     """A name that ends in .html is what a browser would run; it saves it in place of that."""
     (tmp_path / 'a.html').write_text('<script>')
     (tmp_path / 'a.mp4').write_bytes(b'0123456789')
@@ -187,7 +186,7 @@ def test_files_are_given_in_parts_and_never_as_pages(tmp_path):
     assert client.get(address).status_code == 404
 
 
-def test_results_are_given_as_one_archive(tmp_path):
+def test_results_download_as_one_archive(tmp_path):
     paths = tuple(tmp_path / name for name in ('a/talk.mp4', 'a/talk.json', 'b/talk.mp4'))
     for number, path in enumerate(paths):
         path.parent.mkdir(exist_ok=True)
@@ -229,7 +228,7 @@ def test_other_hosts_are_open(host):
 
 @pytest.mark.parametrize('host', ['127.0.0.2', '::1'])
 def test_other_loopback_addresses_serve_and_check(host, monkeypatch):
-    monkeypatch.setattr('gavn.web.server_folder.mkdtemp', tempfile.mkdtemp)
+    monkeypatch.setattr('gavn.web.server.mkdtemp', tempfile.mkdtemp)
     before = dict(os.environ)
     try:
         networks, address = Networks(Path('own.safetensors')), Address(host, free_port())
@@ -241,10 +240,10 @@ def test_other_loopback_addresses_serve_and_check(host, monkeypatch):
         os.environ.update(before)
 
 
-def test_what_a_killed_server_left_is_swept_and_what_a_living_one_has_is_not(tmp_path):
+def test_folders_of_killed_servers_are_removed(tmp_path):
     """The lock of the first goes with its process; strangers' folders and young ones stay."""
     script = ('import sys, time, tempfile; tempfile.tempdir = sys.argv[1]\n'
-              'from gavn.web.server_folder import server_folder\n'
+              'from gavn.web.server import server_folder\n'
               'with server_folder() as folder: print(folder, flush=True); time.sleep(60)')
 
     def start():
@@ -262,7 +261,7 @@ def test_what_a_killed_server_left_is_swept_and_what_a_living_one_has_is_not(tmp
         folder.mkdir()
     os.utime(old, (0, 0))
     (tmp_path / 'gavn_web_link').symlink_to(young)
-    assert sweep(tmp_path) == [old]
+    assert remove_abandoned(tmp_path) == [old]
     assert used.exists() and young.exists() and not old.exists()
     living.terminate()
     living.wait()

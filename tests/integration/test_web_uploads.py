@@ -119,7 +119,7 @@ def test_uploads_that_stall_or_trickle_end(sessions, monkeypatch, idle, slowest,
         sessions.uploads.claim(token)
 
 
-def test_an_upload_that_takes_long_is_not_given_up(sessions):
+def test_long_uploads_are_kept(sessions):
     token = sessions.uploads.announce('a.mp4', 4)
 
     async def slowly():
@@ -133,7 +133,7 @@ def test_an_upload_that_takes_long_is_not_given_up(sessions):
     path.unlink()  # it belongs to who claimed it
 
 
-def test_what_comes_must_be_what_was_announced(sessions):
+def test_uploads_must_have_the_announced_size(sessions):
     async def chunks(*parts: bytes):
         for part in parts:
             yield part
@@ -150,11 +150,11 @@ def test_what_comes_must_be_what_was_announced(sessions):
     ('talk.mp4', 'talk.mp4'), ('../../etc/passwd', 'passwd'), ('<img src=x>.mov', 'img_src_x.mov'),
     ('.mp4', 'mp4'), ('Mädchen 2.MKV', 'Mädchen_2.mkv'), ('$(reboot).mp4;x', 'reboot.mp4x'),
     ('a' * 300 + '.mp4', 'a' * 120 + '.mp4'), ('語' * 300 + '.mp4', '語' * 40 + '.mp4'), ('...', 'video')])
-def test_names_of_uploads_become_harmless(name, safe):
+def test_file_names_are_sanitised(name, safe):
     assert safe_name(name) == safe
 
 
-def test_limits_are_above_nothing():
+def test_limits_must_be_positive():
     for wrong in ({'megabytes': 0}, {'seconds': -1}, {'seconds': float('nan')}, {'videos': 0}, {'idle': 0},
                   {'megabytes': 10, 'total_megabytes': 9}):
         with pytest.raises(ValueError, match='above 0'):

@@ -8,9 +8,9 @@ from basicsr.archs import build_network
 from tiny_comparison import ROOT, make_place
 
 from gavn.cli import compare as command
-from gavn.experiments.compare.budget import Budget, CompareError
-from gavn.experiments.compare.calibration import Timing
+from gavn.experiments.compare.calibration import kinds_of_phases, timed_options
 from gavn.experiments.compare.experiments import load_method, option_files
+from gavn.experiments.compare.settings import Budget, CompareError
 from gavn.models.cost import parameters
 
 
@@ -32,9 +32,8 @@ def test_phases_that_train_the_same_are_timed_once(settings):
     method = load_method(settings(), 'gavn')
     phases = method.train['train']['phases']
     phases.append({**phases[2], 'name': 'settle', 'lr': 1e-5})
-    timing = Timing.of(method)
-    assert timing.kinds == (0, 1, 2) and timing.of_phase == (0, 1, 2, 2)
-    options = timing.options(settings())
+    assert kinds_of_phases(method) == [0, 1, 2, 2]
+    options = timed_options(method, settings())
     assert [phase['name'] for phase in options['train']['phases']] == ['temporal', 'warmup', 'finetune']
     assert 'val' not in options and list(options['datasets']) == ['train']
 
@@ -61,7 +60,7 @@ def test_variants_are_overlays_of_their_method(settings, tmp_path):
         option_files(asked, 'train', 'gavn_wo_of')
 
 
-def test_a_flow_network_to_start_from_must_be_there(settings, place, tmp_path):
+def test_missing_flow_weights_are_refused(settings, place, tmp_path):
     options = tmp_path / 'options'
     options.mkdir()
     for kind in ('train', 'test'):
@@ -73,7 +72,7 @@ def test_a_flow_network_to_start_from_must_be_there(settings, place, tmp_path):
         load_method(settings(options=options), 'basicvsrpp')
 
 
-def test_what_the_command_line_sets_for_every_method(settings):
+def test_command_line_options_apply_to_every_method(settings):
     asked = settings(amp='bf16', workers=3, gpus=('1',), images=True, frames=5)
     for token in ('gavn', 'edvr'):
         method = load_method(asked, token)
@@ -83,7 +82,7 @@ def test_what_the_command_line_sets_for_every_method(settings):
         assert {section['max_frames'] for section in method.test['datasets'].values()} == {5}
 
 
-def test_clips_count_as_so_many_frames_and_networks_with_their_detector(place, settings, tmp_path):
+def test_outputs_and_parameters_of_methods(place, settings, tmp_path):
     options = tmp_path / 'options'
     options.mkdir()
     for file in (place / 'options').iterdir():
@@ -106,7 +105,7 @@ def test_devices(monkeypatch, device, visible, gpus):
     assert command._gpus(device) == gpus
 
 
-def test_weights_to_start_from_must_be_there(place, settings, tmp_path):
+def test_missing_initial_weights_are_refused(place, settings, tmp_path):
     options = tmp_path / 'options'
     options.mkdir()
     for file in (place / 'options').iterdir():

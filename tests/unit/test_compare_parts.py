@@ -1,5 +1,4 @@
-"""What a comparison is made of: arithmetic of budgets, jobs side by side, lines of status."""
-import io
+"""What a comparison is made of: arithmetic of budgets, jobs side by side."""
 import os
 import sys
 import time
@@ -10,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavn.experiments.compare import jobs
-from gavn.experiments.compare.budget import Budget, CompareError, divided, iterations_for_minutes, rescaled
 from gavn.experiments.compare.jobs import Job, Outcome, Runner
-from gavn.experiments.compare.status import Board, progress
+from gavn.experiments.compare.settings import Budget, CompareError, divided, iterations_for_minutes, rescaled
 
 # ---- arithmetic
 
@@ -117,7 +115,7 @@ def test_why_jobs_fail(tmp_path, quick):
     assert outcomes['after'].state == outcomes['last'].state == 'left out'
 
 
-def test_a_process_that_will_not_end_is_ended(tmp_path, quick, monkeypatch):
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path, quick, monkeypatch):
     monkeypatch.setattr(jobs, '_GRACE', 0.2)
     stubborn = python('import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
                       'open("there", "w").close(); time.sleep(60)')
@@ -130,29 +128,3 @@ def test_a_process_that_will_not_end_is_ended(tmp_path, quick, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         do(tmp_path, stubborn, show=show)
     assert time.monotonic() - began < 20
-
-
-# ---- status
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_status_lines(tmp_path):
-    (tmp_path / 'logs').mkdir()
-    (tmp_path / 'logs/train_gavn.log').write_text(
-        '2026-01-02 03:04:05,678 INFO: [small..][epoch:  2, iter:   1,550, lr:(5.000e-04,2.500e-05,)] '
-        '[eta: 0:50:37, time (data): 1.460 (0.086)] l_pix: 2.2753e-02 grad_norm: 9.1040e-02 \nnoise\n')
-    assert progress(tmp_path / 'logs/train_gavn.log') == 'iteration 1,550, 0:50:37 left, l_pix: 2.2753e-02'
-    outcomes = {'train_gavn': Outcome('running'), 'test_gavn': Outcome()}
-    plain, terminal = io.StringIO(), Terminal()
-    for stream in (plain, terminal):
-        board = Board(tmp_path, stream)
-        board.show(outcomes)
-        board.show(outcomes)
-    assert plain.getvalue() == 'train_gavn                   running\n'
-    assert 'iteration 1,550' in terminal.getvalue() and '\x1b[2A' not in terminal.getvalue()
-    outcomes['train_gavn'] = Outcome('done', 90.0)
-    board.show(outcomes)
-    assert '\x1b[2A' in terminal.getvalue() and 'done      1.5 min' in terminal.getvalue()

@@ -45,7 +45,7 @@ def test_every_frame_and_the_audio_reach_the_output(init):
     assert (audio.grad.abs().sum((1, 2, 3, 4)) > 0).all()
 
 
-def test_another_audio_gives_another_image():
+def test_other_audio_gives_another_image():
     network = DAVDNet(**SMALL).eval()
     lq, audio = inputs()
     assert not torch.equal(network(lq, audio), network(lq, audio.flip(0)))

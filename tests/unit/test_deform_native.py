@@ -86,7 +86,7 @@ def test_halves_are_computed_in_float32(dtype, error):
 
 @built
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf'), 1e30, -1e30, 3e9, 1e5, -7.0])
-def test_offsets_of_any_value_equal_the_reference(value):
+def test_nan_offsets_propagate_and_far_ones_are_zero(value):
     tensors = draw(kernel=(1, 1))
     tensors[0][:, :, 0] = float('nan')  # seen by those near it alone
     tensors[1][:] = 3
@@ -156,7 +156,7 @@ def test_what_is_not_built_is_not_chosen_and_says_so(monkeypatch):
 
 
 @built
-def test_what_it_cannot_serve_is_said():
+def test_unsupported_tensors_are_errors():
     with pytest.raises(ValueError, match=r"'native' was chosen, but .* not float64: choose 'reference'"):
         both([t.double() for t in draw()], deform_groups=2)
 

@@ -11,10 +11,10 @@ import pytest
 import tiny_run
 
 from gavn.data.clip_store import ClipStore
-from gavn.experiments.report.curves import levels_figure, read_curve, training_figure
-from gavn.experiments.report.drawing import save, styles
-from gavn.experiments.report.faces import Scene, Shot, faces_figure, rows
-from gavn.experiments.report.places import Box, Places, openness
+from gavn.experiments.report.curves import levels_figure, read_curve, styles, training_figure
+from gavn.experiments.report.drawing import save
+from gavn.experiments.report.faces import Box, Source, combine, faces_figure, openness
+from gavn.experiments.report.faces import Row as FaceRow
 from gavn.experiments.report.results import ReportError, collect
 from gavn.faces.landmarks import MEAN_FACE, MOUTH, box_around, to_pixels
 from gavn.metrics.frame import psnr
@@ -44,9 +44,9 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def scene(data):
+def source(data):
     runs = {name: f'{data}/results/test_{name.lower()}_{{task}}' for name in ('EDVR', 'GAVN')}
-    return Scene(data / 'tiny', 'val', runs, Places(data / 'tiny', 'val'))
+    return Source(data / 'tiny', runs)
 
 
 def pixels(figure, path):
@@ -54,30 +54,30 @@ def pixels(figure, path):
     return cv2.imread(str(path)).astype(int)
 
 
-def test_a_figure_has_three_parts_a_image_and_one_psnr_a_method(scene):
-    shot = scene.shot('blur', 'carl', None)
-    assert shot.label == 'blur\ncarl, frame 4'  # the widest open mouth
-    assert list(shot.images) == [DEGRADED, 'EDVR', 'GAVN', TRUTH]
-    figure = faces_figure([shot, scene.shot('blur', 'carl', 0)])
+def test_each_image_has_three_axes_and_each_method_its_psnr(source):
+    row = source.row('blur', 'carl', None)
+    assert row.label == 'blur\ncarl, frame 4'  # the widest open mouth
+    assert list(row.images) == [DEGRADED, 'EDVR', 'GAVN', TRUTH]
+    figure = faces_figure([row, source.row('blur', 'carl', 0)])
     assert len(figure.axes) == 2 * 4 * 3
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [DEGRADED, 'EDVR', 'GAVN', TRUTH]
-    told = [text.get_text() for axes in figure.axes[:12] for text in axes.texts]
-    assert told == [f'{psnr(image, shot.images[TRUTH]):.2f} dB'
-                    for name, image in shot.images.items() if name != TRUTH]
-    assert told == sorted(told)  # these runs lie between input and truth
+    texts = [text.get_text() for axes in figure.axes[:12] for text in axes.texts]
+    assert texts == [f'{psnr(image, row.images[TRUTH]):.2f} dB'
+                    for name, image in row.images.items() if name != TRUTH]
+    assert texts == sorted(texts)  # these runs lie between input and truth
 
 
-def test_details_are_those_of_the_method(scene, tmp_path):
-    shot = scene.shot('blur', 'carl', 2)
-    figure = faces_figure([shot])
+def test_details_are_those_of_the_method(source, tmp_path):
+    row = source.row('blur', 'carl', 2)
+    figure = faces_figure([row])
     shown = [axes.get_images()[0].get_array() for axes in figure.axes]
-    for column, image in enumerate(shot.images.values()):
+    for column, image in enumerate(row.images.values()):
         face, eyes, mouth = shown[3 * column:3 * column + 3]
         assert np.array_equal(face, image[..., ::-1])
-        assert np.array_equal(eyes, shot.boxes[0].of(image)[..., ::-1])
-        assert np.array_equal(mouth, shot.boxes[1].of(image)[..., ::-1])
-    changed = {**shot.images, 'GAVN': 255 - shot.images['GAVN']}
-    figures = figure, faces_figure([Shot(shot.label, changed, shot.boxes)])
+        assert np.array_equal(eyes, row.boxes[0].crop(image)[..., ::-1])
+        assert np.array_equal(mouth, row.boxes[1].crop(image)[..., ::-1])
+    changed = {**row.images, 'GAVN': 255 - row.images['GAVN']}
+    figures = figure, faces_figure([FaceRow(row.label, changed, row.boxes)])
     before, after = (pixels(drawn, tmp_path / 'faces.png') for drawn in figures)
     different = np.flatnonzero((before != after).any((0, 2)))
     width = before.shape[1]
@@ -85,11 +85,11 @@ def test_details_are_those_of_the_method(scene, tmp_path):
     assert width * 0.5 < different.min() and different.max() < width * 0.78  # the third of four columns
 
 
-def test_videos_without_a_ground_truth_have_neither_its_column_nor_psnr(scene):
-    runs = {name: run.replace('{task}', 'deblur') for name, run in scene.runs.items()}
-    shot = replace(scene, runs=runs).shot('', 'carl', 1)
-    assert list(shot.images) == [DEGRADED, 'EDVR', 'GAVN'] and shot.label == 'carl, frame 1'
-    assert not any(axes.texts for axes in faces_figure([shot]).axes)
+def test_videos_without_a_ground_truth_have_neither_its_column_nor_psnr(source):
+    runs = {name: run.replace('{task}', 'deblur') for name, run in source.runs.items()}
+    row = replace(source, runs=runs).row('', 'carl', 1)
+    assert list(row.images) == [DEGRADED, 'EDVR', 'GAVN'] and row.label == 'carl, frame 1'
+    assert not any(axes.texts for axes in faces_figure([row]).axes)
 
 
 def test_boxes_are_around_eyes_and_mouth_inside_the_image():
@@ -104,7 +104,7 @@ def test_boxes_are_around_eyes_and_mouth_inside_the_image():
     assert (corner.left, corner.top) == (0, 0)
     assert box_around(np.array([[0.0, 0.0], [300.0, 90.0]]), 64, 48) == (0, 16, 64, 32)
     with pytest.raises(ReportError, match=r'the box 200 0 30 20 .* is not inside an image of 224x224'):
-        Box(200, 0, 30, 20).of(np.zeros((224, 224, 3), np.uint8))
+        Box(200, 0, 30, 20).crop(np.zeros((224, 224, 3), np.uint8))
 
 
 def test_openness_is_measured_in_eye_distances():
@@ -114,22 +114,19 @@ def test_openness_is_measured_in_eye_distances():
     assert openness(np.stack([face, 3 * face])) == pytest.approx(0.2 / wide, rel=0.05)
 
 
-def test_clips_without_landmarks_take_the_average_face_or_given_boxes(data, tmp_path):
-    root = tiny_run.make_data(tmp_path / 'd')
-    (root / 'landmarks/carl.npy').unlink()
-    found = [np.load(root / f'landmarks/{clip}.npy') for clip in ('dora/two', 'emil')]
-    places = Places(root, 'val')
-    average = np.concatenate(found).mean(0)
-    assert places.boxes('carl', 0, SIDE, SIDE)[1] == Box(*box_around(average[MOUTH], SIDE, SIDE))
-    with pytest.raises(ReportError, match=r'no landmarks of carl, .* say which frames'):
-        places.widest('carl')
+def test_clips_without_landmarks_need_a_frame_and_both_boxes(source):
+    (source.root / 'landmarks/carl.npy').rename(source.root / 'landmarks/other.npy')
     box = Box(1, 2, 8, 4)
-    assert Places(root, 'val', mouth=box).boxes('emil', 0, SIDE, SIDE)[1] == box
-    for clip in ('dora/two', 'emil'):
-        (root / f'landmarks/{clip}.npy').unlink()
-    assert Places(root, 'val', box, box).boxes('carl', 0, SIDE, SIDE) == (box, box)
-    with pytest.raises(ReportError, match='give both boxes'):
-        Places(root, 'val', mouth=box).boxes('carl', 0, SIDE, SIDE)
+    try:
+        with pytest.raises(ReportError, match=r'no landmarks of carl: say which frames'):
+            source.row('blur', 'carl', None)
+        assert replace(source, eyes=box, mouth=box).row('blur', 'carl', 0).boxes == (box, box)
+        with pytest.raises(ReportError, match='give both boxes'):
+            replace(source, mouth=box).row('blur', 'carl', 0)
+    finally:
+        (source.root / 'landmarks/other.npy').rename(source.root / 'landmarks/carl.npy')
+    eyes, mouth = replace(source, mouth=box).row('blur', 'carl', 0).boxes
+    assert mouth == box and eyes == source.row('blur', 'carl', 0).boxes[0]
 
 
 def test_videos_may_be_plain_folders_of_images(data, tmp_path):
@@ -138,12 +135,12 @@ def test_videos_may_be_plain_folders_of_images(data, tmp_path):
         (tmp_path / 'web/carl').mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / f'web/carl/frame_{index}.png'), store.frame('carl', index))
     box, runs = Box(2, 2, 12, 6), {'GAVN': str(data / 'results/test_gavn_deblur')}
-    scene = Scene(tmp_path / 'web', 'val', runs, Places(tmp_path / 'web', 'val', box, box))
-    assert np.array_equal(scene.shot('', 'carl', 1).images[DEGRADED], store.frame('carl', 1))
+    source = Source(tmp_path / 'web', runs, box, box)
+    assert np.array_equal(source.row('', 'carl', 1).images[DEGRADED], store.frame('carl', 1))
     with pytest.raises(ReportError, match='no readable image number 2; it has 2 images'):
-        scene.shot('', 'carl', 2)
+        source.row('', 'carl', 2)
     with pytest.raises(ReportError, match='give both boxes'):
-        replace(scene, places=Places(tmp_path / 'web', 'val')).shot('', 'carl', 1)
+        replace(source, eyes=None).row('', 'carl', 1)
 
 
 @pytest.mark.parametrize(('lists', 'expected'), [
@@ -152,45 +149,44 @@ def test_videos_may_be_plain_folders_of_images(data, tmp_path):
     ((['blur', 'sr'], ['a', 'b'], [1, 2]), [('blur', 'a', 1), ('sr', 'b', 2)]),
 ])
 def test_rows_are_made_of_lists(lists, expected):
-    assert rows(*lists) == expected
+    assert combine(*lists) == expected
 
 
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ReportError, match='2 clips for 3 rows'):
-        rows(['car', 'blur', 'sr'], ['a', 'b'], [])
+        combine(['car', 'blur', 'sr'], ['a', 'b'], [])
 
 
-def test_what_a_figure_lacks_is_reported_with_the_command_that_makes_it(scene, data):
+def test_errors_name_the_command_that_makes_missing_images(source, data):
     with pytest.raises(ReportError, match=r'no folder .*test_edvr_sr: name the folder'):
-        replace(scene, runs={'EDVR': f'{data}/results/test_edvr_sr'}).shot('blur', 'carl', 0)
+        replace(source, runs={'EDVR': f'{data}/results/test_edvr_sr'}).row('blur', 'carl', 0)
     with pytest.raises(ReportError, match=r'(?s)sr_x2 does not exist; layers.*gavn prepare --degradations'):
-        scene.shot('sr_x2', 'carl', 0)
-    with pytest.raises(ReportError, match=r'(?s)no file carl/00000099\.png.*meta_info_val\.txt'):
-        scene.shot('blur', 'carl', 99)
+        source.row('sr_x2', 'carl', 0)
+    with pytest.raises(ReportError, match=r'(?s)no file carl/00000099\.png.*meta_info_'):
+        source.row('blur', 'carl', 99)
     run = data / 'results/test_edvr_deblur'
     with pytest.raises(ReportError, match=r'no images of clip emil\nmake them: .*-opt FILE\.yml'):
-        scene.shot('blur', 'emil', 0)
+        source.row('blur', 'emil', 0)
     info = RunInfo('tiny', 'blur', 'EDVR', 'options/test_edvr_deblur.yml')
     write_results(run / 'val.csv', [Row(info, 'carl', 7, {'psnr': 1.0})])
     with pytest.raises(ReportError, match=r'-opt options/test_edvr_deblur\.yml --force_yml val:save_img'):
-        scene.shot('blur', 'emil', 0)
+        source.row('blur', 'emil', 0)
 
 
-def test_runs_of_several_sets_and_other_sizes_are_reported(data, tmp_path):
+def test_runs_of_several_sets_and_other_sizes_are_errors(data, tmp_path):
     small = np.zeros((8, 8, 3), np.uint8)
     for name in ('one', 'two'):
         (tmp_path / f'run/visualization/{name}/carl').mkdir(parents=True)
         cv2.imwrite(str(tmp_path / f'run/visualization/{name}/carl/00000000.png'), small)
-    places = Places(data / 'tiny', 'val')
 
-    def shot(run, index=0):
-        return Scene(data / 'tiny', 'val', {'X': str(run)}, places).shot('blur', 'carl', index)
+    def row(run, index=0):
+        return Source(data / 'tiny', {'X': str(run)}).row('blur', 'carl', index)
     with pytest.raises(ReportError, match=r'several sets in .* have clip carl: name one of .*one, .*two'):
-        shot(tmp_path / 'run')
+        row(tmp_path / 'run')
     with pytest.raises(ReportError, match=r'carl, frame 0: X has 8x8 pixels, the input 32x32'):
-        shot(tmp_path / 'run/visualization/one')
+        row(tmp_path / 'run/visualization/one')
     with pytest.raises(ReportError, match=r'no readable image .*00000003\.png; the clip has 1 in this run'):
-        shot(tmp_path / 'run/visualization/one', 3)
+        row(tmp_path / 'run/visualization/one', 3)
 
 
 def validation(folder, name, values, minutes=True, start=20.0):
@@ -216,7 +212,7 @@ def test_curves_of_training(tmp_path):
     assert len(training_figure({'GAVN': gavn}, 'psnr').axes) == 1
 
 
-def test_what_curves_lack_is_reported(tmp_path):
+def test_errors_say_what_curves_need(tmp_path):
     edvr = validation(tmp_path, 'EDVR', {10: 25.0})
     with pytest.raises(ReportError, match=r'val_10\.csv has no lpips: it has psnr; .*val\.metrics'):
         read_curve(edvr, None, 'lpips')
@@ -267,7 +263,7 @@ def script(monkeypatch):
     return run
 
 
-def test_the_script_draws_what_it_is_asked_for(script, data, tmp_path):
+def test_the_script_draws_faces(script, data, tmp_path):
     code = script('compare', '--data', data / 'tiny', '--degradation', 'blur', '--clips', 'carl',
                   '--frames', 0, 1, '--runs', f'GAVN={data}/results/test_gavn_{{task}}',
                   '-o', tmp_path / 'faces.png')
@@ -288,7 +284,7 @@ def test_figures_are_written_in_the_format_of_their_ending(tmp_path):
         assert (tmp_path / f'levels{ending}').read_bytes().startswith(start)
 
 
-def test_matplotlib_that_is_not_there_is_named(monkeypatch, tmp_path):
+def test_missing_matplotlib_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     with pytest.raises(ReportError, match=r"matplotlib, which is not installed .*\[evaluate\]"):
         levels_figure(collect([level_results(tmp_path / 'r.csv')]), 'tiny')

@@ -37,7 +37,7 @@ def test_golden_values_of_blur(clean: np.ndarray, kernel: int) -> None:
     assert (np.abs(np.subtract(found, GOLDEN[kernel])) < tolerance).all()
 
 
-def test_niqe_of_a_clean_image_reads_no_other_image(clean: np.ndarray) -> None:
+def test_niqe_ignores_the_ground_truth(clean: np.ndarray) -> None:
     assert frame_metric('calculate_niqe')(clean, np.zeros(0)) == pytest.approx(5.4551, abs=1e-2)
 
 

@@ -9,8 +9,7 @@ from option_files import load
 
 from gavn.experiments.bench.networks import Subject
 from gavn.experiments.gpu_run.batches import Rate, choose, read_rates
-from gavn.experiments.gpu_run.steps import Steps
-from gavn.experiments.gpu_run.training import (
+from gavn.experiments.gpu_run.run import (
     SAFETY,
     first_leg,
     leg_length,
@@ -19,6 +18,7 @@ from gavn.experiments.gpu_run.training import (
     placed,
     second_leg,
 )
+from gavn.experiments.gpu_run.steps import Steps
 from gavn.models.schedule import Schedule
 
 

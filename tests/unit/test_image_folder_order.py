@@ -5,8 +5,9 @@ import pytest
 
 from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.data.clip_pairs import collect
-from gavn.experiments.report.images import plain_frame
+from gavn.experiments.report.faces import Box, Source
 from gavn.media import UnreadableMedia, VideoReader
+from gavn.metrics.results_file import DEGRADED
 from gavn.runtime.file_names import IMAGE_ENDINGS, in_order
 
 NAMES = ('f9.png', 'f10.TIF', 'f011.jpg', 'f100.bmp')
@@ -38,7 +39,9 @@ def validating(folder):
 
 
 def drawing(folder):
-    return [plain_frame(folder, index) for index in range(len(NAMES))]
+    box = Box(0, 0, 4, 2)
+    source = Source(folder.parent, {}, box, box)
+    return [source.row('', folder.name, index).images[DEGRADED] for index in range(len(NAMES))]
 
 
 @pytest.mark.parametrize('read', [restoring, measuring, validating, drawing])

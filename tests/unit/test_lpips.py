@@ -100,7 +100,7 @@ def test_images_that_do_not_fit(measure: LPIPS, clean: np.ndarray) -> None:
     assert measure(clean[:31, :31], clean[:31, :31]) == 0
 
 
-def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_and_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('GAVN_HOME', str(tmp_path))
     with pytest.raises(MissingWeightsError, match='gavn models fetch alexnet'):
         LPIPS()

@@ -27,7 +27,7 @@ LAYERS = {'mixed': 'mixed', 'compression': 'car_crf45', 'deblur': 'blur', 'sr': 
 @pytest.fixture(scope='module')
 def gains() -> dict[tuple[str, str], float]:
     """PSNR by layer and method, means over the clips."""
-    rows = read_results(pretrained.FOLDER / RESULTS, ['psnr'])
+    rows = read_results(pretrained.FOLDER / RESULTS)
     return {(row.run.degradation, row.run.method): row.values['psnr'] for row in rows if row.clip == MEAN}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gavn.metrics import structure
 from gavn.metrics.frame import ms_ssims, ssims
-from gavn.metrics.measures import MeanOverBatches, Sample, metric_factory
+from gavn.metrics.measures import MeanOverFrames, Sample, metric_factory
 from gavn.metrics.missing import UndefinedMetricError
 
 
@@ -54,6 +54,12 @@ def test_ms_ssim_is_the_stock_one(path: str, size: tuple[int, int]) -> None:
     assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+def means(compare, pixels: int) -> MeanOverFrames:
+    """Means of a function of two lists of images."""
+    return MeanOverFrames(lambda samples: [(value,) for value in compare(
+        [sample.image for sample in samples], [sample.truth for sample in samples])], pixels)
+
+
 def test_flat_images_have_no_rounding_to_show() -> None:
     for level in (0, 128, 255):
         flat = np.full((32, 32, 3), level, np.uint8)
@@ -68,7 +74,7 @@ def test_batches_change_no_mean(kind: str, together: int) -> None:
     damaged, clean = pairs(165, 170)
     function = {'calculate_ssim': ssims, 'calculate_ms_ssim': ms_ssims}[kind]
     expected = np.mean([function([a], [b])[0] for a, b in zip(damaged, clean, strict=True)])
-    measure = MeanOverBatches(function, together * 165 * 170)
+    measure = means(function, together * 165 * 170)
     for image, truth in zip(damaged, clean, strict=True):
         measure.update(Sample(image, truth))
         assert len(measure.pending) <= together
@@ -76,7 +82,7 @@ def test_batches_change_no_mean(kind: str, together: int) -> None:
 
 
 def test_a_clip_may_change_its_size_and_be_too_small() -> None:
-    measure = MeanOverBatches(ssims, 2**20)
+    measure = means(ssims, 2**20)
     for side in (64, 64, 40):
         damaged, clean = pairs(side, side, 1)
         measure.update(Sample(damaged[0], clean[0]))

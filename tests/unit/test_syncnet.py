@@ -119,7 +119,7 @@ def test_shifted_embeddings_give_their_shift(offset: int, frames: int, seed: int
 
 @given(seed=st.integers(0, 2**16))
 @settings(deadline=None, max_examples=20)
-def test_unrelated_audio_gives_no_confidence(seed: int) -> None:
+def test_unrelated_embeddings_have_no_confidence(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     seen, heard = torch.randn(2, 1000, 64, generator=generator)
     found = score(seen, heard)
@@ -132,7 +132,7 @@ def test_a_image_that_comes_late_has_a_positive_offset(late: int) -> None:
     assert run(Numbers(first=10), numbered(60)[10 - late:50 - late], sound(40)).offset == late
 
 
-def test_audio_and_frames_are_aligned() -> None:
+def test_audio_windows_match_their_frames() -> None:
     """The windows start with their first frame; there are five fewer than frames, or than frames of sound."""
     network = Numbers()
     found = run(network, numbered(FRAMES + 9), sound())

@@ -114,10 +114,12 @@ def test_pairs_without_a_pixel_that_both_show_are_left_out(moving: Frames, monke
 
 
 def test_too_little_to_measure(moving: Frames) -> None:
-    assert error([]) is None and error(moving[:1]) is None
+    for frames in ([], moving[:1]):
+        with pytest.raises(UndefinedMetricError, match='it needs two frames'):
+            error(frames)
     with pytest.raises(UndefinedMetricError, match='16 pixels per side, got 128 x 15'):
         error([moving[0][:15]])
-    assert error([frame[:16, :16] for frame in moving]) is not None
+    assert error([frame[:16, :16] for frame in moving]) >= 0
     with pytest.raises(ValueError, match='different shapes'):
         error([moving[0], moving[0][:64]])
     with pytest.raises(ValueError, match='different shapes'):

@@ -24,25 +24,29 @@ class Goal:
         return value <= self.target if self.at_most else value >= self.target
 
 
+Figure = Callable[[Sequence[Row]], float | None]
+
+
+def _fastest(rows: Iterable[Row]) -> Row | None:
+    """The fastest of gavn's forms."""
+    return min((row for row in rows if row.form != 'stock'), key=lambda row: row.ms, default=None)
+
+
 def _best(rows: Sequence[Row], name: str, *precision: str) -> Row | None:
     """The fastest of gavn's forms of a network."""
     return _fastest(row for row in rows if (row.kind, row.name) == ('network', name)
                     and (not precision or row.precision in precision))
 
 
-def _fastest(rows: Iterable[Row]) -> Row | None:
-    return min((row for row in rows if row.form != 'stock'), key=lambda row: row.ms, default=None)
-
-
 def _ratio(slow: Row | None, fast: Row | None) -> float | None:
     return None if slow is None or fast is None else slow.ms / fast.ms
 
 
-def _against(name: str) -> Callable[[Sequence[Row]], float | None]:
+def _against(name: str) -> Figure:
     return lambda rows: _ratio(find(rows, 'network', name, *STOCK), _best(rows, GAVN_64))
 
 
-def _deformable(what: str, batch: int) -> Callable[[Sequence[Row]], float | None]:
+def _deformable(what: str, batch: int) -> Figure:
     """Time of torchvision over that of the fastest backend."""
     def measured(rows: Sequence[Row]) -> float | None:
         found = [row for row in rows if row.kind == 'deformable' and row.schedule == what
@@ -57,10 +61,6 @@ def _training(rows: Sequence[Row]) -> float | None:
     return _ratio(next((row for row in steps if row.form == 'stock'), None), _fastest(steps))
 
 
-def _waited(rows: Sequence[Row]) -> float | None:
-    return next((row.waited for row in rows if row.waited is not None), None)
-
-
 def _growth(rows: Sequence[Row]) -> float | None:
     """Memory of the longest video over that of the shortest."""
     videos = sorted((row.calls, memory) for row in rows
@@ -68,11 +68,8 @@ def _growth(rows: Sequence[Row]) -> float | None:
     return videos[-1][1] / videos[0][1] if len(videos) > 1 else None
 
 
-def _cell(name: str, column: str, *precision: str) -> Callable[[Sequence[Row]], float | None]:
-    def measured(rows: Sequence[Row]) -> float | None:
-        row = _best(rows, name, *precision)
-        return None if row is None else getattr(row, column)
-    return measured
+def _cell(name: str, column: str, *precision: str) -> Figure:
+    return lambda rows: getattr(_best(rows, name, *precision), column, None)
 
 
 GOALS = (
@@ -86,7 +83,8 @@ GOALS = (
     Goal('cuda', 'GAVN-64 against stock EDVR-M (eager fp32)', 5, 'times', _against(EDVR_M)),
     Goal('cuda', 'GAVN-64 against stock BasicVSR++ (eager fp32)', 1, 'times', _against(BASICVSRPP)),
     Goal('cuda', 'training step of stage 2 against plain fp32 eager', 2, 'times', _training),
-    Goal('cuda', 'training of stage 2: time that goes by without a batch', 5, '%', _waited, at_most=True),
+    Goal('cuda', 'training of stage 2: time that goes by without a batch', 5, '%',
+         lambda rows: next((row.waited for row in rows if row.waited is not None), None), at_most=True),
     Goal('cpu', "GAVN-64 against eager with torchvision's operator", 2.5, 'times', _against(GAVN_64)),
     Goal('cpu', 'the network that the package ships: frames a second', 25, 'fps',
          _cell(SHIPPED, 'per_second')),

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -149,27 +149,26 @@ def _align_one_by_one(network: nn.Module) -> None:
             map(aligns[name], refs, neighbours))
 
 
-def one_window(subject: Subject, clip: list, batch: int) -> None:
-    """A window at a time, without reuse of features: the plain sliding window."""
-    _consume(run(subject.forward, clip, subject.layout))
+SCHEDULES = ('one window', 'windows batched', 'features once')
 
 
-def batched(subject: Subject, clip: list, batch: int) -> None:
-    """Several windows at a time."""
-    _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls))
+def run_clip(subject: Subject, clip: list, batch: int, schedule: str) -> None:
+    """Runs a network over a clip.
 
-
-def features_once(subject: Subject, clip: list, batch: int) -> None:
-    """Several windows at a time, with features of single frames computed once, in float32."""
+    `one window` is the plain sliding window. The others take several windows at a time; `features once` also
+    computes the features of each frame once, in float32.
+    """
     def find(frames: Tensor) -> list[Tensor]:
         with torch.autocast(subject.device.type, enabled=False):
             return subject.features(frames, batch)
 
-    _consume(run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls, find))
-
-
-SCHEDULES: dict[str, Callable[[Subject, list, int], None]] = {
-    'one window': one_window, 'windows batched': batched, 'features once': features_once}
+    if schedule == 'one window':
+        frames = run(subject.forward, clip, subject.layout)
+    else:
+        frames = run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls,
+                     find if schedule == 'features once' else None)
+    for _ in frames:
+        pass
 
 
 @contextmanager
@@ -217,7 +216,7 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
     windows = -(-windows // full) * full
     frames = windows * subject.layout.outputs
     compiled = is_compiled(subject.network)
-    once = partial(SCHEDULES[case.schedule], subject, subject.clip(frames), batch)
+    once = partial(run_clip, subject, subject.clip(frames), batch, case.schedule)
     with computing(subject.device, case), torch.inference_mode():
         if compiled:
             start = time.perf_counter()
@@ -241,8 +240,3 @@ def costs(subject: Subject) -> tuple[float, float]:
     with torch.no_grad():
         return (giga_macs(lambda: subject.forward(inputs)) / layout.outputs,
                 traffic(lambda: subject.forward(inputs)) / layout.outputs)
-
-
-def _consume(frames: Iterator[Tensor]) -> None:
-    for _ in frames:
-        pass

@@ -1,7 +1,7 @@
 """Limits of the machine, and the time of deformable convolution."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import get_args
 
@@ -25,19 +25,15 @@ def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) 
     source = torch.zeros(_COPIED[device.type] << 18, device=device)
     target = torch.empty_like(source)
     timing = measure(lambda: target.copy_(source), device, seconds)
-    yield _ceiling('copy', device, 'fp32', timing, 2 * source.numel() * source.element_size())
+    yield _row('ceiling', 'copy', device, 'fp32', '', timing,
+               2 * source.numel() * source.element_size() / timing.ms / 1e6)
     side = _SQUARE[device.type]
     for precision in precisions:
         dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         matrix = torch.randn(side, side, device=device, dtype=dtype)
         with computing(device, Case('gavn', 'fp32' if precision == 'bf16' else precision, '')):
             timing = measure(partial(torch.matmul, matrix, matrix), device, seconds)
-        yield _ceiling('matrix product', device, precision, timing, 2 * side**3)
-
-
-def _ceiling(name: str, device: torch.device, precision: str, timing: Timing, amount: float) -> Row:
-    return Row('ceiling', name, device.type, '', precision, '', timing.ms, timing.spread, timing.calls,
-               amount / timing.ms / 1e6)
+        yield _row('ceiling', 'matrix product', device, precision, '', timing, 2 * side**3 / timing.ms / 1e6)
 
 
 def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, side: int = SIDE
@@ -69,13 +65,13 @@ def _both_ways(backend: str, device: torch.device, batch: int, side: int, second
     def there_and_back() -> None:
         torch.autograd.grad(forward().sum(), list(tensors.values()))
 
-    with torch.no_grad():
-        yield _row(backend, device, batch, 'forward', forward, seconds)
-    yield _row(backend, device, batch, 'forward + backward', there_and_back, seconds)
+    for what, call in (('forward', torch.no_grad()(forward)), ('forward + backward', there_and_back)):
+        timing = measure(call, device, seconds)
+        yield _row('deformable', f'{backend}, batch {batch}', device, 'fp32', what, timing,
+                   1000 * batch / timing.ms)
 
 
-def _row(backend: str, device: torch.device, batch: int, what: str, call: Callable[[], object],
-         seconds: float) -> Row:
-    timing = measure(call, device, seconds)
-    return Row('deformable', f'{backend}, batch {batch}', device.type, '', 'fp32', what, timing.ms,
-               timing.spread, timing.calls, 1000 * batch / timing.ms)
+def _row(kind: str, name: str, device: torch.device, precision: str, what: str, timing: Timing,
+         per_second: float) -> Row:
+    return Row(kind, name, device.type, '', precision, what, timing.ms, timing.spread, timing.calls,
+               per_second)

@@ -1,12 +1,12 @@
 """The measurements of a device, row by row."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from gavn.experiments.bench import loader, memory, networks, operators, training
+from gavn.experiments.bench import memory, networks, operators, training
 from gavn.experiments.bench.networks import Case, Subject
 from gavn.experiments.bench.rows import Row, no_figure
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
@@ -65,7 +65,7 @@ FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; short on a GPU, whose time
 
 def plan_for(device: str, quick: bool = False) -> Plan:
     """The plan of a device. `quick` has fewer cases, no loader and no videos."""
-    schedules = tuple(networks.SCHEDULES)
+    schedules = networks.SCHEDULES
     if device == 'cuda':
         own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
                for schedule in schedules]
@@ -81,27 +81,25 @@ def plan_for(device: str, quick: bool = False) -> Plan:
     return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
 
 
-def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device,
-             say: Callable[[str], None] = print) -> Iterator[Row]:
+def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device) -> Iterator[Row]:
     """Yields the rows of a plan as soon as they are measured; limits first, since others refer to them."""
     yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
     for name, recipe in recipes.items():
-        yield from _network_rows(plan, name, recipe, device, say)
+        yield from _network_rows(plan, name, recipe, device)
     yield from operators.deformable(device, plan.deformable, plan.seconds)
     if plan.step:
-        yield from training.steps(device, *plan.step, plan.seconds, say=say)
+        yield from training.steps(device, *plan.step, plan.seconds)
     if plan.step and plan.fed_by is not None:
         try:
             yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
         except RuntimeError as error:
-            say(no_figure('training beside the loader', error))
+            print(no_figure('training beside the loader', error), flush=True)
     if plan.workers:
-        yield from loader.loading(plan.size, plan.workers, plan.seconds)
+        yield from training.loading(plan.size, plan.workers, plan.seconds)
     yield from memory.videos(plan.minutes)
 
 
-def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device, say: Callable[[str], None]
-                  ) -> Iterator[Row]:
+def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device) -> Iterator[Row]:
     subjects: dict[str, Subject] = {}
     costs: tuple[float, float] | None = None
     for case in _cases(plan, name, recipe):
@@ -112,7 +110,7 @@ def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device
         try:
             yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
         except RuntimeError as error:  # too little memory, or no compiler: the other rows are still useful
-            say(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error))
+            print(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error), flush=True)
         if networks.COMPILED in case.form:
             torch.compiler.reset()  # frees the memory of graphs, whose number is limited
 

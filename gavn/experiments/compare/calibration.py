@@ -7,8 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,51 +23,41 @@ _UNTIMED = 0.25  # share of a phase's iterations for warm-up
 _PAUSE = 0.2
 _NO_MATTER = {'name', 'iters', 'lr', 'lr_end'}  # keys without influence on the time of an iteration
 
-Trainer = Sequence[str]
-"""The training command, to which `-opt FILE` is added."""
+def kinds_of_phases(method: Method) -> list[int]:
+    """For each phase, the index of the first one that trains the same modules; only that one is timed."""
+    seen: dict[str, int] = {}
+    kinds = []
+    for i, phase in enumerate(method.train['train']['phases']):
+        kind = {key: value for key, value in phase.items() if value and key not in _NO_MATTER}
+        kinds.append(seen.setdefault(json.dumps(kind, sort_keys=True), i))
+    return kinds
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Timing of one method: its kinds of phases, and the kind of each phase."""
+def timed_options(method: Method, settings: Settings) -> dict[str, Any]:
+    """Options of the timed training: each kind of phase once, with a report of every iteration."""
+    options = copy.deepcopy(method.train)
+    phases = [{**options['train']['phases'][i], 'iters': settings.timed}
+              for i in sorted(set(kinds_of_phases(method)))]
+    phases[-1]['iters'] = _ENDLESS
+    options['train']['phases'] = phases
+    options['name'] = method.token
+    options['path']['experiments_root'] = settings.relative_path(_folder(settings))
+    options['logger'] |= {'print_freq': 1, 'save_checkpoint_freq': _ENDLESS, 'use_tb_logger': False}
+    options.pop('val', None)
+    options['datasets'] = {'train': options['datasets']['train']}
+    return options
 
-    method: Method
-    kinds: tuple[int, ...]
-    of_phase: tuple[int, ...]
 
-    @classmethod
-    def of(cls, method: Method) -> Timing:
-        """Groups phases that train the same modules, of which only the first is timed."""
-        seen: dict[str, int] = {}
-        of_phase = []
-        phases = method.train['train']['phases']
-        for phase in phases:
-            kind = {key: value for key, value in phase.items() if value and key not in _NO_MATTER}
-            of_phase.append(seen.setdefault(json.dumps(kind, sort_keys=True), len(seen)))
-        return cls(method, tuple(of_phase.index(i) for i in range(len(seen))), tuple(of_phase))
-
-    def options(self, settings: Settings) -> dict[str, Any]:
-        """Options of the timed training: each kind of phase once, with a report of every iteration."""
-        options = copy.deepcopy(self.method.train)
-        phases = [{**options['train']['phases'][i], 'iters': settings.timed} for i in self.kinds]
-        phases[-1]['iters'] = _ENDLESS
-        options['train']['phases'] = phases
-        options['name'] = self.method.token
-        options['path']['experiments_root'] = settings.relative_path(_folder(settings))
-        options['logger'] |= {'print_freq': 1, 'save_checkpoint_freq': _ENDLESS, 'use_tb_logger': False}
-        options.pop('val', None)
-        options['datasets'] = {'train': options['datasets']['train']}
-        return options
-
-    def read(self, lines: Sequence[str], timed: int) -> list[float] | None:
-        """Seconds per iteration of each phase, from the log; None before its end."""
-        ends = iteration_ends(lines)
-        first = max(1, round(timed * _UNTIMED))
-        if len(self.kinds) * timed not in ends:
-            return None
-        spans = [(ends[i * timed + first], ends[(i + 1) * timed]) for i in range(len(self.kinds))]
-        seconds = [(end - start) / (timed - first) for start, end in spans]
-        return [seconds[i] for i in self.of_phase]
+def seconds_per_iteration(method: Method, lines: Sequence[str], timed: int) -> list[float] | None:
+    """Seconds per iteration of each phase, from the log; None before its end."""
+    kinds, ends = kinds_of_phases(method), iteration_ends(lines)
+    timed_kinds = sorted(set(kinds))
+    first = max(1, round(timed * _UNTIMED))
+    if len(timed_kinds) * timed not in ends:
+        return None
+    seconds = {kind: (ends[(place + 1) * timed] - ends[place * timed + first]) / (timed - first)
+               for place, kind in enumerate(timed_kinds)}
+    return [seconds[kind] for kind in kinds]
 
 
 def _folder(settings: Settings) -> Path:
@@ -90,13 +79,13 @@ def groups(wanted: Sequence[Method], methods: Sequence[Method], parallel: int) -
     return [*found[:-1], (*found[-1], *others[:parallel - len(found[-1])])]
 
 
-def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Settings, trainer: Trainer,
-              environment: Environment, lock: int | None = None, show: Callable[[str], None] = print
+def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Settings, trainer: Sequence[str],
+              environment: Environment, lock: int | None = None
               ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Measures seconds per iteration of each wanted method in each phase.
 
-    Methods train briefly in groups of `settings.jobs`. Every member of a group runs until all are timed, so
-    that the load is that of the comparison.
+    Methods train briefly by the command `trainer` (with `-opt FILE`), in groups of `settings.jobs`. Every
+    member of a group runs until all are timed, so that the load is that of the comparison.
 
     Returns:
         Seconds by method and phase, or why a method could not be timed.
@@ -104,9 +93,8 @@ def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Set
     seconds: dict[str, list[float]] = {}
     failed: dict[str, str] = {}
     for group in groups(wanted, methods, settings.jobs):
-        show(f'timing {", ".join(method.token for method in group)}')
-        timings = [Timing.of(method) for method in group]
-        with _running(timings, settings, trainer, environment, lock) as processes:
+        print(f'timing {", ".join(method.token for method in group)}')
+        with _running(group, settings, trainer, environment, lock) as processes:
             for token, result in _wait(processes, settings.timed).items():
                 if isinstance(result, str):
                     failed[token] = result
@@ -117,35 +105,34 @@ def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Set
 
 
 @contextlib.contextmanager
-def _running(timings: Sequence[Timing], settings: Settings, trainer: Trainer, environment: Environment,
-             lock: int | None) -> Iterator[Mapping[str, tuple[Timing, Process]]]:
+def _running(methods: Sequence[Method], settings: Settings, trainer: Sequence[str],
+             environment: Environment, lock: int | None) -> Iterator[Mapping[str, tuple[Method, Process]]]:
     """The processes of a group, which end with the block."""
     folder = _folder(settings)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    processes: dict[str, tuple[Timing, Process]] = {}
+    processes: dict[str, tuple[Method, Process]] = {}
     try:
-        for slot, timing in enumerate(timings):
-            token = timing.method.token
-            file = folder / f'{token}.yml'
-            file.write_text(write_options(timing.options(settings)), encoding='utf-8')
-            log = settings.out / 'logs' / f'timing_{token}.log'
-            processes[token] = timing, Process((*trainer, '-opt', str(file)), log, environment(slot),
-                                               settings.root, lock)
+        for slot, method in enumerate(methods):
+            file = folder / f'{method.token}.yml'
+            file.write_text(write_options(timed_options(method, settings)), encoding='utf-8')
+            log = settings.out / 'logs' / f'timing_{method.token}.log'
+            processes[method.token] = method, Process((*trainer, '-opt', str(file)), log, environment(slot),
+                                                      settings.root, lock)
         yield processes
     finally:
         for _, process in processes.values():
             process.stop()
 
 
-def _wait(processes: Mapping[str, tuple[Timing, Process]], timed: int) -> dict[str, list[float] | str]:
+def _wait(processes: Mapping[str, tuple[Method, Process]], timed: int) -> dict[str, list[float] | str]:
     """Seconds per iteration of each phase by token, or why the training ended early."""
     found: dict[str, list[float] | str] = {}
     while len(found) < len(processes):
         time.sleep(_PAUSE)
-        for token, (timing, process) in processes.items():
+        for token, (method, process) in processes.items():
             ended = process.poll() is not None
-            if (seconds := timing.read(process.lines(), timed)) is not None:
+            if (seconds := seconds_per_iteration(method, process.lines(), timed)) is not None:
                 found[token] = seconds
             elif ended:
                 found[token] = process.last_words()

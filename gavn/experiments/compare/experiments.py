@@ -9,7 +9,6 @@ from typing import Any
 
 from basicsr.archs import build_network
 from torch import nn
-from torch.utils.data import Dataset
 
 from gavn.basicsr_patches.build import build_dataset
 from gavn.basicsr_patches.data_data_sampler import plan_epochs
@@ -17,11 +16,11 @@ from gavn.basicsr_patches.utils_options import import_parts, registries
 from gavn.config.check import check_options
 from gavn.config.option_file import OptionError, Source, option_errors
 from gavn.config.overlays import resolve_options
-from gavn.experiments.compare.budget import CompareError
-from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.settings import CompareError, Settings
 from gavn.models.cost import parameters
 from gavn.runtime.project import locate
 
+_TOLERANCE = 0.2  # between the sizes of networks
 DETECTOR = 'pfld'  # name of the landmark detector in option files
 CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test only)'}
 """Value of `audio:` of the test data -> suffix of the method's name."""
@@ -152,14 +151,14 @@ def load_method(settings: Settings, token: str) -> Method:
     _check(train, train_source, settings, is_train=True)
     _check(test, test_source, settings, is_train=False)
     data_set = _phases_in_iterations(train)
-    return Method(token, test.get('method') or test['network_g']['type'], train, test, origin,
-                  _size(train, settings, origin[0]), _hears(test), _outputs(data_set))
-
-
-def _size(train: Mapping[str, Any], settings: Settings, file: Path) -> int:
-    """Parameters of all networks that restore a frame."""
     names = ['network_g', 'network_l'] if _detects(train) else ['network_g']
-    return parameters(*(_built(train[name], name, settings, file) for name in names))
+    size = parameters(*(_built(train[name], name, settings, origin[0]) for name in names))
+    hears = 'audio' in (test.get('network_inputs') or ()) and all(
+        section.get('audio', True) is True for section in test['datasets'].values())
+    outputs = getattr(data_set, 'outputs', None)  # which gavn's data sets have
+    frames = None if outputs is None else len(range(data_set.options.num_frame)[outputs])
+    return Method(token, test.get('method') or test['network_g']['type'], train, test, origin, size, hears,
+                  frames)
 
 
 def _detects(options: Mapping[str, Any]) -> bool:
@@ -230,7 +229,7 @@ def _check(options: dict[str, Any], source: Source, settings: Settings, is_train
             raise CompareError(f'{source.place(("path", key))}: path.{key}: {value} does not exist')
 
 
-def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
+def _phases_in_iterations(options: dict[str, Any]) -> Any:
     """Gives training phases with `iters`, which a budget scales; returns its data section.
 
     Training without phases gets one of all its iterations.
@@ -246,24 +245,13 @@ def _phases_in_iterations(options: dict[str, Any]) -> Dataset:
     return data_set
 
 
-def _outputs(data_set: Any) -> int | None:
-    """Frames of a training sample with ground truth, for gavn's data sets."""
-    outputs = getattr(data_set, 'outputs', None)
-    return None if outputs is None else len(range(data_set.options.num_frame)[outputs])
-
-
-def _hears(test: Mapping[str, Any]) -> bool:
-    return 'audio' in (test.get('network_inputs') or ()) and all(
-        section.get('audio', True) is True for section in test['datasets'].values())
-
-
-def size_warning(methods: Sequence[Method], tolerance: float = 0.2) -> str:
-    """Describes a difference of more than `tolerance` between the sizes of networks; else ''."""
+def size_warning(methods: Sequence[Method]) -> str:
+    """Describes a difference of more than `_TOLERANCE` between the sizes of networks; else ''."""
     by_size = sorted(methods, key=lambda method: method.parameters)
     small, large = by_size[0], by_size[-1]
-    if large.parameters <= small.parameters * (1 + tolerance):
+    if large.parameters <= small.parameters * (1 + _TOLERANCE):
         return ''
-    return (f'sizes differ by more than {tolerance:.0%}: {small.title} has {small.parameters:,} parameters, '
+    return (f'sizes differ by more than {_TOLERANCE:.0%}: {small.title} has {small.parameters:,} parameters, '
             f'{large.title} {large.parameters:,}')
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gavn.experiments.compare import plan
-from gavn.experiments.compare.budget import CompareError, rescaled
 from gavn.experiments.compare.experiments import CONTROLS, Method
 from gavn.experiments.compare.generated_options import check_unchanged, write
-from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.settings import CompareError, Settings, rescaled
 
 LOCK = 'lock'
 PAGE = 'README.md'

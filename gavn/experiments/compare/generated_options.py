@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.config.option_file import dotted, read_options, write_options
-from gavn.experiments.compare.budget import CompareError
+from gavn.experiments.compare.settings import CompareError
 from gavn.runtime.files import atomic_path, sha256
 
 _LOADERS = 'num_worker_per_gpu'

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.generated_options import digest
+from gavn.experiments.compare.settings import CompareError
 from gavn.runtime.files import atomic_path
 
 State = Literal['waiting', 'running', 'done', 'failed', 'left out']
@@ -70,8 +70,7 @@ class Process:
     """A command in its own session, with its output in a log.
 
     It ends with this process: by `stop`, or by a signal from Linux if this process is killed. It holds the
-        lock of the
-    comparison, so no other run can use the folder until it has ended.
+    lock of the comparison, so no other run can use the folder until it has ended.
     """
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path,
@@ -203,7 +202,8 @@ class Runner:
 
     def _start(self, job: Job) -> None:
         """Starts a job if it is not done and there is a free slot."""
-        record, inputs = _read_record(self._record_of(job.name)), self._digests(job.inputs)
+        file, inputs = self._record_of(job.name), self._digests(job.inputs)
+        record = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
         outcome = self.outcomes[job.name]
         outcome.seconds, outcome.alone = record.get('seconds', 0.0), record.get('alone', False)
         if record and job.resumes and record['inputs'] != inputs:
@@ -264,7 +264,3 @@ def log_of(folder: Path, name: str) -> Path:
 
 def _missing(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if not path.is_file()]
-
-
-def _read_record(path: Path) -> dict:
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}

@@ -12,14 +12,8 @@ from typing import Any
 
 import torch
 
-from gavn.experiments.compare.budget import (
-    CompareError,
-    divided,
-    iterations_for_clips,
-    iterations_for_minutes,
-)
 from gavn.experiments.compare.experiments import Method
-from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.settings import CompareError, Settings, divided, iterations_for_minutes
 from gavn.runtime.files import atomic_path
 
 FORMAT = 1
@@ -96,15 +90,11 @@ class Plan:
                                    f'{getattr(new, key)}: give another --out, or --fresh to begin it anew')
         return kept
 
-    def lacking(self, methods: Sequence[Method]) -> list[Method]:
-        """Methods without a share."""
-        return [method for method in methods if method.token not in self.shares]
-
     def give(self, method: Method, settings: Settings, seconds: Sequence[float] = ()) -> None:
         """Sets the share of a method, from the budget's clips or from its seconds per iteration."""
         lengths = [phase['iters'] for phase in method.train['train']['phases']]
         if self.clips:
-            iterations = iterations_for_clips(self.clips, method.batch)
+            iterations = max(1, round(self.clips / method.batch))
         else:
             iterations = iterations_for_minutes(settings.budget.amount, lengths, seconds)
         self.shares[method.token] = BudgetShare(iterations, method.batch, divided(iterations, lengths),
@@ -134,18 +124,12 @@ def read_plan(out: Path) -> Plan | None:
 
 def machine() -> dict[str, str]:
     """Describes the machine."""
-    found = {'processor': _processor(), 'cores': str(os.cpu_count()), 'system': platform.system(),
+    cpuinfo = Path('/proc/cpuinfo')  # on Linux
+    lines = cpuinfo.read_text(encoding='utf-8').splitlines() if cpuinfo.is_file() else []
+    names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    processor = next(names, platform.processor() or platform.machine())
+    found = {'processor': processor, 'cores': str(os.cpu_count()), 'system': platform.system(),
              'python': platform.python_version(), 'torch': torch.__version__}
     if torch.cuda.is_available():
         found['gpu'] = torch.cuda.get_device_name()
     return found
-
-
-def _processor() -> str:
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding='utf-8').splitlines():
-            name, _, value = line.partition(':')
-            if name.strip() == 'model name':
-                return value.strip()
-    return platform.processor() or platform.machine()

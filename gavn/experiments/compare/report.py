@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gavn.experiments.compare.detectors import describe
+from gavn.checkpoints.checkpoint import CheckpointError, training_budget
 from gavn.experiments.compare.experiments import Method, size_warning
 from gavn.experiments.compare.folder import PAGE
 from gavn.experiments.compare.jobs import Outcome
@@ -23,6 +23,7 @@ from gavn.experiments.report.results import ReportError
 from gavn.metrics.results_file import ResultsError
 from gavn.models.budget import FILE as BUDGET
 from gavn.runtime.files import atomic_path
+from gavn.runtime.project import locate
 
 COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 'frames restored', 's/it',
            'min planned', 'min of training', 'min took')
@@ -116,7 +117,7 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     lines += ['', 'A clip is a sample of training: so many frames, of which the network restores all or '
                   'those in the middle. Parameters include the landmark detector\'s. Minutes of training: '
                   'the clock without validations; took: all of the job.']
-    lines += [f'\n{words}' for words in (*describe(settings, methods), _without_speed(outcomes)) if words]
+    lines += [f'\n{words}' for words in (*_detectors(settings, methods), _without_speed(outcomes)) if words]
     if words := size_warning(methods):
         lines += ['', f'Warning: {words}.']
     lines += ['', f'Files: results/*.csv, [tables/{TABLES}](tables/{TABLES}), [figures/{CURVE}.png]'
@@ -129,6 +130,34 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     with atomic_path(path) as part:
         part.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     return path
+
+
+def _detectors(settings: Settings, methods: Sequence[Method]) -> list[str]:
+    """Describes each landmark detector that some of the methods use."""
+    users: dict[str, list[Method]] = {}
+    for method in methods:
+        if method.detects:
+            users.setdefault(method.train['path']['pretrain_network_l'], []).append(method)
+    maker = 'trained by this comparison' if settings.detectors else 'trained before'
+    return [f'Landmark detector of {", ".join(method.title for method in methods)}: '
+            f'{methods[0].train["network_l"]["type"]}, '
+            f'weights `{settings.relative_path(settings.root / weights)}`, {maker}. '
+            f'{_took(settings, weights)}'
+            for weights, methods in users.items()]
+
+
+def _took(settings: Settings, weights: str) -> str:
+    """Time of its training, which is in no method's budget."""
+    file = locate(weights, settings.root)
+    try:
+        spent = training_budget(file) if file else {}
+    except CheckpointError:
+        return 'What its training took is not known: the weights cannot be read.'
+    names = {'iterations': '{:,.0f} iterations', 'clips_seen': '{:,.0f} clips seen', 'minutes': '{:.1f} min'}
+    known = [words.format(spent[key]) for key, words in names.items() if spent.get(key) is not None]
+    if not known:
+        return 'What its training took is not known: its weights do not say; it is in no budget.'
+    return f'Its own training took {", ".join(known)}, which is in no method\'s budget.'
 
 
 def _budget(plan: Plan) -> str:

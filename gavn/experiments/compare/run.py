@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gavn.experiments.compare import report
-from gavn.experiments.compare.budget import CompareError
 from gavn.experiments.compare.calibration import calibrate
 from gavn.experiments.compare.experiments import (
     DETECTOR,
@@ -19,18 +18,16 @@ from gavn.experiments.compare.experiments import (
 )
 from gavn.experiments.compare.folder import LOCK, forget, open_folder, write_options
 from gavn.experiments.compare.generated_options import check_unchanged, write
-from gavn.experiments.compare.jobs import Job, Outcome, Runner, locked
+from gavn.experiments.compare.jobs import Job, Outcome, Runner, locked, log_of
 from gavn.experiments.compare.plan import Plan
-from gavn.experiments.compare.settings import Settings
-from gavn.experiments.compare.status import Board
+from gavn.experiments.compare.settings import CompareError, Settings
 
 Command = Sequence[str]
 """The command that trains or tests, to which `-opt FILE` is added."""
-Say = Callable[[str], None]
 
 
-def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
-            say: Say = print) -> bool:
+def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None
+            ) -> bool:
     """Plans, trains, tests and reports.
 
     Finished work of an interrupted call is not repeated. A failed method does not stop others.
@@ -39,7 +36,6 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
         settings: of the comparison.
         trainer, tester: the commands.
         fresh: methods to start anew. An empty list means all, None means none.
-        say: called with lines for the user.
 
     Returns:
         Whether all of it was done.
@@ -54,22 +50,24 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
     with locked(settings.out / LOCK) as lock:
         if fresh is not None:
             forget(settings, fresh)
-        return _Comparison(settings, trainer, tester, lock, say).run()
+        return Comparison(settings, trainer, tester, lock).run()
 
 
-class _Comparison:
+class Comparison:
     """One call of `compare`, which holds the lock of its folder."""
 
-    def __init__(self, settings: Settings, trainer: Command, tester: Command, lock: int, say: Say) -> None:
-        self.settings, self.trainer, self.tester, self.lock, self.say = settings, trainer, tester, lock, say
+    def __init__(self, settings: Settings, trainer: Command, tester: Command, lock: int) -> None:
+        self.settings, self.trainer, self.tester, self.lock = settings, trainer, tester, lock
         self.methods = [load_method(settings, token) for token in settings.methods]
         check_titles(self.methods)
         self.plan = Plan.of(settings, self.methods)
         self.outcomes: dict[str, Outcome] = {}
+        self._shown: dict[str, str] = {}
 
     def run(self) -> bool:
+        """Does what is not done yet; returns whether all of it is."""
         if words := size_warning(self.methods):
-            self.say(f'warning: {words}')
+            print(f'warning: {words}')
         self._share_out()
         write_options(self.methods, self.settings, self.plan)
         planned = [method for method in self.methods if method.token in self.plan.shares]
@@ -79,12 +77,12 @@ class _Comparison:
 
     def _share_out(self) -> None:
         """Gives each method without a share its share of the budget. One that cannot be timed has failed."""
-        lacking = self.plan.lacking(self.methods)
+        lacking = [method for method in self.methods if method.token not in self.plan.shares]
         seconds = self._time(lacking) if lacking and not self.plan.clips else {}
         for method in lacking:
             if self.plan.clips or method.token in seconds:
                 self.plan.give(method, self.settings, seconds.get(method.token, ()))
-                self.say(f'{method.token}: {self.plan.shares[method.token].iterations:,} iterations')
+                print(f'{method.token}: {self.plan.shares[method.token].iterations:,} iterations')
         self.plan.write(self.settings.out)
 
     def _time(self, lacking: Sequence[Method]) -> dict[str, list[float]]:
@@ -94,31 +92,36 @@ class _Comparison:
         in the timing gives none of them more training.
         """
         self._do(self._detector(), 1)
-        self._require_detector()
+        outcome = self.outcomes.get(f'train_{DETECTOR}')
+        if outcome and outcome.state != 'done':  # some methods cannot be timed without it
+            raise CompareError(f'the landmark detector could not be trained: {outcome.reason}')
         known = {token: share.seconds for token, share in self.plan.shares.items()}
         known_first = sorted(self.methods, key=lambda method: method.token not in known)
         patterns = {method.token: next(other for other in known_first if other.work == method.work)
                     for method in lacking}
         asked = {pattern.token: pattern for pattern in patterns.values() if pattern.token not in known}
         timed, failed = calibrate(list(asked.values()), self.methods, self.settings, self.trainer,
-                                  self.environment, self.lock, self.say) if asked else ({}, {})
+                                  self.environment, self.lock) if asked else ({}, {})
         for token, pattern in patterns.items():
             if reason := failed.get(pattern.token):
                 self.outcomes[f'train_{token}'] = Outcome('failed', reason=f'could not be timed: {reason}')
         known |= timed
         return {token: known[pattern.token] for token, pattern in patterns.items() if pattern.token in known}
 
-    def _require_detector(self) -> None:
-        """Raises CompareError if it could not be trained, because some methods cannot be timed without it."""
-        outcome = self.outcomes.get(f'train_{DETECTOR}')
-        if outcome and outcome.state != 'done':
-            raise CompareError(f'the landmark detector could not be trained: {outcome.reason}')
-
     def _do(self, jobs: Sequence[Job], parallel: int) -> None:
         settings = self.settings
-        runner = Runner(jobs, settings.out, parallel, self.environment, settings.root, self.lock,
-                        Board(settings.out).show)
+        runner = Runner(jobs, settings.out, parallel, self.environment, settings.root, self.lock, self.show)
         self.outcomes |= runner.run()
+
+    def show(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Prints a line for each job whose state has changed."""
+        for name, outcome in outcomes.items():
+            if self._shown.get(name, 'waiting') != outcome.state:
+                details = {'running': f'see {log_of(self.settings.out, name)}',
+                           'done': f'{outcome.seconds / 60:.1f} min'}
+                detail = details.get(outcome.state, outcome.reason)
+                print(f'{name:28} {outcome.state:9} {detail}', flush=True)
+            self._shown[name] = outcome.state
 
     def environment(self, slot: int) -> dict[str, str]:
         """Environment of a process: threads, and its GPU in turn."""
@@ -164,11 +167,11 @@ class _Comparison:
         missing = {what: reason for what, reason in made.items() if reason}
         page = report.write_page(settings, self.plan, self.methods, outcomes, missing)
         if 'tables' not in missing:
-            self.say((settings.out / 'tables' / report.TABLE).read_text(encoding='utf-8'))
+            print((settings.out / 'tables' / report.TABLE).read_text(encoding='utf-8'))
         failed = [f'{name} {outcome.state}: {outcome.reason}' for name, outcome in outcomes.items()
                   if outcome.state != 'done']
         for words in [*failed, *(f'no {what}: {reason}' for what, reason in missing.items())]:
-            self.say(words)
-        self.say(f'{len(files)} files of results in {settings.out / "results"}; {page} says how they came '
+            print(words)
+        print(f'{len(files)} files of results in {settings.out / "results"}; {page} says how they came '
                  'about')
         return not failed and not missing

@@ -1,10 +1,104 @@
-"""Settings of a comparison, and the places of its files."""
+"""Settings of a comparison: its budget, and the places of its files."""
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any, Literal
 
-from gavn.experiments.compare.budget import Budget
+from gavn.config.schedulers import build_scheduler
+from gavn.errors import GavnError
+
+FREQUENCIES = (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'))  # scaled with the length of training
+
+
+class CompareError(GavnError, RuntimeError):
+    """A comparison cannot be made. The message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Amount of training of each method: minutes, or clips counted as iterations."""
+
+    amount: float
+    unit: Literal['min', 'it']
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Parses '15min' or '4000it'. Raises CompareError for anything else."""
+        match = re.fullmatch(r'(\d+(?:\.\d+)?)(min|it)', text)
+        if not match or float(match[1]) <= 0 or (match[2] == 'it' and '.' in match[1]):
+            raise CompareError(f'the budget {text!r} is neither minutes (15min) nor iterations (4000it)')
+        return cls(float(match[1]), 'it' if match[2] == 'it' else 'min')
+
+    def __str__(self) -> str:
+        return f'{self.amount:g}{self.unit}'
+
+
+def iterations_for_minutes(minutes: float, lengths: Sequence[int], seconds: Sequence[float]) -> int:
+    """Iterations that fit into `minutes` with unchanged proportions of phases.
+
+    Args:
+        minutes: of training, all phases together.
+        lengths: iterations of each phase; only their proportions count.
+        seconds: per iteration in each phase.
+    """
+    of_one = sum(length * time for length, time in zip(lengths, seconds, strict=True)) / sum(lengths)
+    return max(1, math.floor(minutes * 60 / of_one))
+
+
+def divided(total: int, shares: Sequence[int]) -> list[int]:
+    """Divides `total` into whole numbers with the proportions of `shares`, each at least 1.
+
+    Raises:
+        CompareError: `total` is less than the number of shares.
+    """
+    if total < len(shares):
+        raise CompareError(f'a budget of {total} iterations is less than the {len(shares)} phases of '
+                           'training: give a larger one')
+    spare = total - len(shares)  # each share has at least 1
+    wanted = [max(Fraction(0), Fraction(total * share, sum(shares)) - 1) for share in shares]
+    exact = [spare * value / sum(wanted) if spare else Fraction(0) for value in wanted]
+    parts = [math.floor(value) for value in exact]
+    by_rest = sorted(range(len(shares)), key=lambda i: (parts[i] - exact[i], i))
+    for i in by_rest[:spare - sum(parts)]:
+        parts[i] += 1
+    return [part + 1 for part in parts]
+
+
+def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
+    """Scales training options to `total` iterations.
+
+    Phases, learning rates, warm-up, validations, checkpoints and the length of the weight average keep their
+    proportions.
+
+    Args:
+        options: of an option file, with phases in iterations; not changed.
+        total: iterations of all phases.
+    """
+    train = options['train']
+    old = [phase['iters'] for phase in train['phases']]
+    factor = total / sum(old)
+    phases = [{**phase, 'iters': length}
+              for phase, length in zip(train['phases'], divided(total, old), strict=True)]
+    train = {**train, 'total_iter': total, 'phases': phases}
+    if train.get('scheduler'):
+        train['scheduler'] = {**train['scheduler'], **build_scheduler(train['scheduler']).scaled(factor)}
+    if train.get('warmup_iter', -1) > 0:
+        train['warmup_iter'] = max(1, round(train['warmup_iter'] * factor))
+    if train.get('ema_decay', 0) > 0:  # an average over 1 / (1 - decay) iterations
+        train['ema_decay'] = max(0.0, 1 - (1 - train['ema_decay']) / factor)
+    result = {**options, 'train': train}
+    for section, key in FREQUENCIES:
+        if (result.get(section) or {}).get(key):
+            frequency = max(1, min(total, round(result[section][key] * factor)))
+            result[section] = {**result[section], key: frequency}
+    frequency = result['logger']['print_freq']
+    result['logger'] = {**result['logger'], 'print_freq': max(1, min(frequency, total // 10))}
+    return result
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,15 @@
-"""The run itself: tests, benchmark and unpacking side by side, then a training with the time that is left."""
+"""The run itself: tests, benchmark and unpacking side by side, then a training with the time that is left.
+
+The training has two legs, so that its cosine ends on time: the first one tells the rate, the second one is as
+long as time allows.
+"""
 from __future__ import annotations
 
+import copy
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +19,19 @@ import torch
 from gavn.checkpoints import pretrained
 from gavn.checkpoints.checkpoint import load_state
 from gavn.config.option_file import read_options, write_options
+from gavn.experiments.compare.calibration import iteration_ends
 from gavn.experiments.gpu_run import batches
 from gavn.experiments.gpu_run.steps import Steps
-from gavn.experiments.gpu_run.training import (
-    first_leg,
-    leg_length,
-    measured_rate,
-    newest_checkpoint,
-    placed,
-    second_leg,
-)
 
 ROOT = Path(__file__).resolve().parents[3]
 _FIRST_LEG = 20.0  # seconds
 _BUNDLING = 15.0  # seconds to bundle and collect
 _GOALS = ('EDVR-M', 'BasicVSR++', 'GAVN-64')  # networks that the benchmark's goals compare
 _PYTHON = sys.executable
+SAFETY = 0.95  # of the iterations that would fit
+_LEAST = 10  # iterations of a leg
+_REPORTS = 10  # lines of the log a leg
+Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ def run(settings: Settings) -> bool:
     options, _ = read_options(settings.options)
     with tempfile.TemporaryDirectory(dir=_roomy_folder()) as folder:
         work = Path(folder)
-        steps = Steps(ROOT, work / 'logs', settings.budget, {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1',
-                                                             'PYTHONPATH': _python_path()})
-        layers = sorted({layer for section in options['datasets'].values()
-                         for layer in _listed(section['degradation'])})
+        steps = Steps(ROOT, work / 'logs', settings.budget, {
+            'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1',
+            'PYTHONPATH': ':'.join([str(ROOT), *filter(None, sys.path)])})
+        named = [section['degradation'] for section in options['datasets'].values()]
+        layers = sorted({layer for one in named for layer in ([one] if isinstance(one, str) else one)})
         unpacking = steps.start('unpack', (_PYTHON, 'scripts/gpu/pack.py', 'unpack', str(settings.packed),
                                            str(work / 'data'), '--workers', str(settings.workers),
                                            '--degradations', *layers))
@@ -76,14 +80,6 @@ def run(settings: Settings) -> bool:
         weights = _bundle(steps, settings, work)
         _collect(steps, settings.out, work)
     return weights
-
-
-def _listed(layers: str | list[str]) -> list[str]:
-    return [layers] if isinstance(layers, str) else layers
-
-
-def _python_path() -> str:
-    return ':'.join([str(ROOT), *filter(None, sys.path)])
 
 
 def _roomy_folder() -> str | None:
@@ -152,3 +148,58 @@ def _collect(steps: Steps, out: Path, work: Path) -> None:
     shutil.make_archive(str(out / 'logs'), 'zip', steps.logs)
     lines = ['| step | ended | seconds | last line |', '|---|---|---|---|', *map(str, steps.outcomes)]
     (out / 'summary.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def placed(options: Options, data: Path, experiments: Path, detector: Path, batch: int | None) -> Options:
+    """Options with the folders and the batch size of this run."""
+    options = copy.deepcopy(options)
+    for section in options['datasets'].values():
+        section['root'] = str(data)
+    if batch:
+        options['datasets']['train']['batch_size_per_gpu'] = batch
+    options.setdefault('path', {}).update(experiments_root=str(experiments), pretrain_network_l=str(detector))
+    return options
+
+
+def first_leg(options: Options, iterations: int) -> Options:
+    """A training at the full learning rate, which ends without a validation."""
+    options = copy.deepcopy(options)
+    lr = options['train']['phases'][0]['lr']
+    options['train']['phases'] = [{'name': 'start', 'iters': iterations, 'lr': lr}]
+    options['datasets'] = {'train': options['datasets']['train']}
+    options.pop('val', None)
+    return _logged(options, iterations)
+
+
+def second_leg(options: Options, done: int, iterations: int) -> Options:
+    """The rest: as many iterations again, along a cosine, then the validation."""
+    options = copy.deepcopy(options)
+    first, last = options['train']['phases'][0], options['train']['phases'][-1]
+    options['train']['phases'] = [{'name': 'start', 'iters': done, 'lr': first['lr']},
+                                  {**last, 'iters': iterations}]
+    options['val']['val_freq'] = done + iterations + 1  # BasicSR saves, then validates at the end
+    return _logged(options, iterations)
+
+
+def _logged(options: Options, iterations: int) -> Options:
+    every = max(1, iterations // _REPORTS)
+    options['logger'] |= {'print_freq': every, 'save_checkpoint_freq': every, 'use_tb_logger': False}
+    return options
+
+
+def leg_length(rate: float | None, seconds: float) -> int:
+    """Iterations that fit into so many seconds, with some to spare."""
+    return max(_LEAST, int(SAFETY * (rate or 0) * seconds))
+
+
+def measured_rate(lines: Sequence[str]) -> float | None:
+    """Iterations a second between the first and the last line of a training's log; None for fewer."""
+    ends = sorted(iteration_ends(lines).items())
+    if len(ends) < 2 or ends[-1][1] <= ends[0][1]:
+        return None
+    return (ends[-1][0] - ends[0][0]) / (ends[-1][1] - ends[0][1])
+
+
+def newest_checkpoint(models: Path) -> Path | None:
+    """The network that was written last."""
+    return max(models.glob('net_g_*.pth'), key=lambda path: path.stat().st_mtime, default=None)

@@ -1,16 +1,20 @@
-"""The card of pretrained weights: training, gains, and limits."""
+"""Pretrained weights of the package: their bundles, and their cards with training, gains and limits."""
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from gavn.checkpoints import pretrained
+from gavn.config.option_file import read_options
 from gavn.experiments.release.measure import FIGURES, RESULTS
 from gavn.metrics.results_file import DEGRADED, MEAN, Row, read_results
 from gavn.metrics.table import COLUMNS
 from gavn.restoration.restorer import Restorer
+from gavn.runtime.files import atomic_path, sha256
 
-DAMAGE = {
+DEGRADATIONS = {
     'car_crf45': 'H.264 at CRF 45', 'blur': 'Gaussian blur of 15 to 25 pixels',
     'sr_x4': 'fourfold reduction', 'sr': 'two- to eightfold reduction',
     'call': 'video calls and downloads', 'mixed': 'a mixture', 'mixed_v1': 'another mixture',
@@ -41,39 +45,54 @@ def write_card(name: str) -> Path:
               for key, network in restorer.networks.items()}
     rows = read_results(pretrained.FOLDER / RESULTS)
     clips = {row.clip: row.frames for row in rows if row.is_clip and row.run.method == name}
+    ends = min(clips.values()), max(clips.values())
     data, start = TRAINING[name]
     text = Path(__file__).with_name('card.txt').read_text(encoding='utf-8').format(
         name=name, what=pretrained.WHAT[name], generator=counts['network_g'], detector=counts['network_l'],
         width=restorer.spec.networks['network_g']['num_feat'], data=data, start=start,
-        **restorer.budget, clips=len(clips), frames=_range(clips.values()), failure=FAILURES[name],
+        **restorer.budget, clips=len(clips), frames=' to '.join(dict.fromkeys(map(str, ends))),
+        failure=FAILURES[name],
         table=table(rows, [name]))
     card = path.with_suffix('.md')
     card.write_text(text, encoding='utf-8')
     return card
 
 
-def _range(counts: Collection[int]) -> str:
-    least, most = min(counts), max(counts)
-    return f'{least}' if least == most else f'{least} to {most}'
-
-
 def table(rows: Sequence[Row], methods: Sequence[str], figures: Sequence[str] = FIGURES) -> str:
     """Means over clips in Markdown: a line per degradation, with the input and each method."""
     means = {(row.run.degradation, row.run.method): row.values for row in rows if row.clip == MEAN}
     columns = [(figure, method) for figure in figures for method in (DEGRADED, *methods)]
-    heads = [f'{_title(method)} {COLUMNS[figure].title}' for figure, method in columns]
+    heads = [f'{"input" if method == DEGRADED else f"`{method}`"} {COLUMNS[figure].title}'
+             for figure, method in columns]
     lines = ['| degradation | ' + ' | '.join(heads) + ' |', '|' + '---|' * (len(heads) + 1)]
-    measured = dict.fromkeys(layer for layer, method in means if method in methods)
-    for layer in measured:
-        cells = [_cell(means.get((layer, method), {}), figure) for figure, method in columns]
-        lines.append(f'| {DAMAGE[layer]} | ' + ' | '.join(cells) + ' |')
+    for layer in dict.fromkeys(layer for layer, method in means if method in methods):
+        values = [(figure, means.get((layer, method), {}).get(figure)) for figure, method in columns]
+        cells = ['' if value is None else f'{value:.{COLUMNS[figure].decimals}f}' for figure, value in values]
+        lines.append(f'| {DEGRADATIONS[layer]} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 
-def _title(method: str) -> str:
-    return 'input' if method == DEGRADED else f'`{method}`'
+def bundle(name: str, opt_path: str | Path) -> Path:
+    """Bundles what a training made, in 16 bits, with its options; returns the bundle.
+
+    Args:
+        name: of `pretrained.WHAT`.
+        opt_path: the option file of the training, whose experiment stands under the current folder.
+
+    Raises what `Restorer.from_options` does, and ValueError for another name.
+    """
+    if name not in pretrained.WHAT:
+        raise ValueError(f'{name} is not one of {", ".join(pretrained.WHAT)}')
+    target = pretrained.FOLDER / f'{name}.safetensors'
+    Restorer.from_options(opt_path, device='cpu').save(target, half=True)
+    options, _ = read_options(opt_path)
+    header = f'# The options that made {target.name}, merged from {Path(opt_path).as_posix()}.\n'
+    _write(target.with_suffix('.yml'), header + yaml.safe_dump(options, sort_keys=False))
+    sums = [f'{sha256(path)}  {path.name}\n' for path in sorted(pretrained.FOLDER.glob('*.safetensors'))]
+    _write(pretrained.FOLDER / pretrained.SUMS, ''.join(sums))
+    return target
 
 
-def _cell(values: Mapping[str, float | None], figure: str) -> str:
-    value = values.get(figure)
-    return '' if value is None else f'{value:.{COLUMNS[figure].decimals}f}'
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as part:
+        part.write_text(text, encoding='utf-8')

@@ -20,19 +20,18 @@ LOWEST = {'deblur': 0.9, 'sr': 0.9}  # thresholds of these kinds are at least th
 THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
 
 
-def fit(features: np.ndarray, kinds: Sequence[str], seed: int = 0) -> Model:
+def fit(features: np.ndarray, kinds: Sequence[str]) -> Model:
     """Fits a model without thresholds.
 
     Args:
         features: (n, f), of samples.
         kinds: their true kinds. All of KINDS must occur; they have equal weight.
-        seed: of the initial weights.
     """
     truth = np.array([KINDS.index(kind) for kind in kinds])
     often = np.bincount(truth, minlength=len(KINDS))
     if not often.all():
         raise ValueError(f'no samples of {", ".join(k for k, n in zip(KINDS, often, strict=True) if not n)}')
-    scale, draw, count = features.std(0), np.random.default_rng(seed), features.shape[1]
+    scale, draw, count = features.std(0), np.random.default_rng(0), features.shape[1]
     model = Model(features.mean(0), np.where(scale > 1e-6, scale, 1.),
                   draw.normal(0, count ** -0.5, (1 + count, HIDDEN)),
                   draw.normal(0, 0.1, (1 + HIDDEN, len(KINDS))), {})
@@ -71,10 +70,10 @@ def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: n
     return replace(model, hidden=hidden, output=output)
 
 
-def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str], seed: int = 0) -> np.ndarray:
+def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str]) -> np.ndarray:
     """Probabilities (n, kinds) of samples by models trained without their group (speaker)."""
     names = sorted(set(groups))
-    order = np.random.default_rng(seed).permutation(len(names))
+    order = np.random.default_rng(0).permutation(len(names))
     fold = {names[index]: place % FOLDS for place, index in enumerate(order)}
     folds, labels = np.array([fold[group] for group in groups]), np.array(kinds)
     shares = np.empty((len(kinds), len(KINDS)))

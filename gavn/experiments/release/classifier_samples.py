@@ -75,17 +75,15 @@ def kind_of_call(call: VideoCall) -> str | None:
     return 'mixed' if visible else None
 
 
-def _drawn_kind(layer: str, clip: str) -> str | None:
-    name = f'{clip}\n{layer}'
-    return kind_of_call(VideoCall.from_name(name)) if layer == 'call' else kind_of(Mixture.from_name(name))
-
-
 def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[Sample]:
     """Yields `count` frames over a clip from each of LAYERS. Raises FileNotFoundError for a missing layer."""
     indices = np.linspace(0, entry.n_frames - 1, count + 2).astype(int)[1:-1]
     for layer, kind in LAYERS.items():
-        store = ClipStore(root, layer)
-        own = _drawn_kind(layer, entry.clip) if kind == 'mixed' else kind
+        store, name = ClipStore(root, layer), f'{entry.clip}\n{layer}'
+        own: str | None = kind
+        if kind == 'mixed':  # what was drawn for this clip may be of another kind
+            own = (kind_of_call(VideoCall.from_name(name)) if layer == 'call'
+                   else kind_of(Mixture.from_name(name)))
         yield Sample(layer, own, [store.frame(entry.clip, int(index)) for index in indices])
 
 
@@ -100,10 +98,10 @@ def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[
     draw = np.random.default_rng([seed, *entry.clip.encode()])
     start, store = int(draw.integers(0, entry.n_frames - _FRAMES + 1)), ClipStore(root, 'gt')
     frames = [store.frame(entry.clip, start + index) for index in range(_FRAMES)]
-    for recipe, times in RECIPES.items():
+    for name, (times, recipe) in RECIPES.items():
         for _ in range(times):
-            kind, damaged = recipe(frames, draw)
-            yield Sample(recipe.__name__.strip('_'), kind, [damaged[index] for index in _TAKEN])
+            kind, degraded = recipe(frames, draw)
+            yield Sample(name, kind, [degraded[index] for index in _TAKEN])
 
 
 def _resized(frames: Frames, scale: float) -> list[np.ndarray]:
@@ -141,25 +139,9 @@ def _coded_larger(frames: Frames, draw: np.random.Generator) -> tuple[str, Frame
     return 'clean' if good else 'mixed', _resized(compress(frames, int(crf)), draw.uniform(0.5, 0.85))
 
 
-def _compressed(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    return 'compression', compress(_reduced(frames, draw, 0.6, 0.3), int(draw.integers(BADLY_CODED, 51)))
-
-
-def _blurred(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    return 'deblur', _coded(gaussian_blur(frames, int(draw.choice(range(13, 32, 2)))), draw, WELL_CODED)
-
-
-def _soft(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    return 'mixed', _coded(gaussian_blur(frames, int(draw.choice((5, 7, 9)))), draw, WELL_CODED)
-
-
 def _low(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
     small = downscale(frames, _from_to(draw, 1.9, 8), str(draw.choice(('matlab', 'cv2'))))
     return 'sr', _coded(small, draw, 18, 0.4)
-
-
-def _slightly_low(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
-    return 'mixed', _coded(downscale(frames, draw.uniform(1.4, 1.7)), draw, WELL_CODED)
 
 
 def _enlarged(frames: Frames, draw: np.random.Generator) -> tuple[str, Frames]:
@@ -193,7 +175,22 @@ def _called(frames: Frames, draw: np.random.Generator) -> tuple[str | None, Fram
     return kind_of_call(call), call.apply([*frames, *frames[::-1], *frames])[-len(frames):]
 
 
-RECIPES: dict[Callable[[Frames, np.random.Generator], tuple[str | None, Frames]], int] = {
-    _good: 10, _coded_larger: 4, _compressed: 8, _blurred: 6, _soft: 4, _low: 8, _slightly_low: 3,
-    _enlarged: 3, _enlarged_much: 5, _mixture: 8, _called: 8}
-"""Recipe -> samples per clip."""
+Recipe = Callable[[Frames, np.random.Generator], tuple[str | None, Frames]]
+RECIPES: dict[str, tuple[int, Recipe]] = {
+    'good': (10, _good),
+    'coded_larger': (4, _coded_larger),
+    'compressed': (8, lambda frames, draw: ('compression', compress(
+        _reduced(frames, draw, 0.6, 0.3), int(draw.integers(BADLY_CODED, 51))))),
+    'blurred': (6, lambda frames, draw: ('deblur', _coded(
+        gaussian_blur(frames, int(draw.choice(range(13, 32, 2)))), draw, WELL_CODED))),
+    'soft': (4, lambda frames, draw: ('mixed', _coded(
+        gaussian_blur(frames, int(draw.choice((5, 7, 9)))), draw, WELL_CODED))),
+    'low': (8, _low),
+    'slightly_low': (3, lambda frames, draw: ('mixed', _coded(
+        downscale(frames, draw.uniform(1.4, 1.7)), draw, WELL_CODED))),
+    'enlarged': (3, _enlarged),
+    'enlarged_much': (5, _enlarged_much),
+    'mixture': (8, _mixture),
+    'called': (8, _called),
+}
+"""Name -> samples per clip, and a function of frames that returns their kind and degraded frames."""

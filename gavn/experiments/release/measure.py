@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,34 +29,24 @@ STORED = {'clean': 'gt', 'blur_stored': 'blur', 'sr_stored': 'sr_x4'}
 _STORED_CRF = 18
 _SAMPLES = 16  # frames of a clip that `auto` classifies
 
+ALL_LAYERS = (*LAYERS, *STORED)
+ALL_METHODS = (*pretrained.WHAT, AUTO, *(peer.name for peer in PEERS))
+
 Frames = Iterator[np.ndarray]
 _Restore = Callable[[Clip], Frames]
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What to measure.
-
-    Attributes:
-        layers: degradations, of `LAYERS` and `STORED`.
-        methods: names of pretrained weights, `auto` and names of peers.
-        frames: of each clip, from its first. None: all.
-    """
-
-    layers: Collection[str] = (*LAYERS, *STORED)
-    methods: Collection[str] = (*pretrained.WHAT, AUTO, *(peer.name for peer in PEERS))
-    frames: int | None = None
-
-
-def measure(root: str | Path, selection: Selection, device: str = 'auto',
-            report: Callable[[str], None] = print) -> Path:
-    """Measures the selection and replaces its rows in the results file; other rows stay.
+def measure(root: str | Path, layers: Collection[str] = ALL_LAYERS, methods: Collection[str] = ALL_METHODS,
+            frames: int | None = None, device: str = 'auto', report: Callable[[str], None] = print) -> Path:
+    """Measures methods on degradations and replaces their rows in the results file; other rows stay.
 
     Results are written after each layer and method, so that a long run may be stopped.
 
     Args:
-        root: a prepared data set with the selected layers.
-        selection: what to measure.
+        root: a prepared data set with these layers.
+        layers: degradations, of `LAYERS` and `STORED`.
+        methods: names of pretrained weights, `auto` and names of peers.
+        frames: of each clip, from its first. None: all.
         device: see `find_device`.
         report: called with a line for each layer and method.
 
@@ -67,9 +57,9 @@ def measure(root: str | Path, selection: Selection, device: str = 'auto',
         PeerMissing: a selected peer is not installed.
     """
     path = pretrained.FOLDER / RESULTS
-    for layer in selection.layers:
-        for method, restore in _restorers(layer, selection.methods, device):
-            rows = [row for clip in _clips(root, layer, selection.frames)
+    for layer in layers:
+        for method, restore in _restorers(layer, methods, device):
+            rows = [row for clip in _clips(root, layer, frames)
                     for row in _scores(clip, restore).rows(RunInfo(Path(root).name, layer, method), clip.key)]
             _merge(path, rows)
             report(_summary(layer, method, rows))
@@ -130,16 +120,17 @@ def _merge(path: Path, rows: list[Row]) -> None:
     write_results(path, ({key(row): row for row in old} | {key(row): row for row in rows}).values())
 
 
-def _psnr(row: Row) -> float:
-    value = row.values['psnr']
-    assert value is not None, f'{row.clip} has no PSNR'
+def _value(row: Row, figure: str) -> float:
+    value = row.values[figure]
+    assert value is not None, f'{row.clip} has no {figure}'
     return value
 
 
 def _summary(layer: str, method: str, rows: list[Row]) -> str:
-    def mean(name: str, figure: str) -> float:
-        return float(np.mean([row.values[figure] for row in rows if row.run.method == name]))
-    worst = min(_psnr(row) - _psnr(before) for row in rows for before in rows
-                if (row.run.method, before.run.method) == (method, DEGRADED) and row.clip == before.clip)
-    gains = [f'{mean(method, figure) - mean(DEGRADED, figure):+.4f} {figure}' for figure in FIGURES]
-    return f'{layer}, {method}: {", ".join(gains)}; worst clip {worst:+.2f} dB'
+    """Mean gains over the input, and the smallest gain of a clip in PSNR."""
+    before = {row.clip: row for row in rows if row.run.method == DEGRADED}
+    restored = [row for row in rows if row.run.method == method]
+    gains = {figure: [_value(row, figure) - _value(before[row.clip], figure) for row in restored]
+             for figure in FIGURES}
+    means = ', '.join(f'{np.mean(values):+.4f} {figure}' for figure, values in gains.items())
+    return f'{layer}, {method}: {means}; worst clip {min(gains["psnr"]):+.2f} dB'

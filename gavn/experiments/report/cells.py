@@ -1,19 +1,89 @@
-"""Cells of all tables: figures, their origin, and why they are missing."""
+"""Columns and cells of the tables: figures, their ranks, their origin, and why they are missing."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gavn.experiments.report.grid import MISSING, Cell, Column
 from gavn.experiments.report.layout import ABLATIONS, GAVN, QUALITY, TASKS, Task, decimals, in_order
-from gavn.experiments.report.origin import window
 from gavn.experiments.report.results import LANDMARKS, Result
 from gavn.metrics.results_file import BETWEEN_NOTES, RunInfo
 from gavn.metrics.table import column_of
 
-ORIGIN = (Column('Params (M)', figures=True), Column('GMACs', figures=True), Column('Frames/s', figures=True),
-          Column('Training', in_latex=False), Column('Option file', in_latex=False),
-          Column('Checkpoint', in_latex=False))
+BEST, SECOND = 'best', 'second'
+MISSING = '–'  # a run that is not done yet
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell.
+
+    Attributes:
+        text: with newlines; code between backticks.
+        value: for ranking, as printed; None: not ranked.
+        mark: '', BEST or SECOND.
+        after: text after the marked text: a deviation or a gain.
+        missing: whether a figure is missing.
+        run: the command for a missing figure, if no other cell of the row has it.
+    """
+
+    text: str = ''
+    value: float | None = None
+    mark: str = ''
+    after: str = ''
+    missing: bool = False
+    run: str = ''
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a column.
+
+    Attributes:
+        title: in LaTeX a letter after the last underscore is a subscript.
+        better: 'higher', 'lower' or ''.
+        group: heading over several columns: a data set.
+        figures: whether it has numbers, which are right-aligned.
+        in_latex: whether it is part of the LaTeX table.
+    """
+
+    title: str
+    better: str = ''
+    group: str = ''
+    figures: bool = False
+    in_latex: bool = True
+
+
+Block = list[list[Cell]]
+ORIGIN = (*(Column(title, figures=True) for title in ('Params (M)', 'GMACs', 'Frames/s')),
+          *(Column(title, in_latex=False) for title in ('Training', 'Option file', 'Checkpoint')))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: of its files.
+        number: in the paper; '' for other tables.
+        title: after the number.
+        columns: left to right.
+        blocks: groups of rows, separated by rules. Repeated first cells are shown once.
+        notes: paragraphs below.
+        runs: a second table with the origin of the figures.
+    """
+
+    name: str
+    number: str
+    title: str
+    columns: Sequence[Column]
+    blocks: Sequence[Block]
+    notes: Sequence[str] = ()
+    runs: Table | None = None
+
+    def once(self) -> list[Block]:
+        """The blocks, with the first cell of a row empty if it repeats the row above."""
+        return [[row if not place or row[0] != block[place - 1][0] else [Cell(), *row[1:]]
+                 for place, row in enumerate(block)] for block in self.blocks]
 
 
 @dataclass(frozen=True)
@@ -47,6 +117,18 @@ class Plan:
         return in_order([*(expected if self.ours else ()), *filter(self.shows, found)])
 
 
+def ranked(cells: Sequence[Cell], better: str) -> list[Cell]:
+    """Marks the best and the second best values; equal values have the same mark.
+
+    Values are compared as printed. Fewer than two values are not ranked.
+    """
+    values = sorted({cell.value for cell in cells if cell.value is not None}, reverse=better == 'higher')
+    if sum(cell.value is not None for cell in cells) < 2:
+        return list(cells)
+    marks = dict(zip(values, (BEST, SECOND), strict=False))
+    return [replace(cell, mark='' if cell.value is None else marks.get(cell.value, '')) for cell in cells]
+
+
 def measure_column(measure: str, group: str = '') -> Column:
     """The column of a metric; `group` is its data set."""
     shown = column_of(measure)
@@ -67,12 +149,6 @@ def figure(result: Result | None, measure: str, std: bool) -> Cell:
     text = f'{value:.{digits}f}'
     return Cell(text, None if result.is_reference else float(text),
                 after=f' ± {deviation:.{digits}f}' if std and deviation is not None else '')
-
-
-def windows(found: Sequence[Result | None]) -> Cell:
-    """Frames of a training window, if known."""
-    known = (result.window or window(result.run.option_file) for result in found if result)
-    return joined(str(frames) for frames in known if frames)
 
 
 def origin(runs: Sequence[RunInfo], to_run: Iterable[str] = ()) -> list[Cell]:
@@ -97,13 +173,14 @@ def joined(texts: Iterable[str]) -> Cell:
     return Cell('\n'.join(dict.fromkeys(text for text in texts if text)))
 
 
-def reasons(results: Sequence[Result], measures: Sequence[str]) -> list[str]:
+def reasons(results: Iterable[Result | None], measures: Sequence[str]) -> list[str]:
     """Why cells are n/a or have fewer clips: each reason once, with its methods."""
+    known = [result for result in results if result]
     found: dict[str, list[str]] = {}
-    for result in results:
+    for result in known:
         for note in result.notes.split(BETWEEN_NOTES):
             if note.partition(':')[0] in measures:
                 found.setdefault(note, []).append(result.run.method)
-    everyone = {result.run.method for result in results}
+    everyone = {result.run.method for result in known}
     return [note if set(methods) == everyone else f'{note} ({", ".join(dict.fromkeys(methods))})'
             for note, methods in found.items()]

@@ -2,33 +2,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from gavn.data.clip_store import ClipStore, MissingEntryError
+from gavn.data.clip_store import ClipStore, MissingEntryError, frame_name, layers_of
 from gavn.experiments.report.drawing import TEXT, new_figure
-from gavn.experiments.report.images import plain_frame, restored_frame
 from gavn.experiments.report.layout import TASKS
-from gavn.experiments.report.places import Box, Places
 from gavn.experiments.report.results import ReportError
+from gavn.faces.landmarks import EYE_CORNERS, MOUTH, box_around
 from gavn.metrics.frame import psnr
-from gavn.metrics.results_file import DEGRADED, TRUTH
+from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, read_results
+from gavn.runtime.file_names import images_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _GAP, _LEFT, _TOP = 1.5, 0.04, 0.36, 0.22  # inches: of a face, between images, of the headings
+_WIDTH = 1.5  # of a face, in inches
 _COLOURS = ('#E69F00', '#56B4E9')  # of the boxes of eyes and mouth
 _TASK_OF = {layer: task.token for task in TASKS.values() for layer in (task.layer, *task.levels)}
+_EYES = slice(36, 48)
+_LIPS = np.array([(61, 67), (62, 66), (63, 65)])  # upper and lower, inside
+
+
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """Crops `image` (h, w, 3). Raises ReportError if the box is not inside."""
+        height, width = image.shape[:2]
+        if not (0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
+                and min(self.width, self.height) > 0):
+            raise ReportError(f'the box {" ".join(map(str, self))} (left, top, width, height) is not inside '
+                              f'an image of {width}x{height} pixels')
+        return image[self.top:self.top + self.height, self.left:self.left + self.width]
 
 
 @dataclass(frozen=True)
-class Shot:
+class Row:
     """A row of the figure: one frame of one clip.
 
     Attributes:
@@ -43,21 +63,21 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Source of the images.
+class Source:
+    """Where the images and the boxes come from.
 
     Attributes:
-        root, split: a data set folder and its split.
+        root: a data set folder.
         runs: heading -> folder of a test run; `{task}` and `{layer}` are replaced by those of the row.
-        places: of eyes and mouth.
+        eyes, mouth: boxes to use instead of those of the landmarks.
     """
 
     root: Path
-    split: str
     runs: Mapping[str, str]
-    places: Places = field(repr=False)
+    eyes: Box | None = None
+    mouth: Box | None = None
 
-    def shot(self, degradation: str, clip: str, index: int | None) -> Shot:
+    def row(self, degradation: str, clip: str, index: int | None) -> Row:
         """Reads the images of a row.
 
         Videos without ground truth may also be in `root` as a folder of images for each clip.
@@ -68,40 +88,98 @@ class Scene:
             index: of the frame. None: the frame with the widest open mouth.
 
         Raises:
-            ReportError: a layer, clip or image is missing, or sizes differ.
+            ReportError: a layer, clip, image or landmarks are missing, or sizes differ.
         """
-        index = self.places.widest(clip) if index is None else index
-        images = {DEGRADED: self._input(degradation, clip, index)}
+        if index is None:
+            index = int(openness(self._landmarks(clip, 'say which frames to show (--frames)')).argmax())
+        plain = self.root / clip if not degradation and (self.root / clip).is_dir() else None
+        images = {DEGRADED: _plain_frame(plain, index) if plain
+                  else self._frame(degradation or 'gt', clip, index)}
         for method, run in self.runs.items():
             task = _TASK_OF.get(degradation, degradation)
             folder = run.replace('{task}', task).replace('{layer}', degradation)
-            images[method] = restored_frame(Path(folder), clip, index)
+            images[method] = _restored_frame(Path(folder), clip, index)
         if degradation:
             images[TRUTH] = self._frame('gt', clip, index)
         height, width = images[DEGRADED].shape[:2]
         for heading, image in images.items():
-            high, wide = image.shape[:2]
-            if (high, wide) != (height, width):
-                raise ReportError(f'{clip}, frame {index}: {heading} has {wide}x{high} pixels, the input '
-                                  f'{width}x{height}; was it made from {self.root}?')
+            if image.shape[:2] != (height, width):
+                raise ReportError(f'{clip}, frame {index}: {heading} has {image.shape[1]}x{image.shape[0]} '
+                                  f'pixels, the input {width}x{height}; was it made from {self.root}?')
         label = '\n'.join(filter(None, [degradation, f'{clip}, frame {index}']))
-        return Shot(label, images, self.places.boxes(clip, index, width, height))
-
-    def _input(self, degradation: str, clip: str, index: int) -> np.ndarray:
-        if not degradation and (self.root / clip).is_dir():
-            return plain_frame(self.root / clip, index)
-        return self._frame(degradation or 'gt', clip, index)
+        return Row(label, images, self._boxes(clip, index, width, height))
 
     def _frame(self, layer: str, clip: str, index: int) -> np.ndarray:
         try:
             return ClipStore(self.root, layer).frame(clip, index)
         except (FileNotFoundError, MissingEntryError) as error:
-            raise ReportError(f'{error}\n{self.root}/meta_info_{self.split}.txt lists clips and lengths; '
+            raise ReportError(f'{error}\n{self.root}/meta_info_*.txt list clips and lengths; '
                               'gavn prepare --degradations makes layers') from error
 
+    def _boxes(self, clip: str, index: int, width: int, height: int) -> tuple[Box, Box]:
+        if self.eyes and self.mouth:
+            return self.eyes, self.mouth
+        points = self._landmarks(clip, 'give both boxes (--eyes and --mouth LEFT TOP WIDTH HEIGHT)')[index]
+        return (self.eyes or Box(*box_around(points[_EYES], width, height)),
+                self.mouth or Box(*box_around(points[MOUTH], width, height)))
 
-def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int]
-         ) -> list[tuple[str, str, int | None]]:
+    def _landmarks(self, clip: str, advice: str) -> np.ndarray:
+        try:
+            if 'landmarks' in layers_of(self.root):
+                return ClipStore(self.root, 'landmarks').array(clip)
+        except MissingEntryError:
+            pass
+        raise ReportError(f'{self.root} has no landmarks of {clip}: {advice}')
+
+
+def openness(points: np.ndarray) -> np.ndarray:
+    """Distance between the lips (...,) in outer eye distances, from landmarks (..., 68, 2)."""
+    gap = np.linalg.norm(points[..., _LIPS[:, 0], :] - points[..., _LIPS[:, 1], :], axis=-1).mean(-1)
+    left, right = EYE_CORNERS
+    return gap / np.linalg.norm(points[..., left, :] - points[..., right, :], axis=-1)
+
+
+def _restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
+    """Reads a frame as a test restored it; `run` is a folder of `results`, or a set in its visualization."""
+    name = f'{frame_name(clip, index)}.png'
+    if not run.is_dir():
+        raise ReportError(f'there is no folder {run}: name the folder that a test made in results')
+    sets = [folder for folder in (run, *sorted(run.glob('visualization/*'))) if (folder / clip).is_dir()]
+    if not sets:
+        raise ReportError(f'{run} has no images of clip {clip}\nmake them: {_test_command(run)}')
+    if len(sets) > 1:
+        raise ReportError(f'several sets in {run} have clip {clip}: name one of {", ".join(map(str, sets))}')
+    image = cv2.imread(str(sets[0] / name), cv2.IMREAD_COLOR) if (sets[0] / name).is_file() else None
+    if image is None:
+        count = len(list((sets[0] / clip).glob('*.png')))
+        raise ReportError(f'there is no readable image {sets[0] / name}; the clip has {count} in this run, '
+                          'choose among them with --frames')
+    return image
+
+
+def _plain_frame(folder: Path, index: int) -> np.ndarray:
+    """Reads an image of a folder by its position."""
+    names = images_in(folder)
+    image = cv2.imread(str(names[index]), cv2.IMREAD_COLOR) if 0 <= index < len(names) else None
+    if image is None:
+        raise ReportError(f'{folder} has no readable image number {index}; it has {len(names)} images')
+    return image
+
+
+def _test_command(run: Path) -> str:
+    """The test command that writes the images, with the option file in the run's results."""
+    for file in sorted(run.glob('*.csv')):
+        try:
+            names = [row.run.option_file for row in read_results(file) if row.run.option_file]
+        except ResultsError:
+            continue  # not a results file
+        if names:
+            return f'python gavn/test.py -opt {names[0]} --force_yml val:save_img=true'
+    return f'python gavn/test.py -opt FILE.yml --force_yml val:save_img=true (the option file of {run.name})'
+
+
+def combine(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int]
+            ) -> list[tuple[str, str, int | None]]:
     """Combines lists with one entry, or one per row, to rows.
 
     Raises:
@@ -117,7 +195,7 @@ def rows(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int
     return list(zip(*filled, strict=True))
 
 
-def faces_figure(shots: Sequence[Shot]) -> Figure:
+def faces_figure(rows: Sequence[Row]) -> Figure:
     """Draws rows of faces with enlarged eyes and mouth below each: three axes per image.
 
     Boxes in the first face of a row mark the enlarged parts in their colours. With a ground truth, every
@@ -126,63 +204,44 @@ def faces_figure(shots: Sequence[Shot]) -> Figure:
     Raises:
         ReportError: a box is outside of the image.
     """
-    width = _LEFT + len(shots[0].images) * (_WIDTH + _GAP)
-    tall = [_tall(shot) for shot in shots]
-    height = _TOP + sum(sum(parts) + 5 * _GAP for parts in tall)
-    figure = new_figure(width, height)
-    top = _TOP
-    for shot, parts in zip(shots, tall, strict=True):
-        middle = 1 - (top + sum(parts) / 2) / height
-        figure.text((_LEFT - 0.06) / width, middle, shot.label, rotation=90, ha='right', va='center',
-                    multialignment='center', fontsize=TEXT)
-        for column, (heading, image) in enumerate(shot.images.items()):
-            face, *details = _column(figure, _LEFT + column * (_WIDTH + _GAP), top, parts)
-            _show_face(face, image, shot.images.get(TRUTH) if heading != TRUTH else None)
-            if top == _TOP:
-                face.set_title(heading, fontsize=TEXT + 1, pad=4)
+    columns = len(rows[0].images)
+    heights = [height for row in rows for height in _heights(row)]
+    figure = new_figure(_WIDTH * columns + 0.3, _WIDTH * sum(heights) + 0.05 * len(heights) + 0.2)
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    for number, row in enumerate(rows):
+        for column, (heading, image) in enumerate(row.images.items()):
+            face, *parts = (figure.add_subplot(grid[3 * number + part, column]) for part in range(3))
+            _show(face, image)
+            if TRUTH in row.images and heading != TRUTH:
+                face.text(0.03, 0.03, f'{psnr(image, row.images[TRUTH]):.2f} dB', transform=face.transAxes,
+                          fontsize=TEXT, color='white',
+                          bbox={'facecolor': 'black', 'alpha': 0.55, 'linewidth': 0, 'pad': 1.5})
+            if number == 0:
+                face.set_title(heading, fontsize=TEXT + 1)
             if column == 0:
-                _show_boxes(face, shot.boxes)
-            for axes, box, colour in zip(details, shot.boxes, _COLOURS, strict=True):
-                _show_part(axes, box.of(image), colour)
-        top += sum(parts) + 5 * _GAP
+                face.set_ylabel(row.label, fontsize=TEXT)
+            for axes, box, colour in zip(parts, row.boxes, _COLOURS, strict=True):
+                _show(axes, box.crop(image), colour)
+                if column == 0:
+                    _mark(face, box, colour)
+    figure.set_layout_engine('constrained', w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     return figure
 
 
-def _tall(shot: Shot) -> list[float]:
-    """Heights of face, eyes and mouth in inches, at the width of a column."""
-    height, width = next(iter(shot.images.values())).shape[:2]
-    return [_WIDTH * height / width, *(_WIDTH * box.height / box.width for box in shot.boxes)]
+def _heights(row: Row) -> list[float]:
+    """Heights of face, eyes and mouth, over the width of a column."""
+    height, width = next(iter(row.images.values())).shape[:2]
+    return [height / width, *(box.height / box.width for box in row.boxes)]
 
 
-def _column(figure: Figure, left: float, top: float, parts: Sequence[float]) -> list[Axes]:
-    """Adds axes of heights `parts` below one another; all in inches."""
-    width, height = figure.get_size_inches()
-    made = []
-    for part in parts:
-        made.append(figure.add_axes((left / width, 1 - (top + part) / height, _WIDTH / width, part / height)))
-        top += part + _GAP
-    return made
+def _show(axes: Axes, image: np.ndarray, colour: str = 'none') -> None:
+    """Shows an image, with a frame of a colour."""
+    axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), interpolation='bicubic')
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(edgecolor=colour, linewidth=0.8)
 
 
-def _show_face(axes: Axes, image: np.ndarray, truth: np.ndarray | None) -> None:
-    axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), interpolation='bicubic', aspect='auto')
-    axes.set_axis_off()
-    if truth is not None:
-        axes.text(0.03, 0.03, f'{psnr(image, truth):.2f} dB', transform=axes.transAxes, fontsize=TEXT,
-                  color='white', bbox={'facecolor': 'black', 'alpha': 0.55, 'linewidth': 0, 'pad': 1.5})
-
-
-def _show_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
+def _mark(axes: Axes, box: Box, colour: str) -> None:
     from matplotlib.patches import Rectangle
-    for box, colour in zip(boxes, _COLOURS, strict=True):
-        axes.add_patch(Rectangle((box.left - 0.5, box.top - 0.5), box.width, box.height, fill=False,
-                                 edgecolor=colour, linewidth=0.8))
-
-
-def _show_part(axes: Axes, image: np.ndarray, colour: str) -> None:
-    axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), interpolation='bicubic', aspect='auto')
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_edgecolor(colour)
-        spine.set_linewidth(0.8)
+    axes.add_patch(Rectangle((box.left - 0.5, box.top - 0.5), box.width, box.height, fill=False,
+                             edgecolor=colour, linewidth=0.8))

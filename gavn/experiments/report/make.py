@@ -5,33 +5,26 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gavn.experiments.report.cells import Plan
-from gavn.experiments.report.grid import Table
+from gavn.experiments.report.cells import Plan, Table
 from gavn.experiments.report.layout import LEVELS, TASKS
 from gavn.experiments.report.paper import paper_table
 from gavn.experiments.report.render import document, latex, markdown, plain
-from gavn.experiments.report.results import ReportError, Results, collect
+from gavn.experiments.report.results import ReportError, collect
 from gavn.experiments.report.tables import TABLES
 from gavn.runtime.files import atomic_path
 
-
-def _or(names: Sequence[str]) -> str:
-    return f'{", ".join(names[:-1])} or {names[-1]}'
-
-
 _NEEDS = {
-    1: f'results on {_or([task.layer for task in TASKS.values()])}: gavn test -opt '
+    1: f'results on {", ".join(task.layer for task in TASKS.values())}: gavn test -opt '
        'options/test_gavn_car.yml, or gavn evaluate --reference TRUTH --dataset NAME --degradation car_crf45',
-    2: f'results on {_or(list(LEVELS))}: gavn test -opt options/test_gavn_car.yml '
+    2: f'results on {", ".join(LEVELS)}: gavn test -opt options/test_gavn_car.yml '
        '--degradation car_crf35 car_crf40 car_crf45',
     3: 'results of ablations: gavn test -opt options/test_gavn_car.yml --with options/ablations/wo_if.yml',
     4: 'results of videos that nobody degraded, without a truth: gavn evaluate without --reference',
 }
-Paths = Sequence[str | os.PathLike[str]]
 
 
-def make_tables(files: Paths, plan: Plan | None = None, numbers: Collection[int] = ()
-                ) -> dict[int, list[Table]]:
+def make_tables(files: Sequence[str | os.PathLike[str]], plan: Plan | None = None,
+                numbers: Collection[int] = ()) -> dict[int, list[Table]]:
     """Makes the paper's tables from result files, each followed by the paper's own figures.
 
     Args:
@@ -47,14 +40,9 @@ def make_tables(files: Paths, plan: Plan | None = None, numbers: Collection[int]
     empty = [number for number, tables in made.items() if not tables]
     if empty and (numbers or not any(made.values())):
         needs = '\n'.join(f'table {number} needs {_NEEDS[number]}' for number in empty)
-        raise ReportError(f'nothing to tabulate in {", ".join(map(str, files))}: {_found(results)}\n{needs}')
+        found = f'there are {", ".join(map(str, results))}' if list(results) else 'there are no rows'
+        raise ReportError(f'nothing to tabulate in {", ".join(map(str, files))}: {found}\n{needs}')
     return {number: [*tables, paper_table(number)] for number, tables in made.items() if tables}
-
-
-def _found(results: Results) -> str:
-    runs = [f'{run.method} on {run.dataset}{f" ({run.degradation})" if run.degradation else ""}'
-            for run in (result.run for result in results)]
-    return f'there are {", ".join(runs)}' if runs else 'there are no rows'
 
 
 def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -> list[Path]:

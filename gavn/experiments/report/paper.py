@@ -11,8 +11,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from gavn.experiments.report.cells import Plan
-from gavn.experiments.report.grid import Table
+from gavn.experiments.report.cells import Plan, Table
 from gavn.experiments.report.layout import QUALITY
 from gavn.experiments.report.results import Result, Results
 from gavn.experiments.report.tables import TABLES

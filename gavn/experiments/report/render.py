@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from gavn.experiments.report.grid import BEST, MISSING, SECOND, Cell, Column, Table
+from gavn.experiments.report.cells import BEST, MISSING, SECOND, Cell, Column, Table
 
 _ARROWS = {'higher': '↑', 'lower': '↓', '': ''}
 _LATEX = {
@@ -31,7 +31,8 @@ def markdown(table: Table) -> str:
     several = len({column.group for column in table.columns if column.group}) > 1
     cells = [cell for block in table.blocks for row in block for cell in row]
     commands = list(dict.fromkeys(cell.run for cell in cells if cell.run))
-    lines = [f'### {_md(_heading(table))}', '',
+    heading = f'Table {table.number}. {table.title}' if table.number else table.title
+    lines = [f'### {_md(heading)}', '',
              _md_row(_md_head(column, several) for column in table.columns),
              '|' + ''.join('---:|' if column.figures else '---|' for column in table.columns)]
     lines += [_md_row(_md_cell(cell, commands) for cell in row) for block in table.once() for row in block]
@@ -39,10 +40,6 @@ def markdown(table: Table) -> str:
         lines += ['', _md(note)]
     text = '\n'.join(lines) + '\n'
     return text + (f'\n{markdown(table.runs)}' if table.runs else '')
-
-
-def _heading(table: Table) -> str:
-    return f'Table {table.number}. {table.title}' if table.number else table.title
 
 
 def _md_row(cells: Iterable[str]) -> str:

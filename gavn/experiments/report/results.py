@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gavn.config.sections import REFERENCES
@@ -14,9 +14,6 @@ _SAME = 1e-6  # between two measurements of the same images
 _REPEATED = 1e-3  # for metrics computed by networks, which differ between devices
 LANDMARKS = {'nme', 'nme_mouth'}  # of landmarks, not of images
 _BY_NETWORKS = {'lpips', 'sync_c', 'sync_d', 'id'} | LANDMARKS
-
-Key = tuple[str, str, str]
-"""Data set, degradation ('' without ground truth), method."""
 
 
 class ReportError(GavnError):
@@ -49,12 +46,21 @@ class Result:
         """Whether this is the degraded input or the ground truth."""
         return self.run.method in REFERENCES
 
+    @property
+    def data(self) -> tuple[str, str]:
+        """Data set and degradation ('' without ground truth)."""
+        return self.run.dataset, self.run.degradation
+
+    def __str__(self) -> str:
+        dataset, degradation = self.data
+        return f'{self.run.method} on {dataset}{f" ({degradation})" if degradation else ""}'
+
 
 class Results:
     """Results by data set, degradation and method, in the order of their files."""
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
-        self._by_key: dict[Key, Result] = {}
+        self._by_key: dict[tuple[str, str, str], Result] = {}
         for result in results:
             self.add(result)
 
@@ -77,7 +83,7 @@ class Results:
     def has_truth(self, dataset: str, degradation: str) -> bool:
         """Whether there are results with ground truth."""
         return any(result.run.method == TRUTH or 'psnr' in result.mean for result in self
-                   if (result.run.dataset, result.run.degradation) == (dataset, degradation))
+                   if result.data == (dataset, degradation))
 
     def _methods(self, degradations: Iterable[str]) -> Iterator[Result]:
         wanted = set(degradations)
@@ -90,22 +96,18 @@ class Results:
             ReportError: results contradict each other, or methods were measured on different clips. The
                 message names both files.
         """
-        run = result.run
-        key = run.dataset, run.degradation, run.method
-        if kin := next((other for other in self if other.run.dataset == run.dataset
-                        and other.run.degradation == run.degradation), None):
-            _check_same_clips(kin, result)
+        other = next((other for other in self if other.data == result.data), None)
+        if other:
+            _check_same_clips(other, result)
+        key = (*result.data, result.run.method)
         if known := self._by_key.get(key):
             _check_same_values(known, result)
-            mean, std = ({**new, **{c: v for c, v in old.items() if v is not None}}
-                         for old, new in ((known.mean, result.mean), (known.std, result.std)))
-            result = Result(known.run, mean, std, known.clips, known.notes, known.source, known.window)
+            result = replace(known, mean=_merged(known.mean, result.mean), std=_merged(known.std, result.std))
         self._by_key[key] = result
 
 
-def _place(result: Result) -> str:
-    run = result.run
-    return f'{run.method} on {run.dataset}{f" ({run.degradation})" if run.degradation else ""}'
+def _merged(old: Mapping[str, float | None], new: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {**new, **{column: value for column, value in old.items() if value is not None}}
 
 
 def _check_same_clips(one: Result, other: Result) -> None:
@@ -115,44 +117,32 @@ def _check_same_clips(one: Result, other: Result) -> None:
         return
     odd = min(clip for clip in lengths[0].keys() | lengths[1].keys()
               if lengths[0].get(clip) != lengths[1].get(clip))
-    details = [f'{result.source}: {_place(result)} has '
-            + (f'{frames[odd]} frames' if odd in frames else 'no such clip')
-            for result, frames in zip((one, other), lengths, strict=True)]
+    details = [f'{result.source}: {result} has '
+               + (f'{frames[odd]} frames' if odd in frames else 'no such clip')
+               for result, frames in zip((one, other), lengths, strict=True)]
     raise ReportError(f'results of different data cannot stand in one table: clip {odd!r}\n'
                       + '\n'.join(details) + '\nevaluate both on the same split and frames')
 
 
 def _check_same_values(known: Result, result: Result) -> None:
     """Raises ReportError if two rows of a method are not of the same weights and values."""
-    same_weights = known.run.checkpoint == result.run.checkpoint
-    difference = _first_difference(known, result)
     files = f'{known.source} and {result.source}'
-    if not same_weights:
-        raise ReportError(f'{files} both hold {_place(result)}, of different weights (checkpoints '
+    if known.run.checkpoint != result.run.checkpoint:
+        raise ReportError(f'{files} both hold {result}, of different weights (checkpoints '
                           f'{known.run.checkpoint or "unknown"} and {result.run.checkpoint or "unknown"}); '
                           'give one of them, or another `method:` in the option file of the other')
-    if difference is None:
-        return
-    clip, metric, values = difference
-    details = f'{_place(result)}, {clip}: {metric} is {values[0]} and {values[1]}'
-    if result.is_reference:
-        raise ReportError(f'{files} come from different data: {details}\nthis row depends on the data alone; '
-                          'evaluate both on the same data set folder')
-    raise ReportError(f'{files} contradict each other: {details}\ngive one of them')
-
-
-def _first_difference(one: Result, other: Result) -> tuple[str, str, tuple[float, float]] | None:
-    """Clip, metric and both values of the first difference; missing metrics do not count."""
-    pairs = [(clip, row.values, other.clips[clip].values) for clip, row in one.clips.items()]
-    for clip, left, right in [*pairs, (MEAN, one.mean, other.mean)]:
+    rows = [(clip, row.values, result.clips[clip].values) for clip, row in known.clips.items()]
+    for clip, left, right in [*rows, (MEAN, known.mean, result.mean)]:
         for metric in left.keys() & right.keys():
             first, second = left[metric], right[metric]
-            exact = one.is_reference and metric not in _BY_NETWORKS
-            if first is None or second is None:
+            tolerance = _SAME if known.is_reference and metric not in _BY_NETWORKS else _REPEATED
+            if first is None or second is None or abs(first - second) <= tolerance:
                 continue
-            if abs(first - second) > (_SAME if exact else _REPEATED):
-                return clip, metric, (first, second)
-    return None
+            details = f'{result}, {clip}: {metric} is {first} and {second}'
+            if result.is_reference:
+                raise ReportError(f'{files} come from different data: {details}\nthis row depends on the '
+                                  'data alone; evaluate both on the same data set folder')
+            raise ReportError(f'{files} contradict each other: {details}\ngive one of them')
 
 
 def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
@@ -164,21 +154,16 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
     """
     results = Results()
     for path in dict.fromkeys(map(Path, paths)):
-        groups: dict[Key, list[Row]] = {}
+        groups: dict[tuple[str, str, str], list[Row]] = {}
         for row in read_results(path):
             groups.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
-        for result in _restorations([_result(rows, str(path)) for rows in groups.values()]):
-            results.add(result)
+        found = [_result(rows, str(path)) for rows in groups.values()]
+        methods = [result for result in found if not result.is_reference and result.mean.keys() - LANDMARKS]
+        restored = {result.data for result in methods}
+        for result in found:
+            if result in methods or (result.is_reference and result.data in restored):
+                results.add(result)
     return results
-
-
-def _restorations(results: Sequence[Result]) -> Iterator[Result]:
-    """Results of one file that are about images, with their references."""
-    methods = [result for result in results if not result.is_reference and result.mean.keys() - LANDMARKS]
-    places = {(result.run.dataset, result.run.degradation) for result in methods}
-    return (result for result in results
-            if result in methods or (result.is_reference
-                                     and (result.run.dataset, result.run.degradation) in places))
 
 
 def _result(rows: Sequence[Row], source: str) -> Result:

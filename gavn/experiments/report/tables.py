@@ -4,61 +4,70 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from gavn.experiments.report.cells import ORIGIN, Plan, figure, measure_column, origin, reasons, windows
-from gavn.experiments.report.grid import Block, Cell, Column, Table, ranked, without_empty
+from gavn.experiments.report.cells import (
+    ORIGIN,
+    Block,
+    Cell,
+    Column,
+    Plan,
+    Table,
+    figure,
+    joined,
+    measure_column,
+    origin,
+    ranked,
+    reasons,
+)
 from gavn.experiments.report.layout import ABLATIONS, COMPARED, GAVN, NATURAL, REAL, SWEPT, Task
-from gavn.experiments.report.origin import restore_command, test_command
+from gavn.experiments.report.origin import restore_command, test_command, window
 from gavn.experiments.report.results import REFERENCES, Result, Results
 from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
 from gavn.metrics.table import COLUMNS
 
 RANKS = 'Best in bold, second best underlined, among methods.'
-_FRAMES = 'Frames'  # of a training window
 
 
 def table1(results: Results, plan: Plan) -> list[Table]:
     """Methods on the three tasks, data sets side by side; empty without figures."""
     layers = [task.layer for task in plan.tasks]
-    methods = {data: results.methods(data, layers) for data in results.datasets(layers)}
-    datasets = [data for data, found in methods.items() if any(map(plan.shows, found))]
-    if not datasets:
-        return []
+    datasets = [data for data in results.datasets(layers)
+                if any(map(plan.shows, results.methods(data, layers)))]
 
-    def rows(task: Task) -> list[str]:
+    def methods(task: Task) -> list[str]:
         found = (method for data in datasets for method in results.methods(data, [task.layer]))
         return [DEGRADED, *plan.listed(COMPARED, found), TRUTH]
 
-    blocks = [_tested(results, plan, task, datasets, rows(task)) for task in plan.tasks]
-    return [_by_task('1', f'Methods on {_and(datasets)}', results, plan, datasets, blocks)]
+    return _by_task('1', 'Methods', results, plan, datasets, methods)
 
 
 def table3(results: Results, plan: Plan) -> list[Table]:
     """Ablations of GAVN on the three tasks, data sets side by side; empty without figures."""
     layers = [task.layer for task in plan.tasks]
-    methods = {data: results.methods(data, layers) for data in results.datasets(layers)}
-    datasets = [data for data, found in methods.items() if set(found) & (ABLATIONS.keys() - {GAVN})]
-    if not datasets:
-        return []
-    listed = [name for name in ABLATIONS if plan.ours or any(name in methods[data] for data in datasets)]
-    blocks = [_tested(results, plan, task, datasets, listed) for task in plan.tasks]
-    table = _by_task('3', f'Ablations of GAVN on {_and(datasets)}', results, plan, datasets, blocks)
-    return [replace(table, notes=['IF: identity features; AF: audio features.', *table.notes])]
-
-
-def _and(names: Sequence[str]) -> str:
-    return ' and '.join(filter(None, [', '.join(names[:-1]), *names[-1:]]))
+    found = {data: results.methods(data, layers) for data in results.datasets(layers)}
+    datasets = [data for data, methods in found.items() if set(methods) & (ABLATIONS.keys() - {GAVN})]
+    listed = [name for name in ABLATIONS if plan.ours or any(name in found[data] for data in datasets)]
+    tables = _by_task('3', 'Ablations of GAVN', results, plan, datasets, lambda _: listed)
+    return [replace(table, notes=['IF: identity features; AF: audio features.', *table.notes])
+            for table in tables]
 
 
 def _by_task(number: str, title: str, results: Results, plan: Plan, datasets: Sequence[str],
-             blocks: Sequence[Block]) -> Table:
-    """Makes table 1 or 3 from its blocks of rows."""
-    columns = [Column('Task'), Column('Method'), Column(_FRAMES, figures=True),
-               *(measure_column(measure, data) for data in datasets for measure in plan.measures),
-               *(ORIGIN if plan.ours else ())]
+             methods: Callable[[Task], Sequence[str]]) -> list[Table]:
+    """Makes table 1 or 3: a block of rows for each task."""
+    if not datasets:
+        return []
+    blocks = [_tested(results, plan, task, datasets, methods(task)) for task in plan.tasks]
     shown = [results.get(data, task.layer, row[1].text)
              for task, block in zip(plan.tasks, blocks, strict=True) for row in block for data in datasets]
-    notes = [RANKS, *reasons([result for result in shown if result], plan.measures)]
-    return without_empty(Table(f'table{number}', number, title, columns, blocks, notes), _FRAMES)
+    columns = [Column('Task'), Column('Method'), Column('Frames', figures=True),
+               *(measure_column(measure, data) for data in datasets for measure in plan.measures),
+               *(ORIGIN if plan.ours else ())]
+    if not any(row[2].text for block in blocks for row in block):  # no training windows are known
+        columns = [*columns[:2], *columns[3:]]
+        blocks = [[[*row[:2], *row[3:]] for row in block] for block in blocks]
+    names = ' and '.join(filter(None, [', '.join(datasets[:-1]), *datasets[-1:]]))
+    return [Table(f'table{number}', number, f'{title} on {names}', columns, blocks,
+                  [RANKS, *reasons(shown, plan.measures)])]
 
 
 def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], methods: Iterable[str]
@@ -70,22 +79,22 @@ def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], m
                for row in found.values()]
     better = [COLUMNS[measure].better for _ in datasets for measure in plan.measures]
     columns = [ranked(column, way) for column, way in zip(zip(*figures, strict=True), better, strict=True)]
-    cells = zip(*columns, strict=True)
-    block = [[Cell(task.title), Cell(method), windows(row), *ranks]
-             for (method, row), ranks in zip(found.items(), cells, strict=True)]
-    if not plan.ours:
-        return block
-    return [[*row, *origin([result.run for result in found[row[1].text] if result],
-                           _to_run(results, task, datasets, row[1].text))] for row in block]
+    block = []
+    for (method, row), ranks in zip(found.items(), zip(*columns, strict=True), strict=True):
+        windows = (result.window or window(result.run.option_file) for result in row if result)
+        cells = [Cell(task.title), Cell(method), joined(str(frames) for frames in windows if frames), *ranks]
+        if plan.ours:
+            cells += origin([result.run for result in row if result],
+                            _to_run(results, task, datasets, method))
+        block.append(cells)
+    return block
 
 
 def _to_run(results: Results, task: Task, datasets: Sequence[str], method: str) -> list[str]:
     """Commands for the missing cells of a row, one per data set."""
-    missing = [data for data in datasets if results.get(data, task.layer, method) is None]
-    if method in REFERENCES:
-        return []
     return [f'run{f" ({data})" if len(datasets) > 1 else ""}: `{test_command(results, data, task, method)}`'
-            for data in missing]
+            for data in datasets
+            if method not in REFERENCES and results.get(data, task.layer, method) is None]
 
 
 def table2(results: Results, plan: Plan) -> list[Table]:
@@ -169,10 +178,9 @@ def _real(results: Results, plan: Plan, data: str, name: str) -> Table:
         arrow = {'higher': '↑', 'lower': '↓'}[column.better]
         block.append([Cell(f'{column.title} {arrow}'), *ranked(cells, column.better)])
     columns = [Column('Metric'), *(Column(method, figures=True) for method in found)]
-    notes = [RANKS, *reasons([result for result in found.values() if result], NATURAL)]
     sources = [(data, found[method]) for method in methods]
-    return Table(name, '4', f'Videos without ground truth: {data}', columns, [block], notes,
-                 _runs(name, sources) if plan.ours else None)
+    return Table(name, '4', f'Videos without ground truth: {data}', columns, [block],
+                 [RANKS, *reasons(found.values(), NATURAL)], _runs(name, sources) if plan.ours else None)
 
 
 TABLES: dict[int, Callable[[Results, Plan], list[Table]]] = {1: table1, 2: table2, 3: table3, 4: table4}

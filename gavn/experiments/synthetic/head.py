@@ -1,7 +1,6 @@
 """Synthetic talking heads from one photograph and a synthetic voice, with exact landmarks.
 
-Nothing is downloaded: the photograph is part of scikit-image (`pip install 'gavn[demo]'`), the voice is
-    computed.
+Nothing is downloaded: the photograph is part of scikit-image (extra `[demo]`), the voice is computed.
 Everything is a function of identity, seed and length.
 """
 from __future__ import annotations
@@ -29,7 +28,6 @@ class TalkingClip:
     """
 
     identity: str
-    seed: int
     frames: np.ndarray
     audio: np.ndarray
     landmarks: np.ndarray
@@ -64,7 +62,7 @@ def make_clip(identity: str, seed: int, seconds: float, words: str = 'train') ->
     moving = [MovingFace(face, mouth, pose) for mouth, pose in zip(speech.mouths, poses, strict=True)]
     landmarks = np.stack([camera.forward(one.landmarks()) for one in moving]).astype(np.float32)
     frames = np.stack([one.image(camera) for one in moving])
-    return TalkingClip(identity, seed, frames, speech.audio, landmarks, speech, poses, camera)
+    return TalkingClip(identity, frames, speech.audio, landmarks, speech, poses, camera)
 
 
 def place_on_background(clip: TalkingClip, width: int = 480, height: int = 360) -> np.ndarray:

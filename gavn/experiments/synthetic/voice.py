@@ -6,9 +6,8 @@ frame. Training and test words share phones, but no word.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -81,13 +80,12 @@ class Speech:
     """Speech of a clip.
 
     `audio` is int16 at 16 kHz. There is one `Mouth` and one `stress` (loudness in [0, 1]) at the middle of
-    every video frame. `phones` are (phone, start, end) in seconds.
+    every video frame.
     """
 
     audio: np.ndarray
     mouths: tuple[Mouth, ...]
     stress: np.ndarray
-    phones: tuple[tuple[str, float, float], ...]
 
 
 @dataclass
@@ -95,31 +93,20 @@ class _Script:
     """Phones in order, with lengths in milliseconds and stress, cut to `steps` steps."""
 
     steps: int
-    symbols: list[str] = field(default_factory=list)
+    phones: list[Phoneme] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     loud: list[float] = field(default_factory=list)
 
     def say(self, symbol: str, length: float, loud: float) -> None:
         """Appends a phone."""
-        self.symbols.append(symbol)
+        self.phones.append(PHONES[symbol])
         self.lengths.append(round(length))
         self.loud.append(loud)
 
-    def track(self, value: Callable[[Phoneme], float], smooth: float = 0.0) -> np.ndarray:
-        """A property of the phones over time (steps,), smoothed by a bell of `smooth` milliseconds."""
-        return self.spread([float(value(PHONES[symbol])) for symbol in self.symbols], smooth)
-
-    def spread(self, values: list[float], smooth: float = 0.0) -> np.ndarray:
-        """One value per phone, over time (steps,)."""
+    def track(self, values: Sequence[float], smooth: float = 0.0) -> np.ndarray:
+        """One value per phone, over time (steps,), smoothed by a bell of `smooth` milliseconds."""
         track = np.repeat(np.asarray(values, float), self.lengths)[:self.steps]
         return gaussian_filter1d(track, smooth) if smooth else track
-
-    def phones(self) -> tuple[tuple[str, float, float], ...]:
-        """(phone, start, end) in seconds, up to the end of the clip."""
-        ends = np.cumsum(self.lengths) / STEPS
-        starts = ends - np.asarray(self.lengths) / STEPS
-        spoken = zip(self.symbols, starts.tolist(), ends.tolist(), strict=True)
-        return tuple(entry for entry in spoken if entry[1] < self.steps / STEPS)
 
 
 def _write(draw: np.random.Generator, words: str, seconds: float) -> _Script:
@@ -145,37 +132,25 @@ def speak(draw: np.random.Generator, words: str, seconds: float, pitch: float, t
         ValueError: `words` is neither 'train' nor 'test'.
     """
     script = _write(draw, words, seconds)
-    stress = script.spread(script.loud, 45)
+    stress = script.track(script.loud, 45)
     audio = _voiced(draw, script, stress, pitch, tract) + _friction(draw, script, stress)
     audio = np.clip(np.round(audio + draw.normal(0, ROOM, audio.size)), -32768, 32767).astype(np.int16)
     middles = ((np.arange(round(seconds * FRAME_RATE)) + 0.5) * STEPS / FRAME_RATE).astype(int)
     lips = {name: track[middles].tolist() for name, track in _lips(script, stress).items()}
     mouths = tuple(Mouth(*state) for state in zip(*lips.values(), strict=True))
-    return Speech(audio, mouths, stress[middles], script.phones())
+    return Speech(audio, mouths, stress[middles])
 
 
 def _lips(script: _Script, stress: np.ndarray) -> dict[str, np.ndarray]:
     """The mouth over time: average of the targets, weighted by `hold`."""
-    hold = script.track(lambda phone: phone.hold)
+    hold = script.track([phone.hold for phone in script.phones])
     weight = gaussian_filter1d(hold, 24)
     tracks = {}
     for part in fields(Mouth):
-        target = script.track(partial(_lip_value, part.name))
+        target = script.track([getattr(phone.lips, part.name) for phone in script.phones])
         tracks[part.name] = gaussian_filter1d(target * hold, 24) / weight
     tracks['opening'] = tracks['opening'] * (0.72 + 0.45 * stress)
     return tracks
-
-
-def _lip_value(name: str, phone: Phoneme) -> float:
-    return getattr(phone.lips, name)
-
-
-def _formant(number: int, phone: Phoneme) -> float:
-    return phone.formants[number]
-
-
-def _friction_level(band: str, phone: Phoneme) -> float:
-    return phone.noise * (phone.hiss == band)
 
 
 def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitch: float, tract: float
@@ -187,11 +162,11 @@ def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitc
     melody = pitch * (0.95 + 0.14 * stress + 0.05 * wander)
     phase = 2 * np.pi * np.cumsum(np.interp(times, steps, melody)) / SAMPLE_RATE
     coarse = slice(None, None, 5)
-    level = (script.track(lambda phone: phone.voice, 9) * (0.5 + 0.6 * stress))[coarse]
+    level = (script.track([phone.voice for phone in script.phones], 9) * (0.5 + 0.6 * stress))[coarse]
     resonances: list[tuple[float | np.ndarray, float]] = [  # centre and half width in Hz
         (3500 * tract, 180.0), (4500 * tract, 250.0)]
     for k in range(3):
-        formant = tract * script.track(partial(_formant, k), 16)
+        formant = tract * script.track([phone.formants[k] for phone in script.phones], 16)
         resonances.append((formant[coarse], 70.0 + 25 * k))
     audio = np.zeros(times.size)
     for harmonic in range(1, int(7000 / pitch)):
@@ -205,11 +180,11 @@ def _voiced(draw: np.random.Generator, script: _Script, stress: np.ndarray, pitc
 
 def _friction(draw: np.random.Generator, script: _Script, stress: np.ndarray) -> np.ndarray:
     """Band noise of fricatives, and of stops during their opening."""
-    left = script.spread(list(np.cumsum(script.lengths))) - np.arange(script.steps)
-    sounding = np.where(script.track(lambda phone: phone.burst) > 0, left < BURST, 1.0)
+    left = script.track(np.cumsum(script.lengths).tolist()) - np.arange(script.steps)
+    sounding = np.where(script.track([phone.burst for phone in script.phones]) > 0, left < BURST, 1.0)
     audio = np.zeros(script.steps * SAMPLE_RATE // STEPS)
     for name, band in HISS.items():
-        level = script.track(partial(_friction_level, name)) * sounding
+        level = script.track([phone.noise * (phone.hiss == name) for phone in script.phones]) * sounding
         level = gaussian_filter1d(level, 5) * (0.5 + 0.6 * stress)
         filters = butter(3, band, 'bandpass', fs=SAMPLE_RATE, output='sos')
         noise = sosfilt(filters, draw.standard_normal(audio.size))
