@@ -4,8 +4,9 @@ import pytest
 from skimage import data
 
 from gavn.data.av_video_dataset import Clip
-from gavn.data.degradation import compress_crf, downscale
+from gavn.data.degradation import downscale
 from gavn.experiments.release.peers import PEERS, PeerMissing
+from gavn.media import compress
 from gavn.metrics import psnr
 
 TRUTH = [np.ascontiguousarray(data.astronaut()[:224, 112 + t:336 + t, ::-1]) for t in range(3)]
@@ -24,7 +25,7 @@ def _restored(peer, degraded):
 
 @pytest.mark.parametrize('peer', PEERS, ids=lambda peer: peer.name)
 def test_each_returns_every_frame_close_to_the_truth(peer):
-    degraded = downscale(TRUTH, 4) if 'sr_x4' in peer.layers else compress_crf(TRUTH, 45)
+    degraded = downscale(TRUTH, 4) if 'sr_x4' in peer.layers else compress(TRUTH, 45)
     restored = _restored(peer, degraded)
     assert [image.shape for image in restored] == [image.shape for image in TRUTH]
     assert all(psnr(image, truth) > psnr(bad, truth) - 3
@@ -38,7 +39,7 @@ def test_span_is_better_than_bicubic():
 
 
 def test_spp_changes_blocks_and_keeps_order():
-    degraded = compress_crf(TRUTH, 45)
+    degraded = compress(TRUTH, 45)
     restored = _restored(PEERS[2], degraded)
     for index, image in enumerate(restored):
         errors = [np.abs(image.astype(int) - bad).mean() for bad in degraded]
