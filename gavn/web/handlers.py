@@ -105,7 +105,7 @@ class Handlers:
         yield self._state(videos, video, which, busy) | status
         if which != 'chosen' or video is None or video.found is not None or busy:
             return
-        begin = partial(self.sessions.find_faces, _session(request), video.key)
+        begin = partial(self.sessions.find_faces, _session(request), video.key, _client(request))
         async for updates in self._followed(request, video.key, which, begin):
             yield updates
 

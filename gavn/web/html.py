@@ -12,8 +12,8 @@ from typing import Any
 
 from gavn.restoration.report import ESTIMATES, Report
 from gavn.web.files import Archive, Files
-from gavn.web.jobs import State
 from gavn.web.limits import length
+from gavn.web.progress_tracker import State
 from gavn.web.videos import Found, Result, Video
 
 MAX_FACES = 12  # in the table; the report file lists all

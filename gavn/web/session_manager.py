@@ -12,9 +12,11 @@ from secrets import token_hex
 
 from gavn.media import MediaError
 from gavn.web.files import Files
-from gavn.web.jobs import FaceJob, Job, ProgressTracker, RestoreJob, RestoreRequest, without_paths
+from gavn.web.job_queue import JobQueue
+from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest, without_paths
 from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.networks import Networks
+from gavn.web.progress_tracker import ProgressTracker
 from gavn.web.uploads import Uploads
 from gavn.web.videos import Video, open_video
 
@@ -127,12 +129,12 @@ class SessionManager:
                 request.settings(video)
             except (ValueError, TypeError) as error:
                 raise RefusalError(str(error)) from error
+        max_frames = max(self.limits.max_frames(video.info) for video in videos)
+        turn = self.queue.admit(client)
         for video in videos:  # whose earlier results are removed
             video.result = video.failure = None
             shutil.rmtree(video.source.with_name('restored'), ignore_errors=True)
-        max_frames = max(self.limits.max_frames(video.info) for video in videos)
-        return self._begin(
-            own, RestoreJob(videos, request, self.networks, self._turn_of, ProgressTracker(max_frames)))
+        return self._begin(own, RestoreJob(videos, request, self.networks, turn, ProgressTracker(max_frames)))
 
     def find_faces(self, session: str, key: str | None, client: str = '') -> Job | None:
         """Starts face detection in a video; returns None if it was done. Raises RefusalError."""

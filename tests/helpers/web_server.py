@@ -20,7 +20,7 @@ from gavn.faces.tracks import Faces
 from gavn.restoration import job
 from gavn.web import session_manager, videos
 from gavn.web.examples import EXAMPLES
-from gavn.web.jobs import ProgressTracker
+from gavn.web.progress_tracker import ProgressTracker
 
 PAUSE = 0.02  # seconds a frame
 

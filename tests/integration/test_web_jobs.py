@@ -18,8 +18,9 @@ from gavn.restoration import job as restoration
 from gavn.restoration.report import ESTIMATES
 from gavn.restoration.weight_selection import TaskError
 from gavn.web import html, jobs, videos
-from gavn.web.jobs import CancelError, ProgressTracker, RestoreRequest, State
+from gavn.web.jobs import RestoreRequest
 from gavn.web.limits import RefusalError, length
+from gavn.web.progress_tracker import CancelError, ProgressTracker, State
 from gavn.web.videos import write_comparison_images
 
 
@@ -242,7 +243,7 @@ def test_a_closed_page_leaves_nothing(sessions, networks):
 
 def test_progress_has_rate_and_time_left_and_cancels(monkeypatch):
     times = iter([0., 1., 3.])
-    monkeypatch.setattr('gavn.web.jobs.time.monotonic', lambda: next(times))
+    monkeypatch.setattr('gavn.web.progress_tracker.time.monotonic', lambda: next(times))
     tracker = ProgressTracker(max_frames=12)
     tracker.step('restoring', 1, 11)
     tracker.step('restoring', 6, 11)
