@@ -168,6 +168,23 @@ def test_auto_resume_searches_where_the_run_is(tmp_path: Path, monkeypatch: pyte
     assert opt['path']['pretrain_network_g'] == str(tmp_path / 'models/net_g_8.pth')
 
 
+def test_every_process_resumes_from_the_state_that_the_first_finds(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the first process, on another node, sees no newer state than 4."""
+    model = model_of(BaseModel, tmp_path)
+    for iteration in (4, 8):
+        save(model, iteration)
+
+    def receive(objects: list) -> None:
+        objects[:] = [tmp_path / 'training_states/4.state']
+
+    monkeypatch.setattr(torch.distributed, 'broadcast_object_list', receive)
+    assert load_resume_state(options_for(tmp_path, rank=1, dist=True))['iter'] == 4
+    (tmp_path / 'training_states/4.state').unlink()
+    with pytest.raises(ResumeError, match=r'4\.state is missing'):
+        load_resume_state(options_for(tmp_path, rank=1, dist=True))
+
+
 def test_a_state_of_another_run(tmp_path: Path) -> None:
     """Stock wants the folder of the new name to exist, and looks for the weights there."""
     run_here('train', '-opt', str(write_options(tmp_path)))
