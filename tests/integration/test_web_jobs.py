@@ -148,7 +148,7 @@ def test_the_whole_image_is_enlarged(sessions):
 
 
 def test_hardly_any_change_is_reported(sessions, monkeypatch):
-    monkeypatch.setattr(sessions.networks, 'restorer', lambda _: make_restorer(0.2))
+    monkeypatch.setattr(sessions.networks, 'restorer', lambda *_: make_restorer(0.2))
     video = taken(sessions)
     result = finished(sessions, RestoreRequest()).result
     assert result.report.hardly_changed and result.report.copied
