@@ -90,7 +90,7 @@ def test_audio_that_is_refused_is_converted(tmp_path: Path, caplog, codec, sourc
 @pytest.mark.parametrize(('codec', 'source', 'target', 'advice'), [
     ('pcm_mulaw', '.avi', '.mp4', 'it; .mkv does; .mov does'), ('adpcm_ms', '.avi', '.mp4', 'it; .mkv does'),
     ('libopencore_amrnb', '.3gp', '.mkv', 'it; .mov does')])
-def test_a_conversion_names_who_copies(tmp_path: Path, caplog, codec, source, target, advice) -> None:
+def test_conversion_notice_names_containers(tmp_path: Path, caplog, codec, source, target, advice) -> None:
     remux(with_sounds(tmp_path / f'a{source}', codec, rate=8000), tmp_path / f'b{target}')
     assert len(caplog.messages) == 1 and caplog.messages[0].endswith(f': {target} does not support {advice}')
 
