@@ -19,9 +19,11 @@ from basicsr.utils import get_root_logger
 from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
 from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.config.option_file import OptionError
+from gavn.errors import RunError
 from gavn.experiments.compare.run import compare
 from gavn.experiments.compare.settings import Budget, CompareError, Settings
 from gavn.runtime.arguments import OldName, Parser
+from gavn.runtime.executors import Executor, add_executor_arguments
 from gavn.runtime.project import PACKAGE, project_root
 
 TRAINER = sys.executable, str(PACKAGE / 'train.py')
@@ -39,8 +41,10 @@ def main(argv: Sequence[str] | None = None, trainer: Sequence[str] = TRAINER, te
     get_root_logger(log_level=logging.WARNING)  # the logs of jobs have the details
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return OK if compare(_settings(args), trainer, tester, args.fresh) else FAILED
-    except (CheckpointError, CompareError, OptionError) as error:
+        executor = Executor.from_arguments(args, args.jobs) if args.executor else None
+        done = compare(_settings(args), trainer, tester, args.fresh, executor, args.report)
+        return OK if done else FAILED
+    except (CheckpointError, CompareError, OptionError, RunError) as error:
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
@@ -62,9 +66,15 @@ def _settings(args: argparse.Namespace) -> Settings:
         data=args.data.absolute(), task=args.task, methods=tuple(dict.fromkeys(args.methods)),
         options=args.options or OPTIONS, overlays=overlays, detector_overlays=detector_overlays,
         budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
-        threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs), gpus=gpus,
+        threads=args.threads or _threads(args), gpus=gpus,
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
         images=args.images, frames=args.frames, timed=TIMED_ON_GPU if gpus else Settings.timed)
+
+
+def _threads(args: argparse.Namespace) -> int:
+    if args.executor in ('slurm', 'ray'):
+        return args.cpus_per_task
+    return max(1, (os.cpu_count() or 1) // args.jobs)
 
 
 def _overlays(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -126,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
                         help='frames per clip to test (default: all)')
     parser.add_argument('--fresh', nargs='*', metavar='NAME',
                         help='restart these methods; without a name, all')
+    parser.add_argument('--report', action='store_true', help='run nothing: tables from what is finished')
+    add_executor_arguments(parser, default=None)
     return parser
 
 

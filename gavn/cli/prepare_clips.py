@@ -36,7 +36,7 @@ from gavn.faces.geometry import CROP_SIZE
 from gavn.faces.tracker import NoFace, track_faces
 from gavn.media import MediaError
 from gavn.runtime.arguments import OldName, Parser, whole
-from gavn.runtime.executors import MAX_TASKS, Executor, Stage, add_executor_arguments
+from gavn.runtime.executors import MAX_TASKS, Executor, Stage, add_executor_arguments, add_task_arguments
 
 REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # the message is the reason
 ENVIRONMENT = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
@@ -282,6 +282,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--no-lmdb', action='store_true', help='keep the layers as plain files')
     add('--store', choices=tuple(STORES), help=STORE_HELP)
     add('--retry', action='store_true', help='process failed videos again')
+    add_task_arguments(parser)
     add_executor_arguments(parser)
 
 
@@ -312,7 +313,7 @@ def run(args: argparse.Namespace) -> dict[str, int]:
     """
     sources = _sources(args)
     preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
-    executor = Executor.from_arguments(args)
+    executor = Executor.from_arguments(args, args.workers)
     annotator = choose_annotator(args.annotator, args.download)
     listed = write_csv(sources, args.videos, args.out)
     again = f'--csv {listed}' + (' --known-speakers' if has_shared_speakers(sources) else '')

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gavn.cli.restore_jobs import BOTH, IMAGE_ENDINGS, plan, unfinished
 from gavn.errors import check_inputs, check_weights
 from gavn.runtime.arguments import fraction, positive, seconds, whole
-from gavn.runtime.executors import add_executor_arguments
+from gavn.runtime.executors import add_executor_arguments, add_task_arguments
 from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
 from gavn.runtime.file_names import beside, with_ending
 from gavn.runtime.notices import NOTICES
@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     archives = parser.add_argument_group(
         'archives', 'With --executor the input is one folder, searched at any depth, or s3://BUCKET/FOLDER; '
         'so is -o. See docs/scale.md.')
+    add_task_arguments(archives)
     add_executor_arguments(archives, default=None)
     archives.add_argument('--piece-frames', type=whole(1), default=3000, metavar='N',
                           help='smallest piece of a long video, which several tasks share (default 3000)')

@@ -39,7 +39,7 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
             raise
         raise MissingPackageError('--executor needs datatrove\npip install "gavn[cluster]"') from error
     from gavn.runtime.executors import Executor
-    executor = Executor.from_arguments(args)
+    executor = Executor.from_arguments(args, args.workers)
     if spec.weights:
         spec = replace(spec, weights=os.path.abspath(spec.weights))
     archive = Archive(args.input[0], args.output, spec, settings, args.suffix,

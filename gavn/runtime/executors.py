@@ -55,9 +55,9 @@ class Executor:
     memory: int = 4
 
     @classmethod
-    def from_arguments(cls, args: argparse.Namespace) -> Executor:
+    def from_arguments(cls, args: argparse.Namespace, workers: int) -> Executor:
         """Reads the arguments of `add_executor_arguments`."""
-        return cls(args.executor, args.workers, args.cpus_per_task, args.gpus_per_task, args.slurm_time,
+        return cls(args.executor, workers, args.cpus_per_task, args.gpus_per_task, args.slurm_time,
                    args.slurm_partition)
 
     @property
@@ -135,9 +135,14 @@ def add_executor_arguments(parser: argparse._ActionsContainer, default: str | No
     add = parser.add_argument
     add('--executor', choices=EXECUTORS, default=default,
         help='where the work runs: local, slurm (submits jobs and returns) or ray (a running cluster)')
-    add('--tasks', type=whole(1), help=f'number of tasks (default: one per video, {MAX_TASKS} at most)')
-    add('--workers', type=whole(1), default=1, help='tasks that run at the same time')
     add('--cpus-per-task', type=whole(1), default=1, metavar='N', help='cores of a task on Slurm and Ray')
     add('--gpus-per-task', type=whole(0), default=0, metavar='N', help='GPUs of a task on Slurm and Ray')
     add('--slurm-time', default='12:00:00', help='time limit of a Slurm job')
     add('--slurm-partition', default='cpu', help='partition of the Slurm jobs')
+
+
+def add_task_arguments(parser: argparse._ActionsContainer) -> None:
+    """Adds the arguments about the number of tasks."""
+    add = parser.add_argument
+    add('--tasks', type=whole(1), help=f'number of tasks (default: one per video, {MAX_TASKS} at most)')
+    add('--workers', type=whole(1), default=1, help='tasks that run at the same time')

@@ -376,3 +376,21 @@ def test_errors_are_found_before_training(place, run, tmp_path):
     assert 'the nearest valid name is ema_decay' in with_change('ema_decay', 'ema_decai', 'train_edvr')
     assert 'both called GAVN' in with_change('network_g:', 'method: GAVN\nnetwork_g:', 'test_edvr')
     assert 'less than the 3 phases' in told(budget='2it')
+
+
+def test_methods_are_tasks_of_an_executor(run, tmp_path):
+    """One method fails; tables are made from the other, and later from both, without training it again."""
+    pytest.importorskip('datatrove')
+    out = tmp_path / 'out'
+    say(tmp_path, {'_edvr': {'fail': True}})
+    code, said = run('--executor', 'local', '--jobs', '2', budget='6it')
+    assert code == 1 and 'train_edvr waiting: not finished; see ' in said
+    assert (out / 'results/gavn_val.csv').is_file()
+    assert len(starts(out, 'gavn')) == 1 and not (out / 'results/edvr_val.csv').exists()
+    say(tmp_path, {})
+    assert run('--executor', 'local', budget='6it')[0] == 0 and (out / 'results/edvr_val.csv').is_file()
+    before = (out / 'tables/table1.md').read_text()
+    assert run('--report', budget='6it')[0] == 0 and (out / 'tables/table1.md').read_text() == before
+    assert len(starts(out, 'gavn')) == 1
+    code, said = run('--executor', 'slurm', '--fresh', budget='1min')
+    assert code == 2 and 'give iterations' in said

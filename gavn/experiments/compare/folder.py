@@ -12,7 +12,8 @@ from gavn.experiments.compare.settings import CompareError, Settings, rescaled
 
 LOCK = 'lock'
 PAGE = 'README.md'
-_FOLDERS = {'options', 'experiments', 'tested', 'results', 'tables', 'figures', 'logs', 'jobs', 'calibration'}
+_FOLDERS = {'options', 'experiments', 'tested', 'results', 'tables', 'figures', 'logs', 'jobs', 'calibration',
+            'executor'}
 
 
 def open_folder(out: Path) -> None:

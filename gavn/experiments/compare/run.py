@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from gavn.experiments.compare import report
@@ -21,13 +23,14 @@ from gavn.experiments.compare.generated_options import check_unchanged, write
 from gavn.experiments.compare.jobs import Job, Outcome, Runner, locked, log_of
 from gavn.experiments.compare.plan import Plan
 from gavn.experiments.compare.settings import CompareError, Settings
+from gavn.runtime.executors import Executor
 
 Command = Sequence[str]
 """The command that trains or tests, to which `-opt FILE` is added."""
 
 
-def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None
-            ) -> bool:
+def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
+            executor: Executor | None = None, report_only: bool = False) -> bool:
     """Plans, trains, tests and reports.
 
     Finished work of an interrupted call is not repeated. A failed method does not stop others.
@@ -36,9 +39,11 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
         settings: of the comparison.
         trainer, tester: the commands.
         fresh: methods to start anew. An empty list means all, None means none.
+        executor: runs each method as a task; None = processes of this call.
+        report_only: run nothing; report what is finished.
 
     Returns:
-        Whether all of it was done.
+        Whether all of it was done, or submitted.
 
     Raises:
         CompareError, OptionError: an error that is found before training.
@@ -50,7 +55,14 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
     with locked(settings.out / LOCK) as lock:
         if fresh is not None:
             forget(settings, fresh)
-        return Comparison(settings, trainer, tester, lock).run()
+        return Comparison(settings, trainer, tester, lock).run(executor, report_only)
+
+
+def _environment(settings: Settings, slot: int) -> dict[str, str]:
+    """Environment of a process: threads, and its GPU in turn."""
+    threads, gpus = str(settings.threads), settings.gpus
+    return {**os.environ, 'OMP_NUM_THREADS': threads, 'MKL_NUM_THREADS': threads, 'GAVN_PROGRESS': '0',
+            'PYTHONUNBUFFERED': '1', 'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
 
 
 class Comparison:
@@ -63,16 +75,31 @@ class Comparison:
         self.plan = Plan.of(settings, self.methods)
         self.outcomes: dict[str, Outcome] = {}
         self._shown: dict[str, str] = {}
+        self.environment = partial(_environment, settings)
 
-    def run(self) -> bool:
+    def run(self, executor: Executor | None, report_only: bool) -> bool:
         """Does what is not done yet; returns whether all of it is."""
         if words := size_warning(self.methods):
             print(f'warning: {words}')
+        if executor is not None and self.settings.budget.unit == 'min':
+            raise CompareError('a budget in minutes is timed on this machine, not on a cluster\n'
+                               'give iterations, as in --budget 4000it')
         self._share_out()
         write_options(self.methods, self.settings, self.plan)
         planned = [method for method in self.methods if method.token in self.plan.shares]
-        self._do([*self._detector(), *(job for method in planned for job in self._jobs(method))],
-                 self.settings.jobs)
+        detector, groups = self._detector(), [self._jobs(method) for method in planned]
+        if executor is not None and not report_only:
+            from gavn.experiments.compare.cluster import run_on
+            settings = self.settings
+            run_on(executor, detector, groups, settings.out, self.environment, settings.root)
+            if executor.returns_at_once:
+                print('submitted; the same command with --report makes tables from what is finished')
+                return True
+        idle = executor is not None or report_only
+        self._do([*detector, *chain.from_iterable(groups)], 0 if idle else self.settings.jobs)
+        for name, outcome in self.outcomes.items():
+            if outcome.state == 'waiting':
+                outcome.reason = f'not finished; see {log_of(self.settings.out, name)}'
         return self._report()
 
     def _share_out(self) -> None:
@@ -122,12 +149,6 @@ class Comparison:
                 detail = details.get(outcome.state, outcome.reason)
                 print(f'{name:28} {outcome.state:9} {detail}', flush=True)
             self._shown[name] = outcome.state
-
-    def environment(self, slot: int) -> dict[str, str]:
-        """Environment of a process: threads, and its GPU in turn."""
-        threads, gpus = str(self.settings.threads), self.settings.gpus
-        return {**os.environ, 'OMP_NUM_THREADS': threads, 'MKL_NUM_THREADS': threads, 'GAVN_PROGRESS': '0',
-                'PYTHONUNBUFFERED': '1', 'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
 
     def _detector(self) -> list[Job]:
         """The job that trains the landmark detector, if it is selected and needed."""
