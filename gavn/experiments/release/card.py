@@ -28,8 +28,8 @@ FAILURES = {
     'sr': 'It takes compression artifacts for detail and strengthens them: take `mixed`.'}
 _DATA = '76 clips (12 minutes) of 62 speakers'
 TRAINING = {
-    'mixed': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 16,100 '
-                     'of the mixture with a smaller share of low resolution.'),
+    'mixed': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml, 16,100 of '
+                     'the mixture with a smaller share of low resolution, and 3,000 of this one.'),
     'compression': (_DATA, 'It continues from 8,000 iterations of options/shipped/train_gavn_start.yml.'),
     'deblur': (_DATA, 'It continues from `mixed` as it was after 19,100 iterations.'),
     'sr': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml and 2,600 of '
