@@ -61,7 +61,7 @@ def test_files_name_their_method(path: Path) -> None:
     'wo_if': 'GAVN w/o IF', 'wo_af': 'GAVN w/o AF', 'zero_audio': 'GAVN zero audio (trained)',
     'shuffled_audio': 'GAVN shuffled audio (trained)', 'inject': 'GAVN inject',
     'silenced': 'GAVN zero audio (test only)', 'other_voice': 'GAVN shuffled audio (test only)',
-    'two_stage': 'GAVN in two stages', 'inject_long': 'GAVN inject, 25 at once'}.items())
+    'two_stage': 'GAVN in two stages'}.items())
 def test_ablations_name_their_method(kind: str, title: str) -> None:
     assert load('test_gavn_deblur', ablation=kind)['method'] == title
     assert load('test_gavn_deblur', small=True, ablation=kind)['method'] == title

@@ -32,11 +32,9 @@ RUNS += [(path, (small_of(path),)) for path in sorted(OPTIONS.glob('*.yml'))]
 RUNS += [(path, (OPTIONS / 'presets/equal_time.yml',)) for path in sorted(OPTIONS.glob('*.yml'))
          if 'pfld' not in path.stem]
 RUNS += [(OPTIONS / f'{kind}_gavn_{task}.yml', (overlay,)) for task in TASKS for overlay in ABLATIONS
-         for kind in ('train', 'test') if overlay.stem not in ('two_stage', 'inject_long')]
+         for kind in ('train', 'test') if overlay.stem != 'two_stage']
 RUNS += [(OPTIONS / f'{kind}_gavn_deblur.yml', (OPTIONS / 'presets/small_deblur.yml', overlay))
-         for overlay in ABLATIONS for kind in ('train', 'test') if overlay.stem != 'inject_long']
-RUNS += [(OPTIONS / 'test_gavn_deblur.yml', (OPTIONS / 'presets/small_deblur.yml', *(
-    OPTIONS / f'ablations/{name}.yml' for name in ('inject', 'inject_long'))))]
+         for overlay in ABLATIONS for kind in ('train', 'test')]
 
 
 @pytest.mark.parametrize(('path', 'overlays'), RUNS, ids=lambda part: (
