@@ -4,7 +4,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,8 @@ class Executor:
             if self.returns_at_once:
                 previous = executor
                 continue
-            executor.run()
+            with _kept_threads():
+                executor.run()
             if left := len(executor.get_incomplete_ranks()):
                 raise RunError(f'{left} of {stage.tasks} tasks did not complete; their logs are in {logs}/'
                                f'{stage.name}/logs\nrerun the same command to resume')
@@ -114,6 +116,19 @@ class Executor:
             steps, time=self.time, partition=self.partition, job_name=f'gavn_{name}_{stage.name}',
             depends=previous, run_on_dependency_fail=persist, **shared,
             env_command=f'export PATH="{Path(sys.executable).parent}:$PATH"')
+
+
+@contextmanager
+def _kept_threads() -> Iterator[None]:
+    """Restores the numbers of threads that tasks in this process set."""
+    import cv2
+    import torch
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
 
 
 def _enter(folder: str, data: Any, rank: int, world_size: int) -> Any:
