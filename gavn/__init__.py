@@ -4,7 +4,7 @@ from typing import Any
 
 from gavn import torchvision_shim  # noqa: F401  (makes basicsr importable; must come first)
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 _LAZY = {
     'AutoRestorer': 'gavn.restoration.auto_restorer',
