@@ -21,6 +21,7 @@ from gavn.checkpoints.checkpoint import CheckpointError
 from gavn.config.option_file import OptionError
 from gavn.errors import RunError
 from gavn.experiments.compare.run import compare
+from gavn.experiments.compare.seeds import write_table
 from gavn.experiments.compare.settings import Budget, CompareError, Settings
 from gavn.runtime.arguments import OldName, Parser
 from gavn.runtime.executors import Executor, add_executor_arguments
@@ -31,6 +32,7 @@ TESTER = sys.executable, str(PACKAGE / 'test.py')
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # as gavn.cli
 OPTIONS = Path('options') if (project_root() / 'options').is_dir() else PACKAGE / 'options'
 PRESETS = OPTIONS / 'presets'
+_EXPERIMENTS = project_root() / 'experiments'
 TIMED_ON_GPU = 40  # iterations that are timed on a GPU
 
 
@@ -42,8 +44,12 @@ def main(argv: Sequence[str] | None = None, trainer: Sequence[str] = TRAINER, te
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         executor = Executor.from_arguments(args, args.jobs) if args.executor else None
-        done = compare(_settings(args), trainer, tester, args.fresh, executor, args.report)
-        return OK if done else FAILED
+        comparisons = _comparisons(args)
+        done = [compare(settings, trainer, tester, args.fresh, executor, args.report)
+                for settings in comparisons]
+        if args.seeds and (table := write_table(comparisons)):
+            print(table.read_text(encoding='utf-8'))
+        return OK if all(done) else FAILED
     except (CheckpointError, CompareError, OptionError, RunError) as error:
         print('error: ' + str(error).replace('\n', '\n  '), file=sys.stderr)
         return USAGE
@@ -56,19 +62,28 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def _comparisons(args: argparse.Namespace) -> list[Settings]:
+    """Returns the settings of each task and seed, each with a folder of its own."""
+    tasks, seeds = dict.fromkeys(args.task), dict.fromkeys(args.seeds or [None])
+    if len(tasks) == 1 and not args.seeds:
+        return [_settings(args, args.task[0], None, args.out or _EXPERIMENTS / f'compare_{args.task[0]}')]
+    folder = args.out or _EXPERIMENTS / 'compare'
+    return [_settings(args, task, seed, folder / (task if seed is None else f'{task}_seed{seed}'))
+            for task in tasks for seed in seeds]
+
+
+def _settings(args: argparse.Namespace, task: str, seed: int | None, out: Path) -> Settings:
     """Returns the settings. Raises CompareError if the device or the budget is invalid."""
     root = project_root()
-    out = args.out or root / 'experiments' / f'compare_{args.task}'
     gpus = _gpus(args.device)
-    overlays, detector_overlays = _overlays(args)
+    overlays, detector_overlays = _overlays(args, task)
     return Settings(
-        data=args.data.absolute(), task=args.task, methods=tuple(dict.fromkeys(args.methods)),
+        data=args.data.absolute(), task=task, methods=tuple(dict.fromkeys(args.methods)),
         options=args.options or OPTIONS, overlays=overlays, detector_overlays=detector_overlays,
         budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
         threads=args.threads or _threads(args), gpus=gpus,
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
-        images=args.images, frames=args.frames, timed=TIMED_ON_GPU if gpus else Settings.timed)
+        images=args.images, frames=args.frames, seed=seed, timed=TIMED_ON_GPU if gpus else Settings.timed)
 
 
 def _threads(args: argparse.Namespace) -> int:
@@ -77,12 +92,12 @@ def _threads(args: argparse.Namespace) -> int:
     return max(1, (os.cpu_count() or 1) // args.jobs)
 
 
-def _overlays(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def _overlays(args: argparse.Namespace, task: str) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """What is laid over option files of methods, and over that of the landmark detector."""
     if args.overlays is not None or args.options is not None:
         given = tuple(args.overlays or ())
         return given, given
-    of_task = PRESETS / f'small_{args.task}.yml'
+    of_task = PRESETS / f'small_{task}.yml'
     return (of_task if of_task.is_file() else PRESETS / 'small.yml',), (PRESETS / 'small_pfld.yml',)
 
 
@@ -106,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         prog='compare', description='Trains and tests several methods at an equal budget and writes tables. '
                                     'Rerun the same command to resume.')
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='a prepared data set')
-    parser.add_argument('--task', required=True, help='car, deblur or sr: suffix of the option file names')
+    parser.add_argument('--task', required=True, nargs='+', metavar='TASK',
+                        help='car, deblur or sr: suffix of the option file names; several make a comparison '
+                             'each')
     parser.add_argument('--methods', nargs='+', required=True, metavar='NAME',
                         help='train_NAME_TASK.yml and test_NAME_TASK.yml are in the folder of options; '
                              'gavn_wo_if: with its overlay ablations/wo_if.yml')
@@ -118,7 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--budget', required=True, metavar='N',
                         help='15min: minutes of training; 4000it: the clips that the first method sees in '
                              '4000 iterations')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='(default experiments/compare_TASK)')
+    parser.add_argument('--seeds', type=_count_from_0, nargs='+', metavar='N',
+                        help='a comparison with each seed, and a table of their means and deviations')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='(default experiments/compare_TASK, or with several tasks or with seeds '
+                             'experiments/compare, with a folder for each)')
     parser.add_argument('--jobs', type=_count, default=1, metavar='N',
                         help='parallel processes, also on one GPU (default 1)')
     parser.add_argument('--threads', type=_count, metavar='N', help='per process (default: cores / jobs)')

@@ -178,9 +178,11 @@ def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path
 
 
 def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
-    """Sets the options that are the same for all methods: data, folders, device."""
+    """Sets the options that are the same for all methods: data, folders, device, seed."""
     options['name'] = settings.name(token)
     options['num_gpu'] = 1 if settings.gpus else 0
+    if settings.seed is not None:
+        options['manual_seed'] = settings.seed
     options['path'] = options.get('path') or {}
     options['path'] |= {f'{kind}_root': settings.relative_path(settings.out / folder)
                         for kind, folder in (('experiments', 'experiments'), ('results', 'tested'))}

@@ -122,6 +122,7 @@ class Settings:
         audio_controls: also test with silent and with shuffled audio.
         images: whether tests write their frames.
         frames: of each clip in tests. None: whole clips.
+        seed: of all trainings. None: as in the option files.
         timed: timed iterations of each kind of phase.
     """
 
@@ -143,6 +144,7 @@ class Settings:
     audio_controls: bool = False
     images: bool = False
     frames: int | None = None
+    seed: int | None = None
     timed: int = 12
 
     def relative_path(self, path: Path) -> str:
