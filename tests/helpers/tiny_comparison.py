@@ -3,7 +3,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tiny_run
@@ -54,6 +54,17 @@ def handling_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def run_compare(place: Path, out: Path, *arguments: str, methods: Sequence[str] = ('gavn', 'edvr'),
+                budget: str = '60it', options: Path | None = None) -> int:
+    """Runs the command with the fake pipeline on the data of `make_place`; returns its exit code."""
+    from gavn.cli import compare as command
+    with handling_sigterm():
+        return command.main([
+            '--data', str(place / 'data'), '--options', str(options or place / 'options'), '--budget', budget,
+            '--out', str(out), '--device', 'cpu', '--methods', *methods, *arguments],
+            (*FAKE, 'train'), (*FAKE, 'test'))
 
 
 def say(folder: Path, fakes: dict) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_comparison import FAKE, ROOT, handling_sigterm, make_place, say, starts
+from tiny_comparison import FAKE, ROOT, make_place, run_compare, say, starts
 
-from gavn.cli import compare as command
 from gavn.experiments.compare import jobs
 from gavn.experiments.compare.plan import read_plan
 from gavn.experiments.compare.run import Comparison
@@ -31,12 +30,8 @@ def run(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('FAKES', str(tmp_path / 'fakes.json'))
     say(tmp_path, {})
 
-    def run(*arguments: str, methods=('gavn', 'edvr'), budget='60it', options=place / 'options'):
-        with handling_sigterm():
-            code = command.main([
-                '--data', str(place / 'data'), '--task', 'deblur', '--options', str(options), '--budget',
-                budget, '--out', str(tmp_path / 'out'), '--device', 'cpu', '--methods', *methods, *arguments],
-                (*FAKE, 'train'), (*FAKE, 'test'))
+    def run(*arguments: str, **choices):
+        code = run_compare(place, tmp_path / 'out', '--task', 'deblur', *arguments, **choices)
         said = capsys.readouterr()
         return code, said.out + said.err
     return run

@@ -1,9 +1,8 @@
 """Comparisons of several tasks, and with several seeds."""
 import pytest
 import yaml
-from tiny_comparison import FAKE, handling_sigterm, make_place, say
+from tiny_comparison import make_place, run_compare, say
 
-from gavn.cli import compare as command
 from gavn.experiments.compare import jobs
 from gavn.metrics.results_file import MEAN, read_results
 
@@ -21,11 +20,7 @@ def run(place, tmp_path, monkeypatch, capsys):
     say(tmp_path, {})
 
     def run(*arguments: str) -> tuple[int, str]:
-        with handling_sigterm():
-            code = command.main([
-                '--data', str(place / 'data'), '--options', str(place / 'options'), '--budget', '6it',
-                '--out', str(tmp_path / 'out'), '--device', 'cpu', '--methods', 'gavn', *arguments],
-                (*FAKE, 'train'), (*FAKE, 'test'))
+        code = run_compare(place, tmp_path / 'out', *arguments, methods=['gavn'], budget='6it')
         said = capsys.readouterr()
         return code, said.out + said.err
     return run
