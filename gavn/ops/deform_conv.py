@@ -21,20 +21,10 @@ BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
 
 def modulated_deform_conv2d(
-    x: Tensor,
-    offset: Tensor,
-    mask: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Pair = 1,
-    padding: int | Pair = 0,
-    dilation: int | Pair = 1,
-    groups: int = 1,
-    deform_groups: int = 1,
-    backend: str | None = None,
-    sigmoid: bool = False,
-    slope: float | None = None,
-) -> Tensor:
+        x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None = None,
+        stride: int | Pair = 1, padding: int | Pair = 0, dilation: int | Pair = 1, groups: int = 1,
+        deform_groups: int = 1, backend: str | None = None, sigmoid: bool = False,
+        slope: float | None = None) -> Tensor:
     """Convolves with taps at `offset` that are weighted by `mask` (Zhu et al. 2019, eq. 1).
 
     Sampling is bilinear with zeros outside of the image. The computation is in float32 (float64 for float64
