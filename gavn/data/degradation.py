@@ -6,7 +6,7 @@ from a less degraded neighbour frame.
 """
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -142,6 +142,7 @@ _DRAWN = {
     'blur': ('blur_k', tuple(range(15, 26, 2))),
     'sr': ('sr_x', _FACTORS),
     'sr_cv2': ('sr_cv2_x', _FACTORS),
+    'stored': ('car_crf', tuple(range(24))),
 }
 _LEVEL = re.compile(rf'({"|".join(_KINDS)})(\d+)')
 _COMPOUNDS: dict[str, type[Mixture] | type[VideoCall]] = {'mixed': Mixture, 'call': VideoCall}
@@ -159,13 +160,30 @@ def degradation(name: str) -> Degradation:
     Args:
         name: `car` (CRF 45), `blur` (kernel 15..25), `sr` (factor 2..8), or one level such as `car_crf35`,
             `blur_k21`, `sr_x4`. `sr_cv2` and `sr_cv2_x4` use OpenCV, which aliases (see `downscale`).
-            `hidden_p45` hides the lower face (see `hide_lower_face`). `mixed`
-            and `mixed_v1`, `mixed_v2` ... are random mixtures (see `gavn.data.mixture`). `call` and `call_v1`
-            ... are video calls and downloads (see `gavn.data.video_call`).
+            `stored` is a mild compression (CRF 0..23). `hidden_p45` hides the lower face (see
+            `hide_lower_face`). `mixed` and `mixed_v1`, `mixed_v2` ... are random mixtures (see
+            `gavn.data.mixture`). `call` and `call_v1` ... are video calls and downloads (see
+            `gavn.data.video_call`). `blur+stored` applies one after the other; its task is that of the first.
 
     Raises:
         ValueError: there is no such name. The message has the most similar one.
     """
+    steps = [_single(part) for part in name.split('+')]
+    return steps[0] if len(steps) == 1 else _sequence(steps)
+
+
+def _sequence(steps: Sequence[Degradation]) -> Degradation:
+    def apply(frames: Frames, steps_drawn: Sequence[dict[str, Any]]) -> list[np.ndarray]:
+        for step, drawn in zip(steps, steps_drawn, strict=True):
+            frames = step.apply(frames, **drawn)
+        return list(frames)
+
+    return Degradation(
+        '+'.join(step.layer for step in steps), steps[0].task,
+        lambda clip_id: {'steps_drawn': [step.draw(clip_id) for step in steps]}, apply)
+
+
+def _single(name: str) -> Degradation:
     layer = _ALIASES.get(name, name)
     if compound := _COMPOUND.fullmatch(layer):
         kind_of_clip = _COMPOUNDS[compound[1]]
@@ -191,6 +209,6 @@ def degrade(frames: Frames, name: str, clip_id: str) -> tuple[list[np.ndarray], 
     chosen = degradation(name)
     drawn = chosen.draw(clip_id)
     tools = {} if chosen.task == 'car' else {'opencv': cv2.__version__}
-    if chosen.task in ('car', 'mixed'):
+    if chosen.task in ('car', 'mixed') or '+' in chosen.layer:
         tools |= encoder_versions()
     return chosen.apply(frames, **drawn), {'layer': chosen.layer, 'task': chosen.task, **drawn, **tools}

@@ -173,3 +173,15 @@ def test_records_say_what_made_them(clean: np.ndarray) -> None:
 def test_unknown_names_are_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(ValueError, match=f'{name}.*did you mean'):
         D.degradation(name)
+
+
+def test_a_sum_of_names_applies_one_degradation_after_the_other(pan):
+    stored, record = D.degrade(pan, 'blur+stored', 'a')
+    blurred, first = D.degrade(pan, 'blur', 'a')
+    again, second = D.degrade(blurred, 'stored', 'a')
+    np.testing.assert_array_equal(stored, again)
+    assert record['task'] == 'blur' and record['layer'] == 'blur+stored'
+    assert record['steps_drawn'] == [{'kernel': first['kernel']}, {'crf': second['crf']}]
+    assert 0 <= second['crf'] < 24 and second.keys() <= record.keys() | {'crf'}
+    with pytest.raises(ValueError, match=r"'blurr'.*did you mean 'blur"):
+        D.degradation('stored+blurr')
