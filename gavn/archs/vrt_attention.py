@@ -53,16 +53,11 @@ class Windows:
     """Non-overlapping windows over features n t h w c, cyclically shifted.
 
     A clip is padded with zeros to a multiple of the window's length. Rows and columns must be multiples.
-
-    Attributes:
-        grid: number of windows along each axis.
-        window: pixels of a window along each axis.
-        shift: along each axis.
     """
 
-    grid: Size
-    window: Size
-    shift: Size
+    grid: Size  # number of windows along each axis
+    window: Size  # pixels of a window along each axis
+    shift: Size  # along each axis
 
     @classmethod
     def over(cls, size: Size, window: Size, shifted: bool) -> 'Windows':

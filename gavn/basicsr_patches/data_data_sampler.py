@@ -81,19 +81,12 @@ class SeededDataset(Dataset):
 
 @dataclasses.dataclass(frozen=True)
 class EpochPlan:
-    """How training data divide into batches.
+    """How training data divide into batches."""
 
-    Attributes:
-        samples: of one epoch, with repetitions (`dataset_enlarge_ratio`).
-        batch: samples of one iteration over all processes and GPUs.
-        processes: that share a batch.
-        total: iterations of the run.
-    """
-
-    samples: int
-    batch: int
-    processes: int
-    total: int
+    samples: int  # of one epoch, with repetitions (`dataset_enlarge_ratio`)
+    batch: int  # samples of one iteration over all processes and GPUs
+    processes: int  # that share a batch
+    total: int  # iterations of the run
 
     @property
     def iterations(self) -> int:

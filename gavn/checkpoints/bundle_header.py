@@ -15,29 +15,17 @@ BUNDLE_FORMAT = 1
 
 @dataclass(kw_only=True)
 class BundleHeader:
-    """Header of a bundle; other keys are allowed.
+    """Header of a bundle; other keys are allowed."""
 
-    Attributes:
-        format: `BUNDLE_FORMAT`.
-        networks: name (`network_g`, `network_l`) -> type of the network and its arguments.
-        versions: of the tools that wrote the bundle.
-        network_inputs: names of the inputs of `network_g`.
-        window: its window layout, if it has no `layout`.
-        task: the degradation that it was trained on.
-        sources: origin of the weights.
-        budget: amount of training.
-        custom_imports: modules of networks outside of gavn.
-    """
-
-    format: int
-    networks: dict[str, dict]
-    versions: dict[str, str] | None = None
-    network_inputs: list[NetworkInput] | None = None
-    window: Literal['sequence', 'centre', 'frame'] | None = None
-    task: str | None = None
-    sources: dict[str, str] | None = None
-    budget: dict[str, float | None] | None = None
-    custom_imports: list[str] | None = None
+    format: int  # `BUNDLE_FORMAT`
+    networks: dict[str, dict]  # name (`network_g`, `network_l`) -> type of the network and its arguments
+    versions: dict[str, str] | None = None  # of the tools that wrote the bundle
+    network_inputs: list[NetworkInput] | None = None  # names of the inputs of `network_g`
+    window: Literal['sequence', 'centre', 'frame'] | None = None  # its window layout, if it has no `layout`
+    task: str | None = None  # the degradation that it was trained on
+    sources: dict[str, str] | None = None  # origin of the weights
+    budget: dict[str, float | None] | None = None  # amount of training
+    custom_imports: list[str] | None = None  # modules of networks outside of gavn
 
 
 def check_header(header: Any, tensors: Collection[str], path: PathLike) -> None:

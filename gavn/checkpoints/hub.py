@@ -25,23 +25,14 @@ class ModelError(GavnError, RuntimeError):
 
 @dataclass(frozen=True)
 class Model:
-    """A file of weights that another project publishes.
+    """A file of weights that another project publishes."""
 
-    Attributes:
-        file: its original name; eight hexadecimal digits in it are the start of the SHA-256.
-        url: of the project.
-        sha256: of the file, as many projects that use it state it.
-        use: what it is needed for.
-        terms: of its authors.
-        size: in bytes; None if it is unknown before the download.
-    """
-
-    file: str
-    url: str
-    sha256: str
-    use: str
-    terms: str
-    size: int | None = None
+    file: str  # its original name; eight hexadecimal digits in it are the start of the SHA-256
+    url: str  # of the project
+    sha256: str  # of the file, as many projects that use it state it
+    use: str  # what it is needed for
+    terms: str  # of its authors
+    size: int | None = None  # in bytes; None if it is unknown before the download
 
 
 MODELS = {

@@ -38,21 +38,13 @@ class DemoError(GavnError):
 
 @dataclass(frozen=True)
 class Size:
-    """Size of the data and the trainings.
+    """Size of the data and the trainings."""
 
-    Attributes:
-        name: prefix of all output names.
-        clips: training clips per known identity.
-        seconds: length of a clip.
-        iters: training -> iterations of its phases; empty = as in the option files.
-        least_gain: required gain of the restored test clips, in dB; None = no requirement.
-    """
-
-    name: str
-    clips: int
-    seconds: float
-    iters: dict[str, tuple[int, ...]]
-    least_gain: float | None
+    name: str  # prefix of all output names
+    clips: int  # training clips per known identity
+    seconds: float  # length of a clip
+    iters: dict[str, tuple[int, ...]]  # training -> iterations of its phases; empty = as in the option files
+    least_gain: float | None  # required gain of the restored test clips, in dB; None = no requirement
 
     def settings(self, which: str, task: str) -> list[str]:
         """Returns `--force_yml` settings for an option file: `pfld`, `gavn` (training) or `test`."""

@@ -34,15 +34,10 @@ class EvaluationError(GavnError):
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """The tracked face of a clip.
+    """The tracked face of a clip."""
 
-    Attributes:
-        track: the face; only its longest run of frames is used.
-        times: time of each frame of the clip, in seconds.
-    """
-
-    track: Track
-    times: Sequence[float]
+    track: Track  # the face; only its longest run of frames is used
+    times: Sequence[float]  # time of each frame of the clip, in seconds
 
     @classmethod
     def from_clip(cls, clip: Triple) -> FaceCrop:

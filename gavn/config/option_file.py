@@ -47,23 +47,15 @@ def option_errors(what: str) -> Iterator[None]:
 
 @dataclass
 class Source:
-    """Origin of options.
+    """Origin of options."""
 
-    Attributes:
-        file: the option file.
-        bases: its bases, each before the files that build on it.
-        lines: file and line of every key.
-        overlays: overlays of the command line, and their bases.
-        given: keys set by other arguments of the command line -> argument.
-        forced: keys set by --force_yml.
-    """
-
-    file: str
-    bases: list[str] = field(default_factory=list)
-    overlays: list[str] = field(default_factory=list)
-    lines: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    file: str  # the option file
+    bases: list[str] = field(default_factory=list)  # its bases, each before the files that build on it
+    overlays: list[str] = field(default_factory=list)  # overlays of the command line, and their bases
+    lines: dict[Key, tuple[str, int]] = field(default_factory=dict)  # file and line of every key
+    # keys set by other arguments of the command line -> argument
     given: dict[Key, str] = field(default_factory=dict)
-    forced: set[Key] = field(default_factory=set)
+    forced: set[Key] = field(default_factory=set)  # keys set by --force_yml
 
     def place(self, key: Key) -> str:
         """Returns 'FILE, line N' of a key, or of the nearest section around it."""

@@ -68,20 +68,15 @@ Schedule = Annotated[dict, Kind('scheduler')]
 
 @dataclass
 class PhaseOptions:
-    """One entry of `train.phases`, of `iters` iterations.
-
-    Attributes:
-        iters: iterations.
-        epochs: an older form of `iters` that depends on the data.
-        lr, lr_end: a cosine from `lr` to `lr_end`, instead of the rate of the optimizer and the scheduler.
-        train, freeze: prefixes of parameters. All of `train` (null: of the network) except `freeze` are
-            trained.
-    """
+    """One entry of `train.phases`, of `iters` iterations."""
 
     name: str
+    # lr, lr_end: a cosine from `lr` to `lr_end`, instead of the rate of the optimizer and the scheduler
     lr: float | None = None
-    epochs: float | None = None
-    iters: int | None = None
+    epochs: float | None = None  # an older form of `iters` that depends on the data
+    iters: int | None = None  # iterations
+    # train, freeze: prefixes of parameters. All of `train` (null: of the network) except `freeze` are
+    # trained.
     train: list[str] | None = None
     freeze: list[str] | None = None
     temporal_only: bool = False
@@ -112,18 +107,12 @@ class PhasedTrainOptions:
 
 @dataclass(kw_only=True)
 class RestoringTrainOptions(PhasedTrainOptions):
-    """`train` of a restoration network. The speed options change results only by rounding.
+    """`train` of a restoration network. The speed options change results only by rounding."""
 
-    Attributes:
-        accumulate: number of equal parts of a batch that are computed one after the other.
-        channels_last: memory format.
-        recompute: parts of the network with gradient checkpointing.
-        compile: a mode of `torch.compile`; eager traces without compiling.
-    """
-
-    accumulate: int = 1
-    channels_last: bool = False
-    recompute: list[str] | None = None
+    accumulate: int = 1  # number of equal parts of a batch that are computed one after the other
+    channels_last: bool = False  # memory format
+    recompute: list[str] | None = None  # parts of the network with gradient checkpointing
+    # a mode of `torch.compile`; eager traces without compiling
     compile: Literal['none', 'default', 'reduce-overhead', 'max-autotune', 'eager'] = 'none'
 
 
@@ -248,28 +237,22 @@ class LoaderOptions:
 
 @dataclass
 class FileOptions:
-    """The top level of an option file, besides the keys `network_g`, `network_l` ...
-
-    Attributes:
-        custom_imports: modules that register the user's own networks, losses and so on.
-        manual_seed: null draws one.
-        method: name in results and tables; null: the type of `network_g`.
-    """
+    """The top level of an option file, besides the keys `network_g`, `network_l` ..."""
 
     name: str
     model_type: str
     datasets: dict
-    method: str | None = None
+    method: str | None = None  # name in results and tables; null: the type of `network_g`
     train: dict | None = None
     val: dict | None = None
     logger: LoggerOptions | None = None
     path: dict | None = None
     scale: int = 1
     num_gpu: int | Literal['auto'] = 'auto'
-    manual_seed: int | None = 0
+    manual_seed: int | None = 0  # null draws one
     network_inputs: list[NetworkInput] | None = None
     window: Literal['sequence', 'centre', 'frame'] | None = None
-    custom_imports: list[str] | None = None
+    custom_imports: list[str] | None = None  # modules that register the user's own networks, losses and so on
     find_unused_parameters: bool = False
     dist_params: dict | None = None
     debug: bool = False
@@ -282,17 +265,11 @@ def is_basicsr_class(cls: Any) -> bool:
 
 @dataclass(frozen=True)
 class ModelSchema:
-    """Options of a model.
+    """Options of a model."""
 
-    Attributes:
-        train: dataclass of the section `train`.
-        val: dataclass of the section `val`.
-        open: the model may read further keys, as BasicSR's models do.
-    """
-
-    train: type = AnyTrainOptions
-    val: type = AnyValOptions
-    open: bool = False
+    train: type = AnyTrainOptions  # dataclass of the section `train`
+    val: type = AnyValOptions  # dataclass of the section `val`
+    open: bool = False  # the model may read further keys, as BasicSR's models do
 
     @classmethod
     def from_model(cls, model: Any) -> ModelSchema:

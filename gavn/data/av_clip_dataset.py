@@ -55,32 +55,20 @@ class AVClipDataset(Dataset):
 
     @dataclass(frozen=True)
     class Options:
-        """Options of a section of type AVClipDataset.
+        """Options of a section of type AVClipDataset."""
 
-        Attributes:
-            root: data set folder.
-            degradation: layer of the input frames, or a list from which each window takes one at random. The
-                first names the task; `gt` means undegraded frames.
-            split: train, val or test.
-            io_backend: {type: disk | lmdb | auto}.
-            num_frame: t, frames of a window.
-            gt_frames: all (t), valid (t - 4) or center (1).
-            crop_size: side of a square crop in pixels; null: full frames.
-            use_hflip: whether to mirror half of the samples.
-            audio: true, zeros (digital silence) or shuffled (audio of another clip).
-            manual_seed: of all random numbers.
-        """
-
-        root: str
+        root: str  # data set folder
+        # layer of the input frames, or a list from which each window takes one at random. The first names the
+        # task; `gt` means undegraded frames.
         degradation: str | list[str]
-        split: Split = 'train'
-        io_backend: Backend = field(default_factory=Backend)
-        num_frame: int = 7
-        gt_frames: Literal['all', 'valid', 'center'] = 'valid'
-        crop_size: int | None = None
-        use_hflip: bool = True
-        audio: Audio = True
-        manual_seed: int = 0
+        split: Split = 'train'  # train, val or test
+        io_backend: Backend = field(default_factory=Backend)  # {type: disk | lmdb | auto}
+        num_frame: int = 7  # t, frames of a window
+        gt_frames: Literal['all', 'valid', 'center'] = 'valid'  # all (t), valid (t - 4) or center (1)
+        crop_size: int | None = None  # side of a square crop in pixels; null: full frames
+        use_hflip: bool = True  # whether to mirror half of the samples
+        audio: Audio = True  # true, zeros (digital silence) or shuffled (audio of another clip)
+        manual_seed: int = 0  # of all random numbers
 
         def layers(self) -> list[str]:
             """Layers of the input frames."""

@@ -28,23 +28,16 @@ Reader = Callable[[int], np.ndarray]
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip, whose frames are read on demand.
+    """One clip, whose frames are read on demand."""
 
-    Attributes:
-        key: name of the clip.
-        n_frames: number of frames.
-        lq, gt: functions that read frame i, uint8 BGR (h, w, 3). `gt` is None without ground truth.
-        audio: MFCC windows (n_frames, 1, 13, 20).
-        landmarks: (n_frames, 68, 2) in the unit square; None: unknown.
-        read_audio: reads the int16 samples at 16 kHz of the clip; None if there are none.
-    """
-
-    key: str
-    n_frames: int
+    key: str  # name of the clip
+    n_frames: int  # number of frames
+    # lq, gt: functions that read frame i, uint8 BGR (h, w, 3). `gt` is None without ground truth.
     lq: Reader
     gt: Reader | None
-    audio: Tensor
-    landmarks: Tensor | None
+    audio: Tensor  # MFCC windows (n_frames, 1, 13, 20)
+    landmarks: Tensor | None  # (n_frames, 68, 2) in the unit square; None: unknown
+    # reads the int16 samples at 16 kHz of the clip; None if there are none
     read_audio: Callable[[], np.ndarray | None] = lambda: None
 
     def frames(self) -> Iterator[dict[str, Tensor]]:
@@ -87,28 +80,18 @@ class AVVideoDataset(Dataset):
 
     @dataclass(frozen=True)
     class Options:
-        """Options of a section of type AVVideoDataset.
+        """Options of a section of type AVVideoDataset."""
 
-        Attributes:
-            root: data set folder.
-            degradation: layer of the input frames.
-            split: train, val or test.
-            io_backend: {type: disk | lmdb | auto}.
-            audio: true, zeros (digital silence) or shuffled (audio of another clip).
-            dataroot_lq, dataroot_gt: folders of images, instead of root and degradation.
-            max_frames: number of frames of each clip; null: all.
-            manual_seed: of shuffled audio.
-        """
-
-        root: str | None = None
-        degradation: str | None = None
-        split: Split = 'val'
-        io_backend: Backend = field(default_factory=Backend)
-        audio: Audio = True
+        root: str | None = None  # data set folder
+        degradation: str | None = None  # layer of the input frames
+        split: Split = 'val'  # train, val or test
+        io_backend: Backend = field(default_factory=Backend)  # {type: disk | lmdb | auto}
+        audio: Audio = True  # true, zeros (digital silence) or shuffled (audio of another clip)
+        # dataroot_lq, dataroot_gt: folders of images, instead of root and degradation
         dataroot_lq: str | None = None
         dataroot_gt: str | None = None
-        max_frames: int | None = None
-        manual_seed: int = 0
+        max_frames: int | None = None  # number of frames of each clip; null: all
+        manual_seed: int = 0  # of shuffled audio
 
         def __post_init__(self) -> None:
             prepared = self.root is not None and self.degradation is not None

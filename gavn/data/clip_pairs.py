@@ -23,17 +23,11 @@ class MismatchError(GavnError):
 
 @dataclass(frozen=True)
 class Collection:
-    """Clips by name.
+    """Clips by name."""
 
-    Attributes:
-        path: searched file or folder.
-        clips: by path relative to the folder, without suffix.
-        is_one: whether `path` itself is the clip.
-    """
-
-    path: Path
-    clips: dict[str, VideoReader]
-    is_one: bool = False
+    path: Path  # searched file or folder
+    clips: dict[str, VideoReader]  # by path relative to the folder, without suffix
+    is_one: bool = False  # whether `path` itself is the clip
 
     @property
     def name(self) -> str:

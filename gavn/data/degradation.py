@@ -112,19 +112,12 @@ def matlab_resize_8bit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Degradation:
-    """A degradation.
+    """A degradation."""
 
-    Attributes:
-        layer: canonical name, also of the layer in the data set.
-        task: car, blur, sr, mixed or hidden.
-        draw: returns the parameters of a clip, a function of its name.
-        apply: degrades a clip, given these parameters.
-    """
-
-    layer: str
-    task: str
-    draw: Callable[[str], dict[str, Any]]
-    apply: Callable[..., list[np.ndarray]]
+    layer: str  # canonical name, also of the layer in the data set
+    task: str  # car, blur, sr, mixed or hidden
+    draw: Callable[[str], dict[str, Any]]  # returns the parameters of a clip, a function of its name
+    apply: Callable[..., list[np.ndarray]]  # degrades a clip, given these parameters
 
 
 # Prefix of a layer's name -> task, parameter, function, valid levels.

@@ -25,29 +25,18 @@ def seed_of(name: str) -> int:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Degradation of one clip, in this order. Parts that are None are skipped.
+    """Degradation of one clip, in this order. Parts that are None are skipped."""
 
-    Attributes:
-        sigma: of a Gaussian blur, in pixels, along its two axes.
-        angle: of these axes, in degrees.
-        factor: of downscaling, by area.
-        noise: standard deviation of Gaussian noise in grey levels of 255, independent in every frame.
-        coloured: whether the three channels have independent noise.
-        crf: of x264, at the small size.
-        up: interpolation back to the original size.
-        crf_again: of x264, at the original size, as for a second upload.
-        seed: of the noise.
-    """
-
-    sigma: tuple[float, float] | None = None
-    angle: float = 0.
-    factor: float | None = None
+    sigma: tuple[float, float] | None = None  # of a Gaussian blur, in pixels, along its two axes
+    angle: float = 0.  # of these axes, in degrees
+    factor: float | None = None  # of downscaling, by area
+    # standard deviation of Gaussian noise in grey levels of 255, independent in every frame
     noise: float | None = None
-    coloured: bool = False
-    crf: int | None = None
-    up: str = 'cubic'
-    crf_again: int | None = None
-    seed: int = 0
+    coloured: bool = False  # whether the three channels have independent noise
+    crf: int | None = None  # of x264, at the small size
+    up: str = 'cubic'  # interpolation back to the original size
+    crf_again: int | None = None  # of x264, at the original size, as for a second upload
+    seed: int = 0  # of the noise
 
     @classmethod
     def from_name(cls, name: str) -> 'Mixture':

@@ -76,20 +76,14 @@ class Records:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Steps of preparation. Each step skips existing results.
+    """Steps of preparation. Each step skips existing results."""
 
-    Attributes:
-        root: the data set folder.
-        size: side of the crops in pixels.
-        mode: 'face' tracks and crops a face, 'none' resizes square frames to `size`, 'auto' is 'none' for
-            videos that have this size, as those of VoxCeleb2, and 'face' for others.
-        degradations: names of degraded layers.
-    """
-
-    root: Path
-    size: int = CROP_SIZE
+    root: Path  # the data set folder
+    size: int = CROP_SIZE  # side of the crops in pixels
+    # 'face' tracks and crops a face, 'none' resizes square frames to `size`, 'auto' is 'none' for videos that
+    # have this size, as those of VoxCeleb2, and 'face' for others
     mode: CropMode = 'auto'
-    degradations: tuple[str, ...] = ()
+    degradations: tuple[str, ...] = ()  # names of degraded layers
 
     def __post_init__(self) -> None:
         for name in self.degradations:

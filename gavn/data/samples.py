@@ -46,14 +46,10 @@ def parse_options(kind: type[T], options: Mapping[str, Any], name: str) -> T:
 
 @dataclass(frozen=True)
 class AudioSource:
-    """Audio features of clips.
+    """Audio features of clips."""
 
-    Attributes:
-        store: the mfcc layer. None: digital silence (`audio: zeros`), whose MFCC is not zero.
-        others: for `audio: shuffled`, the clips to take audio from. Empty: each clip has its own audio.
-    """
-
-    store: ClipStore | None
+    store: ClipStore | None  # the mfcc layer. None: digital silence (`audio: zeros`), whose MFCC is not zero.
+    # for `audio: shuffled`, the clips to take audio from. Empty: each clip has its own audio.
     others: tuple[ClipEntry, ...] = ()
 
     @classmethod

@@ -19,20 +19,13 @@ _COLUMNS = ('file', 'speaker', 'split')
 
 @dataclass(frozen=True)
 class Source:
-    """One clip of a video.
+    """One clip of a video."""
 
-    Attributes:
-        clip: its name in the data set.
-        path: of the video.
-        speaker: name of the speaker.
-        split: train, val or test.
-        start, stop: seconds from the first frame; `stop` None: the end of the video.
-    """
-
-    clip: str
-    path: Path
-    speaker: str
-    split: str
+    clip: str  # its name in the data set
+    path: Path  # of the video
+    speaker: str  # name of the speaker
+    split: str  # train, val or test
+    # start, stop: seconds from the first frame; `stop` None: the end of the video
     start: float = 0.0
     stop: float | None = None
 

@@ -19,19 +19,12 @@ DEFAULT = 'webp'
 
 @dataclass(frozen=True)
 class Store:
-    """One image format.
+    """One image format."""
 
-    Attributes:
-        ending: file name suffix.
-        mark: first bytes.
-        level: of compression, for BasicSR's meta_info.txt; 0 if there is none.
-        encode: converts an image, uint8 BGR (h, w, 3), to bytes, without loss.
-    """
-
-    ending: str
-    mark: bytes
-    level: int
-    encode: Callable[[np.ndarray], bytes]
+    ending: str  # file name suffix
+    mark: bytes  # first bytes
+    level: int  # of compression, for BasicSR's meta_info.txt; 0 if there is none
+    encode: Callable[[np.ndarray], bytes]  # converts an image, uint8 BGR (h, w, 3), to bytes, without loss
 
 
 def _opencv(ending: str, *settings: int) -> Callable[[np.ndarray], bytes]:

@@ -30,33 +30,19 @@ _UP = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'lanczos': cv2.INTE
 
 @dataclass(frozen=True)
 class VideoCall:
-    """Degradation of one clip, in this order. Parts that are None are skipped.
+    """Degradation of one clip, in this order. Parts that are None are skipped."""
 
-    Attributes:
-        lines: height of the video, in pixels.
-        side: of the face crop in it, in pixels; the crop is downscaled to it, by area.
-        sharpen: strength of the camera's unsharp mask.
-        noise: standard deviation of the camera's noise in grey levels of 255.
-        codec: a key of `_CODECS`.
-        kbits: bit rate of the face crop, in kbit/s.
-        keyframe: distance of keyframes, in frames.
-        rescale: factor of the size at which the decoded clip is encoded again.
-        crf_again: x264's constant rate factor of that second encoding.
-        up: interpolation back to the crop's size.
-        seed: of the noise.
-    """
-
-    lines: int
-    side: int
-    codec: str
-    kbits: float
-    keyframe: int
-    sharpen: float | None = None
-    noise: float | None = None
-    rescale: float | None = None
-    crf_again: int | None = None
-    up: str = 'cubic'
-    seed: int = 0
+    lines: int  # height of the video, in pixels
+    side: int  # of the face crop in it, in pixels; the crop is downscaled to it, by area
+    codec: str  # a key of `_CODECS`
+    kbits: float  # bit rate of the face crop, in kbit/s
+    keyframe: int  # distance of keyframes, in frames
+    sharpen: float | None = None  # strength of the camera's unsharp mask
+    noise: float | None = None  # standard deviation of the camera's noise in grey levels of 255
+    rescale: float | None = None  # factor of the size at which the decoded clip is encoded again
+    crf_again: int | None = None  # x264's constant rate factor of that second encoding
+    up: str = 'cubic'  # interpolation back to the crop's size
+    seed: int = 0  # of the noise
 
     @classmethod
     def from_name(cls, name: str) -> VideoCall:

@@ -139,18 +139,13 @@ def sides_on_edge(region: Box, width: int, height: int) -> tuple[bool, bool, boo
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A local change of an image.
+    """A local change of an image."""
 
-    Attributes:
-        x0, y0: top left pixel; the patch is inside the image.
-        change: float32 (h, w, 3) in units of 0-255, already weighted; may be empty.
-        weight: float32 (h, w) in [0, 1]: weight of the restored face.
-    """
-
+    # x0, y0: top left pixel; the patch is inside the image
     x0: int
     y0: int
-    change: np.ndarray
-    weight: np.ndarray
+    change: np.ndarray  # float32 (h, w, 3) in units of 0-255, already weighted; may be empty
+    weight: np.ndarray  # float32 (h, w) in [0, 1]: weight of the restored face
 
     @classmethod
     def spread(cls, region: Box, residual: np.ndarray, mask: np.ndarray, width: int, height: int) -> Patch:

@@ -23,16 +23,11 @@ class ChoiceError(GavnError, ValueError):
 
 @dataclass(frozen=True)
 class Track:
-    """Positions of the main face.
+    """Positions of the main face."""
 
-    Attributes:
-        boxes: a smoothed box per frame; None if there is no face.
-        segments: runs of frames that show one face without a cut, in order.
-        size: (width, height) of the frames; regions are kept inside. None = regions may exceed the frame.
-    """
-
-    boxes: tuple[Box | None, ...]
-    segments: tuple[range, ...]
+    boxes: tuple[Box | None, ...]  # a smoothed box per frame; None if there is no face
+    segments: tuple[range, ...]  # runs of frames that show one face without a cut, in order
+    # (width, height) of the frames; regions are kept inside. None = regions may exceed the frame.
     size: tuple[int, int] | None = None
 
     @property
@@ -53,40 +48,24 @@ class Track:
 
 @dataclass(frozen=True)
 class Face:
-    """A face from its first to its last frame within one scene.
+    """A face from its first to its last frame within one scene."""
 
-    Attributes:
-        id: number of the face, ordered by mean area times length, from 0.
-        span: its frames, without gaps.
-        boxes: a smoothed box per frame of `span`.
-        score: best detection score, in [0, 1].
-        surest: the frame of that score; None without detection.
-        thumbnail: image of the face in that frame (see `gavn.faces.thumbnail`), or ''.
-    """
-
-    id: int
-    span: range
-    boxes: Boxes
-    score: float
-    surest: int | None = None
-    thumbnail: str = ''
+    id: int  # number of the face, ordered by mean area times length, from 0
+    span: range  # its frames, without gaps
+    boxes: Boxes  # a smoothed box per frame of `span`
+    score: float  # best detection score, in [0, 1]
+    surest: int | None = None  # the frame of that score; None without detection
+    thumbnail: str = ''  # image of the face in that frame (see `gavn.faces.thumbnail`), or ''
 
 
 @dataclass(frozen=True)
 class Faces:
-    """All or selected faces of a video.
+    """All or selected faces of a video."""
 
-    Attributes:
-        faces: by id, lowest first.
-        count: frames of the video.
-        size: (width, height) of the frames.
-        cuts: first frames of new scenes, without frame 0.
-    """
-
-    faces: tuple[Face, ...]
-    count: int
-    size: tuple[int, int]
-    cuts: tuple[int, ...] = ()
+    faces: tuple[Face, ...]  # by id, lowest first
+    count: int  # frames of the video
+    size: tuple[int, int]  # (width, height) of the frames
+    cuts: tuple[int, ...] = ()  # first frames of new scenes, without frame 0
 
     @cached_property
     def _spans(self) -> np.ndarray:

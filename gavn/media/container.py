@@ -162,17 +162,12 @@ def exact(ratio: Rational | None) -> Fraction:
 
 @dataclass(frozen=True)
 class StreamFacts:
-    """Properties of a video stream that PyAV does not expose.
+    """Properties of a video stream that PyAV does not expose."""
 
-    Attributes:
-        crop: samples to crop at the top, bottom, left and right of the stored image.
-        chroma: chroma location (`left`, `topleft` ...); None = unknown.
-        spherical: whether the video is spherical or stereoscopic.
-    """
-
+    # samples to crop at the top, bottom, left and right of the stored image
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
-    chroma: str | None = None
-    spherical: bool = False
+    chroma: str | None = None  # chroma location (`left`, `topleft` ...); None = unknown
+    spherical: bool = False  # whether the video is spherical or stereoscopic
 
     @classmethod
     def from_stream(cls, container: InputContainer, stream: Stream) -> StreamFacts:

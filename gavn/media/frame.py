@@ -47,25 +47,15 @@ class ToBGR:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame of a video.
+    """One frame of a video."""
 
-    Attributes:
-        av_frame: the decoded planes, upright, in an encodable format (see `Upright`).
-        pts: time stamp in the time base of the stream, strictly increasing.
-        time: seconds since the first frame of the video.
-        index: number of the frame, from 0.
-        repeated: whether it replaces an undecodable frame.
-        again: whether it duplicates the previous frame, for a constant rate (see `at_rate`).
-        left_out: number of following frames that are dropped for a constant rate.
-    """
-
-    av_frame: VideoFrame
-    pts: int
-    time: float
-    index: int
-    repeated: bool = False
-    again: bool = False
-    left_out: int = 0
+    av_frame: VideoFrame  # the decoded planes, upright, in an encodable format (see `Upright`)
+    pts: int  # time stamp in the time base of the stream, strictly increasing
+    time: float  # seconds since the first frame of the video
+    index: int  # number of the frame, from 0
+    repeated: bool = False  # whether it replaces an undecodable frame
+    again: bool = False  # whether it duplicates the previous frame, for a constant rate (see `at_rate`)
+    left_out: int = 0  # number of following frames that are dropped for a constant rate
     to_bgr: Callable[[VideoFrame], np.ndarray] = field(default_factory=ToBGR, repr=False)
 
     @classmethod

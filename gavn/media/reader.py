@@ -28,53 +28,32 @@ _HDR_TRANSFERS = {16, 18}  # PQ and HLG
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Properties of a video file.
+    """Properties of a video file."""
 
-    Attributes:
-        path: the file.
-        width, height: of the upright image, in pixels.
-        frame_rate: average frames per second; intervals may vary.
-        time_base: seconds per tick of time stamps.
-        frames: number of frames; None if unknown.
-        duration: in seconds.
-        start: time of the first frame on the clock of the container, in seconds.
-        rotation: counter-clockwise rotation that makes the stored image upright: 0, 90, 180 or 270 degrees.
-        pixel_shape: pixel aspect ratio of the upright image.
-        pix_fmt: pixel format of the stored image.
-        depth: bits per sample.
-        hdr: whether the transfer function is PQ or HLG.
-        interlaced: whether the first frame is interlaced.
-        codec: name of the codec.
-        audio_tracks, subtitle_tracks: numbers of streams.
-        mirrored: whether the stored image is mirrored before it is rotated.
-        alpha: whether there is an alpha channel.
-        spherical: whether the video is spherical or stereoscopic.
-        chroma: chroma location, by FFmpeg's names; None if unknown.
-        hdr10: mastering display and light levels.
-    """
-
-    path: Path
+    path: Path  # the file
+    # width, height: of the upright image, in pixels
     width: int
     height: int
-    frame_rate: Fraction
-    time_base: Fraction
-    frames: int | None
-    duration: float
-    start: Fraction
-    rotation: int
-    pixel_shape: Fraction
-    pix_fmt: str
-    depth: int
-    hdr: bool
-    interlaced: bool
-    codec: str
+    frame_rate: Fraction  # average frames per second; intervals may vary
+    time_base: Fraction  # seconds per tick of time stamps
+    frames: int | None  # number of frames; None if unknown
+    duration: float  # in seconds
+    start: Fraction  # time of the first frame on the clock of the container, in seconds
+    rotation: int  # counter-clockwise rotation that makes the stored image upright: 0, 90, 180 or 270 degrees
+    pixel_shape: Fraction  # pixel aspect ratio of the upright image
+    pix_fmt: str  # pixel format of the stored image
+    depth: int  # bits per sample
+    hdr: bool  # whether the transfer function is PQ or HLG
+    interlaced: bool  # whether the first frame is interlaced
+    codec: str  # name of the codec
+    # audio_tracks, subtitle_tracks: numbers of streams
     audio_tracks: int
     subtitle_tracks: int
-    mirrored: bool = False
-    alpha: bool = False
-    spherical: bool = False
-    chroma: str | None = None
-    hdr10: HDR10 = field(default_factory=HDR10)
+    mirrored: bool = False  # whether the stored image is mirrored before it is rotated
+    alpha: bool = False  # whether there is an alpha channel
+    spherical: bool = False  # whether the video is spherical or stereoscopic
+    chroma: str | None = None  # chroma location, by FFmpeg's names; None if unknown
+    hdr10: HDR10 = field(default_factory=HDR10)  # mastering display and light levels
 
     @property
     def as_stored(self) -> bool:

@@ -115,21 +115,13 @@ class SegmentWriter(Writer):
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Consecutive segments.
+    """Consecutive segments."""
 
-    Attributes:
-        paths: the files, in order.
-        time_base: of the video, in seconds.
-        step: average ticks between frames.
-        shown: presentation times in ticks, int64 (n,), in decoding order.
-        moved: shift of all time stamps in ticks, so that none is negative.
-    """
-
-    paths: tuple[Path, ...]
-    time_base: Fraction
-    step: int
-    shown: np.ndarray
-    moved: int
+    paths: tuple[Path, ...]  # the files, in order
+    time_base: Fraction  # of the video, in seconds
+    step: int  # average ticks between frames
+    shown: np.ndarray  # presentation times in ticks, int64 (n,), in decoding order
+    moved: int  # shift of all time stamps in ticks, so that none is negative
 
     @classmethod
     def from_files(cls, paths: Sequence[StrPath], like: VideoInfo) -> 'Segments':

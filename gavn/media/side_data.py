@@ -23,15 +23,10 @@ def side_data(frame: VideoFrame) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Orientation:
-    """Transformation that makes a stored image upright: mirroring, then rotation.
+    """Transformation that makes a stored image upright: mirroring, then rotation."""
 
-    Attributes:
-        mirrored: whether left and right are exchanged.
-        quarters: counter-clockwise rotation in units of 90 degrees, 0 to 3.
-    """
-
-    mirrored: bool = False
-    quarters: int = 0
+    mirrored: bool = False  # whether left and right are exchanged
+    quarters: int = 0  # counter-clockwise rotation in units of 90 degrees, 0 to 3
 
     @classmethod
     def from_frame(cls, frame: VideoFrame) -> Orientation:
@@ -56,15 +51,11 @@ class Orientation:
 
 @dataclass(frozen=True)
 class HDR10:
-    """HDR10 metadata in the syntax of x264 and x265; None if missing.
+    """HDR10 metadata in the syntax of x264 and x265; None if missing."""
 
-    Attributes:
-        mastering: primaries, white point and luminance of the mastering display, `G(x,y)B(x,y)...L(max,min)`.
-        light: maximum content and frame-average light level in cd/m2, `1000,400`.
-    """
-
+    # primaries, white point and luminance of the mastering display, `G(x,y)B(x,y)...L(max,min)`
     mastering: str | None = None
-    light: str | None = None
+    light: str | None = None  # maximum content and frame-average light level in cd/m2, `1000,400`
 
     @classmethod
     def from_frame(cls, frame: VideoFrame) -> HDR10:

@@ -31,21 +31,13 @@ LOSSLESS_CODECS = frozenset({
 
 @dataclass(frozen=True)
 class VideoReader:
-    """A video file or an image folder, with its audio. Files are opened when something is read from them.
+    """A video file or an image folder, with its audio. Files are opened when something is read from them."""
 
-    Attributes:
-        path: the video file or the image folder.
-        images: the files of an image folder, in order; empty for a video.
-        rate: requested frames per second; None = as stored (FRAME_RATE for images).
-        audio: an audio file that replaces the video's own audio.
-        requested_size: requested (width, height); None = as stored.
-    """
-
-    path: Path
-    images: tuple[Path, ...] = ()
-    rate: Fraction | None = None
-    audio: Path | None = None
-    requested_size: tuple[int, int] | None = None
+    path: Path  # the video file or the image folder
+    images: tuple[Path, ...] = ()  # the files of an image folder, in order; empty for a video
+    rate: Fraction | None = None  # requested frames per second; None = as stored (FRAME_RATE for images)
+    audio: Path | None = None  # an audio file that replaces the video's own audio
+    requested_size: tuple[int, int] | None = None  # requested (width, height); None = as stored
 
     @classmethod
     def from_path(cls, path: StrPath, rate: Fraction | None = None, audio: Path | None = None) -> VideoReader:

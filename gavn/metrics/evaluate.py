@@ -19,21 +19,16 @@ SUBJECTS = (RESTORED, DEGRADED, TRUTH)
 
 @dataclass
 class EvaluatedFrame:
-    """One output frame with its references. What a clip does not have is None.
+    """One output frame with its references. What a clip does not have is None."""
 
-    Attributes:
-        restored, degraded, clean: result, input and ground truth, uint8 BGR (h, w, 3).
-        landmarks: input of the network, (68, 2) in the unit square: the detector's on the degraded frame.
-        true_landmarks: the annotator's on the clean frame, (68, 2) in the unit square.
-        time: seconds since the first frame; None: 25 frames per second.
-    """
-
+    # restored, degraded, clean: result, input and ground truth, uint8 BGR (h, w, 3)
     restored: np.ndarray
     degraded: np.ndarray | None = None
     clean: np.ndarray | None = None
+    # input of the network, (68, 2) in the unit square: the detector's on the degraded frame
     landmarks: Tensor | None = None
-    true_landmarks: Tensor | None = None
-    time: float | None = None
+    true_landmarks: Tensor | None = None  # the annotator's on the clean frame, (68, 2) in the unit square
+    time: float | None = None  # seconds since the first frame; None: 25 frames per second
 
     def sample(self, subject: str) -> Sample | None:
         """The images to evaluate of a subject; None if the clip does not have it."""

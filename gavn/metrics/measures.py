@@ -35,21 +35,13 @@ _BATCH_PIXELS = 2**20  # pixels in a batch on a GPU: 20 frames of 224 x 224, abo
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its references. None: unknown.
+    """One image with its references. None: unknown."""
 
-    Attributes:
-        image: to be evaluated, uint8 BGR (h, w, 3).
-        truth: ground truth, like `image`; None for the ground truth itself.
-        landmarks: input of the network, (68, 2) in the unit square.
-        true_landmarks: (68, 2) in the unit square.
-        time: seconds since the first image; None: 25 images per second.
-    """
-
-    image: np.ndarray
-    truth: np.ndarray | None = None
-    landmarks: Tensor | None = None
-    true_landmarks: Tensor | None = None
-    time: float | None = None
+    image: np.ndarray  # to be evaluated, uint8 BGR (h, w, 3)
+    truth: np.ndarray | None = None  # ground truth, like `image`; None for the ground truth itself
+    landmarks: Tensor | None = None  # input of the network, (68, 2) in the unit square
+    true_landmarks: Tensor | None = None  # (68, 2) in the unit square
+    time: float | None = None  # seconds since the first image; None: 25 images per second
 
     def has(self, needs: tuple[str, ...]) -> bool:
         """Whether the inputs that a metric needs are known."""
@@ -81,17 +73,11 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class MetricFactory:
-    """A metric with its loaded network, for any number of clips.
+    """A metric with its loaded network, for any number of clips."""
 
-    Attributes:
-        columns: names of the values of `Metric.result`.
-        needs: see `MetricInfo`.
-        begin: makes the metric of one clip from its audio.
-    """
-
-    columns: tuple[str, ...]
-    needs: tuple[str, ...]
-    begin: Callable[[Audio], Metric]
+    columns: tuple[str, ...]  # names of the values of `Metric.result`
+    needs: tuple[str, ...]  # see `MetricInfo`
+    begin: Callable[[Audio], Metric]  # makes the metric of one clip from its audio
 
 
 class MeanOverFrames:

@@ -37,49 +37,31 @@ class ResultsError(GavnError):
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Method and data of a row. None and '' mean unknown.
+    """Method and data of a row. None and '' mean unknown."""
 
-    Attributes:
-        dataset: name of the data set's folder, or of the evaluated folder.
-        degradation: layer of the input; '' if it was not made by `gavn prepare`.
-        method: as in tables, or `DEGRADED` or `TRUTH`.
-        option_file: relative to the project's folder.
-        checkpoint: first 12 hexadecimal digits of the SHA-256 of the weights.
-        parameters: of the network and its landmark detector.
-        gmacs: multiply-adds in 10^9 per output frame of 224 x 224, with the detector.
-        fps: frames per second of network and detector in this evaluation.
-        iterations, minutes: duration of training.
-    """
-
-    dataset: str
-    degradation: str
-    method: str
-    option_file: str = ''
-    checkpoint: str = ''
-    parameters: int | None = None
-    gmacs: float | None = None
-    fps: float | None = None
+    dataset: str  # name of the data set's folder, or of the evaluated folder
+    degradation: str  # layer of the input; '' if it was not made by `gavn prepare`
+    method: str  # as in tables, or `DEGRADED` or `TRUTH`
+    option_file: str = ''  # relative to the project's folder
+    checkpoint: str = ''  # first 12 hexadecimal digits of the SHA-256 of the weights
+    parameters: int | None = None  # of the network and its landmark detector
+    gmacs: float | None = None  # multiply-adds in 10^9 per output frame of 224 x 224, with the detector
+    fps: float | None = None  # frames per second of network and detector in this evaluation
+    # iterations, minutes: duration of training
     iterations: int | None = None
     minutes: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clip of one method, or the mean or standard deviation of all of them.
+    """One clip of one method, or the mean or standard deviation of all of them."""
 
-    Attributes:
-        run: method and data.
-        clip: its name, or `MEAN` or `STD`.
-        frames: of the clip; of all clips in summary rows.
-        values: by metric column; None: undefined; absent: does not apply.
-        notes: reasons of undefined values, on one line.
-    """
-
-    run: RunInfo
-    clip: str
-    frames: int
+    run: RunInfo  # method and data
+    clip: str  # its name, or `MEAN` or `STD`
+    frames: int  # of the clip; of all clips in summary rows
+    # by metric column; None: undefined; absent: does not apply
     values: Mapping[str, float | None] = field(default_factory=dict)
-    notes: str = ''
+    notes: str = ''  # reasons of undefined values, on one line
 
     @property
     def is_clip(self) -> bool:

@@ -26,17 +26,11 @@ _AUDIO_BATCH = 256
 
 @dataclass(frozen=True)
 class SyncResult:
-    """Scores of a clip.
+    """Scores of a clip."""
 
-    Attributes:
-        confidence: Sync_c, median minus minimum of the mean distances over the shifts; higher is better.
-        distance: Sync_d, the minimum mean distance; lower is better.
-        offset: shift of the minimum in frames. Positive: audio is ahead of video. (The published example.avi
-            has 3.)
-    """
-
-    confidence: float
-    distance: float
+    confidence: float  # Sync_c, median minus minimum of the mean distances over the shifts; higher is better
+    distance: float  # Sync_d, the minimum mean distance; lower is better
+    # shift of the minimum in frames. Positive: audio is ahead of video. (The published example.avi has 3.)
     offset: int
 
 

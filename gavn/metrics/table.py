@@ -84,20 +84,13 @@ class MetricInfo:
     """What is known of a metric.
 
     An entry `<key>: {type: <name>}` of `val.metrics` yields the columns `<key><ending>`.
-
-    Attributes:
-        name: in option files.
-        level: frame or clip.
-        better: direction of the first column, higher or lower.
-        needs: inputs beside the restored images: truth, landmarks, true_landmarks, audio.
-        endings: of the columns.
     """
 
-    name: str
-    level: str
-    better: str
-    needs: tuple[str, ...]
-    endings: tuple[str, ...] = ('',)
+    name: str  # in option files
+    level: str  # frame or clip
+    better: str  # direction of the first column, higher or lower
+    needs: tuple[str, ...]  # inputs beside the restored images: truth, landmarks, true_landmarks, audio
+    endings: tuple[str, ...] = ('',)  # of the columns
 
     def columns(self, key: str) -> tuple[str, ...]:
         """Column names of an entry of `val.metrics`."""

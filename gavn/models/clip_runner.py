@@ -124,18 +124,12 @@ def _evaluated_frame(sample: Sample, restored: Tensor, landmarks: Tensor | None)
 
 @dataclass(frozen=True)
 class ValidationOutput:
-    """Writes restored frames as `<folder>/<clip>/<%08d>.png` and as `<folder>/<clip>.mp4` with audio.
+    """Writes restored frames as `<folder>/<clip>/<%08d>.png` and as `<folder>/<clip>.mp4` with audio."""
 
-    Attributes:
-        folder: of the files.
-        images: whether to write images.
-        video: whether to write videos.
-        show: called with the name and the first frame of every clip.
-    """
-
-    folder: Path
-    images: bool = False
-    video: bool = False
+    folder: Path  # of the files
+    images: bool = False  # whether to write images
+    video: bool = False  # whether to write videos
+    # called with the name and the first frame of every clip
     show: Callable[[str, EvaluatedFrame], None] = lambda key, frame: None
 
     def write(self, frames: Iterable[EvaluatedFrame], key: str, audio: np.ndarray | None

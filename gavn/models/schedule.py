@@ -13,27 +13,16 @@ from gavn.config.schedulers import Scheduler, build_scheduler
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one set of trained modules.
+    """A stretch of training with one set of trained modules."""
 
-    Attributes:
-        name: for the log.
-        lr: learning rate; that of the first iteration if `lr_end` is given; None: the scheduler's.
-        iters: number of iterations.
-        start: iterations before the phase.
-        train: prefixes of the trained parameters, e.g. `temporal`; empty for all.
-        temporal_only: run the network without its identity module (the first stage).
-        freeze: prefixes of parameters that are not trained. It overrides `train`.
-        lr_end: learning rate at the end of a half cosine; None: constant.
-    """
-
-    name: str
-    lr: float | None
-    iters: int
-    start: int = 0
-    train: tuple[str, ...] = ()
-    temporal_only: bool = False
-    freeze: tuple[str, ...] = ()
-    lr_end: float | None = None
+    name: str  # for the log
+    lr: float | None  # learning rate; that of the first iteration if `lr_end` is given; None: the scheduler's
+    iters: int  # number of iterations
+    start: int = 0  # iterations before the phase
+    train: tuple[str, ...] = ()  # prefixes of the trained parameters, e.g. `temporal`; empty for all.
+    temporal_only: bool = False  # run the network without its identity module (the first stage)
+    freeze: tuple[str, ...] = ()  # prefixes of parameters that are not trained. It overrides `train`.
+    lr_end: float | None = None  # learning rate at the end of a half cosine; None: constant
 
     @property
     def end(self) -> int:

@@ -19,15 +19,10 @@ OTHER_CHUNK_BYTES = 2**28  # enough work for a GPU
 
 @dataclass(frozen=True)
 class WindowMasks:
-    """Attention masks of windows.
+    """Attention masks of windows."""
 
-    Attributes:
-        masks: (kinds, q, k), added to the logits; the first is zero.
-        kinds: index in `masks` of each window of a clip; the same for all clips of a batch.
-    """
-
-    masks: Tensor
-    kinds: tuple[int, ...]
+    masks: Tensor  # (kinds, q, k), added to the logits; the first is zero
+    kinds: tuple[int, ...]  # index in `masks` of each window of a clip; the same for all clips of a batch
 
 
 def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None,

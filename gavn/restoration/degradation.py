@@ -37,26 +37,17 @@ _ARRAYS = ('mean', 'scale', 'hidden', 'output')
 
 @dataclass(frozen=True)
 class DegradationEstimate:
-    """The degradation of the crops of a video.
+    """The degradation of the crops of a video."""
 
-    Attributes:
-        kind: the decision, one of KINDS; other than `mixed` only if its probability reaches a threshold.
-        probabilities: of each kind; the sum is 1.
-        frames: number of crops.
-        detail: highest visible frequency relative to the Nyquist frequency: 0.6 to 0.8 for good crops, 0.5
-            after reduction by two, 0.2 if blurred.
-        noise: standard deviation of the noise in the smoothest tenth of the crop, in grey levels of 255.
-        blocks: excess of edges on a grid of 8 pixels, relative to all edges.
-        reason: why the decision ignores the probabilities; '' if it does not.
-    """
-
-    kind: str
-    probabilities: dict[str, float]
-    frames: int
+    kind: str  # the decision, one of KINDS; other than `mixed` only if its probability reaches a threshold
+    probabilities: dict[str, float]  # of each kind; the sum is 1
+    frames: int  # number of crops
+    # highest visible frequency relative to the Nyquist frequency: 0.6 to 0.8 for good crops, 0.5 after
+    # reduction by two, 0.2 if blurred
     detail: float
-    noise: float
-    blocks: float
-    reason: str = ''
+    noise: float  # standard deviation of the noise in the smoothest tenth of the crop, in grey levels of 255
+    blocks: float  # excess of edges on a grid of 8 pixels, relative to all edges
+    reason: str = ''  # why the decision ignores the probabilities; '' if it does not
 
     def describe(self) -> str:
         """Returns text such as `compression artifacts (93 %)`; the two most probable kinds if uncertain."""
@@ -73,20 +64,14 @@ class DegradationEstimate:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """The classifier: standardised features, one hidden layer, softmax.
+    """The classifier: standardised features, one hidden layer, softmax."""
 
-    Attributes:
-        mean, scale: (f,), of the features over the training samples.
-        hidden: (1 + f, h); the first row is the bias.
-        output: (1 + h, kinds); the first row is the bias.
-        enough: the probability threshold of a kind.
-    """
-
+    # mean, scale: (f,), of the features over the training samples
     mean: np.ndarray
     scale: np.ndarray
-    hidden: np.ndarray
-    output: np.ndarray
-    enough: dict[str, float]
+    hidden: np.ndarray  # (1 + f, h); the first row is the bias
+    output: np.ndarray  # (1 + h, kinds); the first row is the bias
+    enough: dict[str, float]  # the probability threshold of a kind
 
     @classmethod
     def read(cls, path: Path = NUMBERS) -> Model:

@@ -20,22 +20,15 @@ Change = tuple[Face, np.ndarray]  # a face and the residual of its crop: float32
 
 
 class CropRestorer(Protocol):
-    """Restores face crops; see `gavn.restoration.restorer.Restorer`.
+    """Restores face crops; see `gavn.restoration.restorer.Restorer`."""
 
-    Attributes:
-        layout: how the network's windows lie over a clip.
-        device, compile: see `Restorer`.
-        name: name of the pretrained weights; None for the user's own.
-        weights: path -> SHA-256.
-        notices: messages for the user.
-    """
-
-    layout: Layout
+    layout: Layout  # how the network's windows lie over a clip
+    # device, compile: see `Restorer`
     device: torch.device
     compile: str | None
-    name: str | None
-    weights: dict[str, str]
-    notices: list[str]
+    name: str | None  # name of the pretrained weights; None for the user's own
+    weights: dict[str, str]  # path -> SHA-256
+    notices: list[str]  # messages for the user
 
     @property
     def chunk_size(self) -> int:
@@ -91,21 +84,13 @@ def warmup_frames(layout: Layout) -> int:
 
 @dataclass
 class FaceClipRestorer:
-    """Restores the faces of a video.
+    """Restores the faces of a video."""
 
-    Attributes:
-        restorer: restores the crops.
-        mfcc_frames: MFCC of the audio, from the time of the first frame on.
-        faces: the faces to restore.
-        strength: fraction of the change to apply, 0 to 1.
-        on_crop: is called for each crop with the face number and the crop before and after, uint8 BGR
-            (h, w, 3).
-    """
-
-    restorer: CropRestorer
-    mfcc_frames: StoredMFCC
-    faces: Faces
-    strength: float = 1.
+    restorer: CropRestorer  # restores the crops
+    mfcc_frames: StoredMFCC  # MFCC of the audio, from the time of the first frame on
+    faces: Faces  # the faces to restore
+    strength: float = 1.  # fraction of the change to apply, 0 to 1
+    # is called for each crop with the face number and the crop before and after, uint8 BGR (h, w, 3)
     on_crop: Callable[[int, np.ndarray, np.ndarray], None] = lambda *_: None
 
     def changes(self, buffer: FrameBuffer, segment: range) -> Iterator[tuple[Frame, list[Change]]]:

@@ -51,36 +51,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a restoration is going to do.
+    """What a restoration is going to do."""
 
-    Attributes:
-        found: all faces of the video.
-        faces: the faces to restore.
-        choice: the weights.
-        about_encoding: notices that apply only if the video is encoded.
-    """
-
-    found: Faces
-    faces: Faces
-    choice: Choice
-    about_encoding: Sequence[str]
+    found: Faces  # all faces of the video
+    faces: Faces  # the faces to restore
+    choice: Choice  # the weights
+    about_encoding: Sequence[str]  # notices that apply only if the video is encoded
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the target was written.
+    """How the target was written."""
 
-    Attributes:
-        copied: the video stream was copied, not encoded.
-        segments: the notes of the encoded segments.
-        resumed: frames that an earlier run, or other machines, had finished.
-        resumed_seconds: how long they took.
-    """
-
-    copied: bool
-    segments: Sequence[dict[str, Any]] = ()
-    resumed: int = 0
-    resumed_seconds: float = 0.
+    copied: bool  # the video stream was copied, not encoded
+    segments: Sequence[dict[str, Any]] = ()  # the notes of the encoded segments
+    resumed: int = 0  # frames that an earlier run, or other machines, had finished
+    resumed_seconds: float = 0.  # how long they took
 
     @property
     def change(self) -> float | None:
@@ -90,25 +76,15 @@ class Outcome:
 
 @dataclass
 class RestorationJob:
-    """One restoration of a video. Decoding, the network and encoding run in threads of their own.
+    """One restoration of a video. Decoding, the network and encoding run in threads of their own."""
 
-    Attributes:
-        video: the input.
-        target: the output path.
-        restorer: restores face crops.
-        settings: the user's settings.
-        state: stores faces and finished segments.
-        progress: is called for every frame.
-        notices: messages for the user.
-    """
-
-    video: VideoReader
-    target: Path
-    restorer: VideoRestorer
-    settings: Settings
-    state: ResumeState
-    progress: Progress
-    notices: Notices = field(default_factory=Notices, init=False)
+    video: VideoReader  # the input
+    target: Path  # the output path
+    restorer: VideoRestorer  # restores face crops
+    settings: Settings  # the user's settings
+    state: ResumeState  # stores faces and finished segments
+    progress: Progress  # is called for every frame
+    notices: Notices = field(default_factory=Notices, init=False)  # messages for the user
 
     def run(self) -> Report:
         """Restores the video and writes the target; raises as `restore_video`."""

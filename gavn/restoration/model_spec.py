@@ -35,20 +35,14 @@ def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> N
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The options that restoration needs.
+    """The options that restoration needs."""
 
-    Attributes:
-        networks: name -> `type` and arguments: `network_g` and, if it takes landmarks, `network_l`.
-        inputs: inputs of `network_g`, `lq` first.
-        window: `centre` or `frame` for a network without a `layout` of its own.
-        task: the degradation that the weights were trained on; None if unknown.
-        modules: modules that register networks from outside gavn.
-    """
-
+    # name -> `type` and arguments: `network_g` and, if it takes landmarks, `network_l`
     networks: dict[str, dict[str, Any]]
-    inputs: tuple[str, ...] = ('lq',)
-    window: str | None = None
-    task: str | None = None
+    inputs: tuple[str, ...] = ('lq',)  # inputs of `network_g`, `lq` first
+    window: str | None = None  # `centre` or `frame` for a network without a `layout` of its own
+    task: str | None = None  # the degradation that the weights were trained on; None if unknown
+    # modules that register networks from outside gavn
     modules: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod

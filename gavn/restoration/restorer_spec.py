@@ -13,23 +13,16 @@ from gavn.runtime.compilation import default_mode
 
 @dataclass(frozen=True)
 class RestorerSpec:
-    """Describes a restorer.
+    """Describes a restorer."""
 
-    Attributes:
-        task: name of pretrained weights, or 'auto'.
-        weights: the user's own weights, in place of `task`.
-        modules: modules that register the network of `weights`.
-        device, dtype, batch: see `Restorer`.
-        compile: whether to compile the networks.
-    """
-
-    task: str = 'auto'
-    weights: str | None = None
-    modules: tuple[str, ...] = ()
+    task: str = 'auto'  # name of pretrained weights, or 'auto'
+    weights: str | None = None  # the user's own weights, in place of `task`
+    modules: tuple[str, ...] = ()  # modules that register the network of `weights`
+    # device, dtype, batch: see `Restorer`
     device: str = 'auto'
     dtype: str = 'auto'
     batch: int | None = None
-    compile: bool = False
+    compile: bool = False  # whether to compile the networks
 
 
 @lru_cache(maxsize=1)

@@ -34,17 +34,11 @@ from gavn.runtime.prefetch import BackgroundWriter
 
 @dataclass
 class SegmentEncoder:
-    """Encodes segments of a video, or writes its images.
+    """Encodes segments of a video, or writes its images."""
 
-    Attributes:
-        video: the video, enlarged if that is requested.
-        settings: codec, quality and pixel format.
-        state: where segments are stored.
-    """
-
-    video: VideoReader
-    settings: Settings
-    state: ResumeState
+    video: VideoReader  # the video, enlarged if that is requested
+    settings: Settings  # codec, quality and pixel format
+    state: ResumeState  # where segments are stored
     _playable: Playable = field(default_factory=Playable, init=False)
 
     @property

@@ -14,32 +14,20 @@ from gavn.restoration.model_spec import GENERATOR, ModelSpec
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure.
+    """What to measure."""
 
-    Attributes:
-        frames: of the clip that networks run over.
-        batch: windows at a time, if a schedule has several.
-        size: side of frames in pixels.
-        seconds: per measurement.
-        cases: how each network is run.
-        deformable: batches of deformable convolution.
-        step: windows of a training step, and the side of their frames. None: no training step.
-        workers: of the loader.
-        fed_by: workers during training steps. None: no such steps.
-        minutes: lengths of restored videos; () for none.
-        further: more forms of the last case, by network.
-    """
-
-    frames: int
-    batch: int
-    size: int
-    seconds: float
-    cases: tuple[Case, ...]
-    deformable: tuple[int, ...]
+    frames: int  # of the clip that networks run over
+    batch: int  # windows at a time, if a schedule has several
+    size: int  # side of frames in pixels
+    seconds: float  # per measurement
+    cases: tuple[Case, ...]  # how each network is run
+    deformable: tuple[int, ...]  # batches of deformable convolution
+    # windows of a training step, and the side of their frames. None: no training step.
     step: tuple[int, int] | None
-    workers: tuple[int, ...]
-    fed_by: int | None = None
-    minutes: tuple[float, ...] = ()
+    workers: tuple[int, ...]  # of the loader
+    fed_by: int | None = None  # workers during training steps. None: no such steps.
+    minutes: tuple[float, ...] = ()  # lengths of restored videos; () for none
+    # more forms of the last case, by network
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

@@ -11,51 +11,35 @@ STOCK = ('stock', 'fp32', 'one window')  # form, precision and schedule of the b
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured; a cell without a measurement is None.
+    """What was measured; a cell without a measurement is None."""
 
-    Attributes:
-        kind: `network`, `ceiling`, `deformable`, `training`, `loader` or `memory`.
-        name: of what was measured.
-        device: `cpu` or `cuda`.
-        form: `stock` (planes, torchvision's deformable convolution, one alignment after the other), `gavn`
-            (channels-last, our choice), `triton` (that with our fused kernels), `compiled` (`gavn` through
-            torch.compile) or `triton, compiled`.
-        precision: `fp32`, `tf32` or `bf16`.
-        schedule: how a clip is cut for the network, or what was done.
-        ms: median milliseconds: of networks for one frame that comes out, else of one call.
-        spread: half the distance of the quartiles, in percent of the median.
-        calls: how many were timed.
-        per_second: output frames, steps or samples (of ceilings 10^9 bytes or operations) in a second.
-        memory_mib: at the peak, see `timing.peak_mib`; of videos all of a process.
-        parameters: numbers that the network learns.
-        gmacs: multiplications with an addition for a frame that comes out of one window, in 10^9.
-        traffic_gb: bytes in 10^9 for such a frame, see `timing.traffic`.
-        streams: streams of 25 frames a second that the device serves.
-        to_edvr_m, to_basicvsrpp: how many times less time a frame takes than in the stock form of these.
-        of_matrix_rate, of_copy_rate: share of the ceilings in percent that operations and traffic come to.
-        waited: percentage of the time of training that goes by while there is no batch.
-    """
-
-    kind: str
-    name: str
-    device: str
+    kind: str  # `network`, `ceiling`, `deformable`, `training`, `loader` or `memory`
+    name: str  # of what was measured
+    device: str  # `cpu` or `cuda`
+    # `stock` (planes, torchvision's deformable convolution, one alignment after the other), `gavn`
+    # (channels-last, our choice), `triton` (that with our fused kernels), `compiled` (`gavn` through
+    # torch.compile) or `triton, compiled`
     form: str
-    precision: str
-    schedule: str
-    ms: float
-    spread: float
-    calls: int
+    precision: str  # `fp32`, `tf32` or `bf16`
+    schedule: str  # how a clip is cut for the network, or what was done
+    ms: float  # median milliseconds: of networks for one frame that comes out, else of one call
+    spread: float  # half the distance of the quartiles, in percent of the median
+    calls: int  # how many were timed
+    # output frames, steps or samples (of ceilings 10^9 bytes or operations) in a second
     per_second: float | None = None
-    memory_mib: float | None = None
-    parameters: int | None = None
+    memory_mib: float | None = None  # at the peak, see `timing.peak_mib`; of videos all of a process
+    parameters: int | None = None  # numbers that the network learns
+    # multiplications with an addition for a frame that comes out of one window, in 10^9
     gmacs: float | None = None
-    traffic_gb: float | None = None
-    streams: float | None = None
+    traffic_gb: float | None = None  # bytes in 10^9 for such a frame, see `timing.traffic`
+    streams: float | None = None  # streams of 25 frames a second that the device serves
+    # to_edvr_m, to_basicvsrpp: how many times less time a frame takes than in the stock form of these
     to_edvr_m: float | None = None
     to_basicvsrpp: float | None = None
+    # of_matrix_rate, of_copy_rate: share of the ceilings in percent that operations and traffic come to
     of_matrix_rate: float | None = None
     of_copy_rate: float | None = None
-    waited: float | None = None
+    waited: float | None = None  # percentage of the time of training that goes by while there is no batch
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

@@ -47,27 +47,16 @@ class Test:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the comparison.
+    """A method of the comparison."""
 
-    Attributes:
-        token: in names of option files.
-        title: in tables.
-        train: options of its training without the budget; phases have `iters`.
-        test: options of its test.
-        origin: files of these options.
-        parameters: of the restoration network with its landmark detector.
-        hears: whether a test can replace its audio.
-        outputs: restored frames of a training clip; None if its data set does not say.
-    """
-
-    token: str
-    title: str
-    train: dict[str, Any]
-    test: dict[str, Any]
-    origin: tuple[Path, Path]
-    parameters: int
-    hears: bool
-    outputs: int | None
+    token: str  # in names of option files
+    title: str  # in tables
+    train: dict[str, Any]  # options of its training without the budget; phases have `iters`
+    test: dict[str, Any]  # options of its test
+    origin: tuple[Path, Path]  # files of these options
+    parameters: int  # of the restoration network with its landmark detector
+    hears: bool  # whether a test can replace its audio
+    outputs: int | None  # restored frames of a training clip; None if its data set does not say
 
     @property
     def batch(self) -> int:

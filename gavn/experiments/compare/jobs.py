@@ -32,25 +32,15 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Job:
-    """One command.
+    """One command."""
 
-    Attributes:
-        name: of its log and its record.
-        command: the process.
-        inputs: files that determine the result; if one changes, the job is not done.
-        outputs: files that exist after success.
-        needs: names of the jobs that make its inputs.
-        resumes: the command resumes, so its inputs may not change between starts.
-        cleared: a folder that is removed before the start.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
-    needs: tuple[str, ...] = ()
-    resumes: bool = False
-    cleared: Path | None = None
+    name: str  # of its log and its record
+    command: tuple[str, ...]  # the process
+    inputs: tuple[Path, ...]  # files that determine the result; if one changes, the job is not done
+    outputs: tuple[Path, ...]  # files that exist after success
+    needs: tuple[str, ...] = ()  # names of the jobs that make its inputs
+    resumes: bool = False  # the command resumes, so its inputs may not change between starts
+    cleared: Path | None = None  # a folder that is removed before the start
 
 
 @dataclass

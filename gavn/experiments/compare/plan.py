@@ -22,21 +22,14 @@ FILE = 'plan.json'
 
 @dataclass(frozen=True)
 class BudgetShare:
-    """Share of one method.
+    """Share of one method."""
 
-    Attributes:
-        iterations: of its training.
-        batch: clips per iteration.
-        phases: iterations of each phase.
-        seconds: per iteration in each phase, for a budget in minutes; else empty.
-        beside: number of parallel processes during timing.
-    """
-
-    iterations: int
-    batch: int
-    phases: list[int]
+    iterations: int  # of its training
+    batch: int  # clips per iteration
+    phases: list[int]  # iterations of each phase
+    # per iteration in each phase, for a budget in minutes; else empty
     seconds: list[float] = field(default_factory=list)
-    beside: int = 1
+    beside: int = 1  # number of parallel processes during timing
 
     @property
     def clips(self) -> int:
@@ -53,21 +46,15 @@ class BudgetShare:
 
 @dataclass
 class Plan:
-    """The share of every method.
+    """The share of every method."""
 
-    Attributes:
-        task, data, budget: as given.
-        clips: of every method, for a budget in iterations; 0 for one in minutes.
-        shares: by token.
-        machine: on which the methods were timed.
-    """
-
+    # task, data, budget: as given
     task: str
     data: str
     budget: str
-    clips: int
-    shares: dict[str, BudgetShare] = field(default_factory=dict)
-    machine: dict[str, str] = field(default_factory=dict)
+    clips: int  # of every method, for a budget in iterations; 0 for one in minutes
+    shares: dict[str, BudgetShare] = field(default_factory=dict)  # by token
+    machine: dict[str, str] = field(default_factory=dict)  # on which the methods were timed
 
     @classmethod
     def of(cls, settings: Settings, methods: Sequence[Method]) -> Plan:

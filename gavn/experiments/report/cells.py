@@ -15,42 +15,25 @@ MISSING = '–'  # a run that is not done yet
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell.
+    """A cell."""
 
-    Attributes:
-        text: with newlines; code between backticks.
-        value: for ranking, as printed; None: not ranked.
-        mark: '', BEST or SECOND.
-        after: text after the marked text: a deviation or a gain.
-        missing: whether a figure is missing.
-        run: the command for a missing figure, if no other cell of the row has it.
-    """
-
-    text: str = ''
-    value: float | None = None
-    mark: str = ''
-    after: str = ''
-    missing: bool = False
-    run: str = ''
+    text: str = ''  # with newlines; code between backticks
+    value: float | None = None  # for ranking, as printed; None: not ranked
+    mark: str = ''  # '', BEST or SECOND
+    after: str = ''  # text after the marked text: a deviation or a gain
+    missing: bool = False  # whether a figure is missing
+    run: str = ''  # the command for a missing figure, if no other cell of the row has it
 
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column.
+    """Heading of a column."""
 
-    Attributes:
-        title: in LaTeX a letter after the last underscore is a subscript.
-        better: 'higher', 'lower' or ''.
-        group: heading over several columns: a data set.
-        figures: whether it has numbers, which are right-aligned.
-        in_latex: whether it is part of the LaTeX table.
-    """
-
-    title: str
-    better: str = ''
-    group: str = ''
-    figures: bool = False
-    in_latex: bool = True
+    title: str  # in LaTeX a letter after the last underscore is a subscript
+    better: str = ''  # 'higher', 'lower' or ''
+    group: str = ''  # heading over several columns: a data set
+    figures: bool = False  # whether it has numbers, which are right-aligned
+    in_latex: bool = True  # whether it is part of the LaTeX table
 
 
 Block = list[list[Cell]]
@@ -60,25 +43,15 @@ ORIGIN = (*(Column(title, figures=True) for title in ('Params (M)', 'GMACs', 'Fr
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table."""
 
-    Attributes:
-        name: of its files.
-        number: in the paper; '' for other tables.
-        title: after the number.
-        columns: left to right.
-        blocks: groups of rows, separated by rules. Repeated first cells are shown once.
-        notes: paragraphs below.
-        runs: a second table with the origin of the figures.
-    """
-
-    name: str
-    number: str
-    title: str
-    columns: Sequence[Column]
-    blocks: Sequence[Block]
-    notes: Sequence[str] = ()
-    runs: Table | None = None
+    name: str  # of its files
+    number: str  # in the paper; '' for other tables
+    title: str  # after the number
+    columns: Sequence[Column]  # left to right
+    blocks: Sequence[Block]  # groups of rows, separated by rules. Repeated first cells are shown once.
+    notes: Sequence[str] = ()  # paragraphs below
+    runs: Table | None = None  # a second table with the origin of the figures
 
     def once(self) -> list[Block]:
         """The blocks, with the first cell of a row empty if it repeats the row above."""
@@ -88,21 +61,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Plan:
-    """Content of tables.
+    """Content of tables."""
 
-    Attributes:
-        measures: metric columns of tables 1 and 3.
-        tasks: rows of tables 1 to 3.
-        methods: to list. None: the paper's and all others with results.
-        std: also print standard deviations over clips.
-        ours: whether these are our runs, with origins and missing runs.
-    """
-
-    measures: Sequence[str] = QUALITY
-    tasks: Sequence[Task] = tuple(TASKS.values())
-    methods: Sequence[str] | None = None
-    std: bool = False
-    ours: bool = True
+    measures: Sequence[str] = QUALITY  # metric columns of tables 1 and 3
+    tasks: Sequence[Task] = tuple(TASKS.values())  # rows of tables 1 to 3
+    methods: Sequence[str] | None = None  # to list. None: the paper's and all others with results.
+    std: bool = False  # also print standard deviations over clips
+    ours: bool = True  # whether these are our runs, with origins and missing runs
 
     def shows(self, method: str) -> bool:
         """Whether tables 1, 2 and 4 contain a method with results."""

@@ -32,18 +32,13 @@ _OF_METHODS = {'GAVN': 0, 'EDVR': 1, 'BasicVSR++': 2, 'DAVD-Net': 3, 'DAVD-Net (
 
 @dataclass(frozen=True)
 class Curve:
-    """The validations of one training, in order.
+    """The validations of one training, in order."""
 
-    Attributes:
-        iterations, minutes: of training; minutes are None if unknown.
-        values: of the metric, means over clips.
-        start: value of the degraded input; None if it was not measured.
-    """
-
+    # iterations, minutes: of training; minutes are None if unknown
     iterations: list[int]
     minutes: list[float | None]
-    values: list[float]
-    start: float | None
+    values: list[float]  # of the metric, means over clips
+    start: float | None  # value of the degraded input; None if it was not measured
 
 
 def read_curve(experiment: Path, dataset: str | None, metric: str) -> Curve:

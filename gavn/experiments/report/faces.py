@@ -49,31 +49,21 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the figure: one frame of one clip.
+    """A row of the figure: one frame of one clip."""
 
-    Attributes:
-        label: of the row, with newlines.
-        images: column heading -> uint8 BGR (h, w, 3), of equal size, left to right.
-        boxes: of eyes and mouth.
-    """
-
-    label: str
-    images: Mapping[str, np.ndarray]
-    boxes: tuple[Box, Box]
+    label: str  # of the row, with newlines
+    images: Mapping[str, np.ndarray]  # column heading -> uint8 BGR (h, w, 3), of equal size, left to right
+    boxes: tuple[Box, Box]  # of eyes and mouth
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images and the boxes come from.
+    """Where the images and the boxes come from."""
 
-    Attributes:
-        root: a data set folder.
-        runs: heading -> folder of a test run; `{task}` and `{layer}` are replaced by those of the row.
-        eyes, mouth: boxes to use instead of those of the landmarks.
-    """
-
-    root: Path
+    root: Path  # a data set folder
+    # heading -> folder of a test run; `{task}` and `{layer}` are replaced by those of the row
     runs: Mapping[str, str]
+    # eyes, mouth: boxes to use instead of those of the landmarks
     eyes: Box | None = None
     mouth: Box | None = None
 

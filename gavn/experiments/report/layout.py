@@ -9,21 +9,13 @@ from gavn.metrics.table import COLUMNS
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the paper's table 1.
+    """A task of the paper's table 1."""
 
-    Attributes:
-        token: in names of option files.
-        title: in tables.
-        layer: of the data set with its input.
-        parameter: of the levels of table 2.
-        levels: layer -> level.
-    """
-
-    token: str
-    title: str
-    layer: str
-    parameter: str
-    levels: dict[str, int]
+    token: str  # in names of option files
+    title: str  # in tables
+    layer: str  # of the data set with its input
+    parameter: str  # of the levels of table 2
+    levels: dict[str, int]  # layer -> level
 
 
 TASKS = {task.token: task for task in (

@@ -22,24 +22,16 @@ class ReportError(GavnError):
 
 @dataclass(frozen=True)
 class Result:
-    """Results of a method on a data set with one degradation.
+    """Results of a method on a data set with one degradation."""
 
-    Attributes:
-        run: from the file.
-        mean, std: over clips, by metric; None: could not be measured; absent: does not apply.
-        clips: rows of clips by name.
-        notes: why a metric could not be measured.
-        source: the file.
-        window: frames of a training window; None if unknown.
-    """
-
-    run: RunInfo
+    run: RunInfo  # from the file
+    # mean, std: over clips, by metric; None: could not be measured; absent: does not apply
     mean: Mapping[str, float | None]
     std: Mapping[str, float | None] = field(default_factory=dict)
-    clips: Mapping[str, Row] = field(default_factory=dict)
-    notes: str = ''
-    source: str = ''
-    window: int | None = None
+    clips: Mapping[str, Row] = field(default_factory=dict)  # rows of clips by name
+    notes: str = ''  # why a metric could not be measured
+    source: str = ''  # the file
+    window: int | None = None  # frames of a training window; None if unknown
 
     @property
     def is_reference(self) -> bool:
