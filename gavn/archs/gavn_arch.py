@@ -49,6 +49,8 @@ class GAVN(nn.Module):
         eq9: `similarity` (weigh Y) or `literal` (weigh AF, as printed).
         audio_map: `decode` or `tile`: how audio features become a map.
         gate: `channel` or `pixel`: granularity of the attention of eqs. 14 and 15.
+        use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
+            as they are (not in the paper); that takes half of the time.
         use_identity: build the identity module. Without it this is the network of training stage 1.
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.
@@ -76,6 +78,7 @@ class GAVN(nn.Module):
         eq9: Weighed = 'similarity',
         audio_map: AudioMap = 'decode',
         gate: Gate = 'channel',
+        use_alignment: bool = True,
         use_identity: bool = True,
         use_audio: bool = True,
         use_landmark: bool = True,
@@ -90,7 +93,8 @@ class GAVN(nn.Module):
                 f'need radius >= 0 and num_feat divisible by deformable_groups, got radius {radius}, '
                 f'num_feat {num_feat}, deformable_groups {deformable_groups}'
             )
-        self.radius, self.inject = radius, inject
+        self.radius = radius
+        self.any_length = inject or not use_alignment
         self.temporal = TemporalModule(
             num_feat,
             num_extract_block,
@@ -101,6 +105,7 @@ class GAVN(nn.Module):
             attention=attention,
             eq9=eq9,
             dcn_backend=dcn_backend,
+            use_alignment=use_alignment,
         )
         self.identity = None
         if use_identity:
@@ -110,18 +115,13 @@ class GAVN(nn.Module):
             variance_preserving_init(self)
 
     @property
-    def any_length(self) -> bool:
-        """Whether it can be trained on windows of other lengths than that of its `layout`."""
-        return self.inject
-
-    @property
     def layout(self) -> Layout:
         """Window layout: 2N+1 outputs, and two more input frames on either side.
 
         Raises:
             ValueError: N > 1 without `inject`.
         """
-        if self.radius > 1 and not self.inject:
+        if self.radius > 1 and not self.any_length:
             raise ValueError(
                 f'radius {self.radius} without inject: in a window of this length, frames between the ends '
                 'reach no output but their own; restore with radius <= 1, or train with inject: true'
@@ -185,10 +185,9 @@ class GAVN(nn.Module):
     ) -> None:
         n, t = lq.shape[:2]
         expected_t = 2 * self.radius + 1 + 2 * CONTEXT
-        if t < 1 + 2 * CONTEXT or (t != expected_t and not self.inject):
-            allowed = (
-                f'{1 + 2 * CONTEXT} or more' if self.inject else f'{expected_t} (other lengths need inject)'
-            )
+        if t < 1 + 2 * CONTEXT or (t != expected_t and not self.any_length):
+            least = 1 + 2 * CONTEXT
+            allowed = f'{least} or more' if self.any_length else f'{expected_t} (other lengths need inject)'
             raise ValueError(f'got {t} frames, radius {self.radius} takes {allowed}')
         if identity is None:
             return

@@ -32,17 +32,24 @@ SHARING: dict[Sharing, dict[str, str]] = {
 class PyramidExtractor(nn.Module):
     """Pre-deblur, residual blocks and two strided steps, with the names of EDVR (Wang et al. 2019)."""
 
-    def __init__(self, num_feat: int = 64, num_blocks: int = 5) -> None:
+    def __init__(self, num_feat: int = 64, num_blocks: int = 5, coarser: bool = True) -> None:
         super().__init__()
+        self.coarser = coarser
         self.predeblur = PredeblurModule(num_feat)
         self.conv_1x1 = nn.Conv2d(num_feat, num_feat, 1)
         self.feature_extraction = make_layer(ResidualBlockNoBN, num_blocks, num_feat=num_feat)
-        self.conv_l2_1, self.conv_l2_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)
-        self.conv_l3_1, self.conv_l3_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)
+        if coarser:
+            self.conv_l2_1, self.conv_l2_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)
+            self.conv_l3_1, self.conv_l3_2 = conv3(num_feat, num_feat, 2), conv3(num_feat, num_feat)
 
     def forward(self, frames: Tensor) -> Pyramid:
-        """Frames (n, 3, h, w), sides divisible by 16 -> pyramid, level 1 at (h/4, w/4)."""
+        """Frames (n, 3, h, w), sides divisible by 16 -> pyramid, level 1 at (h/4, w/4).
+
+        Without `coarser` the pyramid is level 1 alone.
+        """
         l1 = self.feature_extraction(self.conv_1x1(self.predeblur(frames)))
+        if not self.coarser:
+            return [l1]
         l2 = lrelu(self.conv_l2_2(lrelu(self.conv_l2_1(l1))))
         l3 = lrelu(self.conv_l3_2(lrelu(self.conv_l3_1(l2))))
         return [l1, l2, l3]
@@ -172,6 +179,8 @@ class TemporalModule(nn.Module):
         attention: see `TemporalFusion`.
         eq9: see `TemporalFusion`.
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
+        use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
+            as they are (not in the paper).
     """
 
     def __init__(
@@ -185,11 +194,12 @@ class TemporalModule(nn.Module):
         attention: Attention = 'dot',
         eq9: Weighed = 'similarity',
         dcn_backend: Backend | None = None,
+        use_alignment: bool = True,
     ) -> None:
         super().__init__()
         self.temporal_skip = temporal_skip
-        self.align_for = SHARING[share_align]
-        self.extractor = PyramidExtractor(num_feat, num_blocks)
+        self.align_for = SHARING[share_align] if use_alignment else {}
+        self.extractor = PyramidExtractor(num_feat, num_blocks, coarser=use_alignment)
         self.aligns = nn.ModuleDict(
             {name: Align(num_feat, deformable_groups, inject, dcn_backend)
              for name in dict.fromkeys(self.align_for.values())}
@@ -204,8 +214,8 @@ class TemporalModule(nn.Module):
         if levels is None:
             levels = [level.unflatten(0, frames.shape[:2]) for level in self.extractor(frames.flatten(0, 1))]
         f = [list(pyramid) for pyramid in zip(*(level.unbind(1) for level in levels), strict=True)]
-        fs, fa, af, ba, bs = self._aligned(f)
         own = range(CONTEXT, len(f) - CONTEXT)
+        fs, fa, af, ba, bs = self._aligned(f) if self.aligns else _shifted(f)
         fused = [self.fuse(af[j][0], [y[j][0] for y in (fs, fa, af, ba, bs)]) for j in own]  # (9), (10)
         if self.temporal_skip:
             fused = [f[j][0] + t for j, t in zip(own, fused, strict=True)]
@@ -244,3 +254,9 @@ class TemporalModule(nn.Module):
         joined = [[torch.cat(level) for level in zip(*pyramids, strict=True)] for pyramids in (refs, nbrs)]
         levels = [level.unflatten(0, (len(refs), -1)).unbind() for level in self.aligns[name](*joined)]
         return [list(pyramid) for pyramid in zip(*levels, strict=True)]
+
+
+def _shifted(f: list[Pyramid]) -> list[dict[int, Pyramid]]:
+    """Features of the frames two and one before, at, one and two after each frame that has all of them."""
+    own, steps = range(CONTEXT, len(f) - CONTEXT), range(-CONTEXT, CONTEXT + 1)
+    return [{j: f[j + step] for j in own} for step in steps]

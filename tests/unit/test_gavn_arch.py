@@ -1,5 +1,7 @@
 """GAVN: sizes, equations, options and inputs against what the paper and hand computation say."""
 
+import importlib
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -142,6 +144,7 @@ class TestForward:
             tiny()(**given)
 
     def test_is_registered(self):
+        importlib.import_module('gavn.archs.basicsr_archs')  # joins the registries
         assert ARCH_REGISTRY.get('GAVN') is GAVN
 
     def test_every_parameter_learns_but_offsets_of_the_start(self):
