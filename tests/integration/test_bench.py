@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from gavn.checkpoints.checkpoint import load_bundle
+from gavn.checkpoints.pretrained import list_pretrained, weights_of
 from gavn.cli.bench import _chosen, _format_row
 from gavn.experiments.bench import memory, networks, operators, plan, report, rows, timing, training
 from gavn.experiments.bench.goals import GOALS, judged
-from gavn.experiments.bench.networks import GAVN_64, RECIPES, SHIPPED, Case, _recipe
+from gavn.experiments.bench.networks import GAVN_64, PRETRAINED, RECIPES, Case, _recipe
 from gavn.experiments.bench.plan import Plan
 from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
 from gavn.runtime import windows
@@ -66,11 +68,11 @@ def test_ratios_and_shares_follow_from_the_rows():
 def test_goals_are_judged_by_measured_figures_alone():
     assert all(figure == 'not measured' and not verdict for _, _, figure, verdict in judged([], 'cuda'))
     found = complete([network(GAVN_64, 'stock', 'fp32', 100.), network(GAVN_64, 'gavn', 'bf16', 30.),
-                      network(SHIPPED, 'gavn', 'fp32', 100.)])
+                      network(PRETRAINED, 'gavn', 'fp32', 100.)])
     lines = {line[0]: line[1:] for line in judged(found, 'cpu')}
     assert lines["GAVN-64 against eager with torchvision's operator"] == ('at least 2.5 times', '3.33 times',
                                                                          'reached')
-    assert lines['the network that the package ships: frames a second'][1:] == ('10 fps', 'not reached')
+    assert lines['the pretrained network: frames a second'][1:] == ('10 fps', 'not reached')
     assert len(judged(found, 'cuda')) + len(lines) == len(GOALS)
 
 
@@ -181,7 +183,7 @@ def test_videos_are_restored_each_in_a_process_of_its_own():
 
 def test_plans_measure_what_goals_need():
     full, quick = plan.plan_for('cuda'), plan.plan_for('cuda', quick=True)
-    for a_plan, name, forms in ((full, SHIPPED, ['triton']), (quick, GAVN_64, ['triton']),
+    for a_plan, name, forms in ((full, PRETRAINED, ['triton']), (quick, GAVN_64, ['triton']),
                                 (full, GAVN_64, ['triton', 'compiled', 'triton, compiled'])):
         cases = plan._cases(a_plan, name, RECIPES[name])
         assert cases[-len(forms):] == [Case(form, 'bf16', 'features once') for form in forms]
@@ -201,6 +203,12 @@ def test_timing_counts_and_traffic_is_that_of_the_operators():
     a = torch.zeros(1000)
     assert timing.traffic(lambda: (a + a).view(10, 100)) == pytest.approx(3 * 4000 / 1e9)
     assert timing.peak_mib(lambda: torch.ones(2**24).sum(), CPU) == pytest.approx(64, abs=16)
+
+
+def test_the_pretrained_network_of_the_table_is_that_of_the_weights():
+    for name in list_pretrained():
+        header, _ = load_bundle(weights_of(name))
+        assert RECIPES[PRETRAINED].networks == header['networks']
 
 
 def test_all_networks_of_the_table_can_be_built_and_chosen():

@@ -29,7 +29,7 @@ from gavn.runtime.tensors import channels_last
 from gavn.runtime.windows import Layout, run
 
 ALL = ('lq', 'audio', 'landmarks')
-SHIPPED = 'GAVN-24 as shipped, with its detector'
+PRETRAINED = 'GAVN-32 pretrained, with its detector'
 GAVN_64 = 'GAVN-64'
 COMPILED, TRITON = 'compiled', 'triton'  # forms, which may be combined
 _VRT: dict[str, Any] = {
@@ -48,7 +48,8 @@ RECIPES = {
     EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
     BASICVSRPP: ModelSpec({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
                                     'is_low_res_input': False, 'window': 15}}),
-    SHIPPED: _recipe(*ALL, type='GAVN', num_feat=24, radius=0, detector={'type': 'PFLDAV', 'width': 0.5}),
+    PRETRAINED: _recipe(*ALL, type='GAVN', num_feat=32, radius=0, inject=True,
+                        detector={'type': 'PFLDAV', 'width': 0.5}),
     GAVN_64: _recipe(*ALL, type='GAVN'),
     'GAVN-64, stage 1': _recipe(type='GAVN', use_identity=False),
     'GAVN-32': _recipe(*ALL, type='GAVN', num_feat=32),
@@ -60,7 +61,7 @@ RECIPES = {
     'VRT': _recipe(**_VRT),
 }
 SLOW = ('EDVR-L', 'D-DBPN', 'VRT')  # measured on a CPU only if named
-QUICK = (EDVR_M, BASICVSRPP, SHIPPED, GAVN_64)
+QUICK = (EDVR_M, BASICVSRPP, PRETRAINED, GAVN_64)
 
 
 @dataclass(frozen=True)

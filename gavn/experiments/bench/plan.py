@@ -45,10 +45,10 @@ class Plan:
 PLAIN = Case('stock', 'fp32', 'one window')
 WORKERS = 8  # as in options/train_gavn_car.yml
 FORMS = {  # on a GPU
-    networks.SHIPPED: (networks.TRITON,),
+    networks.PRETRAINED: (networks.TRITON,),
     networks.GAVN_64: (networks.TRITON, networks.COMPILED, f'{networks.TRITON}, {networks.COMPILED}'),
 }
-FILMS = {'cpu': (2, 40), 'cuda': (2, 10)}  # minutes; short on a GPU, whose time is expensive
+VIDEO_MINUTES = {'cpu': (2, 40), 'cuda': (2, 10)}  # short on a GPU, whose time is expensive
 
 
 def plan_for(device: str, quick: bool = False) -> Plan:
@@ -61,12 +61,12 @@ def plan_for(device: str, quick: bool = False) -> Plan:
             return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
                         further={networks.GAVN_64: (networks.TRITON,)})
         return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
-                    FILMS[device], FORMS)
+                    VIDEO_MINUTES[device], FORMS)
     own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
         return Plan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
-    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, FILMS[device])
+    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, VIDEO_MINUTES[device])
 
 
 def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device) -> Iterator[Row]:
