@@ -16,7 +16,7 @@ JOURNEYS = (
 )
 LAYERS = (
     ('Commands', ('cli', 'inference/', 'scripts/')),
-    ('Laboratory', ('experiments',)),
+    ('Experiments', ('experiments',)),
     ('Product', ('web', 'restoration')),
     ('BasicSR plugin',
      ('basicsr_patches', 'models', 'data', 'metrics', 'losses', 'archs', 'ops')),

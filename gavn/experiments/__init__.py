@@ -1,1 +1,1 @@
-"""The laboratory: comparisons, tables, benchmarks, releases, synthetic heads. No product code imports it."""
+"""Experiments: comparisons, tables, benchmarks, releases, synthetic heads. No product code imports it."""
