@@ -10,6 +10,9 @@ from gavn.media import compress
 from gavn.metrics import psnr
 
 TRUTH = [np.ascontiguousarray(data.astronaut()[:224, 112 + t:336 + t, ::-1]) for t in range(3)]
+# the network of Real-ESRGAN needs minutes of a core
+CASES = [pytest.param(peer, id=peer.name, marks=[pytest.mark.slow] * (peer.name == 'Real-ESRGAN'))
+         for peer in PEERS]
 
 
 def _clip(degraded):
@@ -23,7 +26,7 @@ def _restored(peer, degraded):
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize('peer', PEERS, ids=lambda peer: peer.name)
+@pytest.mark.parametrize('peer', CASES)
 def test_each_returns_every_frame_close_to_the_truth(peer):
     degraded = downscale(TRUTH, 4) if 'sr_x4' in peer.layers else compress(TRUTH, 45)
     restored = _restored(peer, degraded)
