@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from processes import wait_until
+
 CONFIG = """\
 ClusterName=gavn
 SlurmctldHost={host}(127.0.0.1)
@@ -90,5 +92,4 @@ def _wait_for_node(environment: dict[str, str], folder: Path) -> None:
 def wait_for_jobs(environment: dict[str, str]) -> None:
     """Returns when no job is left in the queue."""
     queue = partial(subprocess.run, ['squeue', '-h'], env=environment, capture_output=True, check=True)
-    while queue().stdout:
-        time.sleep(1)
+    wait_until(lambda: not queue().stdout, 'the last job')

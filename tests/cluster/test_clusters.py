@@ -9,16 +9,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import signal
 import subprocess
 import sys
-import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slurm
+from processes import PATIENCE, kill_all, kill_one
 from raw_videos import film, photo, table
 from restore_fakes import make_restorer
 
@@ -27,8 +27,7 @@ pytest.importorskip('datatrove')
 pytest.importorskip('dlib')
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIPS, FRAMES, LONG = 12, 30, 520  # the last clip has LONG frames, three pieces
-PATIENCE = 400  # seconds
+CLIPS, FRAMES, LONG = 12, 12, 260  # the last clip has LONG frames, two pieces
 Environment = Mapping[str, str]
 
 
@@ -50,11 +49,11 @@ def folder(tmp_path_factory) -> Path:
 def local(folder: Path) -> dict[str, dict[str, str]]:
     """Digests of the results of one machine: prepared files, and `gavn restore` without an executor."""
     run(prepare(folder, 'prepared_local'), environment())
-    for number in range(3):
-        (folder / f'restored_local/{number}').mkdir(parents=True)
-        run(['restore', f'{folder}/talks/{number}', '-o', f'{folder}/restored_local/{number}',
-             *networks(folder)], environment())
-    return {'prepared': digests(folder / 'prepared_local'), 'restored': digests(folder / 'restored_local')}
+    talks = sorted((folder / 'talks').glob('*/*'))
+    run(['restore', *map(str, talks), '-o', f'{folder}/restored_local', *networks(folder)], environment())
+    flat = digests(folder / 'restored_local')
+    restored = {f'{n // 4}/talk{n}_gavn.mp4': flat[f'talk{n}_gavn.mp4'] for n in range(CLIPS)}
+    return {'prepared': digests(folder / 'prepared_local'), 'restored': restored}
 
 
 def environment(more: Environment | None = None) -> Environment:
@@ -92,31 +91,6 @@ def digests(folder: Path) -> dict[str, str]:
             for path in folder.rglob('*') if path.suffix in ('.png', '.npy', '.mp4')}
 
 
-def processes() -> Iterator[tuple[int, list[str]]]:
-    for path in Path('/proc').glob('[0-9]*/cmdline'):
-        try:
-            yield int(path.parent.name), path.read_bytes().decode(errors='replace').split('\0')
-        except OSError:  # has just ended
-            continue
-
-
-def parent(pid: int) -> int:
-    return int(Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
-
-
-def kill_one(is_worker, has_begun) -> int:
-    """Kills a worker with SIGKILL while it works; returns its process id."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        if has_begun():
-            for pid, words in processes():
-                if is_worker(pid, words):
-                    os.kill(pid, signal.SIGKILL)
-                    return pid
-        time.sleep(0.05)
-    raise AssertionError('no worker has begun')
-
-
 def some_file(folder: Path, pattern: str):
     """Whether a file of this pattern exists and is not empty."""
     return lambda: any(path.stat().st_size for path in folder.glob(pattern))
@@ -134,7 +108,7 @@ def test_slurm(folder, local, tmp_path):
         there = environment(cluster)
 
         def is_worker(stage):
-            return lambda _, words: 'python' in words[0] and any(
+            return lambda words: 'python' in words[0] and any(
                 word.endswith(f'/{stage}/executor.pik') for word in words)
 
         out = folder / 'prepared_slurm'
@@ -154,33 +128,36 @@ def test_slurm(folder, local, tmp_path):
         assert digests(out) == local['restored'] and report(out) == ['done'] * CLIPS
 
 
-def test_ray(folder, local, monkeypatch):
+@pytest.fixture
+def ray_cluster(monkeypatch) -> Iterator[Environment]:
+    """A Ray of a head and two nodes with a core each; yields the environment of its commands."""
     pytest.importorskip('ray')
     from ray.cluster_utils import Cluster
-    for name, value in environment({'RAY_memory_monitor_refresh_ms': '0'}).items():
+    mark = str(uuid.uuid4())
+    for name, value in environment({'RAY_memory_monitor_refresh_ms': '0', 'GAVN_TEST': mark}).items():
         monkeypatch.setenv(name, value)
-    cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 0, 'include_dashboard': False})
     try:
+        cluster = Cluster(initialize_head=True, shutdown_at_exit=False,
+                          head_node_args={'num_cpus': 0, 'include_dashboard': False})
         for _ in range(2):
             cluster.add_node(num_cpus=1, memory=8 << 30)
-        there = environment({'RAY_ADDRESS': cluster.address})
-        ray_options = ['--executor', 'ray', '--workers', '2', '--tasks', '3']
-        for arguments, name, begun in ((prepare, 'prepared', '.prepare/records/**/*.json'),
-                                       (restore, 'restored', '.gavn/*/records/videos_*')):
-            out = folder / f'{name}_ray'
-            with subprocess.Popen(command([*arguments(folder, out.name), *ray_options]), env=there) as driver:
-                print('killed', kill_one(is_actor, some_file(out, begun)))
-                assert driver.wait() == 0
-            assert digests(out) == local[name]
-        assert report(out) == ['done'] * CLIPS
+        yield environment({'RAY_ADDRESS': cluster.address})
     finally:
-        cluster.shutdown()
+        kill_all(mark)
 
 
-def is_actor(pid: int, words: list[str]) -> bool:
-    """Whether a process is one of Ray's workers at work, and no child of one."""
-    try:
-        return words[0].startswith('ray::RankWorker') and 'raylet' in Path(
-            f'/proc/{parent(pid)}/cmdline').read_text()
-    except OSError:
-        return False
+def test_ray(folder, local, ray_cluster):
+    for arguments, name, begun in ((prepare, 'prepared', '.prepare/records/**/*.json'),
+                                   (restore, 'restored', '.gavn/*/records/videos_*')):
+        out = folder / f'{name}_ray'
+        words = command([*arguments(folder, out.name), '--executor', 'ray', '--workers', '2', '--tasks', '3'])
+        with subprocess.Popen(words, env=ray_cluster) as driver:
+            print('killed', kill_one(is_ray_task, some_file(out, begun)))
+            assert driver.wait(PATIENCE) == 0
+        assert digests(out) == local[name]
+    assert report(out) == ['done'] * CLIPS
+
+
+def is_ray_task(words: list[str]) -> bool:
+    """Whether a process is at work on a task."""
+    return words[0].startswith('ray::_run_quietly')

@@ -1,4 +1,8 @@
-"""Tasks that the local executor runs in this process."""
+"""Tasks of the local executor, in this process and in processes that may be killed."""
+import os
+import signal
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -41,3 +45,47 @@ def test_a_task_that_fails_names_nothing_as_completed(tmp_path):
     with pytest.raises(RunError, match='the disk is full'):
         Executor().run('test', [Stage('first', [fail], 1)], tmp_path)
     assert not list((tmp_path / 'first').glob('completions/*'))
+
+
+class Task:
+    """Does its work once `permit` exists; until then, the process of one rank meets its end."""
+
+    def __init__(self, folder: Path, rank: int, end) -> None:
+        self.folder, self.rank, self.end = folder, rank, end
+
+    def __call__(self, data, rank, world_size):
+        if rank == self.rank and not (self.folder / 'permit').exists():
+            self.end()
+        (self.folder / f'done{rank}').touch()
+        return data
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise RunError('the disk is full')
+
+
+def done(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob('done*'))
+
+
+def test_a_killed_process_costs_its_task_only(tmp_path, capfd):
+    stages = [Stage('first', [Task(tmp_path, 1, kill)], 4), Stage('second', [Task(tmp_path, 9, kill)], 1)]
+    with pytest.raises(RunError, match=r'1 of 4 tasks did not complete.*\nrerun the same command to resume'):
+        Executor(workers=2).run('test', stages, tmp_path / 'logs')
+    assert done(tmp_path) == ['done0', 'done2', 'done3']
+    assert 'task 1 is lost: its process was killed by SIGKILL' in capfd.readouterr().err
+    (tmp_path / 'permit').touch()
+    for path in tmp_path.glob('done*'):
+        path.unlink()
+    Executor(workers=2).run('test', stages, tmp_path / 'logs')
+    assert done(tmp_path) == ['done0', 'done1']  # rank 0 of the second stage
+
+
+def test_a_failed_task_in_another_process_raises_its_own_error(tmp_path):
+    with pytest.raises(RunError, match=r'^the disk is full$'):
+        Executor(workers=2).run('test', [Stage('first', [Task(tmp_path, 0, fail)], 3)], tmp_path / 'logs')
+    assert not (tmp_path / 'logs/first/completions/00000').exists()
