@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gavn.checkpoints import pretrained
 from gavn.experiments.release import card
-from gavn.experiments.release.measure import ALL_LAYERS, ALL_METHODS, measure
+from gavn.experiments.release.measure import ALL_LAYERS, ALL_METHODS, CONTROLS, measure
 from gavn.metrics.results_file import read_results
 
 
@@ -27,8 +27,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, help='of each clip (default: all)')
     parser.add_argument('--layers', nargs='*', choices=ALL_LAYERS, default=ALL_LAYERS,
                         help='degradations to measure (default: all)')
-    parser.add_argument('--methods', nargs='*', choices=ALL_METHODS, default=ALL_METHODS,
-                        help='methods to measure (default: all)')
+    parser.add_argument('--methods', nargs='*', choices=(*ALL_METHODS, *CONTROLS), default=ALL_METHODS,
+                        help='methods to measure (default: all but the controls, weights without the '
+                             'neighbouring frames or without the audio)')
     return parser.parse_args()
 
 

@@ -31,6 +31,9 @@ _SAMPLES = 16  # frames of a clip that `auto` classifies
 
 ALL_LAYERS = (*LAYERS, *STORED)
 ALL_METHODS = (*pretrained.WHAT, AUTO, *(peer.name for peer in PEERS))
+ALONE, SILENT = ', each frame alone', ', silent'
+CONTROLS = tuple(name + control for name in pretrained.WHAT for control in (ALONE, SILENT))
+"""Pretrained weights without the neighbouring frames, or without the audio."""
 
 Frames = Iterator[np.ndarray]
 _Restore = Callable[[Clip], Frames]
@@ -45,7 +48,7 @@ def measure(root: str | Path, layers: Collection[str] = ALL_LAYERS, methods: Col
     Args:
         root: a prepared data set with these layers.
         layers: degradations, of `LAYERS` and `STORED`.
-        methods: names of pretrained weights, `auto` and names of peers.
+        methods: of `ALL_METHODS` and `CONTROLS`.
         frames: of each clip, from its first. None: all.
         device: see `find_device`.
         report: called with a line for each layer and method.
@@ -68,8 +71,10 @@ def measure(root: str | Path, layers: Collection[str] = ALL_LAYERS, methods: Col
 
 def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tuple[str, _Restore]]:
     """The methods for a layer: all of gavn's, and some others."""
-    for name in (name for name in pretrained.list_pretrained() if name in methods):
-        yield name, _ours(Restorer.from_pretrained(name, device))
+    for name in pretrained.list_pretrained():
+        forms: dict[str, Callable[[Restorer], _Restore]] = {'': _ours, ALONE: _alone, SILENT: _silent}
+        for suffix in (suffix for suffix in forms if name + suffix in methods):
+            yield name + suffix, forms[suffix](Restorer.from_pretrained(name, device))
     if AUTO in methods:
         restorer = AutoRestorer(device)
         yield AUTO, lambda clip: _chosen(clip, restorer, lossless=layer not in STORED)
@@ -80,6 +85,18 @@ def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tu
 
 def _ours(restorer: Restorer) -> _Restore:
     return lambda clip: restorer.restore(_inputs(clip), clip.audio)
+
+
+def _alone(restorer: Restorer) -> _Restore:
+    """Each frame is a clip of its own, so its neighbours are copies of it."""
+    def restore(clip: Clip) -> Frames:
+        for frame, window in zip(_inputs(clip), clip.audio, strict=True):
+            yield from restorer.restore([frame], [window])
+    return restore
+
+
+def _silent(restorer: Restorer) -> _Restore:
+    return lambda clip: restorer.restore(_inputs(clip))
 
 
 def _chosen(clip: Clip, restorer: AutoRestorer, lossless: bool) -> Frames:
