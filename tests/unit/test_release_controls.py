@@ -19,7 +19,8 @@ class Recorder:
         return iter(frames)
 
 
-CLIP = SimpleNamespace(n_frames=3, lq=lambda i: np.full((2, 2, 3), i, np.uint8), audio=torch.zeros(3, 1, 13, 20))
+CLIP = SimpleNamespace(
+    n_frames=3, lq=lambda i: np.full((2, 2, 3), i, np.uint8), audio=torch.zeros(3, 1, 13, 20))
 
 
 def restored(control):
