@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--size', type=whole(1), default=224,
                         help='frame height and width in pixels (default 224)')
     parser.add_argument('-o', '--output', type=Path, default=Path('results/bench'), metavar='FOLDER',
-                        help='folder of bench.csv, bench.md and bench.png (default results/bench)')
+                        help='folder of bench.csv and bench.md (default results/bench)')
     parser.set_defaults(run=run)
 
 

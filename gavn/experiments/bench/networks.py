@@ -16,7 +16,7 @@ from gavn.archs.gavn_arch import GAVN
 from gavn.archs.inputs import FeatureNetwork, layout_of, network_inputs
 from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, Row
-from gavn.experiments.bench.timing import measure, peak_mib, traffic
+from gavn.experiments.bench.timing import measure, peak_mib
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import N_POINTS
 from gavn.models.cost import giga_macs, parameters
@@ -206,7 +206,7 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
-def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, costs: tuple) -> Row:
+def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, gmacs: float) -> Row:
     """Measures a network over a clip of noise, with `batch` windows at a time if the schedule says so.
 
     The clip has at least `frames` frames, fills all windows and all batches. Compile time is printed and does
@@ -227,11 +227,11 @@ def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds:
         timing = measure(once, subject.device, seconds, warm=memory is not None and not compiled)
     return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
                timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
-               parameters(subject.network, subject.detector), *costs)
+               parameters(subject.network, subject.detector), gmacs)
 
 
-def costs(subject: Subject) -> tuple[float, float]:
-    """GMACs and 10^9 bytes per output frame of the plain sliding window."""
+def gmacs_of(subject: Subject) -> float:
+    """GMACs per output frame of the plain sliding window."""
     layout = subject.layout
     batch = torch.utils.data.default_collate(subject.clip(layout.inputs))
     context = layout.context
@@ -239,5 +239,4 @@ def costs(subject: Subject) -> tuple[float, float]:
               (value if name == 'lq' else value[context:context + layout.outputs])[None]
               for name, value in batch.items()}
     with torch.no_grad():
-        return (giga_macs(lambda: subject.forward(inputs)) / layout.outputs,
-                traffic(lambda: subject.forward(inputs)) / layout.outputs)
+        return giga_macs(lambda: subject.forward(inputs)) / layout.outputs

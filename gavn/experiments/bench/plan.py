@@ -89,14 +89,14 @@ def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device)
 
 def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device) -> Iterator[Row]:
     subjects: dict[str, Subject] = {}
-    costs: tuple[float, float] | None = None
+    gmacs: float | None = None
     for case in _cases(plan, name, recipe):
         if case.form not in subjects:
             subjects = {case.form: networks.prepare(name, recipe, device, plan.size, case.form)}
         subject = subjects[case.form]
-        costs = costs or networks.costs(subject)
+        gmacs = gmacs or networks.gmacs_of(subject)
         try:
-            yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, costs)
+            yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, gmacs)
         except RuntimeError as error:  # too little memory, or no compiler: the other rows are still useful
             print(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error), flush=True)
         if networks.COMPILED in case.form:

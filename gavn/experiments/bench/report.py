@@ -1,8 +1,7 @@
-"""The measured rows as CSV, Markdown and a plot."""
+"""The measured rows as CSV and Markdown."""
 from __future__ import annotations
 
 import csv
-import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from gavn.experiments.bench.goals import judged
 from gavn.experiments.bench.rows import COLUMNS, Row
 
-CSV, MARKDOWN, PLOT = 'bench.csv', 'bench.md', 'bench.png'
+CSV, MARKDOWN = 'bench.csv', 'bench.md'
 _CASE = {'name': 'what', 'form': 'form', 'precision': 'precision', 'schedule': 'schedule'}
 _TIME = {'ms': 'ms', 'spread': '± %'}
 TABLES: dict[str, tuple[str, dict[str, str]]] = {
@@ -19,8 +18,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
     'network': ('Networks (ms per output frame)',
                 {**_CASE, **_TIME, 'per_second': 'fps', 'streams': '25-fps streams', 'memory_mib': 'MiB',
                  'parameters': 'parameters', 'gmacs': 'GMACs', 'to_edvr_m': 'x EDVR-M',
-                 'to_basicvsrpp': 'x BasicVSR++', 'of_matrix_rate': '% of matrix rate',
-                 'of_copy_rate': '% of copy rate'}),
+                 'to_basicvsrpp': 'x BasicVSR++', 'of_matrix_rate': '% of matrix rate'}),
     'deformable': ('Deformable convolution, 64 channels, 8 groups (ms per call)',
                    {'name': 'backend', 'schedule': 'what', **_TIME}),
     'training': ('Training of stage 2 (ms per step)',
@@ -34,19 +32,14 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def write(folder: Path, rows: Sequence[Row], heading: str, device: str) -> list[Path]:
-    """Writes the rows so far, with the plot if matplotlib is installed; returns the files."""
+    """Writes the rows so far; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CSV).open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(['' if cell is None else cell for cell in astuple(row)] for row in rows)
     (folder / MARKDOWN).write_text(markdown(rows, heading, device), encoding='utf-8')
-    files = [folder / CSV, folder / MARKDOWN]
-    networks = [row for row in rows if row.kind == 'network']
-    if networks and importlib.util.find_spec('matplotlib'):
-        _plot(folder / PLOT, networks, heading)
-        files.append(folder / PLOT)
-    return files
+    return [folder / CSV, folder / MARKDOWN]
 
 
 def markdown(rows: Sequence[Row], heading: str, device: str) -> str:
@@ -73,21 +66,3 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3g}'
     return f'{value:,}' if isinstance(value, int) else str(value)
-
-
-def _plot(path: Path, rows: Sequence[Row], heading: str) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    rows = sorted(rows, key=lambda row: row.ms, reverse=True)
-    labels = [f'{row.name}: {row.form}, {row.precision}, {row.schedule}' for row in rows]
-    figure = Figure((9, 1.2 + 0.24 * len(rows)), layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    colours = ['tab:grey' if row.form == 'stock' else 'tab:blue' for row in rows]
-    axes.barh(labels, [row.ms for row in rows], color=colours)
-    axes.set_xscale('log')
-    axes.axvline(40, color='black', linewidth=0.8, linestyle=':')
-    axes.set_xlabel('ms per output frame (dotted: 25 frames a second)')
-    axes.set_title(heading, fontsize=9)
-    axes.tick_params(axis='y', labelsize=7)
-    figure.savefig(path, dpi=120)

@@ -31,14 +31,11 @@ class Row:
     parameters: int | None = None  # numbers that the network learns
     # multiplications with an addition for a frame that comes out of one window, in 10^9
     gmacs: float | None = None
-    traffic_gb: float | None = None  # bytes in 10^9 for such a frame, see `timing.traffic`
     streams: float | None = None  # streams of 25 frames a second that the device serves
     # to_edvr_m, to_basicvsrpp: how many times less time a frame takes than in the stock form of these
     to_edvr_m: float | None = None
     to_basicvsrpp: float | None = None
-    # of_matrix_rate, of_copy_rate: share of the ceilings in percent that operations and traffic come to
-    of_matrix_rate: float | None = None
-    of_copy_rate: float | None = None
+    of_matrix_rate: float | None = None  # operations, in percent of what matrix products reach
     waited: float | None = None  # percentage of the time of training that goes by while there is no batch
 
 
@@ -65,14 +62,12 @@ def complete(rows: Sequence[Row]) -> list[Row]:
 
 
 def _complete(row: Row, rows: Sequence[Row]) -> Row:
-    matrix, copy = (find(rows, 'ceiling', name, '', precision)
-                    for name, precision in (('matrix product', row.precision), ('copy', 'fp32')))
+    matrix = find(rows, 'ceiling', 'matrix product', '', row.precision)
     return replace(
         row, streams=1000 / row.ms / RATE,
         to_edvr_m=_times(find(rows, 'network', EDVR_M, *STOCK), row),
         to_basicvsrpp=_times(find(rows, 'network', BASICVSRPP, *STOCK), row),
-        of_matrix_rate=_share(row.gmacs and 2 * row.gmacs, row.ms, matrix),
-        of_copy_rate=_share(row.traffic_gb, row.ms, copy))
+        of_matrix_rate=_share(row.gmacs and 2 * row.gmacs, row.ms, matrix))
 
 
 def _times(peer: Row | None, row: Row) -> float | None:

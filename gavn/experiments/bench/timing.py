@@ -1,10 +1,10 @@
-"""Medians of many calls, their peak memory, and the bytes that their operators move."""
+"""Medians of many calls, and their peak memory."""
 from __future__ import annotations
 
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from gavn.runtime.memory import trim_memory
 
@@ -112,30 +109,3 @@ def status_mib(name: str) -> float:
     """MiB of this process as reported by Linux: `VmRSS` now, `VmHWM` at its peak."""
     lines = STATUS.read_text(encoding='utf-8').splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) / 1024
-
-
-class _Traffic(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            self.bytes += sum(_distinct(tree_leaves((args, kwargs, result))))
-        return result
-
-
-def _distinct(leaves: Iterable[Any]) -> Iterable[int]:
-    """Bytes of tensors; broadcast axes count once."""
-    for leaf in leaves:
-        if isinstance(leaf, Tensor):
-            sides = [side for side, stride in zip(leaf.shape, leaf.stride(), strict=True) if stride]
-            yield leaf.element_size() * int(torch.Size(sides).numel())
-
-
-def traffic(call: Callable[[], Any]) -> float:
-    """10^9 bytes that the operators of a call read and write, without fusion and caches."""
-    with _Traffic() as counted, torch.no_grad():
-        call()
-    return counted.bytes / 1e9
