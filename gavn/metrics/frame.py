@@ -3,15 +3,13 @@
 PSNR, SSIM and NIQE equal BasicSR's functions of the same names.
 """
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from basicsr.metrics import calculate_niqe
-from torch import Tensor
 
 from gavn.metrics import structure
 from gavn.metrics.missing import UndefinedMetricError
@@ -56,33 +54,11 @@ def psnr(
     return MAX_PSNR if error == 0 else min(MAX_PSNR, float(10 * np.log10(255**2 / error)))
 
 
-def _compare_batch(
-    compare: Callable[[Tensor, Tensor], Tensor], restored: Sequence[np.ndarray], truth: Sequence[np.ndarray],
-    device: torch.device | str, crop_border: int, test_y_channel: bool = False,
-) -> list[float]:
-    """Calls `compare` on images (n, c, h, w) on `device`."""
-    for pair in zip(restored, truth, strict=True):
-        check_shapes(*pair)
-    def tensor(images: Sequence[np.ndarray]) -> Tensor:
-        batch = np.stack([_crop(image, crop_border, test_y_channel) for image in images])
-        return torch.from_numpy(batch).to(device).movedim(-1, 1).contiguous()
-
-    return compare(tensor(restored), tensor(truth)).tolist()
-
-
-def _too_small(name: str, needed: str, shape: Sequence[int], crop_border: int) -> UndefinedMetricError:
-    height, width = (side - 2 * crop_border for side in shape[:2])
-    return UndefinedMetricError(f'{name} needs {needed} pixels per side, got {width} x {height}')
-
-
-def ssims(
-    restored: Sequence[np.ndarray], truth: Sequence[np.ndarray], device: torch.device | str = 'cpu',
-    crop_border: int = 0, test_y_channel: bool = False,
-) -> list[float]:
-    """`ssim` of each pair of a batch of images of one size, computed on `device`."""
-    if min(truth[0].shape[:2]) - 2 * crop_border < structure.WINDOW_SIZE:
-        raise _too_small('SSIM', f'at least {structure.WINDOW_SIZE}', truth[0].shape, crop_border)
-    return _compare_batch(structure.ssim, restored, truth, device, crop_border, test_y_channel)
+def _large_enough(name: str, needed: str, least: int, image: np.ndarray) -> None:
+    """Raises UndefinedMetricError if a side of an image has fewer than `least` pixels."""
+    height, width = image.shape[:2]
+    if min(height, width) < least:
+        raise UndefinedMetricError(f'{name} needs {needed} pixels per side, got {width} x {height}')
 
 
 def ssim(
@@ -95,7 +71,10 @@ def ssim(
     Raises:
         UndefinedMetricError: a side is under 11 pixels.
     """
-    return ssims([restored], [truth], 'cpu', crop_border, test_y_channel)[0]
+    check_shapes(restored, truth)
+    restored, truth = (_crop(image, crop_border, test_y_channel) for image in (restored, truth))
+    _large_enough('SSIM', f'at least {structure.WINDOW_SIZE}', structure.WINDOW_SIZE, truth)
+    return structure.ssim(restored, truth)
 
 
 def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int = 0) -> float:
@@ -118,16 +97,6 @@ def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int
         raise UndefinedMetricError('NIQE needs texture: the image is flat') from error
 
 
-def ms_ssims(
-    restored: Sequence[np.ndarray], truth: Sequence[np.ndarray], device: torch.device | str = 'cpu',
-    crop_border: int = 0,
-) -> list[float]:
-    """`ms_ssim` of each pair of a batch of images of one size, computed on `device`."""
-    if min(truth[0].shape[:2]) - 2 * crop_border <= structure.MS_MIN_SIDE:
-        raise _too_small('MS-SSIM', f'more than {structure.MS_MIN_SIDE}', truth[0].shape, crop_border)
-    return _compare_batch(structure.ms_ssim, restored, truth, device, crop_border)
-
-
 def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
     """Multi-scale structural similarity on five scales (Wang et al. 2003), at most 1; mean over channels.
 
@@ -136,14 +105,15 @@ def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> fl
     Raises:
         UndefinedMetricError: a side has at most 160 pixels.
     """
-    return ms_ssims([restored], [truth], 'cpu', crop_border)[0]
+    check_shapes(restored, truth)
+    restored, truth = (_crop(image, crop_border, False) for image in (restored, truth))
+    _large_enough('MS-SSIM', f'more than {structure.MS_MIN_SIDE}', structure.MS_MIN_SIDE + 1, truth)
+    return structure.ms_ssim(restored, truth)
 
 
 FUNCTIONS: dict[str, Callable[..., float]] = {
     'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe, 'calculate_ms_ssim': ms_ssim,
 }
-BATCHED = {'calculate_ssim': ssims, 'calculate_ms_ssim': ms_ssims}
-"""Functions that evaluate batches on a device."""
 
 
 def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMetric:

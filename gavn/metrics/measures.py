@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from gavn.audio.rates import FRAME_RATE
 from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.media import Ticks
-from gavn.metrics.frame import BATCHED, FrameMetric, frame_metric, ms_ssim, psnr
+from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim, psnr
 from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
@@ -30,7 +30,6 @@ from gavn.metrics.temporal import WarpingError
 
 Device = torch.device | str
 Audio = np.ndarray | None  # int16 at 16 kHz
-_BATCH_PIXELS = 2**20  # pixels in a batch on a GPU: 20 frames of 224 x 224, about 400 MB of memory
 
 
 @dataclass(frozen=True)
@@ -81,47 +80,30 @@ class MetricFactory:
 
 
 class MeanOverFrames:
-    """Means of the values of images. Images are evaluated in batches of one size, which is faster on a GPU.
+    """Means of the values that `evaluate` returns for single images."""
 
-    Args:
-        evaluate: returns the values of each image of a batch.
-        pixels: largest number of pixels of a batch. A larger image is a batch of its own.
-    """
-
-    def __init__(self, evaluate: Callable[[Sequence[Sample]], Sequence[tuple[float, ...]]], pixels: int = 1
-                 ) -> None:
-        self.evaluate, self.pixels = evaluate, pixels
-        self.pending: list[Sample] = []
+    def __init__(self, evaluate: Callable[[Sample], tuple[float, ...]]) -> None:
+        self.evaluate = evaluate
         self.sums: list[float] = []
         self.count = 0
 
     def update(self, sample: Sample) -> None:
         """Adds the next image."""
-        if self.pending and sample.image.shape != self.pending[0].image.shape:
-            self._evaluate_pending()
-        self.pending.append(sample)
-        height, width = sample.image.shape[:2]
-        if (len(self.pending) + 1) * height * width > self.pixels:
-            self._evaluate_pending()
+        values = self.evaluate(sample)
+        if not all(map(math.isfinite, values)):
+            raise UndefinedMetricError(f'the value is {values} for frame {self.count}')
+        before = self.sums or [0.0] * len(values)
+        self.sums = [total + value for total, value in zip(before, values, strict=True)]
+        self.count += 1
 
     def result(self) -> tuple[float, ...]:
         """The means over the images."""
-        self._evaluate_pending()
         return tuple(total / self.count for total in self.sums)
-
-    def _evaluate_pending(self) -> None:
-        for values in self.evaluate(self.pending) if self.pending else ():
-            if not all(map(math.isfinite, values)):
-                raise UndefinedMetricError(f'the value is {values} for frame {self.count}')
-            before = self.sums or [0.0] * len(values)
-            self.sums = [total + value for total, value in zip(before, values, strict=True)]
-            self.count += 1
-        self.pending = []
 
 
 def _each_frame(evaluate: Callable[[Sample], tuple[float, ...]]) -> Callable[[Audio], Metric]:
     """Makes the metrics of clips from the values of single images."""
-    return lambda _: MeanOverFrames(lambda samples: [evaluate(sample) for sample in samples])
+    return lambda _: MeanOverFrames(evaluate)
 
 
 class SyncMetric:
@@ -239,18 +221,6 @@ def _image_metric(compare: FrameMetric) -> Callable[[Audio], Metric]:
     return _each_frame(lambda sample: (compare(sample.image, sample.truth),))
 
 
-def _frame_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
-    compare = frame_metric(kind, options)
-    if kind not in BATCHED:
-        return _image_metric(compare)
-    pixels = 1 if torch.device(device).type == 'cpu' else _BATCH_PIXELS
-
-    def evaluate(samples: Sequence[Sample]) -> list[tuple[float]]:
-        images, truths = [sample.image for sample in samples], [sample.true_image() for sample in samples]
-        return [(value,) for value in BATCHED[kind](images, truths, device=device, **options)]
-    return lambda _: MeanOverFrames(evaluate, pixels)
-
-
 def _registered_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
     """A metric of basicsr or of a user, called for every frame with the arguments of its signature."""
     function = METRIC_REGISTRY.get(kind)
@@ -307,7 +277,7 @@ def metric_factory(key: str, metric: Mapping[str, Any], device: Device = 'cpu') 
     if kind in _LOADED:
         begin = _LOADED[kind](device, **options)
     elif kind in METRICS:
-        begin = _OF_POINTS.get(kind) or _frame_metric(kind, options, device)
+        begin = _OF_POINTS.get(kind) or _image_metric(frame_metric(kind, options))
     else:
         begin = _registered_metric(kind, options, device)
     info = metric_of(kind)

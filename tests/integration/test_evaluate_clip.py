@@ -138,7 +138,7 @@ def test_what_has_no_value_is_noted_and_the_rest_is_measured():
 
 
 def test_values_that_are_no_numbers_are_not_averaged():
-    item = MetricFactory(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda _: [(1.0, float('nan'))]))
+    item = MetricFactory(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda _: (1.0, float('nan'))))
     scores = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert scores.values == {'x': None, 'y': None} and scores.notes.startswith('x, y: ')
 
