@@ -134,47 +134,34 @@ def test_the_paper_s_methods_come_first_in_its_order_and_others_last(write):
 
 def test_missing_cells_name_their_data_set(write):
     file = write(rows('EDVR', {'psnr': 30.0}, data='a'), rows('GAVN', {'psnr': 31.0}, data='a', **ORIGIN),
-                 rows('GAVN', {'psnr': 33.0}, data='b', option_file='options/small/test_gavn_deblur.yml'))
+                 rows('GAVN', {'psnr': 33.0}, data='b',
+                      option_file='options/test_gavn_deblur.yml --with options/presets/small_deblur.yml'))
     made = table(file, Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))
     text = markdown(made)
     assert '| a<br>PSNR ↑ | b<br>PSNR ↑ |' in text
     assert '| <ins>30.0000</ins> | – |' in text and '| **31.0000** | 33.0000 |' in text  # alone: no rank
     assert ('run (b): `python gavn/test.py -opt options/test_edvr_deblur.yml '
-            '--with options/presets/small_deblur.yml`') in text  # what replaced that file
-    assert '`options/test_gavn_deblur.yml`<br>`options/small/test_gavn_deblur.yml`' in text
+            '--with options/presets/small_deblur.yml`') in text  # as the figures beside it
+    assert '`options/test_gavn_deblur.yml`<br>`options/test_gavn_deblur.yml --with' in text
     assert r'\multicolumn{1}{c}{a} & \multicolumn{1}{c}{b}' in latex(made)
 
 
-def test_missing_methods_of_a_comparison_name_another_comparison(write, tmp_path):
-    """Its folder holds option files of what it compared, and none for anything else."""
-    folder = tmp_path / 'experiments/compare_deblur'
-    (folder / 'options').mkdir(parents=True)
-    (folder / 'options/test_edvr_deblur.yml').write_text('name: edvr')
-    (folder / 'plan.json').write_text('{"data": "datasets/speakers", "budget": "15min"}')
+def test_missing_methods_have_the_option_files_beside_those_of_other_results(write):
     ours = 'experiments/compare_deblur/options/test_gavn_deblur.yml'
     results = collect([write(rows('GAVN', {'psnr': 30.0}, option_file=ours))])
     assert what_to_run(results, 'speakers', TASKS['deblur'], 'EDVR') == (
         'python gavn/test.py -opt experiments/compare_deblur/options/test_edvr_deblur.yml')
-    assert what_to_run(results, 'speakers', TASKS['car'], 'VRT') == (
-        'python scripts/compare.py --data datasets/speakers --task car --budget 15min --methods vrt')
-
-
-def test_commands_set_the_missing_data_set(write, tmp_path):
-    (tmp_path / 'options').mkdir()
-    (tmp_path / 'options/test_vrt_deblur.yml').write_text(
-        'name: test_vrt_deblur\ndatasets:\n  test: {root: datasets/others}\n')
-    file = write(rows('GAVN', {'psnr': 33.0}))
-    changes = 'datasets:test:root=datasets/speakers name=test_vrt_deblur_speakers'
-    assert f'options/test_vrt_deblur.yml --force_yml {changes}`' in markdown(table(file))
+    assert what_to_run(results, 'others', TASKS['deblur'], 'EDVR') == (
+        'python gavn/test.py -opt options/test_edvr_deblur.yml')
 
 
 def test_frames_come_from_the_training_that_belongs_to_a_test(tmp_path):
     (tmp_path / 'train_gavn_sr.yml').write_text('train: {}\ndatasets: {train: {num_frame: 7}}')
     (tmp_path / 'small.yml').write_text('datasets: {train: {num_frame: 5}}')
-    names = ('test_gavn_sr.yml', 'levels/test_gavn_sr.yml',
+    names = ('test_gavn_sr.yml',
              'test_gavn_sr.yml --with small.yml --degradation sr_x2',
              'test_gavn_sr.yml --degradation sr_x2 sr_x4', 'test_vrt_sr.yml', '')
-    assert [window(name) for name in names] == [7, 7, 5, 7, None, None]
+    assert [window(name) for name in names] == [7, 5, 7, None, None]
 
 
 def test_training_windows_do_not_depend_on_the_working_directory(write, tmp_path, monkeypatch):
@@ -288,16 +275,16 @@ def test_the_option_files_that_are_named_exist_and_call_methods_as_tables_do(mon
     changes = argparse.ArgumentParser()
     changes.add_argument('opt')
     add_arguments(changes)
-    named = [(method, folder) for methods, folder in ((METHODS, ''), (SWEPT, 'levels'), (ABLATIONS, ''))
+    named = [(method, sweep) for methods, sweep in ((METHODS, False), (SWEPT, True), (ABLATIONS, False))
              for method in methods if method != 'DAVD-Net']  # the paper's own
-    for method, folder in named:
+    for method, sweep in named:
         for task in TASKS.values():
-            command = what_to_run(Results(), 'talking_faces', task, method, folder)
+            command = what_to_run(Results(), 'talking_faces', task, method, sweep)
             args = changes.parse_args(command.removeprefix('python gavn/test.py -opt ').split())
             options = resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)[0]
             assert options.get('method', options['network_g']['type']) == method
             layers = {section['degradation'] for section in options['datasets'].values()}
-            assert layers == (set(task.levels) if folder else {task.layer})
+            assert layers == (set(task.levels) if sweep else {task.layer})
 
 
 @pytest.mark.parametrize(('clips', 'words'), [

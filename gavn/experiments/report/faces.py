@@ -15,7 +15,7 @@ from gavn.experiments.report.layout import TASKS
 from gavn.experiments.report.results import ReportError
 from gavn.faces.landmarks import EYE_CORNERS, MOUTH, box_around
 from gavn.metrics.frame import psnr
-from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, read_results
+from gavn.metrics.results_file import DEGRADED, TRUTH
 from gavn.runtime.file_names import images_in
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def _restored_frame(run: Path, clip: str, index: int) -> np.ndarray:
         raise ReportError(f'there is no folder {run}: name the folder that a test made in results')
     sets = [folder for folder in (run, *sorted(run.glob('visualization/*'))) if (folder / clip).is_dir()]
     if not sets:
-        raise ReportError(f'{run} has no images of clip {clip}\nmake them: {_test_command(run)}')
+        raise ReportError(f'{run} has no images of clip {clip}\n'
+                          'make them: gavn test -opt FILE.yml --force_yml val:save_img=true')
     if len(sets) > 1:
         raise ReportError(f'several sets in {run} have clip {clip}: name one of {", ".join(map(str, sets))}')
     image = cv2.imread(str(sets[0] / name), cv2.IMREAD_COLOR) if (sets[0] / name).is_file() else None
@@ -154,18 +155,6 @@ def _plain_frame(folder: Path, index: int) -> np.ndarray:
     if image is None:
         raise ReportError(f'{folder} has no readable image number {index}; it has {len(names)} images')
     return image
-
-
-def _test_command(run: Path) -> str:
-    """The test command that writes the images, with the option file in the run's results."""
-    for file in sorted(run.glob('*.csv')):
-        try:
-            names = [row.run.option_file for row in read_results(file) if row.run.option_file]
-        except ResultsError:
-            continue  # not a results file
-        if names:
-            return f'python gavn/test.py -opt {names[0]} --force_yml val:save_img=true'
-    return f'python gavn/test.py -opt FILE.yml --force_yml val:save_img=true (the option file of {run.name})'
 
 
 def combine(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[int]

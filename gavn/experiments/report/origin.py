@@ -1,11 +1,8 @@
 """Origin of figures, and commands for missing ones, from the names of option files."""
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
 
 from gavn.config.overlays import DEGRADATION, WITH, resolve_options
 from gavn.experiments.report.layout import ABLATIONS, GAVN, METHODS, Task
@@ -13,43 +10,22 @@ from gavn.experiments.report.results import Results
 from gavn.runtime.project import project_root
 
 ROOT = project_root()  # option files in results are relative to it
-LEVELS_FOLDER = 'levels'
 
 
-def test_command(results: Results, dataset: str, task: Task, method: str, folder: str = '') -> str:
-    """The command that measures a method or an ablation on a task.
+def test_command(results: Results, dataset: str, task: Task, method: str, sweep: bool = False) -> str:
+    """The command that measures a method or an ablation on a task; with `sweep` on all its levels.
 
-    Its option file and overlays are those of the data set's other results, else those in `options`. If the
-    file reads another data set, the command sets the data set. Beside results of a comparison, it is a
-    comparison of the same budget.
-
-    Args:
-        results: all results.
-        dataset: to measure on.
-        task: to measure.
-        method: a method or an ablation.
-        folder: `levels` for three levels of degradation instead of one.
+    Its option file and overlays are those of the data set's other results, else those in `options`.
     """
     if method not in METHODS | ABLATIONS:
         return f'python gavn/test.py -opt FILE.yml, the option file of {method} on {task.layer} of {dataset}'
-    kind = ABLATIONS.get(method, '')
-    token = METHODS.get(method, METHODS[GAVN])
-    kin, presets = _kin(results, dataset)
-    path = f'{kin}/test_{token}_{task.token}.yml'
-    comparison = (ROOT / path).parent.parent / 'plan.json'
-    if comparison.is_file():
-        own = '_'.join(filter(None, ['test', token, task.token, kind]))
-        if (ROOT / kin / f'{own}.yml').is_file():
-            return f'python gavn/test.py -opt {kin}/{own}.yml'
-        plan = json.loads(comparison.read_text(encoding='utf-8'))
-        return (f'python scripts/compare.py --data {plan["data"]} --task {task.token} '
-                f'--budget {plan["budget"]} --methods {"_".join(filter(None, [token, kind]))}')
-    overlays = [*presets, *([f'options/ablations/{kind}.yml'] if kind else [])]
-    words = [WITH, *overlays] if overlays else []
-    if folder == LEVELS_FOLDER:
-        words += [DEGRADATION, *task.levels]
-    return ' '.join(['python gavn/test.py -opt', path, *map(shlex.quote, words)])\
-        + _other_data(path, overlays, dataset)
+    folder, overlays = _kin(results, dataset)
+    if kind := ABLATIONS.get(method):
+        overlays = [*overlays, f'options/ablations/{kind}.yml']
+    words = [f'{folder}/test_{METHODS.get(method, METHODS[GAVN])}_{task.token}.yml']
+    words += [WITH, *overlays] if overlays else []
+    words += [DEGRADATION, *task.levels] if sweep else []
+    return f'python gavn/test.py -opt {shlex.join(words)}'
 
 
 def restore_command(dataset: str, method: str) -> str:
@@ -76,34 +52,7 @@ def _kin(results: Results, dataset: str) -> tuple[str, list[str]]:
 def _parts(option_file: str) -> tuple[str, list[str]]:
     """Splits `FILE --with OVERLAY ... --degradation LAYER ...` into option file and overlays."""
     words = shlex.split(option_file.partition(f' {DEGRADATION} ')[0])
-    file, overlays = words[0] if words else '', words[2:]
-    path = PurePosixPath(file)
-    if (ROOT / path).is_file():
-        return file, overlays
-    if path.parent.name in ('ablations', 'levels'):  # files of versions before 0.2, which overlays replace
-        path = path.parent.parent / path.name
-    if path.parent.name == 'small':
-        preset = 'small_deblur' if path.stem.endswith('_deblur') else 'small'
-        return str(path.parent.parent / path.name), [f'options/presets/{preset}.yml', *overlays]
-    return str(path), overlays
-
-
-def _resolved(file: Path, overlays: Sequence[str]) -> dict[str, Any]:
-    return resolve_options(file, [ROOT / name for name in overlays])[0]
-
-
-def _other_data(option_file: str, overlays: Sequence[str], dataset: str) -> str:
-    """--force_yml for an existing option file that reads another data set; '' if not needed."""
-    if not (ROOT / option_file).is_file():
-        return ''
-    options = _resolved(ROOT / option_file, overlays)
-    sections = options.get('datasets', {})
-    roots = {key: section['root'] for key, section in sections.items() if section and section.get('root')}
-    if not roots or dataset in (PurePosixPath(root).name for root in roots.values()):
-        return ''
-    changes = [f'datasets:{key}:root=datasets/{dataset}' for key in roots]
-    changes.append(f'name={options["name"]}_{dataset}')
-    return f' --force_yml {shlex.join(changes)}'
+    return words[0] if words else '', words[2:]
 
 
 def window(option_file: str) -> int | None:
@@ -122,4 +71,5 @@ def window(option_file: str) -> int | None:
     file = path.with_name('train_' + path.name.removeprefix('test_'))
     if not file.is_file():
         return None
-    return _resolved(file, overlays).get('datasets', {}).get('train', {}).get('num_frame')
+    options, _ = resolve_options(file, [ROOT / overlay for overlay in overlays])
+    return options.get('datasets', {}).get('train', {}).get('num_frame')

@@ -120,7 +120,7 @@ def _over_levels(results: Results, plan: Plan, data: str, name: str) -> Table:
     def cell(task: Task, layer: str, method: str) -> Cell:
         result = results.get(data, layer, method)
         shown = figure(result, 'psnr', plan.std)
-        return shown if result else replace(shown, run=test_command(results, data, task, method, 'levels'))
+        return shown if result else replace(shown, run=test_command(results, data, task, method, sweep=True))
 
     blocks = [[[Cell(task.title), Cell(str(level)),
                 *(figure(results.get(data, layer, method), 'psnr', plan.std) for method in references),
