@@ -1,4 +1,4 @@
-"""`gavn demo`, or `python gavn/cli/demo.py`: all steps on synthetic talking faces.
+"""`gavn demo`: all steps on synthetic talking faces.
 
 Makes the data, trains the landmark detector and both stages of a small GAVN with `gavn/train.py`, tests it
 with `gavn/test.py`, restores a degraded video with `gavn restore` and writes a comparison video.
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gavn.errors import GavnError
-from gavn.runtime.arguments import Parser
 from gavn.runtime.project import PACKAGE, project_root
 
 if TYPE_CHECKING:
@@ -64,19 +63,6 @@ FULL = Size('demo', clips=3, seconds=2.0, iters={}, least_gain=LEAST_GAIN)
 SMALLEST = Size('demo_smallest', clips=1, seconds=0.8, iters={'pfld': (6, 4), 'gavn': (8, 4, 4, 4)},
                 least_gain=None)
 SIZES = {'full': FULL, 'smallest': SMALLEST}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the demo; returns 1 if a step fails or the gain is too small."""
-    parser = Parser(prog='gavn demo', description='All steps on synthetic data.')
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        make_demo(args.task, args.size)
-    except DemoError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -229,9 +215,3 @@ def _show(report: dict[str, float], clips: int, made: Sequence[Path], path: Path
     print(f'\n{clips} test clips, {report["seconds"]:.0f} s in all; wrote')
     for file in [*made, path]:
         print(f'  {file.relative_to(ROOT)}')
-
-
-if __name__ == '__main__':
-    # not this file's own folder, where `data`, `models` ... would hide packages of those names
-    sys.path[:] = [str(ROOT), *(folder for folder in sys.path if Path(folder).resolve() != ROOT / 'gavn')]
-    sys.exit(main())

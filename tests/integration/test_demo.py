@@ -19,7 +19,7 @@ from gavn.restoration.comparison_video import compare
 def test_the_main_job() -> None:
     """One test, so that parallel workers do not run the demo twice into the same folders."""
     environment = os.environ | {'OMP_NUM_THREADS': '1', 'GAVN_PROGRESS': '0'}
-    command = [sys.executable, 'gavn/cli/demo.py', '--size', 'smallest']
+    command = [sys.executable, '-m', 'gavn.cli', 'demo', '--size', 'smallest']
     finished = subprocess.run(command, cwd=demo.ROOT, env=environment, check=False, text=True,
                               capture_output=True)
     assert finished.returncode == 0, finished.stdout + finished.stderr
