@@ -58,7 +58,6 @@ class SeededDataset(Dataset):
 
     Args:
         dataset: indexed from 0 to its length.
-        seed: `manual_seed` of the run.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
@@ -109,8 +108,6 @@ class EpochSampler(Sampler[int]):
 
     Args:
         epochs: of the whole run.
-        rank: of this process.
-        seed: `manual_seed` of the run.
         shuffle: whether to permute each epoch.
         start: finished iterations of a resumed run.
     """
@@ -157,7 +154,6 @@ def plan_epochs(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, 
 
     Args:
         samples: of the data set, without repetitions.
-        dataset_opt: section `datasets.train`.
         opt: all options; `train` is changed.
 
     Raises:

@@ -20,7 +20,6 @@ class CPUPrefetcher:
     Defect: basicsr's prefetchers start workers in their constructor, before the sampler knows its epoch.
 
     Args:
-        loader: of the training data.
         on_batch: called before each batch is returned.
         on_end: called after the last batch of an epoch.
         wait_timer: measures how long the training loop waits for `loader`.

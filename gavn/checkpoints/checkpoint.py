@@ -126,8 +126,6 @@ def load_strict(network: nn.Module, state: Mapping[str, Tensor], name: str) -> N
     """Loads `state` into `network` if names and shapes agree exactly; otherwise changes nothing.
 
     Args:
-        network: to load into.
-        state: parameters and buffers by name.
         name: of the weights in messages, such as their file.
 
     Raises:

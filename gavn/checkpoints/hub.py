@@ -70,7 +70,6 @@ def fetch(name: str, source: str | None = None, digest: str | None = None) -> Pa
     Partial downloads resume; the file is renamed after its SHA-256 matches.
 
     Args:
-        name: of `MODELS`.
         source: a local file, or the URL of a mirror. None: the URL of the project.
         digest: the expected SHA-256. None: the known one.
 

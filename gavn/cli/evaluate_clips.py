@@ -93,7 +93,6 @@ def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face:
         clip: read twice if the face is cropped, else once.
         metric_factories: the metrics (see `gavn.metrics.measures`).
         crop_face: measure 224 x 224 face crops of the longest run of frames with the face.
-        tick: is called after every frame.
 
     Returns:
         The scores, and notes about the frames.
@@ -136,7 +135,6 @@ def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, s
         names: keys of `STANDARD`. None selects all that apply, except `SLOW`; without weights these give n/a.
         has_truth: whether there is a ground truth.
         weights: name in `WEIGHTS` -> file.
-        device: device of the networks.
 
     Raises:
         EvaluationError: a metric in `names` needs the ground truth.

@@ -182,9 +182,6 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: s
     """Runs every step for every video, then finishes the folder.
 
     Args:
-        preparation: the data set folder and its settings.
-        sources: the videos.
-        annotator: a name in ANNOTATORS.
         lmdb: also pack the layers into LMDBs.
         store: storage format of the frames, see `gavn.data.clip_store.pack`.
         executor: where the tasks run; None = one after the other on this machine.

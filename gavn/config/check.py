@@ -265,10 +265,6 @@ class _Check:
         """Checks a section against a dataclass and `extra` fields.
 
         Args:
-            section: from the file.
-            cls: the dataclass.
-            key: of the section.
-            extra: further fields.
             apart: keys whose values are checked elsewhere.
             wider: a dataclass of the keys that other models read.
             lenient: report unknown keys only if they are similar to a known one.

@@ -116,7 +116,6 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any], replaced: set[Key]
     Args:
         lower, upper: not changed.
         replaced: receives keys of `lower` that are completely replaced.
-        key: of the two in their files.
     """
     result = dict(lower)
     for name, value in upper.items():

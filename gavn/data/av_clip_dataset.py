@@ -44,9 +44,6 @@ class AVClipDataset(Dataset):
     With `use_hflip`, half of the samples are mirrored with their landmarks; `region` refers to the mirrored
     frame.
 
-    Args:
-        opt: section of the option file, see `Options`.
-
     Raises:
         ValueError: an option is wrong.
         FileNotFoundError: folder, split or layer is absent.

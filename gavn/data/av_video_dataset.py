@@ -69,9 +69,6 @@ class AVVideoDataset(Dataset):
     images (`dataroot_lq`, and `dataroot_gt` if there is ground truth) contain the images of one clip, or a
     subfolder for each clip, ordered by number. Their audio is digital silence.
 
-    Args:
-        opt: section of the option file, see `Options`.
-
     Raises:
         ValueError: an option is wrong.
         FileNotFoundError: folder, split or layer is absent.

@@ -107,7 +107,6 @@ class ClipStore:
     """Reads one layer of a data set folder from an LMDB or from files.
 
     Args:
-        root: the data set folder.
         layer: 'gt', a degradation's name, or one of ARRAY_LAYERS.
         backend: 'lmdb', 'disk', or 'auto' (an LMDB if there is one).
 
@@ -283,7 +282,6 @@ def pack(root: str | os.PathLike[str], layers: Sequence[str], store: str | None 
     """Packs layers of all splits into LMDBs. Current LMDBs are not written again.
 
     Args:
-        root: the data set folder.
         layers: names of layers. Without a folder, the LMDB of the layer is the source.
         store: format of frames, a name of `gavn.data.storage.STORES`. None: existing LMDBs keep theirs,
             others get `storage.DEFAULT`.

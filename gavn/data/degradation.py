@@ -29,7 +29,6 @@ def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.
     """Downscales a clip to 1 / factor of its resolution and upscales it again, both bicubic and in 8 bits.
 
     Args:
-        frames: of the clip.
         factor: of the resolution; the small size is rounded to pixels.
         method: `matlab`, antialiased like MATLAB's and BasicSR's `imresize`, or `cv2`, OpenCV's bicubic,
             which aliases.

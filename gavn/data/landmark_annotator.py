@@ -168,7 +168,6 @@ def annotate_clip(images: Sequence[np.ndarray], annotator: LandmarkAnnotator) ->
 
     Args:
         images: uint8 BGR (h, w, 3).
-        annotator: finds boxes and landmarks.
 
     Returns:
         Landmarks (T, 68, 2) float32 in pixels, and the share of frames with a face.

@@ -91,10 +91,8 @@ def add_noise(frames: Frames, deviation: float, channels: int, seed: int) -> lis
     """Adds Gaussian noise to uint8 frames (h, w, 3), independent in every frame.
 
     Args:
-        frames: of the clip.
         deviation: standard deviation in grey levels of 255.
         channels: 3 for independent noise in each channel, 1 for the same noise in all.
-        seed: of the noise.
     """
     draw = np.random.default_rng(seed)
     noise = (draw.normal(0, deviation, (*frame.shape[:2], channels)) for frame in frames)

@@ -49,11 +49,8 @@ def pack_data_set(root: str | Path, target: str | Path, frames: Mapping[str, int
     """Writes the clips of a data set folder into one file.
 
     Args:
-        root: the data set folder.
-        target: the file.
         frames: splits, and how many frames of each of their clips (None: all), from the first.
         crf: x265's constant rate factor.
-        workers: processes.
 
     Returns what was packed, for its sizes and PSNR.
     """
@@ -111,10 +108,8 @@ def unpack_data_set(file: str | Path, root: str | Path, degradations: Sequence[s
     """Makes a data set folder of a file of `pack_data_set`; frames are raw in LMDBs.
 
     Args:
-        file: what `pack_data_set` has written.
         root: the folder to make; it appears when it is complete.
         degradations: names of layers to make beside `gt`.
-        workers: processes.
 
     Returns `root`. Raises DataError if the file is damaged, FileExistsError if the folder is there.
     """

@@ -106,10 +106,6 @@ class Preparation:
     def crop(self, source: Source, track: Tracker) -> None:
         """Writes frames at 25 per second and audio on the same clock (layers gt, audio).
 
-        Args:
-            source: part of a video.
-            track: face tracker.
-
         Raises:
             RejectedVideoError: the video is too short, its face too small, or its frames are not square.
             MediaError: the video cannot be read. `track` may raise its own errors.

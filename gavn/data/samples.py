@@ -27,11 +27,6 @@ class Backend:
 def parse_options(kind: type[T], options: Mapping[str, Any], name: str) -> T:
     """Parses a data set's options. Other keys of the section, such as those of the loader, are ignored.
 
-    Args:
-        kind: dataclass of the options.
-        options: section of the option file.
-        name: of the data set, for the message.
-
     Raises:
         ValueError: a key is missing.
     """
@@ -70,11 +65,6 @@ class AudioSource:
         """MFCC windows (m, 1, 13, 20) of m frames.
 
         Shuffled audio starts at a random frame of a random other clip and wraps around at its end.
-
-        Args:
-            entry: the clip.
-            frames: their numbers.
-            generator: of random numbers.
         """
         numbers = np.array(frames)
         if self.store is None:
@@ -88,10 +78,6 @@ class AudioSource:
 
 def check_clips(entries: Iterable[ClipEntry], stores: Sequence[ClipStore]) -> None:
     """Checks the first and last frame and the arrays of every clip in every layer.
-
-    Args:
-        entries: of meta_info.
-        stores: layers.
 
     Raises:
         DataError: a frame or array is absent, the size of frames differs from the entry, or an array is

@@ -39,8 +39,6 @@ def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speak
     not checked here.
 
     Args:
-        videos: folder of the videos.
-        table: the CSV file.
         only: pattern of files, 'studio/*' for instance.
         known_speakers: whether a speaker may be in several splits (the paper's second scenario).
 
@@ -77,11 +75,6 @@ def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[
     The folder is the speaker, who may be in all splits: the paper's second scenario, (150, 5, 25) weekly
     addresses of one speaker.
 
-    Args:
-        root: the folder.
-        counts: videos of train, val and test.
-        seed: of the random choice.
-
     Raises:
         ValueError: there are fewer videos, or names are not unique.
     """
@@ -102,7 +95,6 @@ def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_p
         root: the folder, `dev/mp4` or one above it.
         splits: speakers of each split. Others are not used.
         clips_per_speaker: number of clips of each speaker, chosen at random; None: all.
-        seed: of the random choice.
 
     Raises:
         ValueError: a speaker is absent or in two splits.

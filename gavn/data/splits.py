@@ -23,10 +23,6 @@ def cut(sources: Iterable[Source], seconds: float) -> list[Source]:
 
     Unreadable files are not cut; a later step reports them.
 
-    Args:
-        sources: videos.
-        seconds: length of a clip.
-
     Raises:
         ValueError: `seconds` is less than `SHORTEST`.
     """
@@ -48,11 +44,6 @@ def _pieces(source: Source, seconds: float) -> list[Source]:
 
 def draw_clips(sources: Sequence[Source], counts: Sequence[int], seed: int = 0) -> list[Source]:
     """Draws clips at random, as evenly from each speaker as possible.
-
-    Args:
-        sources: clips.
-        counts: clips of train, val and test.
-        seed: of the random choice.
 
     Raises:
         ValueError: there are fewer clips.

@@ -106,7 +106,6 @@ def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, e
     Args:
         frames: uint8 BGR (h, w, 3) of equal size; read once.
         detect: the detector; None = RetinaFace with an input size for `min_face`.
-        every: detection interval in frames.
         min_face: minimum mean height in pixels; None = `smallest_face`.
 
     Raises:
@@ -131,7 +130,6 @@ def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, mi
     to DETECTOR_SIDE. If there are several faces at once, the largest and longest is tracked.
 
     Args:
-        frames, detect: see `follow_faces`.
         min_face: minimum height of each detection in pixels.
 
     Raises:

@@ -138,7 +138,6 @@ def choose(faces: Faces, which: str) -> Faces:
     """Those faces that `which` names, with the ids they have.
 
     Args:
-        faces: what was found.
         which: 'all', 'largest' (one at any time, those that `main_track` follows) or ids as in '0,2'.
 
     Raises ChoiceError for anything else, and for an id that is not there.
@@ -176,7 +175,6 @@ def fixed_box(box: Box, count: int, size: tuple[int, int], thumbnail: str = '') 
         box: the face, without margin, in pixels of the upright image.
         count: frames of the video, at least one.
         size: (width, height) of the frames.
-        thumbnail: image of the face in the first frame.
 
     Raises:
         ChoiceError: the box is empty or exceeds the image.

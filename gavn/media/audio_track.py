@@ -151,8 +151,6 @@ class AudioConverter(Track):
     Gaps and undecodable packets become silence. Where frames overlap, the first is kept whole.
 
     Args:
-        source: the stream to convert.
-        output: receives the new stream.
         encoder: `flac` or `aac`.
     """
 

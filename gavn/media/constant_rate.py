@@ -78,8 +78,6 @@ def at_rate(frames: Iterable[Frame], source: VideoInfo, rate: Fraction) -> Itera
     a millisecond for rounded time stamps. The last frame lasts one average interval.
 
     Args:
-        frames: all frames of the video.
-        source: properties of the video.
         rate: frames per second; the time stamps are in the time base of `info_at_rate`.
     """
     new = info_at_rate(source, rate)
@@ -136,7 +134,6 @@ def part_of(path: StrPath, start: float = 0.0, stop: float | None = None) -> Ite
     replaced by the previous frame.
 
     Args:
-        path: a video.
         start, stop: seconds from the first frame, rounded to whole frames; None = the end.
     """
     first, last = round(start * FRAME_RATE), None if stop is None else round(stop * FRAME_RATE)

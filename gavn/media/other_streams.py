@@ -42,11 +42,7 @@ class OtherStreams:
     """Copies streams of a file to an output.
 
     Args:
-        path: the file.
-        source: the same file, opened.
-        output: the output container with its video stream.
         target: name of the output, for messages.
-        streams: the streams to copy.
         until: end in seconds on the clock of the source; None = all.
         moved: shift of all time stamps in seconds.
         notice: receives messages about dropped and converted streams.

@@ -82,7 +82,6 @@ def read_frames(path: StrPath, start: int = 0) -> FrameIterator:
     frame, so that audio and video stay aligned. A truncated file ends with its last frame.
 
     Args:
-        path: the video.
         start: index of the first frame to yield; earlier frames are decoded, but not yielded.
 
     Raises:

@@ -33,10 +33,7 @@ class SegmentWriter(Writer):
     Interlaced video stays interlaced with libx264. The file appears when the block ends without an error.
 
     Args:
-        path: the file to write.
-        like: properties of the video.
         crf: encoder quality (x264: 0 lossless, 51 worst).
-        preset: encoder speed.
         codec: the encoder; libx264 and libx265 are repeatable.
 
     Raises:

@@ -24,7 +24,6 @@ def copied(source: StrPath, target: StrPath, audio: StrPath | None = None, notic
     """Copies a video: the whole file if the container stays the same, else its packets.
 
     Args:
-        source: the video.
         target: the file to write; it is complete or absent.
         audio: a file whose audio replaces that of the video.
         notice: receives messages about dropped and converted streams; by default they are logged.

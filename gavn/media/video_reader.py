@@ -45,7 +45,6 @@ class VideoReader:
 
         Args:
             path: a video, or a folder of images.
-            rate, audio: see the attributes.
 
         Raises:
             MediaError: `path` is unreadable or a single image, or `audio` has no audio track.

@@ -50,15 +50,11 @@ class VideoWriter(Writer):
     The file appears when the block ends without an error.
 
     Args:
-        path: the file to write.
         width, height: in pixels; odd sides are stored as 4:4:4.
         frame_rate: frames per second.
         audio: int16 mono samples (n,), starting with the first frame; written as AAC.
         sample_rate: of `audio`, in Hz.
         crf: encoder quality (x264: 0 lossless, 51 worst).
-        preset: encoder speed.
-        codec: the encoder.
-        pix_fmt: pixel format.
 
     Raises:
         MediaError: the container does not support the codec.

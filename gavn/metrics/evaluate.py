@@ -83,7 +83,6 @@ def evaluate_clip(frames: Iterable[EvaluatedFrame], metric_factories: Sequence[M
 
     Args:
         frames: of one clip, in order.
-        metric_factories: see `gavn.metrics.measures.metric_factories`.
         audio: reads the int16 samples at 16 kHz of the clip; called if a metric needs audio.
         subjects: which of `SUBJECTS` to evaluate.
 

@@ -121,7 +121,6 @@ def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMe
 
     Args:
         name: as in `val.metrics`, `calculate_psnr` for instance.
-        options: further arguments.
 
     Raises:
         ValueError: name or option is unknown. The message lists the known ones.

@@ -265,8 +265,6 @@ def metric_factory(key: str, metric: Mapping[str, Any], device: Device = 'cpu') 
 
     Args:
         key: first part of the column names.
-        metric: `type` and options.
-        device: of the metric's network.
 
     Raises:
         ValueError: a type or an option is unknown.
@@ -289,8 +287,6 @@ def metric_factories(metrics: Mapping[str, Mapping[str, Any]], device: Device = 
     """Loads all metrics of `val.metrics`. Those without weights yield only the reason, as a note.
 
     Args:
-        metrics: entries by key.
-        device: of the metrics' networks.
         missing: called with key and reason for each metric without weights.
 
     Raises:

@@ -23,7 +23,6 @@ class LPIPS:
     Args:
         weights: torchvision's `alexnet-owt-7be5be79.pth`, or a file with the same names. Default: the model
             of `gavn models fetch alexnet`.
-        device: of the network.
 
     Raises:
         MissingWeightsError: weights or package are absent.

@@ -105,10 +105,6 @@ def with_summaries(rows: Iterable[Row]) -> list[Row]:
 def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row]:
     """Writes rows of clips and the summary of each method, atomically.
 
-    Args:
-        path: of the CSV file.
-        rows: of clips.
-
     Returns:
         All written rows.
 

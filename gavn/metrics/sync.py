@@ -59,10 +59,6 @@ class SyncScore:
 
     `update` takes the frames in order, `result` the audio of the whole clip, which starts with the first
     frame. Frames are kept until their windows are embedded. An embedding takes 4 kB.
-
-    Args:
-        network: see `load_syncnet`.
-        device: to which the network is moved.
     """
 
     def __init__(self, network: SyncNet, device: torch.device | str = 'cpu') -> None:

@@ -14,7 +14,6 @@ class BestRecord:
 
     Args:
         path: the JSON file, read if it exists. None writes no file (tests of trained weights).
-        metrics: `val.metrics` of the option file.
     """
 
     def __init__(self, path: Path | None, metrics: Mapping[str, Mapping[str, Any]]) -> None:

@@ -37,9 +37,7 @@ class ClipRunner:
 
     Args:
         network: in eval mode.
-        layout: window layout over a clip.
         inputs: names of the network's inputs, `network_inputs` of the option file.
-        device: of the network.
         detector: frozen landmark detector; None if the network takes no landmarks.
         switches: further keyword arguments of `forward`.
         batch: windows per call, halved when memory runs out. None: default of the device. On a CPU several
@@ -160,11 +158,6 @@ def validate_clip(runner: ClipRunner, clip: Any, metric_factories: Sequence[Metr
     """Restores, writes and evaluates one clip of an AVVideoDataset.
 
     Args:
-        runner: with the network.
-        clip: item of the data set.
-        metric_factories: metrics to compute.
-        output: writes images and videos.
-        tick: called after each frame.
         subjects: which of restored, degraded and clean frames to evaluate (see `evaluate_clip`).
     """
     def counted(frames: Iterable[EvaluatedFrame]) -> Iterator[EvaluatedFrame]:

@@ -26,7 +26,6 @@ class Stopwatch:
     """Measures frames per second. Synchronises the device before and after every call.
 
     Args:
-        device: of the networks.
         sets_up: whether the first round of calls is a warm-up, which counts only if there is no second one.
             False for parallel calls, whose last round uses fewer threads.
     """
@@ -40,7 +39,6 @@ class Stopwatch:
         """Times a call and returns its result.
 
         Args:
-            call: to be timed.
             frames: number of restored frames; 0: the call prepares the next one.
         """
         self._synchronize()
@@ -78,8 +76,6 @@ def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: tor
     Args:
         network: in eval mode, on `device`.
         inputs: names of its inputs (`network_inputs`).
-        layout: window layout over a clip.
-        device: of the networks.
         detector: landmark detector, whose cost for every output frame is added.
     """
     detector_cost = 0.0 if detector is None else detector_gmacs(detector, device)

@@ -45,7 +45,6 @@ def check_windows(network: nn.Module, layout: Layout, section: Mapping[str, Any]
 
     Args:
         network: not wrapped. With `any_length` it accepts other lengths than that of its layout.
-        layout: window layout over a clip.
         section: `datasets.train`. Only AVClipDataset is checked.
     """
     if not issubclass(DATASET_REGISTRY.get(section['type']), AVClipDataset):
@@ -79,7 +78,6 @@ def train_only(network: nn.Module, phase: Phase, idle: Collection[str] = ()) -> 
 
     Args:
         network: not wrapped.
-        phase: names the trained parameters.
         idle: names of parameters that the network does not use in this phase. They are frozen.
 
     Returns:
@@ -101,7 +99,6 @@ def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: f
 
     Args:
         network: not wrapped.
-        dcn_lr_mul: factor for deformable layers.
         flow_lr_mul: factor for the flow network (SpyNet).
     """
     kinds = ((DeformableAlignPack, dcn_lr_mul), (FLOW_NETWORKS, flow_lr_mul))
@@ -117,10 +114,6 @@ def parameter_groups(network: nn.Module, dcn_lr_mul: float = 1.0, flow_lr_mul: f
 
 def adopt_audio_statistics(network: nn.Module, training: Mapping[str, Any]) -> None:
     """Sets the MFCC mean and standard deviation of audio encoders from stats.json of the training data.
-
-    Args:
-        network: may contain AudioEncoder modules.
-        training: section `datasets.train`.
 
     Raises:
         OptionError: the data have no root.
@@ -160,8 +153,6 @@ def check_health(log: Mapping[str, float], iteration: int, offset_limit: float |
     Deformable Alignment in Video Super-Resolution").
 
     Args:
-        log: values by name.
-        iteration: for the message.
         offset_limit: in pixels; None: no limit.
     """
     not_finite = [name for name, value in log.items() if not math.isfinite(value)]

@@ -21,14 +21,8 @@ class DeformableAlignPack(nn.Module):
 
     Args:
         in_channels: channels of the sampled features, and of those that predict the offsets.
-        out_channels: of the result.
-        kernel_size: side of the square kernel.
         stride: of the convolution, like `padding`, `dilation` and `groups`.
-        padding: zeros added on each side.
-        dilation: distance between taps.
-        groups: of the convolution.
         deformable_groups: groups of input channels that share offsets and masks.
-        bias: add a bias.
         backend: see `modulated_deform_conv2d`.
         slope: of a LeakyReLU at the end, fused with the convolution if the backend can. None: no LeakyReLU.
     """
@@ -92,9 +86,7 @@ class FlowGuidedAlignPack(DeformableAlignPack):
     Args:
         in_channels: sum of the channels of all aligned frames.
         out_channels: channels of one frame and of the result.
-        kernel_size: side of the square kernel.
         max_residue_magnitude: largest residual in pixels.
-        padding: zeros added on each side.
         deformable_groups: groups of input channels that share offsets and masks.
     """
 

@@ -42,8 +42,6 @@ def modulated_deform_conv2d(
         weight: (out, c / groups, kh, kw).
         bias: (out,) or None.
         stride: as in `torch.nn.functional.conv2d`, like the next three.
-        padding: zeros added on each side.
-        dilation: distance between taps.
         groups: as in `conv2d`.
         deform_groups: groups of input channels that share offsets and masks.
         backend: 'reference' (pure PyTorch), 'torchvision', 'triton', or 'native' (compiled, for a CPU). None:
@@ -82,8 +80,6 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
 
     Args:
         backend: the argument, or None.
-        device: of the tensors.
-        dtype: of the input.
         gradient: whether gradients are needed.
 
     Raises:

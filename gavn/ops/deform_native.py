@@ -91,9 +91,6 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
         weight: (out, c / groups, kh, kw).
         bias: (out,) or None.
         steps: stride, padding and dilation, for each y, then x.
-        groups: of the convolution.
-        deform_groups: groups of channels that share offsets.
-        sigmoid: apply a sigmoid to the mask.
         slope: of a LeakyReLU at the end, or None.
 
     Returns:

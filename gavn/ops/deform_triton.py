@@ -120,9 +120,6 @@ def deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
         weight: (out, c / groups, kh, kw), rounded to the type of x.
         bias: (out,) or None.
         steps: stride, padding and dilation, for each y, then x.
-        groups: of the convolution.
-        deform_groups: groups of channels that share offsets.
-        sigmoid: the mask goes through a sigmoid.
         slope: of a LeakyReLU at the end, not negative, or None.
 
     Returns:

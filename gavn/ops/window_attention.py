@@ -34,7 +34,6 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None
     Args:
         q: (windows, heads, q, d), clip by clip.
         k: (windows, heads, k, d).
-        v: like `k`.
         bias: (heads, q, k), the same in all windows.
         masks: of windows with pixels that must not attend to each other.
 

@@ -28,8 +28,6 @@ def extract_features(video: VideoReader, notify: Notify, folder: Path, progress:
     Args:
         video: the video, with its audio.
         notify: receives a message if audio is missing or has another length than the video.
-        folder: holds the temporary file.
-        progress: is called for each block of audio.
         seconds: how much of the video is restored; later audio is not read. None = all.
         used: whether the network takes audio; if not, no message says that it receives silence.
     """

@@ -67,7 +67,6 @@ def before_and_after(before: VideoReader, after: VideoReader, target: str | os.P
     """Writes a video of the input and the result, at the time stamps of the input and with its audio.
 
     Args:
-        before: the input.
         after: the result, with the same frames or the first of them.
         target: the file to write; it is complete or absent.
         form: `side` shows both videos side by side; `split` shows the left half of the input and the right

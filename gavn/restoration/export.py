@@ -104,7 +104,6 @@ def export(restorer: Restorer, target: Path, form: str, size: int = CROP_SIZE) -
         restorer: float32, on the CPU.
         target: the file to write; written only if the results agree.
         form: `onnx` or `torchscript`.
-        size: height and width of the frames.
 
     Returns:
         The largest difference of restored values.

@@ -100,7 +100,6 @@ class FaceClipRestorer:
 
         Args:
             buffer: must provide the frames from `first_needed(segment)` on.
-            segment: frame indices.
         """
         running: dict[int, Iterator[np.ndarray]] = {}
         for index in segment:

@@ -17,13 +17,7 @@ def default_encoder(info: VideoInfo) -> str:
 
 
 def encoding_notices(info: VideoInfo, encoder: str, pix_fmt: str) -> Iterator[str]:
-    """Yields notices about what encoding changes in a video.
-
-    Args:
-        info: properties of the input.
-        encoder: name of the output encoder.
-        pix_fmt: pixel format of the output.
-    """
+    """Yields notices about what encoding changes in a video."""
     if info.hdr:
         yield f'{info.path} is HDR, but the networks are trained on SDR: check the result with --preview'
     if info.alpha:

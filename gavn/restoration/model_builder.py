@@ -70,10 +70,7 @@ def check_foreign(options: Mapping[str, Any], where: str, detector: bool = False
     A network from outside gavn is allowed once its package is imported. A bundle never imports a package.
 
     Args:
-        options: `type` and arguments of the network.
-        where: name of the bundle, for messages.
         detector: whether the network must detect landmarks rather than restore.
-        modules: the modules that the header names, for messages.
 
     Raises:
         RestoreError: the network is unknown or has another purpose, or an argument is unknown, has a wrong
@@ -143,8 +140,6 @@ def build_with(options: Mapping[str, Any], state: State, name: str) -> nn.Module
     never allocates more than the weights take.
 
     Args:
-        options: `type` and arguments of the network.
-        state: the weights.
         name: name of the weights, for messages.
 
     Raises:

@@ -68,10 +68,6 @@ class ModelSpec:
     def parse(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:
         """Extracts the spec from options.
 
-        Args:
-            options: all options of a file.
-            where: name of the file, for messages.
-
         Raises:
             RestoreError: an input is unknown, or `network_g` (or `network_l`, if landmarks are an input) has
                 no type.

@@ -190,7 +190,6 @@ def face_facts(faces: Faces, segments: Sequence[Mapping[str, Any]], copied: bool
 
     Args:
         faces: the faces, in pixels of the input.
-        segments: the notes of all segments.
         copied: whether the video is copied; faces then look the same after as before.
     """
     notes: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -220,7 +219,6 @@ def frame_counts(segments: Sequence[Mapping[str, Any]], count: int, copied: bool
 
     Args:
         segments: the notes of all segments; empty if nothing was encoded.
-        count: frames of the video.
         copied: whether the video is copied; then no frame is restored.
     """
     total = {key: sum(segment[key] for segment in segments) for key in COUNTED}

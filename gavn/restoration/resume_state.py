@@ -56,8 +56,6 @@ class ResumeState:
         block and there are finished segments, or if it is a ChoiceError and there are faces to choose from.
 
         Args:
-            target: the output of the job.
-            job: the job key.
             resume: whether to use the state of an earlier run.
             keep: whether the folder stays for `shared`.
 

@@ -75,13 +75,6 @@ class SegmentEncoder:
                background: BackgroundWriter, on_frame: Callable[[Frame], None]) -> dict[str, Any]:
         """Restores and writes one segment.
 
-        Args:
-            clip_restorer: restores the faces.
-            buffer: provides the frames.
-            segment: frame indices.
-            background: runs the encoder.
-            on_frame: is called for each frame after restoration.
-
         Returns:
             The notes about the segment: frame counts and `faces`.
         """

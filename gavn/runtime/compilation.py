@@ -9,7 +9,6 @@ def compile_in_place(network: nn.Module, mode: str) -> None:
     """Compiles a network at its first call; parameter names do not change.
 
     Args:
-        network: the network.
         mode: a mode of `torch.compile`: default, reduce-overhead (CUDA graphs) or max-autotune; or TRACED.
 
     Compiling takes minutes for each input shape.

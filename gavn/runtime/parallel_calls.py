@@ -42,11 +42,6 @@ def parallel_calls(call: Callable[[_Part], _Result], parts: Sequence[_Part], cal
     threads, so that results do not depend on the number of parts. After an exception, running calls finish
     and the others are cancelled. Nested calls are sequential.
 
-    Args:
-        call: the function.
-        parts: its arguments.
-        calls: maximum number of parallel calls.
-
     Returns:
         The results in order.
     """

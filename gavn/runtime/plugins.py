@@ -30,10 +30,6 @@ def import_plugins(modules: Iterable[str] = (), asked_by: str = 'custom_imports'
     The current folder is searched last, and only for named modules: it must not provide gavn's optional
     dependencies.
 
-    Args:
-        modules: names of modules.
-        asked_by: where the names come from, for messages.
-
     Raises:
         PluginError: a module cannot be imported.
     """

@@ -144,7 +144,6 @@ class Runner:
         jobs: to run, except those that a record and their outputs show as done.
         folder: of records (`jobs/<name>.json`) and logs (`logs/<name>.log`).
         parallel: number of jobs at a time.
-        environment: of the processes.
         place: their working directory.
         lock: descriptor that they hold (see `locked`).
         show: called several times a second with the outcomes so far.

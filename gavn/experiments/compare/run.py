@@ -36,8 +36,6 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
     Finished work of an interrupted call is not repeated. A failed method does not stop others.
 
     Args:
-        settings: of the comparison.
-        trainer, tester: the commands.
         fresh: methods to start anew. An empty list means all, None means none.
         executor: runs each method as a task; None = processes of this call.
         report_only: run nothing; report what is finished.

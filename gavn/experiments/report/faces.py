@@ -74,7 +74,6 @@ class Source:
 
         Args:
             degradation: layer of the input; '' for videos without ground truth.
-            clip: name of the clip.
             index: of the frame. None: the frame with the widest open mouth.
 
         Raises:

@@ -28,8 +28,6 @@ def make_tables(files: Sequence[str | os.PathLike[str]], plan: Plan | None = Non
     """Makes the paper's tables from result files, each followed by the paper's own figures.
 
     Args:
-        files: results.
-        plan: content of the tables.
         numbers: of the tables. Empty: all that have a figure.
 
     Raises:
