@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from gavn.checkpoints.download import DownloadError, download
 from gavn.errors import GavnError
-from gavn.runtime.files import atomic_path, sha256
+from gavn.runtime.files import atomic_path, sha256, write_text
 
 
 class ModelError(GavnError, RuntimeError):
@@ -201,8 +201,7 @@ def _record(target: Path, expected: str, model: Model) -> None:
     if expected == model.sha256:
         record.unlink(missing_ok=True)
         return
-    with atomic_path(record) as part:
-        part.write_text(f'{expected}  {target.name}\n', encoding='utf-8')
+    write_text(record, f'{expected}  {target.name}\n')
 
 
 def _record_of(target: Path) -> Path:

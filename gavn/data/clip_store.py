@@ -36,7 +36,7 @@ from PIL import Image, UnidentifiedImageError
 from gavn.data import storage
 from gavn.data.storage import PNG_LEVEL, STORES, Store
 from gavn.errors import DataError
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import atomic_path, write_text
 from gavn.runtime.images import write_image
 from gavn.runtime.lmdb_environment import close_lmdb, open_lmdb
 
@@ -264,14 +264,11 @@ class ClipWriter:
 
     def meta(self, split: str, entries: Iterable[ClipEntry]) -> None:
         """Writes meta_info_<split>.txt."""
-        lines = [f'{entry}\n' for entry in entries]
-        with atomic_path(self.root / f'meta_info_{split}.txt') as part:
-            part.write_text(''.join(lines), encoding='utf-8')
+        write_text(self.root / f'meta_info_{split}.txt', ''.join(f'{entry}\n' for entry in entries))
 
     def stats(self, values: dict[str, Any]) -> None:
         """Writes stats.json."""
-        with atomic_path(self.root / 'stats.json') as part:
-            part.write_text(json.dumps(values, indent=2) + '\n', encoding='utf-8')
+        write_text(self.root / 'stats.json', json.dumps(values, indent=2) + '\n')
 
     def _path(self, layer: str, clip: str) -> Path:
         check_clip_id(clip)
@@ -285,9 +282,6 @@ def pack(root: str | os.PathLike[str], layers: Sequence[str], store: str | None 
         layers: names of layers. Without a folder, the LMDB of the layer is the source.
         store: format of frames, a name of `gavn.data.storage.STORES`. None: existing LMDBs keep theirs,
             others get `storage.DEFAULT`.
-
-    Returns:
-        Paths of the LMDBs.
 
     Raises:
         ValueError: the format is unknown.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -19,10 +19,11 @@ from gavn.data.degradation import degradation, degrade
 from gavn.data.landmark_annotator import LandmarkAnnotator, annotate_clip
 from gavn.data.sources import Source, find_separate_audio
 from gavn.errors import GavnError
-from gavn.faces.geometry import CROP_SIZE, Box, crop
+from gavn.faces.geometry import CROP_SIZE, crop
+from gavn.faces.tracks import Track
 from gavn.media import probe, read_audio
 from gavn.media.constant_rate import part_of
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import atomic_path, write_text
 
 MIN_FRAMES = FRAME_RATE  # shorter clips are rejected
 MIN_CROP_SHARE = 0.5  # face crops narrower than this share of their size are rejected: they lack detail
@@ -35,18 +36,7 @@ class RejectedVideoError(GavnError):
     """A video cannot become a clip. The message says why."""
 
 
-class FaceTrack(Protocol):
-    """Result of a face tracker, as cropping needs it."""
-
-    @property
-    def longest(self) -> range:
-        """The frames to crop."""
-
-    def region(self, index: int) -> Box | None:
-        """Square to crop from a frame."""
-
-
-Tracker = Callable[[Iterable[np.ndarray]], FaceTrack]
+Tracker = Callable[[Iterable[np.ndarray]], Track]
 
 
 class Records:
@@ -63,8 +53,7 @@ class Records:
     def update(self, clip: str, **values: Any) -> None:
         """Adds values to a record."""
         record = self.read(clip) | values
-        with atomic_path(self._path(clip)) as part:
-            part.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+        write_text(self._path(clip), json.dumps(record, indent=1) + '\n')
 
     def forget(self, clip: str) -> None:
         """Deletes a record."""
@@ -232,7 +221,7 @@ def _cut_audio(audio: np.ndarray | None, frames: range) -> np.ndarray:
     return result
 
 
-def _face_crops(images: Iterator[np.ndarray], track: FaceTrack, size: int) -> Iterator[np.ndarray]:
+def _face_crops(images: Iterator[np.ndarray], track: Track, size: int) -> Iterator[np.ndarray]:
     regions = {index: region for index in track.longest if (region := track.region(index)) is not None}
     smallest = min(region.width for region in regions.values())
     if smallest < MIN_CROP_SHARE * size:

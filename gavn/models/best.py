@@ -6,7 +6,7 @@ from typing import Any
 
 from gavn.metrics.evaluate import is_lower_better
 from gavn.metrics.table import metric_of
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 
 class BestRecord:
@@ -35,8 +35,7 @@ class BestRecord:
         for name in self.better(data_set, averages):
             record[name] = {'value': averages[name], 'iteration': iteration}
         if self.path is not None:
-            with atomic_path(self.path) as part:
-                part.write_text(json.dumps(self.values, indent=2) + '\n', encoding='utf-8')
+            write_text(self.path, json.dumps(self.values, indent=2) + '\n')
 
     def _is_better(self, data_set: str, name: str, value: float) -> bool:
         old = self.values.get(data_set, {}).get(name)

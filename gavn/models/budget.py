@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gavn.checkpoints.checkpoint import BUDGET
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 FILE = 'budget.json'
 
@@ -59,5 +59,4 @@ class Budget:
 
     def write(self, folder: str | Path, iterations: int) -> None:
         """Writes the facts to `budget.json` in a run's folder."""
-        with atomic_path(Path(folder, FILE)) as part:
-            part.write_text(json.dumps(self.facts(iterations), indent=2) + '\n', encoding='utf-8')
+        write_text(Path(folder, FILE), json.dumps(self.facts(iterations), indent=2) + '\n')

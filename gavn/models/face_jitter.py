@@ -44,9 +44,6 @@ def transform(faces: Tensor, points: Tensor, similarities: Tensor) -> tuple[Tens
         faces: (n, 3, s, s).
         points: (n, p, 2) in the unit square.
         similarities: (n, 2, 3), see `Jitter.draw`.
-
-    Returns:
-        Faces and points of the same shapes.
     """
     moved = points @ similarities[:, :, :2].mT + similarities[:, None, :, 2]
     last_row = torch.tensor([0.0, 0.0, 1.0]).to(similarities).expand(len(similarities), 1, 3)

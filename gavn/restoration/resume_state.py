@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from gavn.errors import GavnError
 from gavn.faces.tracks import ChoiceError, Faces
 from gavn.runtime.file_names import beside
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import atomic_path, write_text
 
 _log = logging.getLogger(__name__)
 
@@ -149,8 +149,7 @@ class ResumeState:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if same_job:
             return
-        with atomic_path(self.folder / _KEY) as part:
-            part.write_text(json.dumps(job, indent=1) + '\n', encoding='utf-8')
+        write_text(self.folder / _KEY, json.dumps(job, indent=1) + '\n')
 
     def _key(self) -> dict[str, Any]:
         """Returns the stored job key; {} if there is none."""
@@ -165,8 +164,7 @@ class ResumeState:
 
     @faces.setter
     def faces(self, found: Faces) -> None:
-        with atomic_path(self.folder / _FACES) as part:
-            part.write_text(found.to_json(), encoding='utf-8')
+        write_text(self.folder / _FACES, found.to_json())
 
     @property
     def degradation(self) -> dict[str, Any] | None:
@@ -176,8 +174,7 @@ class ResumeState:
 
     @degradation.setter
     def degradation(self, found: Mapping[str, Any]) -> None:
-        with atomic_path(self.folder / _DEGRADATION) as part:
-            part.write_text(json.dumps(found), encoding='utf-8')
+        write_text(self.folder / _DEGRADATION, json.dumps(found))
 
     def segment_path(self, segment: range) -> Path:
         """Returns the path of the encoded frames of `segment`."""

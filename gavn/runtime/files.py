@@ -46,6 +46,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file atomically, in UTF-8."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding='utf-8')
+
+
 def fingerprint(path: str | os.PathLike[str]) -> str:
     """Returns a fast hash of a large file that changes with its content.
 

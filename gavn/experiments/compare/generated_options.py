@@ -8,7 +8,7 @@ from typing import Any
 
 from gavn.config.option_file import dotted, read_options, write_options
 from gavn.experiments.compare.settings import CompareError
-from gavn.runtime.files import atomic_path, sha256
+from gavn.runtime.files import sha256, write_text
 
 _LOADERS = 'num_worker_per_gpu'
 
@@ -17,9 +17,7 @@ def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
     """Writes an option file, unless the same exists."""
     if file.is_file() and not differences(read_options(file)[0], options):
         return
-    with atomic_path(file) as part:
-        part.write_text(f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}',
-                        encoding='utf-8')
+    write_text(file, f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}')
 
 
 def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:

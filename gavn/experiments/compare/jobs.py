@@ -18,7 +18,7 @@ from typing import Literal
 
 from gavn.experiments.compare.generated_options import digest
 from gavn.experiments.compare.settings import CompareError
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 State = Literal['waiting', 'running', 'done', 'failed', 'left out']
 Environment = Callable[[int], Mapping[str, str]]
@@ -234,9 +234,8 @@ class Runner:
         outcome = self.outcomes[name]
         outcome.seconds += seconds
         inputs = self._digests(self.jobs[name].inputs)
-        with atomic_path(self._record_of(name)) as part:
-            part.write_text(json.dumps({'state': state, 'seconds': outcome.seconds, 'alone': outcome.alone,
-                                        'inputs': inputs}, indent=2), encoding='utf-8')
+        record = {'state': state, 'seconds': outcome.seconds, 'alone': outcome.alone, 'inputs': inputs}
+        write_text(self._record_of(name), json.dumps(record, indent=2))
 
     def _digests(self, paths: Sequence[Path]) -> dict[str, str]:
         """Digests by path, relative to the comparison's folder, which may be moved; '' for a missing file."""

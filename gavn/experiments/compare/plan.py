@@ -14,7 +14,7 @@ import torch
 
 from gavn.experiments.compare.experiments import Method
 from gavn.experiments.compare.settings import CompareError, Settings, divided, iterations_for_minutes
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 FORMAT = 1
 FILE = 'plan.json'
@@ -90,8 +90,7 @@ class Plan:
     def write(self, out: Path) -> None:
         """Writes the plan into the folder of the comparison."""
         content = {'format': FORMAT, **dataclasses.asdict(self)}
-        with atomic_path(out / FILE) as part:
-            part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        write_text(out / FILE, json.dumps(content, indent=2) + '\n')
 
 
 def read_plan(out: Path) -> Plan | None:

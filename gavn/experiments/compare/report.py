@@ -22,7 +22,7 @@ from gavn.experiments.report.make import make_tables, write_tables
 from gavn.experiments.report.results import ReportError
 from gavn.metrics.results_file import ResultsError
 from gavn.models.budget import FILE as BUDGET
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import atomic_path, write_text
 from gavn.runtime.project import locate
 
 COLUMNS = ('method', 'parameters', 'batch', 'frames', 'iterations', 'clips seen', 'frames restored', 's/it',
@@ -127,8 +127,7 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     if lost:
         lines += ['', '## Not done', '', *(f'- {name}: {outcome.reason}' for name, outcome in lost.items())]
     path = settings.out / PAGE
-    with atomic_path(path) as part:
-        part.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    write_text(path, '\n'.join(lines) + '\n')
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from gavn.experiments.compare.settings import Settings
 from gavn.metrics.results_file import MEAN, TRUTH, read_results
 from gavn.metrics.table import COLUMNS
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 TABLE = 'seeds.md'
 METRICS = ('psnr', 'ssim', 'psnr_mouth')
@@ -36,8 +36,7 @@ def write_table(comparisons: Sequence[Settings]) -> Path | None:
         lines.append([*key, str(len(of_seeds)), *(_cell(column, COLUMNS[name].decimals)
                                                   for name, column in zip(METRICS, columns, strict=True))])
     path = comparisons[0].out.parent / TABLE
-    with atomic_path(path) as part:
-        part.write_text(''.join(f'| {" | ".join(line)} |\n' for line in lines), encoding='utf-8')
+    write_text(path, ''.join(f'| {" | ".join(line)} |\n' for line in lines))
     return path
 
 

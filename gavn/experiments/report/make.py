@@ -11,7 +11,7 @@ from gavn.experiments.report.paper import paper_table
 from gavn.experiments.report.render import document, latex, markdown, plain
 from gavn.experiments.report.results import ReportError, collect
 from gavn.experiments.report.tables import TABLES
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 _NEEDS = {
     1: f'results on {", ".join(task.layer for task in TASKS.values())}: gavn test -opt '
@@ -47,9 +47,6 @@ def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -
     """Writes `<table>.md`, `.tex` and `.csv` of each table, and all together as `tables.md` and `tables.tex`.
 
     The LaTeX of a table is for \\input; `tables.tex` compiles alone.
-
-    Returns:
-        The files.
     """
     folder, tables = Path(folder), [table for group in made.values() for table in group]
     texts = {f'{table.name}{ending}': write(table) for table in tables
@@ -57,6 +54,5 @@ def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -
     texts |= {f'{table.runs.name}.csv': plain(table.runs) for table in tables if table.runs}
     texts |= {'tables.md': '\n'.join(map(markdown, tables)), 'tables.tex': document(tables)}
     for name, text in texts.items():
-        with atomic_path(folder / name) as part:
-            part.write_text(text, encoding='utf-8')
+        write_text(folder / name, text)
     return [folder / name for name in texts]

@@ -17,7 +17,7 @@ from gavn.data.clip_store import SPLITS, ClipEntry, ClipWriter
 from gavn.data.degradation import degradation, degrade
 from gavn.experiments.synthetic.head import SIDE, identities, make_clip
 from gavn.experiments.synthetic.paint import still
-from gavn.runtime.files import atomic_path
+from gavn.runtime.files import write_text
 
 RECIPE = 'demo.json'  # settings of the folder; written last
 
@@ -73,8 +73,7 @@ def write_demo_dataset(root: str | os.PathLike[str], degradations: Sequence[str]
         mfccs = pool.map(lambda job: _make(writer, job, layers, seconds, fresh), jobs)
         features = list(tqdm(mfccs, 'talking heads', len(jobs), unit='clip'))
     _describe(writer, jobs, features, round(seconds * FRAME_RATE))
-    with atomic_path(recipe) as part:
-        part.write_text(json.dumps(made_from) + '\n', encoding='utf-8')
+    write_text(recipe, json.dumps(made_from) + '\n')
     return Path(root)
 
 
