@@ -23,7 +23,7 @@ from gavn.errors import RunError
 from gavn.experiments.compare.run import compare
 from gavn.experiments.compare.seeds import write_table
 from gavn.experiments.compare.settings import Budget, CompareError, Settings
-from gavn.runtime.arguments import OldName, Parser
+from gavn.runtime.arguments import OldName, Parser, whole
 from gavn.runtime.executors import Executor, add_executor_arguments
 from gavn.runtime.project import PACKAGE, project_root
 
@@ -135,17 +135,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--budget', required=True, metavar='N',
                         help='15min: minutes of training; 4000it: the clips that the first method sees in '
                              '4000 iterations')
-    parser.add_argument('--seeds', type=_count_from_0, nargs='+', metavar='N',
+    parser.add_argument('--seeds', type=whole(0), nargs='+', metavar='N',
                         help='a comparison with each seed, and a table of their means and deviations')
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='(default experiments/compare_TASK, or with several tasks or with seeds '
                              'experiments/compare, with a folder for each)')
-    parser.add_argument('--jobs', type=_count, default=1, metavar='N',
+    parser.add_argument('--jobs', type=whole(1), default=1, metavar='N',
                         help='parallel processes, also on one GPU (default 1)')
-    parser.add_argument('--threads', type=_count, metavar='N', help='per process (default: cores / jobs)')
+    parser.add_argument('--threads', type=whole(1), metavar='N', help='per process (default: cores / jobs)')
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1')
     parser.add_argument('--amp', choices=['bf16', 'none'], help='precision of training')
-    parser.add_argument('--workers', type=_count_from_0, metavar='N',
+    parser.add_argument('--workers', type=whole(0), metavar='N',
                         help='data loader processes per training')
     parser.add_argument('--detectors', action='store_true', help='train the landmark detector first')
     parser.add_argument('--audio-controls', action='store_true',
@@ -153,25 +153,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--images', action='store_true', help='keep the restored frames, for figures')
     parser.add_argument('--pictures', dest='images', action=OldName, nargs=0, default=argparse.SUPPRESS,
                         help=argparse.SUPPRESS)
-    parser.add_argument('--frames', type=_count, metavar='N',
+    parser.add_argument('--frames', type=whole(1), metavar='N',
                         help='frames per clip to test (default: all)')
     parser.add_argument('--fresh', nargs='*', metavar='NAME',
                         help='restart these methods; without a name, all')
     parser.add_argument('--report', action='store_true', help='run nothing: tables from what is finished')
     add_executor_arguments(parser, default=None)
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number above 0')
-    return int(text)
-
-
-def _count_from_0(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number of at least 0')
-    return int(text)
 
 
 if __name__ == '__main__':

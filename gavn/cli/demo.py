@@ -81,9 +81,6 @@ def run(args: argparse.Namespace) -> None:
 def make_demo(task: str, size: str = 'full') -> dict[str, float]:
     """Runs all steps for one task; writes below the checkout, or the working directory of a package.
 
-    Returns:
-        The content of `results/demo/report.json`.
-
     Raises:
         DemoError: a step fails, or the restored test clips of known identities gain less than `LEAST_GAIN` dB
             (not checked at the smallest size).

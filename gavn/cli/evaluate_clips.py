@@ -94,9 +94,6 @@ def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face:
         metric_factories: the metrics (see `gavn.metrics.measures`).
         crop_face: measure 224 x 224 face crops of the longest run of frames with the face.
 
-    Returns:
-        The scores, and notes about the frames.
-
     Raises:
         MismatchError: the files do not match.
         MediaError: a file cannot be read.
@@ -175,11 +172,7 @@ def gather(restored: Path, reference: Path | None, degraded: Path | None) -> tup
 
 def evaluate_all(clips: Sequence[Triple], run: RunInfo, metric_factories: Sequence[MetricFactory],
                  crop_face: bool = False) -> list[Row]:
-    """Measures all clips with a progress bar; raises as `evaluate`.
-
-    Returns:
-        Rows of every clip, its input and its ground truth.
-    """
+    """Measures all clips with a progress bar; raises as `evaluate`."""
     rows = []
     with tqdm(unit='frame', disable=not sys.stderr.isatty()) as bar:
         for clip in clips:

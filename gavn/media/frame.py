@@ -224,9 +224,6 @@ def changed(frame: Frame, changes: Iterable[tuple[int, int, np.ndarray]]) -> Vid
         changes: (x0, y0, change): position of the top left pixel, and float (h, w, 3) BGR in units of 1/255,
             inside the image.
 
-    Returns:
-        The changed frame.
-
     Raises:
         ValueError: a change has another shape or is outside the image, or the pixel format is not supported.
     """

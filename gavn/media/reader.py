@@ -60,11 +60,6 @@ class VideoInfo:
         """Whether the stored image is upright."""
         return not self.rotation and not self.mirrored
 
-    @property
-    def has_audio(self) -> bool:
-        """Whether there is an audio track."""
-        return self.audio_tracks > 0
-
 
 def _average_rate(stream: VideoStream) -> Fraction:
     return exact(stream.average_rate or stream.guessed_rate or Fraction(25))

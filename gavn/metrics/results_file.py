@@ -105,9 +105,6 @@ def with_summaries(rows: Iterable[Row]) -> list[Row]:
 def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row]:
     """Writes rows of clips and the summary of each method, atomically.
 
-    Returns:
-        All written rows.
-
     Raises:
         ValueError: a clip has the name of a summary row, or a value is not finite.
     """

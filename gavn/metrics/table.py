@@ -87,7 +87,6 @@ class MetricInfo:
     """
 
     name: str  # in option files
-    level: str  # frame or clip
     better: str  # direction of the first column, higher or lower
     needs: tuple[str, ...]  # inputs beside the restored images: truth, landmarks, true_landmarks, audio
     endings: tuple[str, ...] = ('',)  # of the columns
@@ -98,16 +97,16 @@ class MetricInfo:
 
 
 METRICS = {metric.name: metric for metric in (
-    MetricInfo('calculate_psnr', 'frame', 'higher', ('truth',)),
-    MetricInfo('calculate_ssim', 'frame', 'higher', ('truth',)),
-    MetricInfo('calculate_ms_ssim', 'frame', 'higher', ('truth',)),
-    MetricInfo('lpips', 'frame', 'lower', ('truth',)),
-    MetricInfo('calculate_niqe', 'frame', 'lower', ()),
-    MetricInfo('sync', 'clip', 'higher', ('audio',), ('_c', '_d')),
-    MetricInfo('mouth_psnr', 'frame', 'higher', ('truth', 'true_landmarks')),
-    MetricInfo('landmark_nme', 'frame', 'lower', ('landmarks', 'true_landmarks'), ('', '_mouth')),
-    MetricInfo('warping_error', 'clip', 'lower', ()),
-    MetricInfo('identity', 'frame', 'higher', ('truth',)),
+    MetricInfo('calculate_psnr', 'higher', ('truth',)),
+    MetricInfo('calculate_ssim', 'higher', ('truth',)),
+    MetricInfo('calculate_ms_ssim', 'higher', ('truth',)),
+    MetricInfo('lpips', 'lower', ('truth',)),
+    MetricInfo('calculate_niqe', 'lower', ()),
+    MetricInfo('sync', 'higher', ('audio',), ('_c', '_d')),
+    MetricInfo('mouth_psnr', 'higher', ('truth', 'true_landmarks')),
+    MetricInfo('landmark_nme', 'lower', ('landmarks', 'true_landmarks'), ('', '_mouth')),
+    MetricInfo('warping_error', 'lower', ()),
+    MetricInfo('identity', 'higher', ('truth',)),
 )}
 
 
@@ -127,7 +126,7 @@ def metric_of(name: str) -> MetricInfo:
         raise ValueError(f'no metric is called {name!r}; there are {", ".join(registered)}')
     function = registered[name]
     needs = tuple(_NEEDS[argument] for argument in supplied_to(function, must=True) if argument in _NEEDS)
-    return MetricInfo(name, 'frame', getattr(function, 'better', 'higher'), needs)
+    return MetricInfo(name, getattr(function, 'better', 'higher'), needs)
 
 
 @dataclass(frozen=True)

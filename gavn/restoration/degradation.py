@@ -57,10 +57,6 @@ class DegradationEstimate:
         words = [f'{LABELS[kind]} ({100 * self.probabilities[kind]:.0f} %)' for kind in likely]
         return words[0] if likely[0] == self.kind else f'unclear: {words[0]} or {words[1]}'
 
-    def describe_measures(self) -> str:
-        """Returns text such as `detail 54 %, noise 0.2, blocks 0.24`."""
-        return f'detail {100 * self.detail:.0f} %, noise {self.noise:.1f}, blocks {self.blocks:.2f}'
-
 
 @dataclass(frozen=True, eq=False)
 class Model:

@@ -49,9 +49,6 @@ class ModelSpec:
     def read(cls, file: str | os.PathLike[str]) -> tuple[ModelSpec, dict[str, Any]]:
         """Reads an option file and imports its `custom_imports`.
 
-        Returns:
-            The spec, and all options of the file.
-
         Raises:
             OptionError: the file cannot be read.
             RestoreError: see `parse`; also if a module cannot be imported.

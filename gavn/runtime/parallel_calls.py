@@ -41,9 +41,6 @@ def parallel_calls(call: Callable[[_Part], _Result], parts: Sequence[_Part], cal
     Inference mode, gradient mode and CPU autocast are those of the caller. Each call has the same number of
     threads, so that results do not depend on the number of parts. After an exception, running calls finish
     and the others are cancelled. Nested calls are sequential.
-
-    Returns:
-        The results in order.
     """
     threads = torch.get_num_threads()
     calls = min(calls, threads)

@@ -74,7 +74,7 @@ def test_no_audio_track(tmp_path, weights, caplog):
     source = write_video(tmp_path / 'in.mp4', 4, sound=None)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
     assert 'no readable audio track' in caplog.text
-    assert not probe(tmp_path / 'out.mp4').has_audio and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
+    assert not probe(tmp_path / 'out.mp4').audio_tracks and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
 
 
 @pytest.mark.parametrize(('sound', 'notice'), [(None, 'audio'), (0.1, 'silence as audio')])

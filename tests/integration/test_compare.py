@@ -240,9 +240,10 @@ def test_the_number_of_loader_processes_may_change(run, tmp_path):
 
 
 @pytest.mark.parametrize(('option', 'value', 'words'), [
-    ('--workers', '-3', '-3 is not a whole number of at least 0'),
-    ('--workers', '1.5', '1.5 is not a whole number'),
-    ('--jobs', 'x', 'x is not a whole number above 0'), ('--frames', '0', '0 is not a whole number above 0')])
+    ('--workers', '-3', "'-3' is not a whole number of at least 0"),
+    ('--workers', '1.5', "'1.5' is not a whole number"),
+    ('--jobs', 'x', "'x' is not a whole number of at least 1"),
+    ('--frames', '0', "'0' is not a whole number of at least 1")])
 def test_invalid_numbers_are_refused(run, capsys, option, value, words):
     with pytest.raises(SystemExit, match='2'):
         run(f'{option}={value}')

@@ -130,7 +130,7 @@ def test_before_and_after_in_one_video(weights, tmp_path, form):
                                               (slice(-46, None), after, slice(-46, None))))
     assert max(left, right) < 3
     info = probe(tmp_path / 'a_gavn_preview_compare.mp4')
-    assert info.has_audio and info.duration < 0.3
+    assert info.audio_tracks and info.duration < 0.3
 
 
 def test_a_report_is_not_overwritten(weights, talks, capsys):

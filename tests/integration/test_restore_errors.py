@@ -116,7 +116,7 @@ def test_audio_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
     if name == b'A_AC3':  # what is known by name is copied all the same
         assert sound_packets(target) == sound_packets(source) != []
     else:
-        assert 'not copied: its codec is unknown' in caplog.text and not probe(target).has_audio
+        assert 'not copied: its codec is unknown' in caplog.text and not probe(target).audio_tracks
 
 
 def test_audio_that_does_not_fit_is_converted(tmp_path, gavn, caplog):

@@ -187,7 +187,7 @@ def test_a_preview_is_the_beginning(source, tmp_path):
     assert report.frames_in == report.frames_out == 10
     frames = list(read_frames(tmp_path / 'out.mp4'))
     assert [frame.time for frame in frames] == [frame.time for frame in list(read_frames(source))[:10]]
-    assert probe(tmp_path / 'out.mp4').has_audio and probe(tmp_path / 'out.mp4').duration < 0.5
+    assert probe(tmp_path / 'out.mp4').audio_tracks and probe(tmp_path / 'out.mp4').duration < 0.5
 
 
 def test_an_unknown_face_does_not_cost_the_search(tmp_path, monkeypatch):

@@ -178,10 +178,10 @@ def test_images_and_videos_with_audio_are_kept(trained):
     assert sorted(path.name for path in (folder / 'dora/two').iterdir()) == ['00000000.png', '00000001.png']
     assert cv2.imread(str(folder / 'carl/00000006.png')).shape == (32, 32, 3)
     info = probe(folder / 'carl.mp4')
-    assert (info.width, info.height, info.frame_rate, info.has_audio) == (32, 32, 25, True)
+    assert (info.width, info.height, info.frame_rate, info.audio_tracks) == (32, 32, 25, True)
     sound = read_audio(folder / 'carl.mp4')
     assert abs(len(sound) - 7 * 640) < 1100 and np.abs(sound.astype(int)).max() > 1000
-    assert not probe(trained / 'visualization' / 'images' / '7' / 'carl.mp4').has_audio
+    assert not probe(trained / 'visualization' / 'images' / '7' / 'carl.mp4').audio_tracks
 
 
 def test_the_best_weights_are_kept_and_known(trained):

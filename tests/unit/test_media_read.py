@@ -17,7 +17,7 @@ from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_fra
 def test_probe_and_frames_agree(source: Path) -> None:
     info, frames = probe(source), list(read_frames(source))
     assert (info.width, info.height, info.frames, info.rotation) == (64, 48, len(VARIABLE), 0)
-    assert (info.codec, info.pix_fmt, info.has_audio, info.time_base) == ('h264', 'yuv420p', True, BASE)
+    assert (info.codec, info.pix_fmt, info.audio_tracks, info.time_base) == ('h264', 'yuv420p', True, BASE)
     assert [frame.index for frame in frames] == list(range(len(VARIABLE)))
     assert [frame.time for frame in frames] == pytest.approx([stamp / 30000 for stamp in VARIABLE])
     for frame, image in zip(frames, pictures(len(VARIABLE)), strict=True):

@@ -40,7 +40,7 @@ def test_remux_to_mkv_keeps_audio_and_intervals(source: Path, tmp_path: Path) ->
 
 def test_remux_without_audio(tmp_path: Path) -> None:
     copy = remux(make_file(tmp_path / 'mute.mp4'), tmp_path / 'copy.mp4')
-    assert not probe(copy).has_audio and len(list(read_frames(copy))) == len(VARIABLE)
+    assert not probe(copy).audio_tracks and len(list(read_frames(copy))) == len(VARIABLE)
 
 
 @pytest.mark.parametrize('seconds', [0.1, 3.0])
@@ -120,7 +120,7 @@ def test_writer_with_audio(tmp_path: Path) -> None:
         for image in pictures(30):
             writer.write(image)
     info = probe(path)
-    assert info.frame_rate == Fraction(30000, 1001) and info.frames == 30 and info.has_audio
+    assert info.frame_rate == Fraction(30000, 1001) and info.frames == 30 and info.audio_tracks
     assert stamps_of(path) == [Fraction(1001 * i, 30000) for i in range(30)]
     assert np.corrcoef(read_audio(path)[2000:15000], sound[2000:15000])[0, 1] > 0.99
 
