@@ -44,6 +44,7 @@ from gavn.runtime.memory import release_freed_memory
 from gavn.runtime.prefetch import BackgroundWriter, PrefetchIterator
 
 _COPIED = '; the video stream is copied without encoding'
+_ANALYSIS = 'analysing faces'  # the name of its progress bar
 _MIN_PREFETCH, _MAX_PREFETCH = 4, 32  # frames that are decoded before, and encoded after, restoration
 
 _log = logging.getLogger(__name__)
@@ -174,8 +175,9 @@ class RestorationJob:
         if (known := self.state.degradation) is not None:
             return DegradationEstimate(**known)
         with closing(PrefetchIterator(self._read(self.output), _MIN_PREFETCH)) as prefetched:
-            frames = counted(prefetched, 'analysing faces', faces.count, self.progress)
+            frames = counted(prefetched, _ANALYSIS, faces.count, self.progress)
             found = estimate_degradation(frames, faces.enlarged(self.output.size), self.video.size[0])
+        self.progress.step(_ANALYSIS, faces.count, faces.count)  # it does not read on after the last sample
         self.state.degradation = asdict(found)
         return found
 

@@ -157,6 +157,13 @@ def test_weights_of_ones_own_are_not_held_to_anything():
     assert make_restorer().choose_weights(look, lossless=False, force=False).degradation is None
 
 
+def test_the_bar_of_the_analysis_is_full_at_the_end(home, talk, tmp_path, monkeypatch, capsys):
+    """It ended one frame before the last sample, after which nothing is read."""
+    monkeypatch.setattr(weight_selection, 'estimate', lambda crops: found('compression', len([*crops]) / 11))
+    assert cli.main(['restore', str(talk), '--task', 'deblur', '-o', str(tmp_path / 'out.mp4')]) == 2
+    assert 'analysing faces: 100%' in capsys.readouterr().err
+
+
 def test_the_wrong_task_is_refused_on_the_command_line(home, talk, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weight_selection, 'estimate', lambda crops: found('compression', 0.97))
     out = tmp_path / 'out.mp4'
