@@ -1,4 +1,4 @@
-"""Preparation and restoring of twelve clips on a real Slurm and a real Ray, with a worker that is killed.
+"""Twelve clips on a real Slurm and a real Ray, with a worker that is killed.
 
     python -m pytest -m slow tests/cluster
 
@@ -11,14 +11,14 @@ import hashlib
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray_nodes
 import slurm
-from processes import PATIENCE, kill_all, kill_one
+from processes import PATIENCE, kill_one
 from raw_videos import film, photo, table
 from restore_fakes import make_restorer
 
@@ -79,10 +79,9 @@ def command(arguments: list[str]) -> list[str]:
     return [sys.executable, '-m', 'gavn.cli', *arguments]
 
 
-def run(arguments: list[str], environment: Environment) -> str:
+def run(arguments: list[str], environment: Environment) -> None:
     done = subprocess.run(command(arguments), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -108,7 +107,7 @@ def test_slurm(folder, local, tmp_path):
         there = environment(cluster)
 
         def is_worker(stage):
-            return lambda words: 'python' in words[0] and any(
+            return lambda _, words: 'python' in words[0] and any(
                 word.endswith(f'/{stage}/executor.pik') for word in words)
 
         out = folder / 'prepared_slurm'
@@ -128,22 +127,12 @@ def test_slurm(folder, local, tmp_path):
         assert digests(out) == local['restored'] and report(out) == ['done'] * CLIPS
 
 
-@pytest.fixture
-def ray_cluster(monkeypatch) -> Iterator[Environment]:
-    """A Ray of a head and two nodes with a core each; yields the environment of its commands."""
+@pytest.fixture(scope='module')
+def ray_cluster() -> Iterator[Environment]:
+    """Two nodes with a core each; yields the environment of its commands."""
     pytest.importorskip('ray')
-    from ray.cluster_utils import Cluster
-    mark = str(uuid.uuid4())
-    for name, value in environment({'RAY_memory_monitor_refresh_ms': '0', 'GAVN_TEST': mark}).items():
-        monkeypatch.setenv(name, value)
-    try:
-        cluster = Cluster(initialize_head=True, shutdown_at_exit=False,
-                          head_node_args={'num_cpus': 0, 'include_dashboard': False})
-        for _ in range(2):
-            cluster.add_node(num_cpus=1, memory=8 << 30)
-        yield environment({'RAY_ADDRESS': cluster.address})
-    finally:
-        kill_all(mark)
+    with ray_nodes.cluster(environment({})) as address:
+        yield environment({'RAY_ADDRESS': address})
 
 
 def test_ray(folder, local, ray_cluster):
@@ -152,12 +141,17 @@ def test_ray(folder, local, ray_cluster):
         out = folder / f'{name}_ray'
         words = command([*arguments(folder, out.name), '--executor', 'ray', '--workers', '2', '--tasks', '3'])
         with subprocess.Popen(words, env=ray_cluster) as driver:
-            print('killed', kill_one(is_ray_task, some_file(out, begun)))
+            print('killed', kill_one(is_actor, some_file(out, begun)))
             assert driver.wait(PATIENCE) == 0
         assert digests(out) == local[name]
     assert report(out) == ['done'] * CLIPS
 
 
-def is_ray_task(words: list[str]) -> bool:
-    """Whether a process is at work on a task."""
-    return words[0].startswith('ray::_run_quietly')
+def is_actor(pid: int, words: list[str]) -> bool:
+    """Whether a process is one of Ray's workers at work, and no child of one."""
+    try:
+        parent = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1]
+        by_raylet = 'raylet' in Path(f'/proc/{parent}/cmdline').read_text()
+        return by_raylet and words[0].startswith('ray::RankWorker')
+    except OSError:
+        return False
