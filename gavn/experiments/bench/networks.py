@@ -29,9 +29,11 @@ from gavn.runtime.tensors import channels_last
 from gavn.runtime.windows import Layout, run
 
 ALL = ('lq', 'audio', 'landmarks')
-PRETRAINED = 'GAVN-32 pretrained, with its detector'
+PRETRAINED = 'GAVN-32 pretrained (mixed), with its detector'
+SPECIALIST = 'GAVN-32 pretrained (others), with its detector'
 GAVN_64 = 'GAVN-64'
 COMPILED, TRITON = 'compiled', 'triton'  # forms, which may be combined
+_DETECTOR = {'type': 'PFLDAV', 'width': 0.5}
 _VRT: dict[str, Any] = {
         'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
         'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
@@ -48,8 +50,8 @@ RECIPES = {
     EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
     BASICVSRPP: ModelSpec({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
                                     'is_low_res_input': False, 'window': 15}}),
-    PRETRAINED: _recipe(*ALL, type='GAVN', num_feat=32, radius=0, inject=True,
-                        detector={'type': 'PFLDAV', 'width': 0.5}),
+    PRETRAINED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, use_alignment=False, detector=_DETECTOR),
+    SPECIALIST: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, inject=True, detector=_DETECTOR),
     GAVN_64: _recipe(*ALL, type='GAVN'),
     'GAVN-64, stage 1': _recipe(type='GAVN', use_identity=False),
     'GAVN-32': _recipe(*ALL, type='GAVN', num_feat=32),
