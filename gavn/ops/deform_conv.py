@@ -1,7 +1,7 @@
-"""Modulated deformable convolution (DCNv2): one function with four backends of equal results."""
+"""Modulated deformable convolution (DCNv2): one function with six backends of equal results."""
 
 import functools
-import logging
+import importlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gavn.ops import deform_native, deform_triton
+from gavn.registry import basicsr_installed
 
 Pair = tuple[int, int]
 Tensors = deform_native.Tensors
 Backend = Literal['reference', 'torchvision', 'mmcv', 'basicsr', 'triton', 'native']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
-_REMOVED = ('mmcv', 'basicsr')  # backends of gavn 0.1, which option files may still name
 
 
 def modulated_deform_conv2d(
@@ -44,8 +44,9 @@ def modulated_deform_conv2d(
         stride: as in `torch.nn.functional.conv2d`, like the next three.
         groups: as in `conv2d`.
         deform_groups: groups of input channels that share offsets and masks.
-        backend: 'reference' (pure PyTorch), 'torchvision', 'triton', or 'native' (compiled, for a CPU). None:
-            the environment variable GAVN_DCN_BACKEND, else the automatic choice of `resolve_backend`.
+        backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'basicsr' (its extension, for CUDA),
+            'triton', or 'native' (compiled, for a CPU). None: the environment variable GAVN_DCN_BACKEND, else
+            the automatic choice of `resolve_backend`.
         sigmoid: apply a sigmoid to the mask first. triton and native fuse this and the LeakyReLU.
         slope: of a LeakyReLU at the end, at least 0. None: no LeakyReLU.
 
@@ -88,21 +89,12 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
     chosen = backend or os.environ.get(BACKEND_VARIABLE)
     if not chosen:
         return 'reference' if _exporting() else _automatic(device, dtype, gradient)
-    if chosen in _REMOVED:
-        return _replacement(chosen)
     if chosen not in BACKENDS:
         raise ValueError(
             f'unknown deformable convolution backend {chosen!r}: choose one of {", ".join(BACKENDS)} '
             f'by the argument `backend` or the environment variable {BACKEND_VARIABLE}'
         )
     return chosen
-
-
-@functools.cache
-def _replacement(removed: str) -> Backend:
-    logging.getLogger(__name__).warning(
-        'the deformable convolution backend %s was removed: torchvision is used, with equal results', removed)
-    return 'torchvision'
 
 
 def _automatic(device: torch.device, dtype: torch.dtype, gradient: bool) -> Backend:
@@ -128,8 +120,25 @@ def triton_imports() -> bool:
 
 def installed_backends() -> list[str]:
     """Returns the installed backends, whether or not there is a device for them."""
-    modules = {'triton': triton_imports(), 'native': deform_native.installed()}
+    modules = {'mmcv': _mmcv_imports(), 'basicsr': _basicsr_operator() is not None,
+               'triton': triton_imports(), 'native': deform_native.installed()}
     return [name for name in BACKENDS if modules.get(name, True)]
+
+
+def _mmcv_imports() -> bool:
+    try:
+        import mmcv.ops  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _basicsr_operator() -> Callable[..., Tensor] | None:
+    """Returns basicsr's operator if it was built with BASICSR_EXT=True, or if BASICSR_JIT is True."""
+    if not basicsr_installed():
+        return None
+    module = importlib.import_module('basicsr.ops.dcn.deform_conv')  # hidden by a function in its package
+    return module.modulated_deform_conv if hasattr(module, 'deform_conv_ext') else None
 
 
 def _exporting() -> bool:
@@ -228,6 +237,34 @@ def _torchvision(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: 
     return torchvision.ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
 
 
+def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
+    try:
+        from mmcv.ops import modulated_deform_conv2d as operator
+    except ImportError as error:
+        raise ImportError(
+            "deformable convolution backend 'mmcv' was chosen, but mmcv with compiled operators is not "
+            "installed: pip install 'gavn[mmcv]', or choose 'torchvision' or 'reference' (same results)"
+        ) from error
+    return operator(*arguments)
+
+
+def _basicsr(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
+             padding: Pair, dilation: Pair, groups: int, deform_groups: int) -> Tensor:
+    """The extension supports equal steps in both axes, and contiguous tensors on a GPU."""
+    operator = _basicsr_operator()
+    if operator is None:
+        raise ImportError(
+            "deformable convolution backend 'basicsr' was chosen, but basicsr's extension was not built: "
+            "install it with BASICSR_EXT=True (or set BASICSR_JIT=True), or choose 'torchvision' (same "
+            'results)'
+        )
+    if x.device.type != 'cuda' or any(len(set(pair)) > 1 for pair in (stride, padding, dilation)):
+        raise ValueError("deformable convolution backend 'basicsr' supports NVIDIA GPUs and equal steps in "
+                         "both axes: choose 'torchvision' or 'reference' (same results)")
+    tensors = (t if t is None else t.contiguous() for t in (x, offset, mask, weight, bias))
+    return operator(*tensors, stride[0], padding[0], dilation[0], groups, deform_groups)
+
+
 def _triton(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair,
             padding: Pair, dilation: Pair, groups: int, deform_groups: int,
             sigmoid: bool, slope: float | None) -> Tensor:
@@ -261,6 +298,8 @@ def _native(tensors: Tensors, stride: Pair, padding: Pair, dilation: Pair, group
 _BACKENDS: dict[Backend, Callable[..., Tensor]] = {
     'reference': _reference,
     'torchvision': _torchvision,
+    'mmcv': _mmcv,
+    'basicsr': _basicsr,
 }
 """Operators of tensors of one type, without sigmoid and LeakyReLU; triton and native fuse these."""
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gavn.archs.gavn_arch import GAVN
 from gavn.ops import modulated_deform_conv2d
+from gavn.ops.deform_conv import installed_backends
 from gavn.restoration.restorer import Restorer
 from gavn.runtime.compilation import compile_in_place, default_mode
 
@@ -55,6 +56,15 @@ def gradients(tensors: list[Tensor], options: tuple, backend: str) -> list[Tenso
     leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
     result = modulated_deform_conv2d(*leaves, *options, backend, sigmoid=True, slope=0.1)
     return [result.detach(), *torch.autograd.grad(result.float().sin().sum(), leaves)]
+
+
+@needs_cuda
+@pytest.mark.skipif('basicsr' not in installed_backends(), reason="basicsr's extension was not built")
+@pytest.mark.parametrize('layer', LAYERS)
+def test_basicsrs_extension_gives_torchvisions_values_and_gradients(layer: tuple) -> None:
+    tensors, options = draw(layer)
+    both = (gradients(tensors, options, backend) for backend in ('basicsr', 'torchvision'))
+    assert max(apart(got, want) for got, want in zip(*both, strict=True)) < 1e-4
 
 
 def apart(got: Tensor, want: Tensor) -> float:

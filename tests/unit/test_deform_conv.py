@@ -1,6 +1,9 @@
 """Deformable convolution: the backends agree with each other and with what can be computed by hand."""
 
 import copy
+import importlib
+import sys
+import types
 
 import pytest
 import torch
@@ -15,6 +18,8 @@ from gavn.ops import DeformableAlignPack, deform_conv, modulated_deform_conv2d, 
 from gavn.ops.basicsr_networks import SecondOrderAlignPack
 from gavn.ops.deform_conv import installed_backends, resolve_backend
 
+dcn = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
+
 # stride, padding, dilation, groups, deform groups, kernel (h, w), input size (h, w)
 CONFIGURATIONS = [
     (1, 1, 1, 1, 1, (3, 3), (6, 7)),
@@ -23,7 +28,7 @@ CONFIGURATIONS = [
     ((1, 2), (0, 2), 2, 4, 8, (1, 3), (1, 9)),
     (1, 1, 1, 1, 2, (3, 3), (1, 1)),
 ]
-BACKENDS = [name for name in installed_backends() if name != 'triton']  # on a CPU
+BACKENDS = [name for name in installed_backends() if name not in ('triton', 'basicsr')]  # on a CPU
 
 
 def draw(configuration: tuple, dtype: torch.dtype = torch.float32, spread: float = 2.0) -> list[Tensor]:
@@ -140,18 +145,60 @@ def test_backend_torchvision_calls_torchvision(monkeypatch):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize('removed', ['mmcv', 'basicsr'])
-def test_removed_backends_are_replaced_by_torchvision_with_a_notice(removed, caplog):
-    deform_conv._replacement.cache_clear()
-    network = build_network({'type': 'BasicVSRPlusPlus', 'mid_channels': 8, 'num_blocks': 1,
-                             'dcn_backend': removed})
-    layer = next(layer for layer in network.modules() if isinstance(layer, DeformableAlignPack))
+def test_mmcv_absent_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv', None)
+    monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
+    with pytest.raises(ImportError, match=r'gavn\[mmcv\].*torchvision'):
+        modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='mmcv')
+
+
+def test_mmcv_gets_its_arguments_in_its_own_order(monkeypatch):
+    def operator(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups):
+        assert (groups, deform_groups) == (2, 4)
+        return torchvision.ops.deform_conv2d(x, offset, weight, bias, stride, padding, dilation, mask)
+
+    fake = types.SimpleNamespace(modulated_deform_conv2d=operator)
+    monkeypatch.setitem(sys.modules, 'mmcv', types.SimpleNamespace(ops=fake))
+    monkeypatch.setitem(sys.modules, 'mmcv.ops', fake)
     tensors, options = draw(CONFIGURATIONS[1]), CONFIGURATIONS[1][:5]
-    for _ in range(2):
-        got = modulated_deform_conv2d(*tensors, *options, layer.backend)
+    got = modulated_deform_conv2d(*tensors, *options, 'mmcv')
     torch.testing.assert_close(got, modulated_deform_conv2d(*tensors, *options, 'torchvision'))
-    notice, = caplog.messages
-    assert f'backend {removed} was removed: torchvision is used' in notice
+
+
+def test_basicsrs_extension_absent_says_what_to_do(monkeypatch):
+    monkeypatch.delattr(dcn, 'deform_conv_ext', raising=False)
+    assert 'basicsr' not in installed_backends()
+    with pytest.raises(ImportError, match=r'BASICSR_EXT=True.*torchvision'):
+        modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='basicsr')
+
+
+def test_basicsrs_extension_serves_gpus_and_equal_steps(monkeypatch):
+    monkeypatch.setattr(dcn, 'deform_conv_ext', object(), raising=False)
+    assert 'basicsr' in installed_backends()
+    with pytest.raises(ValueError, match='supports NVIDIA GPUs'):
+        modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='basicsr')
+
+
+def test_basicsrs_extension_gets_its_arguments_in_its_own_order(monkeypatch):
+    """One number for both axes, and dense tensors; on a stand-in for the GPU."""
+    def operator(x, offset, mask, weight, bias, stride, padding, dilation, groups, deform_groups):
+        assert (stride, padding, dilation, groups, deform_groups) == (2, 1, 1, 2, 4)
+        assert all(tensor.is_contiguous() for tensor in (x, offset, mask, weight))
+        return 'result'
+
+    class OnAGPU:
+        device = types.SimpleNamespace(type='cuda')
+
+        def contiguous(self):
+            return torch.zeros(1)
+
+    monkeypatch.setattr(dcn, 'deform_conv_ext', object(), raising=False)
+    monkeypatch.setattr(dcn, 'modulated_deform_conv', operator)
+    tensor = OnAGPU()
+    tensors = (tensor, tensor, tensor, tensor, None)
+    assert deform_conv._basicsr(*tensors, (2, 2), (1, 1), (1, 1), 2, 4) == 'result'
+    with pytest.raises(ValueError, match='equal steps in both axes'):
+        deform_conv._basicsr(*tensors, (2, 1), (1, 1), (1, 1), 2, 4)
 
 
 @pytest.mark.parametrize('options', [

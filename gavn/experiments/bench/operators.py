@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -11,10 +12,11 @@ from gavn.experiments.bench.networks import Case, computing
 from gavn.experiments.bench.rows import Row, no_figure
 from gavn.experiments.bench.timing import Timing, measure
 from gavn.ops import modulated_deform_conv2d
-from gavn.ops.deform_conv import BACKENDS
+from gavn.ops.deform_conv import Backend
 
 CHANNELS, SIDE, GROUPS = 64, 56, 8  # of a deformable layer of GAVN-64 at 224x224
 _COPIED = {'cpu': 64, 'cuda': 2048}  # MiB, much more than a cache
+_PLANES = ('torchvision', 'mmcv', 'basicsr')  # backends
 _SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
 
 
@@ -38,10 +40,10 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
                ) -> Iterator[Row]:
     """Times every available backend, forward and backward, in float32.
 
-    torchvision gets contiguous tensors, in which it computes; gavn's backends get channels-last.
+    torchvision, mmcv and basicsr get contiguous tensors, which they compute in; gavn's get channels-last.
     """
     for batch in batches:
-        for backend in BACKENDS:
+        for backend in get_args(Backend):
             try:
                 yield from _both_ways(backend, device, batch, side, seconds)
             except (ImportError, NotImplementedError, ValueError, RuntimeError) as error:
@@ -51,7 +53,7 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
 def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float) -> Iterator[Row]:
     shapes = {'x': (batch, CHANNELS, side, side), 'offset': (batch, 18 * GROUPS, side, side),
               'mask': (batch, 9 * GROUPS, side, side), 'weight': (CHANNELS, CHANNELS, 3, 3)}
-    order = torch.contiguous_format if backend == 'torchvision' else torch.channels_last
+    order = torch.contiguous_format if backend in _PLANES else torch.channels_last
     tensors = {name: torch.randn(shape, device=device).to(memory_format=order).requires_grad_()
                for name, shape in shapes.items()}
 
