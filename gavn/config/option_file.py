@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
-from gavn.config.removed_files import drop_removed_keys, replacement
+from gavn.config.removed_files import replacement
 from gavn.errors import GavnError
 
 __all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'dotted', 'force', 'lay_over',
@@ -73,8 +73,9 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
     """Reads a YAML file merged over the files that it builds on, and the origin of each key.
 
     `base: FILE`, or a list of files, names the bases, relative to the file with the key. Bases may have
-    bases. Later ones override earlier ones, and the file itself overrides all; a file that is named several
-    times counts at its first position. `merge` has the rules.
+        bases. Later ones
+    override earlier ones, and the file itself overrides all; a file that is named several times counts at its
+    first position. `merge` has the rules.
 
     Raises:
         OptionError: a file is missing, not a regular file, not YAML, not a mapping, beyond the limits of
@@ -85,7 +86,6 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
     source.bases = [layer.name for layer in files[:-1]]
     for layer in files:
         options = lay_over(options, source, layer)
-    drop_removed_keys(options)
     return options, source
 
 

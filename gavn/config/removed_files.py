@@ -1,12 +1,8 @@
-"""Option files and keys of gavn 0.1 that others may still name, and what replaces them."""
-import logging
+"""Option files of gavn 0.1 that others may still name as their `base`, and what replaces them."""
 from pathlib import Path
-from typing import Any
 
-logger = logging.getLogger(__name__)
 PEERS = frozenset({'basicvsrpp', 'davdnet', 'dbpn', 'edvr', 'edvr_l', 'vrt'})
 _FOLDERS = frozenset({'base', 'small', 'levels', 'ablations'})
-_KEYS = {'attention': 'dot', 'audio_map': 'decode', 'gate': 'channel'}  # of GAVN; what it always does now
 _DEBLUR = '--with options/presets/small_deblur.yml'
 
 
@@ -15,17 +11,6 @@ def replacement(file: Path) -> str:
     if file.parent.name not in _FOLDERS:
         return ''
     return f'; gavn 0.2 replaces this file: {_advice(file.parent.name, file.stem.split("_"))}'
-
-
-def drop_removed_keys(options: dict[str, Any]) -> None:
-    """Deletes keys of `network_g` that say what GAVN always does now; others are unknown keys."""
-    network = options.get('network_g')
-    if not isinstance(network, dict) or network.get('type') != 'GAVN':
-        return
-    for key, value in _KEYS.items():
-        if network.get(key) == value:
-            logger.warning('network_g.%s is no option any more: GAVN always has %s', key, value)
-            del network[key]
 
 
 def _advice(folder: str, words: list[str]) -> str:

@@ -219,11 +219,3 @@ def test_option_files_that_ship_are_complete_without_bases():
     options = Path(__file__).resolve().parents[2] / 'options'
     files = sorted(options.rglob('*.yml'))
     assert files and [file.name for file in files if read_options(file)[1].bases] == []
-
-
-def test_keys_of_gavn_01(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = tmp_path / 'old.yml'
-    file.write_text('network_g: {type: GAVN, attention: dot, gate: pixel}\n')
-    options, _ = read_options(file)
-    assert options['network_g'] == {'type': 'GAVN', 'gate': 'pixel'}  # pixel is refused as an unknown key
-    assert 'network_g.attention is no option any more' in caplog.text
