@@ -59,6 +59,7 @@ class UpUnit(nn.Module):
     """Up-projection (section 3.1): upscales, projects back, upscales the residual and adds it.
 
     Args:
+        num_feat: channels.
         inputs: number of concatenated inputs of `num_feat` channels. More than one are fused first.
         scale: 2, 4 or 8.
     """

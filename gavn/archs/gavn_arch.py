@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from gavn.archs.gavn_identity import IdentityModule
+from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
-from gavn.archs.gavn_temporal import Sharing, TemporalModule, Weighed
+from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.ops.deform_conv import Backend
@@ -17,7 +17,10 @@ from gavn.runtime.windows import CONTEXT, Layout
 MULTIPLE = 16  # of padded sides: level 3 of the pyramid has 1/16 of the frame's size
 CHOICES = {
     'share_align': get_args(Sharing),
+    'attention': get_args(Attention),
     'eq9': get_args(Weighed),
+    'audio_map': get_args(AudioMap),
+    'gate': get_args(Gate),
     'init': get_args(Init),
 }
 
@@ -42,7 +45,10 @@ class GAVN(nn.Module):
         inject: add the reference's content after every alignment (not in the paper).
         temporal_skip: T_j = F_j + eq. 10 (not in the paper).
         share_align: `all`, `type` or `none`: which of eqs. 4 to 8 share one Align.
+        attention: `dot` or `elementwise`: the product of eq. 9.
         eq9: `similarity` (weigh Y) or `literal` (weigh AF, as printed).
+        audio_map: `decode` or `tile`: how audio features become a map.
+        gate: `channel` or `pixel`: granularity of the attention of eqs. 14 and 15.
         use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
             as they are (not in the paper); that takes half of the time.
         use_identity: build the identity module. Without it this is the network of training stage 1.
@@ -68,7 +74,10 @@ class GAVN(nn.Module):
         inject: bool = False,
         temporal_skip: bool = False,
         share_align: Sharing = 'all',
+        attention: Attention = 'dot',
         eq9: Weighed = 'similarity',
+        audio_map: AudioMap = 'decode',
+        gate: Gate = 'channel',
         use_alignment: bool = True,
         use_identity: bool = True,
         use_audio: bool = True,
@@ -77,7 +86,8 @@ class GAVN(nn.Module):
         dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
-        _check_choices(share_align=share_align, eq9=eq9, init=init)
+        _check_choices(share_align=share_align, attention=attention, eq9=eq9, audio_map=audio_map,
+                       gate=gate, init=init)
         if radius < 0 or num_feat % deformable_groups:
             raise ValueError(
                 f'need radius >= 0 and num_feat divisible by deformable_groups, got radius {radius}, '
@@ -92,13 +102,14 @@ class GAVN(nn.Module):
             inject=inject,
             temporal_skip=temporal_skip,
             share_align=share_align,
+            attention=attention,
             eq9=eq9,
             dcn_backend=dcn_backend,
             use_alignment=use_alignment,
         )
         self.identity = None
         if use_identity:
-            self.identity = IdentityModule(num_feat, use_audio, use_landmark)
+            self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map, gate)
         self.reconstruction = Reconstruction(num_feat, num_reconstruct_block, use_identity)
         if init == 'scaled':
             variance_preserving_init(self)

@@ -4,6 +4,8 @@ Level 1 has half of the frame's size, level 2 a quarter. The paper gives no size
 widths are chosen here.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from gavn.archs.audio_encoder import AudioEncoder
 from gavn.archs.blocks import ResidualBlockNoBN, conv3, double, lrelu, make_layer
 from gavn.faces.landmarks import N_POINTS
 
+AudioMap = Literal['decode', 'tile']
+Gate = Literal['channel', 'pixel']
 Levels = tuple[Tensor, Tensor]  # (k, c, h/2, w/2) and (k, c, h/4, w/4) for k frames of h x w
 AUDIO_GRID = 7  # side of the map that audio is decoded to; a cell is 32 of the paper's 224 pixels
 STEM_WIDTH = 32  # channels of an extractor's first layer, at most
@@ -124,13 +128,31 @@ class SpatialAudioFeatures(AudioMapDecoder):
         return lrelu(self.conv2(double(level2))), level2
 
 
+class TiledAudioFeatures(nn.Module):
+    """H_audio, eq. 13, as one vector for all positions."""
+
+    def __init__(self, num_feat: int = 64) -> None:
+        super().__init__()
+        self.encoder = AudioEncoder()
+        self.fc = nn.Linear(AudioEncoder.out_features, num_feat)
+        self.conv2, self.conv4 = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
+
+    def forward(self, audio: Tensor, region: Tensor, size: tuple[int, int]) -> Levels:
+        """MFCC windows (k, 1, 13, 20) and the level-1 size of the region -> both levels."""
+        vector = lrelu(self.fc(self.encoder(audio)))[:, :, None, None]
+        level1 = vector.expand(-1, -1, *size)
+        level2 = vector.expand(-1, -1, size[0] // 2, size[1] // 2)
+        return lrelu(self.conv2(level1)), lrelu(self.conv4(level2))
+
+
 class IdentityFusion(nn.Module):
     """Weights landmark and audio features by attention and fuses them with the frame's (eqs. 14 to 16)."""
 
-    def __init__(self, num_feat: int, use_landmark: bool, use_audio: bool) -> None:
+    def __init__(self, num_feat: int, use_landmark: bool, use_audio: bool, gate: Gate = 'channel') -> None:
         super().__init__()
-        self.attend_landmark = conv3(2 * num_feat, num_feat) if use_landmark else None
-        self.attend_audio = conv3(2 * num_feat, num_feat) if use_audio else None
+        weights = num_feat if gate == 'channel' else 1
+        self.attend_landmark = conv3(2 * num_feat, weights) if use_landmark else None
+        self.attend_audio = conv3(2 * num_feat, weights) if use_audio else None
         self.conv = conv3((1 + use_landmark + use_audio) * num_feat, num_feat)
         self.res = make_layer(ResidualBlockNoBN, 2, num_feat=num_feat)
 
@@ -153,17 +175,28 @@ class IdentityModule(nn.Module):
     """Intra-frame identity module, eqs. 2 and 11 to 16. Frames are independent.
 
     Args:
+        num_feat: channels.
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.
+        audio_map: `decode` (a map of 7x7 cells, upsampled) or `tile` (one vector for all positions).
+        gate: attention of eqs. 14 and 15 has a weight for each `channel`, or one for each `pixel`.
     """
 
-    def __init__(self, num_feat: int = 64, use_audio: bool = True, use_landmark: bool = True) -> None:
+    def __init__(
+        self,
+        num_feat: int = 64,
+        use_audio: bool = True,
+        use_landmark: bool = True,
+        audio_map: AudioMap = 'decode',
+        gate: Gate = 'channel',
+    ) -> None:
         super().__init__()
+        audio_features = {'decode': SpatialAudioFeatures, 'tile': TiledAudioFeatures}[audio_map]
         self.frame = FrameFeatures(num_feat)
         self.landmark = LandmarkFeatures(num_feat) if use_landmark else None
-        self.audio = SpatialAudioFeatures(num_feat) if use_audio else None
-        self.fuse1 = IdentityFusion(num_feat, use_landmark, use_audio)
-        self.fuse2 = IdentityFusion(num_feat, use_landmark, use_audio)
+        self.audio = audio_features(num_feat) if use_audio else None
+        self.fuse1 = IdentityFusion(num_feat, use_landmark, use_audio, gate)
+        self.fuse2 = IdentityFusion(num_feat, use_landmark, use_audio, gate)
 
     def forward(
         self, frames: Tensor, audio: Tensor | None, landmarks: Tensor | None, region: Tensor

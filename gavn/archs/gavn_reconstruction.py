@@ -45,6 +45,7 @@ class Reconstruction(nn.Module):
     Without identity features it is the head of training stage 1, with the same parameter names.
 
     Args:
+        num_feat: channels.
         num_blocks: residual blocks at a quarter and at half of the frame's size.
         use_identity: build the two feature transforms.
     """

@@ -18,6 +18,7 @@ from gavn.runtime.windows import CONTEXT
 
 Pyramid = list[Tensor]
 Sharing = Literal['all', 'type', 'none']
+Attention = Literal['dot', 'elementwise']
 Weighed = Literal['similarity', 'literal']
 
 # name of the alignment module of eqs. 4 (fa), 5 (ba), 6 (fs), 7 (bs) and 8 (af)
@@ -135,16 +136,19 @@ def _injected(convs: nn.ModuleDict, aligned: Pyramid, ref: Pyramid) -> Pyramid:
 class TemporalFusion(nn.Module):
     """Weights aligned features by their similarity to the frame's own, and fuses them (eqs. 9 and 10).
 
-    The product of eq. 9 is a dot product over channels, with one map, as in EDVR's temporal attention.
-
     Args:
+        num_feat: channels.
+        attention: `dot`: the product of eq. 9 is a dot product over channels, with one map (as in EDVR's
+            temporal attention). `elementwise`: one map per channel.
         eq9: `similarity` weights Y, the aligned features, as the text before the equation says. `literal`
             weights AF, as the equation is printed; Y then only determines the weights.
     """
 
-    def __init__(self, num_feat: int = 64, eq9: Weighed = 'similarity') -> None:
+    def __init__(
+        self, num_feat: int = 64, attention: Attention = 'dot', eq9: Weighed = 'similarity'
+    ) -> None:
         super().__init__()
-        self.eq9 = eq9
+        self.attention, self.eq9 = attention, eq9
         self.emb_ref, self.emb_nbr = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
         self.fusion = nn.Conv2d(5 * num_feat, num_feat, 1)
 
@@ -155,7 +159,9 @@ class TemporalFusion(nn.Module):
         return lrelu(self.fusion(torch.cat(weighted, dim=1)))  # (10)
 
     def _eq9(self, y: Tensor, own: Tensor, ref: Tensor) -> Tensor:
-        similarity = (self.emb_nbr(y) * ref).sum(dim=1, keepdim=True)
+        similarity = self.emb_nbr(y) * ref
+        if self.attention == 'dot':
+            similarity = similarity.sum(dim=1, keepdim=True)
         return (y if self.eq9 == 'similarity' else own) * torch.sigmoid(similarity)  # (9)
 
 
@@ -163,11 +169,16 @@ class TemporalModule(nn.Module):
     """Inter-frame temporal module, eqs. 1 and 4 to 10.
 
     Args:
+        num_feat: channels.
         num_blocks: residual blocks of the feature extractor.
         deformable_groups: groups of channels with separate offsets.
+        inject: see `Align`.
         temporal_skip: T_j = F_j + eq. 10: the frame's own features bypass the alignments (not in the paper).
         share_align: `all`: one Align for eqs. 4 to 8, as the paper has one symbol. `type`: one each for
             adjacent frames, skipped frames and the frame itself. `none`: five.
+        attention: see `TemporalFusion`.
+        eq9: see `TemporalFusion`.
+        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
         use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
             as they are (not in the paper).
     """
@@ -180,6 +191,7 @@ class TemporalModule(nn.Module):
         inject: bool = False,
         temporal_skip: bool = False,
         share_align: Sharing = 'all',
+        attention: Attention = 'dot',
         eq9: Weighed = 'similarity',
         dcn_backend: Backend | None = None,
         use_alignment: bool = True,
@@ -192,7 +204,7 @@ class TemporalModule(nn.Module):
             {name: Align(num_feat, deformable_groups, inject, dcn_backend)
              for name in dict.fromkeys(self.align_for.values())}
         )  # fmt: skip
-        self.fuse = TemporalFusion(num_feat, eq9)
+        self.fuse = TemporalFusion(num_feat, attention, eq9)
 
     def forward(self, frames: Tensor, levels: Sequence[Tensor] | None = None) -> Tensor:
         """Frames (n, t, 3, h, w) -> T (n, t - 4, c, h/4, w/4) for all but two frames at either end.

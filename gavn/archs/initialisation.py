@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from gavn.archs.blocks import ResidualBlockNoBN, fill_bias
-from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures
+from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
 from gavn.archs.spynet import FlowNetwork
@@ -106,8 +106,9 @@ def start_align(align: Align) -> None:
 def _fusion(fusion: TemporalFusion) -> None:
     average_parts(fusion.fusion, parts=5)
     fusion.fusion.weight.data /= GATE
+    start = embed_for_dot if fusion.attention == 'dot' else start_linear
     for emb in (fusion.emb_ref, fusion.emb_nbr):
-        embed_for_dot(emb)
+        start(emb)
 
 
 def average_parts(conv: nn.Conv2d | DeformableAlignPack, parts: int) -> None:
@@ -127,6 +128,7 @@ _GAVN_STARTS: Starts = {
     PyramidExtractor: _pyramid_extractor,
     FrameFeatures: lambda module: ignore_brightness(module.conv_first),
     SpatialAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
+    TiledAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
     Align: start_align,
     TemporalFusion: _fusion,
     FeatureTransform: _feature_transform,

@@ -50,6 +50,7 @@ def network_inputs(batch: Mapping[str, Tensor | list[Tensor]], names: Sequence[s
     `features` are passed on if the batch has them.
 
     Args:
+        batch: tensors by name.
         names: option `network_inputs` of the network.
         detector: of landmarks.
 
@@ -73,6 +74,7 @@ def layout_of(network: nn.Module, window: str | None = None) -> Layout:
     """Returns the window layout of a network: its own `layout`, else the one that `window` names.
 
     Args:
+        network: the network.
         window: `frame` for a network of single images, `centre` for one that restores the middle frame and
             has BasicSR's `center_frame_idx` (EDVR).
 

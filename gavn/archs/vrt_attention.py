@@ -126,6 +126,7 @@ class WindowAttention(nn.Module):
     Args:
         dim: channels, a multiple of `num_heads`.
         window: frames, rows and columns.
+        num_heads: heads.
         mutual: also use mutual attention; `window` then has two frames.
     """
 
@@ -181,8 +182,11 @@ class Block(nn.Module):
     """Attention and GEGLU, each with a normalisation before and a shortcut (figure 3 of the paper).
 
     Args:
+        dim: channels.
         window: frames, rows and columns.
+        num_heads: heads.
         shifted: shift windows by half a window.
+        mutual: see `WindowAttention`.
         mlp_ratio: ratio of hidden channels of the GEGLU to `dim`.
         drop_path: rate of stochastic depth.
     """

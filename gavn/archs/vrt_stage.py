@@ -40,7 +40,11 @@ class Group(nn.Module):
     """Blocks of attention. Every second block has shifted windows.
 
     Args:
+        dim: channels.
         window: frames, rows and columns.
+        num_heads: heads.
+        mutual: see `WindowAttention`.
+        mlp_ratio: see `Block`.
         drop_path: rate of each block, which determines the number of blocks.
         use_checkpoint: recompute blocks in the backward pass (gradient checkpointing).
     """
@@ -64,12 +68,15 @@ class Stage(nn.Module):
     """One of the seven stages of the U-net (figure 2 of the paper).
 
     Args:
+        dim: channels.
         zoom: size of the stage over the size of its input: 1/2, 1 or 2.
         scale: full size over the size of the stage.
         window: frames, rows and columns of self attention; mutual attention has two frames.
+        num_heads: heads.
         mutual_depth: number of blocks with mutual attention, which come first.
         deformable_groups: groups of channels with separate offsets.
         drop_path: rate of each block, which determines the number of blocks.
+        mlp_ratio, use_checkpoint: see `Group`.
     """
 
     def __init__(self, dim: int, zoom: float, scale: int, window: Size, num_heads: int, mutual_depth: int,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
 from gavn.archs.gavn_arch import GAVN
-from gavn.archs.gavn_identity import render_heatmaps, sample_region
+from gavn.archs.gavn_identity import IdentityModule, render_heatmaps, sample_region
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, TemporalFusion, TemporalModule
 from gavn.ops import offset_magnitudes
@@ -149,7 +149,7 @@ class TestForward:
 
     def test_every_parameter_learns_but_offsets_of_the_start(self):
         """Offset features feed convolutions that are zero at first, so they learn from the second step on."""
-        network = tiny(inject=True)
+        network = tiny(audio_map='decode', inject=True)
         network(**inputs()).square().mean().backward()
         still = {name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().any()}
         assert all('offset_conv' in name for name in still), still
@@ -177,7 +177,7 @@ class TestForward:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize('option', ['share_align', 'eq9', 'init'])
+    @pytest.mark.parametrize('option', ['share_align', 'attention', 'eq9', 'audio_map', 'gate', 'init'])
     def test_unknown_choice(self, option):
         with pytest.raises(ValueError, match=f"{option}: 'best' is not one of"):
             tiny(**{option: 'best'})
@@ -254,18 +254,20 @@ class TestAttention:
 
     OWN = torch.tensor([[[[1.0, 2.0], [0.0, -1.0]], [[0.5, 0.0], [1.0, 2.0]]]])
     Y = torch.tensor([[[[2.0, -1.0], [3.0, 1.0]], [[1.0, 4.0], [-2.0, 0.5]]]])
+    PRODUCTS = torch.tensor([[[[2.0, -2.0], [0.0, -1.0]], [[0.5, 0.0], [-2.0, 1.0]]]])
     DOT = torch.tensor([[[[2.5, -2.0], [-2.0, 0.0]]]])
 
+    @pytest.mark.parametrize('attention', ['dot', 'elementwise'])
     @pytest.mark.parametrize('eq9', ['similarity', 'literal'])
-    def test_equation_9(self, eq9):
-        fusion = TemporalFusion(2, eq9)
+    def test_equation_9(self, attention, eq9):
+        fusion = TemporalFusion(2, attention, eq9)
         for conv in (fusion.emb_ref, fusion.emb_nbr):
             nn.init.dirac_(conv.weight)
             nn.init.zeros_(conv.bias)
         seen = []
         fusion.fusion.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
         fusion(self.OWN, [self.Y, self.Y, self.OWN, self.Y, self.Y])
-        weights = torch.sigmoid(self.DOT)
+        weights = torch.sigmoid(self.DOT if attention == 'dot' else self.PRODUCTS)
         expected = (self.Y if eq9 == 'similarity' else self.OWN) * weights
         torch.testing.assert_close(seen[0][:, :2], expected)
 
@@ -327,6 +329,22 @@ class TestPlaces:
         whole = sample_region(maps, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), (14, 14))
         part = sample_region(maps, torch.tensor([[2 / 14, 4 / 14, 6 / 14, 8 / 14]]), (4, 4))
         torch.testing.assert_close(part, whole[..., 4:8, 2:6], rtol=1e-4, atol=1e-5)
+
+    def test_a_gate_weighs_channels_or_pixels(self):
+        features = [torch.randn(2, 8, 4, 4) for _ in range(3)]
+        for gate, weights in (('channel', 8), ('pixel', 1)):
+            fusion = IdentityModule(8, gate=gate).fuse1
+            seen = []
+            fusion.attend_audio.register_forward_hook(lambda *call, seen=seen: seen.append(call[-1]))
+            assert fusion(*features).shape == (2, 8, 4, 4)
+            assert seen[0].shape == (2, weights, 4, 4)
+
+    def test_a_tiled_map_is_the_same_everywhere(self):
+        module = IdentityModule(8, audio_map='tile').audio
+        region = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+        for level in module(torch.randn(1, 1, 13, 20), region, (16, 16)):
+            inner = level[..., 1:-1, 1:-1]
+            torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
 
     def test_training_on_a_crop_sees_the_crop(self):
         network, given = tiny(), inputs()

@@ -83,6 +83,8 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
                                     'nearest is all'),
     ('network_g.init', 'ordinry', 'it must be scaled or ordinary; the nearest is ordinary'),
     ('network_g.eq9', 'literaly', 'it must be similarity or literal; the nearest is literal'),
+    ('network_g.attention', 'dott', 'it must be dot or elementwise; the nearest is dot'),
+    ('network_g.audio_map', 'tiles', 'it must be decode or tile; the nearest is tile'),
     ('network_g.dcn_backend', 'torchvison', 'the nearest is torchvision'),
     ('network_g.inject', 'al', "network_g.inject is 'al'; it must be true or false"),
     ('network_inputs', 'lq', "network_inputs is 'lq'; it must be a list (lq or audio or landmarks "
