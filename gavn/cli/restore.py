@@ -33,6 +33,7 @@ PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'sl
 CODECS = ('auto', 'libx264', 'libx265')
 PIX_FMTS = ('auto', 'yuv420p')
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
+QUALITIES, FAST = ('best', 'fast'), 'fast'  # as in gavn.restoration.weight_selection, which is slow to import
 _TRACEBACK = 'GAVN_TRACEBACK'  # environment variable
 SCALES = ('2', '3', '4', '1080p')  # as in gavn.media.scale, which is slow to import
 EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', IMAGE_ENDINGS)
@@ -91,6 +92,9 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     networks = parser.add_mutually_exclusive_group()
     networks.add_argument('--task', default='auto', choices=TASKS,
                           help='degradation of the faces (default auto: estimated and printed)')
+    parser.add_argument('--quality', default='best', choices=QUALITIES,
+                        help='best (default): the weights for the degradation found, or fast: those of '
+                             '--task mixed for all, a network without alignment')
     parser.add_argument('--force-task', action='store_true',
                         help='use the weights of --task even if the faces have another degradation')
     networks.add_argument('--weights', metavar='FILE',
@@ -143,6 +147,7 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restores every input. A failure does not stop the others. Returns the code of the first failure."""
     from gavn.restoration.output_path import check_output_path
+    _check_quality(args)
     check_weights(args.weights)
     check_inputs([args.audio])
     if args.executor is not None:
@@ -160,6 +165,15 @@ def run(args: argparse.Namespace) -> int:
     if not alone:
         print(_summary(codes))
     return INTERRUPTED if INTERRUPTED in codes else next(filter(None, codes), 0)
+
+
+def _check_quality(args: argparse.Namespace) -> None:
+    """Raises TaskError for `--quality fast` with other weights or another task."""
+    if args.quality == FAST and (args.weights or args.task not in ('auto', 'mixed')):
+        from gavn.restoration.weight_selection import TaskError
+        other = '--weights' if args.weights else f'--task {args.task}'
+        raise TaskError(f'--quality {FAST} has the same weights for all degradations, so it excludes {other}',
+                        'omit one of them')
 
 
 def _summary(codes: Sequence[int]) -> str:
@@ -213,8 +227,8 @@ def _none_if_auto(choice: str) -> str | None:
 def _restorer_spec(args: argparse.Namespace) -> RestorerSpec:
     """Returns which networks the arguments ask for."""
     from gavn.restoration.restorer_spec import RestorerSpec
-    return RestorerSpec(args.task, args.weights, tuple(args.modules), args.device, args.dtype, args.batch,
-                        args.compile)
+    return RestorerSpec(args.task, args.quality, args.weights, tuple(args.modules), args.device, args.dtype,
+                        args.batch, args.compile)
 
 
 def _networks(args: argparse.Namespace) -> VideoRestorer:
@@ -226,7 +240,7 @@ def _networks(args: argparse.Namespace) -> VideoRestorer:
     if args.weights and isinstance(restorer, Restorer):
         print(f'weights {args.weights}, task {restorer.spec.task or "unknown"}, device {restorer.device}')
     else:
-        print(f'task {args.task}, device {restorer.device}')
+        print(f'task {args.task}, quality {args.quality}, device {restorer.device}')
     return restorer
 
 

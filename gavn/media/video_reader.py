@@ -25,9 +25,6 @@ from gavn.media.stream_copy import copied
 from gavn.runtime.file_names import IMAGE_ENDINGS, images_in, is_image
 from gavn.runtime.files import fingerprint
 
-LOSSLESS_CODECS = frozenset({
-    'ffv1', 'huffyuv', 'ffvhuff', 'utvideo', 'magicyuv', 'png', 'qtrle', 'rawvideo', 'v210'})
-
 
 @dataclass(frozen=True)
 class VideoReader:
@@ -117,11 +114,6 @@ class VideoReader:
     def read_audio(self) -> np.ndarray | None:
         """Returns int16 samples at 16 kHz from the first frame on; None without an audio track."""
         return None if self.audio_path is None else read_audio(self.audio_path, SAMPLE_RATE)
-
-    @property
-    def lossless(self) -> bool:
-        """Whether the video has a lossless codec; False for images, whose history is unknown."""
-        return not self.images and self.stored.codec in LOSSLESS_CODECS
 
     def join(self, target: Path, segments: Sequence[Path], until: Fraction | None = None, **options: Any
              ) -> None:

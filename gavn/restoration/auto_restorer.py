@@ -13,7 +13,7 @@ from gavn.checkpoints import pretrained
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.in_memory import restore_in_memory
 from gavn.restoration.restorer import AUTO, Restorer, default_dtype, find_device
-from gavn.restoration.weight_selection import Choice, select_weights
+from gavn.restoration.weight_selection import FAST, FOR_ALL, QUALITIES, Choice, select_weights
 from gavn.runtime.files import sha256
 
 
@@ -23,22 +23,27 @@ class AutoRestorer:
 
     Attributes:
         device, dtype, batch, compile: see `Restorer`.
+        quality: `best`, or `fast`: the weights `mixed` for every kind of degradation.
     """
 
     device: str = 'auto'
     dtype: str = AUTO
     batch: int | None = None
     compile: str | None = None
+    quality: str = 'best'
     _loaded: dict[str, Restorer] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            raise ValueError(f'quality {self.quality!r} is not one of {", ".join(QUALITIES)}')
         device = find_device(self.device)
         self.device, self.dtype = str(device), default_dtype(device) if self.dtype == AUTO else self.dtype
 
     @cached_property
     def weights(self) -> dict[str, str]:
         """The weight files to select from: path -> SHA-256."""
-        files = map(pretrained.weights_of, pretrained.list_pretrained())
+        names = [FOR_ALL] if self.quality == FAST else pretrained.list_pretrained()
+        files = map(pretrained.weights_of, names)
         return {str(file): sha256(file) for file in files}
 
     def named(self, name: str) -> Restorer:
@@ -48,10 +53,10 @@ class AutoRestorer:
                 name, self.device, self.dtype, self.batch, self.compile)
         return self._loaded[name]
 
-    def choose_weights(self, estimator: Callable[[], DegradationEstimate], lossless: bool = False,
-                       force: bool = False) -> Choice:
+    def choose_weights(self, estimator: Callable[[], DegradationEstimate], force: bool = False
+                       ) -> Choice:
         """Selects the weights that suit the degradation, whatever `force` says."""
-        return select_weights(self.named, estimator(), lossless)
+        return select_weights(self.named, estimator(), self.quality)
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
                        audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:

@@ -165,7 +165,7 @@ class RestorationJob:
     @release_freed_memory
     def _choose_weights(self, faces: Faces) -> Choice:
         choice = self.restorer.choose_weights(partial(self._estimate_degradation, faces),
-                                              self.video.lossless, self.settings.force_task)
+                                              self.settings.force_task)
         suggestion = '' if self.settings.scale else suggest_scale(faces)
         for message in filter(None, (choice.message, suggestion)):
             self.notices.add(message)

@@ -36,13 +36,12 @@ class VideoRestorer(Protocol):
     def weights(self) -> dict[str, str]:
         """All files that may be used: path -> SHA-256."""
 
-    def choose_weights(self, estimator: Callable[[], DegradationEstimate], lossless: bool = False,
-                       force: bool = False) -> Choice:
+    def choose_weights(self, estimator: Callable[[], DegradationEstimate], force: bool = False
+                       ) -> Choice:
         """Returns what restores the faces of one video.
 
         Args:
             estimator: returns the degradation of the faces; called only if it is needed.
-            lossless: whether the video is stored without loss.
             force: use the weights even if they are for another kind of degradation.
 
         Raises:

@@ -196,10 +196,10 @@ class Restorer:
         networks = {name: (spec.networks[name], network) for name, network in self.networks.items()}
         save_bundle(path, networks, meta, half)
 
-    def choose_weights(self, estimator: Callable[[], DegradationEstimate], lossless: bool = False,
-                       force: bool = False) -> Choice:
+    def choose_weights(self, estimator: Callable[[], DegradationEstimate], force: bool = False
+                       ) -> Choice:
         """Holds pretrained weights to the degradation; see `VideoRestorer.choose_weights`."""
-        return check_weights(self, estimator, lossless, force)
+        return check_weights(self, estimator, force)
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
                        audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:

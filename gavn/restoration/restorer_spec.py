@@ -16,6 +16,7 @@ class RestorerSpec:
     """Describes a restorer."""
 
     task: str = 'auto'  # name of pretrained weights, or 'auto'
+    quality: str = 'best'  # see `AutoRestorer`
     weights: str | None = None  # the user's own weights, in place of `task`
     modules: tuple[str, ...] = ()  # modules that register the network of `weights`
     # device, dtype, batch: see `Restorer`
@@ -33,4 +34,6 @@ def load_restorer(spec: RestorerSpec) -> VideoRestorer:
     options = spec.device, spec.dtype, spec.batch, mode
     if spec.weights:
         return Restorer.load(spec.weights, *options)
-    return AutoRestorer(*options) if spec.task == 'auto' else Restorer.from_pretrained(spec.task, *options)
+    if spec.task == 'auto':
+        return AutoRestorer(*options, quality=spec.quality)
+    return Restorer.from_pretrained(spec.task, *options)

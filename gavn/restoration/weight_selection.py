@@ -15,8 +15,8 @@ from gavn.restoration.degradation import LABELS, DegradationEstimate, estimate
 from gavn.restoration.face_clip import CropRestorer
 
 SAMPLES = 16  # frames that the degradation is estimated from
-NEEDS_LOSSLESS = ('deblur',)
 FOR_ALL = 'mixed'  # the weights for any degradation
+QUALITIES = ('best', FAST := 'fast')  # weights for the degradation found, or those for any
 CERTAIN = 0.9  # weights are refused if the probability of another degradation is at least this
 SMALL = 1.5  # crops enlarged by at least this factor hold so little that enlarging the video shows more
 ENLARGED = 2.5  # crops enlarged by at least this factor, without other degradation, are of low resolution
@@ -52,67 +52,60 @@ class Choice:
     message: str = ''
 
 
-def check_weights(restorer: CropRestorer, estimator: Callable[[], DegradationEstimate], lossless: bool,
-                  force: bool) -> Choice:
+def check_weights(restorer: CropRestorer, estimator: Callable[[], DegradationEstimate], force: bool
+                  ) -> Choice:
     """Holds pretrained weights to the degradation; the user's own are used without an estimate."""
     if restorer.name is None:
         return Choice(restorer)
     degradation = estimator()
-    message = describe_mismatch(restorer.name, degradation, lossless)
+    message = describe_mismatch(restorer.name, degradation)
     if message and not force and is_certain(restorer.name, degradation):
         effect = 'leaves the faces unchanged' if degradation.kind == 'clean' else 'selects suitable weights'
         raise TaskError(message, f'use --task auto, which {effect}, or --force-task to restore anyway')
     return Choice(restorer, degradation, True, message)
 
 
-def select_weights(load: Callable[[str], CropRestorer], degradation: DegradationEstimate, lossless: bool
-                   ) -> Choice:
-    """Selects the pretrained weights for a degradation; `load` returns the restorer of a name."""
-    name, found = weights_for(degradation, lossless), f'found in the faces: {degradation.describe()}'
+def select_weights(load: Callable[[str], CropRestorer], degradation: DegradationEstimate,
+                   quality: str = 'best') -> Choice:
+    """Selects the pretrained weights for a degradation.
+
+    Args:
+        load: returns the restorer of a name.
+        degradation: of the faces.
+        quality: one of QUALITIES.
+    """
+    name = FOR_ALL if quality == FAST else weights_for(degradation)
+    found = f'found in the faces: {degradation.describe()}'
     if degradation.kind == 'clean':
         return Choice(load(name), degradation, False,
                       f'{found}; the faces are left unchanged\nuse --task mixed to restore them anyway')
-    lossy = degradation.kind in NEEDS_LOSSLESS and name != degradation.kind
-    codec = ', in a video with lossy compression' if lossy else ''
-    return Choice(load(name), degradation, True, f'{found}{codec}; restored with weights {name}')
+    return Choice(load(name), degradation, True, f'{found}; restored with weights {name}')
 
 
-def weights_for(degradation: DegradationEstimate, lossless: bool) -> str:
-    """Returns the name of the pretrained weights that suit a degradation best.
-
-    Weights in NEEDS_LOSSLESS are used only for losslessly stored videos: they leave faces
-    with compression artifacts nearly unchanged, and `mixed` is better from CRF 18 on.
-    """
-    kind = degradation.kind
-    own = kind in pretrained.list_pretrained() and (lossless or kind not in NEEDS_LOSSLESS)
-    return kind if own else FOR_ALL
+def weights_for(degradation: DegradationEstimate) -> str:
+    """Returns the name of the pretrained weights that suit a degradation best."""
+    return degradation.kind if degradation.kind in pretrained.list_pretrained() else FOR_ALL
 
 
-def describe_mismatch(task: str, degradation: DegradationEstimate, lossless: bool) -> str:
+def describe_mismatch(task: str, degradation: DegradationEstimate) -> str:
     """Describes how the degradation differs from what weights are for; '' if they agree.
 
     The weights for all kinds of degradation only disagree with clean faces.
     """
-    message = f'the weights {task} are for {LABELS[task]}, but found in the faces: {degradation.describe()}'
-    if task == FOR_ALL:
-        return message if degradation.kind == 'clean' else ''
-    if degradation.kind != task:
-        return message
-    if weights_for(degradation, lossless) != task:
-        return (f'the weights {task} are for losslessly stored videos: they change faces with compression '
-                f'artifacts little, and --task {FOR_ALL} gives a better result')
-    return ''
+    agree = degradation.kind != 'clean' if task == FOR_ALL else degradation.kind == task
+    if agree:
+        return ''
+    return f'the weights {task} are for {LABELS[task]}, but found in the faces: {degradation.describe()}'
 
 
 def is_certain(task: str, degradation: DegradationEstimate) -> bool:
     """Returns whether the faces certainly do not have the degradation that weights are for.
 
-    Mixed degradation may include the one in question. Weights that need lossless videos harm these faces too.
+    Mixed degradation may include the one in question.
     """
     if task == FOR_ALL:
         return False
-    mixed = 0 if task in NEEDS_LOSSLESS else degradation.probabilities[FOR_ALL]
-    return 1 - (degradation.probabilities[task] + mixed) >= CERTAIN
+    return 1 - (degradation.probabilities[task] + degradation.probabilities[FOR_ALL]) >= CERTAIN
 
 
 def estimate_degradation(frames: Iterable[Frame], faces: Faces, stored: int | None = None

@@ -12,12 +12,14 @@ from gavn.checkpoints.hub import ModelError
 if TYPE_CHECKING:
     from gavn.restoration.protocols import VideoRestorer
 
+FAST = 'fast'  # as in gavn.restoration.weight_selection, which is slow to import
 TASKS = {
     'auto': 'detect the degradation',
     'compression': 'compression artifacts',
     'deblur': 'blur',
     'sr': 'low resolution',
     'mixed': 'several of these',
+    FAST: 'any of these, by the fastest network',
 }
 
 
@@ -49,7 +51,8 @@ class Networks:
         """Task -> description; empty if the user gave weights."""
         if self.weights:
             return {}
-        available = ('auto', *pretrained.list_pretrained())
+        installed = pretrained.list_pretrained()
+        available = ('auto', *installed, *([FAST] if 'mixed' in installed else []))
         return {name: text for name, text in TASKS.items() if name in available}
 
     def check(self) -> None:
@@ -73,6 +76,8 @@ class Networks:
             return Restorer.load(self.weights, device, self.dtype, self.batch)
         if key == 'auto':
             return AutoRestorer(device, self.dtype, self.batch)
+        if key == FAST:
+            return AutoRestorer(device, self.dtype, self.batch, quality=FAST)
         return Restorer.from_pretrained(key, device, self.dtype, self.batch)
 
 

@@ -130,18 +130,18 @@ def test_images_of_a_folder_are_written_where_nothing_changes(tmp_path):
 
 
 @pytest.mark.parametrize(('task', 'kind', 'share', 'outcome'), [
-    ('deblur', 'compression', 0.97, 'refused'), ('deblur', 'mixed', 0.97, 'refused'),
-    ('deblur', 'clean', 0.57, 'refused'), ('compression', 'clean', 0.97, 'refused'),
-    ('sr', 'deblur', CERTAIN, 'refused'),
+    ('deblur', 'compression', 0.97, 'refused'), ('deblur', 'mixed', 0.97, 'told'),
+    ('deblur', 'clean', 0.57, 'told'), ('deblur', 'clean', 0.97, 'refused'),
+    ('compression', 'clean', 0.97, 'refused'), ('sr', 'deblur', CERTAIN, 'refused'),
     ('sr', 'deblur', CERTAIN - 0.01, 'told'), ('compression', 'mixed', 0.97, 'told'),
-    ('deblur', 'deblur', 0.97, 'told'),  # stored with loss
+    ('deblur', 'deblur', 0.97, 'silent'),
     ('sr', 'sr', 0.97, 'silent'), ('mixed', 'clean', 0.97, 'told'), ('mixed', 'compression', 0.97, 'silent')])
 def test_weights_are_held_to_the_degradation(task, kind, share, outcome):
     restorer = make_restorer()
     restorer.name = task
 
     def choice(force: bool = False):
-        return restorer.choose_weights(lambda: found(kind, share), lossless=False, force=force)
+        return restorer.choose_weights(lambda: found(kind, share), force=force)
 
     if outcome == 'refused':
         with pytest.raises(TaskError, match=r'(?s)but found in the faces.*--task auto.*--force-task') as told:
@@ -154,7 +154,7 @@ def test_weights_are_held_to_the_degradation(task, kind, share, outcome):
 def test_weights_of_ones_own_are_not_held_to_anything():
     def look():
         raise AssertionError('nobody needs to look')
-    assert make_restorer().choose_weights(look, lossless=False, force=False).degradation is None
+    assert make_restorer().choose_weights(look, force=False).degradation is None
 
 
 def test_the_bar_of_the_analysis_is_full_at_the_end(home, talk, tmp_path, monkeypatch, capsys):

@@ -2,8 +2,6 @@
 import shutil
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 import pytest
 from restore_fakes import Recorder, fixed_face, write_video
@@ -13,7 +11,7 @@ from gavn.checkpoints.hub import ModelError
 from gavn.cli import main as cli
 from gavn.config.option_file import read_options
 from gavn.experiments.release.measure import RESULTS
-from gavn.media import VideoReader, read_frames
+from gavn.media import read_frames
 from gavn.metrics.results_file import DEGRADED, MEAN, read_results
 from gavn.restoration import job, restore_video, segment_encoder, weight_selection
 from gavn.restoration.auto_restorer import AutoRestorer
@@ -93,7 +91,6 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
 
     recorder = Recorder()
     monkeypatch.setattr(weight_selection, 'estimate', estimate)
-    monkeypatch.setattr(VideoReader, 'lossless', True)
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(1,)))
     monkeypatch.setattr(segment_encoder, 'SegmentWriter', recorder)
     monkeypatch.setattr(segment_encoder.SegmentEncoder, 'check_muxable', lambda *_: None)
@@ -115,36 +112,10 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
         assert f'restored with weights {weights}' in ' '.join(report.notices)
 
 
-@pytest.mark.parametrize(('kind', 'lossless', 'name'), [
-    ('deblur', True, 'deblur'), ('deblur', False, 'mixed'), ('sr', False, 'sr'),
-    ('compression', False, 'compression')])
-def test_what_a_codec_blurred_further_is_not_deblurred(kind, lossless, name):
-    assert weights_for(_found(kind), lossless) == name
-
-
-@pytest.mark.parametrize(('codec', 'lossless'), [('libx264', False), ('ffv1', True), ('mpeg4', False)])
-def test_what_is_stored_without_loss(tmp_path, codec, lossless):
-    path = tmp_path / 'a.mkv'
-    with av.open(str(path), 'w') as output:
-        stream = output.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
-        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
-        output.mux([*stream.encode(frame), *stream.encode(None)])
-    assert VideoReader.from_path(path).lossless is lossless
-
-
-def test_the_history_of_an_image_folder_is_unknown(tmp_path):
-    for index in range(2):
-        cv2.imwrite(str(tmp_path / f'{index}.png'), np.zeros((48, 64, 3), np.uint8))
-    assert not VideoReader.from_path(tmp_path).lossless
-
-
-def test_the_reason_for_mixed_on_blur_is_reported(home, tmp_path, monkeypatch):
-    source = write_video(tmp_path / 'in.mp4', 3, sound=None)
-    monkeypatch.setattr(weight_selection, 'estimate', lambda crops: _found('deblur'))
-    monkeypatch.setattr(job, 'follow_faces', fixed_face())
-    report = restore_video.restore_video(source, tmp_path / 'out.mp4')
-    assert 'blur (100 %), in a video with lossy compression; restored with weights mixed' in report.notices[0]
+@pytest.mark.parametrize(('kind', 'name'), [
+    ('deblur', 'deblur'), ('sr', 'sr'), ('compression', 'compression'), ('clean', 'mixed')])
+def test_each_degradation_has_its_weights(kind, name):
+    assert weights_for(_found(kind)) == name
 
 
 def test_samples_are_spread(tmp_path):

@@ -86,7 +86,7 @@ GOALS = (
     Goal('cuda', 'training of stage 2: time that goes by without a batch', 5, '%',
          lambda rows: next((row.waited for row in rows if row.waited is not None), None), at_most=True),
     Goal('cpu', "GAVN-64 against eager with torchvision's operator", 2.5, 'times', _against(GAVN_64)),
-    Goal('cpu', 'the pretrained network mixed: frames a second', 25, 'fps',
+    Goal('cpu', 'the pretrained network: frames a second', 25, 'fps',
          _cell(PRETRAINED, 'per_second')),
     *(Goal(device, 'memory of restoring the long video against the short one', 1.05, 'times', _growth,
            at_most=True) for device in ('cpu', 'cuda')),

@@ -29,8 +29,8 @@ from gavn.runtime.tensors import channels_last
 from gavn.runtime.windows import Layout, run
 
 ALL = ('lq', 'audio', 'landmarks')
-PRETRAINED = 'GAVN-32 pretrained (mixed), with its detector'
-SPECIALIST = 'GAVN-32 pretrained (others), with its detector'
+PRETRAINED = 'GAVN-32 pretrained, with its detector'
+ALIGNED = 'GAVN-32 pretrained (compression), with its detector'
 GAVN_64 = 'GAVN-64'
 COMPILED, TRITON = 'compiled', 'triton'  # forms, which may be combined
 _DETECTOR = {'type': 'PFLDAV', 'width': 0.5}
@@ -51,7 +51,7 @@ RECIPES = {
     BASICVSRPP: ModelSpec({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
                                     'is_low_res_input': False, 'window': 15}}),
     PRETRAINED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, use_alignment=False, detector=_DETECTOR),
-    SPECIALIST: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, inject=True, detector=_DETECTOR),
+    ALIGNED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, inject=True, detector=_DETECTOR),
     GAVN_64: _recipe(*ALL, type='GAVN'),
     'GAVN-64, stage 1': _recipe(type='GAVN', use_identity=False),
     'GAVN-32': _recipe(*ALL, type='GAVN', num_feat=32),

@@ -77,7 +77,7 @@ def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tu
             yield name + suffix, forms[suffix](Restorer.from_pretrained(name, device))
     if AUTO in methods:
         restorer = AutoRestorer(device)
-        yield AUTO, lambda clip: _chosen(clip, restorer, lossless=layer not in STORED)
+        yield AUTO, lambda clip: _chosen(clip, restorer)
     for peer in PEERS:
         if peer.name in methods and layer in peer.layers:
             yield peer.name, peer.restore
@@ -99,12 +99,12 @@ def _silent(restorer: Restorer) -> _Restore:
     return lambda clip: restorer.restore(_inputs(clip))
 
 
-def _chosen(clip: Clip, restorer: AutoRestorer, lossless: bool) -> Frames:
+def _chosen(clip: Clip, restorer: AutoRestorer) -> Frames:
     """Restores a clip with the weights that `auto` chooses, or returns it unchanged."""
     found = estimate(clip.lq(i) for i in range(0, clip.n_frames, max(1, clip.n_frames // _SAMPLES)))
     if found.kind == 'clean':
         return _inputs(clip)
-    return _ours(restorer.named(weights_for(found, lossless)))(clip)
+    return _ours(restorer.named(weights_for(found)))(clip)
 
 
 def _clips(root: str | Path, layer: str, frames: int | None) -> Iterator[Clip]:
