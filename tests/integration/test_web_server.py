@@ -291,7 +291,7 @@ def test_without_any_weights_it_does_not_start(monkeypatch, capsys, tmp_path):
 
 def test_tasks_are_those_whose_weights_are_there(monkeypatch):
     monkeypatch.setattr('gavn.checkpoints.pretrained.list_pretrained', lambda: ['sr', 'mixed'])
-    assert list(Networks().tasks) == ['auto', 'sr', 'mixed']
+    assert list(Networks().tasks) == ['auto', 'sr', 'mixed', 'fast']
     assert Networks(Path('own.safetensors')).tasks == {}
 
 

@@ -180,6 +180,10 @@ class MovingFace:
         if self.pose.blink > 0.05:
             for eye in self.still.eyes:
                 self._paint_lashes(image, unposed, eye)
+        if self.still.glasses is not None:
+            glasses = sample(self.still.glasses, unposed, ZOOM).astype(np.uint16)
+            behind = (image * (255 - glasses[..., 3:]) + 127) // 255
+            image = np.minimum(behind + glasses[..., :3], 255).astype(np.uint8)
         return image
 
     def _paint_lashes(self, image: np.ndarray, unposed: np.ndarray, eye: Eye) -> None:

@@ -47,9 +47,13 @@ class Eye:
 
 @dataclass(frozen=True)
 class Still:
-    """A neutral face."""
+    """A neutral face.
+
+    Glasses are a separate image, because they move with the head but not with blinks.
+    """
 
     texture: np.ndarray  # uint8 BGR, ZOOM times as large as the coordinates
+    glasses: np.ndarray | None  # uint8: BGR times coverage, coverage
     landmarks: np.ndarray  # (68, 2)
     lip_line: np.ndarray  # polynomial y(x - middle of the mouth)
     eyes: tuple[Eye, Eye]  # left and right of the image
@@ -62,7 +66,11 @@ def still(name: str) -> Still:
         raise KeyError(f'no demo identity {name!r}; there are: {", ".join(PEOPLE)}')
     who = PEOPLE[name]
     _, points, _ = neutral_face()
-    texture = _reshaped(_portrait(who), bumps(_plane(), who.shape), who.mirrored)
+    layers = [_portrait(who)]
+    if who.glasses is not None:
+        layers.append(_glasses(points)[..., None] * np.array([*who.glasses, 255], np.float32))
+    where = bumps(_plane(), who.shape)
+    layers = [_reshaped(layer, where, who.mirrored) for layer in layers]
     x = MOUTH[0] + np.linspace(-1.3, 1.3, 27) * MOUTH_HALF
     line = np.stack([x, seam(x)], axis=-1)
     moved = invert(lambda p: bumps(p, who.shape), np.concatenate([points, line]))
@@ -72,7 +80,7 @@ def still(name: str) -> Still:
     line = moved[68:] - (moved[[48, 54], 0].mean(), 0)
     lip_line = np.polyfit(line[:, 0], line[:, 1], 6)
     eyes = Eye.through(moved[36:42]), Eye.through(moved[42:48])
-    return Still(texture, moved[:68], lip_line, eyes)
+    return Still(layers[0], layers[1] if len(layers) > 1 else None, moved[:68], lip_line, eyes)
 
 
 def _reshaped(layer: np.ndarray, where: np.ndarray, mirrored: bool) -> np.ndarray:
@@ -166,7 +174,7 @@ def _lips(painted: np.ndarray, who: Identity) -> np.ndarray:
 
 
 def _dots(painted: np.ndarray, who: Identity) -> np.ndarray:
-    """Paints freckles over nose and cheeks, and moles."""
+    """Paints freckles over nose and cheeks, moles and stubble."""
     draw = np.random.default_rng(zlib.crc32(who.name.encode()))
     points = _plane()
     shade = np.ones(points.shape[:2], np.float32)
@@ -177,12 +185,28 @@ def _dots(painted: np.ndarray, who: Identity) -> np.ndarray:
         around = np.s_[top:top + 8 * ZOOM, left:left + 8 * ZOOM]
         away = np.hypot(points[around][..., 0] - x, points[around][..., 1] - y)
         shade[around] *= 1 - strength * smoothstep((radius - away) / 0.7 + 0.5)
+    if who.stubble:
+        grain = cv2.GaussianBlur(draw.standard_normal(shade.shape).astype(np.float32), (0, 0), 0.8) * 2.0
+        shade *= 1 - who.stubble * _beard() * np.clip(0.45 + 0.16 * grain, 0, 1)
     tint = np.array([1.0, 0.9, 0.72], np.float32)
     return painted * (1 - (1 - shade[..., None]) * tint)
 
 
+def _beard() -> np.ndarray:
+    """Mask of stubble: jaw, chin and upper lip without the lips."""
+    _, points, masks = neutral_face()
+    x, y = _axes()
+    top, bottom = lip_curves(np.clip((x - MOUTH[0]) / MOUTH_HALF, -1, 1))
+    lips = smoothstep((y - top + 1) / 2) * smoothstep((bottom - y + 1) / 2)
+    lips = lips * (np.abs(x - MOUTH[0]) < MOUTH_HALF)
+    arch = 137 - 0.004 * (x - MOUTH[0]) ** 2 + 16 * smoothstep((np.abs(x - MOUTH[0]) - 16) / 12)
+    arch = arch - 30 * smoothstep((np.abs(x - MOUTH[0]) - 32) / 12)
+    jaw = np.interp(x[0], *points[2:15].T)[None] - y
+    return masks['face'] * smoothstep((y - arch) / 6) * smoothstep((jaw + 5) / 9) * (1 - lips)
+
+
 def _hairs(painted: np.ndarray, who: Identity) -> np.ndarray:
-    """Paints eyebrows stroke by stroke."""
+    """Paints eyebrows stroke by stroke, and the shadow of glasses."""
     _, points, _ = neutral_face()
     draw = np.random.default_rng(zlib.crc32(who.name.encode()))
     ink = np.zeros(painted.shape[:2], np.float32)
@@ -194,7 +218,27 @@ def _hairs(painted: np.ndarray, who: Identity) -> np.ndarray:
             lean = np.sign(x - MIDDLE) * draw.uniform(1.2, 2.6)
             hair = np.stack([start, start + np.array([lean, draw.uniform(-1.6, -0.2)])])
             cv2.polylines(ink, [_fixed(hair)], False, 1.0, 1, cv2.LINE_AA, _FRACTION)
-    return _ink(painted, cv2.GaussianBlur(ink, (0, 0), 0.8), painted * (0.34, 0.38, 0.42), 0.85)
+    painted = _ink(painted, cv2.GaussianBlur(ink, (0, 0), 0.8), painted * (0.34, 0.38, 0.42), 0.85)
+    if who.glasses is None:
+        return painted
+    shadow = cv2.GaussianBlur(np.roll(_glasses(points), 5, 0), (0, 0), 3)
+    return painted * (1 - 0.25 * shadow[..., None])
+
+
+def _glasses(points: np.ndarray) -> np.ndarray:
+    """Coverage of two rounded rims, a bridge and temples around the eyes of `points`."""
+    x, y = _axes()
+    gap = np.full(x.shape, np.inf, np.float32)  # distance from the middle of the frame's wire
+    eyes = points[36:42].mean(0), points[42:48].mean(0)
+    for centre in eyes:
+        across, down = (x - centre[0]) / 15.5, (y - centre[1] - 2.5) / 11.5
+        gap = np.minimum(gap, np.abs((np.abs(across) ** 2.8 + np.abs(down) ** 2.8) ** (1 / 2.8) - 1) * 12.5)
+        along = (x - centre[0]) * np.sign(centre[0] - MIDDLE)
+        temple = np.abs(y - centre[1] + 1.5 + 0.12 * (along - 15)) + 99 * ((along < 15) | (along > 29))
+        gap = np.minimum(gap, temple)
+    middle = (eyes[0] + eyes[1]) / 2
+    bridge = np.abs(y - middle[1] + 1.2 - 0.03 * (x - middle[0]) ** 2) + 99 * (np.abs(x - middle[0]) > 7.5)
+    return smoothstep((1.15 - np.minimum(gap, bridge)) / 0.8)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:

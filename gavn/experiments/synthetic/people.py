@@ -26,6 +26,8 @@ class Identity:
     brows: float = 0.3
     freckles: int = 0
     moles: tuple[tuple[float, float, float], ...] = ()  # x, y, radius
+    stubble: float = 0.0
+    glasses: Colour | None = None
     voice: tuple[float, float] = (190.0, 1.0)  # pitch in Hz; factor of the formant frequencies
 
 
@@ -54,7 +56,7 @@ _EVERYBODY = (
     Identity(
         'ben', _shape(jaw=1.10, eyes=0.95, nose=1.16, chin=4, mouth=1.06, hair=0.90, brows=1.5),
         mirrored=True, skin=(0.84, 0.90, 0.97), skin_gamma=1.15, hair=(0.42, 0.30, 3, 2), brows=0.9,
-        lips=(105, 105, 150), lip_strength=0.35, moles=((198, 128, 1.5),),
+        stubble=0.5, lips=(105, 105, 150), lip_strength=0.35, moles=((198, 128, 1.5),),
         wall=(0.95, 0.82, 0.70), collar=((112, 66, 42), (62, 46, 40)), collar_wave=(0.6, 0.0),
         voice=(112, 0.94)),
     Identity(
@@ -66,7 +68,7 @@ _EVERYBODY = (
     Identity(
         'dan', _shape(jaw=1.04, eyes=0.90, apart=-1.5, nose=0.92, long_nose=2, chin=2, mouth=0.95,
                       hair=0.95),
-        skin=(0.98, 0.97, 1.0), hair=(1.06, 0.12, 0, 1), brows=0.2, lip_strength=0.3,
+        skin=(0.98, 0.97, 1.0), hair=(1.06, 0.12, 0, 1), brows=0.2, lip_strength=0.3, glasses=(42, 34, 30),
         wall=(0.70, 0.66, 0.72), collar=((70, 66, 128), (142, 140, 146)), collar_wave=(0.0, 0.42),
         voice=(128, 0.98)),
     Identity(
