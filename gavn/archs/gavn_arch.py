@@ -50,7 +50,8 @@ class GAVN(nn.Module):
         audio_map: `decode` or `tile`: how audio features become a map.
         gate: `channel` or `pixel`: granularity of the attention of eqs. 14 and 15.
         use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
-            as they are (not in the paper); that takes half of the time.
+            as they are (not in the paper); that takes half of the time. `inject`, `share_align` and
+            `dcn_backend` then have no effect.
         use_identity: build the identity module. Without it this is the network of training stage 1.
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.

@@ -3,9 +3,11 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 import tiny_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,4 +79,15 @@ def starts(out: Path, method: str) -> list[str]:
     return (out / f'experiments/out_{method}/starts').read_text().splitlines()
 
 
-# ---- the whole
+def fake_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+                 *first: str, **defaults: Any) -> Callable[..., tuple[int, str]]:
+    """The command with the fake pipeline; takes arguments, returns its exit code and what it printed."""
+    monkeypatch.setattr('gavn.experiments.compare.jobs._PAUSE', 0.02)
+    monkeypatch.setenv('FAKES', str(tmp_path / 'fakes.json'))
+    say(tmp_path, {})
+
+    def run(*arguments: str, **choices: Any) -> tuple[int, str]:
+        code = run_compare(place, tmp_path / 'out', *first, *arguments, **{**defaults, **choices})
+        said = capsys.readouterr()
+        return code, said.out + said.err
+    return run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_comparison import FAKE, ROOT, make_place, run_compare, say, starts
+from tiny_comparison import FAKE, ROOT, fake_command, make_place, say, starts
 
 from gavn.experiments.compare import jobs
 from gavn.experiments.compare.plan import read_plan
@@ -25,16 +25,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(place, tmp_path, monkeypatch, capsys):
-    """The command with the fake pipeline; takes its arguments, returns its exit code and what it said."""
-    monkeypatch.setattr(jobs, '_PAUSE', 0.02)
-    monkeypatch.setenv('FAKES', str(tmp_path / 'fakes.json'))
-    say(tmp_path, {})
-
-    def run(*arguments: str, **choices):
-        code = run_compare(place, tmp_path / 'out', '--task', 'deblur', *arguments, **choices)
-        said = capsys.readouterr()
-        return code, said.out + said.err
-    return run
+    return fake_command(place, tmp_path, monkeypatch, capsys, '--task', 'deblur')
 
 
 def test_from_a_data_set_to_a_table(run, tmp_path):

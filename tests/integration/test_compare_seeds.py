@@ -1,9 +1,8 @@
 """Comparisons of several tasks, and with several seeds."""
 import pytest
 import yaml
-from tiny_comparison import make_place, run_compare, say
+from tiny_comparison import fake_command, make_place, say
 
-from gavn.experiments.compare import jobs
 from gavn.metrics.results_file import MEAN, read_results
 
 
@@ -14,16 +13,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def run(place, tmp_path, monkeypatch, capsys):
-    """The command with the fake pipeline; takes its arguments, returns its exit code and what it printed."""
-    monkeypatch.setattr(jobs, '_PAUSE', 0.02)
-    monkeypatch.setenv('FAKES', str(tmp_path / 'fakes.json'))
-    say(tmp_path, {})
-
-    def run(*arguments: str) -> tuple[int, str]:
-        code = run_compare(place, tmp_path / 'out', *arguments, methods=['gavn'], budget='6it')
-        said = capsys.readouterr()
-        return code, said.out + said.err
-    return run
+    return fake_command(place, tmp_path, monkeypatch, capsys, methods=['gavn'], budget='6it')
 
 
 def test_each_seed_is_a_comparison_and_a_table_has_their_deviation(run, tmp_path):
