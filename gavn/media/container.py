@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,6 +191,8 @@ def describe(container: InputContainer) -> str:
             return container.dumps_format()  # type: ignore[attr-defined,unused-ignore]  # in the types of PyAV 19
         finally:
             av.logging.set_libav_level(av.logging.INFO)
+            av.logging.set_level(av.logging.PANIC)
+            time.sleep(0.001)  # messages of other threads that wait for the GIL fail without a level
             av.logging.set_level(level)
 
 

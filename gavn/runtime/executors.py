@@ -103,9 +103,9 @@ class Executor:
             previous.run()  # submits the stages before it too
 
     def _executor(self, name: str, stage: Stage, logs: str, previous: Any, persist: bool) -> Any:
-        from datatrove.executor import RayPipelineExecutor, SlurmPipelineExecutor
+        from datatrove.executor import SlurmPipelineExecutor
 
-        from gavn.runtime.local_executor import LocalExecutor
+        from gavn.runtime.datatrove_executors import LocalExecutor, RayExecutor
         shared: dict[str, Any] = {'tasks': stage.tasks, 'workers': min(self.workers, stage.tasks),
                                   'logging_dir': logs}
         steps = list(stage.steps)
@@ -113,7 +113,7 @@ class Executor:
             return LocalExecutor(steps, **shared)
         shared |= {'cpus_per_task': self.cpus, 'gpus_per_task': self.gpus, 'mem_per_cpu_gb': self.memory}
         if self.kind == 'ray':  # its workers run in folders of their own; relative paths mean the user's
-            return RayPipelineExecutor([partial(_enter, os.getcwd()), *steps], **shared)
+            return RayExecutor([partial(_enter, os.getcwd()), *steps], **shared)
         return SlurmPipelineExecutor(
             steps, time=self.time, partition=self.partition, job_name=f'gavn_{name}_{stage.name}',
             depends=previous, run_on_dependency_fail=persist, **shared,

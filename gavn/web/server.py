@@ -28,6 +28,7 @@ from gavn.web.session_manager import SessionManager
 _SWEEP = 30.  # seconds between removals of expired sessions
 PREFIX = 'gavn_web_'
 _LOCK = 'lock'  # held while the server runs; the system releases it
+_PAGES = 256  # whose controls gradio remembers, closed ones included; each takes some 160 KiB
 _YOUNG = 60  # seconds; a younger folder without a lock may belong to a starting server
 
 
@@ -120,7 +121,7 @@ def _launch(sessions: SessionManager, examples: Examples, address: Address) -> t
         server_name=address.for_gradio, server_port=address.port, prevent_thread_lock=True, quiet=True,
         inbrowser=False, share=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,
         run_history=False, enable_monitoring=False, num_workers=0, footer_links=[],
-        max_file_size=1, allowed_paths=[], blocked_paths=[str(sessions.folder)],
+        max_file_size=1, state_session_capacity=_PAGES, allowed_paths=[], blocked_paths=[str(sessions.folder)],
         app_kwargs={'middleware': [request_filter]}, theme=theme(), css_paths=CSS)
     return page, url
 

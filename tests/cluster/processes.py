@@ -19,13 +19,13 @@ def wait_until(holds: Callable[[], object], what: str) -> None:
         time.sleep(0.1)
 
 
-def kill_one(is_worker: Callable[[int, list[str]], bool], has_begun: Callable[[], bool]) -> int:
+def kill_one(is_worker: Callable[[list[str]], bool], has_begun: Callable[[], bool]) -> int:
     """Kills a worker with SIGKILL while it works; returns its process id."""
     killed: list[int] = []
 
     def kill() -> bool:
         if has_begun():
-            pids = [pid for pid, words in _command_lines() if is_worker(pid, words)]
+            pids = [pid for pid, words in _command_lines() if is_worker(words)]
             for pid in pids[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)

@@ -1,4 +1,4 @@
-"""Twelve clips on a real Slurm and a real Ray, with a worker that is killed.
+"""Twelve clips on a real Slurm and a real Ray, with a worker that is killed, and a comparison on each.
 
     python -m pytest -m slow tests/cluster
 
@@ -21,13 +21,16 @@ import slurm
 from processes import PATIENCE, kill_one
 from raw_videos import film, photo, table
 from restore_fakes import make_restorer
+from tiny_comparison import make_place
 
 pytestmark = pytest.mark.slow
 pytest.importorskip('datatrove')
 pytest.importorskip('dlib')
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIPS, FRAMES, LONG = 12, 12, 260  # the last clip has LONG frames, two pieces
+COMPARE = str(ROOT / 'scripts/compare.py')
+CLIPS, FRAMES, LONG = 12, 30, 260  # the last clip has LONG frames, two pieces
+SLURM = ('--executor', 'slurm', '--workers', '2', '--tasks', '3', '--slurm-time', '0:30:00')
 Environment = Mapping[str, str]
 
 
@@ -49,6 +52,7 @@ def folder(tmp_path_factory) -> Path:
 def local(folder: Path) -> dict[str, dict[str, str]]:
     """Digests of the results of one machine: prepared files, and `gavn restore` without an executor."""
     run(prepare(folder, 'prepared_local'), environment())
+    assert len(list((folder / 'prepared_local/gt').glob('*/*'))) == CLIPS
     talks = sorted((folder / 'talks').glob('*/*'))
     run(['restore', *map(str, talks), '-o', f'{folder}/restored_local', *networks(folder)], environment())
     flat = digests(folder / 'restored_local')
@@ -59,7 +63,7 @@ def local(folder: Path) -> dict[str, dict[str, str]]:
 def environment(more: Environment | None = None) -> Environment:
     paths = [str(ROOT), str(ROOT / 'tests/helpers'), os.environ.get('PYTHONPATH', '')]
     return {**os.environ, **(more or {}), 'PYTHONPATH': os.pathsep.join(filter(None, paths)),
-            'OMP_NUM_THREADS': '1'}
+            'OMP_NUM_THREADS': '1', 'FAKE_PAUSE': '0.05'}  # so that a worker can be caught at work
 
 
 def networks(folder: Path) -> list[str]:
@@ -75,12 +79,13 @@ def restore(folder: Path, out: str) -> list[str]:
     return ['restore', f'{folder}/talks', '-o', f'{folder}/{out}', *networks(folder), '--piece-frames', '250']
 
 
-def command(arguments: list[str]) -> list[str]:
-    return [sys.executable, '-m', 'gavn.cli', *arguments]
+def command(arguments: list[str], *program: str) -> list[str]:
+    return [sys.executable, *(program or ('-m', 'gavn.cli')), *arguments]
 
 
-def run(arguments: list[str], environment: Environment) -> None:
-    done = subprocess.run(command(arguments), env=environment, capture_output=True, text=True, check=False)
+def run(arguments: list[str], environment: Environment, *program: str) -> None:
+    done = subprocess.run(command(arguments, *program), env=environment, capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -100,31 +105,35 @@ def report(folder: Path) -> list[str]:
         return sorted(row['status'] for row in csv.DictReader(file))
 
 
-@pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())
-def test_slurm(folder, local, tmp_path):
-    slurm_options = ['--executor', 'slurm', '--workers', '2', '--tasks', '3', '--slurm-time', '0:30:00']
-    with slurm.cluster(tmp_path) as cluster:
-        there = environment(cluster)
+@pytest.fixture(scope='module')
+def slurm_cluster(tmp_path_factory) -> Iterator[Environment]:
+    """A node with two cores; yields the environment of its commands."""
+    if reason := slurm.missing():
+        pytest.skip(reason)
+    with slurm.cluster(tmp_path_factory.mktemp('slurm')) as cluster:
+        yield environment(cluster)
 
-        def is_worker(stage):
-            return lambda _, words: 'python' in words[0] and any(
-                word.endswith(f'/{stage}/executor.pik') for word in words)
 
-        out = folder / 'prepared_slurm'
-        run([*prepare(folder, out.name), *slurm_options], there)
-        print('killed', kill_one(is_worker('clips'), some_file(out, '.prepare/records/**/*.json')))
-        slurm.wait_for_jobs(there)
-        assert not (out / 'report.csv').exists()  # the last stage waits for all clips
-        run([*prepare(folder, out.name), *slurm_options], there)
-        slurm.wait_for_jobs(there)
-        assert digests(out) == local['prepared']
+def test_slurm(folder, local, slurm_cluster):
+    def is_worker(stage):
+        return lambda words: 'python' in words[0] and any(
+            word.endswith(f'/{stage}/executor.pik') for word in words)
 
-        out = folder / 'restored_slurm'
-        run([*restore(folder, out.name), *slurm_options], there)
-        print('killed', kill_one(is_worker('videos'), some_file(out, '.gavn/*/records/videos_*')))
-        print('killed', kill_one(is_worker('pieces'), some_file(out, '2/*.gavn/*.nut')))
-        slurm.wait_for_jobs(there)
-        assert digests(out) == local['restored'] and report(out) == ['done'] * CLIPS
+    out = folder / 'prepared_slurm'
+    run([*prepare(folder, out.name), *SLURM], slurm_cluster)
+    print('killed', kill_one(is_worker('clips'), some_file(out, '.prepare/records/**/*.json')))
+    slurm.wait_for_jobs(slurm_cluster)
+    assert not (out / 'report.csv').exists()  # the last stage waits for all clips
+    run([*prepare(folder, out.name), *SLURM], slurm_cluster)
+    slurm.wait_for_jobs(slurm_cluster)
+    assert digests(out) == local['prepared']
+
+    out = folder / 'restored_slurm'
+    run([*restore(folder, out.name), *SLURM], slurm_cluster)
+    print('killed', kill_one(is_worker('videos'), some_file(out, '.gavn/*/records/videos_*')))
+    print('killed', kill_one(is_worker('pieces'), some_file(out, '2/*.gavn/*.nut')))
+    slurm.wait_for_jobs(slurm_cluster)
+    assert digests(out) == local['restored'] and report(out) == ['done'] * CLIPS
 
 
 @pytest.fixture(scope='module')
@@ -141,17 +150,39 @@ def test_ray(folder, local, ray_cluster):
         out = folder / f'{name}_ray'
         words = command([*arguments(folder, out.name), '--executor', 'ray', '--workers', '2', '--tasks', '3'])
         with subprocess.Popen(words, env=ray_cluster) as driver:
-            print('killed', kill_one(is_actor, some_file(out, begun)))
+            print('killed', kill_one(is_ray_task, some_file(out, begun)))
             assert driver.wait(PATIENCE) == 0
         assert digests(out) == local[name]
     assert report(out) == ['done'] * CLIPS
 
 
-def is_actor(pid: int, words: list[str]) -> bool:
-    """Whether a process is one of Ray's workers at work, and no child of one."""
-    try:
-        parent = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1]
-        by_raylet = 'raylet' in Path(f'/proc/{parent}/cmdline').read_text()
-        return by_raylet and words[0].startswith('ray::RankWorker')
-    except OSError:
-        return False
+def is_ray_task(words: list[str]) -> bool:
+    """Whether a process is at work on a task."""
+    return words[0].startswith('ray::_run_quietly')
+
+
+def test_a_comparison_on_ray(ray_cluster, tmp_path):
+    place, out = make_place(tmp_path), tmp_path / 'out'
+    run(compare(place, out, 'ray'), ray_cluster, COMPARE)
+    check_comparison(out)
+
+
+def test_a_comparison_on_slurm(slurm_cluster, tmp_path):
+    place, out = make_place(tmp_path), tmp_path / 'out'
+    run([*compare(place, out, 'slurm'), '--slurm-time', '0:30:00'], slurm_cluster, COMPARE)
+    slurm.wait_for_jobs(slurm_cluster)
+    run([*compare(place, out, 'slurm'), '--report'], slurm_cluster, COMPARE)
+    check_comparison(out)
+
+
+def compare(place: Path, out: Path, executor: str) -> list[str]:
+    return ['--data', f'{place}/data', '--options', f'{place}/options', '--task', 'deblur', '--methods', 'gavn',
+            'edvr', '--budget', '6it', '--device', 'cpu', '--out', str(out), '--executor', executor, '--jobs', '2']
+
+
+def check_comparison(out: Path) -> None:
+    """Each method was a task, and all of them are in the tables."""
+    assert {path.name for path in (out / 'executor/methods/completions').iterdir()} == {'00000', '00001'}
+    assert {'gavn_val.csv', 'edvr_val.csv'} <= {path.name for path in (out / 'results').iterdir()}
+    table = (out / 'tables/table1.md').read_text()
+    assert 'GAVN' in table and 'EDVR' in table and 'Not done' not in (out / 'README.md').read_text()

@@ -1,4 +1,6 @@
 """Tiny networks with known answers, small videos and stand-ins for the tests of restoration."""
+import os
+import time
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +23,10 @@ from gavn.runtime.windows import Layout
 
 @ARCH_REGISTRY.register()
 class FakeRestorer(nn.Module):
-    """Adds `gain` (8-bit levels) everywhere, plus sound and landmarks when they are given."""
+    """Adds `gain` (8-bit levels) everywhere, plus sound and landmarks when they are given.
+
+    Each call takes as many seconds more as the environment variable FAKE_PAUSE says.
+    """
 
     def __init__(self, gain: float = 0., radius: int = 1) -> None:
         super().__init__()
@@ -31,6 +36,7 @@ class FakeRestorer(nn.Module):
     def forward(self, lq: Tensor, audio: Tensor | None = None, landmarks: Tensor | None = None) -> Tensor:
         frames = lq[:, 2:-2]
         assert frames.shape[1] == self.layout.outputs
+        time.sleep(float(os.environ.get('FAKE_PAUSE', 0)))
         if audio is not None:
             frames = frames + audio.mean((2, 3, 4))[:, :, None, None, None] / 255
         if landmarks is not None:

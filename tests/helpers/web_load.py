@@ -1,14 +1,39 @@
-"""A client of a `gavn web` server that does over HTTP what a browser does."""
+"""A `gavn web` server in a process of its own, and a client that does over HTTP what a browser does."""
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from secrets import token_hex
 
 import requests
 from requests.adapters import HTTPAdapter
 
 _PATIENCE = 900  # seconds
+_HELPERS = Path(__file__).resolve().parent
+
+
+@contextmanager
+def running_server(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Yields the URL and the process of a server with a network that brightens; see web_server.py."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(_HELPERS / 'web_server.py'), str(folder), '--port', str(port), *options]
+    places = os.pathsep.join([str(_HELPERS.parents[1]), str(_HELPERS)])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               env={**os.environ, 'TMPDIR': str(folder), 'PYTHONPATH': places})
+    try:
+        assert 'the page is at' in process.stdout.readline()
+        yield f'http://127.0.0.1:{port}', process
+    finally:
+        process.kill()
 
 
 class _From(HTTPAdapter):

@@ -1,6 +1,6 @@
-"""datatrove's executor of this machine, for tasks whose processes may be killed.
+"""datatrove's executors of this machine and of Ray, for tasks whose processes may be killed.
 
-datatrove runs tasks in a multiprocessing pool, which waits forever for a process that was killed, for example
+datatrove runs tasks in multiprocessing pools. A pool waits forever for a process that was killed, for example
 by the kernel because memory is short.
 """
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import multiprocess
-from datatrove.executor import LocalPipelineExecutor
+from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor
 from multiprocess.connection import Connection, wait
+
+_RETRIES = 3  # of a Ray task whose process or node is lost
 
 
 class LocalExecutor(LocalPipelineExecutor):
@@ -105,3 +107,26 @@ def _end(code: int) -> str:
     if code != -signal.SIGKILL:
         return f'ended with exit code {code}'
     return 'was killed by SIGKILL, as the kernel does when memory is short'
+
+
+class RayExecutor(RayPipelineExecutor):
+    """Runs tasks of datatrove as tasks of Ray, which repeats those of lost processes and nodes."""
+
+    def run(self) -> None:
+        """Returns when no incomplete task can be run; failed ones stay incomplete."""
+        import ray
+        self.save_executor_as_json()
+        task = ray.remote(num_cpus=self.cpus_per_task, num_gpus=self.gpus_per_task, max_retries=_RETRIES,
+                          memory=int(self.mem_per_cpu_gb * self.cpus_per_task * 2 ** 30))(_run_quietly)
+        executor, running = ray.put(self), []
+        for rank in self.get_incomplete_ranks():
+            if len(running) == self.workers:
+                _, running = ray.wait(running)
+            running.append(task.remote(executor, rank))
+        if running:
+            ray.wait(running, num_returns=len(running))
+
+
+def _run_quietly(executor: RayExecutor, rank: int) -> None:
+    """Runs a task; it logs to its file only."""
+    executor._run_for_rank(rank, local_rank=1)
