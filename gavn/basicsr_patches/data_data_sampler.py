@@ -80,12 +80,17 @@ class SeededDataset(Dataset):
 
 @dataclasses.dataclass(frozen=True)
 class EpochPlan:
-    """How training data divide into batches."""
+    """How training data divide into batches.
+
+    With shards, nodes draw from their own parts of the data, so that each keeps its part only in memory.
+    """
 
     samples: int  # of one epoch, with repetitions (`dataset_enlarge_ratio`)
     batch: int  # samples of one iteration over all processes and GPUs
     processes: int  # that share a batch
     total: int  # iterations of the run
+    repetitions: int = 1  # of the data set in `samples`
+    shards: int = 1  # parts of the data set; each is read by the processes of one node
 
     @property
     def iterations(self) -> int:
@@ -128,12 +133,16 @@ class EpochSampler(Sampler[int]):
         return range(max(0, self.start - first), end)
 
     def __iter__(self) -> Iterator[int]:
-        order = np.arange(self.epochs.samples)
+        epochs = self.epochs
+        processes, batch = epochs.processes // epochs.shards, epochs.batch // epochs.shards
+        shard, rank = divmod(self.rank, processes)
+        samples = np.arange(epochs.samples).reshape(epochs.repetitions, -1)
+        order = np.array_split(samples, epochs.shards, axis=1)[shard].ravel()
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+            order = np.random.default_rng([self.seed, self.epoch, shard]).permutation(order)
         batches = self._remaining_batches()
-        order = order[batches.start * self.epochs.batch:max(batches.start, batches.stop) * self.epochs.batch]
-        return iter((order[self.rank::self.epochs.processes] + self.epoch * self.epochs.samples).tolist())
+        order = order[batches.start * batch:max(batches.start, batches.stop) * batch]
+        return iter((order[rank::processes] + self.epoch * epochs.samples).tolist())
 
     def __len__(self) -> int:
         return len(self._remaining_batches()) * self.epochs.batch // self.epochs.processes
@@ -157,9 +166,13 @@ def plan_epochs(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, 
         opt: all options; `train` is changed.
 
     Raises:
-        OptionError: the samples do not fill one batch.
+        OptionError: the samples do not fill one batch, or the processes do not divide into `shards`.
     """
-    samples *= dataset_opt.get('dataset_enlarge_ratio', 1)
+    repetitions, shards = dataset_opt.get('dataset_enlarge_ratio', 1), dataset_opt.get('shards', 1)
+    if opt['world_size'] % shards:
+        raise OptionError(f'{dataset_opt["name"]}: {opt["world_size"]} processes do not divide into '
+                          f'{shards} shards; give one shard for each node')
+    samples *= repetitions
     batch = batch_size(dataset_opt, opt)
     if samples < batch:
         raise OptionError(f'{dataset_opt["name"]}: {samples} training samples do not fill a batch of '
@@ -173,4 +186,4 @@ def plan_epochs(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, 
     phases = train.get('phases') or ()
     if phases and (train.get('total_iter') is None or all(phase.get('lr') is not None for phase in phases)):
         train['total_iter'] = sum(phase['iters'] for phase in train['phases'])
-    return EpochPlan(samples, batch, opt['world_size'], int(train['total_iter']))
+    return EpochPlan(samples, batch, opt['world_size'], int(train['total_iter']), repetitions, shards)

@@ -229,6 +229,7 @@ class LoaderOptions:
     batch_size_per_gpu: int | None = None
     use_shuffle: bool = True
     dataset_enlarge_ratio: int = 1
+    shards: int = 1  # one for each node: its processes read only their part of the training data
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
     num_prefetch_queue: int = 1
     pin_memory: bool = False

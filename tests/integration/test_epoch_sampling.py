@@ -50,6 +50,27 @@ def test_a_too_few_samples_are_an_error() -> None:
         plan_epochs(7, {'name': 'x', 'batch_size_per_gpu': 8}, opt)
 
 
+@pytest.mark.parametrize('repetitions', [1, 2])
+def test_a_node_reads_its_shard_only(repetitions) -> None:
+    """11 samples, two nodes of two processes: 5 or 6 samples a node, and each of them within a few epochs."""
+    plan = {'samples': 11 * repetitions, 'batch': 4, 'processes': 4, 'total': 99, 'shards': 2,
+            'repetitions': repetitions}
+    seen = [{index % 11 for number in range(9) for index in epoch(sampler(rank=rank, **plan), number)}
+            for rank in range(4)]
+    assert seen[0] | seen[1] == set(range(6)) and seen[2] | seen[3] == set(range(6, 11))
+    for number in range(3):
+        order = [index for rank in range(4) for index in epoch(sampler(rank=rank, **plan), number)]
+        assert len(order) == len(set(order)) == 11 * repetitions // 4 * 4
+    resumed = epoch(sampler(start=1, rank=3, **plan), 0)
+    assert resumed == epoch(sampler(rank=3, **plan), 0)[1:]
+
+
+def test_a_processes_divide_into_shards() -> None:
+    opt = {'world_size': 3, 'num_gpu': 0, 'dist': True, 'train': {'total_iter': 10}}
+    with pytest.raises(ValueError, match=r'3 processes do not divide into 2 shards; give one shard for each'):
+        plan_epochs(9, {'name': 'x', 'batch_size_per_gpu': 1, 'shards': 2}, opt)
+
+
 def test_a_phases_in_epochs_become_iterations() -> None:
     train = {'phases': [{'epochs': 2}, {'iters': 3}, {'epochs': 0.5}]}
     opt = {'world_size': 1, 'num_gpu': 0, 'dist': False, 'train': train}

@@ -46,7 +46,7 @@ def place(tmp_path_factory):
 def arguments(place: Path, folder: Path) -> list[str]:
     """Of a run in `folder` with a state every other iteration."""
     opt = tiny_run.options(place / 'data', place / 'detector.pth', folder)
-    opt['datasets']['train'].update(batch_size_per_gpu=1)
+    opt['datasets']['train'].update(batch_size_per_gpu=1, shards=2)
     opt['logger'].update(save_checkpoint_freq=2, print_freq=1)
     del opt['val'], opt['datasets']['val']
     options = tiny_run.write(opt, folder / 'options.yml')
