@@ -121,7 +121,8 @@ def _launch(sessions: SessionManager, examples: Examples, address: Address) -> t
         server_name=address.for_gradio, server_port=address.port, prevent_thread_lock=True, quiet=True,
         inbrowser=False, share=False, show_error=False, ssr_mode=False, mcp_server=False, pwa=False,
         run_history=False, enable_monitoring=False, num_workers=0, footer_links=[],
-        max_file_size=1, state_session_capacity=_PAGES, allowed_paths=[], blocked_paths=[str(sessions.folder)],
+        max_file_size=1, state_session_capacity=_PAGES, allowed_paths=[],
+        blocked_paths=[str(sessions.folder)],
         app_kwargs={'middleware': [request_filter]}, theme=theme(), css_paths=CSS)
     return page, url
 
