@@ -94,8 +94,12 @@ class EpochPlan:
 
     @property
     def iterations(self) -> int:
-        """Iterations of one epoch. The loader drops an incomplete batch; basicsr counts it."""
-        return self.samples // self.batch
+        """Iterations of one epoch. The loader drops an incomplete batch; basicsr counts it.
+
+        All shards have as many, so the smallest one decides.
+        """
+        smallest = self.samples // self.repetitions // self.shards * self.repetitions
+        return smallest // (self.batch // self.shards)
 
     def position(self, iteration: int) -> tuple[int, int]:
         """(epoch, finished batches of it) after a number of iterations."""
@@ -169,21 +173,21 @@ def plan_epochs(samples: int, dataset_opt: Mapping[str, Any], opt: Mapping[str, 
         OptionError: the samples do not fill one batch, or the processes do not divide into `shards`.
     """
     repetitions, shards = dataset_opt.get('dataset_enlarge_ratio', 1), dataset_opt.get('shards', 1)
-    if opt['world_size'] % shards:
+    if shards < 1 or opt['world_size'] % shards:
         raise OptionError(f'{dataset_opt["name"]}: {opt["world_size"]} processes do not divide into '
                           f'{shards} shards; give one shard for each node')
-    samples *= repetitions
-    batch = batch_size(dataset_opt, opt)
-    if samples < batch:
-        raise OptionError(f'{dataset_opt["name"]}: {samples} training samples do not fill a batch of '
-                          f'{batch}; lower batch_size_per_gpu or raise dataset_enlarge_ratio')
+    epochs = EpochPlan(samples * repetitions, batch_size(dataset_opt, opt), opt['world_size'], 0, repetitions,
+                       shards)
+    if not epochs.iterations:
+        raise OptionError(f'{dataset_opt["name"]}: {epochs.samples} training samples do not fill a batch of '
+                          f'{epochs.batch}; lower batch_size_per_gpu or raise dataset_enlarge_ratio')
     train = opt['train']
     for phase in train.get('phases') or ():
-        if (epochs := phase.get('epochs')) is not None:
-            phase['iters'] = max(1, round(epochs * (samples // batch)))
-            _logger.warning(f'train.phases, {phase.get("name")}: {epochs:g} epochs of these data are '
+        if (length := phase.get('epochs')) is not None:
+            phase['iters'] = max(1, round(length * epochs.iterations))
+            _logger.warning(f'train.phases, {phase.get("name")}: {length:g} epochs of these data are '
                             f'{phase["iters"]:,} iterations; option files now say iters: {phase["iters"]}')
     phases = train.get('phases') or ()
     if phases and (train.get('total_iter') is None or all(phase.get('lr') is not None for phase in phases)):
         train['total_iter'] = sum(phase['iters'] for phase in train['phases'])
-    return EpochPlan(samples, batch, opt['world_size'], int(train['total_iter']), repetitions, shards)
+    return dataclasses.replace(epochs, total=int(train['total_iter']))

@@ -116,8 +116,8 @@ class RayExecutor(RayPipelineExecutor):
         """Returns when no incomplete task can be run; failed ones stay incomplete."""
         import ray
         self.save_executor_as_json()
-        task = ray.remote(num_cpus=self.cpus_per_task, num_gpus=self.gpus_per_task, max_retries=_RETRIES,
-                          memory=int(self.mem_per_cpu_gb * self.cpus_per_task * 2 ** 30))(_run_quietly)
+        task = ray.remote(num_cpus=self.cpus_per_task, num_gpus=self.gpus_per_task, max_retries=_RETRIES
+                          )(_run_quietly)
         executor, running = ray.put(self), []
         for rank in self.get_incomplete_ranks():
             if len(running) == self.workers:

@@ -44,7 +44,7 @@ class Executor:
         workers: tasks that run at the same time.
         cpus, gpus: for each task of a cluster.
         time, partition: of Slurm jobs.
-        memory: GB for each task and core of a cluster.
+        memory: GB for each task and core on Slurm.
     """
 
     kind: str = 'local'
@@ -85,7 +85,7 @@ class Executor:
                 own errors.
         """
         if self.kind == 'ray':
-            _join_ray()
+            _join_ray(self.cpus, self.gpus)
         previous = None
         for stage in stages:
             executor = self._executor(name, stage, f'{logs}/{stage.name}', previous, persist)
@@ -111,12 +111,13 @@ class Executor:
         steps = list(stage.steps)
         if self.kind == 'local':
             return LocalExecutor(steps, **shared)
-        shared |= {'cpus_per_task': self.cpus, 'gpus_per_task': self.gpus, 'mem_per_cpu_gb': self.memory}
+        shared |= {'cpus_per_task': self.cpus, 'gpus_per_task': self.gpus}
         if self.kind == 'ray':  # its workers run in folders of their own; relative paths mean the user's
             return RayExecutor([partial(_enter, os.getcwd()), *steps], **shared)
         return SlurmPipelineExecutor(
             steps, time=self.time, partition=self.partition, job_name=f'gavn_{name}_{stage.name}',
-            depends=previous, run_on_dependency_fail=persist, **shared,
+            depends=previous, run_on_dependency_fail=persist, mem_per_cpu_gb=self.memory, **shared,
+            sbatch_args={'kill-on-invalid-dep': 'yes'},  # else it waits for ever after a failed stage
             env_command=f'export PATH="{Path(sys.executable).parent}:$PATH"')
 
 
@@ -134,17 +135,24 @@ def _kept_threads() -> Iterator[None]:
 
 
 def _enter(folder: str, data: Any, rank: int, world_size: int) -> Any:
-    os.chdir(folder)
+    if os.path.isdir(folder):  # a worker without it can only have paths that do not depend on it
+        os.chdir(folder)
     return data
 
 
-def _join_ray() -> None:
+def _join_ray(cpus: int, gpus: int) -> None:
+    """Connects to the cluster. Warns if tasks must wait for a larger node; Ray does not."""
     import ray
     try:
         ray.init(os.environ.get('RAY_ADDRESS', 'auto'), ignore_reinit_error=True, log_to_driver=False)
     except ConnectionError as error:
         raise RunError('no Ray cluster is running\nstart one (ray start --head), or set RAY_ADDRESS'
                        ) from error
+    nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
+    if not any(node.get('CPU', 0) >= cpus and node.get('GPU', 0) >= gpus for node in nodes):
+        print(f'warning: no node of the Ray cluster has the {cpus} cores and {gpus} GPUs of a task; the '
+              'tasks wait until one joins\nstop this command to give a smaller --cpus-per-task or --gpus-per-task',
+              file=sys.stderr)
 
 
 def add_executor_arguments(parser: argparse._ActionsContainer, default: str | None = 'local') -> None:

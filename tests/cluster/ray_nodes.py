@@ -54,4 +54,4 @@ def _node() -> dict[str, int]:
     with ExitStack() as taken:
         sockets = [taken.enter_context(socket.create_server(('127.0.0.1', 0))) for _ in AGENT_PORTS]
         ports = [one.getsockname()[1] for one in sockets]
-    return {'num_cpus': 1, 'memory': 8 << 30, **dict(zip(AGENT_PORTS, ports, strict=True))}
+    return {'num_cpus': 1, **dict(zip(AGENT_PORTS, ports, strict=True))}

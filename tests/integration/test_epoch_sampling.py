@@ -50,7 +50,7 @@ def test_a_too_few_samples_are_an_error() -> None:
         plan_epochs(7, {'name': 'x', 'batch_size_per_gpu': 8}, opt)
 
 
-@pytest.mark.parametrize('repetitions', [1, 2])
+@pytest.mark.parametrize('repetitions', [1, 2, 4])
 def test_a_node_reads_its_shard_only(repetitions) -> None:
     """11 samples, two nodes of two processes: 5 or 6 samples a node, and each of them within a few epochs."""
     plan = {'samples': 11 * repetitions, 'batch': 4, 'processes': 4, 'total': 99, 'shards': 2,
@@ -58,9 +58,11 @@ def test_a_node_reads_its_shard_only(repetitions) -> None:
     seen = [{index % 11 for number in range(9) for index in epoch(sampler(rank=rank, **plan), number)}
             for rank in range(4)]
     assert seen[0] | seen[1] == set(range(6)) and seen[2] | seen[3] == set(range(6, 11))
+    batches = 5 * repetitions // 2  # the smaller shard has 5 samples, and a batch takes 2 of each
     for number in range(3):
-        order = [index for rank in range(4) for index in epoch(sampler(rank=rank, **plan), number)]
-        assert len(order) == len(set(order)) == 11 * repetitions // 4 * 4
+        orders = [epoch(sampler(rank=rank, **plan), number) for rank in range(4)]
+        assert [len(order) for order in orders] == [batches] * 4
+        assert len(set().union(*orders)) == 4 * batches
     resumed = epoch(sampler(start=1, rank=3, **plan), 0)
     assert resumed == epoch(sampler(rank=3, **plan), 0)[1:]
 

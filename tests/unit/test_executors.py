@@ -1,7 +1,9 @@
 """Tasks of the local executor, in this process and in processes that may be killed."""
 import os
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -89,3 +91,12 @@ def test_a_failed_task_in_another_process_raises_its_own_error(tmp_path):
     with pytest.raises(RunError, match=r'^the disk is full$'):
         Executor(workers=2).run('test', [Stage('first', [Task(tmp_path, 0, fail)], 3)], tmp_path / 'logs')
     assert not (tmp_path / 'logs/first/completions/00000').exists()
+
+
+@pytest.mark.parametrize(('cpus', 'gpus', 'warns'), [(8, 0, False), (16, 0, True), (1, 1, True)])
+def test_a_ray_cluster_without_a_large_enough_node_is_a_warning(cpus, gpus, warns, monkeypatch, capsys):
+    nodes = [{'Alive': True, 'Resources': {'CPU': 8.}},
+             {'Alive': False, 'Resources': {'CPU': 64., 'GPU': 8.}}]
+    monkeypatch.setitem(sys.modules, 'ray', SimpleNamespace(init=lambda *_, **__: None, nodes=lambda: nodes))
+    Executor('ray', cpus=cpus, gpus=gpus).run('test', [], 'logs')
+    assert ('no node of the Ray cluster' in capsys.readouterr().err) == warns
