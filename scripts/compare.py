@@ -1,10 +1,7 @@
-"""Compares methods at an equal budget: `python scripts/compare.py --help`."""
+"""Compares methods at an equal budget: as `gavn compare` (see --help)."""
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, which would hide the package
-
-from gavn.cli.compare import main  # noqa: E402
+from gavn.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['compare', *sys.argv[1:]]))

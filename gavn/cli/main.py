@@ -27,6 +27,7 @@ VERBS = {
     'train': 'train a network: -opt FILE.yml [--auto_resume] ...',
     'test': 'test a network: -opt FILE.yml ...',
     'prepare': 'make a data set from raw videos: --videos DIR --out ROOT ...',
+    'compare': 'train and test several methods at an equal budget, and write tables',
     'config': 'print the options of a training or test, and where each comes from',
     'doctor': 'check the installation',
     'export': 'export a network to ONNX or TorchScript',

@@ -10,6 +10,8 @@ OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5,
 CODES = {
     'builtins.OSError': FAILED,
     'gavn.errors.GavnError': FAILED,
+    'gavn.errors.RunError': FAILED,
+    'gavn.experiments.compare.settings.CompareError': USAGE,
     'gavn.data.clip_pairs.MismatchError': USAGE,
     'gavn.cli.evaluate_clips.EvaluationError': USAGE,
     'gavn.metrics.missing.MissingWeightsError': WEIGHTS,

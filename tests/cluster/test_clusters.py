@@ -28,7 +28,6 @@ pytest.importorskip('datatrove')
 pytest.importorskip('dlib')
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPARE = str(ROOT / 'scripts/compare.py')
 CLIPS, FRAMES, LONG = 12, 30, 260  # the last clip has LONG frames, two pieces
 SLURM = ('--executor', 'slurm', '--workers', '2', '--tasks', '3', '--slurm-time', '0:30:00')
 Environment = Mapping[str, str]
@@ -79,13 +78,12 @@ def restore(folder: Path, out: str) -> list[str]:
     return ['restore', f'{folder}/talks', '-o', f'{folder}/{out}', *networks(folder), '--piece-frames', '250']
 
 
-def command(arguments: list[str], *program: str) -> list[str]:
-    return [sys.executable, *(program or ('-m', 'gavn.cli')), *arguments]
+def command(arguments: list[str]) -> list[str]:
+    return [sys.executable, '-m', 'gavn.cli', *arguments]
 
 
-def run(arguments: list[str], environment: Environment, *program: str) -> None:
-    done = subprocess.run(command(arguments, *program), env=environment, capture_output=True, text=True,
-                          check=False)
+def run(arguments: list[str], environment: Environment) -> None:
+    done = subprocess.run(command(arguments), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -163,21 +161,21 @@ def is_ray_task(words: list[str]) -> bool:
 
 def test_a_comparison_on_ray(ray_cluster, tmp_path):
     place, out = make_place(tmp_path), tmp_path / 'out'
-    run(compare(place, out, 'ray'), ray_cluster, COMPARE)
+    run(compare(place, out, 'ray'), ray_cluster)
     check_comparison(out)
 
 
 def test_a_comparison_on_slurm(slurm_cluster, tmp_path):
     place, out = make_place(tmp_path), tmp_path / 'out'
-    run([*compare(place, out, 'slurm'), '--slurm-time', '0:30:00'], slurm_cluster, COMPARE)
+    run([*compare(place, out, 'slurm'), '--slurm-time', '0:30:00'], slurm_cluster)
     slurm.wait_for_jobs(slurm_cluster)
-    run([*compare(place, out, 'slurm'), '--report'], slurm_cluster, COMPARE)
+    run([*compare(place, out, 'slurm'), '--report'], slurm_cluster)
     check_comparison(out)
 
 
 def compare(place: Path, out: Path, executor: str) -> list[str]:
-    return ['--data', f'{place}/data', '--options', f'{place}/options', '--task', 'deblur', '--methods',
-            'gavn', 'edvr', '--budget', '6it', '--device', 'cpu', '--out', str(out), '--jobs', '2',
+    return ['compare', '--data', f'{place}/data', '--options', f'{place}/options', '--task', 'deblur',
+            '--methods', 'gavn', 'edvr', '--budget', '6it', '--device', 'cpu', '--out', str(out), '--jobs', '2',
             '--executor', executor]
 
 

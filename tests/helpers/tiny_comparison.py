@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import tiny_run
@@ -62,11 +63,12 @@ def run_compare(place: Path, out: Path, *arguments: str, methods: Sequence[str] 
                 budget: str = '60it', options: Path | None = None) -> int:
     """Runs the command with the fake pipeline on the data of `make_place`; returns its exit code."""
     from gavn.cli import compare as command
-    with handling_sigterm():
-        return command.main([
-            '--data', str(place / 'data'), '--options', str(options or place / 'options'), '--budget', budget,
-            '--out', str(out), '--device', 'cpu', '--methods', *methods, *arguments],
-            (*FAKE, 'train'), (*FAKE, 'test'))
+    from gavn.cli.main import main
+    fakes = {'TRAINER': (*FAKE, 'train'), 'TESTER': (*FAKE, 'test')}
+    with handling_sigterm(), patch.multiple(command, **fakes):
+        return main([
+            'compare', '--data', str(place / 'data'), '--options', str(options or place / 'options'),
+            '--budget', budget, '--out', str(out), '--device', 'cpu', '--methods', *methods, *arguments])
 
 
 def say(folder: Path, fakes: dict) -> None:

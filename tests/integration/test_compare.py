@@ -1,5 +1,6 @@
 """Comparing methods: equal budgets, nothing done twice, nothing lost, one failure stops no other."""
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_comparison import FAKE, ROOT, fake_command, make_place, say, starts
+from tiny_comparison import FAKE, ROOT, fake_command, handling_sigterm, make_place, say, starts
 
+from gavn.cli.main import main
 from gavn.experiments.compare import jobs
 from gavn.experiments.compare.plan import read_plan
 from gavn.experiments.compare.run import Comparison
@@ -133,8 +135,9 @@ def test_ctrl_c_stops_the_trainings(run, tmp_path, monkeypatch):
 def test_a_killed_comparison_resumes(place, run, tmp_path):
     """The whole command, killed by SIGKILL: its training ends with it, and the next start resumes."""
     say(tmp_path, {'_gavn': {'seconds': 0.02}})
-    script = ('import sys; sys.path[0] = {root!r}; from gavn.cli import compare; '
-              'sys.exit(compare.main(sys.argv[1:], {train!r}, {test!r}))')
+    script = ('import sys; sys.path[0] = {root!r}; from gavn.cli import compare, main; '
+              'compare.TRAINER, compare.TESTER = {train!r}, {test!r}; '
+              'sys.exit(main.main(["compare", *sys.argv[1:]]))')
     script = script.format(root=str(ROOT), train=(*FAKE, 'train'), test=(*FAKE, 'test'))
     state = tmp_path / 'out/experiments/out_gavn/state'
     with (tmp_path / 'said').open('w') as output:
@@ -158,6 +161,21 @@ def test_a_folder_is_locked_while_in_use(run, tmp_path, monkeypatch):
     with jobs.locked(tmp_path / 'out/lock'):
         code, said = run()
     assert code == 2 and 'is at work' in said
+
+
+@pytest.mark.parametrize('flag', ['-o', '--out'])
+def test_the_script_is_the_verb(place, tmp_path, capsys, monkeypatch, flag):
+    """Both refuse a budget with the same words and exit code; `-o` names the folder, as in other verbs."""
+    arguments = ['--data', f'{place}/data', '--task', 'deblur', '--methods', 'gavn', '--budget', '5',
+                 '--device', 'cpu', flag, f'{tmp_path}/out']
+    monkeypatch.setattr(sys, 'argv', ['compare.py', *arguments])
+    with handling_sigterm(), pytest.raises(SystemExit) as script:
+        runpy.run_path(str(ROOT / 'scripts/compare.py'), run_name='__main__')
+    of_script = capsys.readouterr().err
+    with handling_sigterm():
+        assert main(['compare', *arguments]) == script.value.code == 2
+    assert capsys.readouterr().err == of_script
+    assert of_script == "error: the budget '5' is neither minutes (15min) nor iterations (4000it)\n"
 
 
 # ---- what has changed

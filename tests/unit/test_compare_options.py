@@ -1,4 +1,5 @@
 """What a comparison makes of option files."""
+import argparse
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,10 @@ import yaml
 from basicsr.archs import build_network
 from tiny_comparison import ROOT, make_place
 
-from gavn.cli import compare as command
+from gavn.cli import compare, compare_settings
 from gavn.experiments.compare.calibration import kinds_of_phases, timed_options
 from gavn.experiments.compare.experiments import load_method, option_files
-from gavn.experiments.compare.settings import Budget, CompareError
+from gavn.experiments.compare.settings import Budget, CompareError, Settings
 from gavn.models.cost import parameters
 
 
@@ -22,10 +23,17 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture
 def settings(place, tmp_path):
     def make(**changes):
-        return command.Settings(**{
+        return Settings(**{
             'data': place / 'data', 'task': 'deblur', 'methods': ('gavn', 'edvr'), 'out': tmp_path / 'out',
             'options': place / 'options', 'budget': Budget(6, 'it'), 'root': ROOT, **changes})
     return make
+
+
+def comparisons(*arguments: str) -> list[Settings]:
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    return compare_settings.comparisons_of(parser.parse_args([
+        '--data', 'data', '--methods', 'gavn', '--budget', '6it', *arguments]))
 
 
 def test_phases_that_train_the_same_are_timed_once(settings):
@@ -94,6 +102,15 @@ def test_outputs_and_parameters_of_methods(place, settings, tmp_path):
     assert gavn.parameters == parameters(build_network(tiny_run.NETWORK), build_network(tiny_run.DETECTOR))
 
 
+@pytest.mark.parametrize(('task', 'preset'), [('car', 'small.yml'), ('deblur', 'small_deblur.yml')])
+def test_default_options_are_found_from_any_folder(tmp_path, monkeypatch, task, preset):
+    monkeypatch.chdir(tmp_path)
+    made, = comparisons('--task', task)
+    assert (made.options / f'train_gavn_{task}.yml').is_file()
+    assert [path.name for path in made.overlays] == [preset] and made.overlays[0].is_file()
+    assert [path.name for path in made.detector_overlays] == ['small_pfld.yml']
+
+
 @pytest.mark.parametrize(('device', 'visible', 'gpus'), [
     ('cpu', None, ()), ('auto', None, ('0', '1', '2')), ('cuda:1', None, ('1',)), ('cuda:1', '5,7,9', ('7',)),
     ('cuda', '5,7,9', ('5', '7', '9'))])
@@ -101,8 +118,8 @@ def test_devices(monkeypatch, device, visible, gpus):
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     if visible:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
-    monkeypatch.setattr(command.torch.cuda, 'device_count', lambda: 3)
-    assert command._gpus(device) == gpus
+    monkeypatch.setattr(compare_settings.torch.cuda, 'device_count', lambda: 3)
+    assert compare_settings._gpus(device) == gpus
 
 
 def test_missing_initial_weights_are_refused(place, settings, tmp_path):

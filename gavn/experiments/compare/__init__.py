@@ -1,1 +1,1 @@
-"""Training and testing several methods at an equal budget: `scripts/compare.py`."""
+"""Training and testing several methods at an equal budget: `gavn compare`."""

@@ -17,7 +17,7 @@ def write(file: Path, options: Mapping[str, Any], origin: Path) -> None:
     """Writes an option file, unless the same exists."""
     if file.is_file() and not differences(read_options(file)[0], options):
         return
-    write_text(file, f'# Made of {origin} by scripts/compare.py.\n{write_options(options)}')
+    write_text(file, f'# Made of {origin} by gavn compare.\n{write_options(options)}')
 
 
 def check_unchanged(file: Path, options: Mapping[str, Any], origin: Path) -> None:
