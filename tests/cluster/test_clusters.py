@@ -175,8 +175,8 @@ def test_a_comparison_on_slurm(slurm_cluster, tmp_path):
 
 def compare(place: Path, out: Path, executor: str) -> list[str]:
     return ['compare', '--data', f'{place}/data', '--options', f'{place}/options', '--task', 'deblur',
-            '--methods', 'gavn', 'edvr', '--budget', '6it', '--device', 'cpu', '--out', str(out), '--jobs', '2',
-            '--executor', executor]
+            '--methods', 'gavn', 'edvr', '--budget', '6it', '--device', 'cpu', '--out', str(out),
+            '--jobs', '2', '--executor', executor]
 
 
 def check_comparison(out: Path) -> None:
