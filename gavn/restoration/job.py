@@ -38,7 +38,6 @@ from gavn.restoration.report import (
 from gavn.restoration.resume_state import ResumeState, segments
 from gavn.restoration.segment_encoder import SegmentEncoder
 from gavn.restoration.settings import Settings
-from gavn.restoration.time_estimate import WORTH_TELLING, format_duration, seconds_for
 from gavn.restoration.weight_selection import Choice, estimate_degradation, suggest_scale
 from gavn.runtime.memory import release_freed_memory
 from gavn.runtime.prefetch import BackgroundWriter, PrefetchIterator
@@ -223,7 +222,6 @@ class RestorationJob:
             if done:
                 self.notices.add(f'resuming an interrupted run: {done} of {faces.count} frames are done')
             if missing:
-                self._log_time_estimate(clip_restorer, missing)
                 self._encode(clip_restorer, missing)
         return done
 
@@ -233,13 +231,6 @@ class RestorationJob:
         if not faces.faces:
             return silence(folder)
         return extract_features(self.video, self.notices.add, folder, self.progress, seconds, used)
-
-    def _log_time_estimate(self, clip_restorer: FaceClipRestorer, missing: Sequence[range]) -> None:
-        crops = sum(len(clip_restorer.faces.present(index)) for segment in missing for index in segment)
-        seconds = seconds_for(clip_restorer.restorer, crops)
-        if seconds is not None and seconds >= WORTH_TELLING:
-            _log.warning('%s: restoring %d face crops will take about %s; a stopped run can be resumed',
-                         self.video.path, crops, format_duration(seconds))
 
     @release_freed_memory
     def _encode(self, clip_restorer: FaceClipRestorer, missing: Sequence[range]) -> None:

@@ -151,8 +151,8 @@ def _join_ray(cpus: int, gpus: int) -> None:
     nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
     if not any(node.get('CPU', 0) >= cpus and node.get('GPU', 0) >= gpus for node in nodes):
         print(f'warning: no node of the Ray cluster has the {cpus} cores and {gpus} GPUs of a task; the '
-              'tasks wait until one joins\nstop this command to give a smaller --cpus-per-task or --gpus-per-task',
-              file=sys.stderr)
+              'tasks wait until one joins\nstop this command to give a smaller --cpus-per-task or '
+              '--gpus-per-task', file=sys.stderr)
 
 
 def add_executor_arguments(parser: argparse._ActionsContainer, default: str | None = 'local') -> None:

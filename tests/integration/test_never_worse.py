@@ -1,6 +1,5 @@
 """The output is never worse than the input: copied where nothing is gained, weights held to the damage."""
 import json
-import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces
 from gavn.media import read_frames
 from gavn.media.stream_copy import is_same_video
-from gavn.restoration import job, restore_video, time_estimate, weight_selection
+from gavn.restoration import job, restore_video, weight_selection
 from gavn.restoration.degradation import KINDS, DegradationEstimate
 from gavn.restoration.report import NEGLIGIBLE, Report
 from gavn.restoration.restorer import Restorer
@@ -190,29 +189,6 @@ def test_a_preview_does_not_stand_in_for_the_whole(tmp_path):
         'a.mp4', 'a_gavn.mp4', 'a_gavn_preview.mp4', 'a_gavn_preview_compare.mp4']
     assert len(list(read_frames(talks / 'a_gavn.mp4'))) == 12
     assert len(list(read_frames(talks / 'a_gavn_preview.mp4'))) == 5
-
-
-def test_a_line_before_a_long_run(talk, tmp_path, monkeypatch, caplog):
-    restored(talk, tmp_path / 'a.mp4', PLAIN)
-    assert 'will take about' not in caplog.text
-    monkeypatch.setattr(time_estimate, '_MIN_CROPS', 11)
-    monkeypatch.setattr(time_estimate, '_MIN_CALLS', 1)
-    monkeypatch.setattr(time_estimate, '_seconds_per_crop', lambda _: 30.)
-    restored(talk, tmp_path / 'b.mp4', PLAIN)
-    assert 'restoring 11 face crops will take about 6 minutes' in caplog.text
-    [line] = [record for record in caplog.records if 'will take about' in record.message]
-    assert line.levelno == logging.WARNING
-
-
-@pytest.mark.parametrize(('seconds', 'words'), [(61, '61 seconds'), (720, '12 minutes'), (9000, '2.5 hours')])
-def test_times_as_text(seconds, words):
-    assert time_estimate.format_duration(seconds) == words
-
-
-def test_the_time_is_measured_on_the_networks():
-    restorer = make_restorer()
-    assert time_estimate.seconds_for(restorer, 100) is None
-    assert 0 < time_estimate.seconds_for(restorer, 1000) < 1000
 
 
 def test_the_report_shows_each_face(talk, tmp_path, monkeypatch):
