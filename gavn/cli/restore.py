@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavn.cli.restore_jobs import BOTH, IMAGE_ENDINGS, plan, unfinished
+from gavn.cli.restore_jobs import BOTH, IMAGE_FOLDER, plan, unfinished
 from gavn.errors import check_inputs, check_weights
 from gavn.runtime.arguments import fraction, positive, seconds, whole
 from gavn.runtime.executors import add_executor_arguments, add_task_arguments
@@ -36,7 +36,7 @@ TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 QUALITIES, FAST = ('best', 'fast'), 'fast'  # as in gavn.restoration.weight_selection, which is slow to import
 _TRACEBACK = 'GAVN_TRACEBACK'  # environment variable
 SCALES = ('2', '3', '4', '1080p')  # as in gavn.media.scale, which is slow to import
-EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', IMAGE_ENDINGS)
+EXTENSIONS = ('auto', 'mp4', 'mkv', 'mov', IMAGE_FOLDER)
 EPILOG = """\
 Without -o the output is written beside the input: talk.mp4 becomes talk_gavn.mp4, or with --preview
 talk_gavn_preview.mp4. The image folder frames becomes frames_gavn.mp4, or with --ext png the folder
@@ -158,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
     codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
     jobs = [(source, target) for source, target in jobs if source.exists()]
     if jobs and alone:
-        check_output_path(*jobs[0], args.force, args.ext == IMAGE_ENDINGS)
+        check_output_path(*jobs[0], args.force, args.ext == IMAGE_FOLDER)
     elif not args.force:
         jobs = unfinished(jobs)
     codes += _restore_all(jobs, args) if jobs else []
@@ -203,7 +203,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         strength=args.strength, faces=args.faces, min_face=args.min_face, box=args.box, preview=args.preview,
         fps=args.fps, audio=args.audio, scale=args.scale, force_task=args.force_task,
-        write_images=args.ext == IMAGE_ENDINGS, crf=args.crf, preset=args.preset,
+        write_images=args.ext == IMAGE_FOLDER, crf=args.crf, preset=args.preset,
         codec=_none_if_auto(args.codec), pix_fmt=_none_if_auto(args.pix_fmt))
 
 

@@ -6,9 +6,17 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from gavn.runtime.file_names import KEPT, images_in, in_order, is_image, is_video, with_ending
+from gavn.runtime.file_names import (
+    KEPT,
+    images_in,
+    in_order,
+    is_image,
+    is_video,
+    output_ending,
+    with_ending,
+)
 
-IMAGE_ENDINGS = 'png'  # the value of --ext for an image folder
+IMAGE_FOLDER = 'png'  # the value of --ext for an image folder
 BOTH = '_compare'  # suffix of comparison videos
 _PREVIEW = '_preview'  # suffix of previews
 _SPARE = len('_compare.mp4.json.gavn')  # bytes that are added to output names
@@ -26,7 +34,7 @@ def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
         raise OutputPathError(f'one audio file, {args.audio}, for {len(found)} inputs\n'
                               'restore them one by one')
     alone = args.output is not None and len(found) == 1
-    if alone and args.ext == IMAGE_ENDINGS:
+    if alone and args.ext == IMAGE_FOLDER:
         return [(found[0], _image_folder(args.output))]
     folder = _folder(args.output, len(found))
     if alone and folder is None:
@@ -83,7 +91,7 @@ def _stem(path: Path) -> str:
 
 
 def _named_after(source: Path, folder: Path | None, args: argparse.Namespace) -> Path:
-    ending = '' if args.ext == IMAGE_ENDINGS else f'.{args.ext}'
+    ending = '' if args.ext == IMAGE_FOLDER else f'.{args.ext}'
     if args.ext == 'auto':
         ending = _container(source, args.audio)
     suffix = args.suffix if args.preview is None else args.suffix + _PREVIEW
@@ -98,7 +106,7 @@ def _own_stem(stem: str, suffix: str) -> str:
 def _container(source: Path, audio: Path | None) -> str:
     """Returns the output extension: that of the source if its container can hold the audio, else another."""
     from gavn.media import MediaError, fitting_ending
-    usual = '.mp4' if source.is_dir() else source.suffix if source.suffix.lower() in KEPT else '.mkv'
+    usual = '.mp4' if source.is_dir() else output_ending(source)
     audio_path = audio or source
     try:
         return usual if audio_path.is_dir() else fitting_ending(audio_path, usual)

@@ -59,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until Ctrl-C or SIGTERM, which lets running jobs finish; 2: the extra is missing."""
+    """Serves until SIGTERM, which lets running jobs finish, or Ctrl-C, which cancels them.
+
+    Returns:
+        0, or 2 if the extra is missing or a limit is invalid.
+    """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         print(f'error: the page requires {missing[0]}: {install_command("web")}', file=sys.stderr)
         return USAGE

@@ -24,7 +24,7 @@ from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.restorer_spec import RestorerSpec
 from gavn.restoration.settings import Settings
 from gavn.runtime.executors import MAX_TASKS
-from gavn.runtime.file_names import KEPT, VIDEOS, beside, with_ending
+from gavn.runtime.file_names import KEPT, VIDEOS, beside, output_ending, with_ending
 from gavn.runtime.files import sha256
 from gavn.runtime.folders import Folder, list_files
 
@@ -129,7 +129,7 @@ class Archive:
 
     def target(self, name: str, path: Path) -> str:
         """Returns the name of the output of a video, in `outputs`; `path` is a local copy of the video."""
-        ending = path.suffix if path.suffix.lower() in KEPT else '.mkv'
+        ending = output_ending(path)
         with suppress(MediaError):  # reported when the video is restored
             ending = fitting_ending(path, ending)
         return self._stem(name) + ending

@@ -26,9 +26,8 @@ class RestorerSpec:
     compile: bool = False  # whether to compile the networks
 
 
-@lru_cache(maxsize=1)
-def load_restorer(spec: RestorerSpec) -> VideoRestorer:
-    """Returns the restorer of a description; the last one stays in memory. Raises as `Restorer.load`."""
+def build_restorer(spec: RestorerSpec) -> VideoRestorer:
+    """Returns a new restorer of a description. Raises as `Restorer.load` and `Restorer.from_pretrained`."""
     import_modules(spec.modules)
     mode = default_mode(find_device(spec.device)) if spec.compile else None
     options = spec.device, spec.dtype, spec.batch, mode
@@ -37,3 +36,9 @@ def load_restorer(spec: RestorerSpec) -> VideoRestorer:
     if spec.task == 'auto':
         return AutoRestorer(*options, quality=spec.quality)
     return Restorer.from_pretrained(spec.task, *options)
+
+
+@lru_cache(maxsize=1)
+def load_restorer(spec: RestorerSpec) -> VideoRestorer:
+    """Returns the result of `build_restorer`; the last one stays in memory, for all callers."""
+    return build_restorer(spec)

@@ -24,6 +24,11 @@ def is_video(path: Path) -> bool:
     return _is_one_of(path, VIDEOS)
 
 
+def output_ending(source: Path) -> str:
+    """Returns the extension of a video's output: that of the video if outputs may have it, else .mkv."""
+    return source.suffix if source.suffix.lower() in KEPT else '.mkv'
+
+
 def natural(path: Path) -> tuple[list[list[str | int]], str]:
     """Returns a key for natural order (9.png before 10.png, also in folders), case-insensitive."""
     parts = [*path.parent.parts, path.stem]

@@ -3,16 +3,34 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 
 from gavn.web.limits import Limits, RefusalError
 from gavn.web.progress_tracker import ProgressTracker
 
 _POLL = 0.1  # seconds
 STOPPING = 'The server is stopping. Try again in a minute.'
-Turn = Callable[[ProgressTracker], AbstractContextManager[int]]
+
+
+class Turn:
+    """A job's place in the queue. The job enters it once, or gives it back; see `JobQueue.admit`."""
+
+    def __init__(self, queue: JobQueue, client: str) -> None:
+        self._queue, self.client = queue, client
+
+    def __call__(self, tracker: ProgressTracker) -> AbstractContextManager[int]:
+        """Waits for a worker; a context manager that returns its number.
+
+        Raises:
+            CancelError: the job is cancelled.
+            RefusalError: the queue is closed before the job's turn.
+        """
+        return self._queue.worker_for(self, tracker)
+
+    def give_back(self) -> None:
+        """Removes a job that cannot start."""
+        self._queue.remove(self)
 
 
 class JobQueue:
@@ -26,16 +44,13 @@ class JobQueue:
     def __init__(self, workers: int, limits: Limits) -> None:
         self.workers, self.limits = workers, limits
         self._free = list(range(workers))
-        self._waiting: list[object] = []
+        self._waiting: list[Turn] = []
         self._clients: Counter[str] = Counter()
         self._closed = False
         self._changed = threading.Condition()
 
     def admit(self, client: str = '') -> Turn:
-        """Adds a job of the address `client`; the job must enter the returned context manager once.
-
-        The context manager waits for a worker and yields its number. It raises CancelError if the job is
-        cancelled, and RefusalError if the queue is closed before the job's turn.
+        """Adds a job of the address `client`, which must enter the returned turn or give it back.
 
         Raises:
             RefusalError: the queue is full or closed, or the client has too many jobs.
@@ -49,10 +64,10 @@ class JobQueue:
             if len(self._waiting) - len(self._free) >= self.limits.waiting:
                 raise RefusalError(f'The queue is full: {len(self._waiting)} jobs are waiting. '
                                    'Try again later.')
-            ticket = object()
-            self._waiting.append(ticket)
+            turn = Turn(self, client)
+            self._waiting.append(turn)
             self._clients[client] += 1
-        return partial(self._turn, ticket, client)
+        return turn
 
     def close(self) -> None:
         """Refuses new and waiting jobs. Running jobs continue."""
@@ -67,28 +82,33 @@ class JobQueue:
                     'running': self.workers - len(self._free), 'waiting': len(self._waiting)}
 
     @contextmanager
-    def _turn(self, ticket: object, client: str, tracker: ProgressTracker) -> Iterator[int]:
+    def worker_for(self, turn: Turn, tracker: ProgressTracker) -> Iterator[int]:
+        """See `Turn`."""
         worker = None
         try:
             while worker is None:
-                worker = self._take(ticket, tracker)
+                worker = self._take(turn, tracker)
             yield worker
         finally:
-            with self._changed:
-                if worker is None:
-                    self._waiting.remove(ticket)
-                else:
-                    self._free.append(worker)
-                self._clients[client] -= 1
-                self._clients += Counter()  # forgets clients without jobs
-                self._changed.notify_all()
+            self.remove(turn, worker)
 
-    def _take(self, ticket: object, tracker: ProgressTracker) -> int | None:
+    def remove(self, turn: Turn, worker: int | None = None) -> None:
+        """Removes a job that waits, or one that has a worker, which is free again."""
+        with self._changed:
+            if worker is None:
+                self._waiting.remove(turn)
+            else:
+                self._free.append(worker)
+            self._clients[turn.client] -= 1
+            self._clients += Counter()  # forgets clients without jobs
+            self._changed.notify_all()
+
+    def _take(self, turn: Turn, tracker: ProgressTracker) -> int | None:
         """Takes a worker if it is the job's turn, else waits a moment."""
         with self._changed:
             if self._closed:
                 raise RefusalError(STOPPING)
-            ahead = self._waiting.index(ticket)
+            ahead = self._waiting.index(turn)
             if self._free and not ahead:
                 del self._waiting[0]
                 self._changed.notify_all()

@@ -17,13 +17,13 @@ from gavn.restoration.restore_video import restore_video
 from gavn.restoration.settings import Settings
 from gavn.restoration.weight_selection import TaskError
 from gavn.runtime.exit_codes import code_of
+from gavn.runtime.file_names import output_ending
 from gavn.web.job_queue import Turn
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
 from gavn.web.progress_tracker import CancelError, ProgressTracker
 from gavn.web.videos import Result, Video, find_faces, write_comparison_images
 
-KEPT = ('.mp4', '.mov', '.mkv')
 FORCE_LABEL = 'even if the faces have another degradation'
 UNKNOWN = 'An unexpected error occurred; see the terminal.'
 _log = logging.getLogger(__name__)
@@ -71,8 +71,17 @@ class Job(ABC):
         self._thread = threading.Thread(target=self._run, name='gavn web', daemon=True)
 
     def start(self) -> None:
-        """Starts the thread; call it once."""
-        self._thread.start()
+        """Starts the thread; call it once.
+
+        Raises:
+            RefusalError: the system starts no more threads. The job has left the queue.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._turn.give_back()
+            _log.exception('a job has no thread')
+            raise RefusalError('The server cannot start a job now. Try again later.') from error
 
     @property
     def running(self) -> bool:
@@ -184,7 +193,7 @@ class RestoreJob(Job):
 
 def _ending(source: Path) -> str:
     """Returns the extension of the source if its container can hold the audio, else another."""
-    return fitting_ending(source, source.suffix if source.suffix in KEPT else '.mkv')
+    return fitting_ending(source, output_ending(source))
 
 
 def failure_of(work: Callable[[], None], video: Video) -> str | None:

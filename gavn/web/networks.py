@@ -70,15 +70,11 @@ class Networks:
             return self._loaded[key]
 
     def _load(self, key: str, device: str) -> VideoRestorer:
-        from gavn.restoration.auto_restorer import AutoRestorer
-        from gavn.restoration.restorer import Restorer
-        if self.weights:
-            return Restorer.load(self.weights, device, self.dtype, self.batch)
-        if key == 'auto':
-            return AutoRestorer(device, self.dtype, self.batch)
-        if key == FAST:
-            return AutoRestorer(device, self.dtype, self.batch, quality=FAST)
-        return Restorer.from_pretrained(key, device, self.dtype, self.batch)
+        from gavn.restoration.restorer_spec import RestorerSpec, build_restorer
+        task, quality = ('auto', FAST) if key == FAST else (key, 'best')
+        weights = None if self.weights is None else str(self.weights)
+        return build_restorer(RestorerSpec(task, quality, weights, device=device, dtype=self.dtype,
+                                           batch=self.batch))
 
 
 def _gpus() -> list[str]:

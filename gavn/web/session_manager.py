@@ -5,7 +5,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -32,6 +33,7 @@ class Session:
     videos: dict[str, Video] = field(default_factory=dict)
     job: Job | None = None
     touched: float = field(default_factory=time.monotonic)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # held while a job starts
 
     @property
     def busy(self) -> bool:
@@ -41,7 +43,43 @@ class Session:
     @property
     def unfinished(self) -> bool:
         """Whether a job is running, or the page holds a result."""
-        return self.busy or any(video.result is not None for video in list(self.videos.values()))
+        with self.lock:
+            return self.busy or any(video.result is not None for video in list(self.videos.values()))
+
+    def video(self, key: str | None) -> Video:
+        """Returns a video. Raises RefusalError if there is none."""
+        video = self.videos.get(key or '')
+        if video is None:
+            raise RefusalError('Add a video first.')
+        return video
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Lets one caller check the videos and begin a job. Raises RefusalError if a job is running."""
+        with self.lock:
+            if self.busy:
+                raise RefusalError('A job of this page is running. Wait, or cancel it.')
+            yield
+
+    def begin(self, job: Job) -> Job:
+        """Starts a job inside `starting`. Raises RefusalError as `Job.start`."""
+        job.start()
+        self.job = job
+        return job
+
+    def cancel(self, *removed: str) -> Job | None:
+        """Cancels the latest job and returns it. No later job starts with the videos `removed`."""
+        with self.lock:
+            for key in removed:
+                self.videos.pop(key, None)
+            if self.job is not None:
+                self.job.cancel()
+            return self.job
+
+    def remove(self, *keys: str) -> None:
+        """Removes videos; cancels the latest job and waits for its end."""
+        if (job := self.cancel(*keys)) is not None:
+            job.join()
 
 
 class SessionManager:
@@ -101,10 +139,7 @@ class SessionManager:
 
     def video(self, session: str, key: str | None) -> Video:
         """Returns a video of a session. Raises RefusalError if there is none."""
-        video = self._session(session).videos.get(key or '')
-        if video is None:
-            raise RefusalError('Add a video first.')
-        return video
+        return self._session(session).video(key)
 
     def busy(self, session: str) -> bool:
         """Returns whether a job of the session is running."""
@@ -118,10 +153,20 @@ class SessionManager:
             RefusalError: there is no video, a job of the session is running, the request is invalid, or the
                 queue admits no job.
         """
-        own, videos = self._session(session), [self.video(session, key) for key in keys]
+        own = self._session(session)
+        with own.starting():
+            videos = [own.video(key) for key in keys]
+            self._check(request, videos)
+            tracker = ProgressTracker(max(self.limits.max_frames(video.info) for video in videos))
+            turn = self.queue.admit(client)
+            for video in videos:  # whose earlier results are removed
+                video.result = video.failure = None
+                shutil.rmtree(video.source.with_name('restored'), ignore_errors=True)
+            return own.begin(RestoreJob(videos, request, self.networks, turn, tracker))
+
+    def _check(self, request: RestoreRequest, videos: Sequence[Video]) -> None:
         if not videos:
             raise RefusalError('Add a video first.')
-        self._check_idle(own)
         if request.task not in self.networks.tasks and self.networks.tasks:
             raise RefusalError(f'There is no task {request.task}.')
         for video in videos:
@@ -129,21 +174,16 @@ class SessionManager:
                 request.settings(video)
             except (ValueError, TypeError) as error:
                 raise RefusalError(str(error)) from error
-        max_frames = max(self.limits.max_frames(video.info) for video in videos)
-        turn = self.queue.admit(client)
-        for video in videos:  # whose earlier results are removed
-            video.result = video.failure = None
-            shutil.rmtree(video.source.with_name('restored'), ignore_errors=True)
-        return self._begin(own, RestoreJob(videos, request, self.networks, turn, ProgressTracker(max_frames)))
 
     def find_faces(self, session: str, key: str | None, client: str = '') -> Job | None:
         """Starts face detection in a video; returns None if it was done. Raises RefusalError."""
-        own, video = self._session(session), self.video(session, key)
-        if video.found is not None:
+        own = self._session(session)
+        if own.video(key).found is not None:
             return None
-        self._check_idle(own)
-        tracker = ProgressTracker(self.limits.max_frames(video.info))
-        return self._begin(own, FaceJob(video, self.queue.admit(client), tracker))
+        with own.starting():
+            video = own.video(key)
+            tracker = ProgressTracker(self.limits.max_frames(video.info))
+            return own.begin(FaceJob(video, self.queue.admit(client), tracker))
 
     def choose(self, session: str, key: str | None, ids: Sequence[int]) -> int:
         """Selects faces of a video; see `Video.choose`. Returns how many are selected."""
@@ -151,14 +191,13 @@ class SessionManager:
 
     def cancel(self, session: str) -> None:
         """Cancels the job of a session."""
-        if (job := self._session(session).job) is not None:
-            job.cancel()
+        self._session(session).cancel()
 
     def drop(self, session: str, key: str | None) -> None:
         """Removes a video and its results; cancels a running job."""
-        own, video = self._session(session), self.video(session, key)
-        _end(own)
-        del own.videos[video.key]
+        own = self._session(session)
+        video = own.video(key)
+        own.remove(video.key)
         shutil.rmtree(video.source.parent, ignore_errors=True)
 
     def leave(self, session: str) -> None:
@@ -166,7 +205,7 @@ class SessionManager:
         with self._guard:
             own = self._sessions.pop(session, None)
         if own is not None:
-            _end(own)
+            own.remove(*own.videos)
             shutil.rmtree(own.folder, ignore_errors=True)
 
     def sweep(self, now: float) -> None:
@@ -176,9 +215,9 @@ class SessionManager:
             if own.busy:
                 own.touched = now
             elif now - own.touched > self.limits.idle:
-                self.leave(name)
                 if own.videos:
                     self._expired[name] = None
+                self.leave(name)
         for name in list(self._expired)[:-_EXPIRED]:
             del self._expired[name]
 
@@ -194,7 +233,10 @@ class SessionManager:
             time.sleep(_POLL)
 
     def close(self) -> None:
-        """Removes all sessions when the server stops."""
+        """Removes all sessions when the server stops; takes as long as the slowest step of a running job."""
+        self.queue.close()
+        for own in list(self._sessions.values()):
+            own.cancel()
         for session in list(self._sessions):
             self.leave(session)
 
@@ -208,21 +250,3 @@ class SessionManager:
                 self._sessions[name] = Session(self.folder / 'sessions' / token_hex(16))
             self._sessions[name].touched = time.monotonic()
             return self._sessions[name]
-
-    @staticmethod
-    def _check_idle(own: Session) -> None:
-        if own.busy:
-            raise RefusalError('A job of this page is running. Wait, or cancel it.')
-
-    @staticmethod
-    def _begin(own: Session, job: Job) -> Job:
-        own.job = job
-        job.start()
-        return job
-
-
-def _end(own: Session) -> None:
-    if own.job is not None:
-        own.job.cancel()
-        own.job.join()
-        own.job = None

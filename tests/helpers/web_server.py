@@ -4,6 +4,7 @@ Arguments: a folder for its weights, then those of `gavn web`. The face is where
 examples are such videos. Frames take their time, so that a test can watch, and stand still while there is a
 file `hold` in the folder, so that it can cancel.
 """
+import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -48,6 +49,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     weights = Path(sys.argv[1], 'w.safetensors')
     make_restorer(gain=40.).save(weights)
     job.follow_faces = videos.follow_faces = follow_faces

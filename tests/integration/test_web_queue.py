@@ -1,13 +1,17 @@
 """The queue of the page's jobs: their order, its limits, and the end of the server."""
 import threading
 import time
+from argparse import Namespace
+from contextlib import suppress
+from functools import partial
 
 import pytest
-from restore_fakes import fixed_face
+from restore_fakes import fixed_face, make_restorer, write_video
 from web_sessions import Fakes, taken
 
+from gavn.cli.restore_jobs import plan
 from gavn.restoration import job as restoration
-from gavn.web.jobs import RestoreRequest
+from gavn.web.jobs import RestoreRequest, _ending
 from gavn.web.limits import Limits, RefusalError
 from gavn.web.networks import Networks
 from gavn.web.session_manager import SessionManager
@@ -120,3 +124,112 @@ def test_each_worker_has_its_own_restorer_and_gpu(count, device, asked, devices,
     loaded = [networks.restorer('sr', worker) for worker in range(networks.workers)]
     assert loaded == [['sr', device] for device in devices]
     assert len(set(map(id, loaded))) == networks.workers
+
+
+def parallel(*calls):
+    """Runs the calls in threads, and returns their results and their refusals."""
+    found = []
+
+    def collected(call):
+        try:
+            found.append(call())
+        except RefusalError as error:
+            found.append(error)
+    threads = [threading.Thread(target=collected, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    return found
+
+
+def test_of_two_clicks_at_once_one_starts_a_job(sessions, networks, monkeypatch):
+    """Both are admitted only if neither waits for the other; so the barrier breaks."""
+    networks.gate.set()
+    video, both, admit = taken(sessions), threading.Barrier(2), sessions.queue.admit
+
+    def admitting(client):
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return admit(client)
+    monkeypatch.setattr(sessions.queue, 'admit', admitting)
+    found = parallel(*(partial(sessions.restore, 'me', RestoreRequest(preview=preview), [video.key])
+                       for preview in (0.1, None)))
+    refused, = (one for one in found if isinstance(one, RefusalError))
+    started, = (one for one in found if one is not refused)
+    assert 'A job of this page is running' in str(refused)
+    started.join()
+    assert video.failure is None and video.result.video.exists()
+    assert sessions.queue.status()['running'] == sessions.queue.status()['waiting'] == 0
+
+
+@pytest.mark.parametrize('end', [lambda sessions, key: sessions.drop('me', key),
+                                 lambda sessions, key: sessions.leave('me')], ids=['remove', 'leave'])
+def test_a_job_that_starts_while_its_video_is_removed_is_cancelled(sessions, networks, monkeypatch, end):
+    video, started, admit = taken(sessions), threading.Event(), sessions.queue.admit
+    networks.gate.set()
+
+    def admitting(client):
+        started.set()
+        time.sleep(0.3)  # the removal would end within this time if it did not wait
+        return admit(client)
+
+    def removing():
+        assert started.wait(20)
+        end(sessions, video.key)
+    monkeypatch.setattr(sessions.queue, 'admit', admitting)
+    job, = (one for one in parallel(partial(sessions.restore, 'me', RestoreRequest(), [video.key]), removing)
+            if one is not None)
+    assert job.cancelled and not job.running
+    assert video.failure is None and not video.source.parent.exists()
+
+
+def test_a_job_without_a_thread_leaves_the_queue(sessions, networks, caplog):
+    networks.gate.set()
+    video = taken(sessions)
+
+    def none(thread):
+        raise RuntimeError("can't start new thread")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, 'start', none)
+        for start_job in (partial(sessions.restore, 'me', RestoreRequest(), [video.key], 'one'),
+                          partial(sessions.find_faces, 'me', video.key, 'one')):
+            with pytest.raises(RefusalError, match='cannot start a job now'):
+                start_job()
+    assert "can't start new thread" in caplog.text
+    assert sessions.queue.status()['waiting'] == 0 and not sessions.queue._clients
+    sessions.restore('me', RestoreRequest(), [video.key], 'one').join()
+    assert video.result.video.exists()
+
+
+def test_a_stop_cancels_all_jobs_before_it_waits_for_one(sessions, networks):
+    jobs = [start(sessions, name, name)[0] for name in 'abc']
+    video = taken(sessions, 'd')
+    wait_until(lambda: len(networks.asked) == 2)
+    closing = threading.Thread(target=sessions.close)
+    closing.start()
+    wait_until(lambda: all(job.cancelled for job in jobs))
+    assert closing.is_alive()  # two jobs load their weights
+    with pytest.raises(RefusalError, match='is stopping'):
+        sessions.restore('d', RestoreRequest(), [video.key])
+    networks.gate.set()
+    closing.join(20)
+    assert not closing.is_alive() and not any(job.running for job in jobs)
+
+
+@pytest.mark.parametrize('name', ['talk.MP4', 'talk.mp4', 'talk.MoV', 'talk.avi'])
+def test_the_page_names_outputs_as_the_command_does(tmp_path, name):
+    source = write_video(tmp_path / 'talk.mp4', 6, sound=.24).rename(tmp_path / name)
+    args = Namespace(input=[str(source)], output=None, ext='auto', suffix='gavn', audio=None, preview=None)
+    (_, target), = plan(args)
+    assert _ending(source) == target.suffix == ('.mkv' if name.endswith('avi') else source.suffix)
+
+
+def test_workers_do_not_share_a_restorer_of_the_users_weights(tmp_path):
+    make_restorer(gain=40.).save(tmp_path / 'w.safetensors')
+    networks = Networks(tmp_path / 'w.safetensors', device='cpu', workers=2)
+    first, second = (networks.restorer('auto', worker) for worker in range(2))
+    assert first is not second and list(first.weights) == list(second.weights)
+    assert list(first.weights) == [str(tmp_path / 'w.safetensors')]
+    assert networks.restorer('sr', 1) is second

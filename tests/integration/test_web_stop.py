@@ -52,3 +52,22 @@ def test_running_jobs_finish_within_the_grace(tmp_path, finishes):
         if not finishes:
             with pytest.raises((AssertionError, requests.RequestException), match=r'ancel|Connection|ended'):
                 running.result(PATIENCE)
+
+
+@pytest.mark.parametrize('first', [[], [signal.SIGTERM]], ids=['serving', 'in the grace'])
+def test_ctrl_c_cancels_running_jobs(tmp_path, first):
+    video = write_video(tmp_path / 'talk.mp4', FRAMES, sound=.24).read_bytes()
+    (tmp_path / 'hold').touch()
+    with (ThreadPoolExecutor(1) as pool,
+          running_server(tmp_path, '--workers', '1', '--grace', '10000') as (url, process)):
+        running = pool.submit(Client(url, 0).restore, video)
+        wait_for(url, running=1)
+        for number in first:
+            process.send_signal(number)
+            wait_for(url, status='stopping', running=1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+        assert process.stdout.read().splitlines()[-1] == 'stopped; temporary files are removed'
+        assert not list(tmp_path.glob('gavn_web_*'))
+        with pytest.raises((AssertionError, requests.RequestException), match=r'ancel|Connection|ended'):
+            running.result(PATIENCE)
