@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import is_basicsr_class
-from gavn.metrics.table import IMAGE_ENDINGS, check_options, supplied_to
+from gavn.metrics.table import IMAGE_ARGUMENTS, check_options, supplied_to
 
 _OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
 """Models of basicsr that do not feed `lq` of their samples unchanged."""
@@ -103,7 +103,7 @@ def _check_validation(model_class: type, opt: Mapping[str, Any]) -> None:
 
 def _check_metric(key: str, metric: Mapping[str, Any], model_class: type) -> None:
     function = METRIC_REGISTRY.get(metric['type'])
-    if missing := [name for name in supplied_to(function, must=True) if name not in IMAGE_ENDINGS]:
+    if missing := [name for name in supplied_to(function, must=True) if name not in IMAGE_ARGUMENTS]:
         raise OptionError(f'val.metrics.{key}: {metric["type"]} needs {", ".join(missing)}, which '
                           f'{model_class.__name__} does not supply; AVVideoModel and GAVNModel do')
     with option_errors(f'val.metrics.{key}'):

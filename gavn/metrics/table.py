@@ -14,7 +14,7 @@ from torch import Tensor
 from gavn.config.sections import SUPPLIED
 from gavn.runtime.tensors import to_tensor
 
-IMAGE_ENDINGS = ('img', 'img2')
+IMAGE_ARGUMENTS = ('img', 'img2')  # of basicsr's metrics: the restored and the true image
 Metric = Callable[..., Any]
 _NEEDS = {'img2': 'truth', 'landmarks': 'landmarks', 'true_landmarks': 'true_landmarks'}
 STANDARD: dict[str, dict[str, Any]] = {
@@ -69,7 +69,7 @@ def call_metric(metric: Metric, data: Mapping[str, Any], options: Mapping[str, A
     """
     arguments = {name: data[name] for name in supplied_to(metric) if name in data}
     if metric.__name__.endswith('_pt'):
-        arguments |= {name: _tensor(arguments[name]) for name in IMAGE_ENDINGS if name in arguments}
+        arguments |= {name: _tensor(arguments[name]) for name in IMAGE_ARGUMENTS if name in arguments}
     return float(metric(**arguments, **options))
 
 
