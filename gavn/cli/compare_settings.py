@@ -13,6 +13,7 @@ from gavn.runtime.project import PACKAGE, project_root
 OPTIONS = (project_root() if (project_root() / 'options').is_dir() else PACKAGE) / 'options'
 PRESETS = OPTIONS / 'presets'
 _EXPERIMENTS = project_root() / 'experiments'
+CLUSTERS = 'slurm', 'ray'
 TIMED_ON_GPU = 40  # iterations that are timed on a GPU
 
 
@@ -32,7 +33,7 @@ def comparisons_of(args: argparse.Namespace) -> list[Settings]:
 
 def _settings(args: argparse.Namespace, task: str, seed: int | None, out: Path) -> Settings:
     root = project_root()
-    gpus = _gpus(args.device)
+    gpus = _gpus(args)
     overlays, detector_overlays = _overlays(args, task)
     return Settings(
         data=args.data.absolute(), task=task, methods=tuple(dict.fromkeys(args.methods)),
@@ -44,7 +45,7 @@ def _settings(args: argparse.Namespace, task: str, seed: int | None, out: Path) 
 
 
 def _threads(args: argparse.Namespace) -> int:
-    if args.executor in ('slurm', 'ray'):
+    if args.executor in CLUSTERS:
         return args.cpus_per_task
     return max(1, (os.cpu_count() or 1) // args.jobs)
 
@@ -58,16 +59,28 @@ def _overlays(args: argparse.Namespace, task: str) -> tuple[tuple[Path, ...], tu
     return (of_task if of_task.is_file() else PRESETS / 'small.yml',), (PRESETS / 'small_pfld.yml',)
 
 
-def _gpus(device: str) -> tuple[str, ...]:
-    """Returns the GPUs to use, as in CUDA_VISIBLE_DEVICES; none for the CPU."""
+def _gpus(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """Returns the GPUs to use, as in `Settings`."""
+    device = args.device
     kind, _, index = device.partition(':')
     if kind not in ('auto', 'cpu', 'cuda') or (index and not (kind == 'cuda' and index.isdigit())):
         raise CompareError(f'device {device!r} is not one of auto, cpu, cuda, cuda:1 ...')
     if kind == 'cpu':
         return ()
+    if args.executor in CLUSTERS:
+        return _gpus_of_task(device, args.gpus_per_task)
     count = torch.cuda.device_count()
     names = [name for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if name]
     available = tuple(names or map(str, range(count)))[:count]
     if kind == 'cuda' and int(index or 0) >= count:
         raise CompareError(f'device {device} does not exist: this machine has {count} GPUs')
     return (available[int(index)],) if index else available
+
+
+def _gpus_of_task(device: str, count: int) -> tuple[str, ...] | None:
+    """Returns the GPUs of a cluster's task; this machine's do not matter."""
+    if ':' in device:
+        raise CompareError(f'device {device}: the cluster chooses the GPUs of a task\ngive --device cuda')
+    if device == 'cuda' and not count:
+        raise CompareError('device cuda: the tasks of the cluster have no GPU\ngive --gpus-per-task 1')
+    return None if count else ()

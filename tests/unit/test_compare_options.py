@@ -1,5 +1,7 @@
 """What a comparison makes of option files."""
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from tiny_comparison import ROOT, make_place
 from gavn.cli import compare, compare_settings
 from gavn.experiments.compare.calibration import kinds_of_phases, timed_options
 from gavn.experiments.compare.experiments import load_method, option_files
+from gavn.experiments.compare.jobs import Job
+from gavn.experiments.compare.run import _environment
 from gavn.experiments.compare.settings import Budget, CompareError, Settings
 from gavn.models.cost import parameters
 
@@ -119,7 +123,41 @@ def test_devices(monkeypatch, device, visible, gpus):
     if visible:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
     monkeypatch.setattr(compare_settings.torch.cuda, 'device_count', lambda: 3)
-    assert compare_settings._gpus(device) == gpus
+    made, = comparisons('--task', 'deblur', '--device', device)
+    assert made.gpus == gpus
+
+
+@pytest.mark.parametrize('executor', ['slurm', 'ray'])
+@pytest.mark.parametrize(('device', 'count', 'assigned', 'number', 'visible'), [
+    ('auto', 1, '3', 1, '3'), ('cuda', 1, None, 1, None), ('auto', 0, '3', 0, ''), ('cpu', 1, '3', 0, '')])
+def test_tasks_of_a_cluster_have_its_gpus(place, tmp_path, monkeypatch, executor, device, count, assigned,
+                                          number, visible):
+    """The machine that submits has no GPU, and one of its own choice in CUDA_VISIBLE_DEVICES."""
+    steps = pytest.importorskip('gavn.experiments.compare.cluster')
+    monkeypatch.setattr(compare_settings.torch.cuda, 'device_count', lambda: 0)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '7')
+    made, = comparisons('--task', 'deblur', '--executor', executor, '--device', device, '--gpus-per-task',
+                        str(count), '--options', str(place / 'options'), '--data', str(place / 'data'))
+    method = load_method(made, 'gavn')
+    assert method.train['num_gpu'] == method.test['num_gpu'] == number
+    if assigned is None:
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+    else:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', assigned)  # in the task
+    told = tmp_path / 'told'
+    job = Job('train', (sys.executable, '-c', f'import os; open({str(told)!r}, "w").write(repr('
+                        'os.environ.get("CUDA_VISIBLE_DEVICES")))'), (), (told,))
+    list(steps.RunJobs([[job]], tmp_path, partial(_environment, made), tmp_path).run())
+    assert told.read_text() == repr(visible)
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (('--device', 'cuda'), 'the tasks of the cluster have no GPU\ngive --gpus-per-task 1'),
+    (('--device', 'cuda:1', '--gpus-per-task', '2'), 'device cuda:1: the cluster chooses the GPUs of a task'),
+    (('--device', 'tpu'), "device 'tpu' is not one of")])
+def test_devices_that_a_cluster_does_not_give(arguments, words):
+    with pytest.raises(CompareError, match=words):
+        comparisons('--task', 'deblur', '--executor', 'slurm', *arguments)
 
 
 def test_missing_initial_weights_are_refused(place, settings, tmp_path):

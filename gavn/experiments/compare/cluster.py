@@ -1,7 +1,6 @@
 """The jobs of a comparison as tasks of an executor: the detector first, then a task for each method."""
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ from gavn.errors import RunError
 from gavn.experiments.compare.jobs import Environment, Job, Runner
 from gavn.runtime.executors import Executor, Stage
 
-_GPUS = 'CUDA_VISIBLE_DEVICES'
-
 
 class RunJobs(PipelineStep):
     """Runs one group of jobs in each task, one job after the other. Finished jobs are skipped.
 
     Args:
         groups: jobs of each task, with those that they need.
-        folder, environment, place: see `Runner`.
+        folder, environment, place: see `Runner`; the rank of a task is its slot.
         required: a failed job fails the task, so that the stages after it do not run.
     """
 
@@ -34,17 +31,13 @@ class RunJobs(PipelineStep):
 
     def run(self, data: Iterable[Any] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Yields nothing."""
-        outcomes = Runner(self.groups[rank], self.folder, 1, self._environment, self.place).run()
+        runner = Runner(self.groups[rank], self.folder, 1, lambda _: self.environment(rank), self.place)
+        outcomes = runner.run()
         failed = [f'{name} failed: {outcome.reason}' for name, outcome in outcomes.items()
                   if outcome.state == 'failed']
         if failed and self.required:
             raise RunError(failed[0])
         yield from ()
-
-    def _environment(self, slot: int) -> dict[str, str]:
-        """The environment of a job; a cluster has chosen the GPUs of the task."""
-        found = dict(self.environment(slot))
-        return found | {_GPUS: os.environ[_GPUS]} if found[_GPUS] and _GPUS in os.environ else found
 
 
 def run_on(executor: Executor, detector: Sequence[Job], groups: Sequence[Sequence[Job]], folder: Path,

@@ -169,7 +169,7 @@ def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path
 def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
     """Sets the options that are the same for all methods: data, folders, device, seed."""
     options['name'] = settings.name(token)
-    options['num_gpu'] = 1 if settings.gpus else 0
+    options['num_gpu'] = 0 if settings.gpus == () else 1
     if settings.seed is not None:
         options['manual_seed'] = settings.seed
     options['path'] = options.get('path') or {}

@@ -106,6 +106,8 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     `missing` says why tables or curves do not exist.
     """
     device = f'GPU {", ".join(settings.gpus)}' if settings.gpus else 'the CPU'
+    if settings.gpus is None:
+        device = 'a GPU of the cluster'
     lines = [f'# {settings.task}: {", ".join(method.title for method in methods)}', '',
              f'- data: `{plan.data}`', f'- options: `{settings.relative_path(settings.options)}`',
              f'- budget of each method: {_budget(plan)}',

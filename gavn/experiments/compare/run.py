@@ -57,10 +57,11 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
 
 
 def _environment(settings: Settings, slot: int) -> dict[str, str]:
-    """Environment of a process: threads, and its GPU in turn."""
+    """Environment of a process: threads, and its GPU in turn or the GPUs of the cluster's task."""
     threads, gpus = str(settings.threads), settings.gpus
+    visible = {} if gpus is None else {'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
     return {**os.environ, 'OMP_NUM_THREADS': threads, 'MKL_NUM_THREADS': threads, 'GAVN_PROGRESS': '0',
-            'PYTHONUNBUFFERED': '1', 'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
+            'PYTHONUNBUFFERED': '1', **visible}
 
 
 class Comparison:

@@ -115,7 +115,7 @@ class Settings:
         out: folder of all outputs.
         root: of the project, to which paths are relative.
         jobs, threads: parallel processes, and threads of each.
-        gpus: as in CUDA_VISIBLE_DEVICES; empty for the CPU.
+        gpus: as in CUDA_VISIBLE_DEVICES; empty for the CPU. None: those that a cluster gives to the task.
         amp: 'bf16' to train in that precision. None: as in the option files.
         workers: loader processes of each training. None: as in the option files.
         detectors: train the landmark detector first.
@@ -137,7 +137,7 @@ class Settings:
     detector_overlays: tuple[Path, ...] = ()
     jobs: int = 1
     threads: int = 1
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[str, ...] | None = ()
     amp: str | None = None
     workers: int | None = None
     detectors: bool = False
