@@ -47,11 +47,10 @@ class Size:
 
     def settings(self, which: str, task: str) -> list[str]:
         """Returns `--force_yml` settings for an option file: `pfld`, `gavn` (training) or `test`."""
-        if self.name == FULL.name:
-            return []
         models = f'experiments/{self.name}_{{}}_{task}/models'
         run, part = ('gavn', 'test') if which == 'test' else (which, 'train')
-        settings = [f'name={self.name}_{run}_{task}', f'datasets:{part}:root=datasets/{self.name}']
+        settings = [f'name={self.name}_{run}_{task}', f'datasets:{part}:root=datasets/{self.name}',
+                    f'datasets:{part}:degradation={TASKS[task]}']
         if run == 'gavn':
             settings.append(f'path:pretrain_network_l={models.format("pfld")}/net_l_latest.pth')
         if which == 'test':
@@ -97,7 +96,7 @@ def make_demo(task: str, size: str = 'full') -> dict[str, float]:
     _step(4, 'test it')
     tested = Path('results', f'{plan.name}_gavn_{task}')
     shutil.rmtree(ROOT / tested, ignore_errors=True)
-    _pipeline('test', f'test_gavn_{task}', plan.settings('test', task))
+    _pipeline('test', 'test_gavn', plan.settings('test', task))
     restored, degraded = _read_rows(tested / 'demo_test.csv')
     _step(5, 'restore a video file')
     made = _restore(task, plan, folder)
@@ -122,12 +121,11 @@ def _make_data(task: str, plan: Size) -> None:
 def _train(which: str, task: str, plan: Size) -> None:
     """Trains from the start; removes the folder of an earlier demo."""
     shutil.rmtree(ROOT / 'experiments' / f'{plan.name}_{which}_{task}', ignore_errors=True)
-    _pipeline('train', f'train_{which}_{task}', plan.settings(which, task))
+    _pipeline('train', f'train_{which}', plan.settings(which, task))
 
 
 def _pipeline(kind: str, options: str, settings: Sequence[str]) -> None:
-    forced = ('--force_yml', *settings) if settings else ()
-    _python(PACKAGE / f'{kind}.py', '-opt', f'options/demo/{options}.yml', *forced)
+    _python(PACKAGE / f'{kind}.py', '-opt', f'options/demo/{options}.yml', '--force_yml', *settings)
 
 
 def _python(*arguments: str | Path) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from gavn.cli import demo
+from gavn.config.option_file import force, read_options
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter, probe, read_audio, read_frames
 from gavn.metrics.results_file import Row, RunInfo
 from gavn.restoration.comparison_video import compare
+from gavn.runtime.project import PACKAGE
 
 
 def test_the_main_job() -> None:
@@ -52,7 +54,22 @@ def test_settings_place_everything_under_one_name() -> None:
     settings = demo.SMALLEST.settings('gavn', 'sr')
     assert 'name=demo_smallest_gavn_sr' in settings
     assert 'train:phases:2:iters=4' in settings
-    assert demo.FULL.settings('gavn', 'sr') == []
+
+
+@pytest.mark.parametrize(('task', 'layer'), [('car', 'car_crf38'), ('deblur', 'blur'), ('sr', 'sr_x4')])
+def test_one_set_of_option_files_serves_all_tasks(task, layer) -> None:
+    detector = f'experiments/demo_pfld_{task}/models/net_l_latest.pth'
+    network = f'experiments/demo_gavn_{task}/models/net_g_latest.pth'
+    for which, file, name, paths in (
+            ('pfld', 'train_pfld', f'demo_pfld_{task}', {}),
+            ('gavn', 'train_gavn', f'demo_gavn_{task}', {'pretrain_network_l': detector}),
+            ('test', 'test_gavn', f'demo_gavn_{task}',
+             {'pretrain_network_l': detector, 'pretrain_network_g': network})):
+        options, source = read_options(PACKAGE.parent / f'options/demo/{file}.yml')
+        force(options, source, demo.FULL.settings(which, task))
+        section, = options['datasets'].values()
+        assert (options['name'], section['root'], section['degradation']) == (name, 'datasets/demo', layer)
+        assert options.get('path', {}) == paths
 
 
 def test_too_small_a_gain_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

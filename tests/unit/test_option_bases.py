@@ -208,7 +208,7 @@ def test_restoring_reads_bases(tmp_path: Path) -> None:
 def test_the_demo_finds_the_phases_it_shortens() -> None:
     root = Path(__file__).resolve().parents[2]
     for which, kind in (('pfld', 'train_pfld'), ('gavn', 'train_gavn'), ('test', 'test_gavn')):
-        options, source = read_options(root / f'options/demo/{kind}_car.yml')
+        options, source = read_options(root / f'options/demo/{kind}.yml')
         force(options, source, SMALLEST.settings(which, 'car'))
         check_options(options, source, registries(), is_train=which != 'test')
         lengths = [phase['iters'] for phase in (options.get('train') or {}).get('phases', ())]
