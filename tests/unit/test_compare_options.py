@@ -11,6 +11,7 @@ from basicsr.archs import build_network
 from tiny_comparison import ROOT, make_place
 
 from gavn.cli import compare, compare_settings
+from gavn.experiments.compare import jobs
 from gavn.experiments.compare.calibration import kinds_of_phases, timed_options
 from gavn.experiments.compare.experiments import load_method, option_files
 from gavn.experiments.compare.jobs import Job
@@ -149,6 +150,14 @@ def test_tasks_of_a_cluster_have_its_gpus(place, tmp_path, monkeypatch, executor
                         'os.environ.get("CUDA_VISIBLE_DEVICES")))'), (), (told,))
     list(steps.RunJobs([[job]], tmp_path, partial(_environment, made), tmp_path).run())
     assert told.read_text() == repr(visible)
+
+
+def test_a_method_is_not_trained_by_two_tasks_at_once(tmp_path, monkeypatch):
+    steps = pytest.importorskip('gavn.experiments.compare.cluster')
+    monkeypatch.setattr(jobs, 'LOCK_PATIENCE', 0)
+    group = [Job('train_gavn', ('false',), (), (tmp_path / 'weights',), resumes=True)]
+    with jobs.locked(tmp_path / 'train_gavn.lock'), pytest.raises(CompareError, match='is at work'):
+        list(steps.RunJobs([group], tmp_path, lambda _: {}, tmp_path).run())
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [

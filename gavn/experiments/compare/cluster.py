@@ -8,7 +8,7 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from gavn.errors import RunError
-from gavn.experiments.compare.jobs import Environment, Job, Runner
+from gavn.experiments.compare.jobs import Environment, Job, Runner, locked
 from gavn.runtime.executors import Executor, Stage
 
 
@@ -30,9 +30,11 @@ class RunJobs(PipelineStep):
         self.required = required
 
     def run(self, data: Iterable[Any] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        """Yields nothing."""
-        runner = Runner(self.groups[rank], self.folder, 1, lambda _: self.environment(rank), self.place)
-        outcomes = runner.run()
+        """Yields nothing. Raises CompareError if another task, of an earlier submission, runs these jobs."""
+        jobs = self.groups[rank]
+        training = next((job for job in reversed(jobs) if job.resumes), jobs[0])
+        with locked(self.folder / f'{training.name}.lock') as lock:
+            outcomes = Runner(jobs, self.folder, 1, lambda _: self.environment(rank), self.place, lock).run()
         failed = [f'{name} failed: {outcome.reason}' for name, outcome in outcomes.items()
                   if outcome.state == 'failed']
         if failed and self.required:
