@@ -90,7 +90,10 @@ def _compare(args: argparse.Namespace) -> bool:
     get_root_logger(log_level=logging.WARNING)  # the logs of jobs have the details
     executor = Executor.from_arguments(args, args.jobs) if args.executor else None
     comparisons = comparisons_of(args)
-    done = [compare(settings, TRAINER, TESTER, args.fresh, executor, args.report) for settings in comparisons]
+    left = [settings.out for settings in comparisons
+            if not compare(settings, TRAINER, TESTER, args.fresh, executor, args.report)]
     if args.seeds and (table := write_table(comparisons)):
         print(table.read_text(encoding='utf-8'))
-    return all(done)
+    if left and len(comparisons) > 1:
+        print(f'{len(left)} of {len(comparisons)} comparisons are not complete: {", ".join(map(str, left))}')
+    return not left

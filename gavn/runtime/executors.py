@@ -18,6 +18,10 @@ EXECUTORS = ('local', 'slurm', 'ray')
 MAX_TASKS = 1000  # by default
 
 
+class TasksError(RunError):
+    """Tasks did not complete; others may have."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """Steps that run in independent tasks, after the stage before.
@@ -81,8 +85,8 @@ class Executor:
             persist: on Slurm, go on after a stage with failed tasks.
 
         Raises:
-            RunError: tasks of a stage did not complete, or there is no Ray cluster. A local task raises its
-                own errors.
+            TasksError: tasks of a stage did not complete. A local task raises its own errors.
+            RunError: there is no Ray cluster.
         """
         if self.kind == 'ray':
             _join_ray(self.cpus, self.gpus)
@@ -97,8 +101,8 @@ class Executor:
             with _kept_threads():
                 executor.run()
             if left := len(executor.get_incomplete_ranks()):
-                raise RunError(f'{left} of {stage.tasks} tasks did not complete; their logs are in {logs}/'
-                               f'{stage.name}/logs\nrerun the same command to resume')
+                raise TasksError(f'{left} of {stage.tasks} tasks did not complete; their logs are in {logs}/'
+                                 f'{stage.name}/logs\nrerun the same command to resume')
         if previous is not None:
             previous.run()  # submits the stages before it too
 

@@ -1,11 +1,12 @@
 """Stands in for gavn/train.py and gavn/test.py: `python tests/helpers/fake_pipeline.py train -opt FILE`.
 
 It reports and resumes as they do, in no time, and needs no torch. `$FAKES` is a JSON file, by method:
-`seconds` of an iteration, for all phases or by the name of one, `tested`, seconds of a test, and `fail`, to
-end with an error.
+`seconds` of an iteration, for all phases or by the name of one, `tested`, seconds of a test, `fail`, to end
+with an error, and `lost`, to kill the process that started it.
 """
 import json
 import os
+import signal
 import sys
 import time
 from datetime import datetime
@@ -43,6 +44,8 @@ def pretend_training(opt: dict) -> None:
               'time (data): 0.1 (0.0)] l_pix: 1.0e-02 ', flush=True)
         if said.get('fail'):
             sys.exit('error: training diverged\nlower the learning rate')
+        if said.get('lost'):
+            os.kill(os.getppid(), signal.SIGKILL)
         if iteration % opt['logger']['save_checkpoint_freq'] == 0:
             state.write_text(str(iteration))
             if 'val' in opt['datasets']:

@@ -37,6 +37,25 @@ def test_a_table_of_seeds_counts_those_that_are_finished(run, tmp_path):
     assert code == 1 and '| GAVN | 1 |' in table and '±' not in table.split('| GAVN |')[1]
 
 
+@pytest.mark.parametrize(('fakes', 'arguments', 'words'), [
+    ({'deblur_seed1_edvr': {'lost': True}}, ('--jobs', '2'), 'warning: 1 of 2 tasks did not complete; '),
+    ({'deblur_seed1_pfld': {'fail': True}}, ('--detectors',), 'warning: train_pfld failed: training')],
+    ids=['lost', 'detector'])
+def test_a_lost_task_stops_no_other_comparison(run, tmp_path, fakes, arguments, words):
+    pytest.importorskip('datatrove')
+    say(tmp_path, fakes)
+    asked = ('--task', 'deblur', '--seeds', '1', '5', '--executor', 'local', *arguments)
+    code, said = run(*asked, methods=['gavn', 'edvr'])
+    first, second = (tmp_path / f'out/deblur_seed{seed}' for seed in (1, 5))
+    assert code == 1 and words in said, said
+    assert f'1 of 2 comparisons are not complete: {first}\n' in said
+    assert 'train_edvr waiting: not finished; see ' in said and not (first / 'results/edvr_val.csv').exists()
+    assert (second / 'results/edvr_val.csv').is_file() and (second / 'results/gavn_val.csv').is_file()
+    say(tmp_path, {})
+    code, said = run(*asked, methods=['gavn', 'edvr'])
+    assert code == 0 and 'not complete' not in said and (first / 'results/edvr_val.csv').is_file()
+
+
 def test_several_tasks_are_comparisons_with_their_own_folders(run, place, tmp_path):
     for kind in ('train', 'test'):
         source = place / f'options/{kind}_gavn_deblur.yml'

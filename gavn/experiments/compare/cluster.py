@@ -7,9 +7,8 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from gavn.errors import RunError
 from gavn.experiments.compare.jobs import Environment, Job, Runner, locked
-from gavn.runtime.executors import Executor, Stage
+from gavn.runtime.executors import Executor, Stage, TasksError
 
 
 class RunJobs(PipelineStep):
@@ -38,7 +37,7 @@ class RunJobs(PipelineStep):
         failed = [f'{name} failed: {outcome.reason}' for name, outcome in outcomes.items()
                   if outcome.state == 'failed']
         if failed and self.required:
-            raise RunError(failed[0])
+            raise TasksError(failed[0])
         yield from ()
 
 

@@ -23,7 +23,7 @@ from gavn.experiments.compare.generated_options import check_unchanged, write
 from gavn.experiments.compare.jobs import Job, Outcome, Runner, locked, log_of
 from gavn.experiments.compare.plan import Plan
 from gavn.experiments.compare.settings import CompareError, Settings
-from gavn.runtime.executors import Executor
+from gavn.runtime.executors import Executor, TasksError
 
 Command = Sequence[str]
 """The command that trains or tests, to which `-opt FILE` is added."""
@@ -88,9 +88,7 @@ class Comparison:
         planned = [method for method in self.methods if method.token in self.plan.shares]
         detector, groups = self._detector(), [self._jobs(method) for method in planned]
         if executor is not None and not report_only:
-            from gavn.experiments.compare.cluster import run_on
-            settings = self.settings
-            run_on(executor, detector, groups, settings.out, self.environment, settings.root)
+            self._run_tasks(executor, detector, groups)
             if executor.returns_at_once:
                 print('submitted; the same command with --report makes tables from what is finished')
                 return True
@@ -100,6 +98,15 @@ class Comparison:
             if outcome.state == 'waiting':
                 outcome.reason = f'not finished; see {log_of(self.settings.out, name)}'
         return self._report()
+
+    def _run_tasks(self, executor: Executor, detector: Sequence[Job], groups: Sequence[Sequence[Job]]
+                   ) -> None:
+        """Runs a task for each group. After lost tasks the report says what is missing."""
+        from gavn.experiments.compare.cluster import run_on
+        try:
+            run_on(executor, detector, groups, self.settings.out, self.environment, self.settings.root)
+        except TasksError as error:
+            print(f'warning: {error}')
 
     def _share_out(self) -> None:
         """Gives each method without a share its share of the budget. One that cannot be timed has failed."""
