@@ -166,8 +166,7 @@ class AuxiliaryPoseNet(nn.Module):
     """Estimates head pose from the detector's early features, in training only (463,811 parameters).
 
     The layers are those of the published models: the maximum of 3 x 3 positions, and no activation between
-        the
-    last two layers.
+    the last two layers.
 
     Args:
         channels: of the features, `PFLDAV.tap_channels`.

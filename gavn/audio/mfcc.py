@@ -87,7 +87,7 @@ def _pieces(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
     """Regroups audio blocks (..., any n) into overlapping pieces (..., 1 + n) of _CHUNK columns each.
 
     A piece starts with the sample before it (zero at the start), for pre-emphasis, and ends with its last
-    span.     The result does not depend on the block sizes.
+    span. The result does not depend on the block sizes.
     """
     step = _CHUNK * HOP
     reach = 1 + step - HOP + _SPAN

@@ -1,10 +1,9 @@
 """Weights on disk: safe reading, strict loading, and bundles with the options of the networks.
 
 There are three kinds of files: BasicSR checkpoints (`.pth` with `params` and `params_ema`), plain state
-    dictionaries
-(`.pth` or `.safetensors`) and bundles. A bundle is one safetensors file for restoration: tensors are named
-`<network>/<parameter>`, and its header has the options of the networks and facts about their training as
-JSON.
+dictionaries (`.pth` or `.safetensors`) and bundles. A bundle is one safetensors file for restoration: tensors
+are named `<network>/<parameter>`, and its header has the options of the networks and facts about their
+training as JSON.
 """
 import importlib.metadata
 import json

@@ -50,7 +50,7 @@ def _image_folder(output: str) -> Path:
     from gavn.restoration.output_path import OutputPathError
     if output.lower().endswith(KEPT):
         raise OutputPathError(f"{output} is the name of a video, but --ext png writes an image folder\n"
-                          'omit one of them')
+                              'omit one of them')
     return Path(output)
 
 

@@ -73,9 +73,8 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
     """Reads a YAML file merged over the files that it builds on, and the origin of each key.
 
     `base: FILE`, or a list of files, names the bases, relative to the file with the key. Bases may have
-        bases. Later ones
-    override earlier ones, and the file itself overrides all; a file that is named several times counts at its
-    first position. `merge` has the rules.
+    bases. Later ones override earlier ones, and the file itself overrides all. A file that is named several
+    times counts at its first position. `merge` has the rules.
 
     Raises:
         OptionError: a file is missing, not a regular file, not YAML, not a mapping, beyond the limits of

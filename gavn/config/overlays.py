@@ -3,8 +3,7 @@
 An overlay is an option file with changes only. Two of its sections are not options:
 
 - `overlay`: `suffix` is added to the name of the run. `trained` lists the networks (`g`, `l`) whose weights
-the changed
-  training produces. Where `path` names weights in `experiments/RUN`, the suffix is added to RUN.
+  the changed training produces. Where `path` names weights in `experiments/RUN`, the suffix is added to RUN.
 - `by_network`: further changes by the type of the trained or tested network.
 """
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Clip:
                 sample['gt'] = to_tensor(self.gt(i))
                 if sample['gt'].shape != sample['lq'].shape:
                     raise DataError(f'{self.key}, frame {i}: lq is {tuple(sample["lq"].shape[1:])} but gt '
-                                     f'{tuple(sample["gt"].shape[1:])} pixels; their sizes must be equal')
+                                    f'{tuple(sample["gt"].shape[1:])} pixels; their sizes must be equal')
             if self.landmarks is not None:
                 sample['landmarks'] = self.landmarks[i]
             yield sample

@@ -92,7 +92,7 @@ class FaceAlignmentAnnotator:
             import face_alignment
         except ImportError as error:
             raise AnnotatorError(f'--annotator face-alignment cannot be imported ({error}): pip install '
-                               '--no-deps face-alignment==1.5.0, and "gavn[prepare]"') from error
+                                 '--no-deps face-alignment==1.5.0, and "gavn[prepare]"') from error
         if not download and (missing := _missing_weights()):
             raise AnnotatorError(_weights_message(missing))
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -101,7 +101,7 @@ class FaceAlignmentAnnotator:
                                                          flip_input=False, compile=False)
         except OSError as error:
             raise AnnotatorError(f'the weights of face-alignment are not available ({error})\n'
-                               f'{_weights_message(_missing_weights() or [*_FACE_ALIGNMENT])}') from error
+                                 f'{_weights_message(_missing_weights() or [*_FACE_ALIGNMENT])}') from error
 
     def box(self, image: np.ndarray) -> Box | None:
         """Box of the largest face."""

@@ -48,7 +48,10 @@ class Records:
     def read(self, clip: str) -> dict[str, Any]:
         """The record of a clip; empty before its first step."""
         path = self._path(clip)
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+        record = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+        if 'sound' in record:  # the name in records of version 0.1
+            record['audio'] = record.pop('sound')
+        return record
 
     def update(self, clip: str, **values: Any) -> None:
         """Adds values to a record."""
@@ -111,7 +114,7 @@ class Preparation:
         self.records.update(
             source.clip, source=str(source.path), speaker=source.speaker, split=source.split,
             frame_rate=float(info.frame_rate), width=info.width, height=info.height, first_frame=frames.start,
-            frames=len(frames), crop='none' if found is None else 'face', sound=audio is not None,
+            frames=len(frames), crop='none' if found is None else 'face', audio=audio is not None,
             start=source.start, stop=source.stop)
         self.writer.array('audio', source.clip, _cut_audio(audio, frames))
         cropped = (_square_frames(images(), self.size) if found is None
@@ -182,7 +185,7 @@ class Preparation:
 
     def _report(self, sources: Sequence[Source]) -> None:
         columns = ('status', 'step', 'reason', 'start', 'stop', 'frames', 'frame_rate', 'width', 'height',
-                   'crop', 'sound', 'landmarks_seen')
+                   'crop', 'audio', 'landmarks_seen')
         path = self.root / 'report.csv'
         with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:
             table = csv.writer(file)

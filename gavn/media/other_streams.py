@@ -168,7 +168,7 @@ class OtherStreams:
             self._notify(f'{what} is a second video stream and is not copied')
         elif isinstance(stream, AudioStream) and not has_parameters(stream):
             self._notify(f'{what} is not copied: it contains no audio '
-                      f'({stream.codec_context.name})')
+                         f'({stream.codec_context.name})')
         else:
             self._copy(stream, what)
 
@@ -203,7 +203,7 @@ class OtherStreams:
         form, name = self._output.format.name, stream.codec_context.name
         if form not in _COVERS or name not in _IMAGES:
             self._notify(f'{_what(stream)} is a cover and is not copied: {self._target.suffix} does not '
-                      f'support it ({name}); .mkv and .mp4 support JPEG, PNG and BMP')
+                         f'support it ({name}); .mkv and .mp4 support JPEG, PNG and BMP')
         elif form == 'matroska':
             self._attach_cover(stream, *_IMAGES[name])
         else:

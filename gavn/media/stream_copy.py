@@ -49,7 +49,7 @@ def is_same_video(one: StrPath, other: StrPath) -> bool:
     try:
         first, second = probe(one), probe(other)
         properties = [(info.width, info.height, info.rotation, info.pixel_shape, info.pix_fmt, info.codec)
-                 for info in (first, second)]
+                      for info in (first, second)]
         return properties[0] == properties[1] and _same_times(one, other) and all(
             _same_frame(*pair) for pair in zip_longest(_beginning(one), _beginning(other)))
     except (MediaError, av.FFmpegError):

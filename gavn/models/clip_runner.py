@@ -98,7 +98,7 @@ class ClipRunner:
             lambda: self._chunked(self._call, batch), len(batch['lq']) * self.layout.outputs)
         if not torch.isfinite(restored).all():
             raise NonFiniteOutputError(f'{type(self.network).__name__} returned values that are not finite: '
-                                'its weights are damaged; use an earlier checkpoint')
+                                       'its weights are damaged; use an earlier checkpoint')
         return [restored, *landmarks]
 
     def _call(self, batch: Batch) -> list[Tensor]:
@@ -110,7 +110,7 @@ class ClipRunner:
     def _chunked(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
                      ) -> list[Tensor]:
         results, self.batch = chunked_forward(call, batch, self.batch, share, is_compiled(self.network),
-                                          self.calls)
+                                              self.calls)
         return results
 
 

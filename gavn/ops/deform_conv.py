@@ -185,7 +185,7 @@ def _check(
 
 
 def _unfused(operator: Callable[..., Tensor], tensors: Tensors, layer: tuple,
-                  sigmoid: bool, slope: float | None) -> Tensor:
+             sigmoid: bool, slope: float | None) -> Tensor:
     """Calls an operator with tensors of one type, and applies sigmoid and LeakyReLU separately."""
     x, bias = tensors[0], tensors[4]
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -26,7 +26,7 @@ enum {
     TILE = 4,    /* pixels that are multiplied by the weights together */
     PANEL = 3,   /* vectors of outputs that are computed together: with TILE, what registers hold */
     AHEAD = 2,   /* pixels whose offsets are fetched early */
-    BORDER = 2   /* zeros around a picture: points beyond see nothing else, not even times zero */
+    BORDER = 2   /* zeros around an image: points beyond see nothing else, not even times zero */
 };
 
 typedef struct {
@@ -52,7 +52,7 @@ typedef struct {
     float *y, *x;        /* (points), of unmoved taps of the first output pixel, from the border's corner */
     float *numbers;      /* (3 points), offsets and masks as float32 */
     float *mask;         /* (points) after the sigmoid */
-    int32_t *corner;     /* (points), where the upper left of four pixels lies in a picture */
+    int32_t *corner;     /* (points), where the upper left of four pixels lies in an image */
     float *share;        /* (4, points), what each of the four counts */
     float *columns;      /* (BLOCK, units, taps, unit), and some more */
 } Scratch;

@@ -65,7 +65,7 @@ def find_device(name: str = 'auto') -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f'device {name} is not available ({str(error).splitlines()[0]})\n'
-                           'use --device auto or cpu') from error
+                          'use --device auto or cpu') from error
     return device
 
 

@@ -23,7 +23,7 @@ def default_batch(device: torch.device) -> int:
 
 
 def chunked_forward(call: Callable[[Batch], Sequence[Tensor]], batch: Batch, size: int, share: int = 1,
-                whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
+                    whole: bool = False, calls: int = 1) -> tuple[list[Tensor], int]:
     """Calls a function for chunks of a batch and concatenates the results.
 
     Sequential calls take `size * share` entries each; `size` is halved if the memory is too small. Parallel

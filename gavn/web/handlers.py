@@ -246,6 +246,6 @@ def _outcome(job: Job) -> str:
         if job.failure is not None:
             return html.failure(job.failure)
         return html.note('Cancelled.' if job.cancelled and job.video.found is None else
-                          'Select the faces to restore.')
+                         'Select the faces to restore.')
     assert isinstance(job, RestoreJob), 'there are two kinds of jobs'
     return html.outcome(job.videos, job.cancelled)

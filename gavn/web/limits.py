@@ -81,7 +81,7 @@ class Limits:
                 raise RefusalError('This is a single image, not a video. Upload a video of a talking person.')
         if info.duration > self.seconds:
             raise RefusalError(f'This video is too long: {length(info.duration)}. '
-                          f'The limit is {self.describe()}.')
+                               f'The limit is {self.describe()}.')
         return info
 
     def max_frames(self, info: VideoInfo) -> int:

@@ -343,7 +343,7 @@ def test_a_metric_that_a_stock_model_cannot_measure_is_refused(tmp_path: Path) -
 
 
 def test_our_model_shows_images_learning_rate_and_gradients(root: Path, tmp_path: Path,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     logs = tmp_path / 'logs'
     monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: writer(logs))
     file = ours(root, tmp_path, network_g=BASICVSRPP)

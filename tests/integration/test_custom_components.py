@@ -107,7 +107,7 @@ def test_an_installed_package_needs_no_word(followed: Path, tmp_path: Path) -> N
     ('def (', r'cannot be imported: SyntaxError'),
 ])
 def test_a_module_that_fails_is_reported_clearly(text: str | None, words: str, tmp_path: Path,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'path', [*sys.path, str(tmp_path)])
     if text is not None:

@@ -45,7 +45,7 @@ def test_two_steps_move_every_parameter(name, layer, data, tmp_path):
     tiny_peers.step(model, batch, 1, 2)
     unreached = UNREACHED.get(name, ())
     assert tiny_peers.changed(before, model.net_g) == {key for key, _ in model.net_g.named_parameters()
-                                                  if not key.startswith(unreached)}
+                                                       if not key.startswith(unreached)}
     assert 0 < model.get_current_log()['l_pix'] < 1
 
 

@@ -167,7 +167,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
                 ('absent', 'crop', 'no such file'))
     for clip, step, reason in expected:
         assert steps[clip][0] == step and reason in steps[clip][1]
-    assert not (out / 'gt' / 'dark').exists() and report['mute']['sound'] == 'False'
+    assert not (out / 'gt' / 'dark').exists() and report['mute']['audio'] == 'False'
 
     gt, mfcc = ClipStore(out, 'gt', 'disk'), ClipStore(out, 'mfcc', 'lmdb').array('good')
     assert np.abs(gt.frame('good', 5).astype(int) - face).mean() < 4

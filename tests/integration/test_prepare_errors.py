@@ -57,3 +57,10 @@ def test_what_is_no_videos_fault_ends_the_task(tmp_path, error):
     with pytest.raises(type(error)):
         passed(tmp_path, error)
     assert Preparation(tmp_path).records.read('bad') == {}
+
+
+def test_records_of_earlier_versions_are_read(tmp_path):
+    preparation = Preparation(tmp_path)
+    preparation.records.update('a', sound=True, frames=30)
+    preparation.records.update('a', status='ok')
+    assert preparation.records.read('a') == {'audio': True, 'frames': 30, 'status': 'ok'}

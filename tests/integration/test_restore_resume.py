@@ -44,7 +44,7 @@ def source(tmp_path_factory) -> Path:
 def restore(source: Path, target: Path, **options) -> Report:
     settings = Settings(**options.pop('settings', {}))
     return restore_video.restore_video(source, target, make_restorer(inputs=('lq', 'audio')), settings,
-                               **options)
+                                       **options)
 
 
 def test_pieces_do_not_show(source, tmp_path, monkeypatch):

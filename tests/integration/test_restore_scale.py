@@ -101,7 +101,7 @@ def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
 
     base = make_restorer(GAIN)
     restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.spec, base.networks, 'cpu'),
-                        Settings(scale='2'))
+                                Settings(scale='2'))
     large = next(VideoReader.from_path(talk).enlarged('2').read()).image
     region = crop_box(FACE.scaled(2))
     wanted = large[round(region.y0):round(region.y1), round(region.x0):round(region.x1)]

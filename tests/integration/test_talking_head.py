@@ -59,7 +59,7 @@ def test_clip_is_a_function_of_its_seed(clip):
 def test_people_differ():
     assert len(identities()) >= 4
     images = [cv2.resize(still(name).texture, (128, 128), interpolation=cv2.INTER_AREA)
-                for name in identities()]
+              for name in identities()]
     faces = [image[20:50, 40:75] for image in images]
     for i, first in enumerate(faces):
         for second in faces[i + 1:]:

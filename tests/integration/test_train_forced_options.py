@@ -112,7 +112,7 @@ def test_a_drawn_seed_is_reported_kept_and_resumed_with(tmp_path: Path) -> None:
     ('undebugged', (), 4), ('debug_x', (), 8), ('x', ('--debug',), 8),
     ('x', ('--force_yml', 'debug=true'), 8)])
 def test_debug_mode_is_asked_for(name: str, arguments: tuple, frequency: int, tmp_path: Path,
-                                   monkeypatch: pytest.MonkeyPatch) -> None:
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
     opt = parse(monkeypatch, write_options(tmp_path, name=name), *arguments)
     assert opt['logger']['save_checkpoint_freq'] == frequency
     assert opt['name'].startswith('debug_') == (frequency == 8)
@@ -126,7 +126,7 @@ def test_tensorboard_of_a_name_with_debug_in_it(tmp_path: Path) -> None:
     writer = utils_logger.init_tb_loggers(opt)
     writer.add_scalar = lambda name, value, iteration: scalars.update({name: value})
     log = utils_logger.MessageLogger(opt, 0, writer, utils_logger.ProgressBar(0, 3, get_root_logger()),
-                                 utils_logger.DataWaitTimer())
+                                     utils_logger.DataWaitTimer())
     log({'epoch': 0, 'iter': 1, 'lrs': [0.1], 'l_pix': 2.0})
     assert scalars == {'lr': 0.1, 'losses/l_pix': 2.0, 'wait': 0.0}
     assert utils_logger.init_tb_loggers({**opt, 'name': 'debug_x'}) is None

@@ -34,7 +34,7 @@ def test_wandb_keeps_a_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_training_continues_where_tensorboard_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                         capfd: pytest.CaptureFixture[str]) -> None:
+                                                           capfd: pytest.CaptureFixture[str]) -> None:
     write, written = RecordWriter.write, []
 
     def filling_up(self: RecordWriter, event: bytes) -> None:

@@ -95,7 +95,7 @@ def test_tests_report_errors_too(place: tuple[Path, Path], tmp_path: Path) -> No
 
 
 def test_training_that_diverges_ends_with_a_clear_message(place: tuple[Path, Path], tmp_path: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(log: dict, iteration: int, limit: float | None) -> None:
         raise TrainingDivergedError(f'iteration {iteration}: l_pix is not finite')
     monkeypatch.setattr(phased_model, 'check_health', lost)
@@ -222,7 +222,7 @@ def test_the_last_line_of_the_log_has_no_time_left() -> None:
     opt = {'name': 'run', 'logger': {'print_freq': 1, 'use_tb_logger': False}, 'train': {'total_iter': 3}}
     lines: list[str] = []
     log = utils_logger.MessageLogger(opt, 0, None, utils_logger.ProgressBar(0, 3, get_root_logger()),
-                                 utils_logger.DataWaitTimer())
+                                     utils_logger.DataWaitTimer())
     log.logger = SimpleNamespace(info=lines.append)
     log({'epoch': 0, 'iter': 3, 'lrs': [1e-3], 'time': 0.1, 'data_time': 0.0, 'l_pix': 1.0})
     assert 'eta: 0:00:00' in lines[0]

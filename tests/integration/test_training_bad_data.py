@@ -92,7 +92,7 @@ def empty_lmdb(root: Path) -> None:
     (empty_lmdb, r'gt.lmdb/data.mdb is not a readable LMDB \(0 bytes'),
 ], ids=lambda value: getattr(value, '__name__', ''))
 def test_what_can_be_known_is_reported_before_training(damage: Callable, words: str, made: tuple[Path, Path],
-                                                   tmp_path: Path) -> None:
+                                                       tmp_path: Path) -> None:
     root, file = options(made, tmp_path)
     damage(root)
     with pytest.raises(SystemExit, match=f'error: {words}|error: .*{words}'):

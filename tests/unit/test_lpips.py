@@ -65,7 +65,7 @@ def test_equal_to_the_package_with_the_same_weights(
         ours.data.copy_(theirs)
     other = blurred(clean, 9)
     images = (torch.from_numpy(image[..., ::-1].copy()).movedim(-1, 0)[None].float() / 127.5 - 1
-                for image in (other, clean))
+              for image in (other, clean))
     with torch.no_grad():
         expected = float(package(*images))
     assert measure(other, clean) == pytest.approx(expected, rel=1e-4)

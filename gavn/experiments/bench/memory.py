@@ -54,8 +54,8 @@ def videos(minutes: tuple[float, ...]) -> Iterator[Row]:
 
 def _write(path: Path, frames: int) -> None:
     """Writes a video of a bright moving rectangle and a tone."""
-    sound = (8000 * np.sin(0.2 * np.arange(frames * SAMPLE_RATE // RATE))).astype(np.int16)
-    with VideoWriter(path, WIDTH, HEIGHT, RATE, audio=sound, preset='ultrafast') as writer:
+    audio = (8000 * np.sin(0.2 * np.arange(frames * SAMPLE_RATE // RATE))).astype(np.int16)
+    with VideoWriter(path, WIDTH, HEIGHT, RATE, audio=audio, preset='ultrafast') as writer:
         for index in range(frames):
             image = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
             x = 10 + abs(index % (2 * _WAY) - _WAY)

@@ -35,9 +35,10 @@ GAVN_64 = 'GAVN-64'
 COMPILED, TRITON = 'compiled', 'triton'  # forms, which may be combined
 _DETECTOR = {'type': 'PFLDAV', 'width': 0.5}
 _VRT: dict[str, Any] = {
-        'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
-        'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
-        'num_heads': [6] * 11, 'deformable_groups': 16}
+    'type': 'VRT', 'upscale': 1, 'img_size': [6, 224, 224], 'window_size': [6, 8, 8],
+    'depths': [8] * 7 + [4] * 4, 'indep_reconsts': [9, 10], 'embed_dims': [96] * 7 + [120] * 4,
+    'num_heads': [6] * 11, 'deformable_groups': 16,
+}
 
 
 def _recipe(*inputs: str, window: str | None = None, detector: dict | None = None, **network: object
@@ -49,7 +50,7 @@ def _recipe(*inputs: str, window: str | None = None, detector: dict | None = Non
 RECIPES = {
     EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
     BASICVSRPP: ModelSpec({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
-                                    'is_low_res_input': False, 'window': 15}}),
+                                        'is_low_res_input': False, 'window': 15}}),
     PRETRAINED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, use_alignment=False, detector=_DETECTOR),
     ALIGNED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, inject=True, detector=_DETECTOR),
     GAVN_64: _recipe(*ALL, type='GAVN'),

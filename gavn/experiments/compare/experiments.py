@@ -84,12 +84,12 @@ class Method:
     def tests(self, settings: Settings) -> Iterator[Test]:
         """Its tests: the plain one, and those with other audio."""
         yield Test(self.token, settings.file('test', self.token), self.test)
-        for sound, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
-            token, options = f'{self.token}_{sound}', copy.deepcopy(self.test)
+        for control, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
+            token, options = f'{self.token}_{control}', copy.deepcopy(self.test)
             options |= {'name': settings.name(token), 'method': f'{self.title} {words}'}
             for section in options['datasets'].values():
-                section['audio'] = sound
-            yield Test(token, settings.file('test', self.token, sound), options)
+                section['audio'] = control
+            yield Test(token, settings.file('test', self.token, control), options)
 
 
 def option_files(settings: Settings, kind: str, token: str) -> tuple[Path, list[Path]]:

@@ -49,9 +49,9 @@ def forget(settings: Settings, tokens: Sequence[str]) -> None:
 
 def _of_method(settings: Settings, token: str) -> list[Path]:
     """All files of a method, with its tests with other audio."""
-    out, tests = settings.out, [token, *(f'{token}_{sound}' for sound in CONTROLS)]
+    out, tests = settings.out, [token, *(f'{token}_{control}' for control in CONTROLS)]
     return [out / 'experiments' / settings.name(token), settings.file('train', token),
-            *(settings.file('test', token, sound) for sound in ('', *CONTROLS)),
+            *(settings.file('test', token, control) for control in ('', *CONTROLS)),
             *(out / 'tested' / settings.name(test) for test in tests),
             *(out / 'jobs' / f'test_{test}.json' for test in tests), out / 'jobs' / f'train_{token}.json']
 

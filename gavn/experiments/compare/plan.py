@@ -85,7 +85,7 @@ class Plan:
         else:
             iterations = iterations_for_minutes(settings.budget.amount, lengths, seconds)
         self.shares[method.token] = BudgetShare(iterations, method.batch, divided(iterations, lengths),
-                                          [round(value, 5) for value in seconds], settings.jobs)
+                                                [round(value, 5) for value in seconds], settings.jobs)
 
     def write(self, out: Path) -> None:
         """Writes the plan into the folder of the comparison."""

@@ -200,5 +200,5 @@ class Comparison:
         for words in [*failed, *(f'no {what}: {reason}' for what, reason in missing.items())]:
             print(words)
         print(f'{len(files)} files of results in {settings.out / "results"}; {page} says how they came '
-                 'about')
+              'about')
         return not failed and not missing

@@ -160,6 +160,6 @@ class Settings:
         """The last weights of a training."""
         return self.out / 'experiments' / self.name(token) / 'models' / f'net_{network}_latest.pth'
 
-    def file(self, kind: str, token: str, sound: str = '') -> Path:
+    def file(self, kind: str, token: str, control: str = '') -> Path:
         """The generated option file of a method, for kind train or test, or a test of `CONTROLS`."""
-        return self.out / 'options' / sound / f'{kind}_{token}_{self.task}.yml'
+        return self.out / 'options' / control / f'{kind}_{token}_{self.task}.yml'
