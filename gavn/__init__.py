@@ -16,7 +16,7 @@ _LAZY = {
     'restore_frames': 'gavn.restoration.restore_video',
     'restore_video': 'gavn.restoration.restore_video',
     # errors
-    'CheckpointError': 'gavn.checkpoints.safe_files',
+    'CheckpointError': 'gavn.errors',
     'ChoiceError': 'gavn.faces.tracks',
     'DeviceError': 'gavn.restoration.model_spec',
     'GavnError': 'gavn.errors',

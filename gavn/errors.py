@@ -21,8 +21,8 @@ class MissingInput(GavnError):  # noqa: N818
     """An input file does not exist."""
 
 
-class MissingWeights(GavnError):  # noqa: N818
-    """A weight file does not exist."""
+class CheckpointError(GavnError):
+    """Weights are missing, unreadable, unsafe, or do not fit the network."""
 
 
 def check_inputs(paths: Iterable[str | PathLike[str] | None]) -> None:
@@ -32,11 +32,23 @@ def check_inputs(paths: Iterable[str | PathLike[str] | None]) -> None:
             raise MissingInput(f'{path}: no such file; check the path')
 
 
+def weight_file(path: str | PathLike[str]) -> Path:
+    """Returns the path of a file. Raises CheckpointError if it is missing, a folder or a device."""
+    path = Path(path)
+    try:
+        there, folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError) as error:  # the name is too long, or has a zero byte
+        raise CheckpointError(f'weights {str(path)[:80]!a}: not the name of a file ({error})') from error
+    if not there:
+        what = 'is a folder, not a file of weights' if folder else 'does not exist'
+        raise CheckpointError(f'weights {path}: {what}\ngive the path of a .safetensors or .pth file')
+    return path
+
+
 def check_weights(path: str | PathLike[str] | None) -> None:
-    """Raises MissingWeights if a given file does not exist."""
-    if path is not None and not Path(path).exists():
-        raise MissingWeights(f'weights {path}: does not exist\n'
-                             'give the path of a .safetensors or .pth file')
+    """Checks a file of weights if one is given; see `weight_file`."""
+    if path is not None:
+        weight_file(path)
 
 
 class DataError(RunError):
@@ -48,7 +60,7 @@ class DataError(RunError):
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the disk or the user's quota is full."""
+    """Whether the disk or the user's quota is full, or the file system takes no file of this size."""
     return error.errno in _FULL
 
 
@@ -56,3 +68,8 @@ def disk_words(error: OSError) -> str:
     """The message for a full disk."""
     return (f'{error.filename or "a file of the run"} cannot be written: {error.strerror}; make room there, '
             'then rerun the command with --auto_resume')
+
+
+def shortened(text: str, limit: int) -> str:
+    """Cuts a long text for a message."""
+    return text if len(text) <= limit else f'{text[:limit]}...'

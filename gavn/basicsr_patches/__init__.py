@@ -37,9 +37,8 @@ def run_pipeline(kind: str) -> None:
     from basicsr import test, train
     from torch import distributed
 
-    from gavn.checkpoints.checkpoint import CheckpointError
     from gavn.config.option_file import OptionError
-    from gavn.errors import RunError, disk_words, is_full
+    from gavn.errors import CheckpointError, RunError, disk_words, is_full
     from gavn.runtime.project import project_root
 
     try:

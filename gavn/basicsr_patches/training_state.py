@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from basicsr.models.base_model import BaseModel
 
-from gavn.checkpoints.safe_files import CheckpointError, existing, read_pickle
+from gavn.checkpoints.safe_files import read_pickle
 from gavn.config.check import section_problems
-from gavn.errors import RunError
+from gavn.errors import CheckpointError, RunError, weight_file
 from gavn.runtime.files import atomic_path
 
 _MIB = 2**20
@@ -151,7 +151,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         ResumeError: the file is damaged, holds pickled objects or is not a training state.
     """
     try:
-        state = dict(read_pickle(existing(path)))
+        state = dict(read_pickle(weight_file(path)))
     except CheckpointError as error:
         raise ResumeError(str(error)) from error
     problems = section_problems(state, _State, 'the state')

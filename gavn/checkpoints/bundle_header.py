@@ -5,10 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gavn.checkpoints.safe_files import CheckpointError, PathLike
+from gavn.checkpoints.safe_files import PathLike
 from gavn.config.bounded_yaml import MAX_DEPTH, MAX_VALUES
 from gavn.config.check import section_problems
 from gavn.config.sections import NetworkInput
+from gavn.errors import CheckpointError
 
 BUNDLE_FORMAT = 1
 

@@ -19,16 +19,9 @@ from torch import Tensor, nn
 
 import gavn
 from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header
-from gavn.checkpoints.safe_files import (
-    HEADER,
-    CheckpointError,
-    PathLike,
-    State,
-    existing,
-    read_pickle,
-    read_safetensors,
-)
+from gavn.checkpoints.safe_files import HEADER, PathLike, State, read_pickle, read_safetensors
 from gavn.config.annotations import fits
+from gavn.errors import CheckpointError, weight_file
 from gavn.runtime.files import atomic_path
 from gavn.runtime.plugins import modules_of
 
@@ -66,7 +59,7 @@ def load_state(path: PathLike, key: str | None = None) -> State:
         CheckpointError: the file is missing, unreadable, has no such entry, or has other content than
             tensors.
     """
-    path = existing(path)
+    path = weight_file(path)
     if path.suffix == '.safetensors':
         options, networks = _read_bundle(path)
         content: Mapping[str, Any] = networks if options else networks['']
@@ -86,7 +79,7 @@ def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = N
     Raises:
         CheckpointError: as in `load_state`.
     """
-    path, options = existing(path), _as_trained(options)
+    path, options = weight_file(path), _as_trained(options)
     if path.suffix == '.safetensors':
         return options, load_state(path, key)
     content = read_pickle(path)
@@ -112,7 +105,7 @@ def training_budget(path: PathLike) -> dict[str, float | None]:
     Raises:
         CheckpointError: as in `load_state`.
     """
-    path = existing(path)
+    path = weight_file(path)
     content = _read_bundle(path)[0] if path.suffix == '.safetensors' else read_pickle(path)
     budget = content.get(BUDGET) or {}
     if not fits(budget, dict) or not all(fits(value, float | None) for value in budget.values()):
@@ -222,7 +215,7 @@ def load_bundle(path: PathLike) -> tuple[dict[str, Any], dict[str, State]]:
     Raises:
         CheckpointError: the file is missing, unreadable, or not a bundle of a known format.
     """
-    path = existing(path)
+    path = weight_file(path)
     options, networks = _read_bundle(path) if path.suffix == '.safetensors' else ({}, {})
     if not options:
         raise CheckpointError(f'{path} is no bundle: it lacks the options that build the network\n'

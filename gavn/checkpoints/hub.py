@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gavn.checkpoints.download import DownloadError, download
-from gavn.errors import GavnError
+from gavn.errors import GavnError, is_full
 from gavn.runtime.files import atomic_path, sha256, write_text
 
 
@@ -219,8 +219,9 @@ def _in_words(name: str, model: Model, target: Path) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt('interrupted: rerun the same command to resume') from stop
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ModelError(f'the disk of {target.parent} is full, {model.file} needs {_bytes(model.size)}\n'
+        if is_full(error):
+            raise ModelError(f'the disk of {target.parent} is full ({error.strerror}): {model.file} needs '
+                             f'{_bytes(model.size)}\n'
                              'make room, or set GAVN_HOME to a folder on another disk') from error
         raise ModelError(f'cannot write {error.filename or target}: {error.strerror}\n'
                          'set GAVN_HOME to a folder that can be written') from error

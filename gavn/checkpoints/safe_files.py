@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gavn.errors import GavnError
+from gavn.errors import CheckpointError
 
 State = dict[str, Tensor]
 PathLike = str | os.PathLike[str]
@@ -28,23 +28,6 @@ MAX_HEADER = 1 << 20
 # Errors of torch.load for files that are not checkpoints.
 _UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
                AssertionError, MemoryError, OverflowError, NotImplementedError, struct.error)
-
-
-class CheckpointError(GavnError):
-    """Weights are missing, unreadable, unsafe, or do not fit the network."""
-
-
-def existing(path: PathLike) -> Path:
-    """Returns the path of a file. Raises CheckpointError if it is missing, a folder or a device."""
-    path = Path(path)
-    try:
-        there, folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError) as error:  # the name is too long, or has a zero byte
-        raise CheckpointError(f'weights {str(path)[:80]!a}: not the name of a file ({error})') from error
-    if not there:
-        what = 'is a folder, not a file of weights' if folder else 'does not exist'
-        raise CheckpointError(f'weights {path}: {what}\ngive the path of a .safetensors or .pth file')
-    return path
 
 
 def read_safetensors(path: Path) -> tuple[Any, State]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from gavn.errors import GavnError
+from gavn.errors import GavnError, shortened
 
 Key = tuple[str | int, ...]
 """A key in an option file: ('train', 'phases', 0, 'lr')."""
@@ -58,8 +58,8 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except _UNREADABLE as error:
             kind = node.tag.rpartition(':')[2]
-            raise YamlError(f'{_short(node.value)} is not a valid {kind}; write it in quotes if it is meant '
-                            'as text', _line(node)) from error
+            raise YamlError(f'{shortened(ascii(node.value), 40)} is not a valid {kind}; write it in '
+                            'quotes if it is meant as text', _line(node)) from error
 
     def number(self, node: yaml.ScalarNode) -> int | float:
         """Returns a float, or an int if an exponent makes a whole number: `save_checkpoint_freq: 5e3`."""
@@ -157,17 +157,12 @@ def _check_limits(depth: int, count: int, place: yaml.Node | yaml.Event) -> None
 def _check_text(node: yaml.ScalarNode) -> None:
     """Refuses characters from escapes that file names and terminals do not accept."""
     if any(letter == '\0' or '\ud800' <= letter <= '\udfff' for letter in node.value):
-        raise YamlError(f'{_short(node.value)} holds a character that is not text', _line(node))
+        raise YamlError(f'{shortened(ascii(node.value), 40)} holds a character that is not text', _line(node))
 
 
 def _line(place: yaml.Node | yaml.Event) -> int:
     assert place.start_mark is not None, 'nodes and events of a text have a place'
     return place.start_mark.line + 1
-
-
-def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 40 else f'{text[:40]}...'
 
 
 def _lines(node: yaml.Node, key: Key) -> Iterator[tuple[Key, int]]:

@@ -41,6 +41,7 @@ from gavn.config.sections import (
     check_method,
     is_basicsr_class,
 )
+from gavn.errors import shortened
 
 LARGEST_SEED = 1 << 31  # numpy allows twice as many; processes and data sets add to it
 _LIKENESS = 0.6  # similarity of a misspelled key and its suggestion
@@ -380,8 +381,7 @@ def _hands_on(target: Callable[..., Any]) -> bool:
 
 def _shown(value: Any, write: Callable[[Any], str] = repr) -> str:
     """A value for a message, cut if it is long."""
-    text = write(value)
-    return text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'
+    return shortened(write(value), _SHOWN)
 
 
 def _positive(value: Any) -> bool:

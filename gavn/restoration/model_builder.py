@@ -19,10 +19,10 @@ from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
 
 import gavn.archs  # noqa: F401  (registers the networks)
-from gavn.checkpoints.checkpoint import CheckpointError, check_fit, load_strict
+from gavn.checkpoints.checkpoint import check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
-from gavn.errors import GavnError
+from gavn.errors import CheckpointError, GavnError, shortened
 from gavn.registry import basicsr_installed, known_networks
 from gavn.runtime.project import install_command
 
@@ -130,7 +130,8 @@ def build(options: Mapping[str, Any]) -> nn.Module:
     try:
         return known[kind](**arguments)
     except _ERRORS as error:
-        raise RestoreError(f'{kind} cannot be built with {_shortened(arguments)}\n{error}') from error
+        shown = shortened(str(arguments), 400)
+        raise RestoreError(f'{kind} cannot be built with {shown}\n{error}') from error
 
 
 def build_with(options: Mapping[str, Any], state: State, name: str) -> nn.Module:
@@ -199,8 +200,3 @@ def _check_tables(network: nn.Module, state: State, name: str) -> None:
         if not own.is_floating_point() and own.numel() > 1 and not torch.equal(own, state[key]):
             raise CheckpointError(f'weights {name}: {key} differs from what {type(network).__name__} '
                                   'computes\ncreate the bundle again: `gavn bundle -opt FILE.yml -o FILE`')
-
-
-def _shortened(arguments: Mapping[str, Any]) -> str:
-    text = str(arguments)
-    return text if len(text) <= 400 else f'{text[:400]}...'

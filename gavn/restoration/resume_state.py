@@ -1,7 +1,6 @@
 """The state that an interrupted restoration leaves beside its target, so that it can be resumed."""
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gavn.errors import GavnError
+from gavn.errors import GavnError, is_full
 from gavn.faces.tracks import ChoiceError, Faces
 from gavn.runtime.file_names import beside
 from gavn.runtime.files import atomic_path, write_text
@@ -206,8 +205,8 @@ class ResumeState:
 
 
 def _describe(error: OSError, target: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f'no space left on the disk of {target}\nfree some space; '
+    if is_full(error):
+        return f'no space left on the disk of {target} ({error.strerror})\nfree some space; '
     return f'{target} cannot be written: {error}\n'
 
 

@@ -7,7 +7,8 @@ import tiny_run
 import torch
 from tiny_model import STARTS, WARMUP, make_batch, make_place, model_of, run, state_of
 
-from gavn.checkpoints.checkpoint import CheckpointError, load_bundle
+from gavn.checkpoints.checkpoint import load_bundle
+from gavn.errors import CheckpointError
 from gavn.models.training import TrainingDivergedError
 from gavn.restoration.restorer import Restorer
 

@@ -1,4 +1,5 @@
 """Trouble on the way to a restored video: what is told, what is kept, what nothing is left of."""
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,13 +89,15 @@ def test_a_full_disk_loses_nothing_that_is_done(source, tmp_path, gavn, monkeypa
     assert (tmp_path / 'out.mp4').read_bytes() == whole and left(tmp_path) == ['in.mp4', 'out.mp4']
 
 
-def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, monkeypatch, capsys, number):
     def no_room(*_: object) -> None:
-        raise OSError(28, 'No space left on device')
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(resume_state.ResumeState, 'faces', property(lambda _: None, no_room))
     assert gavn(source) == 1
-    assert 'no space left' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
+    assert f'no space left on the disk of {tmp_path}' in capsys.readouterr().err
+    assert left(tmp_path) == ['in.mp4']
 
 
 def test_silence_is_audio(tmp_path, gavn, capsys):

@@ -16,7 +16,7 @@ from gavn.archs.vrt_arch import VRT, FrameConv
 from gavn.archs.vrt_attention import Block, WindowAttention, Windows, relative_positions, sine_positions
 from gavn.archs.vrt_flow import FlowPyramid, by_frame, neighbours, warp, warp_four_nearest
 from gavn.archs.vrt_stage import FoldPixels, UnfoldPixels
-from gavn.checkpoints.checkpoint import CheckpointError
+from gavn.errors import CheckpointError
 from gavn.ops.deform_align import FlowGuidedAlignPack
 from gavn.ops.window_attention import WindowMasks, window_attention
 from gavn.runtime.windows import Layout

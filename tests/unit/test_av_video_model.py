@@ -9,8 +9,9 @@ import torch
 from basicsr.archs.spynet_arch import SpyNet
 
 from gavn.basicsr_patches import apply
-from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, save_bundle
+from gavn.checkpoints.checkpoint import load_bundle, save_bundle
 from gavn.config.option_file import OptionError
+from gavn.errors import CheckpointError
 from gavn.models.training import TrainingDivergedError, parameter_groups
 from gavn.restoration.restorer import Restorer
 

@@ -9,7 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gavn.checkpoints import checkpoint
-from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, load_state, load_strict, save_bundle
+from gavn.checkpoints.checkpoint import load_bundle, load_state, load_strict, save_bundle
+from gavn.errors import CheckpointError, check_weights
+from gavn.runtime.exit_codes import WEIGHTS, code_of
 
 
 class Small(nn.Module):
@@ -103,11 +105,17 @@ def test_truncated_file(tmp_path, state, name):
         load_state(path)
 
 
-def test_absent_file_and_folder(tmp_path):
-    with pytest.raises(CheckpointError, match='does not exist'):
-        load_state(tmp_path / 'none.pth')
-    with pytest.raises(CheckpointError, match='is a folder'):
-        load_bundle(tmp_path)
+_NO_NAME = 'not the name of a file|does not exist'  # by the version of Python
+
+
+@pytest.mark.parametrize('read', [load_state, load_bundle, check_weights])
+@pytest.mark.parametrize(('name', 'words'), [
+    ('none.pth', 'does not exist'), ('', 'is a folder'), ('n' * 300, _NO_NAME), ('a\0b', _NO_NAME)])
+def test_what_is_no_file_is_refused(tmp_path, read, name, words):
+    """Commands say so before they import torch."""
+    with pytest.raises(CheckpointError, match=words) as refused:
+        read(tmp_path / name)
+    assert code_of(refused.value) == WEIGHTS
 
 
 @pytest.mark.parametrize('content', [{'iter': 3, 'list': []}, {'params': {}}, torch.zeros(3), {}], ids=str)

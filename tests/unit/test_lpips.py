@@ -11,7 +11,7 @@ import torch
 import torchvision
 from skimage import data
 
-from gavn.checkpoints.checkpoint import CheckpointError
+from gavn.errors import CheckpointError
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
 

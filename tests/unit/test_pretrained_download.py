@@ -3,6 +3,7 @@ import ast
 import dataclasses
 import errno
 import hashlib
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -220,7 +221,8 @@ def test_arguments_that_cannot_be(store, capsys, arguments, words):
     assert words in capsys.readouterr().err and not store.exists()
 
 
-def test_no_room(server, store, monkeypatch, capsys):
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room(server, store, monkeypatch, capsys, number):
     usage = hub.shutil.disk_usage('/')
     with monkeypatch.context() as patch:
         patch.setattr(hub.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
@@ -228,7 +230,7 @@ def test_no_room(server, store, monkeypatch, capsys):
     assert 'is full' in capsys.readouterr().err and server.asked == []
 
     def full(*_):
-        raise OSError(errno.ENOSPC, 'No space left on device')
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(download, '_copy', full)
     assert cli.main(['models', 'fetch', 'alexnet', '--from', server.url]) == 5

@@ -7,8 +7,9 @@ import yaml
 from torch import nn
 
 from gavn.audio.mfcc import silence
-from gavn.checkpoints.checkpoint import CheckpointError, load_bundle, save_bundle
+from gavn.checkpoints.checkpoint import load_bundle, save_bundle
 from gavn.config.option_file import OptionError
+from gavn.errors import CheckpointError
 from gavn.faces.geometry import detector_view
 from gavn.restoration import auto_restorer
 from gavn.restoration import restorer as restorer_module

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gavn.archs.syncnet_arch import FEATURES, SyncNet
 from gavn.audio.mfcc import mfcc
-from gavn.checkpoints.checkpoint import CheckpointError
+from gavn.errors import CheckpointError
 from gavn.metrics import sync
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.sync import SyncResult, SyncScore, load_syncnet, score

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gavn.checkpoints.checkpoint import CheckpointError, training_budget
+from gavn.checkpoints.checkpoint import training_budget
+from gavn.errors import CheckpointError
 from gavn.experiments.compare.experiments import Method, size_warning
 from gavn.experiments.compare.folder import PAGE
 from gavn.experiments.compare.jobs import Outcome
