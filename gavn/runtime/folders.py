@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,36 +10,83 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
+from gavn.runtime.files import fingerprint
+
 Folder: TypeAlias = Any  # datatrove.io.DataFolder, which has no types
+
+Entries: TypeAlias = Callable[[Folder, str, Callable[[str], bool]], Iterator[tuple[str, bool]]]
+
+_CHUNK = 1 << 20
+_log = logging.getLogger(__name__)
 
 
 def list_files(folder: Folder, wanted: Callable[[str], bool]) -> Iterator[str]:
     """Yields the names of files, relative to the folder, without holding them.
 
-    Hidden files and folders and links to folders are left out. Object storage lists one folder at a time.
+    Hidden files and folders and links to folders are left out. Object storage lists a whole folder at once.
+    A folder inside that cannot be listed is left out with a notice.
 
     Args:
         folder: the folder.
         wanted: whether a file name, without its folder, is wanted.
     """
-    if folder.is_local():
-        yield from _scan(folder.resolve_paths(''), '', wanted)
-        return
-    for place, _, names in folder.walk(''):
-        inside = f'{place}/' if place else ''
-        if not any(part.startswith('.') for part in place.split('/')):
-            yield from (inside + name for name in names if wanted(name) and not name.startswith('.'))
+    yield from _list(folder, _scan if folder.is_local() else _listing, '', wanted)
 
 
-def _scan(root: str, inside: str, wanted: Callable[[str], bool]) -> Iterator[str]:
-    with os.scandir(os.path.join(root, inside)) as entries:
+def _list(folder: Folder, entries: Entries, inside: str, wanted: Callable[[str], bool]) -> Iterator[str]:
+    try:
+        for name, is_folder in entries(folder, inside, wanted):
+            if is_folder:
+                yield from _list(folder, entries, f'{inside}{name}/', wanted)
+            else:
+                yield inside + name
+    except OSError as error:
+        if not inside:
+            raise
+        _log.warning('%s is left out, because it cannot be listed: %s', folder.resolve_paths(inside), error)
+
+
+def _scan(folder: Folder, inside: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bool]]:
+    """Yields the names in a folder on a disk: wanted files, and folders; and whether it is a folder."""
+    with os.scandir(os.path.join(folder.resolve_paths(''), inside)) as entries:
         for entry in entries:
             if entry.name.startswith('.'):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _scan(root, f'{inside}{entry.name}/', wanted)
-            elif wanted(entry.name) and entry.is_file():
-                yield inside + entry.name
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder or (wanted(entry.name) and _is_file(entry)):
+                yield entry.name, is_folder
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to where nobody may look: whoever opens it tells why
+        return True
+
+
+def _listing(folder: Folder, inside: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bool]]:
+    """Yields the names in a folder of object storage, as `_scan`."""
+    found = [(os.path.basename(entry['name'].rstrip('/')), entry['type'] == 'directory')
+             for entry in folder.ls(inside, detail=True) if entry['name'].strip('/') != inside.rstrip('/')]
+    folder.fs.invalidate_cache()  # fsspec keeps all listings
+    for name, is_folder in found:
+        if not name.startswith('.') and (is_folder or wanted(name)):
+            yield name, is_folder
+
+
+def version(folder: Folder, name: str) -> str:
+    """Returns a hash that changes with the content of a file; object storage is asked, not read."""
+    if folder.is_local():
+        return fingerprint(folder.resolve_paths(name))
+    folder.fs.invalidate_cache()  # cached facts differ from those of a single file
+    return hashlib.sha256(str(folder.ukey(name)).encode()).hexdigest()
+
+
+def check_readable(folder: Folder, name: str) -> None:
+    """Reads a file; raises an OSError if that fails."""
+    with folder.open(name, 'rb') as file:
+        while file.read(_CHUNK):
+            pass
 
 
 @contextmanager
@@ -51,8 +99,7 @@ def local_copy(folder: Folder, name: str) -> Iterator[Path]:
         path = Path(scratch, os.path.basename(name))
         folder.get_file(name, str(path))
         # `fingerprint` has the modification time: the same on all machines, another for another content
-        version = hashlib.sha256(str(folder.ukey(name)).encode()).digest()
-        os.utime(path, (0, int.from_bytes(version[:4], 'big')))
+        os.utime(path, (0, int(version(folder, name)[:8], 16)))
         yield path
 
 
