@@ -1,8 +1,8 @@
 """Restores all videos below a folder, or in object storage, in independent tasks of an executor.
 
 Three stages, each with the same number of tasks: `videos` restores short videos and plans long ones, `pieces`
-restores pieces of long ones, `finish` joins the pieces and restores what killed tasks have left. A fourth
-writes the report.
+restores pieces of long ones, `finish` joins the pieces and restores short videos that killed tasks have left.
+A fourth writes the report.
 """
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from datatrove.io import get_datafolder, get_shard_from_paths_file
 
 import gavn
 from gavn.media import MediaError, fitting_ending
+from gavn.restoration.archive_records import Records
 from gavn.restoration.output_path import OutputPathError
-from gavn.restoration.restorer_spec import RestorerSpec
+from gavn.restoration.restorer_spec import RestorerSpec, load_restorer
 from gavn.restoration.settings import Settings
 from gavn.runtime.executors import MAX_TASKS
 from gavn.runtime.file_names import KEPT, VIDEOS, beside, output_ending, with_ending
 from gavn.runtime.files import sha256
-from gavn.runtime.folders import Folder, list_files
+from gavn.runtime.folders import Folder, list_files, version
 
 WORK = '.gavn'  # folder of the work in the output folder
 _SPARE = len('.json.gavn')  # bytes that are added to output names
@@ -73,11 +75,12 @@ class Archive:
         """Name of the folder of listing, records and logs, in `outputs`."""
         return f'{WORK}/{self.run}'
 
-    def listed(self, tasks: int | None) -> Archive:
+    def listed(self, tasks: int | None, workers: int = 1) -> Archive:
         """Lists the videos in a file of the work folder.
 
         Args:
-            tasks: number of tasks; None = one per video, `MAX_TASKS` at most.
+            tasks: number of tasks; None = one per video, at least one per worker, `MAX_TASKS` at most.
+            workers: tasks that run at the same time.
 
         Returns:
             The archive with its numbers of videos and tasks, and its run, which depends on the videos and all
@@ -92,7 +95,7 @@ class Archive:
                                   'use another output folder')
         if not self.inputs.isdir(''):
             raise OutputPathError(f'{self.source} is not a folder\nrestore a single video without --executor')
-        digest, count, part = hashlib.sha256(), 0, f'{WORK}/listing.{os.getpid()}'
+        digest, count, part = hashlib.sha256(), 0, f'{WORK}/listing.{uuid4().hex}'
         with self.outputs.open(part, 'w') as file:
             for name in list_files(self.inputs, _is_video_name):
                 line = json.dumps(name) + '\n'
@@ -102,7 +105,7 @@ class Archive:
         if not count:
             self.outputs.rm_file(part)
             raise OutputPathError(f'{self.source}: no videos found')
-        tasks = min(tasks or count, tasks or MAX_TASKS)
+        tasks = tasks or min(max(count, workers), MAX_TASKS)
         weights = self.spec.weights and sha256(self.spec.weights)
         done = replace(self, source=source, output=output, tasks=tasks, count=count)
         digest.update(repr((gavn.__version__, done, weights)).encode())
@@ -116,16 +119,9 @@ class Archive:
         listing = self.outputs.resolve_paths(f'{self.work}/videos.jsonl')
         yield from map(json.loads, get_shard_from_paths_file(listing, rank, self.tasks))
 
-    def records(self, stage: str, rank: int) -> Iterator[dict[str, Any]]:
-        """Yields the records that a task has written; an incomplete last line is left out."""
-        path = self.records_path(stage, rank)
-        if self.outputs.isfile(path):
-            with self.outputs.open(path, 'r') as file:
-                yield from (json.loads(line) for line in file if line.endswith('\n'))
-
-    def records_path(self, stage: str, rank: int) -> str:
-        """Name of the records of a task, in `outputs`."""
-        return f'{self.work}/records/{stage}_{rank:05d}.jsonl'
+    def records(self, stage: str) -> Records:
+        """Returns the records of a stage."""
+        return Records(self.outputs, f'{self.work}/records', stage)
 
     def target(self, name: str, path: Path) -> str:
         """Returns the name of the output of a video, in `outputs`; `path` is a local copy of the video."""
@@ -145,6 +141,15 @@ class Archive:
                 if content['source'] == self.url(name):
                     return target, content
         return None
+
+    def job(self, name: str) -> dict[str, Any]:
+        """Returns what two outputs of a video have in common if one can stand for the other, as JSON values.
+
+        Raises an OSError if the video cannot be read.
+        """
+        weights = sorted(load_restorer(self.spec).weights.values())
+        job = {'input': version(self.inputs, name), 'weights': weights, 'settings': self.settings.plain()}
+        return json.loads(json.dumps(job))
 
     def url(self, name: str) -> str:
         """Returns the path or URL of a video, as reports have it."""

@@ -5,7 +5,9 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TextIO
+from uuid import uuid4
 
 from gavn.restoration.archive import Archive
 
@@ -19,9 +21,7 @@ def write_report(archive: Archive, stage: str) -> dict[str, Any]:
     """Writes the report from the records of a stage; returns its summary."""
     statuses: Counter[str] = Counter()
     totals: Counter[str] = Counter()
-    text = {'encoding': 'utf-8', 'errors': 'backslashreplace'}  # file names may be no valid UTF-8
-    with (archive.outputs.open('report.csv', 'w', newline='', **text) as rows,
-          archive.outputs.open('report.json', 'w', **text) as file):
+    with _replaced(archive, 'report.csv', newline='') as rows, _replaced(archive, 'report.json') as file:
         table = csv.DictWriter(rows, COLUMNS, extrasaction='ignore')
         table.writeheader()
         file.write('{"videos": [')
@@ -36,6 +36,16 @@ def write_report(archive: Archive, stage: str) -> dict[str, Any]:
     return summary
 
 
+@contextmanager
+def _replaced(archive: Archive, name: str, newline: str | None = None) -> Iterator[TextIO]:
+    """Yields a new file that replaces a report at the end; another run may write it at the same time."""
+    part = f'{archive.work}/{uuid4().hex}.{name}'
+    text = {'encoding': 'utf-8', 'errors': 'backslashreplace'}  # file names may be no valid UTF-8
+    with archive.outputs.open(part, 'w', newline=newline, **text) as file:
+        yield file
+    archive.outputs.mv(part, name)
+
+
 def read_summary(archive: Archive) -> dict[str, Any]:
     """Returns the summary of the report: numbers of videos by status, frames, hours, seconds, speed."""
     with archive.outputs.open('report.json', 'r') as file:
@@ -47,8 +57,9 @@ def read_summary(archive: Archive) -> dict[str, Any]:
 
 def _records(archive: Archive, stage: str) -> Iterator[dict[str, Any]]:
     """Yields a record of every video; `unfinished` where a task has none."""
+    recorded = archive.records(stage)
     for rank in range(archive.tasks):
-        records = {record['file']: record for record in archive.records(stage, rank)}
+        records = {record['file']: record for record in recorded.of(rank)}
         if len(records) < len(range(rank, archive.count, archive.tasks)):
             for name in archive.shard(rank):
                 records.setdefault(name, {'file': name, 'status': 'unfinished', 'reason': _STOPPED})

@@ -1,7 +1,6 @@
 """The datatrove steps that restore an archive; see `gavn.restoration.archive`."""
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from abc import abstractmethod
@@ -23,19 +22,18 @@ from gavn.faces.tracker import NoFace
 from gavn.media import VideoReader
 from gavn.restoration import resume_state
 from gavn.restoration.archive import Archive
+from gavn.restoration.archive_records import Record
 from gavn.restoration.archive_report import write_report
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.restore_video import plan_video, restore_piece, restore_video
 from gavn.restoration.restorer_spec import load_restorer
 from gavn.runtime.executors import Stage
 from gavn.runtime.file_names import beside
-from gavn.runtime.folders import local_copy, local_target
+from gavn.runtime.folders import check_readable, local_copy, local_target
 from gavn.runtime.notices import NOTICES, show_notices
 
 _PAUSE = 5.  # seconds between looks at a video that another process restores
-
-Record = dict[str, Any]
-FINAL = ('done', 'failed', 'skipped')  # other states: 'planned'
+_LOST = 'its task was stopped before the video was shared out; rerun the same command'
 
 
 class _Step(PipelineStep):
@@ -53,17 +51,29 @@ class _Step(PipelineStep):
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(self.threads)
         show_notices()
-        with self.archive.outputs.open(self.archive.records_path(self.name, rank), 'w') as file:
+        with self.archive.records(self.name).writer(rank) as write:
             for record in self.work(rank):
                 print(': '.join(filter(None, map(record.get, ('status', 'file', 'reason')))), flush=True)
                 self.stat_update(record['status'])
-                file.write(json.dumps(record) + '\n')
-                file.flush()
+                write(record)
         yield from ()
 
     @abstractmethod
     def work(self, rank: int) -> Iterator[Record]:
         """Does the work of a task; yields a record of each video or piece."""
+
+    def failure(self, name: str, error: Exception, **facts: Any) -> Record:
+        """Returns the record of a video that failed; raises errors that do not concern it alone."""
+        if isinstance(error, OSError):
+            try:
+                check_readable(self.archive.inputs, name)
+            except OSError as reason:
+                return _record(name, 'failed', f'{name} cannot be read: {reason}', **facts)
+            raise error
+        if isinstance(error, GavnError):
+            return _record(name, 'failed', error, **facts)
+        traceback.print_exception(error)  # a damaged file may raise anything
+        return _record(name, 'failed', f'{type(error).__name__}: {error}', **facts)
 
 
 class RestoreVideos(_Step):
@@ -83,27 +93,37 @@ class RestoreVideos(_Step):
                 return self._done(name) or self._restore(name)
             except NoFace as error:
                 return _record(name, 'skipped', error)
-            except OSError:
-                raise
-            except GavnError as error:
-                return _record(name, 'failed', error)
-            except Exception as error:  # a damaged file may raise anything; other videos continue
-                traceback.print_exc()
-                return _record(name, 'failed', f'{type(error).__name__}: {error}')
+            except Exception as error:  # other videos continue
+                return self.failure(name, error)
 
     def _done(self, name: str) -> Record | None:
-        """Returns the record of a video that an earlier run has restored."""
+        """Returns the record of a video that has an output of this or an earlier run."""
         finished = self.archive.finished(name)
-        return finished and _done_record(name, *finished)
+        if finished is None:
+            return None
+        target, report = finished
+        try:
+            job = self.archive.job(name)
+        except FileNotFoundError:  # removed after it was restored
+            return _done_record(name, target, report)
+        made = report.get('job', {})
+        differing = ', '.join(key for key in job if made.get(key) != job[key])
+        return self._taken(name, target, f'was made with different {differing}') if differing \
+            else _done_record(name, target, report)
+
+    def _taken(self, name: str, target: str, why: str) -> Record:
+        path = self.archive.outputs.resolve_paths(target)
+        return _record(name, 'skipped', f'{path} exists and {why}\n'
+                       'remove it, or use another output folder', target=target)
 
     def _restore(self, name: str) -> Record:
+        job = self.archive.job(name)
         with local_copy(self.archive.inputs, name) as source, self._target(name, source) as (target, path):
             while True:
                 if self.archive.outputs.exists(target):
-                    reason = f'{self.archive.outputs.resolve_paths(target)} exists and is of another video'
-                    return self._done(name) or _record(name, 'skipped', reason)
+                    return self._done(name) or self._taken(name, target, 'is of another video')
                 try:
-                    return self._restore_file(name, source, target, path)
+                    return self._restore_file(name, source, target, path, job)
                 except OutputPathError as error:
                     if not isinstance(error.__cause__, resume_state.InUseError):
                         raise
@@ -116,18 +136,25 @@ class RestoreVideos(_Step):
         with local_target(self.archive.outputs, target, beside(Path(target), '.gavn').name) as path:
             yield target, path
 
-    def _restore_file(self, name: str, source: Path, target: str, path: Path) -> Record:
+    def _restore_file(self, name: str, source: Path, target: str, path: Path, job: dict[str, Any]) -> Record:
         archive = self.archive
-        if self.is_long(source):
-            plan = plan_video(source, path, load_restorer(archive.spec), archive.settings)
-            if plan.choice.restores and plan.faces.count > archive.piece:
-                return _record(name, 'planned', target=target, frames=plan.faces.count)
+        if self._is_long(source) and (record := self.share_out(name, source, target, path)):
+            return record
         report = restore_video(source, path, load_restorer(archive.spec), archive.settings)
-        report = replace(report, source=archive.url(name), target=archive.outputs.resolve_paths(target))
+        report = replace(report, source=archive.url(name), target=archive.outputs.resolve_paths(target),
+                         job=job)
         report.write(beside(path, '.json'))
         return _done_record(name, target, asdict(report))
 
-    def is_long(self, source: Path) -> bool:
+    def share_out(self, name: str, source: Path, target: str, path: Path) -> Record | None:
+        """Plans a long video; returns its record, or None if there is nothing to share."""
+        archive = self.archive
+        plan = plan_video(source, path, load_restorer(archive.spec), archive.settings)
+        if plan.choice.restores and plan.faces.count > archive.piece:
+            return _record(name, 'planned', target=target, frames=plan.faces.count)
+        return None
+
+    def _is_long(self, source: Path) -> bool:
         """Whether a video may have to be cut into pieces."""
         frames = VideoReader.from_path(source, self.archive.settings.fps).info.frames
         return (frames or inf) > self.archive.piece
@@ -146,8 +173,9 @@ class RestorePieces(_Step):
 
     def pieces(self) -> Iterator[tuple[Record, range]]:
         """Yields all pieces of all videos."""
+        recorded = self.archive.records(RestoreVideos.name)
         for rank in range(self.archive.tasks):
-            for record in self.archive.records(RestoreVideos.name, rank):
+            for record in recorded.of(rank):
                 if record['status'] == 'planned':
                     frames, segment = record['frames'], resume_state.SEGMENT_FRAMES
                     length = max(self.archive.piece, -(-frames // self.archive.tasks))
@@ -169,29 +197,31 @@ class RestorePieces(_Step):
             with (NOTICES.about(name), local_copy(archive.inputs, name) as source,
                   local_target(archive.outputs, target, beside(Path(target), '.gavn').name, needed) as path):
                 restore_piece(source, path, load_restorer(archive.spec), archive.settings, piece)
-        except OSError:
-            raise
         except Exception as error:
-            traceback.print_exc()
-            return _record(name, 'failed', error, **facts)
+            return self.failure(name, error, **facts)
         return _record(name, 'done', **facts)
 
 
 class Finish(RestoreVideos):
-    """Joins the pieces, and restores what tasks have left that were killed."""
+    """Joins the pieces, and restores what tasks have left that were killed, but for long videos."""
 
     name = 'finish'
 
+    def __init__(self, archive: Archive, threads: int) -> None:
+        super().__init__(archive, threads)
+        self.before: dict[str, Record] = {}  # records of the task of stage `videos`
+
     def work(self, rank: int) -> Iterator[Record]:
         """Yields the final record of each video of the task."""
-        before = {record['file']: record for record in self.archive.records(RestoreVideos.name, rank)}
+        self.before = {record['file']: record for record in self.archive.records(RestoreVideos.name).of(rank)}
         for name in self.archive.shard(rank):
-            record = before.get(name, {})
-            yield record if record.get('status') in FINAL else self.restore(name)
+            record = self.before.get(name, {})
+            final = record.get('status') in ('failed', 'skipped') and 'target' not in record
+            yield record if final else self.restore(name)
 
-    def is_long(self, source: Path) -> bool:
-        """No: nothing is planned any more."""
-        return False
+    def share_out(self, name: str, source: Path, target: str, path: Path) -> Record | None:
+        """Leaves a long video to the next run if it was not planned: one task would take too long."""
+        return None if name in self.before else _record(name, 'unfinished', _LOST)
 
 
 class WriteReport(PipelineStep):

@@ -130,6 +130,7 @@ class Report:
         seconds: wall-clock time of this run.
         settings, weights, versions: how the result was made; weights as path -> SHA-256.
         notices: messages for the user.
+        job: in an archive: input, weights and settings that the result depends on.
     """
 
     source: str
@@ -155,6 +156,7 @@ class Report:
     weights: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    job: dict[str, Any] = field(default_factory=dict)
 
     @property
     def hardly_changed(self) -> bool:

@@ -1,8 +1,11 @@
 """An archive is restored in independent tasks: the bytes of one machine, whatever fails or is killed."""
 import csv
+import errno
 import json
 import os
 import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,7 @@ from gavn.restoration import archive as archives
 from gavn.restoration import archive_report, archive_steps
 from gavn.restoration.archive import Archive
 from gavn.restoration.restorer_spec import RestorerSpec
-from gavn.runtime.executors import Executor
+from gavn.runtime.executors import MAX_TASKS, Executor
 from gavn.runtime.folders import list_files
 
 SEGMENT_FRAMES = 7
@@ -88,8 +91,47 @@ def run(archive: Archive, retry: bool = False, only: tuple[str, ...] = ()) -> di
     return archive_report.read_summary(archive) if archive.outputs.exists('report.json') else {}
 
 
+def records(archive: Archive, stage: str) -> dict[str, dict]:
+    recorded = archive.records(stage)
+    return {record['file']: record for rank in range(archive.tasks) for record in recorded.of(rank)}
+
+
+def record_file(archive: Archive, stage: str, rank: int) -> Path:
+    (path,) = Path(archive.output, archive.work, 'records').glob(f'{stage}_{rank:05d}.*')
+    return path
+
+
 def states(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob('*.gavn'))
+
+
+@pytest.fixture(scope='module')
+def s3_server() -> Iterator[str]:
+    """URL of a server of S3."""
+    reason = 'needs s3fs and moto: pip install s3fs "moto[s3]" flask flask-cors'
+    pytest.importorskip('s3fs', reason=reason)
+    server = pytest.importorskip('moto.server', reason=reason).ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    yield 'http://{}:{}'.format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(params=['memory', 's3'])
+def place(request, monkeypatch) -> Iterator[str]:
+    """Path or URL of an empty folder."""
+    if request.param == 'disk':
+        yield str(request.getfixturevalue('tmp_path'))
+        return
+    if request.param == 's3':
+        url = request.getfixturevalue('s3_server')
+        monkeypatch.setenv('AWS_ENDPOINT_URL', url)
+        monkeypatch.setenv('NO_PROXY', url.rpartition(':')[0].removeprefix('http://'))
+        for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+            monkeypatch.setenv(name, 'test')
+    folder = get_datafolder(f'{request.param}://bucket')
+    folder.fs.mkdir('bucket')
+    yield f'{request.param}://bucket'
+    folder.fs.rm('bucket', recursive=True)
 
 
 def test_the_bytes_are_those_of_one_machine(talks, whole, weights, tmp_path):
@@ -113,7 +155,7 @@ def test_a_long_video_is_shared_by_tasks(talks, whole, weights, tmp_path):
     assert [piece for _, piece in pieces] == [range(0, 14), range(14, 28), range(28, 40)]
     for rank in (2, 0, 1):  # in any order
         list(archive_steps.RestorePieces(archive, 1).run(rank=rank, world_size=3))
-        assert [record['first'] for record in archive.records('pieces', rank)] == [14 * rank]
+        assert [record['first'] for record in archive.records('pieces').of(rank)] == [14 * rank]
     assert run(archive)['done'] == 3 and outputs(tmp_path) == whole
 
 
@@ -121,10 +163,10 @@ def test_what_a_killed_task_has_left_is_finished(talks, whole, weights, tmp_path
     """One task of each stage leaves no record, half of a piece, and an incomplete line."""
     archive = listed(talks, tmp_path, weights, tasks=3)
     run(archive, only=('videos',))
-    planned = [next(archive.records('videos', rank))['status'] == 'planned' for rank in range(3)]
+    planned = [archive.records('videos').of(rank)[0]['status'] == 'planned' for rank in range(3)]
     lost = planned.index(False)
     name = next(archive.shard(lost))
-    (tmp_path / archive.records_path('videos', lost)).write_text('{"file": "a.m')
+    record_file(archive, 'videos', lost).write_text('[1.5, {"file": "a.m')
     (tmp_path / output_name(name)).unlink()
     step = archive_steps.RestorePieces(archive, 1)
     record, piece = next(step.pieces())
@@ -141,10 +183,131 @@ def test_completed_tasks_are_not_repeated(talks, weights, tmp_path, monkeypatch)
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_a_task_that_is_started_twice_keeps_all_records(talks, weights, tmp_path):
+    """A lost process goes on writing; the newest record of a video counts, an incomplete line does not."""
+    archive = listed(talks, tmp_path, weights)
+    with archive.records('videos').writer(0) as lost, archive.records('videos').writer(0) as again:
+        lost({'file': 'a.mp4', 'status': 'failed', 'reason': 'a long reason'})
+        again({'file': 'b.mp4', 'status': 'done'})
+        lost({'file': 'c.mp4', 'status': 'done'})
+        again({'file': 'a.mp4', 'status': 'done'})
+    with next((tmp_path / archive.work / 'records').iterdir()).open('a') as file:
+        file.write('[1.5, {"file": "d.m')
+    recorded = archive.records('videos')
+    assert {record['file']: record['status'] for record in recorded.of(0)} == dict.fromkeys(
+        ('a.mp4', 'b.mp4', 'c.mp4'), 'done')
+    assert recorded.of(1) == []
+
+
+def test_pieces_of_one_video_are_records_of_their_own(talks, weights, tmp_path):
+    archive = listed(talks, tmp_path, weights)
+    with archive.records('pieces').writer(0) as write:
+        for first in (0, 7, 0):
+            write({'file': 'a.mp4', 'status': 'done', 'first': first})
+    assert [record['first'] for record in archive.records('pieces').of(0)] == [0, 7]
+
+
 def test_another_listing_repeats_no_finished_video(talks, whole, weights, tmp_path, monkeypatch):
     run(listed(talks, tmp_path, weights))
     monkeypatch.setattr(archive_steps, 'local_copy', None)  # nobody reads a video
     assert run(listed(talks, tmp_path, weights, tasks=1))['done'] == 3 and outputs(tmp_path) == whole
+
+
+def test_outputs_of_other_settings_or_inputs_are_told_and_kept(weights, tmp_path):
+    source, out = tmp_path / 'in', tmp_path / 'out'
+    source.mkdir()
+    write_video(source / 'a.mp4', 4, None)
+    assert run(listed(source, out, weights))['done'] == 1
+    before = outputs(out)
+    other = replace(listed(source, out, weights), settings=Settings(strength=0.5), tasks=2).listed(2)
+    assert run(other)['skipped'] == 1
+    reason = f'{out}/a_gavn.mp4 exists and was made with different settings\n'
+    assert records(other, 'finish')['a.mp4']['reason'].startswith(reason)
+    make_restorer(10, ('lq', 'audio')).save(tmp_path / 'w.safetensors')
+    other = listed(source, out, tmp_path / 'w.safetensors')
+    assert run(other)['skipped'] == 1
+    assert 'with different weights' in records(other, 'finish')['a.mp4']['reason']
+    write_video(source / 'a.mp4', 5, None)
+    same = listed(source, out, weights)
+    assert run(same)['skipped'] == 1 and outputs(out) == before
+    assert 'with different input' in records(same, 'finish')['a.mp4']['reason']
+    (out / 'a_gavn.mp4').unlink()
+    assert run(listed(source, out, weights))['frames'] == 5
+    (source / 'a.mp4').unlink()
+    assert run(same)['done'] == 1  # the input is not needed any more
+
+
+@pytest.mark.parametrize('stage', ['videos', 'pieces', 'finish'])
+@pytest.mark.parametrize('place', ['disk', 'memory', 's3'], indirect=True)
+def test_an_input_that_was_removed_fails_alone(talks, weights, place, stage):
+    source = get_datafolder(f'{place}/in')
+    source.fs.put(f'{talks}/', source.path, recursive=True)
+    archive = listed(f'{place}/in', f'{place}/out', weights)
+    film = 'deep/er/long film.mp4'
+    order = ('videos', 'pieces', 'finish')
+    before, after = order[:order.index(stage)], order[order.index(stage):]
+    if before:
+        run(archive, only=before)
+    source.rm_file(film)
+    summary = run(archive, only=(*after, 'report'))
+    assert (summary['done'], summary['failed']) == (2, 1)
+    assert records(archive, 'finish')[film]['reason'].startswith(f'{film} cannot be read: ')
+
+
+def test_an_input_that_nobody_may_read_fails_alone(weights, tmp_path):
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/a.mp4', 4, None)
+    (tmp_path / 'in/b.mp4').symlink_to('b.mp4')  # endless, so not even root can read it
+    archive = listed(tmp_path / 'in', tmp_path / 'out', weights)
+    summary = run(archive)
+    assert (summary['done'], summary['failed']) == (1, 1)
+    assert 'b.mp4 cannot be read: ' in records(archive, 'finish')['b.mp4']['reason']
+
+
+@pytest.mark.parametrize('step', [archive_steps.RestoreVideos, archive_steps.RestorePieces])
+def test_a_full_disk_stops_the_task(talks, weights, tmp_path, monkeypatch, step):
+    archive = listed(talks, tmp_path, weights)
+    if step is archive_steps.RestorePieces:
+        run(archive, only=('videos',))
+
+    def full(*_):
+        raise resume_state.Stopped(errno.ENOSPC, 'no space left')
+
+    for name in ('restore_video', 'restore_piece'):
+        monkeypatch.setattr(archive_steps, name, full)
+    with pytest.raises(resume_state.Stopped, match='no space left'):
+        for rank in range(2):
+            list(step(archive, 1).run(rank=rank, world_size=2))
+
+
+def test_a_film_that_was_not_planned_is_left_to_the_next_run(talks, whole, weights, tmp_path):
+    """A cluster goes on with `finish` after a task of `videos` is lost."""
+    archive = listed(talks, tmp_path, weights)
+    run(archive, only=('videos',))
+    ranks = [rank for rank in range(2) for record in archive.records('videos').of(rank)
+             if record['status'] == 'planned']
+    record_file(archive, 'videos', ranks[0]).write_text('')
+    (tmp_path / archive.work / f'logs/videos/completions/{ranks[0]:05d}').unlink()
+    summary = run(archive, only=('pieces', 'finish', 'report'))
+    assert (summary['done'], summary['unfinished']) == (2, 1)
+    film = records(archive, 'finish')['deep/er/long film.mp4']
+    assert film['reason'].endswith('rerun the same command')
+    assert run(archive)['done'] == 3 and outputs(tmp_path) == whole
+    assert len(records(archive, 'pieces')) == 1  # of one film
+
+
+def test_one_film_has_a_task_for_each_worker(weights, tmp_path):
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / 'in/a.mp4', 40, None)
+    archive = Archive(str(tmp_path / 'in'), str(tmp_path / 'out'), RestorerSpec(weights=str(weights)),
+                      Settings(), piece=SEGMENT_FRAMES)
+    assert archive.listed(None, workers=3).tasks == 3 and archive.listed(None).tasks == 1
+    assert archive.listed(None, workers=5000).tasks == MAX_TASKS
+    assert archive.listed(2, workers=3).tasks == 2
+    archive = archive.listed(None, workers=3)
+    run(archive, only=('videos',))
+    pieces = list(archive_steps.RestorePieces(archive, 1).pieces())
+    assert [piece for _, piece in pieces] == [range(0, 14), range(14, 28), range(28, 40)]
 
 
 def test_failures_are_reported_and_tried_again_on_request(weights, tmp_path):
@@ -158,8 +321,7 @@ def test_failures_are_reported_and_tried_again_on_request(weights, tmp_path):
     archive = listed(source, out, weights)
     summary = run(archive)
     assert (summary['done'], summary['failed'], summary['skipped']) == (1, 1, 1)
-    reasons = {record['file']: record['reason'] for rank in (0, 1)
-               for record in archive.records('finish', rank)}
+    reasons = {name: record['reason'] for name, record in records(archive, 'finish').items()}
     assert 'playlists are not supported' in reasons['playlist.mp4']
     assert 'taken_gavn.mp4 exists and is of another video' in reasons['taken.mp4']
     assert (out / 'taken_gavn.mp4').read_bytes() == b'of somebody else'
@@ -170,7 +332,7 @@ def test_failures_are_reported_and_tried_again_on_request(weights, tmp_path):
 def test_a_stopped_task_is_unfinished_in_the_report(talks, weights, tmp_path):
     archive = listed(talks, tmp_path, weights)
     run(archive)
-    (tmp_path / archive.records_path('finish', 0)).unlink()
+    record_file(archive, 'finish', 0).unlink()
     assert run(archive, only=('report',))['unfinished'] == 2
 
 
@@ -198,44 +360,57 @@ def test_a_video_in_use_is_waited_for(talks, whole, weights, tmp_path, monkeypat
     assert run(archive)['done'] == 3 and outputs(tmp_path) == whole and len(calls) == 4
 
 
-@pytest.fixture(params=['memory', 's3'])
-def bucket(request, monkeypatch):
-    """URL of an empty bucket in memory, or of a server of S3."""
-    if request.param == 'memory':
-        yield 'memory://bucket'
-        return
-    reason = 'needs s3fs and moto: pip install s3fs "moto[s3]" flask flask-cors'
-    s3fs = pytest.importorskip('s3fs', reason=reason)
-    server = pytest.importorskip('moto.server', reason=reason).ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv('AWS_ENDPOINT_URL', f'http://{host}:{port}')
-    monkeypatch.setenv('NO_PROXY', host)
-    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
-        monkeypatch.setenv(name, 'test')
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir('bucket')
-    yield 's3://bucket'
-    server.stop()
-
-
-def test_object_storage_is_input_and_output(talks, whole, weights, bucket):
-    storage = get_datafolder(bucket)
+def test_object_storage_is_input_and_output(talks, whole, weights, place):
+    storage = get_datafolder(place)
     storage.fs.put(f'{talks}/', storage.path + '/talks', recursive=True)
-    try:
-        archive = listed(f'{bucket}/talks', f'{bucket}/out', weights, tasks=3)
-        run(archive, only=('videos',))
-        state = 'deep/er/long film_gavn.mp4.gavn'
-        assert {'job.json', 'faces.json'} <= {os.path.basename(file) for file in archive.outputs.find(state)}
-        run(archive, only=('pieces',))
-        assert len([file for file in archive.outputs.find(state) if file.endswith('.nut')]) == 6
-        assert run(archive)['done'] == 3 and not archive.outputs.find(state)
-        made = {name: archive.outputs.cat_file(name) for name in archive.outputs.find('')}
-        assert {name: made[name] for name in whole} == whole
-        report = json.loads(made['a_gavn.mp4.json'])
-        assert report['source'].startswith(bucket[:5]) and report['source'].endswith('bucket/talks/a.mp4')
-        assert run(listed(f'{bucket}/talks', f'{bucket}/out', weights, tasks=1))['done'] == 3
-    finally:
-        storage.rm('', recursive=True)
+    archive = listed(f'{place}/talks', f'{place}/out', weights, tasks=3)
+    run(archive, only=('videos',))
+    state = 'deep/er/long film_gavn.mp4.gavn'
+    assert {'job.json', 'faces.json'} <= {os.path.basename(file) for file in archive.outputs.find(state)}
+    run(archive, only=('pieces',))
+    assert len([file for file in archive.outputs.find(state) if file.endswith('.nut')]) == 6
+    assert run(archive)['done'] == 3 and not archive.outputs.find(state)
+    made = {name: archive.outputs.cat_file(name) for name in archive.outputs.find('')}
+    assert {name: made[name] for name in whole} == whole
+    report = json.loads(made['a_gavn.mp4.json'])
+    assert report['source'].startswith(place[:5]) and report['source'].endswith('bucket/talks/a.mp4')
+    assert run(listed(f'{place}/talks', f'{place}/out', weights, tasks=1))['done'] == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch, caplog):
+    for name in ('a.mp4', 'closed/b.mp4', 'open/c.mp4'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    real, closed = os.scandir, {f'{tmp_path}/closed/'}
+
+    def scandir(path):
+        if path in closed:
+            raise PermissionError(errno.EACCES, 'Permission denied', path)
+        return real(path)
+
+    monkeypatch.setattr('gavn.runtime.folders.os.scandir', scandir)
+    folder = get_datafolder(str(tmp_path))
+    assert sorted(list_files(folder, archives._is_video_name)) == ['a.mp4', 'open/c.mp4']
+    assert 'closed is left out, because it cannot be listed: ' in caplog.text
+    closed.add(f'{tmp_path}/')
+    with pytest.raises(PermissionError):
+        list(list_files(folder, archives._is_video_name))
+
+
+def test_a_folder_of_object_storage_that_cannot_be_listed_is_told(place, monkeypatch, caplog):
+    folder = get_datafolder(place)
+    for name in ('a.mp4', 'closed/b.mp4', 'open/.hidden/c.mp4', 'open/deep/d.mp4', 'open/e.txt'):
+        folder.pipe_file(name, b'')
+    real = type(folder).ls
+
+    def ls(self, path, **options):
+        if path == 'closed/':
+            raise PermissionError('Access Denied')
+        return real(self, path, **options)
+
+    monkeypatch.setattr(type(folder), 'ls', ls)
+    assert sorted(list_files(folder, archives._is_video_name)) == ['a.mp4', 'open/deep/d.mp4']
+    assert 'closed is left out, because it cannot be listed: Access Denied' in caplog.text
 
 
 def test_hidden_files_and_linked_folders_are_left_out(tmp_path):
@@ -266,10 +441,11 @@ def test_a_listing_needs_no_memory_for_all_files(tmp_path, monkeypatch, weights,
             names = (f'{i}.mp4' for i in range(20)) if inner else (f'speaker{i}' for i in range(folders))
             return FakeScan(Entry(name, not inner) for name in names)
 
-        def walk(self, path):
-            yield '', [], []
-            for i in range(folders):
-                yield f'speaker{i}', [], [f'{k}.mp4' for k in range(20)]
+        def ls(self, path, detail):  # a whole folder is in memory: none has more than 100 entries
+            if 'speaker' in path:
+                return [{'name': f'{path}{k}.mp4', 'type': 'file'} for k in range(20)]
+            kind, count = ('speaker', 100) if path else ('group', folders // 100)
+            return [{'name': f'{path}{kind}{i}', 'type': 'directory'} for i in range(count)]
 
         class FakeScan:
             def __init__(self, entries):
@@ -285,7 +461,7 @@ def test_a_listing_needs_no_memory_for_all_files(tmp_path, monkeypatch, weights,
         with monkeypatch.context() as patched:
             patched.setattr('gavn.runtime.folders.os.scandir', scan)
             patched.setattr(Archive, 'inputs', get_datafolder(str(source)))
-            patched.setattr(type(get_datafolder(str(source))), 'walk', walk)
+            patched.setattr(type(get_datafolder(str(source))), 'ls', ls)
             patched.setattr(type(get_datafolder(str(source))), 'isdir', lambda *_: True)
             tracemalloc.start()
             archive = listed(source, out, weights, tasks=10 * folders // 200)
