@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-report', action='store_true', help='write no report')
     archives = parser.add_argument_group(
         'archives', 'With --executor the input is one folder, searched at any depth, or s3://BUCKET/FOLDER; '
-        'so is -o. See docs/scale.md.')
+        'so is -o. Without --tasks there is at least one task per worker. See docs/scale.md.')
     add_task_arguments(archives)
     add_executor_arguments(archives, default=None)
     archives.add_argument('--piece-frames', type=whole(1), default=3000, metavar='N',

@@ -43,7 +43,7 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
     if spec.weights:
         spec = replace(spec, weights=os.path.abspath(spec.weights))
     archive = Archive(args.input[0], args.output, spec, settings, args.suffix,
-                      piece=args.piece_frames).listed(args.tasks)
+                      piece=args.piece_frames).listed(args.tasks, executor.workers)
     print(f'{archive.count} videos, {archive.tasks} tasks', flush=True)
     logs = archive.outputs.resolve_paths(f'{archive.work}/logs')
     executor.run('restore', stages(archive, executor.threads, args.no_resume), logs, persist=True)
