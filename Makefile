@@ -19,9 +19,7 @@ web: $(VENV)/.web
 demo: $(VENV)/.demo
 	$(BIN)/gavn demo --task $(TASK)
 
-test: $(VENV)/.test
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-fast: $(VENV)/.test

@@ -6,9 +6,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Tests as the command line says, with everything of gavn registered."""
-    from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (importing registers)
-    basicsr_patches.run_pipeline('test')
+    """Tests as the command line says."""
+    from gavn.cli.pipeline import run_pipeline
+    run_pipeline('test')
 
 
 if __name__ == '__main__':

@@ -1,19 +1,7 @@
-"""How fast the networks are on this machine: as `gavn bench`."""
-import argparse
+"""How fast the networks are on this machine: as `gavn bench` (see --help)."""
 import sys
-from functools import partial
 
-from gavn.cli.bench import add_arguments
-from gavn.runtime.exit_codes import guarded
-
-
-def main() -> int:
-    """Parses the command line and measures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    args = parser.parse_args()
-    return guarded(partial(args.run, args))
-
+from gavn.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['bench', *sys.argv[1:]]))

@@ -35,7 +35,9 @@ VERBS = {
     'web': 'serve a local web page that restores videos',
     'demo': 'run everything on synthetic talking faces',
 }
-"""Verb -> help. The module of a verb is `gavn.cli.<verb>`."""
+"""Verb -> help."""
+MODULES = {verb: f'gavn.cli.{verb}' for verb in VERBS} | dict.fromkeys(('train', 'test'), 'gavn.cli.pipeline')
+"""Verb -> its module."""
 PASSED_ON = ('train', 'test', 'prepare')
 """Verbs that parse their own arguments from `sys.argv`, and handle their own errors."""
 FOR_TRAINING = ('basicsr', 'lmdb', 'PIL', 'tensorboard')
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'gavn {gavn.__version__}')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for verb, text in VERBS.items():
-        import_module(f'gavn.cli.{verb}').add_arguments(
+        import_module(MODULES[verb]).add_arguments(
             verbs.add_parser(verb, help=text, add_help=verb not in PASSED_ON))
     return parser
 

@@ -1,27 +1,32 @@
-"""What `gavn train` and `gavn test` share: they run `python gavn/train.py` and `python gavn/test.py`."""
+"""`gavn train` and `gavn test`: the same as `python gavn/train.py` and `python gavn/test.py`."""
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
-from importlib import import_module
 
-from gavn.runtime.exit_codes import USAGE
+from gavn.runtime.exit_codes import OK, USAGE
 from gavn.runtime.project import locate, project_root
 
 
-def add_arguments(module: str, parser: argparse.ArgumentParser) -> None:
-    """Adds no arguments: `module` parses `sys.argv`."""
-    parser.set_defaults(run=partial(run, module))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds no arguments: basicsr parses `sys.argv`."""
+    parser.set_defaults(run=run)
 
 
-def run(module: str, _: argparse.Namespace) -> int | None:
-    """Calls `main` of a module. Reports an option file that does not exist before PyTorch is imported."""
+def run(args: argparse.Namespace) -> int:
+    """Trains or tests. Reports an option file that does not exist before PyTorch is imported."""
     if missing := missing_option_file(sys.argv):
         print(f'error: cannot read the option file {missing}: no such file', file=sys.stderr)
         return USAGE
-    return import_module(module).main()
+    run_pipeline(args.verb)
+    return OK
+
+
+def run_pipeline(kind: str) -> None:
+    """Runs basicsr's pipeline `train` or `test` with everything of gavn registered."""
+    from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (importing registers)
+    basicsr_patches.run_pipeline(kind)
 
 
 def missing_option_file(argv: Sequence[str]) -> str | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import traceback
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import cv2
+import numpy as np
 import torch
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
@@ -34,6 +34,7 @@ from gavn.errors import RunError
 from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import CROP_SIZE
 from gavn.faces.tracker import NoFace, track_faces
+from gavn.faces.tracks import Track
 from gavn.media import MediaError
 from gavn.runtime.arguments import OldName, Parser, whole
 from gavn.runtime.executors import MAX_TASKS, Executor, Stage, add_executor_arguments, add_task_arguments
@@ -66,18 +67,38 @@ class ListClips(PipelineStep):
                 yield Document(text='', id=source.clip, metadata={'source': source})
 
 
+def _track(images: Iterable[np.ndarray]) -> Track:
+    return track_faces(images, detect=_detector())
+
+
+WORK: dict[str, Callable[[Preparation, Source, str], None]] = {
+    'crop': lambda preparation, source, _: preparation.crop(source, _track),
+    'landmark': lambda preparation, source, name: preparation.annotate(source.clip, _annotator(name)),
+    'mfcc': lambda preparation, source, _: preparation.extract_features(source.clip),
+    'degrade': lambda preparation, source, _: preparation.degrade(source.clip, *preparation.degradations),
+    'done': lambda preparation, source, _: preparation.records.update(
+        source.clip, status='ok', split=source.split, speaker=source.speaker),
+}
+"""Name of a step -> what it does to a clip, with the name of the annotator."""
+
+
 class ClipStep(PipelineStep):
     """Applies one step to each clip. An unusable video is reported and skipped by later steps.
 
     Unexpected errors are reported with a traceback. Errors of the machine (OSError, AnnotatorError) end the
     task, so that no good video is rejected.
+
+    Args:
+        name: of `WORK`; the step has no function of its own, so that it can be pickled.
+        annotator: of landmarks.
     """
 
     type = 'clip'
 
-    def __init__(self, preparation: Preparation) -> None:
+    def __init__(self, preparation: Preparation, name: str, annotator: str = '') -> None:
+        self.name = name
         super().__init__()
-        self.preparation = preparation
+        self.preparation, self.annotator = preparation, annotator
 
     def run(self, data: Iterable[Document], rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields the clips that succeed."""
@@ -85,7 +106,7 @@ class ClipStep(PipelineStep):
             source = document.metadata['source']
             try:
                 with self.track_time():
-                    self.apply(source)
+                    WORK[self.name](self.preparation, source, self.annotator)
             except REJECTED as error:
                 self.preparation.reject(source, self.name, str(error))
             except ENVIRONMENT:
@@ -96,65 +117,6 @@ class ClipStep(PipelineStep):
             else:
                 self.stat_update('done')
                 yield document
-
-    @abstractmethod
-    def apply(self, source: Source) -> None:
-        """Processes one clip."""
-
-
-class Crop(ClipStep):
-    """Writes frames at 25 per second, cropped to the face, and their audio."""
-
-    name = 'crop'
-
-    def apply(self, source: Source) -> None:
-        """See Preparation.crop."""
-        detect = _detector()
-        self.preparation.crop(source, lambda images: track_faces(images, detect=detect))
-
-
-class Annotate(ClipStep):
-    """Finds the 68 landmarks of the clean frames."""
-
-    name = 'landmark'
-
-    def __init__(self, preparation: Preparation, annotator: str) -> None:
-        super().__init__(preparation)
-        self.annotator = annotator
-
-    def apply(self, source: Source) -> None:
-        """See Preparation.annotate."""
-        self.preparation.annotate(source.clip, _annotator(self.annotator))
-
-
-class ExtractFeatures(ClipStep):
-    """Computes the MFCCs of the audio."""
-
-    name = 'mfcc'
-
-    def apply(self, source: Source) -> None:
-        """See Preparation.extract_features."""
-        self.preparation.extract_features(source.clip)
-
-
-class Degrade(ClipStep):
-    """Writes the degraded layers."""
-
-    name = 'degrade'
-
-    def apply(self, source: Source) -> None:
-        """See Preparation.degrade."""
-        self.preparation.degrade(source.clip, *self.preparation.degradations)
-
-
-class Done(ClipStep):
-    """Marks the clip as complete."""
-
-    name = 'done'
-
-    def apply(self, source: Source) -> None:
-        """Sets its status to `ok`."""
-        self.preparation.records.update(source.clip, status='ok', split=source.split, speaker=source.speaker)
 
 
 class Finish(PipelineStep):
@@ -197,9 +159,8 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: s
                 preparation.records.forget(source.clip)
     executor = executor or Executor()
     quiet = not executor.returns_at_once
-    steps = [ListClips(preparation, sources, quiet), Crop(preparation),
-             Annotate(preparation, annotator), ExtractFeatures(preparation), Degrade(preparation),
-             Done(preparation)]
+    steps = [ListClips(preparation, sources, quiet),
+             *(ClipStep(preparation, name, annotator) for name in WORK)]
     tasks = min(len(sources), tasks or MAX_TASKS)
     logs = preparation.root.resolve() / '.prepare'
     logs /= f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
