@@ -6,9 +6,10 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,27 +33,24 @@ class Finding:
         return f'{self.what:>14}  {self.state:<6}  {self.facts}{remedy}'
 
 
-@dataclass(frozen=True)
-class Extra:
-    """An optional extra; `modules` maps import names to packages."""
-
-    name: str
-    purpose: str
-    modules: dict[str, str]
-
-
-EXTRAS = (
-    Extra('train', 'gavn train and test', {'basicsr': 'basicsr', 'lmdb': 'lmdb', 'PIL': 'pillow',
-                                           'tensorboard': 'tensorboard', 'setuptools': 'setuptools'}),
-    Extra('demo', 'gavn demo', {'skimage': 'scikit-image'}),
-    Extra('evaluate', 'LPIPS, curves', {'lpips': 'lpips', 'matplotlib': 'matplotlib'}),
-    Extra('prepare', 'gavn prepare', {'datatrove': 'datatrove', 'numba': 'numba',
-                                        'skimage': 'scikit-image'}),
-    Extra('export', 'gavn export onnx', {'onnx': 'onnx', 'onnxscript': 'onnxscript'}),
-    Extra('web', 'gavn web', {'gradio': 'gradio', 'skimage': 'scikit-image'}),
-    Extra('dlib', 'gavn prepare --annotator dlib', {'dlib': 'dlib-bin'}),
-    Extra('mmcv', 'the deformable convolution backend mmcv', {'mmcv': 'mmcv-full'}),
-)
+PURPOSES = {
+    'train': 'gavn train and test',
+    'demo': 'gavn demo',
+    'evaluate': 'LPIPS, curves',
+    'prepare': 'gavn prepare',
+    'cluster': 'gavn restore, prepare and compare --executor',
+    'export': 'gavn export onnx',
+    'web': 'gavn web',
+    'dlib': 'gavn prepare --annotator dlib',
+    'mmcv': 'the deformable convolution backend mmcv',
+    'peers': 'other tools in scripts/release.py',
+    'wandb': 'logger.wandb of an option file',
+}
+"""Extra -> what it is for. The metadata of the package have its requirements."""
+APART = {'train': ['basicsr']}
+"""Extra -> packages that are installed with it, but are no requirement."""
+MODULES = {'dlib-bin': 'dlib', 'mmcv-full': 'mmcv', 'pillow': 'PIL'}
+"""Package -> module that another build of it has too."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +81,7 @@ def findings() -> Iterator[Finding]:
             ('weights', _own_weights, 'reinstall gavn'),
             ('disk', _disk, 'set TMPDIR and GAVN_HOME to writable folders')):
         yield tried(what, check, remedy)
-    yield from map(extra, EXTRAS)
+    yield from extras()
     yield from _weights()
 
 
@@ -95,21 +93,46 @@ def tried(what: str, check: Callable[[], str], remedy: str) -> Finding:
         return Finding(what, BROKEN, f'{type(error).__name__}: {error}'.splitlines()[0], remedy)
 
 
-def extra(one: Extra) -> Finding:
-    """Checks whether the packages of an extra are installed, without importing them."""
-    missing = [package for module, package in one.modules.items() if not importlib.util.find_spec(module)]
-    if missing:
-        return Finding(f'[{one.name}]', ABSENT, f'{", ".join(missing)}: for {one.purpose}',
-                       install_command(one.name))
-    versions = ', '.join(f'{package} {_version(package)}' for package in one.modules.values())
-    return Finding(f'[{one.name}]', OK, versions)
+def extras() -> Iterator[Finding]:
+    """Checks the packages of the extras, without importing them."""
+    try:
+        installed = importlib.metadata.distribution('gavn')
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding('extras', ABSENT, 'unknown, since gavn is not installed', install_command('train'))
+        return
+    provided = installed.metadata.get_all('Provides-Extra') or ()
+    for name in PURPOSES:
+        if name in provided:
+            yield extra(name, [*APART.get(name, ()), *_own_packages(name, installed.requires or ())])
 
 
-def _version(package: str) -> str:
+def extra(name: str, packages: Sequence[str]) -> Finding:
+    """Checks whether the packages of an extra are installed."""
+    versions = {package: version for package in packages if (version := _version(package))}
+    if missing := [package for package in packages if package not in versions]:
+        return Finding(f'[{name}]', ABSENT, f'{", ".join(missing)}: for {PURPOSES[name]}',
+                       install_command(name))
+    return Finding(f'[{name}]', OK, ', '.join(map(' '.join, versions.items())))
+
+
+def _own_packages(name: str, requirements: Sequence[str]) -> Iterator[str]:
+    """Packages of an extra, without those of the extras that it includes.
+
+    Requirements are as in METADATA: `gradio<7,>=6; extra == "web"`.
+    """
+    for requirement in requirements:
+        package = re.match(r'[\w.-]+', requirement)
+        if package and package[0] != 'gavn' and re.search(rf'\bextra == [\'"]{name}[\'"]', requirement):
+            yield package[0]
+
+
+def _version(package: str) -> str | None:
+    """Returns the version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return '(unknown version)'
+        module = MODULES.get(package, package.replace('-', '_'))
+        return '(unknown version)' if importlib.util.find_spec(module) else None
 
 
 def _torch() -> str:

@@ -1,14 +1,26 @@
 """`gavn doctor` tells what is well, what is absent and what is broken, with the remedy."""
+import importlib.metadata
 import re
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gavn.cli import doctor
 from gavn.cli import main as cli
-from gavn.cli.doctor import ABSENT, BROKEN, OK, Extra, Finding
+from gavn.cli.doctor import ABSENT, BROKEN, OK, Finding
 
 
-def test_what_is_installed_for_the_tests_is_well(capsys):
+@pytest.fixture
+def metadata(monkeypatch, tmp_path):
+    """The metadata of this checkout, whatever is installed."""
+    subprocess.run([sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', str(tmp_path)], check=True,
+                   cwd=Path(__file__).resolve().parents[2], capture_output=True)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_what_is_installed_for_the_tests_is_well(metadata, capsys):
     assert cli.main(['doctor']) == 0
     said = capsys.readouterr().out
     for what in ('gavn', 'torch', r'\[train\]', 'video', 'face detector', 'deformable', 'networks', 'weights',
@@ -35,24 +47,42 @@ def test_an_operator_that_was_not_built_is_reported(monkeypatch):
     assert 'cpu reference; ' in said and '; the native backend was not built' in said
 
 
-def test_an_extra_that_is_absent_is_no_failure(monkeypatch):
-    moon = Extra('moon', 'flying there', {'no_such_module': 'no-such-package', 'numpy': 'numpy'})
-    found = doctor.extra(moon)
-    assert (found.state, found.facts) == (ABSENT, 'no-such-package: for flying there')
-    assert found.remedy == "pip install -c constraints.txt -e '.[moon]'"
-    monkeypatch.setattr(doctor, 'findings', lambda: iter([found]))
-    assert doctor.run(None) == 0
-    assert doctor.extra(Extra('sun', 'x', {'numpy': 'numpy'})).state == OK
+def test_extras_come_from_the_metadata(monkeypatch, tmp_path):
+    lines = ['Metadata-Version: 2.1', 'Name: gavn', 'Version: 9', 'Provides-Extra: web',
+             'Provides-Extra: demo', 'Provides-Extra: dlib', 'Provides-Extra: test', 'Requires-Dist: numpy',
+             'Requires-Dist: no-such-package<7,>=6; extra == "web"', 'Requires-Dist: numpy; extra == \'web\'',
+             'Requires-Dist: gavn[web]; extra == "demo"',
+             'Requires-Dist: pyyaml; sys_platform != "none" and extra == "demo"',
+             'Requires-Dist: dlib-bin; extra == "dlib"', 'Requires-Dist: not-needed; extra == "test"']
+    (tmp_path / 'gavn-9.dist-info').mkdir()
+    (tmp_path / 'gavn-9.dist-info/METADATA').write_text('\n'.join(lines) + '\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(doctor.MODULES, 'dlib-bin', 'numpy')  # built by hand, under another name
+    version = importlib.metadata.version
+    monkeypatch.setattr('importlib.metadata.version', lambda name: version(name.replace('dlib', 'no-dlib')))
+    demo, web, dlib = doctor.extras()
+    assert (web.what, web.state, web.facts) == ('[web]', ABSENT, 'no-such-package: for gavn web')
+    assert web.remedy == "pip install -c constraints.txt -e '.[web]'"
+    assert (demo.state, demo.facts) == (OK, f'pyyaml {version("pyyaml")}')
+    assert (dlib.state, dlib.facts) == (OK, 'dlib-bin (unknown version)')
+    monkeypatch.setattr(doctor, 'findings', lambda: iter([web]))
+    assert doctor.run(None) == 0  # an absent extra is no failure
 
 
-def test_every_extra_is_one_of_the_package():
-    root = Path(__file__).resolve().parents[2]
-    setup, listed = ((root / name).read_text(encoding='utf-8')
-                     for name in ('setup.py', 'requirements-nodeps.txt'))
-    apart = re.findall(r'^(\S+)==', listed, re.MULTILINE)
-    for extra in doctor.EXTRAS:
-        line = re.search(rf"^ +'{extra.name}': \[(.*?)\],(?:  #.*)?$", setup, re.MULTILINE | re.DOTALL)[1]
-        assert all(f"'{package}" in line for package in extra.modules.values() if package not in apart), extra
+def test_without_metadata_no_extra_is_known(monkeypatch):
+    def distribution(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr('importlib.metadata.distribution', distribution)
+    found, = doctor.extras()
+    assert found.state == ABSENT and 'gavn is not installed' in found.facts and 'pip install' in found.remedy
+
+
+def test_every_extra_has_a_purpose(metadata):
+    provided = set(importlib.metadata.distribution('gavn').metadata.get_all('Provides-Extra'))
+    assert set(doctor.PURPOSES) == provided - {'docs', 'test'}
+    assert [found.what for found in doctor.extras()] == [f'[{name}]' for name in doctor.PURPOSES]
+    assert all(found.facts for found in doctor.extras())
 
 
 def test_a_remedy_is_shown_where_it_is_needed():
