@@ -216,7 +216,7 @@ def _corner_and_size(box: Box) -> list[float]:
     return [round(value, 1) for value in (box.x0, box.y0, box.width, box.height)]
 
 
-def frame_counts(segments: Sequence[Mapping[str, Any]], count: int, copied: bool) -> dict[str, int]:
+def frame_counts(segments: Sequence[Mapping[str, Any]], count: int, copied: bool) -> dict[str, Any]:
     """Returns the report's frame counts.
 
     Args:

@@ -118,7 +118,8 @@ class RayExecutor(RayPipelineExecutor):
         self.save_executor_as_json()
         task = ray.remote(num_cpus=self.cpus_per_task, num_gpus=self.gpus_per_task, max_retries=_RETRIES
                           )(_run_quietly)
-        executor, running = ray.put(self), []
+        executor = ray.put(self)
+        running: list[Any] = []
         for rank in self.get_incomplete_ranks():
             if len(running) == self.workers:
                 _, running = ray.wait(running)
