@@ -174,5 +174,6 @@ def add_task_arguments(parser: argparse._ActionsContainer) -> None:
     """Adds the arguments about the number of tasks."""
     add = parser.add_argument
     add('--tasks', type=whole(1),
-        help=f'number of tasks (default: one per video, {MAX_TASKS} at most; restoring: at least one per worker)')
+        help=f'number of tasks (default: one per video, {MAX_TASKS} at most; restoring: at least one per '
+             'worker)')
     add('--workers', type=whole(1), default=1, help='tasks that run at the same time')
