@@ -53,7 +53,7 @@ def test_every_method_has_its_files() -> None:
 @pytest.mark.parametrize('path', [path for path in FILES if 'pfld' not in path.stem], ids=name_of)
 def test_files_name_their_method(path: Path) -> None:
     options, name = read_options(path)[0], path.stem
-    method = next(token for token in sorted(METHODS, key=len, reverse=True) if f'_{token}_' in name)
+    method = next(token for token in sorted(METHODS, key=len, reverse=True) if f'_{token}_' in f'{name}_')
     assert options.get('method') == METHODS[method]
 
 
