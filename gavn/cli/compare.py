@@ -44,13 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', type=Path, metavar='DIR',
                         help='(default experiments/compare_TASK, or with several tasks or with seeds '
                              'experiments/compare, with a folder for each)')
-    parser.add_argument('--jobs', type=whole(1), default=1, metavar='N',
-                        help='parallel processes, also on one GPU (default 1)')
-    parser.add_argument('--threads', type=whole(1), metavar='N', help='per process (default: cores / jobs)')
-    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1')
-    parser.add_argument('--amp', choices=['bf16', 'none'], help='precision of training')
-    parser.add_argument('--workers', type=whole(0), metavar='N',
-                        help='data loader processes per training')
     parser.add_argument('--detectors', action='store_true', help='train the landmark detector first')
     parser.add_argument('--audio-controls', action='store_true',
                         help='also test with silence and with other voices')
@@ -62,8 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--fresh', nargs='*', metavar='NAME',
                         help='restart these methods; without a name, all')
     parser.add_argument('--report', action='store_true', help='run nothing: tables from what is finished')
-    add_executor_arguments(parser, default=None)
+    _add_resource_arguments(parser)
     parser.set_defaults(run=run)
+
+
+def _add_resource_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--jobs', type=whole(1), default=1, metavar='N',
+                        help='parallel processes, also on one GPU (default 1)')
+    parser.add_argument('--threads', type=whole(1), metavar='N', help='per process (default: cores / jobs)')
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1')
+    parser.add_argument('--amp', choices=['bf16', 'none'], help='precision of training')
+    parser.add_argument('--workers', type=whole(0), metavar='N',
+                        help='data loader processes per training')
+    add_executor_arguments(parser, default=None)
 
 
 def run(args: argparse.Namespace) -> int:
