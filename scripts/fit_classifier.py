@@ -1,6 +1,6 @@
 """Fits the degradation classifier of `gavn restore --task auto` on a prepared data set (see --help).
 
-    python scripts/fit_classifier.py --data datasets/shipped --out gavn/restoration/degradation.json
+    python scripts/fit_classifier.py --data datasets/pretraining --out gavn/restoration/degradation.json
 
 Trains on the training split, chooses thresholds on held-out speakers, and prints results of the validation
 split. The same data give the same numbers.

@@ -1,6 +1,6 @@
 """Bundles, measures and describes the pretrained weights of gavn.
 
-    python scripts/release.py mixed=options/shipped/train_gavn_mixed.yml deblur=...
+    python scripts/release.py mixed=options/pretrained/train_gavn_mixed.yml deblur=...
 
 Run it in the folder with the trainings in experiments/. Without NAME=OPTIONS.yml it measures and describes
 the weights in gavn/weights. `--layers` and `--methods` measure a part and keep the other rows. Other methods
@@ -23,7 +23,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('made', nargs='*', metavar='NAME=OPTIONS.yml',
                         help=f'of {", ".join(pretrained.WHAT)}')
-    parser.add_argument('--data', default='datasets/shipped', help='the data set to measure on')
+    parser.add_argument('--data', default='datasets/pretraining', help='the data set to measure on')
     parser.add_argument('--frames', type=int, help='of each clip (default: all)')
     parser.add_argument('--layers', nargs='*', choices=ALL_LAYERS, default=ALL_LAYERS,
                         help='degradations to measure (default: all)')

@@ -64,18 +64,18 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _chosen(args: argparse.Namespace, device: str) -> dict:
-    from gavn.experiments.bench.networks import QUICK, RECIPES, SLOW
+    from gavn.experiments.bench.networks import QUICK, SLOW, SPECS
     from gavn.restoration.model_spec import GENERATOR, ModelSpec, RestoreError
     if args.networks:
-        names = [name for name in RECIPES if any(part.lower() in name.lower() for part in args.networks)]
+        names = [name for name in SPECS if any(part.lower() in name.lower() for part in args.networks)]
         if not names:
             raise RestoreError(f'there is no network {" or ".join(args.networks)}\n'
-                               f'available: {", ".join(RECIPES)}')
+                               f'available: {", ".join(SPECS)}')
     elif args.quick:
         names = list(QUICK)
     else:
-        names = [name for name in RECIPES if device != 'cpu' or name not in SLOW]
-    specs = {name: RECIPES[name] for name in names}
+        names = [name for name in SPECS if device != 'cpu' or name not in SLOW]
+    specs = {name: SPECS[name] for name in names}
     for path in args.opt:  # without the landmark detector: landmarks are an input
         spec, _ = ModelSpec.read(path)
         networks = {GENERATOR: spec.networks[GENERATOR]}

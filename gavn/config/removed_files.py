@@ -2,18 +2,20 @@
 from pathlib import Path
 
 PEERS = frozenset({'basicvsrpp', 'davdnet', 'dbpn', 'edvr', 'edvr_l', 'vrt'})
-_FOLDERS = frozenset({'base', 'small', 'levels', 'ablations'})
+_FOLDERS = frozenset({'base', 'small', 'levels', 'ablations', 'shipped'})
 _DEBLUR = '--with options/presets/small_deblur.yml'
 
 
 def replacement(file: Path) -> str:
-    """Says what replaces an option file of options/{base,small,levels,ablations}; '' for any other path."""
+    """Says what replaces an option file of one of the removed folders of options; '' for any other path."""
     if file.parent.name not in _FOLDERS:
         return ''
     return f'; gavn 0.2 replaces this file: {_advice(file.parent.name, file.stem.split("_"))}'
 
 
 def _advice(folder: str, words: list[str]) -> str:
+    if folder == 'shipped':
+        return f'use options/pretrained/{"_".join(words)}.yml'
     if folder == 'levels' or 'levels' in words:
         return 'give the degradations with --degradation, such as car_crf35 car_crf45'
     if folder == 'small' or 'small' in words:

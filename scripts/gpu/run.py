@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument('packed', type=Path, metavar='FILE', help='a data set packed by scripts/gpu/pack.py')
     parser.add_argument('-o', '--out', type=Path, default=Path('results/gpu'), metavar='FOLDER',
                         help='of summary.md, weights.safetensors, train.yml, logs.zip (default results/gpu)')
-    parser.add_argument('--opt', type=Path, default=ROOT / 'options/shipped/train_gavn_wide.yml',
+    parser.add_argument('--opt', type=Path, default=ROOT / 'options/pretrained/train_gavn_wide.yml',
                         metavar='FILE.yml', help='option file of the training')
     parser.add_argument('--budget', type=float, default=known.budget, metavar='SECONDS',
                         help='in all (default 570)')

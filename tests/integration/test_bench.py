@@ -14,7 +14,7 @@ from gavn.checkpoints.pretrained import list_pretrained, weights_of
 from gavn.cli.bench import _chosen, _format_row
 from gavn.experiments.bench import memory, networks, operators, plan, report, rows, timing, training
 from gavn.experiments.bench.goals import GOALS, judged
-from gavn.experiments.bench.networks import ALIGNED, GAVN_64, PRETRAINED, RECIPES, Case, _recipe
+from gavn.experiments.bench.networks import ALIGNED, GAVN_64, PRETRAINED, SPECS, Case, _spec
 from gavn.experiments.bench.plan import Plan
 from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
 from gavn.runtime import windows
@@ -22,9 +22,9 @@ from gavn.runtime import windows
 CPU = torch.device('cpu')
 ALL = networks.ALL
 TINY = {
-    EDVR_M: _recipe(type='EDVR', num_feat=8, hr_in=True, with_predeblur=True, num_extract_block=1,
+    EDVR_M: _spec(type='EDVR', num_feat=8, hr_in=True, with_predeblur=True, num_extract_block=1,
                     num_reconstruct_block=1, window='centre'),
-    GAVN_64: _recipe(*ALL, type='GAVN', num_feat=8, radius=0, num_reconstruct_block=[1, 1],
+    GAVN_64: _spec(*ALL, type='GAVN', num_feat=8, radius=0, num_reconstruct_block=[1, 1],
                      detector={'type': 'PFLDAV', 'width': 0.125}),
 }
 OWN = (Case('gavn', 'bf16', 'windows batched'), Case('gavn', 'fp32', 'features once'))
@@ -184,7 +184,7 @@ def test_plans_measure_what_goals_need():
     full, quick = plan.plan_for('cuda'), plan.plan_for('cuda', quick=True)
     for a_plan, name, forms in ((full, PRETRAINED, ['triton']), (quick, GAVN_64, ['triton']),
                                 (full, GAVN_64, ['triton', 'compiled', 'triton, compiled'])):
-        cases = plan._cases(a_plan, name, RECIPES[name])
+        cases = plan._cases(a_plan, name, SPECS[name])
         assert cases[-len(forms):] == [Case(form, 'bf16', 'features once') for form in forms]
         assert {case.form for case in cases[:-len(forms)]} == {'stock', 'gavn'}
     asked = quick.compiling([GAVN_64, EDVR_M])
@@ -205,7 +205,7 @@ def test_timing_counts_calls_and_memory():
 def test_the_pretrained_network_of_the_table_is_that_of_the_weights():
     for name in list_pretrained():
         header, _ = load_bundle(weights_of(name))
-        assert header['networks'] in (RECIPES[PRETRAINED].networks, RECIPES[ALIGNED].networks)
+        assert header['networks'] in (SPECS[PRETRAINED].networks, SPECS[ALIGNED].networks)
 
 
 def test_all_networks_of_the_table_can_be_built_and_chosen():
@@ -213,5 +213,5 @@ def test_all_networks_of_the_table_can_be_built_and_chosen():
         networks, quick, opt = ['edvr', 'vrt'], False, []
     assert list(_chosen(Args, 'cpu')) == [EDVR_M, 'EDVR-L', 'VRT']
     for name in ('D-DBPN', 'DAVD-Net (ours)', BASICVSRPP):
-        subject = networks.prepare(name, RECIPES[name], CPU, 32, 'stock')
+        subject = networks.prepare(name, SPECS[name], CPU, 32, 'stock')
         assert subject.layout.outputs >= 1

@@ -34,7 +34,7 @@ def pack_heads(folder: Path) -> Path:
 
 
 def small_options(folder: Path) -> Path:
-    options = load('shipped/train_gavn_wide')
+    options = load('pretrained/train_gavn_wide')
     options['network_g'] |= {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': [1, 1]}
     options['datasets'] = {name: options['datasets'][name] for name in ('train', 'val')}
     options['datasets']['train'] |= {'degradation': ['blur', 'gt'], 'crop_size': 32, 'num_worker_per_gpu': 0,

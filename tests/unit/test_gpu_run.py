@@ -86,7 +86,7 @@ def test_a_leg_fits_into_its_time():
 
 def test_the_legs_are_one_training(tmp_path):
     data, runs, detector = (tmp_path / name for name in ('data', 'runs', 'net_l.pth'))
-    options = placed(load('shipped/train_gavn_wide'), data, runs, detector, 8)
+    options = placed(load('pretrained/train_gavn_wide'), data, runs, detector, 8)
     sections = options['datasets'].values()
     assert {section['root'] for section in sections} == {str(data)}
     first, second = first_leg(options, 100), second_leg(options, 100, 900)

@@ -63,6 +63,6 @@ def test_draws_cover_all_parts_and_belong_to_names() -> None:
     assert 1.2 <= min(factors) < 1.5 and 4 < max(factors) <= 5
     assert max(mixture.crf for mixture in drawn if mixture.crf and not mixture.factor) > 40
     assert max(mixture.crf for mixture in drawn if mixture.crf and (mixture.factor or 0) > 4) <= 30
-    # fixed once: another draw would silently make other data sets than the shipped weights were trained on
+    # fixed once: another draw would silently make other data sets than the pretrained weights were trained on
     assert Mixture.from_name('id00012/abc\nmixed') == Mixture(
         (0.647, 3.879), 46.8, 2.581, None, True, 29, 'cubic', None, 10482558234830515152)

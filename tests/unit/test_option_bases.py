@@ -130,6 +130,7 @@ def test_what_is_no_base(files: dict[str, str], message: str, tmp_path: Path) ->
     ('../base/edvr_l.yml', 'replaces this file: use options/train_edvr_l_car.yml, or'),
     ('../base/test.yml', 'use options/test_gavn_car.yml'),
     ('../base/shipped.yml', 'use options/train_gavn_car.yml'),
+    ('../shipped/train_gavn_sr.yml', 'use options/pretrained/train_gavn_sr.yml'),
     ('../base/small_vrt.yml', 'add --with options/presets/small.yml'),
     ('../base/small_deblur.yml', 'small.yml and --with options/presets/small_deblur.yml'),
     ('../base/small_levels_car.yml', 'with --degradation'),

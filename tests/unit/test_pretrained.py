@@ -30,7 +30,7 @@ def gains() -> dict[tuple[str, str], float]:
 
 
 @pytest.mark.parametrize('name', pretrained.list_pretrained())
-def test_shipped(name, gains):
+def test_pretrained(name, gains):
     """Small, whole, described, loadable, with its options; and better than its input."""
     path = pretrained.weights_of(name)
     assert path.stat().st_size <= 12e6

@@ -1,4 +1,4 @@
-"""Methods of others that the shipped weights are measured beside."""
+"""Methods of others that the pretrained weights are measured beside."""
 import numpy as np
 import pytest
 from skimage import data

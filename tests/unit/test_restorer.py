@@ -221,7 +221,7 @@ def test_devices_and_dtypes():
     assert np.array_equal(list(make(dtype='bfloat16').restore(frames)), frames)
 
 
-def test_dtype_auto_is_quick_for_shipped_weights_alone(monkeypatch):
+def test_dtype_auto_is_quick_for_pretrained_weights_alone(monkeypatch):
     for module in (restorer_module, auto_restorer):
         monkeypatch.setattr(module, 'default_dtype', lambda device: 'bfloat16')
     assert Restorer.from_pretrained('mixed', 'cpu').dtype == 'bfloat16'

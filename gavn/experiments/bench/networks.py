@@ -41,27 +41,27 @@ _VRT: dict[str, Any] = {
 }
 
 
-def _recipe(*inputs: str, window: str | None = None, detector: dict | None = None, **network: object
+def _spec(*inputs: str, window: str | None = None, detector: dict | None = None, **network: object
             ) -> ModelSpec:
     networks = {GENERATOR: network, **({DETECTOR: detector} if detector else {})}
     return ModelSpec(networks, inputs or ('lq',), window)
 
 
-RECIPES = {
-    EDVR_M: _recipe(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
+SPECS = {
+    EDVR_M: _spec(type='EDVR', hr_in=True, with_predeblur=True, window='centre'),
     BASICVSRPP: ModelSpec({GENERATOR: {'type': 'BasicVSRPlusPlus', 'mid_channels': 64, 'num_blocks': 7,
                                         'is_low_res_input': False, 'window': 15}}),
-    PRETRAINED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, use_alignment=False, detector=_DETECTOR),
-    ALIGNED: _recipe(*ALL, type='GAVN', num_feat=32, radius=1, inject=True, detector=_DETECTOR),
-    GAVN_64: _recipe(*ALL, type='GAVN'),
-    'GAVN-64, stage 1': _recipe(type='GAVN', use_identity=False),
-    'GAVN-32': _recipe(*ALL, type='GAVN', num_feat=32),
-    'GAVN-16': _recipe(*ALL, type='GAVN', num_feat=16),
-    'EDVR-L': _recipe(type='EDVR', num_feat=128, num_reconstruct_block=40, hr_in=True, with_predeblur=True,
+    PRETRAINED: _spec(*ALL, type='GAVN', num_feat=32, radius=1, use_alignment=False, detector=_DETECTOR),
+    ALIGNED: _spec(*ALL, type='GAVN', num_feat=32, radius=1, inject=True, detector=_DETECTOR),
+    GAVN_64: _spec(*ALL, type='GAVN'),
+    'GAVN-64, stage 1': _spec(type='GAVN', use_identity=False),
+    'GAVN-32': _spec(*ALL, type='GAVN', num_feat=32),
+    'GAVN-16': _spec(*ALL, type='GAVN', num_feat=16),
+    'EDVR-L': _spec(type='EDVR', num_feat=128, num_reconstruct_block=40, hr_in=True, with_predeblur=True,
                       window='centre'),
-    'D-DBPN': _recipe(type='DBPN', num_stages=7, scale_factor=4, same_size=True, window='frame'),
-    'DAVD-Net (ours)': _recipe('lq', 'audio', type='DAVDNet'),
-    'VRT': _recipe(**_VRT),
+    'D-DBPN': _spec(type='DBPN', num_stages=7, scale_factor=4, same_size=True, window='frame'),
+    'DAVD-Net (ours)': _spec('lq', 'audio', type='DAVDNet'),
+    'VRT': _spec(**_VRT),
 }
 SLOW = ('EDVR-L', 'D-DBPN', 'VRT')  # measured on a CPU only if named
 QUICK = (EDVR_M, BASICVSRPP, PRETRAINED, GAVN_64)
@@ -104,7 +104,7 @@ class Subject:
         networks = filter(None, (self.network, self.detector))
         return 1 if self.form == 'stock' else parallel_call_count(networks, self.device)
 
-    def together(self, windows: Batch, batch: int) -> Tensor:
+    def restore_chunk(self, windows: Batch, batch: int) -> Tensor:
         """As `forward`, with `batch` windows at a time in each of the `calls`."""
         if self.calls == 1:
             return self.forward(windows)  # no smaller batch: without enough memory there is no figure
@@ -129,11 +129,11 @@ class Subject:
                  if name in taken} for _ in range(frames)]
 
 
-def prepare(name: str, recipe: ModelSpec, device: torch.device, size: int, form: str) -> Subject:
+def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: str) -> Subject:
     """Builds a network with new weights in a form."""
     torch.manual_seed(0)
     networks = {key: network.to(device).eval().requires_grad_(False)
-                for key, network in recipe.build().items()}
+                for key, network in spec.build().items()}
     network = networks[GENERATOR]
     if form == 'stock':
         _align_one_by_one(network)
@@ -141,7 +141,7 @@ def prepare(name: str, recipe: ModelSpec, device: torch.device, size: int, form:
         channels_last(part)
         if COMPILED in form:
             compile_in_place(part, default_mode(device))
-    return Subject(name, network, networks.get(DETECTOR), recipe.inputs, layout_of(network, recipe.window),
+    return Subject(name, network, networks.get(DETECTOR), spec.inputs, layout_of(network, spec.window),
                    device, size, form)
 
 
@@ -169,7 +169,7 @@ def run_clip(subject: Subject, clip: list, batch: int, schedule: str) -> None:
     if schedule == 'one window':
         frames = run(subject.forward, clip, subject.layout)
     else:
-        frames = run(partial(subject.together, batch=batch), clip, subject.layout, batch * subject.calls,
+        frames = run(partial(subject.restore_chunk, batch=batch), clip, subject.layout, batch * subject.calls,
                      find if schedule == 'features once' else None)
     for _ in frames:
         pass

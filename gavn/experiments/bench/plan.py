@@ -69,11 +69,11 @@ def plan_for(device: str, quick: bool = False) -> Plan:
     return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, VIDEO_MINUTES[device])
 
 
-def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device) -> Iterator[Row]:
+def measured(plan: Plan, specs: Mapping[str, ModelSpec], device: torch.device) -> Iterator[Row]:
     """Yields the rows of a plan as soon as they are measured; limits first, since others refer to them."""
     yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
-    for name, recipe in recipes.items():
-        yield from _network_rows(plan, name, recipe, device)
+    for name, spec in specs.items():
+        yield from _network_rows(plan, name, spec, device)
     yield from operators.deformable(device, plan.deformable, plan.seconds)
     if plan.step:
         yield from training.steps(device, *plan.step, plan.seconds)
@@ -87,12 +87,12 @@ def measured(plan: Plan, recipes: Mapping[str, ModelSpec], device: torch.device)
     yield from memory.videos(plan.minutes)
 
 
-def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device) -> Iterator[Row]:
+def _network_rows(plan: Plan, name: str, spec: ModelSpec, device: torch.device) -> Iterator[Row]:
     subjects: dict[str, Subject] = {}
     gmacs: float | None = None
-    for case in _cases(plan, name, recipe):
+    for case in _cases(plan, name, spec):
         if case.form not in subjects:
-            subjects = {case.form: networks.prepare(name, recipe, device, plan.size, case.form)}
+            subjects = {case.form: networks.prepare(name, spec, device, plan.size, case.form)}
         subject = subjects[case.form]
         gmacs = gmacs or networks.gmacs_of(subject)
         try:
@@ -103,11 +103,11 @@ def _network_rows(plan: Plan, name: str, recipe: ModelSpec, device: torch.device
             torch.compiler.reset()  # frees the memory of graphs, whose number is limited
 
 
-def _cases(plan: Plan, name: str, recipe: ModelSpec) -> list[Case]:
+def _cases(plan: Plan, name: str, spec: ModelSpec) -> list[Case]:
     """Cases of a network: only GAVN reuses features; slow networks have the first and the last case."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
     cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]
-    if recipe.networks[GENERATOR]['type'] != 'GAVN':
+    if spec.networks[GENERATOR]['type'] != 'GAVN':
         cases = [replace(case, schedule='windows batched') if case.schedule == 'features once' else case
                  for case in cases]
     return list(dict.fromkeys(cases))

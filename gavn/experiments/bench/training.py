@@ -20,7 +20,7 @@ from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPre
 from gavn.basicsr_patches.utils_logger import DataWaitTimer
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.clip_store import ClipEntry, ClipWriter, pack
-from gavn.experiments.bench.networks import GAVN_64, RECIPES, TRITON, Case, Subject, operators, prepare
+from gavn.experiments.bench.networks import GAVN_64, SPECS, TRITON, Case, Subject, operators, prepare
 from gavn.experiments.bench.rows import Row, no_figure
 from gavn.experiments.bench.timing import Laps, Timing, measure, peak_mib, wait
 from gavn.faces.landmarks import N_POINTS
@@ -71,7 +71,7 @@ def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[Row
 
 
 def steps(device: torch.device, batch: int, size: int, seconds: float, name: str = GAVN_64,
-          recipe: ModelSpec | None = None) -> Iterator[Row]:
+          spec: ModelSpec | None = None) -> Iterator[Row]:
     """A step (forward, loss, backward, Adam) of the whole network: plain, then bf16 and channels-last.
 
     The second also has fused Adam and, on a GPU, triton's kernels. Landmarks are given; faces are noise.
@@ -79,14 +79,14 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
     fused = (replace(OURS, form=TRITON),) if device.type == 'cuda' else ()
     for case in (PLAIN, OURS, *fused):
         try:
-            yield _time_step(case, name, recipe or RECIPES[name], device, batch, size, seconds)
+            yield _time_step(case, name, spec or SPECS[name], device, batch, size, seconds)
         except RuntimeError as error:
             print(no_figure(f'training step, {case.form}', error), flush=True)
 
 
-def _time_step(case: Case, name: str, recipe: ModelSpec, device: torch.device, batch: int, size: int,
+def _time_step(case: Case, name: str, spec: ModelSpec, device: torch.device, batch: int, size: int,
                seconds: float) -> Row:
-    subject, step = _student(case, name, recipe, device, size)
+    subject, step = _student(case, name, spec, device, size)
     once = partial(step, _noise(subject, batch))
     with operators(case):
         memory = peak_mib(once, device)
@@ -95,13 +95,13 @@ def _time_step(case: Case, name: str, recipe: ModelSpec, device: torch.device, b
 
 
 def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
-        recipe: ModelSpec | None = None) -> Row:
+        spec: ModelSpec | None = None) -> Row:
     """The fast step with the loader: workers, prefetcher and wait timer of training.
 
     Batches come from LMDBs of noise. On a GPU they are prefetched (`prefetch_mode: cuda`), and waiting only
     counts while the GPU is idle.
     """
-    subject, step = _student(OURS, name, recipe or RECIPES[name], device, size)
+    subject, step = _student(OURS, name, spec or SPECS[name], device, size)
     with tempfile.TemporaryDirectory() as folder, operators(OURS):
         make_set(Path(folder), size)
         loader = DataLoader(windows_of(Path(folder), subject.layout.inputs), batch, sampler=range(_ENDLESS),
@@ -111,10 +111,10 @@ def fed(device: torch.device, batch: int, size: int, seconds: float, workers: in
 
 
 def _student(
-    case: Case, name: str, recipe: ModelSpec, device: torch.device, size: int
+    case: Case, name: str, spec: ModelSpec, device: torch.device, size: int
 ) -> tuple[Subject, Step]:
     """A network in training mode, and a step on a batch."""
-    subject = prepare(name, recipe, device, size, case.form)
+    subject = prepare(name, spec, device, size, case.form)
     network = subject.network.train().requires_grad_()
     adam = torch.optim.Adam(network.parameters(), lr=1e-4, fused=case.form != 'stock')
 

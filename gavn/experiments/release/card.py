@@ -28,14 +28,14 @@ FAILURES = {
     'sr': 'A small video that went through a codec stays nearly as it is: take `mixed`, as `auto` does.'}
 _DATA = '76 clips (12 minutes) of 62 speakers'
 TRAINING = {
-    'mixed': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml, 16,100 of '
-                     'the mixture with a smaller share of low resolution, and 12,000 of this one, all with '
-                     'alignment; then 5,000 without it.'),
-    'compression': (_DATA, 'It continues from 8,000 iterations of options/shipped/train_gavn_start.yml.'),
+    'mixed': (_DATA, 'It continues from 5,000 iterations of options/pretrained/train_gavn_start.yml, 16,100 '
+                     'of the mixture with a smaller share of low resolution, and 12,000 of this one, all '
+                     'with alignment; then 5,000 without it.'),
+    'compression': (_DATA, 'It continues from 8,000 iterations of options/pretrained/train_gavn_start.yml.'),
     'deblur': (_DATA, 'It continues from `mixed` as it was after 19,100 iterations, and 8,000 iterations '
                       'without stored blur and 7,500 with it, all with alignment.'),
-    'sr': (_DATA, 'It continues from 5,000 iterations of options/shipped/train_gavn_start.yml, 2,600 of the '
-                  'mixture and 8,000 of low resolution, all with alignment, and 6,000 without it.')}
+    'sr': (_DATA, 'It continues from 5,000 iterations of options/pretrained/train_gavn_start.yml, 2,600 of '
+                  'the mixture and 8,000 of low resolution, all with alignment, and 6,000 without it.')}
 """Name -> training data, and initial weights."""
 
 

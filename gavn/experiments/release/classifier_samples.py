@@ -1,6 +1,6 @@
 """Face crops with known degradations, to fit and to check `gavn.restoration.degradation`.
 
-The kind of a specialist is the degradation that its weights are trained on (options/shipped): x264 at CRF
+The kind of a specialist is the degradation that its weights are trained on (options/pretrained): x264 at CRF
 30..45, Gaussian blur of 15..25 pixels, reduction by 2..8. Weaker but visible degradations are `mixed`,
 because a specialist would overdo it. `clean` is what a viewer considers a good video: CRF 23 or better,
 little noise, downscaled from a larger image. Levels between two kinds are not drawn.
