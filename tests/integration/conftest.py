@@ -1,4 +1,5 @@
 """Fixtures that several files of these tests use."""
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,33 @@ def sessions(tmp_path, networks, monkeypatch):
     networks.gate.set()
     sessions.close()
     assert not [path for path in folder.rglob('*') if path.is_file()]
+
+
+@pytest.fixture(scope='session')
+def s3_server() -> Iterator[str]:
+    """URL of a server of S3."""
+    reason = 'needs s3fs and moto: pip install s3fs "moto[s3]" flask flask-cors'
+    pytest.importorskip('s3fs', reason=reason)
+    server = pytest.importorskip('moto.server', reason=reason).ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    yield 'http://{}:{}'.format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(params=['memory', 's3'])
+def place(request, monkeypatch) -> Iterator[str]:
+    """Path or URL of an empty folder."""
+    if request.param == 'disk':
+        yield str(request.getfixturevalue('tmp_path'))
+        return
+    if request.param == 's3':
+        url = request.getfixturevalue('s3_server')
+        monkeypatch.setenv('AWS_ENDPOINT_URL', url)
+        monkeypatch.setenv('NO_PROXY', url.rpartition(':')[0].removeprefix('http://'))
+        for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+            monkeypatch.setenv(name, 'test')
+    from datatrove.io import get_datafolder
+    folder = get_datafolder(f'{request.param}://bucket')
+    folder.fs.mkdir('bucket')
+    yield f'{request.param}://bucket'
+    folder.fs.rm('bucket', recursive=True)

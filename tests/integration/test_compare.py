@@ -1,6 +1,7 @@
 """Comparing methods: equal budgets, nothing done twice, nothing lost, one failure stops no other."""
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,10 +182,7 @@ def test_the_script_is_the_verb(place, tmp_path, capsys, monkeypatch, flag):
 # ---- what has changed
 
 def test_changed_options(place, run, tmp_path):
-    options = tmp_path / 'options'
-    options.mkdir()
-    for file in (place / 'options').iterdir():
-        (options / file.name).write_text(file.read_text())
+    options = shutil.copytree(place / 'options', tmp_path / 'options')
     assert run(options=options)[0] == 0
     file = options / 'train_gavn_deblur.yml'
     file.write_text(file.read_text().replace('ema_decay: 0.9', 'ema_decay: 0.95'))
