@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from gavn.experiments.compare.settings import Budget, CompareError, Settings
+from gavn.runtime.executors import CLUSTERS
 from gavn.runtime.project import PACKAGE, project_root
 
 OPTIONS = (project_root() if (project_root() / 'options').is_dir() else PACKAGE) / 'options'
 PRESETS = OPTIONS / 'presets'
 _EXPERIMENTS = project_root() / 'experiments'
-CLUSTERS = 'slurm', 'ray'
 TIMED_ON_GPU = 40  # iterations that are timed on a GPU
 
 

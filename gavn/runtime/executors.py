@@ -14,7 +14,8 @@ from typing import Any
 from gavn.errors import RunError
 from gavn.runtime.arguments import whole
 
-EXECUTORS = ('local', 'slurm', 'ray')
+CLUSTERS = ('slurm', 'ray')
+EXECUTORS = ('local', *CLUSTERS)
 MAX_TASKS = 1000  # by default
 
 

@@ -18,6 +18,7 @@ from gavn.experiments.compare.jobs import Job
 from gavn.experiments.compare.run import _environment
 from gavn.experiments.compare.settings import Budget, CompareError, Settings
 from gavn.models.cost import parameters
+from gavn.runtime.executors import CLUSTERS
 
 
 @pytest.fixture(scope='module')
@@ -128,7 +129,7 @@ def test_devices(monkeypatch, device, visible, gpus):
     assert made.gpus == gpus
 
 
-@pytest.mark.parametrize('executor', ['slurm', 'ray'])
+@pytest.mark.parametrize('executor', CLUSTERS)
 @pytest.mark.parametrize(('device', 'count', 'assigned', 'number', 'visible'), [
     ('auto', 1, '3', 1, '3'), ('cuda', 1, None, 1, None), ('auto', 0, '3', 0, ''), ('cpu', 1, '3', 0, '')])
 def test_tasks_of_a_cluster_have_its_gpus(place, tmp_path, monkeypatch, executor, device, count, assigned,
