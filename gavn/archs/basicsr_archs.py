@@ -7,10 +7,8 @@ from basicsr import archs  # noqa: F401  (registers BasicSR's own networks)
 from basicsr.utils.registry import ARCH_REGISTRY as BASICSR_REGISTRY
 
 from gavn.archs import basicvsrpp_arch, edvr_arch
-from gavn.ops.basicsr_networks import use_gavn_ops
 from gavn.registry import ARCH_REGISTRY
 
 __all__ = ['basicvsrpp_arch', 'edvr_arch']
 
 ARCH_REGISTRY.mirror_to(BASICSR_REGISTRY)
-use_gavn_ops()

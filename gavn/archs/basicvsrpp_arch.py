@@ -15,8 +15,8 @@ from gavn.archs.initialisation import (
 )
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.spynet import SpyNet, start_spynet
-from gavn.ops.basicsr_networks import SecondOrderAlignPack
-from gavn.ops.deform_align import use_backend
+from gavn.basicsr_patches import archs_basicvsrpp_arch  # noqa: F401  (importing applies it)
+from gavn.ops.deform_align import SecondOrderAlignPack, use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
@@ -30,9 +30,9 @@ REDUCTION = 4  # size of frames over features if the input has the full resoluti
 class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
     """BasicVSR++ with the weights of basicsr's, and the same results where that one runs.
 
-    The alignment also works without CUDA (`gavn.ops.basicsr_networks`). Sides that basicsr refuses are
-    padded. Features stay on the device of the frames. The window (`layout`) bounds their memory, so there is
-    no `cpu_cache_length`.
+    The alignment also works without CUDA (`basicsr_patches.archs_basicvsrpp_arch`). Sides that basicsr
+    refuses are padded. Features stay on the device of the frames. The window (`layout`) bounds their memory,
+    so there is no `cpu_cache_length`.
 
     Args:
         mid_channels: channels, a multiple of 8.

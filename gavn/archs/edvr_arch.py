@@ -18,6 +18,7 @@ from gavn.archs.initialisation import (
     variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
+from gavn.basicsr_patches import archs_arch_util  # noqa: F401  (importing applies it)
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import replaces_in

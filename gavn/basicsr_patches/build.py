@@ -18,9 +18,9 @@ from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGI
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from gavn.config.metric_calls import IMAGE_ARGUMENTS, check_options, supplied_to
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import is_basicsr_class
-from gavn.metrics.table import IMAGE_ARGUMENTS, check_options, supplied_to
 
 _OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
 """Models of basicsr that do not feed `lq` of their samples unchanged."""

@@ -5,7 +5,7 @@ import basicsr.metrics
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from gavn.basicsr_patches.replace import importers_of, replaces
-from gavn.metrics.table import call_metric
+from gavn.config.metric_calls import call_metric
 
 
 @replaces(*importers_of(basicsr.metrics.calculate_metric))

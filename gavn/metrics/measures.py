@@ -17,6 +17,8 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
 from gavn.audio.rates import FRAME_RATE
+from gavn.config.metric_calls import call_metric
+from gavn.config.metric_calls import check_options as check_call
 from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.media import Ticks
 from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim, psnr
@@ -24,8 +26,7 @@ from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
 from gavn.metrics.sync import SyncScore, load_syncnet
-from gavn.metrics.table import METRICS, call_metric, metric_of
-from gavn.metrics.table import check_options as check_call
+from gavn.metrics.table import METRICS, metric_of
 from gavn.metrics.temporal import WarpingError
 
 Device = torch.device | str

@@ -1,4 +1,7 @@
 """EDVR and BasicVSR++: ours in the registry, equal to basicsr's, and at home with every size."""
+import subprocess
+import sys
+
 import pytest
 import torch
 from basicsr.archs import basicvsrpp_arch as stock_basicvsrpp
@@ -36,6 +39,14 @@ def shaken(network: torch.nn.Module) -> torch.nn.Module:
 def test_option_files_get_ours(name, ours):
     assert ARCH_REGISTRY.get(name) is ours and registries().network[name] is ours
     assert [key for key, _ in ARCH_REGISTRY].count(name) == 1
+
+
+@pytest.mark.parametrize(('module', 'build'), [
+    ('edvr_arch', 'EDVR(num_feat=8, deformable_groups=2)'), ('basicvsrpp_arch', 'BasicVSRPlusPlus(8, 1)')])
+def test_a_network_that_is_imported_alone_has_gavns_layers(module, build):
+    code = (f'from gavn.archs.{module} import *; from gavn.ops import DeformableAlignPack as Pack; '
+            f'assert sum(isinstance(part, Pack) for part in {build}.modules()) == 4')
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_only_a_descendant_takes_a_stock_networks_place():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import gavn.archs  # noqa: F401  (puts basicsr's networks on our operator)
 from gavn.ops import DeformableAlignPack, deform_conv, modulated_deform_conv2d, offset_magnitudes
-from gavn.ops.basicsr_networks import SecondOrderAlignPack
+from gavn.ops.deform_align import SecondOrderAlignPack
 from gavn.ops.deform_conv import installed_backends, resolve_backend
 
 dcn = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
