@@ -37,13 +37,15 @@ def test_an_overlay_renames_the_run_and_the_weights_it_makes(tmp_path: Path) -> 
 
 def test_an_overlay_has_parts_for_types_of_network(tmp_path: Path) -> None:
     base = put(tmp_path, 'base.yml',
-               'train: {grad_clip: 1}\nby_network:\n  EDVR:\n    train: {grad_clip: 2}\n')
-    over = put(tmp_path, 'over.yml', 'base: base.yml\nby_network:\n  GAVN:\n    network_g: {num_feat: 8}\n')
+               'train: {grad_clip: 1}\nby_network:\n  EDVR:\n    train: {grad_clip: 2, ema_decay: 0.1}\n')
+    over = put(tmp_path, 'over.yml', 'base: base.yml\ntrain: {ema_decay: 0.2}\n'
+                                     'by_network:\n  GAVN:\n    network_g: {num_feat: 8}\n')
     gavn, source = resolve_options(CAR, [over])
     assert gavn['train']['grad_clip'] == 1 and gavn['network_g']['num_feat'] == 8
-    assert source.place(('network_g', 'num_feat')) == f'{over}, line 4'
+    assert source.place(('network_g', 'num_feat')) == f'{over}, line 5'
     edvr, source = resolve_options(OPTIONS / 'train_edvr_car.yml', [over])
     assert edvr['train']['grad_clip'] == 2 and edvr['network_g']['num_feat'] == 64
+    assert edvr['train']['ema_decay'] == 0.2  # over all of the base
     assert source.place(('train', 'grad_clip')) == f'{base}, line 4' and 'by_network' not in edvr
 
 
