@@ -3,6 +3,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +11,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gavn.archs.inputs import FeatureNetwork, network_inputs
+from gavn.archs.inputs import network_inputs
+from gavn.archs.network_runner import NetworkRunner
 from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import RunError
 from gavn.media import VideoWriter
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import MetricFactory
 from gavn.models.cost import Stopwatch
-from gavn.runtime import windows
-from gavn.runtime.batching import Batch, chunked_forward, default_batch, tensor_of
-from gavn.runtime.compilation import is_compiled
+from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.images import write_image
-from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.prefetch import PrefetchIterator
 from gavn.runtime.tensors import to_images
-
-Sample = dict[str, Tensor]
+from gavn.runtime.windows import Layout, Sample
 
 
 class NonFiniteOutputError(RunError, FloatingPointError):
     """A network returned values that are not finite."""
 
 
-class ClipRunner:
-    """Restores clips with a network in float32.
+class ClipRunner(NetworkRunner):
+    """Restores clips with a network in float32; yields what evaluation needs.
 
     Args:
-        network: in eval mode.
-        inputs: names of the network's inputs, `network_inputs` of the option file.
-        detector: frozen landmark detector; None if the network takes no landmarks.
         switches: further keyword arguments of `forward`.
-        batch: windows per call, halved when memory runs out. None: default of the device. On a CPU several
-            calls may run in parallel, see `gavn.runtime.parallel_calls`.
     """
 
-    def __init__(self, network: nn.Module, layout: windows.Layout, inputs: Sequence[str],
-                 device: torch.device, detector: nn.Module | None = None,
-                 switches: Mapping[str, Any] | None = None, batch: int | None = None) -> None:
-        self.network, self.layout, self.inputs, self.device = network, layout, inputs, device
-        self.detector, self.switches = detector, switches or {}
-        self.batch = batch or default_batch(device)
-        self.calls = parallel_call_count(filter(None, (network, detector)), device)
+    def __init__(self, network: nn.Module, layout: Layout, inputs: Sequence[str], device: torch.device,
+                 detector: nn.Module | None = None, switches: Mapping[str, Any] | None = None,
+                 batch: int | None = None) -> None:
+        super().__init__(network, layout, inputs, device, detector, batch)
+        self.switches = switches or {}
         self.watch = Stopwatch(device, sets_up=self.calls == 1)  # without reading and evaluation
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
@@ -62,40 +53,27 @@ class ClipRunner:
             NonFiniteOutputError: the network returned a value that is not finite.
         """
         keys = ('lq', 'audio') if self.detector is None else ('lq', 'audio', 'face')
-        pending: deque[Sample] = deque()
+        on_device = ((sample, {key: sample[key].to(self.device) for key in keys}) for sample in frames)
         landmarks: deque[Tensor] = deque()
 
-        def read_inputs() -> Iterator[Sample]:
-            for sample in frames:
-                pending.append(sample)
-                yield {key: sample[key].to(self.device) for key in keys}
-
         def forward(batch: Batch) -> Tensor:
-            restored, *found = self._forward(batch)
+            restored, *found = self._restore(batch)
             for points in found:  # one set per output frame, in the order of the frames
                 landmarks.extend(points.flatten(0, -3).cpu())
             return restored
 
-        features = self._features if isinstance(self.network, FeatureNetwork) else None
-        for restored in windows.run(forward, read_inputs(), self.layout, self.batch * self.calls, features):
-            yield _evaluated_frame(pending.popleft(), restored, landmarks.popleft() if landmarks else None)
+        for sample, restored in self.run_windows(on_device, forward):
+            yield _evaluated_frame(sample, restored, landmarks.popleft() if landmarks else None)
 
-    @property
-    def chunk_size(self) -> int:
-        """Frames restored by one round of calls."""
-        return self.batch * self.calls * self.layout.outputs
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """As in `NetworkRunner`, and timed."""
+        return self.watch.time(partial(super().features, frames))
 
-    def _features(self, frames: Tensor) -> list[Tensor]:
-        """The network's features of single frames (k, 3, h, w), on its device."""
-        network = self.network
-        assert isinstance(network, FeatureNetwork), 'only such a network is asked for features'
-        return self.watch.time(lambda: self._chunked(
-            lambda part: network.features(tensor_of(part, 'lq')), {'lq': frames}, self.layout.outputs))
-
-    def _forward(self, batch: Batch) -> list[Tensor]:
+    @torch.no_grad()
+    def _restore(self, batch: Batch) -> list[Tensor]:
         """Restored frames, and landmarks if there is a detector."""
-        restored, *landmarks = self.watch.time(
-            lambda: self._chunked(self._call, batch), len(batch['lq']) * self.layout.outputs)
+        restored, *landmarks = self.watch.time(partial(self._chunked, self._call, batch),
+                                               len(batch['lq']) * self.layout.outputs)
         if not torch.isfinite(restored).all():
             raise NonFiniteOutputError(f'{type(self.network).__name__} returned values that are not finite: '
                                        'its weights are damaged; use an earlier checkpoint')
@@ -105,13 +83,6 @@ class ClipRunner:
         inputs = network_inputs(batch, self.inputs, self.detector)
         restored = self.network(batch['lq'], **inputs, **self.switches)
         return [restored, *([tensor_of(inputs, 'landmarks')] if 'landmarks' in inputs else [])]
-
-    @torch.no_grad()
-    def _chunked(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
-                     ) -> list[Tensor]:
-        results, self.batch = chunked_forward(call, batch, self.batch, share, is_compiled(self.network),
-                                              self.calls)
-        return results
 
 
 def _evaluated_frame(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from threading import Lock
 from typing import Any
@@ -14,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gavn.archs.inputs import FeatureNetwork, layout_of, network_inputs
+from gavn.archs.inputs import layout_of
+from gavn.archs.network_runner import NetworkRunner
 from gavn.audio.mfcc import silence
 from gavn.checkpoints import pretrained
 from gavn.checkpoints.checkpoint import (
@@ -37,12 +36,11 @@ from gavn.restoration.model_spec import (
     weight_files,
 )
 from gavn.restoration.weight_selection import Choice, check_weights
-from gavn.runtime.batching import Batch, chunked_forward, default_batch, tensor_of
+from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.compilation import compile_in_place
 from gavn.runtime.files import sha256
-from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last, to_tensor
-from gavn.runtime.windows import Layout, run
+from gavn.runtime.windows import Layout, Sample
 
 PathLike = str | os.PathLike[str]
 _log = logging.getLogger(__name__)
@@ -78,7 +76,7 @@ def default_dtype(device: torch.device) -> str:
     return 'bfloat16' if supported else 'float32'
 
 
-class Restorer:
+class Restorer(NetworkRunner):
     """Networks with their weights, ready to restore. Create it with one of its class methods.
 
     Args and attributes:
@@ -105,23 +103,17 @@ class Restorer:
         if dtype not in (AUTO, *DTYPES):
             raise DeviceError(f'dtype {dtype} is not one of {", ".join(DTYPES)}')
         self.spec, self.networks, self.compile = spec, networks, compile
-        self.device = find_device(str(device))
+        device = find_device(str(device))
         self.dtype = 'float32' if dtype == AUTO else dtype
-        self.batch = batch or default_batch(self.device)
         self.weights, self.budget = dict(weights or {}), dict(budget or {})
         self.notices: list[str] = []
         self.name: str | None = None
         for network in networks.values():
-            channels_last(network.to(self.device).eval().requires_grad_(False))
+            channels_last(network.to(device).eval().requires_grad_(False))
             if compile:
                 compile_in_place(network, compile)
-        self.calls = parallel_call_count(networks.values(), self.device)
-        self.layout = _layout_of(networks[GENERATOR], spec.window)
-
-    @property
-    def chunk_size(self) -> int:
-        """Frames that one call restores."""
-        return self.batch * self.calls * self.layout.outputs
+        super().__init__(networks[GENERATOR], _layout_of(networks[GENERATOR], spec.window), spec.inputs,
+                         device, networks.get(DETECTOR), batch)
 
     @property
     def uses_audio(self) -> bool:
@@ -252,17 +244,12 @@ class Restorer:
 
     def _with_residuals(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None
                         ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        pending: deque[tuple[np.ndarray, Tensor]] = deque()
-
-        def clip() -> Iterator[dict[str, Tensor]]:
+        def clip() -> Iterator[tuple[tuple[np.ndarray, Tensor], Sample]]:
             for image, window in _paired(frames, audio):
                 sample = {key: value.to(self.device) for key, value in self._sample(image, window).items()}
-                pending.append((image, sample['lq']))
-                yield sample
+                yield (image, sample['lq']), sample
 
-        features = self._features if isinstance(self.networks[GENERATOR], FeatureNetwork) else None
-        for restored in run(self._forward, clip(), self.layout, self.batch * self.calls, features):
-            image, lq = pending.popleft()
+        for (image, lq), restored in self.run_windows(clip()):
             yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).cpu().numpy()
 
     def _checked_crop(self, image: np.ndarray) -> np.ndarray:
@@ -276,34 +263,23 @@ class Restorer:
                              'use restore_frames for whole frames')
         return image
 
-    def _sample(self, image: np.ndarray, mfcc: Tensor) -> dict[str, Tensor]:
+    def _sample(self, image: np.ndarray, mfcc: Tensor) -> Sample:
         sample = {'lq': to_tensor(image), 'audio': mfcc}
         if 'landmarks' in self.spec.inputs:
             sample['face'] = to_tensor(detector_view(image))
         return sample
 
-    def _features(self, frames: Tensor) -> list[Tensor]:
-        """Computes per-frame features of frames (k, 3, h, w) on the device."""
-        return self._chunked(self._compute_features, {'lq': frames}, self.layout.outputs)
-
-    def _forward(self, batch: Batch) -> Tensor:
-        return self._chunked(self._call, batch)[0]
-
-    def _chunked(self, call: Callable[[Batch], list[Tensor]], batch: Batch, share: int = 1
-                     ) -> list[Tensor]:
+    def _chunked(self, call: Callable[[Batch], Sequence[Tensor]], batch: Batch, share: int = 1
+                 ) -> list[Tensor]:
         try:
-            results, size = chunked_forward(
-                call, batch, self.batch, share, self.compile is not None, self.calls
-            )
+            return super()._chunked(call, batch, share)
         except torch.OutOfMemoryError as error:
-            raise RestoreError(
-                f'the memory of {self.device} is too small for one window\n'
-                'close other programs that use it, or use --device cpu'
-            ) from error
-        if size < self.batch:
-            self.batch = size
-            self._notice(f'the memory of {self.device} is too small: the batch is reduced to {size} windows')
-        return results
+            raise RestoreError(f'the memory of {self.device} is too small for one window\n'
+                               'close other programs that use it, or use --device cpu') from error
+
+    def _reduce_batch(self, size: int) -> None:
+        super()._reduce_batch(size)
+        self._notice(f'the memory of {self.device} is too small: the batch is reduced to {size} windows')
 
     def _call(self, batch: Batch) -> list[Tensor]:
         result = self._computed(batch, self.dtype)
@@ -325,26 +301,14 @@ class Restorer:
                 self.notices.append(message)
                 _log.warning(message)
 
-    def _compute_features(self, batch: Batch) -> list[Tensor]:
-        with self._computing('float32'):
-            network = self.networks[GENERATOR]
-            assert isinstance(network, FeatureNetwork), 'only such a network is asked for features'
-            return network.features(tensor_of(batch, 'lq'))
-
     def _computed(self, batch: Batch, dtype: str) -> Tensor:
-        with self._computing(dtype):
-            try:
-                inputs = network_inputs(batch, self.spec.inputs, self.networks.get(DETECTOR))
-                return self.networks[GENERATOR](batch['lq'], **inputs).float()
-            except (TypeError, ValueError) as error:
-                raise RestoreError(f'the network does not accept {", ".join(self.spec.inputs)}: {error}\n'
-                                   'network_inputs must match the options of the network') from error
-
-    @contextmanager
-    def _computing(self, dtype: str) -> Iterator[None]:
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, DTYPES[dtype],
+        with torch.inference_mode(), torch.autocast(self.device.type, DTYPES[dtype],
                                                     enabled=dtype != 'float32'):
-            yield
+            try:
+                return super()._call(batch)[0].float()
+            except (TypeError, ValueError) as error:
+                raise RestoreError(f'the network does not accept {", ".join(self.inputs)}: {error}\n'
+                                   'network_inputs must match the options of the network') from error
 
 
 def _layout_of(network: nn.Module, window: str | None) -> Layout:

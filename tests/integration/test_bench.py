@@ -110,7 +110,7 @@ def test_stock_aligns_one_after_the_other_with_the_same_results():
         align.register_forward_hook(lambda _, given, __, calls=calls: calls.append(len(given[0][0])))
         with torch.no_grad():
             results.append(torch.stack(list(
-                windows.run(subject.forward, subject.clip(2), subject.layout, 2))))
+                windows.run(subject.restore, subject.clip(2), subject.layout, 2))))
     assert together['stock'] == [2] * 7 and together['gavn'] == [10, 4]
     torch.testing.assert_close(*results, atol=1e-5, rtol=0)
 
@@ -123,16 +123,16 @@ def test_compiled_networks_get_one_shape_and_give_equal_results(monkeypatch, cap
     compiled = []
     monkeypatch.setattr(networks, 'compile_in_place', stands_in)
     case, shapes = Case(networks.COMPILED, 'fp32', 'features once'), set()
-    subject = networks.prepare('tiny', TINY[GAVN_64], CPU, 32, case.form)
+    subject = networks.prepare('tiny', TINY[GAVN_64], CPU, 32, case.form, 2)
     assert compiled == [(part, 'default') for part in (subject.network, subject.detector)]
     features = subject.network.features
     monkeypatch.setattr(subject.network, 'features',
                         lambda frames: shapes.add(frames.shape) or features(frames))
-    row = networks.time_network(subject, case, 5, 2, 0.001, ())
+    row = networks.time_network(subject, case, 5, 0.001, ())
     assert row.form == 'compiled' and 'tiny: compiled in ' in capsys.readouterr().out
     with torch.no_grad():
         clip = subject.clip(5)
-        found = subject.features(frames := torch.stack([sample['lq'] for sample in clip]), 2)
+        found = subject.features(frames := torch.stack([sample['lq'] for sample in clip]))
         torch.testing.assert_close(found, features(frames))
     assert shapes == {(2, 3, 32, 32)}
 

@@ -114,4 +114,4 @@ def test_a_timed_network_gets_its_own_inputs_alone():
 
     subject = Subject('sum', Sum(), None, ('lq', 'audio', 'region'), None, torch.device('cpu'), 8, 'gavn')
     batch = {name: torch.ones(1) for name in ('lq', 'audio', 'gt')}
-    assert subject.forward(batch).item() == 2
+    assert subject.restore(batch).item() == 2

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.gavn_arch import GAVN
-from gavn.archs.inputs import FeatureNetwork, layout_of, network_inputs
+from gavn.archs.inputs import layout_of
+from gavn.archs.network_runner import NetworkRunner
 from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, Row
 from gavn.experiments.bench.timing import measure, peak_mib
@@ -22,11 +23,11 @@ from gavn.faces.landmarks import N_POINTS
 from gavn.models.cost import giga_macs, parameters
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.restoration.model_spec import DETECTOR, GENERATOR, ModelSpec
-from gavn.runtime.batching import Batch, chunked_forward, tensor_of
+from gavn.runtime import windows
+from gavn.runtime.batching import Batch
 from gavn.runtime.compilation import compile_in_place, default_mode, is_compiled
-from gavn.runtime.parallel_calls import parallel_call_count
 from gavn.runtime.tensors import channels_last
-from gavn.runtime.windows import Layout, run
+from gavn.runtime.windows import Layout
 
 ALL = ('lq', 'audio', 'landmarks')
 PRETRAINED = 'GAVN-32 pretrained, with its detector'
@@ -76,46 +77,31 @@ class Case:
     schedule: str
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A network on its device, in eval mode."""
+class Subject(NetworkRunner):
+    """A network in a form, which runs over clips as in `Restorer`; the stock form has no parallel calls."""
 
-    name: str
-    network: nn.Module
-    detector: nn.Module | None
-    inputs: tuple[str, ...]
-    layout: Layout
-    device: torch.device
-    size: int
-    form: str
+    def __init__(self, name: str, network: nn.Module, detector: nn.Module | None, inputs: Sequence[str],
+                 layout: Layout, device: torch.device, size: int, form: str, batch: int = 1) -> None:
+        super().__init__(network, layout, inputs, device, detector, batch)
+        self.name, self.size, self.form = name, size, form
+        self.calls = 1 if form == 'stock' else self.calls
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Restores windows, with landmarks if there is a detector."""
-        if self.detector is None:
-            inputs = {name: batch[name] for name in self.inputs if name in batch and name != 'lq'}
-        else:
-            inputs = network_inputs(batch, self.inputs, self.detector)
-        restored = self.network(batch['lq'], **inputs)
-        return restored.clone() if is_compiled(self.network) else restored  # graphs overwrite results
+    def restore(self, batch: Batch) -> Tensor:
+        """Restores windows in one call, with landmarks if there is a detector."""
+        return self._call(batch)[0]
 
-    @property
-    def calls(self) -> int:
-        """Parallel calls, as in `Restorer`, if a schedule has several windows at a time."""
-        networks = filter(None, (self.network, self.detector))
-        return 1 if self.form == 'stock' else parallel_call_count(networks, self.device)
+    def restore_chunks(self, batch: Batch) -> Tensor:
+        """Restores windows, `batch` in each of the `calls`."""
+        return self._chunked(self._call, batch)[0]
 
-    def restore_chunk(self, windows: Batch, batch: int) -> Tensor:
-        """As `forward`, with `batch` windows at a time in each of the `calls`."""
-        if self.calls == 1:
-            return self.forward(windows)  # no smaller batch: without enough memory there is no figure
-        return chunked_forward(lambda part: [self.forward(part)], windows, batch, calls=self.calls)[0][0]
+    def _call(self, batch: Batch) -> list[Tensor]:
+        if self.detector is not None:
+            return super()._call(batch)
+        given = {name: batch[name] for name in self.inputs if name in batch and name != 'lq'}
+        return [self.network(batch['lq'], **given)]
 
-    def features(self, frames: Tensor, batch: int) -> list[Tensor]:
-        """Features of single frames (k, 3, h, w), in chunks as in `Restorer`."""
-        network = self.network
-        assert isinstance(network, FeatureNetwork), 'only such a network is asked for features'
-        return chunked_forward(lambda part: network.features(tensor_of(part, 'lq')), {'lq': frames}, batch,
-                               self.layout.outputs, is_compiled(self.network), self.calls)[0]
+    def _reduce_batch(self, size: int) -> None:
+        raise RuntimeError(f'{self.batch} windows do not fit into the memory')  # no figure of a smaller batch
 
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for a number of frames, on the device."""
@@ -129,8 +115,9 @@ class Subject:
                  if name in taken} for _ in range(frames)]
 
 
-def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: str) -> Subject:
-    """Builds a network with new weights in a form."""
+def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: str, batch: int = 1
+            ) -> Subject:
+    """Builds a network with new weights in a form; `batch`: windows per call."""
     torch.manual_seed(0)
     networks = {key: network.to(device).eval().requires_grad_(False)
                 for key, network in spec.build().items()}
@@ -142,7 +129,7 @@ def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: s
         if COMPILED in form:
             compile_in_place(part, default_mode(device))
     return Subject(name, network, networks.get(DETECTOR), spec.inputs, layout_of(network, spec.window),
-                   device, size, form)
+                   device, size, form, batch)
 
 
 def _align_one_by_one(network: nn.Module) -> None:
@@ -156,21 +143,19 @@ def _align_one_by_one(network: nn.Module) -> None:
 SCHEDULES = ('one window', 'windows batched', 'features once')
 
 
-def run_clip(subject: Subject, clip: list, batch: int, schedule: str) -> None:
+def run_clip(subject: Subject, clip: Iterable[windows.Sample], schedule: str) -> None:
     """Runs a network over a clip.
 
     `one window` is the plain sliding window. The others take several windows at a time; `features once` also
     computes the features of each frame once, in float32.
     """
-    def find(frames: Tensor) -> list[Tensor]:
-        with torch.autocast(subject.device.type, enabled=False):
-            return subject.features(frames, batch)
-
+    frames: Iterator[object]
     if schedule == 'one window':
-        frames = run(subject.forward, clip, subject.layout)
+        frames = windows.run(subject.restore, clip, subject.layout)
+    elif schedule == 'windows batched':
+        frames = windows.run(subject.restore_chunks, clip, subject.layout, subject.batch * subject.calls)
     else:
-        frames = run(partial(subject.restore_chunk, batch=batch), clip, subject.layout, batch * subject.calls,
-                     find if schedule == 'features once' else None)
+        frames = subject.run_windows(enumerate(clip))
     for _ in frames:
         pass
 
@@ -209,18 +194,17 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
-def time_network(subject: Subject, case: Case, frames: int, batch: int, seconds: float, gmacs: float) -> Row:
-    """Measures a network over a clip of noise, with `batch` windows at a time if the schedule says so.
+def time_network(subject: Subject, case: Case, frames: int, seconds: float, gmacs: float) -> Row:
+    """Measures a network over a clip of noise, with several windows at a time if the schedule says so.
 
     The clip has at least `frames` frames, fills all windows and all batches. Compile time is printed and does
     not count.
     """
-    windows, calls = -(-frames // subject.layout.outputs), subject.calls
-    full = calls if windows < batch * calls else batch * calls
-    windows = -(-windows // full) * full
-    frames = windows * subject.layout.outputs
+    count, full = -(-frames // subject.layout.outputs), subject.batch * subject.calls  # windows
+    full = subject.calls if count < full else full
+    frames = -(-count // full) * full * subject.layout.outputs
     compiled = is_compiled(subject.network)
-    once = partial(run_clip, subject, subject.clip(frames), batch, case.schedule)
+    once = partial(run_clip, subject, subject.clip(frames), case.schedule)
     with computing(subject.device, case), torch.inference_mode():
         if compiled:
             start = time.perf_counter()
@@ -242,4 +226,4 @@ def gmacs_of(subject: Subject) -> float:
               (value if name == 'lq' else value[context:context + layout.outputs])[None]
               for name, value in batch.items()}
     with torch.no_grad():
-        return giga_macs(lambda: subject.forward(inputs)) / layout.outputs
+        return giga_macs(lambda: subject.restore(inputs)) / layout.outputs

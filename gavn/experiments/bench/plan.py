@@ -92,11 +92,11 @@ def _network_rows(plan: Plan, name: str, spec: ModelSpec, device: torch.device) 
     gmacs: float | None = None
     for case in _cases(plan, name, spec):
         if case.form not in subjects:
-            subjects = {case.form: networks.prepare(name, spec, device, plan.size, case.form)}
+            subjects = {case.form: networks.prepare(name, spec, device, plan.size, case.form, plan.batch)}
         subject = subjects[case.form]
         gmacs = gmacs or networks.gmacs_of(subject)
         try:
-            yield networks.time_network(subject, case, plan.frames, plan.batch, plan.seconds, gmacs)
+            yield networks.time_network(subject, case, plan.frames, plan.seconds, gmacs)
         except RuntimeError as error:  # too little memory, or no compiler: the other rows are still useful
             print(no_figure(f'{name}, {case.form}, {case.precision}, {case.schedule}', error), flush=True)
         if networks.COMPILED in case.form:

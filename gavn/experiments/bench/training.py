@@ -121,7 +121,7 @@ def _student(
     def step(batch: dict[str, Tensor]) -> None:
         adam.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=case.precision == 'bf16'):
-            restored = subject.forward({**batch})
+            restored = subject.restore({**batch})
         ((restored.float() - batch['gt']).square() + _EPS).sqrt().mean().backward()
         adam.step()
 
