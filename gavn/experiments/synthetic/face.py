@@ -1,7 +1,7 @@
 """The neutral face of the demo data, made from one public-domain photograph.
 
 The photograph is the NASA portrait of Eileen Collins (public domain) in scikit-image's wheel,
-`skimage.data.astronaut()`. Its smile and its head tilt are removed by warps. `synthetic.paint` makes several
+`skimage.data.astronaut()`. Its smile and its head tilt are removed by warps. `synthetic.people` makes several
 people from it. All coordinates are pixels of the 512x512 photograph; textures are `ZOOM` times larger so that
 resampling loses no detail.
 """
@@ -44,7 +44,6 @@ HAIRLINE = ((270, 98), (264, 90), (254, 85), (240, 83), (226, 79), (216, 81), (2
             (180, 104))
 NECK = ((184, 150), (186, 176), (192, 187), (230, 190), (254, 186), (260, 172), (262, 152))
 LEFT_EAR = ((169, 116), (182, 112), (183, 134), (175, 130))
-INSIDE_RING = ((120, 150), (320, 150), (310, 290), (110, 290))  # of the suit; the collar is dark
 RIGHT_EAR = ((266, 134), (270, 118), (282, 124), (276, 136))
 HEAD = ((150, 90), (158, 55), (180, 28), (205, 14), (250, 12), (282, 28), (302, 60), (304, 90), (294, 112),
         (284, 128), (270, 132), (182, 132), (166, 122))
@@ -131,20 +130,15 @@ def _polygon(points: tuple[tuple[float, float], ...] | np.ndarray, blur: float) 
 
 
 def _photo_masks(photo: np.ndarray) -> dict[str, np.ndarray]:
-    """Soft masks of face (with neck and ears), hair, collar and wall, from outlines and colour."""
+    """Soft masks of face (with neck and ears) and hair, from outlines and colour."""
     lab = cv2.cvtColor(photo, cv2.COLOR_BGR2LAB).astype(np.float32)
-    lightness, a, b = (cv2.GaussianBlur(lab[..., i], (0, 0), 0.8) for i in range(3))
+    lightness, _, yellow = (cv2.GaussianBlur(lab[..., i], (0, 0), 0.8) for i in range(3))
     outline = np.concatenate([PHOTO_POINTS[:17], np.array(HAIRLINE)])
-    warm = smoothstep((b - 133) / 5)
-    face = np.maximum(_polygon(outline, 1.2), _polygon(NECK, 1.2) * warm)
-    coloured = smoothstep((b - 0.15 * (lightness - 128) - 134) / 10)
+    warm = smoothstep((yellow - 133) / 5)
+    ears = np.maximum(_polygon(LEFT_EAR, 1.0), _polygon(RIGHT_EAR, 1.0))
+    face = np.maximum(_polygon(outline, 1.2), np.maximum(_polygon(NECK, 1.2), ears) * warm)
+    coloured = smoothstep((yellow - 0.15 * (lightness - 128) - 134) / 10)
     dark = smoothstep((150 - lightness) / 40)
-    head = _polygon(HEAD, 2.5)
     core = _polygon((np.array(HEAD) - TILT_CENTRE) * 0.92 + TILT_CENTRE, 2.0)
-    ears = np.maximum(_polygon(LEFT_EAR, 1.0), _polygon(RIGHT_EAR, 1.0)) * warm
-    hair = np.maximum(head * np.maximum(coloured, dark), core) * (1 - np.maximum(face, ears))
-    face = np.maximum(face, ears)
-    suit = smoothstep((a - 150) / 12)
-    collar = _polygon(INSIDE_RING, 3) * smoothstep((62 - lightness) / 24) * (1 - np.maximum(head, face))
-    wall = (1 - np.maximum(hair, face)) * (1 - collar) * (1 - suit)
-    return {'face': face, 'hair': hair, 'collar': collar, 'wall': wall}
+    hair = np.maximum(_polygon(HEAD, 2.5) * np.maximum(coloured, dark), core) * (1 - face)
+    return {'face': face, 'hair': hair}

@@ -12,8 +12,7 @@ import numpy as np
 
 from gavn.audio.rates import FRAME_RATE
 from gavn.experiments.synthetic.motion import Camera, MovingFace, Pose
-from gavn.experiments.synthetic.paint import still
-from gavn.experiments.synthetic.people import PEOPLE
+from gavn.experiments.synthetic.people import PEOPLE, still
 from gavn.experiments.synthetic.voice import Speech, speak
 
 SIDE = 224  # pixels, the size of the networks' face crops

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gavn.experiments.synthetic.face import MOUTH_HALF, ZOOM
-from gavn.experiments.synthetic.paint import Eye, Still
+from gavn.experiments.synthetic.people import Eye, Still
 from gavn.experiments.synthetic.warp import bell, grid, invert, sample, smoothstep
 
 JAW_DROP = 15.0  # lowering of the lower lip at opening 1, pixels of the photograph
 LIP_RAISE = 3.2  # rise of the upper lip at opening or teeth 1
 NECK = 55  # pixels from the middle of the face down to the centre of rotation
 DEPTH = 62  # pixels from the axis of the head to the face
-CAVITY, TONGUE = np.array([34, 26, 62], np.float32), np.array([104, 92, 182], np.float32)
-UPPER_TEETH, LOWER_TEETH = np.array([206, 226, 234], np.float32), np.array([150, 172, 182], np.float32)
-LASH = np.array([0.85, 0.78, 0.70], np.float32)  # attenuation of blue, green and red by a lash
+CAVITY, TEETH = np.array([34, 26, 62], np.float32), np.array([206, 226, 234], np.float32)
 # side of a moving edge of each landmark: -1 above (upper lip, upper lid), +1 below
 MOUTH_SIDE = np.array([-1] * 7 + [1] * 5 + [-1] * 5 + [1] * 3)
 UPPER_LIDS, LOWER_LIDS = (36, 37, 38, 39, 42, 43, 44, 45), (40, 41, 46, 47)
@@ -23,14 +21,13 @@ UPPER_LIDS, LOWER_LIDS = (36, 37, 38, 39, 42, 43, 44, 45), (40, 41, 46, 47)
 
 @dataclass(frozen=True)
 class Mouth:
-    """State of the mouth: opening, teeth, rounding, press and tongue in [0, 1], width in [-1, 1]."""
+    """State of the mouth: opening, teeth, rounding and press in [0, 1], width in [-1, 1]."""
 
     opening: float = 0.0
     width: float = 0.0
     rounding: float = 0.0
     teeth: float = 0.0
     press: float = 0.0
-    tongue: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -177,47 +174,26 @@ class MovingFace:
         image = sample(self.still.texture, self.expression(unposed), ZOOM)
         if self.drop + self.rise > 0.05:
             self._paint_mouth(image, unposed, camera.zoom)
-        if self.pose.blink > 0.05:
-            for eye in self.still.eyes:
-                self._paint_lashes(image, unposed, eye)
-        if self.still.glasses is not None:
-            glasses = sample(self.still.glasses, unposed, ZOOM).astype(np.uint16)
-            behind = (image * (255 - glasses[..., 3:]) + 127) // 255
-            image = np.minimum(behind + glasses[..., :3], 255).astype(np.uint8)
         return image
 
-    def _paint_lashes(self, image: np.ndarray, unposed: np.ndarray, eye: Eye) -> None:
-        """A soft dark line along a lowered lid, where two parts of the texture meet."""
-        middle = (eye.middle, (eye.top[-1] + eye.bottom[-1]) / 2)
-        box = _around(unposed, middle, (eye.half + 1, eye.half))
-        x, y = unposed[box][..., 0], unposed[box][..., 1]
-        edge, closing = self._lid(eye, x)
-        cover = 0.75 * bell((y - edge) / 0.8) * np.clip(closing / 2, 0, 1)
-        image[box] = np.round(image[box] * (1 - cover[..., None] * LASH)).astype(np.uint8)
-
     def _paint_mouth(self, image: np.ndarray, unposed: np.ndarray, zoom: float) -> None:
-        """Cavity, tongue and teeth behind the opening, blended over its antialiased edge."""
+        """Cavity and upper teeth behind the opening, blended over its antialiased edge."""
         box = _around(unposed, self.middle, (1.2 * self.half, self.drop + self.rise + 4))
         x, y = unposed[box][..., 0], unposed[box][..., 1]
         from_x, line, top, bottom = self._lips(x, y)
         cover = np.clip((y - top) * zoom + 0.5, 0, 1) * np.clip((bottom - y) * zoom + 0.5, 0, 1)
         cover = (cover * np.clip((bottom - top) * zoom, 0, 1))[..., None]
-        inside = np.stack([from_x - self.middle[0], y - line, y - top]) / np.float32(self.unit)
-        inner = self._inside(*inside)
+        inner = _mouth_inside(*np.stack([from_x - self.middle[0], y - line, y - top]) / np.float32(self.unit))
         image[box] = np.round(image[box] * (1 - cover) + np.clip(inner, 0, 255) * cover).astype(np.uint8)
 
-    def _inside(self, x: np.ndarray, y: np.ndarray, below_lip: np.ndarray) -> np.ndarray:
-        """Colours inside the mouth; x, y from the middle of the lip line, in units of the neutral face."""
-        drop = self.drop / self.unit
-        colour = CAVITY * (0.5 + 0.5 * bell(x / 14))[..., None]
-        rise = 4.5 * self.mouth.tongue + 0.15 * drop
-        radius = np.hypot(x / 12.5, (y - drop - 2 + 0.5 * rise) / (3.5 + 0.5 * rise + 0.12 * drop))
-        light = 0.8 + 0.2 * bell((y - drop + rise) / 3)
-        colour = _over(colour, 1.6 * smoothstep(1.3 - radius), light[..., None] * TONGUE)
-        colour = _over(colour, _teeth(x, y - drop + 1.3, 3.3, 0.5), LOWER_TEETH)
-        colour = _over(colour, _teeth(x, 2.2 - 0.006 * x * x - y, 4.5, 0.0), UPPER_TEETH)
-        shadow = (0.52 + 0.48 * smoothstep(below_lip / 4)) * (0.35 + 0.65 * bell(x / 17))
-        return colour * shadow[..., None]
+
+def _mouth_inside(x: np.ndarray, y: np.ndarray, below_lip: np.ndarray) -> np.ndarray:
+    """Colours inside the mouth; x, y from the middle of the lip line, in units of the neutral face."""
+    above_edge = 2.2 - 0.006 * x * x - y  # distance from the biting edge of the upper teeth
+    teeth = (smoothstep(above_edge / 0.9 + 0.5) * smoothstep((15 - np.abs(x)) / 3))[..., None]
+    colour = CAVITY * (0.5 + 0.5 * bell(x / 14))[..., None] * (1 - teeth) + TEETH * teeth
+    shadow = (0.52 + 0.48 * smoothstep(below_lip / 4)) * (0.35 + 0.65 * bell(x / 17))
+    return colour * shadow[..., None]
 
 
 def _around(points: np.ndarray, centre: tuple[float, float] | np.ndarray, reach: tuple[float, float]
@@ -228,18 +204,3 @@ def _around(points: np.ndarray, centre: tuple[float, float] | np.ndarray, reach:
     if not rows.size:
         return np.s_[:0, :0]
     return np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
-
-
-def _over(below: np.ndarray, cover: np.ndarray, above: np.ndarray) -> np.ndarray:
-    cover = np.clip(cover, 0, 1)[..., None]
-    return below * (1 - cover) + above * cover
-
-
-def _teeth(x: np.ndarray, inward: np.ndarray, width: float, shift: float) -> np.ndarray:
-    """Coverage of a row of teeth; `inward` is the distance from the biting edge to the gum."""
-    tooth = np.abs(x) / width + shift
-    place = tooth - np.floor(tooth) - 0.5
-    rounding = 0.6 * (2 * np.abs(place)) ** 4 + 0.35 * (np.floor(tooth) % 2)
-    gaps = 1 - 0.22 * smoothstep((np.abs(place) - 0.40) / 0.09)
-    ends = smoothstep((15 - np.abs(x)) / 3) * (1 - 0.5 * smoothstep((inward - 7) / 3))
-    return smoothstep((inward - rounding) / 0.9 + 0.5) * gaps * ends
