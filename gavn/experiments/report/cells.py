@@ -46,12 +46,11 @@ class Table:
     """A table."""
 
     name: str  # of its files
-    number: str  # in the paper; '' for other tables
+    number: str  # in the paper
     title: str  # after the number
     columns: Sequence[Column]  # left to right
     blocks: Sequence[Block]  # groups of rows, separated by rules. Repeated first cells are shown once.
     notes: Sequence[str] = ()  # paragraphs below
-    runs: Table | None = None  # a second table with the origin of the figures
 
     def once(self) -> list[Block]:
         """The blocks, with the first cell of a row empty if it repeats the row above."""

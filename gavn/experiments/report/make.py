@@ -51,7 +51,6 @@ def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -
     folder, tables = Path(folder), [table for group in made.values() for table in group]
     texts = {f'{table.name}{ending}': write(table) for table in tables
              for ending, write in (('.md', markdown), ('.tex', latex), ('.csv', plain))}
-    texts |= {f'{table.runs.name}.csv': plain(table.runs) for table in tables if table.runs}
     texts |= {'tables.md': '\n'.join(map(markdown, tables)), 'tables.tex': document(tables)}
     for name, text in texts.items():
         write_text(folder / name, text)

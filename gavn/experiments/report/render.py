@@ -27,19 +27,17 @@ _DOCUMENT = r"""\documentclass{article}
 
 
 def markdown(table: Table) -> str:
-    """Writes a table as Markdown: heading, table, notes, commands, and the table of its runs."""
+    """Writes a table as Markdown: heading, table, notes, commands."""
     several = len({column.group for column in table.columns if column.group}) > 1
     cells = [cell for block in table.blocks for row in block for cell in row]
     commands = list(dict.fromkeys(cell.run for cell in cells if cell.run))
-    heading = f'Table {table.number}. {table.title}' if table.number else table.title
-    lines = [f'### {_md(heading)}', '',
+    lines = [f'### {_md(f"Table {table.number}. {table.title}")}', '',
              _md_row(_md_head(column, several) for column in table.columns),
              '|' + ''.join('---:|' if column.figures else '---|' for column in table.columns)]
     lines += [_md_row(_md_cell(cell, commands) for cell in row) for block in table.once() for row in block]
     for note in [*table.notes, *(f'[{place}] run: `{run}`' for place, run in enumerate(commands, 1))]:
         lines += ['', _md(note)]
-    text = '\n'.join(lines) + '\n'
-    return text + (f'\n{markdown(table.runs)}' if table.runs else '')
+    return '\n'.join(lines) + '\n'
 
 
 def _md_row(cells: Iterable[str]) -> str:

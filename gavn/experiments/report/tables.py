@@ -19,9 +19,9 @@ from gavn.experiments.report.cells import (
     reasons,
 )
 from gavn.experiments.report.layout import ABLATIONS, COMPARED, GAVN, NATURAL, REAL, SWEPT, Task
-from gavn.experiments.report.origin import restore_command, test_command, window
-from gavn.experiments.report.results import REFERENCES, Result, Results
-from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
+from gavn.experiments.report.origin import restore_command, test_command
+from gavn.experiments.report.results import REFERENCES, Results
+from gavn.metrics.results_file import DEGRADED, TRUTH
 from gavn.metrics.table import COLUMNS
 
 RANKS = 'Best in bold, second best underlined, among methods.'
@@ -81,8 +81,8 @@ def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], m
     columns = [ranked(column, way) for column, way in zip(zip(*figures, strict=True), better, strict=True)]
     block = []
     for (method, row), ranks in zip(found.items(), zip(*columns, strict=True), strict=True):
-        windows = (result.window or window(result.run.option_file) for result in row if result)
-        cells = [Cell(task.title), Cell(method), joined(str(frames) for frames in windows if frames), *ranks]
+        windows = joined(str(result.window) for result in row if result and result.window)
+        cells = [Cell(task.title), Cell(method), windows, *ranks]
         if plan.ours:
             cells += origin([result.run for result in row if result],
                             _to_run(results, task, datasets, method))
@@ -92,7 +92,7 @@ def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], m
 
 def _to_run(results: Results, task: Task, datasets: Sequence[str], method: str) -> list[str]:
     """Commands for the missing cells of a row, one per data set."""
-    return [f'run{f" ({data})" if len(datasets) > 1 else ""}: `{test_command(results, data, task, method)}`'
+    return [f'run{f" ({data})" if len(datasets) > 1 else ""}: `{test_command(data, task, method)}`'
             for data in datasets
             if method not in REFERENCES and results.get(data, task.layer, method) is None]
 
@@ -120,7 +120,7 @@ def _over_levels(results: Results, plan: Plan, data: str, name: str) -> Table:
     def cell(task: Task, layer: str, method: str) -> Cell:
         result = results.get(data, layer, method)
         shown = figure(result, 'psnr', plan.std)
-        return shown if result else replace(shown, run=test_command(results, data, task, method, sweep=True))
+        return shown if result else replace(shown, run=test_command(data, task, method, sweep=True))
 
     blocks = [[[Cell(task.title), Cell(str(level)),
                 *(figure(results.get(data, layer, method), 'psnr', plan.std) for method in references),
@@ -130,9 +130,7 @@ def _over_levels(results: Results, plan: Plan, data: str, name: str) -> Table:
                *(Column(method, figures=True) for method in (*references, *methods))]
     notes = ['σ: CRF, kernel of the blur in pixels, factor of the reduction. In brackets: GAVN against the '
              'best of the others.', RANKS]
-    sources = [(layer, results.get(data, layer, method)) for layer in levels for method in methods]
-    return Table(name, '2', f'PSNR over levels of degradation on {data}', columns, blocks, notes,
-                 _runs(name, sources) if plan.ours else None)
+    return Table(name, '2', f'PSNR over levels of degradation on {data}', columns, blocks, notes)
 
 
 def _with_gain(cells: Sequence[Cell], methods: Sequence[str]) -> list[Cell]:
@@ -144,19 +142,6 @@ def _with_gain(cells: Sequence[Cell], methods: Sequence[str]) -> list[Cell]:
     gain = f' ({own - max(values.values()):+.4f})'.replace('-', '−')
     return [replace(cell, after=cell.after + gain) if method == GAVN else cell
             for method, cell in zip(methods, cells, strict=True)]
-
-
-def _runs(name: str, sources: Iterable[tuple[str, Result | None]]) -> Table:
-    """Table of the runs behind a table's figures."""
-    runs: dict[RunInfo, list[tuple[str, RunInfo]]] = {}
-    for place, result in sources:
-        if result is not None:
-            run = replace(result.run, degradation='', fps=None)  # one run covers several levels
-            runs.setdefault(run, []).append((place, result.run))
-    rows = [[Cell(run.method), Cell(', '.join(place for place, _ in found)), *origin([found[0][1]])]
-            for run, found in runs.items()]
-    columns = [Column('Method'), Column('Measured on'), *ORIGIN]
-    return Table(f'{name}_runs', '', 'The runs behind it', columns, [rows])
 
 
 def table4(results: Results, plan: Plan) -> list[Table]:
@@ -178,9 +163,8 @@ def _real(results: Results, plan: Plan, data: str, name: str) -> Table:
         arrow = {'higher': '↑', 'lower': '↓'}[column.better]
         block.append([Cell(f'{column.title} {arrow}'), *ranked(cells, column.better)])
     columns = [Column('Metric'), *(Column(method, figures=True) for method in found)]
-    sources = [(data, found[method]) for method in methods]
     return Table(name, '4', f'Videos without ground truth: {data}', columns, [block],
-                 [RANKS, *reasons(found.values(), NATURAL)], _runs(name, sources) if plan.ours else None)
+                 [RANKS, *reasons(found.values(), NATURAL)])
 
 
 TABLES: dict[int, Callable[[Results, Plan], list[Table]]] = {1: table1, 2: table2, 3: table3, 4: table4}
