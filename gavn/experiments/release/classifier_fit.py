@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import log_softmax
+import torch
+from torch import Tensor
 
-from gavn.restoration.degradation import KINDS, Model, with_ones
+from gavn.restoration.degradation import KINDS, Model
 
 HIDDEN = 24
 RIDGE = 3.  # half the penalty on squared weights, in log-likelihood of samples
@@ -47,27 +47,20 @@ def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: n
         target: (n, kinds), 1 at the true kind.
         weight: (kinds,), of a sample of each kind.
     """
-    inputs, (rows, columns), cut = model.inputs(features), model.hidden.shape, model.hidden.size
-    weighted = target @ weight[:, None]
+    inputs, weighted = torch.from_numpy(model.inputs(features)), torch.from_numpy(target * weight)
+    hidden, output = (torch.from_numpy(part.copy()).requires_grad_() for part in (model.hidden, model.output))
+    optimizer = torch.optim.LBFGS([hidden, output], max_iter=300, line_search_fn='strong_wolfe')
 
-    def parts(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return flat[:cut].reshape(rows, columns), flat[cut:].reshape(1 + columns, -1)
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = output[0] + torch.tanh(inputs @ hidden) @ output[1:]
+        penalty = RIDGE / 2 * (hidden[1:].square().sum() + output[1:].square().sum())  # biases are free
+        value = penalty - (weighted * scores.log_softmax(1)).sum()
+        value.backward()
+        return value
 
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        hidden, output = parts(flat)
-        active = np.tanh(inputs @ hidden)
-        logs = log_softmax(with_ones(active) @ output, axis=1)
-        error = (np.exp(logs) - target) * weighted
-        back = error @ output[1:].T * (1 - active ** 2)
-        shrunk = np.concatenate([(part * (np.arange(len(part)) > 0)[:, None]).ravel()
-                                 for part in (hidden, output)])  # biases are not penalised
-        slope = np.concatenate([(inputs.T @ back).ravel(), (with_ones(active).T @ error).ravel()])
-        value = RIDGE / 2 * (shrunk ** 2).sum() - (weighted * target * logs).sum()
-        return float(value), slope + RIDGE * shrunk
-
-    start = np.concatenate([model.hidden.ravel(), model.output.ravel()])
-    hidden, output = parts(minimize(loss, start, jac=True, method='L-BFGS-B', options={'maxiter': 300}).x)
-    return replace(model, hidden=hidden, output=output)
+    optimizer.step(loss)
+    return replace(model, hidden=hidden.detach().numpy(), output=output.detach().numpy())
 
 
 def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str]) -> np.ndarray:
