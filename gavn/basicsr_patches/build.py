@@ -1,29 +1,19 @@
 """Replacements of basicsr.data.build_dataset and basicsr.models.build_model that check options first."""
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import basicsr.data
 import basicsr.models
-import torch
 from basicsr.models.base_model import BaseModel
-from basicsr.models.hifacegan_model import HiFaceGANModel
-from basicsr.models.realesrgan_model import RealESRGANModel
-from basicsr.models.realesrnet_model import RealESRNetModel
-from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
-from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from gavn.config.metric_calls import IMAGE_ARGUMENTS, check_options, supplied_to
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import is_basicsr_class
-
-_OWN_DEGRADATION = (RealESRNetModel, RealESRGANModel, HiFaceGANModel)
-"""Models of basicsr that do not feed `lq` of their samples unchanged."""
 
 
 def build_dataset(dataset_opt: dict[str, Any]) -> Any:
@@ -67,17 +57,14 @@ def build_model(opt: dict[str, Any]) -> BaseModel:
     Defect: basicsr finds a data set or metric that the model cannot use only at the first validation.
 
     Raises:
-        OptionError: model, data sets, metrics and network do not fit together.
+        OptionError: model, data sets and metrics do not fit together.
     """
     model_class = _find_class(MODEL_REGISTRY, opt['model_type'])
     if model_class is not None and (
             is_basicsr_class(model_class) or hasattr(model_class, 'validates_clips')):
         _check_validation(model_class, opt)
     with option_errors(opt['model_type']):
-        model = basicsr.models.build_model(opt)
-    if is_basicsr_class(model_class) and isinstance(model, SRModel):
-        _check_image_network(model)
-    return model
+        return basicsr.models.build_model(opt)
 
 
 def _find_class(registry: Any, name: Any) -> type | None:
@@ -107,61 +94,5 @@ def _check_metric(key: str, metric: Mapping[str, Any], model_class: type) -> Non
         raise OptionError(f'val.metrics.{key}: {metric["type"]} needs {", ".join(missing)}, which '
                           f'{model_class.__name__} does not supply; AVVideoModel and GAVNModel do')
     with option_errors(f'val.metrics.{key}'):
-        check_options(function, {name: metric[name] for name in metric if name not in ('type', 'better')})
-
-
-def _check_image_network(model: SRModel) -> None:
-    network = model.get_bare_model(model.net_g)
-    inputs = list(inspect.signature(network.forward).parameters)
-    if 'audio' in inputs:
-        raise OptionError(f'{type(model).__name__} feeds its network images only, but '
-                          f'{type(network).__name__} also takes {", ".join(inputs[1:])}: choose model_type: '
-                          'GAVNModel or AVVideoModel')
-
-
-def check_first_sample(model: BaseModel, sample: Mapping[str, Any], name: str) -> None:
-    """Checks before training that a model can use a training sample.
-
-    A model may have a method `check_sample` for that. The network of a model of basicsr is called once if the
-    model feeds `lq` unchanged.
-
-    Args:
-        model: to be trained.
-        sample: of its training data, without the batch dimension.
-        name: of the data set, for the message.
-
-    Raises:
-        OptionError: model and sample do not fit together.
-    """
-    if hasattr(model, 'check_sample'):
-        with option_errors(f'data set {name}'):
-            model.check_sample(sample)
-    elif (is_basicsr_class(type(model)) and isinstance(model, SRModel)
-          and not isinstance(model, _OWN_DEGRADATION)):
-        batch = {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}
-        _check_forward(model, batch, name)
-
-
-def _check_forward(model: SRModel, batch: Mapping[str, Tensor], name: str) -> None:
-    if missing := [key for key in ('lq', 'gt') if key not in batch]:
-        raise OptionError(f'data set {name}: its samples have no {" and no ".join(missing)}')
-    model.feed_data(batch)
-    network = model.get_bare_model(model.net_g)
-    problem = f'{type(network).__name__} does not fit data set {name}, whose lq are ' \
-              f'{tuple(model.lq.shape[1:])} and gt {tuple(model.gt.shape[1:])}'
-    output = _forward(network, model.lq, problem)
-    if output.shape != model.gt.shape:
-        raise OptionError(f'{problem}: it returns {tuple(output.shape[1:])}')
-
-
-def _forward(network: nn.Module, lq: Tensor, problem: str) -> Tensor:
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            return network(lq)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OptionError(f'{problem}: {reason}') from error
-    finally:
-        network.train(training)
+        check_options(metric['type'], function,
+                      {name: metric[name] for name in metric if name not in ('type', 'better')})

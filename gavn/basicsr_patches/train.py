@@ -15,7 +15,7 @@ from basicsr.models.base_model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gavn.basicsr_patches.build import build_dataset, build_model, check_first_sample, first_sample
+from gavn.basicsr_patches.build import build_dataset, build_model, first_sample
 from gavn.basicsr_patches.data_data_sampler import (
     EpochSampler,
     SeededDataset,
@@ -25,15 +25,11 @@ from gavn.basicsr_patches.data_data_sampler import (
 )
 from gavn.basicsr_patches.data_loading import start_worker
 from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
-from gavn.basicsr_patches.training_state import (
-    ResumeError,
-    check_disk_space,
-    load_resume_state,
-    remove_partial_files,
-)
+from gavn.basicsr_patches.training_state import ResumeError, load_resume_state, remove_partial_files
 from gavn.basicsr_patches.utils_logger import DataWaitTimer, MessageLogger, ProgressBar, init_tb_loggers
 from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.basicsr_patches.utils_options import keep_options, parse_options, set_seed
+from gavn.config.option_file import option_errors
 
 
 class TrainingRun:
@@ -113,10 +109,11 @@ class TrainingRun:
         return loader, sampler, self.val_loaders, last_epoch, epochs.total
 
     def build_model(self, opt: dict[str, Any]) -> BaseModel:
-        """Builds the model, checks that it accepts the training data and that a checkpoint fits on disk."""
+        """Builds the model. If it has a method `check_sample`, that checks the first training sample."""
         self.model = build_model(opt)
-        check_first_sample(self.model, self.sample, opt['datasets']['train']['name'])
-        check_disk_space(self.model, opt)
+        if hasattr(self.model, 'check_sample'):
+            with option_errors(f'data set {opt["datasets"]["train"]["name"]}'):
+                self.model.check_sample(self.sample)
         return self.model
 
     def message_logger(self, opt: dict[str, Any], start_iter: int, tb_logger: Any) -> MessageLogger:

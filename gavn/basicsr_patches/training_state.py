@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.models.base_model import BaseModel
 
 from gavn.checkpoints.safe_files import read_pickle
 from gavn.config.check import section_problems
 from gavn.errors import CheckpointError, RunError, weight_file
 from gavn.runtime.files import atomic_path
 
-_MIB = 2**20
 _STATE_NAME = re.compile(r'(\d+)\.state')
 
 
@@ -55,20 +52,6 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
-
-
-def check_disk_space(model: BaseModel, opt: dict[str, Any]) -> None:
-    """Raises RunError before training if the disk of a run has no room for one checkpoint."""
-    network = getattr(model, 'net_g', None)
-    if network is None or opt['rank'] != 0:
-        return
-    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    copies = 3 + hasattr(model, 'net_g_ema')  # weights, and Adam's two moments in the state
-    folder = opt['path']['experiments_root']
-    free = shutil.disk_usage(folder).free
-    if free < copies * weights:
-        raise RunError(f'{folder}: its disk has {free / _MIB:.0f} MiB left, a checkpoint takes about '
-                       f'{copies * weights / _MIB:.0f} MiB; make room, or name another path.experiments_root')
 
 
 def prune_checkpoints(paths: dict[str, str], keep: int | None) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from basicsr.utils import logger as basicsr_logger
@@ -133,36 +131,7 @@ def init_tb_loggers(opt: dict[str, Any]) -> Any:
     if (opt['logger'].get('wandb') or {}).get('project'):
         init_wandb_logger(opt)
     folder = os.path.join(opt['root_path'], 'tb_logger', opt['name'])
-    return TensorBoard(basicsr_logger.init_tb_logger(log_dir=folder), folder)
-
-
-class TensorBoard:
-    """TensorBoard's writer. After a failed write, as on a full disk, training continues without it."""
-
-    def __init__(self, writer: Any, folder: str) -> None:
-        self._writer, self._folder, self._failed = writer, folder, False
-        threading.excepthook = partial(_report_other_threads, threading.excepthook)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return partial(self._call, getattr(self._writer, name))
-
-    def _call(self, method: Callable[..., Any], *args: Any, **settings: Any) -> Any:
-        if self._failed:
-            return None
-        try:
-            return method(*args, **settings)
-        except OSError as error:  # of an earlier call: tensorboard writes in a thread
-            self._failed = True
-            basicsr_logger.get_root_logger().warning(
-                f'{self._folder} cannot be written ({error.strerror or error}): training continues without '
-                'TensorBoard')
-            return None
-
-
-def _report_other_threads(report: Callable[[Any], object], failure: Any) -> None:
-    """Reports errors of threads, except those of tensorboard, whose next call raises them."""
-    if not type(failure.thread).__module__.startswith('tensorboard.'):
-        report(failure)
+    return basicsr_logger.init_tb_logger(log_dir=folder)
 
 
 @basicsr_logger.master_only

@@ -23,21 +23,21 @@ def supplied_to(metric: Metric, must: bool = False) -> tuple[str, ...]:
                  and not (must and parameters[name].default is not inspect.Parameter.empty))
 
 
-def check_options(metric: Metric, options: Mapping[str, Any]) -> None:
-    """Raises ValueError for unknown and for missing options of a metric.
+def check_options(name: str, metric: Metric, options: Mapping[str, Any]) -> None:
+    """Raises ValueError for unknown and for missing options of a metric, by its name in option files.
 
     Metrics of basicsr ignore their `**kwargs`, so only named options are valid there.
     """
     parameters = inspect.signature(metric).parameters
     kinds = {parameter.kind for parameter in parameters.values()}
     takes_any = inspect.Parameter.VAR_KEYWORD in kinds and not metric.__module__.startswith('basicsr.')
-    for name in options:
-        if name in SUPPLIED or (name not in parameters and not takes_any):
-            raise ValueError(f'{metric.__name__} has no option {name!r}')
-    for name, parameter in parameters.items():
+    for key in options:
+        if key in SUPPLIED or (key not in parameters and not takes_any):
+            raise ValueError(f'{name} has no option {key!r}')
+    for key, parameter in parameters.items():
         if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD \
-                and name not in SUPPLIED and name not in options:
-            raise ValueError(f'{metric.__name__} needs the option {name}')
+                and key not in SUPPLIED and key not in options:
+            raise ValueError(f'{name} needs the option {key}')
 
 
 def call_metric(metric: Metric, data: Mapping[str, Any], options: Mapping[str, Any]) -> float:

@@ -2,20 +2,12 @@
 
 PSNR, SSIM and NIQE equal BasicSR's functions of the same names.
 """
-import inspect
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
-
 import cv2
 import numpy as np
 from basicsr.metrics import calculate_niqe
 
 from gavn.metrics import structure
 from gavn.metrics.missing import UndefinedMetricError
-
-FrameMetric = Callable[[np.ndarray, Any], float]
-"""Restored image and ground truth -> value; the truth is None for metrics that need none."""
 
 MAX_PSNR = 100.0  # dB, of equal images; one step in one value of a 224 x 224 image gives 99.9
 _BLOCK = 96  # side in pixels of the blocks that NIQE uses
@@ -35,21 +27,19 @@ def _crop(image: np.ndarray, crop_border: int, test_y_channel: bool) -> np.ndarr
     return (cv2.transform(image.astype(np.float64), _LUMA) + 16)[..., None] if test_y_channel else image
 
 
-def psnr(
-    restored: np.ndarray, truth: np.ndarray, crop_border: int = 0, test_y_channel: bool = False,
-) -> float:
+def psnr(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, test_y_channel: bool = False) -> float:
     """Peak signal-to-noise ratio in dB over all channels.
 
     Args:
-        restored, truth: uint8 BGR (h, w, 3).
+        img, img2: the restored and the true image, uint8 BGR (h, w, 3).
         crop_border: pixels to ignore at each side.
         test_y_channel: whether to compare only the BT.601 luma (16..235).
 
     Returns:
         At most `MAX_PSNR`, so that equal images do not make the mean of a clip infinite.
     """
-    check_shapes(restored, truth)
-    restored, truth = (_crop(image, crop_border, test_y_channel) for image in (restored, truth))
+    check_shapes(img, img2)
+    restored, truth = (_crop(image, crop_border, test_y_channel) for image in (img, img2))
     error = np.mean(np.subtract(restored, truth, dtype=np.float64) ** 2)
     return MAX_PSNR if error == 0 else min(MAX_PSNR, float(10 * np.log10(255**2 / error)))
 
@@ -61,9 +51,7 @@ def _large_enough(name: str, needed: str, least: int, image: np.ndarray) -> None
         raise UndefinedMetricError(f'{name} needs {needed} pixels per side, got {width} x {height}')
 
 
-def ssim(
-    restored: np.ndarray, truth: np.ndarray, crop_border: int = 0, test_y_channel: bool = False,
-) -> float:
+def ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, test_y_channel: bool = False) -> float:
     """Structural similarity (Wang et al. 2004), at most 1: Gaussian 11 x 11, sigma 1.5, mean over channels.
 
     Arguments as for `psnr`.
@@ -71,14 +59,14 @@ def ssim(
     Raises:
         UndefinedMetricError: a side is under 11 pixels.
     """
-    check_shapes(restored, truth)
-    restored, truth = (_crop(image, crop_border, test_y_channel) for image in (restored, truth))
+    check_shapes(img, img2)
+    restored, truth = (_crop(image, crop_border, test_y_channel) for image in (img, img2))
     _large_enough('SSIM', f'at least {structure.WINDOW_SIZE}', structure.WINDOW_SIZE, truth)
     return structure.ssim(restored, truth)
 
 
-def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int = 0) -> float:
-    """NIQE (Mittal et al. 2013) of the restored image on its luma; lower is better. `truth` is not used.
+def niqe(img: np.ndarray, crop_border: int = 0) -> float:
+    """NIQE (Mittal et al. 2013) of an image on its luma; lower is better.
 
     NIQE compares statistics of 36 features over blocks of 96 pixels. An image of 224 x 224 has four blocks,
     so the value is noisy: shifting the crop of a photograph by up to 40 pixels moves it between 4.8 and 7.0.
@@ -87,17 +75,17 @@ def niqe(restored: np.ndarray, truth: np.ndarray | None = None, crop_border: int
     Raises:
         UndefinedMetricError: the image has fewer than two blocks or no texture.
     """
-    height, width = (side - 2 * crop_border for side in restored.shape[:2])
+    height, width = (side - 2 * crop_border for side in img.shape[:2])
     if (height // _BLOCK) * (width // _BLOCK) < 2:
         raise UndefinedMetricError(f'NIQE needs two blocks of {_BLOCK} x {_BLOCK} pixels, '
                                    f'got {width} x {height}')
     try:
-        return float(calculate_niqe(restored, crop_border))
+        return float(calculate_niqe(img, crop_border))
     except np.linalg.LinAlgError as error:
         raise UndefinedMetricError('NIQE needs texture: the image is flat') from error
 
 
-def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
+def ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> float:
     """Multi-scale structural similarity on five scales (Wang et al. 2003), at most 1; mean over channels.
 
     Equals the package pytorch-msssim with a data range of 255. Arguments as for `psnr`.
@@ -105,30 +93,7 @@ def ms_ssim(restored: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> fl
     Raises:
         UndefinedMetricError: a side has at most 160 pixels.
     """
-    check_shapes(restored, truth)
-    restored, truth = (_crop(image, crop_border, False) for image in (restored, truth))
+    check_shapes(img, img2)
+    restored, truth = (_crop(image, crop_border, False) for image in (img, img2))
     _large_enough('MS-SSIM', f'more than {structure.MS_MIN_SIDE}', structure.MS_MIN_SIDE + 1, truth)
     return structure.ms_ssim(restored, truth)
-
-
-FUNCTIONS: dict[str, Callable[..., float]] = {
-    'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe, 'calculate_ms_ssim': ms_ssim,
-}
-
-
-def frame_metric(name: str, options: Mapping[str, Any] | None = None) -> FrameMetric:
-    """The function f(restored, truth) of a metric, with its options bound.
-
-    Args:
-        name: as in `val.metrics`, `calculate_psnr` for instance.
-
-    Raises:
-        ValueError: name or option is unknown. The message lists the known ones.
-    """
-    if name not in FUNCTIONS:
-        raise ValueError(f'no frame metric is called {name!r}; there are {", ".join(FUNCTIONS)}')
-    function, options = FUNCTIONS[name], dict(options or {})
-    known = set(list(inspect.signature(function).parameters)[2:])
-    if unknown := set(options) - known:
-        raise ValueError(f'{name} has no option {sorted(unknown)[0]!r}; it has {", ".join(sorted(known))}')
-    return partial(function, **options)

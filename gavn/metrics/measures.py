@@ -5,7 +5,6 @@ A `MetricFactory` loads a network once and makes a `Metric` for each clip. Names
 """
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
 from gavn.audio.rates import FRAME_RATE
-from gavn.config.metric_calls import call_metric
-from gavn.config.metric_calls import check_options as check_call
+from gavn.config.metric_calls import call_metric, check_options
 from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.media import Ticks
-from gavn.metrics.frame import FrameMetric, frame_metric, ms_ssim, psnr
+from gavn.metrics.frame import ms_ssim, niqe, psnr, ssim
 from gavn.metrics.identity import IdentitySimilarity
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
@@ -155,40 +153,38 @@ class WarpingErrorMetric:
 
 
 @METRIC_REGISTRY.register()
-def landmark_nme(landmarks: Tensor, true_landmarks: Tensor, mouth: bool = False) -> float:
-    """Normalised mean error of landmarks, in percent of the distance between the true outer eye corners.
-
-    Args:
-        landmarks, true_landmarks: (68, 2) in the unit square.
-        mouth: whether to use only the 20 points of the lips.
-    """
-    return float(nme(landmarks, true_landmarks, MOUTH if mouth else slice(None)))
-
-
-@METRIC_REGISTRY.register()
-def mouth_psnr(img: np.ndarray, img2: np.ndarray, true_landmarks: np.ndarray) -> float:
+def mouth_psnr(img: np.ndarray, img2: np.ndarray, true_landmarks: Tensor) -> float:
     """PSNR in dB in a box around the mouth.
 
     Args:
         img, img2: uint8 BGR (h, w, 3).
-        true_landmarks: (68, 2) in pixels.
+        true_landmarks: (68, 2) in the unit square.
     """
     height, width = img.shape[:2]
-    left, top, box_width, box_height = box_around(true_landmarks[MOUTH], width, height)
+    points = to_pixels(true_landmarks, width=width, height=height).numpy()
+    left, top, box_width, box_height = box_around(points[MOUTH], width, height)
     box = slice(top, top + box_height), slice(left, left + box_width)
     return psnr(img[box], img2[box])
 
 
 @METRIC_REGISTRY.register()
 def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> float:
-    """`gavn.metrics.frame.ms_ssim` with the argument names of BasicSR's metrics."""
+    """`gavn.metrics.frame.ms_ssim` under the name that option files use."""
     return ms_ssim(img, img2, crop_border)
+
+
+@METRIC_REGISTRY.register()
+def landmark_nme(device: Device) -> Callable[[Audio], Metric]:
+    """Normalised mean error of all landmarks and of the lips, in percent of the outer eye distance."""
+    return _each_frame(lambda sample: tuple(
+        float(nme(sample.landmarks, sample.true_landmarks, part)) for part in (slice(None), MOUTH)))
 
 
 @METRIC_REGISTRY.register()
 def lpips(device: Device, weights: str | None = None) -> Callable[[Audio], Metric]:
     """LPIPS with AlexNet (Zhang et al. 2018, arXiv:1801.03924); see `gavn.metrics.perceptual`."""
-    return _image_metric(LPIPS(weights, device))
+    compare = LPIPS(weights, device)
+    return _each_frame(lambda sample: (compare(sample.image, sample.true_image()),))
 
 
 @METRIC_REGISTRY.register()
@@ -215,47 +211,21 @@ def identity(device: Device) -> Callable[[Audio], Metric]:
     return _each_frame(similarity)
 
 
-_LOADED = {function.__name__: function for function in (lpips, sync, warping_error, identity)}
+_OF_CLIPS = {function.__name__: function for function in (landmark_nme, lpips, sync, warping_error, identity)}
+"""Functions that load a metric; all others are called for every frame."""
+_IN_PLACE_OF_BASICSR = {'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
 
 
-def _image_metric(compare: FrameMetric) -> Callable[[Audio], Metric]:
-    return _each_frame(lambda sample: (compare(sample.image, sample.truth),))
-
-
-def _registered_metric(kind: str, options: Mapping[str, Any], device: Device) -> Callable[[Audio], Metric]:
-    """A metric of basicsr or of a user, called for every frame with the arguments of its signature."""
-    function = METRIC_REGISTRY.get(kind)
-
-    def evaluate(sample: Sample) -> tuple[float]:
-        data = {'img': sample.image, 'img2': sample.truth, 'landmarks': sample.landmarks, 'device': device,
-                'true_landmarks': sample.true_landmarks}
-        return (call_metric(function, data, options),)
-    return _each_frame(evaluate)
-
-
-_OF_POINTS = {
-    'landmark_nme': _each_frame(lambda sample: tuple(
-        landmark_nme(sample.landmarks, sample.true_landmarks, mouth) for mouth in (False, True))),
-    'mouth_psnr': _each_frame(lambda sample: (mouth_psnr(sample.image, sample.truth, sample.points()),)),
-}
+def _function(kind: str) -> Callable[..., Any]:
+    return _IN_PLACE_OF_BASICSR.get(kind) or METRIC_REGISTRY.get(kind)
 
 
 def check_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises ValueError for an unknown type or option of `val.metrics` and for duplicate columns."""
     columns: set[str] = set()
     for key, metric in metrics.items():
-        kind, options = metric['type'], _options(metric)
-        if kind in _LOADED:
-            if unknown := options.keys() - inspect.signature(_LOADED[kind]).parameters.keys():
-                raise ValueError(f'{kind} has no option {min(unknown)!r}')
-        elif kind in _OF_POINTS:
-            if options:
-                raise ValueError(f'{kind} has no option {min(options)!r} here')
-        elif kind in METRICS:
-            frame_metric(kind, options)
-        elif metric_of(kind):
-            check_call(METRIC_REGISTRY.get(kind), options)
-        own = metric_of(kind).columns(key)
+        own = metric_of(metric['type']).columns(key)
+        check_options(metric['type'], _function(metric['type']), _options(metric))
         if duplicates := columns.intersection(own):
             raise ValueError(f'two metrics have the column {min(duplicates)!r}: {key!r} needs another name')
         columns.update(own)
@@ -272,15 +242,22 @@ def metric_factory(key: str, metric: Mapping[str, Any], device: Device = 'cpu') 
         MissingWeightsError: weights of a network are missing.
     """
     check_metrics({key: metric})
-    kind, options = metric['type'], _options(metric)
-    if kind in _LOADED:
-        begin = _LOADED[kind](device, **options)
-    elif kind in METRICS:
-        begin = _OF_POINTS.get(kind) or _image_metric(frame_metric(kind, options))
+    info, options = metric_of(metric['type']), _options(metric)
+    if info.name in _OF_CLIPS:
+        begin = _OF_CLIPS[info.name](device, **options)
     else:
-        begin = _registered_metric(kind, options, device)
-    info = metric_of(kind)
+        begin = _frame_metric(_function(info.name), options, device)
     return MetricFactory(info.columns(key), info.needs, begin)
+
+
+def _frame_metric(function: Callable[..., Any], options: Mapping[str, Any], device: Device
+                  ) -> Callable[[Audio], Metric]:
+    """A function that is called for every frame with the arguments of its signature."""
+    def evaluate(sample: Sample) -> tuple[float]:
+        data = {'img': sample.image, 'img2': sample.truth, 'landmarks': sample.landmarks, 'device': device,
+                'true_landmarks': sample.true_landmarks}
+        return (call_metric(function, data, options),)
+    return _each_frame(evaluate)
 
 
 def metric_factories(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',

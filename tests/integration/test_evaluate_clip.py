@@ -11,7 +11,7 @@ import torchvision
 from gavn.archs.syncnet_arch import SyncNet
 from gavn.metrics import measures
 from gavn.metrics.evaluate import RESTORED, EvaluatedFrame, evaluate_clip, is_lower_better
-from gavn.metrics.measures import MetricFactory, check_metrics, landmark_nme, metric_factories, metric_factory
+from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories, metric_factory
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
 from gavn.metrics.table import COLUMNS, METRICS, STANDARD
@@ -98,15 +98,15 @@ def test_psnr_of_the_mouth_alone():
 def test_landmark_error_of_the_mouth():
     wrong = face()
     wrong[48:, 1] += 0.04
-    assert landmark_nme(wrong, face(), mouth=True) == pytest.approx(10, rel=1e-4)
-    assert landmark_nme(wrong, face()) == pytest.approx(10 * 20 / 68, rel=1e-4)
+    values = evaluate([EvaluatedFrame(picture(3), None, None, wrong, face())], NME).subjects[RESTORED].values
+    assert values == {'nme': pytest.approx(10 * 20 / 68, rel=1e-4), 'nme_mouth': pytest.approx(10, rel=1e-4)}
 
 
 @pytest.mark.parametrize(('metrics', 'words'), [
     ({'magic': {'type': 'calculate_magic'}}, 'calculate_magic'),
     ({'psnr': {'type': 'calculate_psnr', 'crop': 1}}, "no option 'crop'"),
     ({'sync': {'type': 'sync', 'weight': 'x'}}, "sync has no option 'weight'"),
-    ({'nme': {'type': 'landmark_nme', 'mouth': True}}, "no option 'mouth' here"),
+    ({'nme': {'type': 'landmark_nme', 'mouth': True}}, "landmark_nme has no option 'mouth'"),
     ({'nme': {'type': 'landmark_nme'}, 'nme_mouth': {'type': 'calculate_niqe'}}, "the column 'nme_mouth'"),
 ])
 def test_metrics_that_are_not_known_are_errors(metrics, words):
@@ -147,7 +147,7 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
     def without(device, weights=None):
         raise MissingWeightsError('no weights\nfetch them')
 
-    monkeypatch.setitem(measures._LOADED, 'lpips', without)
+    monkeypatch.setitem(measures._OF_CLIPS, 'lpips', without)
     told = []
     metrics = {'lpips': {'type': 'lpips'}} | PSNR
     items = metric_factories(metrics, missing=lambda *args: told.append(args))

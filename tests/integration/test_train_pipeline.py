@@ -69,7 +69,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ('train:optim_g', {'betas': [0.9, 2]}, r'error: train\.optim_g: Invalid beta parameter'),
     ('val:metrics', {'psnr': {'type': 'calculate_psnr', 'input_order': 'HWC'}},
      r"error: val\.metrics: calculate_psnr has no option 'input_order'"),
-    ('val:metrics', {'nme': {'type': 'landmark_nme', 'mouth': True}}, r'val\.metrics: landmark_nme has'),
+    ('val:metrics', {'nme': {'type': 'landmark_nme', 'mouth': True}},
+     r'unknown key val\.metrics\.nme\.mouth'),
 ])
 def test_options_that_do_not_fit_are_reported_clearly(section: str, values: dict, message: str,
                                                      place: tuple[Path, Path], tmp_path: Path) -> None:
