@@ -108,17 +108,16 @@ def _columns(blocks: Iterable[Tensor | np.ndarray]) -> Iterator[Tensor]:
     return (_coefficients(_spans(piece.double())) for piece in _pieces(map(torch.as_tensor, blocks)))
 
 
-def mfcc(signal: Tensor | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Computes MFCC (..., f, 13) of 16 kHz audio (..., n).
+def mfcc(signal: Tensor | np.ndarray) -> Tensor:
+    """Computes MFCC (..., f, 13) float32 of 16 kHz audio (..., n).
 
     Column i covers 25 ms from i * 10 ms on. The audio of T frames at 25 frames per second (640 T samples) has
     4 T - 1 columns. Audio shorter than 25 ms, even empty, is padded with silence to one column.
 
     Args:
         signal: samples in int16 units (-32768..32767) of any type.
-        dtype: of the result; the computation is in float64.
     """
-    return torch.cat([columns.to(dtype) for columns in _columns([signal])], dim=-2)
+    return torch.cat([columns.float() for columns in _columns([signal])], dim=-2)
 
 
 class StoredMFCC:

@@ -15,6 +15,7 @@ import numpy as np
 CROP_SIZE = 224  # pixels; size of the training crops
 CROP_MARGIN = 0.4  # as in the crops of SyncNet and VoxCeleb2
 OVAL = 1.1, 1.35  # inner and outer oval, relative to the face box; the inner one covers the hairline
+FEATHER = 0.1  # width of the transition at the edge of a crop, relative to its side
 DETECTOR_SIZE = 112  # pixels; input of the landmark detector
 
 
@@ -101,28 +102,26 @@ def crop(image: np.ndarray, region: Box, size: int = CROP_SIZE) -> np.ndarray:
     return _resample(image, _Map.between(region, size), (size, size), cv2.BORDER_REPLICATE)
 
 
-def feather_mask(size: int = CROP_SIZE, border: float = 0.1,
-                 free: tuple[bool, bool, bool, bool] = (False, False, False, False)) -> np.ndarray:
-    """Returns a mask (size, size) float32: 1 inside, falling smoothly to 0 at the edge.
+def feather_mask(free: tuple[bool, bool, bool, bool] = (False, False, False, False)) -> np.ndarray:
+    """Returns the mask of a crop, float32: 1 inside, falling smoothly to 0 at the edge.
 
     Args:
-        size: side in pixels.
-        border: width of the transition, relative to the side.
         free: sides (left, top, right, bottom) without a transition; see `sides_on_edge`.
     """
-    ramp = np.clip((np.arange(size) + 0.5) / (border * size), 0, 1)
+    ramp = np.clip((np.arange(CROP_SIZE) + 0.5) / (FEATHER * CROP_SIZE), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
-    left, top, right, bottom = (np.ones(size) if is_free else ramp for is_free in free)
+    left, top, right, bottom = (np.ones(CROP_SIZE) if is_free else ramp for is_free in free)
     return np.outer(np.minimum(top, bottom[::-1]), np.minimum(left, right[::-1])).astype(np.float32)
 
 
-def oval_mask(box: Box, region: Box, size: int = CROP_SIZE) -> np.ndarray:
-    """Returns an elliptic mask of a face in its crop, (size, size) float32: 1 on the face, 0 around it.
+def oval_mask(box: Box, region: Box) -> np.ndarray:
+    """Returns an elliptic mask of a face in its crop, float32: 1 on the face, 0 around it.
 
     The mask falls smoothly between OVAL[0] and OVAL[1] times the half sides of the face `box`, which extends
     from the forehead to the chin, without the ears.
     """
-    x, y = ((np.arange(size) + 0.5) * (region.width / size) + start for start in (region.x0, region.y0))
+    centres = (np.arange(CROP_SIZE) + 0.5) * (region.width / CROP_SIZE)
+    x, y = centres + region.x0, centres + region.y0
     across, down = (x - box.centre[0]) / (box.width / 2), (y - box.centre[1]) / (box.height / 2)
     inner, outer = OVAL
     ramp = np.clip((outer - np.hypot(across[None], down[:, None])) / (outer - inner), 0, 1)

@@ -111,24 +111,23 @@ def _counted(frames: Iterable[Frame], ticks: Ticks, lasts: float, start: float =
         yield shown, ticks.before(shown.time + lasts - start)
 
 
-def _images(frames: Iterable[Frame], info: VideoInfo, rate: float | Fraction, start: float = 0
-            ) -> Iterator[np.ndarray]:
-    for frame, count in _counted(frames, Ticks(rate), float(1 / info.frame_rate), start):
+def _images(frames: Iterable[Frame], info: VideoInfo, start: float = 0) -> Iterator[np.ndarray]:
+    for frame, count in _counted(frames, Ticks(FRAME_RATE), float(1 / info.frame_rate), start):
         for _ in range(count):
             yield frame.image
 
 
-def resample_frames(path: StrPath, frame_rate: float | Fraction = FRAME_RATE) -> Iterator[np.ndarray]:
-    """Yields upright images (h, w, 3) uint8 BGR at a constant rate; raises as `read_frames`.
+def resample_frames(path: StrPath) -> Iterator[np.ndarray]:
+    """Yields upright images (h, w, 3) uint8 BGR at FRAME_RATE; raises as `read_frames`.
 
-    Image k is the last frame at or before k / frame_rate seconds after the first, with a tolerance of a tenth
+    Image k is the last frame at or before k / FRAME_RATE seconds after the first, with a tolerance of a tenth
     of an interval. Frames are duplicated or dropped, never blended. The last frame lasts an average interval.
     """
-    yield from _images(read_frames(path), probe(path), frame_rate)
+    yield from _images(read_frames(path), probe(path))
 
 
 def part_of(path: StrPath, start: float = 0.0, stop: float | None = None) -> Iterator[np.ndarray]:
-    """Yields the images of `resample_frames` from `start` to `stop`, at FRAME_RATE.
+    """Yields the images of `resample_frames` from `start` to `stop`.
 
     If the file is seekable, only the part from the keyframe before `start` is decoded. Undecodable frames are
     replaced by the previous frame.
@@ -142,7 +141,7 @@ def part_of(path: StrPath, start: float = 0.0, stop: float | None = None) -> Ite
         earliest = next(frames, None) if first else None
         if earliest is not None and earliest.time <= first / FRAME_RATE:
             count = None if last is None else last - first
-            images = _images(chain([earliest], frames), info, FRAME_RATE, first / FRAME_RATE)
+            images = _images(chain([earliest], frames), info, first / FRAME_RATE)
             yield from islice(images, count)
             return
     yield from islice(resample_frames(path), first, last)

@@ -38,9 +38,8 @@ class ClipRunner(NetworkRunner):
     """
 
     def __init__(self, network: nn.Module, layout: Layout, inputs: Sequence[str], device: torch.device,
-                 detector: nn.Module | None = None, switches: Mapping[str, Any] | None = None,
-                 batch: int | None = None) -> None:
-        super().__init__(network, layout, inputs, device, detector, batch)
+                 detector: nn.Module | None = None, switches: Mapping[str, Any] | None = None) -> None:
+        super().__init__(network, layout, inputs, device, detector)
         self.switches = switches or {}
         self.watch = Stopwatch(device, sets_up=self.calls == 1)  # without reading and evaluation
 

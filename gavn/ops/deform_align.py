@@ -21,7 +21,6 @@ class DeformableAlignPack(nn.Module):
 
     Args:
         in_channels: channels of the sampled features, and of those that predict the offsets.
-        stride: of the convolution, like `padding`, `dilation` and `groups`.
         deformable_groups: groups of input channels that share offsets and masks.
         backend: see `modulated_deform_conv2d`.
         slope: of a LeakyReLU at the end, fused with the convolution if the backend can. None: no LeakyReLU.
@@ -32,25 +31,20 @@ class DeformableAlignPack(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_size: int,
-        stride: int = 1,
         padding: int = 0,
-        dilation: int = 1,
-        groups: int = 1,
         deformable_groups: int = 1,
-        bias: bool = True,
         backend: str | None = None,
         slope: float | None = None,
     ) -> None:
         super().__init__()
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.groups, self.deformable_groups, self.backend = groups, deformable_groups, backend
-        self.slope = slope
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.padding, self.deformable_groups = padding, deformable_groups
+        self.backend, self.slope = backend, slope
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
         bound = 1 / math.sqrt(in_channels * kernel_size**2)
         nn.init.uniform_(self.weight, -bound, bound)
         self.conv_offset: nn.Module = _zeroed(nn.Conv2d(
-            in_channels, deformable_groups * 3 * kernel_size**2, kernel_size, stride, padding, dilation))
+            in_channels, deformable_groups * 3 * kernel_size**2, kernel_size, padding=padding))
         self.offset_magnitudes: dict[torch.device, Tensor] = {}  # shared by all DataParallel replicas
 
     def forward(self, x: Tensor, feat: Tensor) -> Tensor:
@@ -68,9 +62,8 @@ class DeformableAlignPack(nn.Module):
         if self.training:
             self._store_magnitude(offset.detach().abs().mean())
         return modulated_deform_conv2d(
-            x, offset, mask, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-            self.deformable_groups, self.backend, sigmoid=True, slope=self.slope,
-        )  # fmt: skip
+            x, offset, mask, self.weight, self.bias, padding=self.padding,
+            deform_groups=self.deformable_groups, backend=self.backend, sigmoid=True, slope=self.slope)
 
     def _store_magnitude(self, magnitude: Tensor) -> None:
         old = self.offset_magnitudes.get(magnitude.device)

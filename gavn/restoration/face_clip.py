@@ -119,7 +119,7 @@ class FaceClipRestorer:
         """Maps the change of a face crop to the frame, inside a soft oval."""
         region = self.faces.region(face, frame.index)
         height, width = frame.av_frame.height, frame.av_frame.width
-        mask = feather_mask(free=sides_on_edge(region, width, height))
+        mask = feather_mask(sides_on_edge(region, width, height))
         mask = mask * oval_mask(self.faces.box(face, frame.index), region)
         return Patch.spread(region, change, mask, width, height)
 

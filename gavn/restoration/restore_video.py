@@ -75,15 +75,14 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
     return replace(report, seconds=time.monotonic() - started)
 
 
-def plan_video(source: Path, target: Path, restorer: VideoRestorer, settings: Settings, resume: bool = True
-               ) -> Plan:
+def plan_video(source: Path, target: Path, restorer: VideoRestorer, settings: Settings) -> Plan:
     """Finds the faces of a video and selects the weights, for machines that restore pieces of it.
 
     The folder `<target>.gavn` keeps both for `restore_piece`; `restore_video` then writes the target from the
     finished segments. Raises as `restore_video`.
     """
     check_output_path(source, target)
-    with _opened(source, target, restorer, settings, resume=resume, keep=True) as job:
+    with _opened(source, target, restorer, settings, keep=True) as job:
         return job.plan()
 
 

@@ -17,6 +17,7 @@ from gavn.runtime.arguments import whole
 CLUSTERS = ('slurm', 'ray')
 EXECUTORS = ('local', *CLUSTERS)
 MAX_TASKS = 1000  # by default
+_MEMORY = 4  # GB for each task and core on Slurm
 
 
 class TasksError(RunError):
@@ -49,7 +50,6 @@ class Executor:
         workers: tasks that run at the same time.
         cpus, gpus: for each task of a cluster.
         time, partition: of Slurm jobs.
-        memory: GB for each task and core on Slurm.
     """
 
     kind: str = 'local'
@@ -58,7 +58,6 @@ class Executor:
     gpus: int = 0
     time: str = '12:00:00'
     partition: str = 'cpu'
-    memory: int = 4
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace, workers: int) -> Executor:
@@ -121,7 +120,7 @@ class Executor:
             return RayExecutor([partial(_enter, os.getcwd()), *steps], **shared)
         return SlurmPipelineExecutor(
             steps, time=self.time, partition=self.partition, job_name=f'gavn_{name}_{stage.name}',
-            depends=previous, run_on_dependency_fail=persist, mem_per_cpu_gb=self.memory, **shared,
+            depends=previous, run_on_dependency_fail=persist, mem_per_cpu_gb=_MEMORY, **shared,
             sbatch_args={'kill-on-invalid-dep': 'yes'},  # else it waits for ever after a failed stage
             env_command=f'export PATH="{Path(sys.executable).parent}:$PATH"')
 

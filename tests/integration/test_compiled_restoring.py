@@ -49,8 +49,8 @@ def test_a_compiled_network_is_validated_in_one_shape_too(networks, frames):
     network, detector = networks['network_g'].eval(), networks['network_l'].eval()
     clip = [{'lq': to_tensor(frame), 'audio': torch.zeros(1, 13, 20), 'face': torch.zeros(3, 112, 112)}
             for frame in frames]
-    runner = ClipRunner(network, network.layout, NETWORKS['network_inputs'], torch.device('cpu'), detector,
-                        batch=4)
+    runner = ClipRunner(network, network.layout, NETWORKS['network_inputs'], torch.device('cpu'), detector)
+    runner.batch = 4
     expected = [frame.restored for frame in runner.run(clip)]
     compile_in_place(network, TRACED)
     with torch._dynamo.config.patch(error_on_recompile=True):

@@ -107,7 +107,7 @@ def test_the_oval_is_on_the_face_and_nowhere_else():
     """In the place of the box, also where its crop was shifted to stay inside the image."""
     box = Box(100, 80, 160, 160)
     for region in (crop_box(box), Box(90, 60, 202, 172)):
-        mask = oval_mask(box, region, 224)
+        mask = oval_mask(box, region)
         step = region.width / 224
 
         def at(x, y, mask=mask, region=region, step=step):
@@ -121,10 +121,10 @@ def test_the_oval_is_on_the_face_and_nowhere_else():
 
 
 def test_feather_mask():
-    mask = feather_mask(64, border=0.25)
-    assert mask.shape == (64, 64) and mask.dtype == np.float32
-    assert (mask[16:48, 16:48] == 1).all() and mask[0].max() < 0.01 and mask[:, -1].max() < 0.01
-    assert (np.diff(mask[32, :32]) >= 0).all() and np.abs(np.diff(mask[32])).max() < 0.1
+    mask = feather_mask()
+    assert mask.shape == (224, 224) and mask.dtype == np.float32
+    assert (mask[22:202, 22:202] == 1).all() and mask[0].max() < 0.01 and mask[:, -1].max() < 0.01
+    assert (np.diff(mask[112, :112]) >= 0).all() and np.abs(np.diff(mask[112])).max() < 0.1
     assert np.array_equal(mask, mask.T) and np.array_equal(mask, mask[::-1])
 
 
@@ -159,10 +159,10 @@ def test_paste_is_exact_where_pixels_meet():
 @given(x=st.floats(-60, 90), y=st.floats(-60, 90), side=st.floats(8, 150))
 def test_pixels_outside_the_region_keep_their_bits(x, y, side):
     image = noise(80, 90)
-    residual = np.full((32, 32, 3), 200, np.float32)
+    residual = np.full((224, 224, 3), 200, np.float32)
     region = Box(x, y, x + side, y + side)
     before = image.copy()
-    result = pasted(image, region, residual, feather_mask(32))
+    result = pasted(image, region, residual, feather_mask())
     rows, columns = np.mgrid[:80, :90]
     outside = (columns + 1 <= region.x0) | (columns >= region.x1)
     outside |= (rows + 1 <= region.y0) | (rows >= region.y1)
@@ -178,7 +178,7 @@ def test_a_residual_of_zero_changes_nothing():
 
 def test_the_seam_is_soft():
     image = np.full((100, 100, 3), 100, np.uint8)
-    result = pasted(image, Box(20, 20, 80, 80), np.full((64, 64, 3), 50, np.float32), feather_mask(64))
+    result = pasted(image, Box(20, 20, 80, 80), np.full((224, 224, 3), 50, np.float32), feather_mask())
     row = result[50, :, 0].astype(int)
     assert row[50] == 150 and row[19] == row[80] == 100 and np.abs(np.diff(row)).max() <= 16
 
@@ -186,14 +186,14 @@ def test_the_seam_is_soft():
 def test_a_crop_that_is_the_whole_image_is_changed_up_to_its_edge():
     image = np.full((64, 64, 3), 100, np.uint8)
     region = Box(0, 0, 64, 64)
-    mask = feather_mask(64, free=sides_on_edge(region, 64, 64))
-    result = pasted(image, region, np.full((64, 64, 3), 30, np.float32), mask)
+    mask = feather_mask(sides_on_edge(region, 64, 64))
+    result = pasted(image, region, np.full((224, 224, 3), 30, np.float32), mask)
     assert (result == 130).all()
 
 
 def test_only_the_side_on_the_edge_is_free():
     assert sides_on_edge(Box(0, 5, 50, 55), 100, 100) == (True, False, False, False)
-    mask = feather_mask(224, free=(True, False, False, False))
+    mask = feather_mask((True, False, False, False))
     assert mask[112, 0] == 1
     assert mask[112, -1] < 0.01
     assert mask[0, 112] < 0.01
@@ -201,8 +201,8 @@ def test_only_the_side_on_the_edge_is_free():
 
 def test_patches_that_overlap_share_the_change():
     image = np.full((60, 90, 3), 100, np.uint8)
-    bright = np.full((32, 32, 3), 40, np.float32)
-    patches = [Patch.spread(Box(x, 10, x + 40, 50), bright, feather_mask(32), 90, 60) for x in (5, 25)]
+    bright = np.full((224, 224, 3), 40, np.float32)
+    patches = [Patch.spread(Box(x, 10, x + 40, 50), bright, feather_mask(), 90, 60) for x in (5, 25)]
     row = paste(image, patches)[30, :, 0].astype(int) - 100
     assert row[25] == row[35] == row[45] == 40 and row.max() <= 41 and row[:5].max() == row[65:].max() == 0
     assert np.array_equal(shared(patches[:1])[0].change, patches[0].change)
@@ -213,6 +213,6 @@ def test_patches_that_overlap_share_the_change():
 
 
 def test_a_patch_beside_the_image_is_empty():
-    patch = Patch.spread(Box(-50, 0, -10, 40), np.ones((8, 8, 3), np.float32), feather_mask(8), 90, 60)
+    patch = Patch.spread(Box(-50, 0, -10, 40), np.ones((224, 224, 3), np.float32), feather_mask(), 90, 60)
     assert patch.change.size == 0
     assert not paste(np.zeros((60, 90, 3), np.uint8), [patch]).any()

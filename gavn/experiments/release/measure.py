@@ -40,18 +40,16 @@ _Restore = Callable[[Clip], Frames]
 
 
 def measure(root: str | Path, layers: Collection[str] = ALL_LAYERS, methods: Collection[str] = ALL_METHODS,
-            frames: int | None = None, device: str = 'auto', report: Callable[[str], None] = print) -> Path:
+            frames: int | None = None) -> Path:
     """Measures methods on degradations and replaces their rows in the results file; other rows stay.
 
-    Results are written after each layer and method, so that a long run may be stopped.
+    Prints a line and writes the results after each layer and method, so that a long run may be stopped.
 
     Args:
         root: a prepared data set with these layers.
         layers: degradations, of `LAYERS` and `STORED`.
         methods: of `ALL_METHODS` and `CONTROLS`.
         frames: of each clip, from its first. None: all.
-        device: see `find_device`.
-        report: called with a line for each layer and method.
 
     Returns:
         The results file: a row for each clip, layer and method.
@@ -61,22 +59,22 @@ def measure(root: str | Path, layers: Collection[str] = ALL_LAYERS, methods: Col
     """
     path = pretrained.FOLDER / RESULTS
     for layer in layers:
-        for method, restore in _restorers(layer, methods, device):
+        for method, restore in _restorers(layer, methods):
             rows = [row for clip in _clips(root, layer, frames)
                     for row in _scores(clip, restore).rows(RunInfo(Path(root).name, layer, method), clip.key)]
             _merge(path, rows)
-            report(_summary(layer, method, rows))
+            print(_summary(layer, method, rows))
     return path
 
 
-def _restorers(layer: str, methods: Collection[str], device: str) -> Iterator[tuple[str, _Restore]]:
+def _restorers(layer: str, methods: Collection[str]) -> Iterator[tuple[str, _Restore]]:
     """The methods for a layer: all of gavn's, and some others."""
     for name in pretrained.list_pretrained():
         forms: dict[str, Callable[[Restorer], _Restore]] = {'': _ours, ALONE: _alone, SILENT: _silent}
         for suffix in (suffix for suffix in forms if name + suffix in methods):
-            yield name + suffix, forms[suffix](Restorer.from_pretrained(name, device))
+            yield name + suffix, forms[suffix](Restorer.from_pretrained(name))
     if AUTO in methods:
-        restorer = AutoRestorer(device)
+        restorer = AutoRestorer()
         yield AUTO, lambda clip: _chosen(clip, restorer)
     for peer in PEERS:
         if peer.name in methods and layer in peer.layers:
