@@ -2,9 +2,11 @@
 from importlib import import_module
 from typing import Any
 
-from gavn import torchvision_shim  # noqa: F401  (makes basicsr importable; must come first)
+from gavn import basicsr_hook, torchvision_shim  # noqa: F401  (the shim makes basicsr importable)
 
 __version__ = '0.2.0'
+
+basicsr_hook.register()
 
 _LAZY = {
     'AutoRestorer': 'gavn.restoration.auto_restorer',

@@ -1,7 +1,7 @@
 """The registry of networks, mirrored into BasicSR's registry if BasicSR is used.
 
 Restoring needs no BasicSR, so networks register here. Training builds networks from BasicSR's
-`ARCH_REGISTRY`; `gavn.archs.basicsr_archs` joins the two and is imported by all training code.
+`ARCH_REGISTRY`; `gavn.archs.basicsr_archs` joins the two.
 """
 import sys
 from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def replaces_in(registry: Any) -> Callable[[Class], Class]:
         TypeError: the class is not derived from the registered one.
     """
     def replace(cls: Class) -> Class:
-        if not issubclass(cls, registry.get(cls.__name__)):
+        if not issubclass(cls, registry._obj_map[cls.__name__]):
             raise TypeError(f'{cls.__module__}.{cls.__name__} is not derived from the {cls.__name__} that it '
                             'would replace')
         registry._obj_map[cls.__name__] = cls

@@ -1,10 +1,7 @@
 """Networks, registered in `gavn.registry.ARCH_REGISTRY` under their class names.
 
-Importing `gavn.archs.basicsr_archs` adds them to BasicSR's registry. That happens here if BasicSR is already
-imported, and in `gavn.models`.
+Importing `gavn.archs.basicsr_archs` adds them to BasicSR's registry.
 """
-
-import sys
 
 from gavn.archs import davdnet_arch, dbpn_arch, gavn_arch, pfld_arch, syncnet_arch, vrt_arch
 
@@ -16,6 +13,3 @@ __all__ = [
     'syncnet_arch',
     'vrt_arch',
 ]
-
-if 'basicsr' in sys.modules:
-    from gavn.archs import basicsr_archs  # noqa: F401  (joins the registries)

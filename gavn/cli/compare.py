@@ -87,7 +87,7 @@ def _compare(args: argparse.Namespace) -> bool:
 
     from basicsr.utils import get_root_logger
 
-    from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
+    from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
     from gavn.cli.compare_settings import comparisons_of
     from gavn.experiments.compare.run import compare
     from gavn.experiments.compare.seeds import write_table

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     file, *overlays = (str(locate(name, project_root()) or name) for name in (args.opt, *args.overlays))
     options, source = resolve_options(file, overlays, args.degradation, args.force_yml)
     print(annotated(options, source), end='')
-    from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
+    from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
     from gavn.basicsr_patches.utils_options import import_parts, registries
     from gavn.config.check import check_options
     import_parts(options, source)

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_pipeline(kind: str) -> None:
     """Runs basicsr's pipeline `train` or `test` with everything of gavn registered."""
-    from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (importing registers)
+    from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (the plugin fills the registries)
     basicsr_patches.run_pipeline(kind)
 
 

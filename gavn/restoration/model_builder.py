@@ -5,7 +5,6 @@ known to fit.
 """
 from __future__ import annotations
 
-import importlib
 import math
 import re
 import threading
@@ -23,7 +22,7 @@ from gavn.checkpoints.checkpoint import check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
 from gavn.errors import CheckpointError, GavnError, shortened
-from gavn.registry import basicsr_installed, known_networks
+from gavn.registry import ARCH_REGISTRY, basicsr_installed, known_networks
 from gavn.runtime.project import install_command
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
@@ -51,11 +50,11 @@ def registered(kind: Any) -> Mapping[str, Callable[..., nn.Module]]:
     Raises:
         RestoreError: the network comes from BasicSR, which is not installed.
     """
-    if not isinstance(kind, str) or kind in known_networks():
+    if not isinstance(kind, str) or kind in ARCH_REGISTRY:
         return known_networks()
     if basicsr_installed():
         try:
-            importlib.import_module('gavn.archs.basicsr_archs')
+            from gavn.archs import basicsr_archs  # noqa: F401  (joins the registries)
         except ImportError as error:
             raise RestoreError(f'BasicSR cannot be imported: {error}\n{install_command("train")}') from error
     elif kind.removesuffix('_basicsr') in (*OURS_ON_BASICSR, *STOCK):

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 from linear_training import StandInNet  # noqa: F401  (makes basicsr importable and registers)
 
-from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches.utils_options import registries
 from gavn.config.check import check_options
 from gavn.config.option_file import read_options

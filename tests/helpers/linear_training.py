@@ -25,7 +25,7 @@ from basicsr.utils.logger import initialized_logger  # noqa: E402
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY  # noqa: E402
 from torch import nn  # noqa: E402
 
-from gavn import archs, basicsr_patches, data, metrics, models  # noqa: E402, F401  (importing registers)
+from gavn import basicsr_patches, basicsr_plugin  # noqa: E402, F401  (fills the registries)
 
 
 @ARCH_REGISTRY.register()

@@ -8,7 +8,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from gavn import archs  # noqa: F401  (importing registers)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.config.overlays import resolve_options
 
 OPTIONS = Path(__file__).resolve().parents[2] / 'options'

@@ -2,18 +2,18 @@
 
     python tests/helpers/stock_training.py {stock,gavn} FOLDER FILE.yml ...
 
-Each file trains for two iterations on small data, with networks made small by basicsr's own `--force_yml`.
+Each file trains for two iterations on FOLDER/data, with FOLDER/detector.pth, and with networks made small by
+basicsr's own `--force_yml`.
 Prints a line `FILE: ok` or `FILE: <error>` for each.
 """
 import sys
 import traceback
 from pathlib import Path
 
-import tiny_run
 import torch
 import yaml
 
-from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (makes basicsr importable and registers)
+import gavn  # noqa: F401  (makes basicsr importable and registers with it)
 
 import basicsr.train  # isort: skip
 
@@ -28,7 +28,6 @@ SMALL = {
             f'num_heads={[2] * 11}', 'deformable_groups=2', 'indep_reconsts=[9,10]'],
 }
 FRAMES = {'GAVN': 5, 'BasicVSRPlusPlus': 7}
-LAYERS = ('car_crf45', 'sr', 'mixed', 'mixed_v1', 'mixed_v2', 'mixed_v3')  # beside blur and gt
 
 
 def changes(options: dict, root: Path, detector: Path) -> list[str]:
@@ -62,13 +61,12 @@ def train(file: Path, folder: Path, detector: Path) -> None:
 def main(trainer: str, folder: Path, files: list[Path]) -> None:
     """Trains by each file in turn."""
     assert basicsr.train.parse_options.__module__ == 'basicsr.utils.options', 'basicsr is patched'
-    tiny_run.make_data(folder / 'data', ('blur', *LAYERS), side=64)
-    detector = tiny_run.make_detector(folder / 'detector.pth')
     for file in files:
         try:
             if trainer == 'gavn':
+                from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
                 basicsr_patches.apply()
-            train(file, folder, detector)
+            train(file, folder, folder / 'detector.pth')
             print(f'{file.name}: ok', flush=True)
         except Exception as error:
             traceback.print_exc()

@@ -6,7 +6,7 @@ import torch
 from basicsr.models import build_model
 
 from gavn.basicsr_patches import apply
-from gavn.data import AVClipDataset
+from gavn.data.av_clip_dataset import AVClipDataset
 
 TEMPORAL, WARMUP, FINETUNE = range(3)
 STARTS = {TEMPORAL: 1, WARMUP: 3, FINETUNE: 5}

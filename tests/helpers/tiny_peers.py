@@ -10,7 +10,7 @@ from basicsr.models import build_model
 from torch import Tensor, nn
 
 from gavn.basicsr_patches.data_data_sampler import seed_iteration
-from gavn.data import AVClipDataset
+from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.models import AVVideoModel
 
 

@@ -14,7 +14,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY
 from linear_training import run_here, write_options
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gavn import archs, basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import data_reds_dataset, utils_logger
 from gavn.basicsr_patches.data_reds_dataset import FrameKey
 from gavn.data.clip_store import pack

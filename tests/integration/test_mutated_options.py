@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutators import mutate_yaml
 
-from gavn import data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_options
 from gavn.config.bounded_yaml import YamlError, parse, write_options
 from gavn.config.option_file import OptionError, read_options

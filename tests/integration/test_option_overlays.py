@@ -6,7 +6,7 @@ import pytest
 import yaml
 from option_files import OPTIONS, load
 
-from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_options
 from gavn.cli.main import main
 from gavn.config.option_file import OptionError

@@ -18,7 +18,7 @@ from option_files import (
     parameters,
 )
 
-from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.archs.inputs import layout_of, network_inputs
 from gavn.config.option_file import read_options
 from gavn.data.av_clip_dataset import AVClipDataset

@@ -3,7 +3,7 @@ import pytest
 from basicsr.losses import build_loss
 from option_files import FILES, OPTIONS, TASKS, build, differences, load, name_of, parameters
 
-from gavn import archs, data, metrics, models  # noqa: F401  (importing registers)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.archs.inputs import layout_of
 from gavn.basicsr_patches.data_data_sampler import plan_epochs
 from gavn.basicsr_patches.utils_options import registries

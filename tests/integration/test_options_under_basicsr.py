@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_run
 import yaml
 from option_files import OPTIONS
 
@@ -12,6 +13,7 @@ from gavn.config.option_file import read_options
 
 HERE = Path(__file__).resolve().parent
 TOP = sorted(OPTIONS.glob('*.yml'))
+LAYERS = ('blur', 'car_crf45', 'sr', 'mixed', 'mixed_v1', 'mixed_v2', 'mixed_v3')  # beside gt
 TRAIN = [path for path in TOP if path.stem.startswith('train_')]
 
 
@@ -19,6 +21,8 @@ TRAIN = [path for path in TOP if path.stem.startswith('train_')]
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """By file, what became of two iterations of it."""
     folder = tmp_path_factory.mktemp('runs')
+    tiny_run.make_data(folder / 'data', LAYERS, side=64)
+    tiny_run.make_detector(folder / 'detector.pth')
     command = [sys.executable, HERE.parent / 'helpers' / 'stock_training.py', request.param, folder, *TRAIN]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False,
                           env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from gavn import archs  # noqa: F401  (registers the networks)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 
 
 def gain(name: str, init: str, steps: int) -> float:

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from gavn.audio.mfcc import FRAME_RATE, mfcc_windows
 from gavn.basicsr_patches import apply
-from gavn.data import AVVideoDataset
+from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.data.clip_store import ClipStore, ClipWriter
 from gavn.data.degradation import degrade
 from gavn.models.clip_runner import ClipRunner

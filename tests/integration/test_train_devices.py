@@ -11,7 +11,7 @@ from basicsr.models.base_model import BaseModel
 from linear_training import StandInNet, stock, write_options
 from torch.nn.parallel import DistributedDataParallel
 
-from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import models_base_model, utils_options
 from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.option_file import OptionError, Source

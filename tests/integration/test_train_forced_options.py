@@ -7,7 +7,7 @@ import torch
 from basicsr.utils import get_root_logger
 from linear_training import run_here, stock, weights, write_options
 
-from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_logger, utils_options
 from gavn.config.option_file import OptionError, force, read_options
 

@@ -8,7 +8,7 @@ import tiny_run
 from basicsr.utils import get_root_logger, misc
 from linear_training import forget_logger, run, run_here, write_options
 
-from gavn import basicsr_patches, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_logger, utils_options
 from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.config.option_file import OptionError, option_errors

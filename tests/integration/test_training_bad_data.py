@@ -14,7 +14,7 @@ import tiny_run
 import torch
 from linear_training import run, run_here, write_options
 
-from gavn import data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.data import av_clip_dataset
 from gavn.data.clip_store import ClipStore, pack, read_meta
 from gavn.errors import DataError

@@ -13,7 +13,7 @@ from torch import nn
 
 from gavn.basicsr_patches import apply
 from gavn.checkpoints.checkpoint import training_budget
-from gavn.data import AVVideoDataset
+from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.media import probe, read_audio
 from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, read_results
 from gavn.models.best import BestRecord

@@ -8,7 +8,8 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader
 
 from gavn.audio.mfcc import mfcc_windows, silence
-from gavn.data import AVClipDataset, AVVideoDataset
+from gavn.data.av_clip_dataset import AVClipDataset
+from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.data.clip_store import ClipEntry, ClipWriter, pack
 from gavn.errors import DataError
 from gavn.faces import landmarks

@@ -9,7 +9,7 @@ from basicsr.archs import build_network
 from linear_training import run_here, write_options
 from option_files import FILES
 
-from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches.utils_options import registries, resolved_config
 from gavn.cli.demo import SMALLEST
 from gavn.config.check import check_options

@@ -9,7 +9,7 @@ from basicsr.archs.edvr_arch import EDVR
 from checked_options import TRAINING, changed, check
 from linear_training import StandInNet  # noqa: F401  (makes basicsr importable and registers)
 
-from gavn import archs, data, metrics, models  # noqa: F401  (fill the registries)
+from gavn import models
 from gavn.basicsr_patches.utils_options import registries
 from gavn.config.check import Registries, check_options
 from gavn.config.option_file import OptionError, read_options

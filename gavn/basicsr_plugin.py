@@ -1,0 +1,13 @@
+"""Registers the networks, data sets, losses, metrics and models of gavn with BasicSR.
+
+BasicSR imports this module at its first lookup after `import gavn` (see `gavn.basicsr_hook`). Code that lists
+the registries imports it itself.
+"""
+from gavn.archs import basicsr_archs
+from gavn.data import av_clip_dataset, av_video_dataset
+from gavn.losses import losses
+from gavn.metrics import measures
+from gavn.models import av_video_model, gavn_model, landmark_model
+
+__all__ = ['av_clip_dataset', 'av_video_dataset', 'av_video_model', 'basicsr_archs', 'gavn_model',
+           'landmark_model', 'losses', 'measures']
