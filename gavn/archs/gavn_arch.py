@@ -90,24 +90,14 @@ class GAVN(nn.Module):
         _check_choices(share_align=share_align, attention=attention, eq9=eq9, audio_map=audio_map,
                        gate=gate, init=init)
         if radius < 0 or num_feat % deformable_groups:
-            raise ValueError(
-                f'need radius >= 0 and num_feat divisible by deformable_groups, got radius {radius}, '
-                f'num_feat {num_feat}, deformable_groups {deformable_groups}'
-            )
+            raise ValueError('need radius >= 0 and num_feat divisible by deformable_groups, got radius '
+                             f'{radius}, num_feat {num_feat}, deformable_groups {deformable_groups}')
         self.radius = radius
         self.any_length = inject or not use_alignment
         self.temporal = TemporalModule(
-            num_feat,
-            num_extract_block,
-            deformable_groups,
-            inject=inject,
-            temporal_skip=temporal_skip,
-            share_align=share_align,
-            attention=attention,
-            eq9=eq9,
-            dcn_backend=dcn_backend,
-            use_alignment=use_alignment,
-        )
+            num_feat, num_extract_block, deformable_groups, inject=inject, temporal_skip=temporal_skip,
+            share_align=share_align, attention=attention, eq9=eq9, dcn_backend=dcn_backend,
+            use_alignment=use_alignment)
         self.identity = None
         if use_identity:
             self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map, gate)

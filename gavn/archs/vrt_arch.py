@@ -93,21 +93,15 @@ class VRT(nn.Module):
     def __init__(
         self,
         upscale: int = 1,
-        img_size: Sequence[int] = (6, 192, 192),
-        window_size: Sequence[int] = (6, 8, 8),
+        img_size: Sequence[int] = (6, 192, 192), window_size: Sequence[int] = (6, 8, 8),
         depths: Sequence[int] = (8, 8, 8, 8, 8, 8, 8, 4, 4, 4, 4),
         indep_reconsts: Sequence[int] = (9, 10),
         embed_dims: Sequence[int] = (96, 96, 96, 96, 96, 96, 96, 120, 120, 120, 120),
         num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6),
-        mul_attn_ratio: float = 0.75,
-        mlp_ratio: float = 2,
-        drop_path: float = 0.2,
-        pa_frames: int = 2,
-        deformable_groups: int = 16,
-        spynet_path: PathLike | None = None,
-        use_checkpoint: bool = False,
-        context: int = 1,
-        dcn_backend: Backend | None = None,
+        mul_attn_ratio: float = 0.75, mlp_ratio: float = 2, drop_path: float = 0.2,
+        pa_frames: int = 2, deformable_groups: int = 16,
+        spynet_path: PathLike | None = None, use_checkpoint: bool = False,
+        context: int = 1, dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
         _check(upscale, depths, embed_dims, num_heads, pa_frames, deformable_groups, img_size[0], context)

@@ -47,14 +47,10 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     Defects: basicsr leaves numbers such as 4e-4 text, runs `exec` for --force_yml after seeding and refuses
     new keys, shortens every run with 'debug' in its name, and checks no key.
 
-    Args:
-        root_path: paths of the options may be relative to it.
-        is_train: whether `train_pipeline` reads the options.
-
     Returns:
-        The options for the pipelines, and the arguments. These have three more attributes: `given`, the
-        options as given; `resolved_config`, a function that returns them as text; `drawn`, whether the seed
-        was drawn at random.
+        The options, whose paths may be relative to `root_path`, and the arguments. These have three more
+        attributes: `given`, the options as given; `resolved_config`, a function that returns them as text;
+        `drawn`, whether the seed was drawn at random.
 
     Raises:
         OptionError: options are wrong, or files that they name do not exist.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 from av import Packet
 from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from gavn.media.audio import clock_zero
@@ -30,61 +31,58 @@ _MAX_TICKS = 2 ** 31 - 1
 _RELEASE_INTERVAL = 10_000  # video packets between releases of freed memory
 
 
-def join(
-    target: StrPath, segments: Sequence[StrPath] | None, source: StrPath | None,
-    until: Fraction | None = None,
-    like: VideoInfo | None = None, audio: StrPath | None = None, notice: Notice = warn,
-) -> None:
+def join(target: StrPath, segments: Sequence[StrPath] | None, source: StrPath | None,
+         until: Fraction | None = None, like: VideoInfo | None = None, audio: StrPath | None = None,
+         notice: Notice = warn) -> None:
     """Muxes encoded segments with the audio, subtitles, chapters and tags of their source.
 
-    Packets are copied with their time stamps, without encoding. Time stamps are exact in .mp4 and .mov; .mkv
-    rounds them to milliseconds. All streams are shifted together if the video starts before zero, and in .mkv
-    also if the audio does. Text subtitles and audio with unsupported codecs are converted. Other unsupported
-    streams are dropped. Images are upright, so no rotation is written. The file appears when it is complete.
+    Packets keep their exact times in .mp4 and .mov; .mkv rounds them to milliseconds. All streams are shifted
+    together if the video starts before zero, and in .mkv also if the audio does. Text subtitles and audio
+    with unsupported codecs are converted, other unsupported streams dropped; `notice` receives messages.
 
     Args:
-        target: the file to write; its extension selects the container (.mp4, .mkv, .mov).
-        segments: files of SegmentWriter, in order; None = the video packets of the source.
-        source: the video of the segments; None if there is none.
+        target: appears when it is complete; its extension selects the container (.mp4, .mkv, .mov).
+        segments, source: files of SegmentWriter, in order, and their video. Either may be None.
         until: end in seconds on the clock of the source; later packets are dropped.
         like: the properties that the segments were encoded with; None = those of the source.
-        audio: a file whose audio replaces that of the source; it starts with the first frame (see
-            `clock_zero`).
-        notice: receives messages about dropped and converted streams; by default they are logged.
+        audio: a file whose audio replaces that of the source; it starts with the first frame (`clock_zero`).
 
     Raises:
-        MediaError: the segments do not fit together, the container does not support the video, or the source
-            cannot be read.
+        MediaError: the segments or the container do not suit the video, or the source cannot be read.
     """
-    target = Path(target)
     info, parts, last = _video_parts(segments, source, like)
-    moved = parts.moved * info.time_base
-    with ExitStack() as stack:
-        part = stack.enter_context(atomic_path(target))
+    target, moved = Path(target), parts.moved * info.time_base
+    with atomic_path(target) as part, ExitStack() as stack:
         video_input, audio_input = (
             None if path is None else stack.enter_context(open_media(path)) for path in (source, audio))
-        timescale = str(_timescale(info, video_input, audio_input))
-        repeatable = {'fflags': '+bitexact'} if target.suffix.lower() == '.mkv' else {}  # no random numbers
-        output = stack.enter_context(opened_output(
-            part, target, movflags=_movflags(video_input), movie_timescale=timescale, **repeatable))
+        options = _output_options(target, info, video_input, audio_input)
+        output = stack.enter_context(opened_output(part, target, **options))
         video = _add_video(output, target, stack.enter_context(open_media(parts.paths[0])), info)
-        others = []
+        others: list[OtherStreams] = []
         if source is not None and video_input is not None:
             main = video_stream(video_input, source)
             _copy_tags(main, video, () if segments is None else _LOST_TAGS)
-            kept = [stream for stream in video_input.streams
-                    if stream != main and not (audio_input and stream.type == 'audio')]
+            kept = _others(main, video_input, '' if audio is None else 'audio')
             others.append(OtherStreams(source, video_input, output, target, kept, until, moved, notice))
             _copy_container(video_input, output, until, moved)
         if audio is not None and audio_input is not None:
             ahead = info.start - clock_zero(audio)
-            end = None if until is None else until - ahead
-            others.append(OtherStreams(
-                audio, audio_input, output, target, audio_input.streams.audio, end, moved + ahead, notice))
+            others.append(OtherStreams(audio, audio_input, output, target, audio_input.streams.audio,
+                                       None if until is None else until - ahead, moved + ahead, notice))
         with _mux_errors(target):
-            output.start_encoding()
             _copy_all(parts.packets(last), info, video, output, others)
-            output.close()
+
+
+def _others(main: VideoStream, container: InputContainer, replaced: str) -> list[Stream]:
+    """The streams beside the video, without those of a kind that another file replaces."""
+    return [stream for stream in container.streams if stream != main and stream.type != replaced]
+
+
+def _output_options(target: Path, info: VideoInfo, video: InputContainer | None, audio: InputContainer | None
+                    ) -> dict[str, str]:
+    options = {'movflags': _movflags(video), 'movie_timescale': str(_timescale(info, video, audio))}
+    no_random_numbers = {'fflags': '+bitexact'} if target.suffix.lower() == '.mkv' else {}
+    return options | no_random_numbers
 
 
 def _video_parts(segments: Sequence[StrPath] | None, source: StrPath | None, like: VideoInfo | None
@@ -105,6 +103,7 @@ def _copy_all(
     packets: Iterable[Packet], info: VideoInfo, video: VideoStream, output: OutputContainer,
     others: Sequence[OtherStreams],
 ) -> None:
+    output.start_encoding()
     for number, packet in enumerate(packets):
         if number % _RELEASE_INTERVAL == 0:
             trim_memory()  # the growing index of .mp4 fragments the memory
@@ -115,6 +114,7 @@ def _copy_all(
         output.mux(packet)
     for other in others:
         other.copy_until(None)
+    output.close()
 
 
 def _movflags(source: InputContainer | None) -> str:

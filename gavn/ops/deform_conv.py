@@ -1,4 +1,10 @@
-"""Modulated deformable convolution (DCNv2): one function with six backends of equal results."""
+"""Modulated deformable convolution (DCNv2): one function with six backends of equal results.
+
+The backend triton has products of the type of the input (TF32 if `torch.set_float32_matmul_precision` allows
+it) and sums and positions in float32. triton and native can be differentiated once; the gradients of native
+are the reference's. If compiled code cannot be used (`deform_native.addressable`), native is replaced by
+reference.
+"""
 
 import functools
 import importlib
@@ -28,30 +34,20 @@ def modulated_deform_conv2d(
     """Convolves with taps at `offset` that are weighted by `mask` (Zhu et al. 2019, eq. 1).
 
     Sampling is bilinear with zeros outside of the image. The computation is in float32 (float64 for float64
-    input), also inside autocast; the result has the type of `x`.
-
-    The backend triton has products of the type of `x` (TF32 if `torch.set_float32_matmul_precision` allows
-    it) and sums and positions in float32. triton and native can be differentiated once; the gradients of
-    native are the reference's. If compiled code cannot be used (`deform_native.addressable`), native is
-    replaced by reference.
+    input), also inside autocast; the result (n, out, oh, ow) has the type of `x`.
 
     Args:
         x: (n, c, h, w).
         offset: (n, deform_groups * kh * kw * 2, oh, ow) in pixels: for each group and tap dy, then dx.
         mask: (n, deform_groups * kh * kw, oh, ow), usually in [0, 1].
         weight: (out, c / groups, kh, kw).
-        bias: (out,) or None.
-        stride: as in `torch.nn.functional.conv2d`, like the next three.
-        groups: as in `conv2d`.
+        bias, stride, padding, dilation, groups: as in `torch.nn.functional.conv2d`.
         deform_groups: groups of input channels that share offsets and masks.
         backend: 'reference' (pure PyTorch), 'torchvision', 'mmcv', 'basicsr' (its extension, for CUDA),
             'triton', or 'native' (compiled, for a CPU). None: the environment variable GAVN_DCN_BACKEND, else
             the automatic choice of `resolve_backend`.
         sigmoid: apply a sigmoid to the mask first. triton and native fuse this and the LeakyReLU.
         slope: of a LeakyReLU at the end, at least 0. None: no LeakyReLU.
-
-    Returns:
-        (n, out, oh, ow).
 
     Raises:
         ValueError: the backend is unknown, shapes do not fit, the slope is negative, or the backend does not

@@ -32,19 +32,15 @@ _log = logging.getLogger(__name__)
 def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps: float | Fraction,
                       audio: np.ndarray | None = None, channels: Channels = 'rgb',
                       sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
-    """Restores the faces in consecutive frames of one video. Pixels outside the faces do not change.
+    """Returns consecutive frames of one video with restored faces. Pixels outside the faces do not change.
 
     Args:
         frames: uint8 (h, w, 3) of equal size, or an array (n, h, w, 3).
         fps: frames per second; aligns the audio with the frames.
-        audio: mono samples (n,), int16 or floating point in [-1, 1], starting with the first frame; None =
-            silence.
+        audio: mono samples (n,) from the first frame on, int16 or floats in [-1, 1]; None = silence.
         channels: channel order of the input and the result: `rgb` (PIL, torchvision) or `bgr` (OpenCV).
         sample_rate: of `audio`, in Hz.
-        settings: faces, strength and scale; settings about files and encoders are ignored.
-
-    Returns:
-        As many frames, uint8 (h, w, 3); enlarged if a scale is set.
+        settings: faces, strength and scale (which enlarges the frames); others are ignored.
 
     Raises:
         ValueError: frames or audio have another type or shape.
@@ -53,7 +49,8 @@ def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps
     """
     settings = settings or Settings()
     check_choice(settings.faces)
-    stored, samples = _checked(frames, channels), _samples(audio, sample_rate)
+    stored = _checked(frames, channels)
+    samples = _padded(_samples(audio, sample_rate), round(len(stored) / _rate(fps) * SAMPLE_RATE))
     times = [float(index / _rate(fps)) for index in range(len(stored))]
     faces = _faces(stored, settings)
     size = faces.size if settings.scale is None else enlarged_size(*faces.size, settings.scale)
@@ -69,9 +66,7 @@ def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps
         _log.warning(choice.message)
     if not choice.restores:
         return [_ordered(frame.image, channels) for frame in read()]
-    missing = round(len(stored) / _rate(fps) * SAMPLE_RATE) - len(samples)
-    padded = np.pad(samples, (0, max(0, missing)))
-    with closing(StoredMFCC([padded], tempfile.gettempdir())) as mfcc_frames:
+    with closing(StoredMFCC([samples], tempfile.gettempdir())) as mfcc_frames:
         clip_restorer = FaceClipRestorer(choice.restorer, mfcc_frames, large, settings.strength)
         return [_ordered(image, channels) for image in _restored(clip_restorer, read())]
 
@@ -121,6 +116,10 @@ def _check(image: np.ndarray, index: int, first: np.ndarray) -> None:
 def _ordered(image: np.ndarray, channels: str) -> np.ndarray:
     """Converts between BGR and the order of `channels`; returns a copy."""
     return np.array(image[..., ::-1] if channels == 'rgb' else image, order='C')
+
+
+def _padded(samples: np.ndarray, count: int) -> np.ndarray:
+    return np.pad(samples, (0, max(0, count - len(samples))))
 
 
 def _samples(audio: np.ndarray | None, rate: int) -> np.ndarray:

@@ -31,7 +31,7 @@ PathLike = str | os.PathLike[str]
 def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None, found: Faces | None = None) -> Report:
-    """Restores the faces in a video.
+    """Restores the faces in a video, and reports what was done.
 
     Every frame is written once, at its own time stamp and size. Audio and subtitle packets are copied. Each
     face is cropped, restored, and the change is added inside a soft oval around the face; all other pixels
@@ -40,9 +40,6 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
 
     An interrupted run leaves a folder `<target>.gavn` with its finished segments. Call the function again
     to resume; the resulting file is the same as without the interruption.
-
-    Memory does not grow with the length of the video, except for face positions (32 bytes per frame) and
-    libavformat's index of an .mp4 file. MFCC are kept in a temporary file (5 kB per second).
 
     Args:
         source: a video file, or a folder of images of one size, ordered by the numbers in their names.
@@ -54,9 +51,6 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
         resume: whether to resume an interrupted run.
         progress: is called for every frame; an exception from it interrupts the run.
         found: the faces to restore; None detects them.
-
-    Returns:
-        A report of what was done.
 
     Raises:
         OutputPathError: the target cannot be used; raised before any work.
