@@ -1,56 +1,60 @@
 """The parts of scripts/gpu/run.py: steps under one deadline, the choice of the batch, lengths of legs."""
+import json
 import os
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import torch
 from option_files import load
 
+from gavn.experiments.bench.batches import Rate, choose
 from gavn.experiments.bench.networks import Subject
-from gavn.experiments.gpu_run.batches import Rate, choose, read_rates
-from gavn.experiments.gpu_run.run import (
+from gavn.experiments.gpu_run import (
     SAFETY,
-    first_leg,
+    Steps,
+    leg,
     leg_length,
     measured_rate,
     newest_checkpoint,
     placed,
-    second_leg,
 )
-from gavn.experiments.gpu_run.steps import Steps
 from gavn.models.schedule import Schedule
 
 
 @pytest.fixture
 def steps(tmp_path):
-    return Steps(tmp_path, tmp_path / 'logs', 20, report=lambda line: None)
+    return Steps(tmp_path, tmp_path / 'logs', 20, {})
 
 
 def python(code: str) -> tuple[str, ...]:
     return sys.executable, '-S', '-c', code
 
 
+def outcomes(steps: Steps) -> list[list[str]]:
+    return [row.strip('| ').split(' | ') for row in steps.outcomes]
+
+
 def test_a_failing_step_does_not_stop_the_next(steps):
-    steps.run('bad', python('print("one"); print("a | b"); raise SystemExit(3)'), 10)
-    steps.run('good', python('print("fine")'), 10)
-    assert [(step.name, step.state, step.last_line) for step in steps.outcomes] == [
+    steps.run('bad', 10, *python('print("one"); print("a | b"); raise SystemExit(3)'))
+    steps.run('good', 10, *python('print("fine")'))
+    assert [(name, state, last) for name, state, _, last in outcomes(steps)] == [
         ('bad', 'failed (3)', 'a / b'), ('good', 'ok', 'fine')]
-    assert str(steps.outcomes[1]).startswith('| good | ok |')
 
 
-def test_a_step_ends_at_its_own_limit_and_at_that_of_the_run(steps):
-    sleeping = steps.run('slow', python('import time; print("here", flush=True); time.sleep(60)'), 1)
-    assert steps.outcomes[0].state == 'out of time' and sleeping.poll() is not None
-    steps.budget = 20 - steps.left
-    steps.run('late', python('import time; time.sleep(60)'), 60)
-    assert steps.outcomes[1].state == 'out of time' and steps.outcomes[1].seconds < 10
+def test_a_step_ends_at_its_own_limit_and_at_that_of_the_run(tmp_path):
+    steps = Steps(tmp_path, tmp_path / 'logs', 3, {})
+    sleeping = steps.run('slow', 1, *python('import time; print("here", flush=True); time.sleep(60)'))
+    assert outcomes(steps)[0][1] == 'out of time' and sleeping.poll() is not None
+    steps.run('late', 60, *python('import time; time.sleep(60)'))
+    assert outcomes(steps)[1][1] == 'out of time' and float(outcomes(steps)[1][2]) < 10
 
 
 def test_steps_have_the_variables_of_the_run(steps):
-    steps.environment = {'GAVN_DCN_BACKEND': 'reference'}
-    steps.run('env', python('import os; print(os.environ["GAVN_DCN_BACKEND"], "PATH" in os.environ)'), 10)
-    assert steps.outcomes[0].last_line == 'reference True'
+    steps.environment['GAVN_DCN_BACKEND'] = 'reference'
+    steps.run('env', 10, *python('import os; print(os.environ["GAVN_DCN_BACKEND"], "PATH" in os.environ)'))
+    assert outcomes(steps)[0][3] == 'reference True'
 
 
 @pytest.mark.parametrize(('rates', 'batch', 'backend'), [
@@ -58,13 +62,12 @@ def test_steps_have_the_variables_of_the_run(steps):
     ({(8, ''): 50, (16, ''): 95, (16, 'triton'): 99, (32, ''): 100}, 16, 'triton'),
     ({(8, ''): 50, (32, 'triton'): 300}, 32, 'triton')])
 def test_the_smallest_batch_near_the_best_rate_is_taken(rates, batch, backend):
-    chosen = choose(Rate(size, operator, rate) for (size, operator), rate in rates.items())
+    chosen = choose(json.dumps([size, operator, rate]) for (size, operator), rate in rates.items())
     assert (chosen.batch, chosen.backend) == (batch, backend)
 
 
 def test_rates_are_read_between_other_lines():
-    line = '{"batch": 8, "backend": "", "windows": 12.5}'
-    assert read_rates(['a warning', line, 'no figure']) == [Rate(8, '', 12.5)]
+    assert choose(['a warning', '[8, "", 12.5]', 'no figure']) == Rate(8, '', 12.5)
     assert choose([]) is None
 
 
@@ -85,11 +88,11 @@ def test_a_leg_fits_into_its_time():
 
 
 def test_the_legs_are_one_training(tmp_path):
-    data, runs, detector = (tmp_path / name for name in ('data', 'runs', 'net_l.pth'))
-    options = placed(load('pretrained/train_gavn_wide'), data, runs, detector, 8)
+    options = placed(load('pretrained/train_gavn_wide'), tmp_path, 8)
     sections = options['datasets'].values()
-    assert {section['root'] for section in sections} == {str(data)}
-    first, second = first_leg(options, 100), second_leg(options, 100, 900)
+    assert {section['root'] for section in sections} == {str(tmp_path / 'data')}
+    assert Path(options['path']['pretrain_network_l']).is_file()
+    first, second = leg(options, 100), leg(options, 100, 900)
     schedules = [Schedule.from_options(leg['train']) for leg in (first, second)]
     assert [schedule.total for schedule in schedules] == [100, 1000]
     assert all(schedules[0].lr(i) == schedules[1].lr(i) for i in (1, 50, 100))
@@ -101,8 +104,10 @@ def test_the_legs_are_one_training(tmp_path):
 
 def test_the_newest_checkpoint_is_bundled(tmp_path):
     for age, name in enumerate(('net_g_1500.pth', 'net_g_1000.pth', 'net_g_latest.pth')):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (100 - age, 100 - age))
+        file = tmp_path / 'wide' / 'models' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (100 - age, 100 - age))
     assert newest_checkpoint(tmp_path).name == 'net_g_1500.pth'
     assert newest_checkpoint(tmp_path / 'none') is None
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from gavn.experiments.bench.networks import TRITON
+from gavn.experiments.bench.training import steps
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
+from gavn.restoration.restorer import find_device
 
 _NEAR = 0.9  # of the best rate
 _SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """Windows a second in steps of `batch` windows, by an operator: triton or the device's default ('')."""
 
     batch: int
@@ -22,30 +24,23 @@ class Rate:
     windows: float
 
 
-def choose(rates: Iterable[Rate]) -> Rate | None:
-    """The smallest batch near the best rate, by its faster operator."""
-    rates = list(rates)
+def choose(lines: Iterable[str]) -> Rate | None:
+    """The smallest batch near the best rate that `main` has printed so far, by its faster operator."""
+    rates = [Rate(*json.loads(line)) for line in lines if line.startswith('[')]
     best = max((rate.windows for rate in rates), default=0)
     near = [rate for rate in rates if rate.windows >= _NEAR * best]
     return min(near, key=lambda rate: (rate.batch, -rate.windows), default=None)
 
 
-def read_rates(lines: Iterable[str]) -> list[Rate]:
-    """What `main` has printed so far."""
-    return [Rate(**json.loads(line)) for line in lines if line.startswith('{')]
-
-
 def main(option_file: str, crop: str, *batches: str) -> None:
     """Times training steps of an option file's network and prints a line of JSON for each rate."""
-    from gavn.experiments.bench.training import steps
-    from gavn.restoration.restorer import find_device
     spec, _ = ModelSpec.read(option_file)
-    recipe = replace(spec, networks={GENERATOR: spec.networks[GENERATOR]})
+    spec = replace(spec, networks={GENERATOR: spec.networks[GENERATOR]})
     for batch in map(int, batches):
-        for row in steps(find_device(), batch, int(crop), _SECONDS, 'network', recipe):
+        for row in steps(find_device(), batch, int(crop), _SECONDS, 'network', spec):
             if row.form != 'stock':
                 backend = TRITON if row.form == TRITON else ''
-                print(json.dumps(asdict(Rate(batch, backend, 1000 * batch / row.ms))), flush=True)
+                print(json.dumps(Rate(batch, backend, 1000 * batch / row.ms)), flush=True)
 
 
 if __name__ == '__main__':
