@@ -14,8 +14,8 @@ from gavn.audio.rates import SAMPLE_RATE
 from gavn.data.clip_pairs import MismatchError, Triple, collect, pair
 from gavn.errors import GavnError
 from gavn.faces.geometry import crop
-from gavn.faces.tracker import NoFace, track_faces
-from gavn.faces.tracks import Track
+from gavn.faces.tracker import NoFace, follow_main_face
+from gavn.faces.tracks import Faces
 from gavn.media import Frame
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import Device, MetricFactory, metric_factories, metric_factory
@@ -36,7 +36,7 @@ class EvaluationError(GavnError):
 class FaceCrop:
     """The tracked face of a clip."""
 
-    track: Track  # the face; only its longest run of frames is used
+    found: Faces  # the one face that is cropped
     times: Sequence[float]  # time of each frame of the clip, in seconds
 
     @classmethod
@@ -57,28 +57,27 @@ class FaceCrop:
                 yield frame.image
 
         try:
-            return cls(track_faces(images()), times)
+            return cls(follow_main_face(images()), times)
         except NoFace as error:
             raise NoFace(f'{source.path}: {error}') from error
 
     @property
     def start(self) -> float:
         """Time of the first cropped frame, in seconds."""
-        return self.times[self.track.longest.start]
+        return self.times[self.found.faces[0].span.start]
 
     @property
     def notes(self) -> str:
         """Says which frames are cropped; empty if all are."""
-        kept, count = self.track.longest, len(self.times)
+        kept, count = self.found.faces[0].span, len(self.times)
         return '' if len(kept) == count else f'only frames {kept.start} to {kept.stop - 1} of {count}'
 
     def frames(self, frames: _Frames) -> Iterator[EvaluatedFrame]:
         """Yields the frames cropped to the face, 224 x 224."""
+        [face] = self.found.faces
         for group in frames:
-            index = group[0].index
-            region = self.track.region(index) if index in self.track.longest else None
-            if region is not None:
-                yield _evaluated(group, partial(crop, region=region), self.start)
+            if (index := group[0].index) in face.span:
+                yield _evaluated(group, partial(crop, region=self.found.region(face, index)), self.start)
 
     def audio(self, audio: np.ndarray | None) -> np.ndarray | None:
         """Returns the audio from the first cropped frame on."""

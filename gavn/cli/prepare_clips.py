@@ -33,8 +33,8 @@ from gavn.data.storage import STORE_HELP, STORES
 from gavn.errors import RunError
 from gavn.faces.detector import RetinaFace
 from gavn.faces.geometry import CROP_SIZE
-from gavn.faces.tracker import NoFace, track_faces
-from gavn.faces.tracks import Track
+from gavn.faces.tracker import NoFace, follow_main_face
+from gavn.faces.tracks import Faces
 from gavn.media import MediaError
 from gavn.runtime.arguments import OldName, Parser, whole
 from gavn.runtime.executors import MAX_TASKS, Executor, Stage, add_executor_arguments, add_task_arguments
@@ -67,8 +67,8 @@ class ListClips(PipelineStep):
                 yield Document(text='', id=source.clip, metadata={'source': source})
 
 
-def _track(images: Iterable[np.ndarray]) -> Track:
-    return track_faces(images, detect=_detector())
+def _track(images: Iterable[np.ndarray]) -> Faces:
+    return follow_main_face(images, detect=_detector())
 
 
 WORK: dict[str, Callable[[Preparation, Source, str], None]] = {

@@ -20,7 +20,7 @@ from gavn.data.landmark_annotator import LandmarkAnnotator, annotate_clip
 from gavn.data.sources import Source, find_separate_audio
 from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, crop
-from gavn.faces.tracks import Track
+from gavn.faces.tracks import Faces
 from gavn.media import probe, read_audio
 from gavn.media.constant_rate import part_of
 from gavn.runtime.files import atomic_path, write_text
@@ -36,7 +36,8 @@ class RejectedVideoError(GavnError):
     """A video cannot become a clip. The message says why."""
 
 
-Tracker = Callable[[Iterable[np.ndarray]], Track]
+Tracker = Callable[[Iterable[np.ndarray]], Faces]
+"""Finds the face of a video; see `follow_main_face`."""
 
 
 class Records:
@@ -107,7 +108,7 @@ class Preparation:
         info, images = probe(source.path), partial(part_of, source.path, source.start, source.stop)
         keep = self.mode == 'none' or (self.mode == 'auto' and info.width == info.height == self.size)
         found = None if keep else track(images())
-        frames = range(sum(1 for _ in images())) if found is None else found.longest
+        frames = range(sum(1 for _ in images())) if found is None else found.faces[0].span
         if len(frames) < MIN_FRAMES:
             raise RejectedVideoError(f'only {len(frames)} frames with one face; {MIN_FRAMES} are needed')
         audio = _read_audio(source)
@@ -224,8 +225,9 @@ def _cut_audio(audio: np.ndarray | None, frames: range) -> np.ndarray:
     return result
 
 
-def _face_crops(images: Iterator[np.ndarray], track: Track, size: int) -> Iterator[np.ndarray]:
-    regions = {index: region for index in track.longest if (region := track.region(index)) is not None}
+def _face_crops(images: Iterator[np.ndarray], found: Faces, size: int) -> Iterator[np.ndarray]:
+    [face] = found.faces
+    regions = {index: found.region(face, index) for index in face.span}
     smallest = min(region.width for region in regions.values())
     if smallest < MIN_CROP_SHARE * size:
         raise RejectedVideoError(f'the face crop is {smallest:.0f} pixels wide, less than '

@@ -25,7 +25,7 @@ from gavn.faces.detector import (
 )
 from gavn.faces.geometry import Box
 from gavn.faces.thumbnail import thumbnail
-from gavn.faces.tracks import Face, Faces, Track, main_track
+from gavn.faces.tracks import Face, Faces, main_face
 
 EVERY = 5  # interval of detection, in frames
 MAX_GAP = 5  # longest gap without a detection, in frames
@@ -123,11 +123,12 @@ def follow_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, e
     return _faces(found, tracker, smallest)
 
 
-def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, min_face: float = 32) -> Track:
-    """Tracks the main face in a video of one speaker.
+def follow_main_face(frames: Iterable[np.ndarray], detect: Detector | None = None, min_face: float = 32
+                     ) -> Faces:
+    """Tracks the face in a video of one speaker, in the longest run of frames without a gap or a cut.
 
     Unlike `follow_faces` it accepts every face that the detector is SURE of once, and always reduces frames
-    to DETECTOR_SIDE. If there are several faces at once, the largest and longest is tracked.
+    to DETECTOR_SIDE. Of several faces at once, the largest and longest counts.
 
     Args:
         min_face: minimum height of each detection in pixels.
@@ -138,7 +139,7 @@ def track_faces(frames: Iterable[np.ndarray], detect: Detector | None = None, mi
     tracker = _Tracker(detect or RetinaFace(), EVERY, min_face)
     tracker.run(frames)
     paths = [path for scene in tracker.scenes for path in scene.sure()]
-    return main_track(_faces(paths, tracker, min_face))
+    return main_face(_faces(paths, tracker, min_face))
 
 
 def _faces(paths: Sequence[_Path], tracker: _Tracker, min_face: float) -> Faces:

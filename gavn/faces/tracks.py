@@ -22,31 +22,6 @@ class ChoiceError(GavnError, ValueError):
 
 
 @dataclass(frozen=True)
-class Track:
-    """Positions of the main face."""
-
-    boxes: tuple[Box | None, ...]  # a smoothed box per frame; None if there is no face
-    segments: tuple[range, ...]  # runs of frames that show one face without a cut, in order
-    # (width, height) of the frames; regions are kept inside. None = regions may exceed the frame.
-    size: tuple[int, int] | None = None
-
-    @property
-    def longest(self) -> range:
-        """The longest segment."""
-        return max(self.segments, key=len)
-
-    @property
-    def coverage(self) -> float:
-        """Fraction of frames that show the face, in [0, 1]."""
-        return sum(map(len, self.segments)) / len(self.boxes)
-
-    def region(self, index: int, margin: float = CROP_MARGIN) -> Box | None:
-        """Returns the crop region in frame `index`; None if there is no face."""
-        box = self.boxes[index]
-        return None if box is None else _region(box, self.size, margin)
-
-
-@dataclass(frozen=True)
 class Face:
     """A face from its first to its last frame within one scene."""
 
@@ -94,7 +69,7 @@ class Faces:
 
     def region(self, face: Face, index: int, margin: float = CROP_MARGIN) -> Box:
         """Returns the crop region of a face in frame `index`, inside the image. Regions may overlap."""
-        return _region(self.box(face, index), self.size, margin)
+        return inside(crop_box(self.box(face, index), margin), *self.size)
 
     def box(self, face: Face, index: int) -> Box:
         """Returns the box of a face in frame `index`, without margin."""
@@ -125,20 +100,16 @@ class Faces:
             raise ValueError(f'these are no faces as they are written to JSON ({error!r})') from error
 
 
-def main_track(faces: Faces) -> Track:
-    """The main face as one track: that of most weight, and those that take over where it is absent."""
-    chosen = _main(faces)
-    boxes: list[Box | None] = [None] * faces.count
-    for face in chosen:
-        boxes[face.span.start:face.span.stop] = face.boxes
-    return Track(tuple(boxes), tuple(face.span for face in chosen), faces.size)
+def main_face(faces: Faces) -> Faces:
+    """Returns the main face of a video in the longest run of frames that shows it without a cut."""
+    return replace(faces, faces=(max(_main(faces), key=lambda face: len(face.span)),))
 
 
 def choose(faces: Faces, which: str) -> Faces:
     """Those faces that `which` names, with the ids they have.
 
     Args:
-        which: 'all', 'largest' (one at any time, those that `main_track` follows) or ids as in '0,2'.
+        which: 'all', 'largest' (one at any time) or ids as in '0,2'.
 
     Raises ChoiceError for anything else, and for an id that is not there.
     """
@@ -184,11 +155,6 @@ def fixed_box(box: Box, count: int, size: tuple[int, int], thumbnail: str = '') 
         raise ChoiceError(f'a box of {box.width:g} x {box.height:g} pixels at ({box.x0:g}, {box.y0:g}) is '
                           f'not inside an image of {width} x {height}')
     return Faces((Face(0, range(count), Boxes.repeated(box, count), 1., 0, thumbnail),), count, size)
-
-
-def _region(box: Box, size: tuple[int, int] | None, margin: float) -> Box:
-    square = crop_box(box, margin)
-    return square if size is None else inside(square, *size)
 
 
 def _face(values: dict) -> Face:

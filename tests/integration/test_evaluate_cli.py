@@ -15,8 +15,10 @@ from gavn.cli import evaluate_clips
 from gavn.cli import main as cli
 from gavn.data.clip_pairs import collect, pair
 from gavn.experiments.report.make import make_tables
+from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box
-from gavn.faces.tracker import NoFace, Track
+from gavn.faces.tracker import NoFace
+from gavn.faces.tracks import Face, Faces
 from gavn.media import VideoWriter, read_frames
 from gavn.metrics import measures
 from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
@@ -178,10 +180,10 @@ def test_a_clip_shorter_than_syncnets_window_is_measured_otherwise(tmp_path):
 def test_the_face_is_cropped_where_the_truth_shows_it(tmp_path, syncnet, monkeypatch):
     def track(images):
         list(images)
-        boxes = [None, *([Box(10, 10, 20, 20)] * 3), None, *([Box(10, 10, 20, 20)] * 5)]
-        return Track(tuple(boxes), (range(1, 4), range(5, 10)), (96, 64))
+        face = Face(0, range(5, 10), Boxes.repeated(Box(10, 10, 20, 20), 5), 1.)
+        return Faces((face,), 10, (96, 64))
 
-    monkeypatch.setattr(evaluate_clips, 'track_faces', track)
+    monkeypatch.setattr(evaluate_clips, 'follow_main_face', track)
     truth = write_video(tmp_path / 't.mp4', frames(10, 64, width=96), sound=True)
     restored = write_video(tmp_path / 'r.mp4', frames(10, 64, width=96, noise=3), sound=True)
     assert run(restored, '--reference', truth, '--metrics', 'psnr', 'sync', '--weights', syncnet,
@@ -271,7 +273,7 @@ def test_no_face(tmp_path, capsys, monkeypatch):
     def none(images):
         raise NoFace(f'no face in {len(list(images))} frames')
 
-    monkeypatch.setattr(evaluate_clips, 'track_faces', none)
+    monkeypatch.setattr(evaluate_clips, 'follow_main_face', none)
     source = write_video(tmp_path / 'v.mp4', frames(2))
     code, said = run(source, '--crop-face', '-o', tmp_path / 'r.csv', capsys=capsys)
     assert code == 3 and 'v.mp4: no face in 2 frames' in said.err

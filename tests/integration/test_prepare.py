@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,9 @@ from gavn.data.sources import (
     voxceleb_splits,
 )
 from gavn.data.storage import STORES
+from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box
+from gavn.faces.tracks import Face, Faces, fixed_box
 from gavn.runtime.arguments import Parser
 
 prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
@@ -205,9 +206,9 @@ def test_crop_modes(tmp_path):
     assert ClipStore(tmp_path / 'kept', 'gt').frame('a', 0).shape == (64, 64, 3)
     Preparation(tmp_path / 'auto', size=112).crop(source, no_track)
     assert ClipStore(tmp_path / 'auto', 'gt').frame('a', 0).shape == (112, 112, 3)
-    track = types.SimpleNamespace(longest=range(0, 26), region=lambda index: Box(0, 0, 40, 40))
-    with pytest.raises(RejectedVideoError, match='40 pixels wide'):
-        Preparation(tmp_path / 'face', mode='face').crop(source, lambda images: track)
+    small = fixed_box(Box(40, 40, 54, 54), 26, (112, 112))
+    with pytest.raises(RejectedVideoError, match='20 pixels wide'):
+        Preparation(tmp_path / 'face', mode='face').crop(source, lambda images: small)
     wide = Source('b', film(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26), 'x', 'train')
     with pytest.raises(RejectedVideoError, match='96x64 are not square'):
         Preparation(tmp_path / 'kept', size=64, mode='none').crop(wide, no_track)
@@ -218,9 +219,9 @@ def test_crop_modes(tmp_path):
 def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
     source = Source('a', film(tmp_path / 'a.mp4', images), 'x', 'train')
-    track = types.SimpleNamespace(longest=range(20, 50), region=lambda index: Box(0, 0, 64, 64))
+    face = Face(0, range(20, 50), Boxes.repeated(Box(0, 0, 64, 64), 30), 1.)
     made = Preparation(tmp_path / 'out', size=64, mode='face')
-    made.crop(source, lambda images: track)
+    made.crop(source, lambda images: Faces((face,), 60, (64, 64)))
     whole = Preparation(tmp_path / 'whole', size=64, mode='none')
     whole.crop(source, None)
     levels = [ClipStore(made.root, 'gt').frame('a', i).mean() for i in (0, 29)]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from drawn_faces import near
 
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box, crop_box, inside
-from gavn.faces.tracks import Face, Faces, choose, fixed_box, main_track
+from gavn.faces.tracks import Face, Faces, choose, fixed_box, main_face
 
 SIZE = (640, 360)
 
@@ -43,17 +44,15 @@ def test_regions_of_a_frame():
     assert narrow.width == pytest.approx(60)
 
 
-def test_the_main_track_is_one_face_at_any_time():
-    track = main_track(FOUND)
-    assert track.segments == (range(30), range(34, 40), range(45, 50)) and track.size == SIZE
-    assert track.boxes[34] == FOUND.faces[2].boxes[0] and track.boxes[30:34] == (None,) * 4
-    assert all((0, track.region(index)) in regions(FOUND, index) for index in range(30))
+def test_the_main_face_in_its_longest_run():
+    found = main_face(FOUND)
+    assert found == replace(FOUND, faces=FOUND.faces[:1])
+    assert main_face(choose(FOUND, '2,4')).faces == FOUND.faces[2:3]
 
 
 def test_choosing():
     assert choose(FOUND, 'all') is FOUND
     assert ids(choose(FOUND, 'largest')) == [0, 2, 4]
-    assert main_track(choose(FOUND, 'largest')) == main_track(FOUND)
     chosen = choose(FOUND, '4, 1')
     assert ids(chosen) == [1, 4] and (chosen.count, chosen.cuts, chosen.size) == (60, (34,), SIZE)
     assert regions(chosen, 5) == [] and [id for id, _ in regions(chosen, 12)] == [1]
@@ -77,7 +76,6 @@ def test_a_fixed_box_is_in_every_frame():
     box = Box(100, 100, 160, 190)
     faces = fixed_box(box, 7, SIZE)
     assert all(near(regions(faces, i)[0][1], crop_box(box), 1e-9) for i in range(7)) and faces.coverage == 1
-    assert main_track(faces).segments == (range(7),)
 
 
 @pytest.mark.parametrize('box', [Box(-1, 0, 50, 50), Box(600, 10, 641, 50), Box(10, 300, 60, 361),

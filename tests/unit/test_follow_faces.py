@@ -10,8 +10,8 @@ from drawn_faces import Detector, H, W, at, frame, near
 
 from gavn.faces.detector import Detection, RetinaFace, detector_side, smallest_face
 from gavn.faces.geometry import Box
-from gavn.faces.tracker import SHORTEST, NoFace, follow_faces, track_faces
-from gavn.faces.tracks import Faces, main_track
+from gavn.faces.tracker import SHORTEST, NoFace, follow_faces, follow_main_face
+from gavn.faces.tracks import Faces, main_face
 
 LEFT, RIGHT = at(10, side=36), at(100, side=44)
 
@@ -63,12 +63,11 @@ def test_faces_of_a_later_scene_are_others():
     assert [face.span for face in faces.faces] == [range(20), range(20, 45), range(20)]
 
 
-def test_the_main_track_is_picked_from_the_same_walk():
+def test_the_main_face_is_picked_from_the_same_walk():
     frames = ([frame(LEFT, RIGHT)] * 20 + [frame(LEFT)] * 30 + [frame()] * 9 + [frame(RIGHT)] * 12
               + [frame(at(60), grey=150)] * 15)
-    track = track_faces(frames, Detector())
-    assert track == main_track(follow_faces(frames, Detector()))
-    assert track.segments == (range(50), range(59, 71), range(71, 86)) and None in track.boxes
+    found = follow_main_face(frames, Detector())
+    assert found == main_face(follow_faces(frames, Detector())) and found.faces[0].span == range(50)
 
 
 @pytest.mark.parametrize('length', [1, SHORTEST - 1, SHORTEST])
@@ -77,7 +76,7 @@ def test_a_chance_find_is_no_face(length):
     believed = [range(10, 10 + length)] if length >= SHORTEST else []
     assert spans(frames) == [range(22 + length), *believed]
     alone = [frame()] * 10 + [frame(RIGHT)] * length + [frame()] * 9
-    assert track_faces(alone, Detector()).segments == (range(10, 10 + length),)
+    assert follow_main_face(alone, Detector()).faces[0].span == range(10, 10 + length)
 
 
 def test_a_scene_may_be_shorter():
