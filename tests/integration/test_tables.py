@@ -3,7 +3,6 @@ import argparse
 import csv
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -276,7 +275,7 @@ def test_files_are_written_and_the_script_says_where(deblur, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '') and 'wrote table 1 to' in done.stdout
     names = {path.name for path in (tmp_path / 'out').iterdir()}
-    assert names == {'tables.md', 'tables.tex', 'table1.md', 'table1.tex', 'table1.csv', 'table1_paper.md',
+    assert names == {'tables.md', 'table1.md', 'table1.tex', 'table1.csv', 'table1_paper.md',
                      'table1_paper.tex', 'table1_paper.csv'}
     together = (tmp_path / 'out/tables.md').read_text()
     assert together.index('Methods on speakers') < together.index('Methods on VoxCeleb2 and Obama')
@@ -304,7 +303,7 @@ def documents(deblur, write, tmp_path):
 
 
 def test_latex_is_well_formed(documents):
-    files = [path for path in documents.glob('*.tex') if path.name != 'tables.tex']
+    files = list(documents.glob('*.tex'))
     assert len(files) == 5
     for path in files:
         text = path.read_text()
@@ -318,15 +317,7 @@ def test_latex_is_well_formed(documents):
         body = text.split('\\midrule', 1)[1].split('\\bottomrule')[0].replace('\\&', '')
         lines = [line for line in body.splitlines() if line and line != '\\midrule']
         assert lines and all(line.count('&') == width - 1 and line.endswith('\\\\') for line in lines)
-    assert (documents / 'tables.tex').read_text().count('\\input{table') == 5
 
 
 def test_latex_characters_are_escaped():
     assert tex('a_b & 5% ±') == r'a\_b \& 5\% $\pm$'
-
-
-@pytest.mark.skipif(not shutil.which('pdflatex'), reason='needs pdflatex')
-def test_latex_compiles(documents):
-    done = subprocess.run(['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'tables.tex'],
-                          cwd=documents, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]

@@ -8,7 +8,7 @@ from pathlib import Path
 from gavn.experiments.report.cells import Plan, Table
 from gavn.experiments.report.layout import LEVELS, TASKS
 from gavn.experiments.report.paper import paper_table
-from gavn.experiments.report.render import document, latex, markdown, plain
+from gavn.experiments.report.render import latex, markdown, plain
 from gavn.experiments.report.results import ReportError, collect
 from gavn.experiments.report.tables import TABLES
 from gavn.runtime.files import write_text
@@ -44,14 +44,11 @@ def make_tables(files: Sequence[str | os.PathLike[str]], plan: Plan | None = Non
 
 
 def write_tables(made: dict[int, list[Table]], folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes `<table>.md`, `.tex` and `.csv` of each table, and all together as `tables.md` and `tables.tex`.
-
-    The LaTeX of a table is for \\input; `tables.tex` compiles alone.
-    """
+    """Writes `<table>.md`, `.tex` (for \\input) and `.csv` of each table, and all together as `tables.md`."""
     folder, tables = Path(folder), [table for group in made.values() for table in group]
     texts = {f'{table.name}{ending}': write(table) for table in tables
              for ending, write in (('.md', markdown), ('.tex', latex), ('.csv', plain))}
-    texts |= {'tables.md': '\n'.join(map(markdown, tables)), 'tables.tex': document(tables)}
+    texts['tables.md'] = '\n'.join(map(markdown, tables))
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]

@@ -17,14 +17,6 @@ _LATEX = {
     '↓': r'$\downarrow$', '–': '--', '—': '---', '`': '',
     '[': '{[}', '*': '{*}',  # at the start of a row, the end of the row above would take these as arguments
 }
-_DOCUMENT = r"""\documentclass{article}
-\usepackage[a4paper,landscape,margin=15mm]{geometry}
-\usepackage{booktabs,graphicx}
-\begin{document}
-%s
-\end{document}
-"""
-
 
 def markdown(table: Table) -> str:
     """Writes a table as Markdown: heading, table, notes, commands."""
@@ -117,13 +109,6 @@ def _tex_cell(cell: Cell) -> str:
 def tex(text: str) -> str:
     """Escapes plain text for LaTeX."""
     return ''.join(_LATEX.get(sign, sign) for sign in text)
-
-
-def document(tables: Sequence[Table]) -> str:
-    """A LaTeX document that inputs the files of the tables, one per page, with the paper's numbers."""
-    before = {table.name: int(table.number) - 1 for table in tables}
-    return _DOCUMENT % '\n'.join(rf'\setcounter{{table}}{{{number}}}\input{{{name}}}\clearpage'
-                                 for name, number in before.items())
 
 
 def plain(table: Table) -> str:
