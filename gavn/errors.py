@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -73,3 +73,9 @@ def disk_words(error: OSError) -> str:
 def shortened(text: str, limit: int) -> str:
     """Cuts a long text for a message."""
     return text if len(text) <= limit else f'{text[:limit]}...'
+
+
+def listed(names: Sequence[str], limit: int = 4) -> str:
+    """The first names, for a message, and how many there are besides."""
+    rest = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')

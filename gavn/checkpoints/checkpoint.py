@@ -21,7 +21,7 @@ import gavn
 from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header
 from gavn.checkpoints.safe_files import HEADER, PathLike, State, read_pickle, read_safetensors
 from gavn.config.annotations import fits
-from gavn.errors import CheckpointError, weight_file
+from gavn.errors import CheckpointError, listed, weight_file
 from gavn.runtime.files import atomic_path
 from gavn.runtime.plugins import modules_of
 
@@ -32,7 +32,6 @@ WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights that are not t
 # these files do not exist.
 _STARTS_FROM = ('spynet_path',)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_SHOWN = 4  # names per kind of mismatch in messages; others are counted
 
 # Parameter names that identify a class; the first match counts.
 _SIGNATURES = {
@@ -144,7 +143,7 @@ def check_fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
         raise CheckpointError(_mismatch(network, state, name, missing, unexpected, shapes))
     if others := [f'{key} is {_kind(state[key])}, not {_kind(own[key])}'
                   for key in common if not _alike(state[key], own[key])]:
-        raise CheckpointError(f'weights {name} are numbers of another kind: {_some(others)}\n'
+        raise CheckpointError(f'weights {name} are numbers of another kind: {listed(others)}\n'
                               'store weights as float32, float16, bfloat16 or float64, dense')
 
 
@@ -253,7 +252,7 @@ def _choose(content: Mapping[str, Any], key: str | None, path: Path) -> State:
     strangers = [str(name) for name, value in chosen.items()
                  if not (isinstance(name, str) and isinstance(value, Tensor))]
     if strangers or not chosen:
-        raise CheckpointError(f'{path} holds no weights but {_some(strangers) or "nothing"}\n'
+        raise CheckpointError(f'{path} holds no weights but {listed(strangers) or "nothing"}\n'
                               'a training state (.state) is not a network: give a file of models/ beside it')
     return dict(chosen)
 
@@ -270,7 +269,7 @@ def _mismatch(network: nn.Module, state: Mapping[str, Tensor], name: str, missin
     lines = [f'weights {name} do not fit the network {own}']
     for words, names in (('missing', missing), ('unknown', unexpected), ('other shape', shapes)):
         if names:
-            lines.append(f'  {words}: {_some(names)}')
+            lines.append(f'  {words}: {listed(names)}')
     maker = next((cls for cls, marks in _SIGNATURES.items()
                   if all(any(key.startswith(mark) for key in state) for mark in marks)), None)
     if maker and maker != own:
@@ -281,11 +280,6 @@ def _mismatch(network: nn.Module, state: Mapping[str, Tensor], name: str, missin
     else:
         lines.append(f'give weights of {own} made with the same options (its switches add and remove parts)')
     return '\n'.join(lines)
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ', '.join(names[:_SHOWN]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def _shape(tensor: Tensor) -> str:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gavn.errors import GavnError
+from gavn.errors import GavnError, listed
 from gavn.media import Frame, UnreadableMedia, VideoReader
 from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEOS, in_order, is_image, is_video
 
 _log = logging.getLogger(__name__)
-_SHOWN = 6  # names in a message; others are counted
 
 
 class MismatchError(GavnError):
@@ -145,13 +144,8 @@ def _counterparts(restored: Collection, other: Collection) -> dict[str, VideoRea
     if restored.is_one and other.is_one:
         return dict(zip(restored.clips, other.clips.values(), strict=True))
     if missing := [name for name in restored.clips if name not in other.clips]:
-        raise MismatchError(f'{other.path} lacks clips of {restored.path}: {_some(missing)}\n'
-                            f'it has {_some(list(other.clips))}; clips are matched by name, without suffix')
+        raise MismatchError(f'{other.path} lacks clips of {restored.path}: {listed(missing)}\n'
+                            f'it has {listed(list(other.clips))}; clips are matched by name, without suffix')
     if unused := [name for name in other.clips if name not in restored.clips]:
-        _log.warning(f'{other.path} has clips that {restored.path} lacks: {_some(unused)}')
+        _log.warning(f'{other.path} has clips that {restored.path} lacks: {listed(unused)}')
     return other.clips
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ', '.join(names[:_SHOWN]) + (f' and {rest} more' if rest > 0 else '')
