@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[2]
 if __name__ == '__main__':
@@ -26,6 +27,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY  # noqa: E402
 from torch import nn  # noqa: E402
 
 from gavn import basicsr_patches, basicsr_plugin  # noqa: E402, F401  (fills the registries)
+from gavn.basicsr_patches import utils_options  # noqa: E402
 
 
 @ARCH_REGISTRY.register()
@@ -103,6 +105,12 @@ def run_here(kind: str, *arguments: str) -> None:
     finally:
         sys.argv = command
         forget_logger()
+
+
+def parse(file: Path, *arguments: str, module: object = utils_options) -> dict:
+    """The options of a training from its command line, as gavn's or basicsr's own module parses it."""
+    with patch.object(sys, 'argv', ['train.py', '-opt', str(file), *arguments]):
+        return module.parse_options(str(file.parent), is_train=True)[0]
 
 
 def forget_logger() -> None:

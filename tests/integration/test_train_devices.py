@@ -1,6 +1,5 @@
 """Devices and processes of a training: local ranks, SLURM, GPUs that are asked for."""
 import os
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from basicsr.models.base_model import BaseModel
-from linear_training import StandInNet, stock, write_options
+from linear_training import StandInNet, parse, stock, write_options
 from torch.nn.parallel import DistributedDataParallel
 
 from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
@@ -17,15 +16,9 @@ from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.option_file import OptionError, Source
 
 
-def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str,
-          module: object = utils_options) -> dict:
-    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), *arguments])
-    return module.parse_options(str(file.parent), is_train=True)[0]
-
-
-def test_both_spellings_of_local_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parse(monkeypatch, write_options(tmp_path), '--local-rank=1')['name'] == 'stand_in'
-    assert parse(monkeypatch, write_options(tmp_path), '--local_rank=1')['name'] == 'stand_in'
+def test_both_spellings_of_local_rank(tmp_path: Path) -> None:
+    assert parse(write_options(tmp_path), '--local-rank=1')['name'] == 'stand_in'
+    assert parse(write_options(tmp_path), '--local_rank=1')['name'] == 'stand_in'
 
 
 def test_the_gpu_is_the_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +71,10 @@ def test_slurm_on_a_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
-    assert parse(monkeypatch, write_options(tmp_path))['num_gpu'] == 0
+    assert parse(write_options(tmp_path))['num_gpu'] == 0
     for wrong in (2, -1):
         with pytest.raises(OptionError, match=rf'num_gpu is {wrong}, this machine has 0'):
-            parse(monkeypatch, write_options(tmp_path, num_gpu=wrong))
+            parse(write_options(tmp_path, num_gpu=wrong))
 
 
 def test_gpus_of_several_machines_may_be_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:

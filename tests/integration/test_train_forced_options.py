@@ -5,17 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from basicsr.utils import get_root_logger
-from linear_training import run_here, stock, weights, write_options
+from linear_training import parse, run_here, stock, weights, write_options
 
 from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_logger, utils_options
 from gavn.config.option_file import OptionError, force, read_options
-
-
-def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str,
-          module: object = utils_options) -> dict:
-    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), *arguments])
-    return module.parse_options(str(file.parent), is_train=True)[0]
 
 
 def test_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
@@ -68,29 +62,29 @@ def test_what_cannot_be_forced(entry: str, message: str, tmp_path: Path) -> None
         force(values, source, [entry])
 
 
-def test_a_forced_seed_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forced_seed_seeds(tmp_path: Path) -> None:
     file = write_options(tmp_path)
     draws = []
     for module in (utils_options, stock('utils.options')):
         for seed in (1, 2):
-            parse(monkeypatch, file, '--force_yml', f'manual_seed={seed}', module=module)
+            parse(file, '--force_yml', f'manual_seed={seed}', module=module)
             draws.append(torch.rand(()).item())
     assert draws[0] != draws[1]
     assert draws[2] == draws[3]  # stock has seeded before
 
 
-def test_a_seed_of_null_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seed_of_null_is_drawn(tmp_path: Path) -> None:
     file = write_options(tmp_path, manual_seed=None)
-    seeds = {parse(monkeypatch, file)['manual_seed'] for _ in range(4)}
+    seeds = {parse(file)['manual_seed'] for _ in range(4)}
     assert len(seeds) == 4
-    opt = parse(monkeypatch, file)
+    opt = parse(file)
     assert opt['datasets']['train']['manual_seed'] == opt['manual_seed']
 
 
-def test_a_file_without_a_seed_has_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_a_seed_has_the_default(tmp_path: Path) -> None:
     file = write_options(tmp_path)
     file.write_text(file.read_text().replace('manual_seed: 3\n', ''))
-    opt = parse(monkeypatch, file)
+    opt = parse(file)
     assert opt['manual_seed'] == opt['datasets']['train']['manual_seed'] == 0
 
 
@@ -111,9 +105,8 @@ def test_a_drawn_seed_is_reported_kept_and_resumed_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('name', 'arguments', 'frequency'), [
     ('undebugged', (), 4), ('debug_x', (), 8), ('x', ('--debug',), 8),
     ('x', ('--force_yml', 'debug=true'), 8)])
-def test_debug_mode_is_asked_for(name: str, arguments: tuple, frequency: int, tmp_path: Path,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    opt = parse(monkeypatch, write_options(tmp_path, name=name), *arguments)
+def test_debug_mode_is_asked_for(name: str, arguments: tuple, frequency: int, tmp_path: Path) -> None:
+    opt = parse(write_options(tmp_path, name=name), *arguments)
     assert opt['logger']['save_checkpoint_freq'] == frequency
     assert opt['name'].startswith('debug_') == (frequency == 8)
 
@@ -139,7 +132,7 @@ def test_wandb_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, 'wandb', module)
     monkeypatch.setattr(utils_logger.basicsr_logger, 'init_tb_logger', lambda log_dir: log_dir)
     opt = {'name': 'x', 'root_path': '/r', 'logger': {'use_tb_logger': True, 'wandb': {'project': 'p'}}}
-    assert utils_logger.init_tb_loggers(opt)._writer == '/r/tb_logger/x'
+    assert utils_logger.init_tb_loggers(opt) == '/r/tb_logger/x'
     assert started['project'] == 'p'
     with pytest.raises(AttributeError):
         stock('utils.logger').init_wandb_logger(opt)

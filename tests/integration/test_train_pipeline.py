@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import tiny_run
 from basicsr.utils import get_root_logger, misc
-from linear_training import forget_logger, run, run_here, write_options
+from linear_training import forget_logger, parse, run, run_here, write_options
 
 from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_logger, utils_options
@@ -15,12 +15,6 @@ from gavn.config.option_file import OptionError, option_errors
 from gavn.errors import RunError
 from gavn.models import phased_model
 from gavn.models.training import TrainingDivergedError
-
-
-def parse(monkeypatch: pytest.MonkeyPatch, file: Path, *arguments: str,
-          module: object = utils_options) -> dict:
-    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file), *arguments])
-    return module.parse_options(str(file.parent), is_train=True)[0]
 
 
 def test_wrong_options_make_no_folder(tmp_path: Path) -> None:
@@ -162,8 +156,8 @@ def test_names_of_results_stay_in_their_folder(key: str, changes: dict, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ['options.yml']
 
 
-def test_paths_and_tensorboard_may_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opt = parse(monkeypatch, write_options(tmp_path))
+def test_paths_and_tensorboard_may_be_left_out(tmp_path: Path) -> None:
+    opt = parse(write_options(tmp_path))
     assert opt['logger']['use_tb_logger'] is False
     opt['path'] |= {'pretrain_network_x': None, 'mine': None, 'experiments_root': str(tmp_path / 'a')}
     RunFolders().make_exp_dirs(opt)
