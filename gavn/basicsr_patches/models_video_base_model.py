@@ -105,8 +105,8 @@ class VideoRecurrentModel(_PortableVideoModel, video_recurrent_model.VideoRecurr
 
         The patch validates the averaged network if there is one.
         """
-        trained = self.net_g
-        self.net_g = getattr(self, 'net_g_ema', trained)
+        trained: torch.nn.Module = self.net_g
+        self.net_g: torch.nn.Module = getattr(self, 'net_g_ema', trained)
         try:
             super().test()
         finally:

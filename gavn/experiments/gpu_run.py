@@ -22,6 +22,7 @@ from gavn.checkpoints import pretrained
 from gavn.checkpoints.checkpoint import load_state
 from gavn.config.option_file import read_options, write_options
 from gavn.experiments.bench import batches
+from gavn.experiments.bench.batches import Rate
 from gavn.experiments.compare.calibration import iteration_ends
 from gavn.experiments.compare.jobs import Process
 
@@ -103,7 +104,7 @@ class GPURun:
             self._collect(steps, work)
         return (self.out / 'weights.safetensors').is_file()
 
-    def _measure(self, steps: Steps, crop: int) -> batches.Rate | None:
+    def _measure(self, steps: Steps, crop: int) -> Rate | None:
         """Tests and benchmark; then batch and operator of the training, if there was time to time any."""
         steps.run('tests', self.step, *_MODULE, 'pytest', 'tests/gpu', '-q', '-p', 'no:cacheprovider')
         steps.run('bench', self.step, *_MODULE, 'gavn.cli', 'bench', '--quick', '--networks', *_GOALS,
@@ -114,7 +115,7 @@ class GPURun:
         print(f'training takes {chosen or "the batch of its option file"}')
         return chosen
 
-    def _train(self, steps: Steps, options: Options, file: Path, rate: batches.Rate | None) -> None:
+    def _train(self, steps: Steps, options: Options, file: Path, rate: Rate | None) -> None:
         """Two legs of one training; the second one's length follows from the first one's log."""
         def train(name: str, options: Options, seconds: float) -> Process:
             file.write_text(write_options(options), encoding='utf-8')

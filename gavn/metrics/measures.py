@@ -176,8 +176,10 @@ def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -
 @METRIC_REGISTRY.register()
 def landmark_nme(device: Device) -> Callable[[Audio], Metric]:
     """Normalised mean error of all landmarks and of the lips, in percent of the outer eye distance."""
-    return _each_frame(lambda sample: tuple(
-        float(nme(sample.landmarks, sample.true_landmarks, part)) for part in (slice(None), MOUTH)))
+    def errors(sample: Sample) -> tuple[float, ...]:
+        assert sample.landmarks is not None and sample.true_landmarks is not None
+        return tuple(float(nme(sample.landmarks, sample.true_landmarks, part)) for part in (slice(None), MOUTH))
+    return _each_frame(errors)
 
 
 @METRIC_REGISTRY.register()
@@ -213,7 +215,8 @@ def identity(device: Device) -> Callable[[Audio], Metric]:
 
 _OF_CLIPS = {function.__name__: function for function in (landmark_nme, lpips, sync, warping_error, identity)}
 """Functions that load a metric; all others are called for every frame."""
-_IN_PLACE_OF_BASICSR = {'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
+_IN_PLACE_OF_BASICSR: dict[str, Callable[..., Any]] = {
+    'calculate_psnr': psnr, 'calculate_ssim': ssim, 'calculate_niqe': niqe}
 
 
 def _function(kind: str) -> Callable[..., Any]:

@@ -1,0 +1,150 @@
+"""SPAN, a network for super-resolution, as a part of GAVN.
+
+Wan et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution" (CVPRW 2024). Convolutions
+are the merged ones of its inference. Here it takes frames that were upscaled by four with bicubic
+interpolation, as all networks of gavn keep the size.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gavn.archs.blocks import conv3
+
+SCALE = 4
+_WIDTH = 48
+_BLOCKS = 6
+_MEAN = 0.4488, 0.4371, 0.4040  # of DIV2K, RGB
+_REACH = 2  # cells of 4 x 4 pixels: of the interpolation, and of its inverse
+_NOISE = 3e-5  # variance of 8-bit rounding, relative to that of images
+_REPEATS = 4
+_ROUNDING = 0.75 / 255  # larger differences are not due to rounding
+_DIFFERING = 0.01  # their share: at most 0.006 in enlargements by 4, at least 0.03 in other frames
+
+
+def _upscaling() -> Tensor:
+    """Bicubic interpolation (a = -0.5) of a line by four: (phase, tap), taps from -2 to 2."""
+    centres = (torch.arange(SCALE) + 0.5) / SCALE - 0.5
+    x = (centres[:, None] - torch.arange(-_REACH, _REACH + 1)).abs()
+    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x <= 1, near, torch.where(x <= 2, far, 0.0))
+
+
+def _inverse(upscaling: Tensor) -> Tensor:
+    """Least-squares inverse of the interpolation, from 5 cells: (cell, phase)."""
+    cells = 2 * _REACH + 1
+    matrix = torch.zeros(cells, SCALE, 4 * _REACH + 1)
+    for cell in range(cells):
+        matrix[cell, :, cell:cell + cells] = upscaling
+    matrix = matrix.flatten(0, 1)
+    squares = matrix @ matrix.T + _NOISE * torch.eye(len(matrix))
+    return torch.linalg.solve(squares, matrix[:, 2 * _REACH]).unflatten(0, (cells, SCALE))
+
+
+class Upscaling(nn.Module):
+    """Bicubic interpolation of images by four, and its inverse. Both are fixed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        line = _upscaling()
+        up = torch.einsum('ai,bj->abij', line, line).flatten(0, 1)[:, None]
+        inverse = _inverse(line)
+        down = torch.einsum('ia,jb->abij', inverse, inverse).flatten(0, 1)[None]
+        self.register_buffer('up', up.repeat(3, 1, 1, 1), persistent=False)
+        self.register_buffer('down', down.repeat(3, 1, 1, 1), persistent=False)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Finds the small images of which frames are enlargements.
+
+        Args:
+            frames: (n, 3, h, w), RGB in [0, 1] of 8 bits, sides divisible by 4.
+
+        Returns:
+            The small images (n, 3, h/4, w/4), and the share of values that differ from their enlargement by
+            more than rounding, for each cell of 4 x 4 pixels (n, 1, h/4, w/4). It is 0 at the border, because
+            a part of a frame does not tell what lies beyond it.
+        """
+        with torch.autocast(frames.device.type, enabled=False):  # a bfloat16 does not hold 8 bits
+            frames = frames.float()
+            small = self._reduced(frames)
+            for _ in range(_REPEATS):
+                enlarged = self._enlarged(small)
+                cut = ((frames <= 0) & (enlarged < 0)) | ((frames >= 1) & (enlarged > 1))
+                small = self._reduced(torch.where(cut, enlarged, frames))
+            wrong = (self._enlarged(small).clamp(0, 1) - frames).abs() > _ROUNDING
+        share = F.pixel_unshuffle(wrong.float().mean(1, keepdim=True), SCALE).mean(1, keepdim=True)
+        inner = slice(2 * _REACH, -2 * _REACH)
+        return small, F.pad(share[..., inner, inner], [2 * _REACH] * 4)
+
+    def _reduced(self, frames: Tensor) -> Tensor:
+        cells = F.pixel_unshuffle(_mirrored(frames, SCALE * _REACH), SCALE)
+        small = F.conv2d(cells, self.down.float(), groups=3)
+        return (small.clamp(0, 1) * 255).round() / 255
+
+    def _enlarged(self, small: Tensor) -> Tensor:
+        cells = F.conv2d(_mirrored(small, _REACH), self.up.float(), groups=3)
+        return F.pixel_shuffle(cells, SCALE)
+
+
+def _mirrored(x: Tensor, border: int) -> Tensor:
+    """Adds a border that repeats the outermost pixels, as bicubic interpolation by MATLAB does."""
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        index = torch.arange(-border, size + border, device=x.device) % (2 * size)
+        x = x.index_select(dim, torch.minimum(index, 2 * size - 1 - index))
+    return x
+
+
+class AttentionBlock(nn.Module):
+    """Three convolutions; an odd function of their result is the attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c1_r, self.c2_r, self.c3_r = (conv3(_WIDTH, _WIDTH) for _ in range(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, c, h, w) -> the result and the features of the first convolution, of the same shape."""
+        first = F.silu(self.c1_r(x))
+        last = self.c3_r(F.silu(self.c2_r(first)))
+        return (last + x) * (torch.sigmoid(last) - 0.5), first
+
+
+class SPAN(nn.Module):
+    """Enlarges images by four, with the names of the authors' parameters without `eval_conv`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.conv_1 = conv3(3, _WIDTH)
+        self.blocks = nn.ModuleList(AttentionBlock() for _ in range(_BLOCKS))
+        self.conv_2 = conv3(_WIDTH, _WIDTH)
+        self.conv_cat = nn.Conv2d(4 * _WIDTH, _WIDTH, 1)
+        self.upsampler = conv3(_WIDTH, 3 * SCALE**2)
+
+    def forward(self, small: Tensor) -> Tensor:
+        """(n, 3, h, w), RGB in [0, 1] -> (n, 3, 4 h, 4 w), not clamped."""
+        x = features = self.conv_1(small - self.mean)
+        results = []
+        for block in self.blocks:
+            x, first = block(x)
+            results.append(x)
+        x = self.conv_cat(torch.cat([features, self.conv_2(x), results[0], first], dim=1))
+        return F.pixel_shuffle(self.upsampler(x), SCALE)
+
+
+class EnlargementRestorer(nn.Module):
+    """Replaces frames that are enlargements of small images by 4 with SPAN's result for these images.
+
+    SPAN spoils other frames. They stay as they are.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.upscaling, self.network = Upscaling(), SPAN()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (n, 3, h, w), RGB in [0, 1] of 8 bits, sides divisible by 4 -> the same."""
+        small, differs = self.upscaling(frames)
+        share = differs.mean((1, 2, 3), keepdim=True)
+        with torch.autocast(frames.device.type, enabled=False):  # in bfloat16, SPAN gains 0.07 dB less
+            return torch.where(share < _DIFFERING, self.network(small).clamp(0, 1), frames.float())

