@@ -15,7 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # works without installa
 
 from gavn.experiments.report.curves import levels_figure, read_curve, training_figure  # noqa: E402
 from gavn.experiments.report.drawing import check_path, save  # noqa: E402
-from gavn.experiments.report.faces import Box, Source, combine, faces_figure  # noqa: E402
+from gavn.experiments.report.faces import ImagePart, ImageSource, combine, faces_figure  # noqa: E402
 from gavn.experiments.report.layout import LEVELS  # noqa: E402
 from gavn.experiments.report.results import ReportError, collect  # noqa: E402
 from gavn.metrics.table import COLUMNS  # noqa: E402
@@ -24,8 +24,8 @@ from gavn.runtime.exit_codes import guarded  # noqa: E402
 
 def compare(args: argparse.Namespace) -> None:
     """Faces and their details side by side."""
-    source = Source(Path(args.data), dict(args.runs), args.eyes and Box(*args.eyes),
-                    args.mouth and Box(*args.mouth))
+    source = ImageSource(Path(args.data), dict(args.runs), args.eyes and ImagePart(*args.eyes),
+                         args.mouth and ImagePart(*args.mouth))
     rows = [source.row(*row) for row in combine(args.degradation, args.clips, args.frames)]
     save(faces_figure(rows), args.out)
 

@@ -20,7 +20,7 @@ import numpy as np
 from gavn.data.clip_store import ClipEntry, read_meta
 from gavn.experiments.release.classifier_fit import PRECISION, cautious, fit, held_out, thresholds
 from gavn.experiments.release.classifier_samples import made, stored
-from gavn.restoration.degradation import KINDS, NUMBERS, Model, features_of
+from gavn.restoration.degradation import KINDS, NUMBERS, DegradationClassifier, features_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def main() -> None:
     model = fitted(rows['train'], speakers(args.data))
     model.write(args.out)
     for split, title in (('val', 'speakers that were not trained on'), ('train', 'speakers trained on')):
-        print(f'\n{title}\n' + table(rows[split], Model.read(args.out)))
+        print(f'\n{title}\n' + table(rows[split], DegradationClassifier.read(args.out)))
 
 
 def collected(root: Path, split: str, count: int, seed: int, workers: int) -> list[Row]:
@@ -72,7 +72,7 @@ def speakers(root: Path) -> dict[str, str]:
         return {line['clip']: line['speaker'] for line in csv.DictReader(file)}
 
 
-def fitted(rows: Sequence[Row], speaker: dict[str, str]) -> Model:
+def fitted(rows: Sequence[Row], speaker: dict[str, str]) -> DegradationClassifier:
     """The model, with thresholds chosen on speakers that were held out; prints how those are judged."""
     rows = [row for row in rows if row.kind]
     features, kinds = np.stack([row.features for row in rows]), [row.kind for row in rows]
@@ -83,7 +83,7 @@ def fitted(rows: Sequence[Row], speaker: dict[str, str]) -> Model:
     return model
 
 
-def table(rows: Sequence[Row], model: Model) -> str:
+def table(rows: Sequence[Row], model: DegradationClassifier) -> str:
     """What the model decides, by layer or recipe and true kind."""
     decided = [model.decide(share) for share in model.probabilities(np.stack([row.features for row in rows]))]
     return confusion([f'{row.name} ({row.kind or "between"})' for row in rows], decided)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # works without installation
 
-from gavn.experiments.report.cells import Plan  # noqa: E402
+from gavn.experiments.report.cells import TableContent  # noqa: E402
 from gavn.experiments.report.layout import QUALITY, TASKS  # noqa: E402
 from gavn.experiments.report.make import make_tables, write_tables  # noqa: E402
 from gavn.experiments.report.tables import TABLES  # noqa: E402
@@ -35,7 +35,7 @@ def main() -> int:
                         help='as the results call them (default: the paper’s, and all that were measured)')
     parser.add_argument('--std', action='store_true', help='show standard deviations over clips')
     args = parser.parse_args()
-    plan = Plan(args.columns, [TASKS[task] for task in args.tasks], args.methods, args.std)
+    plan = TableContent(args.columns, [TASKS[task] for task in args.tasks], args.methods, args.std)
 
     def make() -> None:
         made = make_tables(args.results, plan, args.tables)

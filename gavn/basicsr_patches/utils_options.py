@@ -29,7 +29,7 @@ from basicsr.utils.registry import (
 
 from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.check import Registries, check_options
-from gavn.config.option_file import Key, OptionError, Source, dotted, write_options
+from gavn.config.option_file import Key, OptionError, OptionSource, dotted, write_options
 from gavn.config.overlays import DEGRADATION, WITH, add_arguments, resolve_options
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
@@ -94,7 +94,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def resolved_config(opt: Mapping[str, Any], source: Source, forced: Sequence[str]) -> str:
+def resolved_config(opt: Mapping[str, Any], source: OptionSource, forced: Sequence[str]) -> str:
     """Text of an option file with all given options. Its head names their files and arguments."""
     origins = [f'Written {time.asctime()} by', f'  {shlex.join(sys.argv)}', f'Options of  {source.file}',
                *(f'built on    {base}' for base in source.bases),
@@ -163,7 +163,7 @@ def set_seed(opt: dict[str, Any], seed: int, given: dict[str, Any] | None = None
     set_random_seed(seed + opt['rank'])
 
 
-def import_parts(opt: Mapping[str, Any], source: Source) -> None:
+def import_parts(opt: Mapping[str, Any], source: OptionSource) -> None:
     """Imports the modules that register the user's own networks, losses and so on."""
     try:
         import_plugins(check_modules(opt.get('custom_imports')))
@@ -171,7 +171,7 @@ def import_parts(opt: Mapping[str, Any], source: Source) -> None:
         raise OptionError(f'{source.place(("custom_imports",))}: {error}') from error
 
 
-def _check_wandb(opt: Mapping[str, Any], source: Source) -> None:
+def _check_wandb(opt: Mapping[str, Any], source: OptionSource) -> None:
     """Raises OptionError if the options use wandb but it is not installed, or tensorboard is off."""
     logger = opt.get('logger') or {}
     if not (logger.get('wandb') or {}).get('project'):
@@ -196,7 +196,7 @@ def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str
     return words[0] if len(words) == 1 else shlex.join(words)
 
 
-def _locate_inputs(opt: dict[str, Any], source: Source, root: Path) -> None:
+def _locate_inputs(opt: dict[str, Any], source: OptionSource, root: Path) -> None:
     """Makes paths of data, weights and states absolute. Raises OptionError if one does not exist."""
     problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
     for section, key in _inputs(opt):
@@ -230,7 +230,7 @@ def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
                     yield section, (name, key)
 
 
-def _gpus(num_gpu: int | str, source: Source, launched: bool) -> int:
+def _gpus(num_gpu: int | str, source: OptionSource, launched: bool) -> int:
     """Number of GPUs to use. Under a launcher each process has one, on any number of machines."""
     available = torch.cuda.device_count()
     if isinstance(num_gpu, str):  # auto, as the options were checked

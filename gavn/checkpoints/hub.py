@@ -24,7 +24,7 @@ class ModelError(GavnError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelFile:
     """A file of weights that another project publishes."""
 
     file: str  # its original name; eight hexadecimal digits in it are the start of the SHA-256
@@ -36,15 +36,15 @@ class Model:
 
 
 MODELS = {
-    'alexnet': Model(
+    'alexnet': ModelFile(
         'alexnet-owt-7be5be79.pth', 'https://download.pytorch.org/models/alexnet-owt-7be5be79.pth',
         '7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02', 'LPIPS',
         'torchvision, BSD-3-Clause; trained on ImageNet, which has terms of its own', 244_408_911),
-    'syncnet': Model(
+    'syncnet': ModelFile(
         'syncnet_v2.model', 'https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model',
         '961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442', 'Sync_c, Sync_d',
         'VGG, Oxford; the code with it (joonson/syncnet_python) is MIT', 54_573_114),
-    'spynet': Model(
+    'spynet': ModelFile(
         'spynet_sintel_final-3d2a1287.pth',
         'https://github.com/JingyunLiang/VRT/releases/download/v0.0/spynet_sintel_final-3d2a1287.pth',
         '3d2a1287666aa71752ebaedc06999212886ef476f77d691a1b0006107088e714',
@@ -133,7 +133,7 @@ def listing() -> str:
     return '\n'.join([*lines, f'folder: {folder()}'])
 
 
-def _known(name: str) -> Model:
+def _known(name: str) -> ModelFile:
     if name not in MODELS:
         raise ModelError(f'there is no model called {name}; there are {", ".join(MODELS)}')
     return MODELS[name]
@@ -195,7 +195,7 @@ def _check(part: Path, expected: str, origin: str) -> None:
                          'another SHA-256 by now, give that: --sha256 HEX')
 
 
-def _record(target: Path, expected: str, model: Model) -> None:
+def _record(target: Path, expected: str, model: ModelFile) -> None:
     """Stores a SHA-256 that the user confirmed beside the file, in the format of `sha256sum -c`."""
     record = _record_of(target)
     if expected == model.sha256:
@@ -209,7 +209,7 @@ def _record_of(target: Path) -> Path:
 
 
 @contextmanager
-def _in_words(name: str, model: Model, target: Path) -> Iterator[None]:
+def _in_words(name: str, model: ModelFile, target: Path) -> Iterator[None]:
     """Converts errors of network and disk to ModelError; an interrupt says that nothing is lost."""
     try:
         yield

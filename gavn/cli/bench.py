@@ -11,7 +11,7 @@ from gavn.runtime.arguments import whole
 if TYPE_CHECKING:
     import torch
 
-    from gavn.experiments.bench.rows import Row
+    from gavn.experiments.bench.rows import BenchRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def _chosen(args: argparse.Namespace, device: str) -> dict:
     return specs
 
 
-def _format_row(row: Row) -> str:
+def _format_row(row: BenchRow) -> str:
     case = ', '.join(filter(None, (row.name, row.form, row.precision, row.schedule)))
     figure = f'{row.ms:.3g} ms ± {row.spread:.0f} % ({row.calls} calls)'
     if row.kind == 'memory':

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from gavn.experiments.compare.settings import Budget, CompareError, Settings
+from gavn.experiments.compare.settings import CompareBudget, CompareError, CompareSettings
 from gavn.runtime.executors import CLUSTERS
 from gavn.runtime.project import PACKAGE, project_root
 
@@ -17,7 +17,7 @@ _EXPERIMENTS = project_root() / 'experiments'
 TIMED_ON_GPU = 40  # iterations that are timed on a GPU
 
 
-def comparisons_of(args: argparse.Namespace) -> list[Settings]:
+def comparisons_of(args: argparse.Namespace) -> list[CompareSettings]:
     """Returns the settings of each task and seed, each with a folder of its own.
 
     Raises:
@@ -31,17 +31,18 @@ def comparisons_of(args: argparse.Namespace) -> list[Settings]:
             for task in tasks for seed in seeds]
 
 
-def _settings(args: argparse.Namespace, task: str, seed: int | None, out: Path) -> Settings:
+def _settings(args: argparse.Namespace, task: str, seed: int | None, out: Path) -> CompareSettings:
     root = project_root()
     gpus = _gpus(args)
     overlays, detector_overlays = _overlays(args, task)
-    return Settings(
+    return CompareSettings(
         data=args.data.absolute(), task=task, methods=tuple(dict.fromkeys(args.methods)),
         options=args.options or OPTIONS, overlays=overlays, detector_overlays=detector_overlays,
-        budget=Budget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
+        budget=CompareBudget.parse(args.budget), out=out.absolute(), root=root, jobs=args.jobs,
         threads=args.threads or _threads(args), gpus=gpus,
         amp=args.amp, workers=args.workers, detectors=args.detectors, audio_controls=args.audio_controls,
-        images=args.images, frames=args.frames, seed=seed, timed=TIMED_ON_GPU if gpus else Settings.timed)
+        images=args.images, frames=args.frames, seed=seed,
+        timed=TIMED_ON_GPU if gpus else CompareSettings.timed)
 
 
 def _threads(args: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ def _overlays(args: argparse.Namespace, task: str) -> tuple[tuple[Path, ...], tu
 
 
 def _gpus(args: argparse.Namespace) -> tuple[str, ...] | None:
-    """Returns the GPUs to use, as in `Settings`."""
+    """Returns the GPUs to use, as in `CompareSettings`."""
     device = args.device
     kind, _, index = device.partition(':')
     if kind not in ('auto', 'cpu', 'cuda') or (index and not (kind == 'cuda' and index.isdigit())):

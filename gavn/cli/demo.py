@@ -20,7 +20,7 @@ from gavn.errors import GavnError
 from gavn.runtime.project import PACKAGE, project_root
 
 if TYPE_CHECKING:
-    from gavn.metrics.results_file import Row
+    from gavn.metrics.results_file import ResultRow
 
 ROOT = project_root()
 TASKS = {'car': 'car_crf38', 'deblur': 'blur', 'sr': 'sr_x4'}  # task -> degradation layer of the data set
@@ -134,7 +134,7 @@ def _python(*arguments: str | Path) -> None:
         raise DemoError(f'`python {" ".join(map(str, arguments))}` ended with {code}; see above')
 
 
-def _read_rows(path: Path) -> tuple[list[Row], list[Row]]:
+def _read_rows(path: Path) -> tuple[list[ResultRow], list[ResultRow]]:
     """Returns the rows of restored and of degraded test clips."""
     from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
     rows = [row for row in read_results(ROOT / path) if row.is_clip]
@@ -142,18 +142,18 @@ def _read_rows(path: Path) -> tuple[list[Row], list[Row]]:
             [row for row in rows if row.run.method == DEGRADED])
 
 
-def _is_known(row: Row) -> bool:
+def _is_known(row: ResultRow) -> bool:
     from gavn.experiments.synthetic.head import identities
     return row.clip.split('/')[0] != identities()[-1]
 
 
-def _mean(rows: Sequence[Row], column: str) -> float:
+def _mean(rows: Sequence[ResultRow], column: str) -> float:
     values = [value for row in rows if (value := row.values[column]) is not None]
     assert len(values) == len(rows), f'clips without {column}'
     return sum(values) / len(values)
 
 
-def _report(restored: Sequence[Row], degraded: Sequence[Row], seconds: float) -> dict[str, float]:
+def _report(restored: Sequence[ResultRow], degraded: Sequence[ResultRow], seconds: float) -> dict[str, float]:
     """Returns means over clips of known identities, and with prefix `unseen_` of the unknown identity."""
     report = {}
     for prefix, known in (('', True), ('unseen_', False)):

@@ -19,7 +19,7 @@ from gavn.faces.tracks import Faces
 from gavn.media import Frame
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import Device, MetricFactory, metric_factories, metric_factory
-from gavn.metrics.results_file import BETWEEN_NOTES, MEAN, STD, Row, RunInfo, check_names
+from gavn.metrics.results_file import BETWEEN_NOTES, MEAN, STD, ResultRow, RunInfo, check_names
 from gavn.metrics.table import METRICS, STANDARD, column_of
 
 WEIGHTS = {'syncnet': 'sync', 'alexnet': 'lpips'}  # name of a weight file -> metric that uses it
@@ -170,7 +170,7 @@ def gather(restored: Path, reference: Path | None, degraded: Path | None) -> tup
 
 
 def evaluate_all(clips: Sequence[Triple], run: RunInfo, metric_factories: Sequence[MetricFactory],
-                 crop_face: bool = False) -> list[Row]:
+                 crop_face: bool = False) -> list[ResultRow]:
     """Measures all clips with a progress bar; raises as `evaluate`."""
     rows = []
     with tqdm(unit='frame', disable=not sys.stderr.isatty()) as bar:
@@ -182,7 +182,7 @@ def evaluate_all(clips: Sequence[Triple], run: RunInfo, metric_factories: Sequen
     return rows
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[ResultRow]) -> str:
     """Returns means and standard deviations over clips as a text table, followed by the notes."""
     means = [row for row in rows if row.clip == MEAN]
     spreads = {row.run.method: row.values for row in rows if row.clip == STD}
@@ -194,7 +194,7 @@ def summary(rows: Sequence[Row]) -> str:
     return '\n'.join([*lines, *dict.fromkeys(f'note: {row.notes}' for row in means if row.notes)])
 
 
-def _cell(column: str, mean: Row, spreads: Mapping[str, Mapping[str, float | None]]) -> str:
+def _cell(column: str, mean: ResultRow, spreads: Mapping[str, Mapping[str, float | None]]) -> str:
     value = mean.values.get(column)
     if value is None:
         return 'n/a' if column in mean.values else ''

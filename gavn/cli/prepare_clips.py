@@ -27,7 +27,7 @@ from tqdm import tqdm
 from gavn.data.clip_store import pack
 from gavn.data.landmark_annotator import ANNOTATORS, AUTO, AnnotatorError, FaceNotFoundError, choose_annotator
 from gavn.data.preparation import Preparation, RejectedVideoError
-from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
+from gavn.data.sources import ClipSource, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
 from gavn.data.storage import STORE_HELP, STORES
 from gavn.errors import RunError
@@ -37,7 +37,7 @@ from gavn.faces.tracker import NoFace, follow_main_face
 from gavn.faces.tracks import Faces
 from gavn.media import MediaError
 from gavn.runtime.arguments import OldName, Parser, whole
-from gavn.runtime.executors import MAX_TASKS, Executor, Stage, add_executor_arguments, add_task_arguments
+from gavn.runtime.executors import MAX_TASKS, Executor, TaskStage, add_executor_arguments, add_task_arguments
 
 REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # the message is the reason
 ENVIRONMENT = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
@@ -51,7 +51,7 @@ class ListClips(PipelineStep):
 
     type, name = 'reader', 'videos'
 
-    def __init__(self, preparation: Preparation, sources: Sequence[Source], quiet: bool) -> None:
+    def __init__(self, preparation: Preparation, sources: Sequence[ClipSource], quiet: bool) -> None:
         super().__init__()
         self.preparation, self.sources, self.quiet = preparation, list(sources), quiet
 
@@ -71,7 +71,7 @@ def _track(images: Iterable[np.ndarray]) -> Faces:
     return follow_main_face(images, detect=_detector())
 
 
-WORK: dict[str, Callable[[Preparation, Source, str], None]] = {
+WORK: dict[str, Callable[[Preparation, ClipSource, str], None]] = {
     'crop': lambda preparation, source, _: preparation.crop(source, _track),
     'landmark': lambda preparation, source, name: preparation.annotate(source.clip, _annotator(name)),
     'mfcc': lambda preparation, source, _: preparation.extract_features(source.clip),
@@ -119,12 +119,12 @@ class ClipStep(PipelineStep):
                 yield document
 
 
-class Finish(PipelineStep):
+class FinishDataset(PipelineStep):
     """Writes meta_info, statistics, report and LMDBs, in one task after all clips."""
 
     type, name = 'folder', 'finish'
 
-    def __init__(self, preparation: Preparation, sources: Sequence[Source], lmdb: bool, store: str | None
+    def __init__(self, preparation: Preparation, sources: Sequence[ClipSource], lmdb: bool, store: str | None
                  ) -> None:
         super().__init__()
         self.preparation, self.sources, self.lmdb, self.store = preparation, list(sources), lmdb, store
@@ -138,7 +138,7 @@ class Finish(PipelineStep):
         yield from ()
 
 
-def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: str, lmdb: bool = True,
+def prepare(preparation: Preparation, sources: Sequence[ClipSource], *, annotator: str, lmdb: bool = True,
             store: str | None = None, executor: Executor | None = None, tasks: int | None = None,
             retry: bool = False) -> None:
     """Runs every step for every video, then finishes the folder.
@@ -165,19 +165,19 @@ def prepare(preparation: Preparation, sources: Sequence[Source], *, annotator: s
     logs = preparation.root.resolve() / '.prepare'
     logs /= f'logs_{_fingerprint(preparation, sources, annotator, tasks)}'
     with _shown(preparation, sources) if quiet else nullcontext():
-        executor.run('prepare', [Stage('clips', steps, tasks, again=retry),
-                                 Stage('finish', [Finish(preparation, sources, lmdb, store)], 1, again=True)],
-                     logs)
+        finish = FinishDataset(preparation, sources, lmdb, store)
+        executor.run('prepare', [TaskStage('clips', steps, tasks, again=retry),
+                                 TaskStage('finish', [finish], 1, again=True)], logs)
 
 
-def _fingerprint(preparation: Preparation, sources: Sequence[Source], annotator: str, tasks: int) -> str:
+def _fingerprint(preparation: Preparation, sources: Sequence[ClipSource], annotator: str, tasks: int) -> str:
     """Identifies videos, options and number of tasks; completion markers are valid for the same ones only."""
     text = repr((replace(preparation, root=Path()), list(sources), annotator, tasks))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @contextmanager
-def _shown(preparation: Preparation, sources: Sequence[Source]) -> Iterator[None]:
+def _shown(preparation: Preparation, sources: Sequence[ClipSource]) -> Iterator[None]:
     """Shows a progress bar of finished and rejected clips instead of datatrove's messages."""
     stop = Event()
 
@@ -244,7 +244,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_executor_arguments(parser)
 
 
-def _sources(args: argparse.Namespace) -> list[Source]:
+def _sources(args: argparse.Namespace) -> list[ClipSource]:
     """Returns the clips that the command line selects."""
     if args.csv:
         sources = from_csv(args.videos, args.csv, args.only, args.known_speakers)

@@ -24,7 +24,7 @@ from gavn.config.annotations import (
     fits,
     without_none,
 )
-from gavn.config.option_file import Key, OptionError, Source, dotted
+from gavn.config.option_file import Key, OptionError, OptionSource, dotted
 from gavn.config.schedulers import SCHEDULERS
 from gavn.config.sections import (
     NETWORK_PATHS,
@@ -73,7 +73,7 @@ class _Problem:
 _Problems = Iterator[_Problem]
 
 
-def check_options(options: Mapping[str, Any], source: Source, registries: Registries,
+def check_options(options: Mapping[str, Any], source: OptionSource, registries: Registries,
                   is_train: bool = True) -> None:
     """Checks options. Raises OptionError with the file, line and nearest valid name of every wrong key.
 

@@ -17,8 +17,8 @@ from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, pa
 from gavn.config.removed_files import replacement
 from gavn.errors import GavnError
 
-__all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'Source', 'dotted', 'force', 'lay_over',
-           'merge', 'read_layers', 'read_options', 'write_options']
+__all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'OptionSource', 'dotted', 'force',
+           'lay_over', 'merge', 'read_layers', 'read_options', 'write_options']
 
 BASE = 'base'
 MAX_BYTES = 1 << 20
@@ -46,7 +46,7 @@ def option_errors(what: str) -> Iterator[None]:
 
 
 @dataclass
-class Source:
+class OptionSource:
     """Origin of options."""
 
     file: str  # the option file
@@ -69,7 +69,7 @@ class Source:
         return self.file
 
 
-def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
+def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], OptionSource]:
     """Reads a YAML file merged over the files that it builds on, and the origin of each key.
 
     `base: FILE`, or a list of files, names the bases, relative to the file with the key. Bases may have
@@ -80,7 +80,7 @@ def read_options(file: str | os.PathLike[str]) -> tuple[dict[str, Any], Source]:
         OptionError: a file is missing, not a regular file, not YAML, not a mapping, beyond the limits of
             `gavn.config.bounded_yaml`, repeats a key or builds on itself.
     """
-    source, options = Source(str(file)), dict[str, Any]()
+    source, options = OptionSource(str(file)), dict[str, Any]()
     files = read_layers(file)
     source.bases = [layer.name for layer in files[:-1]]
     for layer in files:
@@ -93,7 +93,7 @@ def read_layers(file: str | os.PathLike[str]) -> list[OptionFile]:
     return list(_with_bases(OptionFile.read(file)))
 
 
-def lay_over(options: Mapping[str, Any], source: Source, layer: OptionFile) -> dict[str, Any]:
+def lay_over(options: Mapping[str, Any], source: OptionSource, layer: OptionFile) -> dict[str, Any]:
     """Merges a file into options (see `merge`), and its lines into `source`."""
     replaced: set[Key] = set()
     result = merge(options, layer.options, replaced)
@@ -224,7 +224,7 @@ def _with_bases(file: OptionFile) -> Iterator[OptionFile]:
     return walk(file, ())
 
 
-def force(options: dict[str, Any], source: Source, entries: Sequence[str]) -> None:
+def force(options: dict[str, Any], source: OptionSource, entries: Sequence[str]) -> None:
     """Sets options from 'a:b:c=value' entries, in place.
 
     Values are YAML (1e-4, -1, true, [1, 2], {type: Adam}): `~` and `null` are null, `none` is a word. Keys

@@ -19,7 +19,7 @@ from gavn.config.option_file import (
     Key,
     OptionError,
     OptionFile,
-    Source,
+    OptionSource,
     force,
     lay_over,
     read_layers,
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def resolve_options(file: str | os.PathLike[str], overlays: Sequence[str | os.PathLike[str]] = (),
                     degradations: Sequence[str] = (), forced: Sequence[str] = ()
-                    ) -> tuple[dict[str, Any], Source]:
+                    ) -> tuple[dict[str, Any], OptionSource]:
     """Returns the options of a file with the changes of the command line, and their origin.
 
     Raises:
@@ -59,7 +59,8 @@ def resolve_options(file: str | os.PathLike[str], overlays: Sequence[str | os.Pa
     return options, source
 
 
-def _with_overlay(options: dict[str, Any], source: Source, file: str | os.PathLike[str]) -> dict[str, Any]:
+def _with_overlay(options: dict[str, Any], source: OptionSource, file: str | os.PathLike[str]
+                  ) -> dict[str, Any]:
     meta: dict[str, Any] = {}
     for layer in read_layers(file):
         source.overlays.append(layer.name)
@@ -117,7 +118,7 @@ def _case(layer: OptionFile, changes: Any, network: str) -> OptionFile:
     return dataclasses.replace(layer, options=dict(changes), lines=lines)
 
 
-def _rename(options: dict[str, Any], source: Source, suffix: str, trained: Sequence[str],
+def _rename(options: dict[str, Any], source: OptionSource, suffix: str, trained: Sequence[str],
             place: tuple[str, int]) -> None:
     """Adds a suffix to the name of the run, and to the runs that its weights come from."""
     options['name'] = f'{options.get("name", "")}_{suffix}'
@@ -130,7 +131,7 @@ def _rename(options: dict[str, Any], source: Source, suffix: str, trained: Seque
             source.lines['path', key] = place
 
 
-def _set_degradations(options: dict[str, Any], source: Source, layers: Sequence[str]) -> None:
+def _set_degradations(options: dict[str, Any], source: OptionSource, layers: Sequence[str]) -> None:
     """Trains on all layers and validates on the first, or tests on each as a separate data set."""
     datasets = options.get('datasets') or {}
     changed: list[Key] = [('name',)]

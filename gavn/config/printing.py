@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from gavn.config.option_file import Key, Source, write_options
+from gavn.config.option_file import Key, OptionSource, write_options
 
 _COLUMN = 60
 
 
-def annotated(options: Mapping[str, Any], source: Source) -> str:
+def annotated(options: Mapping[str, Any], source: OptionSource) -> str:
     """Returns YAML of the options, with file and line of each value in a comment."""
     lines = []
     for text, key in _lines(options, (), 0):

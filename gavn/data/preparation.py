@@ -17,7 +17,7 @@ from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, mfcc
 from gavn.data.clip_store import SPLITS, ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import degradation, degrade
 from gavn.data.landmark_annotator import LandmarkAnnotator, annotate_clip
-from gavn.data.sources import Source, find_separate_audio
+from gavn.data.sources import ClipSource, find_separate_audio
 from gavn.errors import GavnError
 from gavn.faces.geometry import CROP_SIZE, crop
 from gavn.faces.tracks import Faces
@@ -40,7 +40,7 @@ Tracker = Callable[[Iterable[np.ndarray]], Faces]
 """Finds the face of a video; see `follow_main_face`."""
 
 
-class Records:
+class ClipRecords:
     """State of each clip in ROOT/.prepare/records/<clip>.json. `status` is set last."""
 
     def __init__(self, root: str | Path) -> None:
@@ -88,15 +88,15 @@ class Preparation:
         return ClipWriter(self.root)
 
     @property
-    def records(self) -> Records:
+    def records(self) -> ClipRecords:
         """Records of the clips."""
-        return Records(self.root)
+        return ClipRecords(self.root)
 
     def layers(self) -> tuple[str, ...]:
         """All layers of the folder."""
         return 'gt', *(degradation(name).layer for name in self.degradations), 'mfcc', 'landmarks', 'audio'
 
-    def crop(self, source: Source, track: Tracker) -> None:
+    def crop(self, source: ClipSource, track: Tracker) -> None:
         """Writes frames at 25 per second and audio on the same clock (layers gt, audio).
 
         Raises:
@@ -152,14 +152,14 @@ class Preparation:
         """Number of written frames."""
         return sum(1 for _ in Path(self.root, 'gt', clip).glob('*.png'))
 
-    def reject(self, source: Source, step: str, reason: str, **details: Any) -> None:
+    def reject(self, source: ClipSource, step: str, reason: str, **details: Any) -> None:
         """Records why a video was rejected and removes its files."""
         for layer in self.layers():
             self.writer.remove(layer, source.clip)
         self.records.update(source.clip, status='failed', step=step, reason=reason, source=str(source.path),
                             **details)
 
-    def finish(self, sources: Sequence[Source]) -> int:
+    def finish(self, sources: Sequence[ClipSource]) -> int:
         """Writes meta_info, stats.json and report.csv. Returns the number of good clips."""
         good = [source for source in sources if self.records.read(source.clip).get('status') == 'ok']
         for split in SPLITS:
@@ -173,7 +173,7 @@ class Preparation:
         self._report(sources)
         return len(good)
 
-    def summary(self, sources: Sequence[Source]) -> dict[str, int]:
+    def summary(self, sources: Sequence[ClipSource]) -> dict[str, int]:
         """Number of clips by result: 'ok', or step and reason."""
         records = (self.records.read(source.clip) for source in sources)
         return dict(Counter('ok' if record.get('status') == 'ok' else
@@ -184,7 +184,7 @@ class Preparation:
         height, width, channels = ClipStore(self.root, 'gt', 'disk').frame(clip, 0).shape
         return ClipEntry(clip, self.length(clip), (height, width, channels))
 
-    def _report(self, sources: Sequence[Source]) -> None:
+    def _report(self, sources: Sequence[ClipSource]) -> None:
         columns = ('status', 'step', 'reason', 'start', 'stop', 'frames', 'frame_rate', 'width', 'height',
                    'crop', 'audio', 'landmarks_seen')
         path = self.root / 'report.csv'
@@ -208,7 +208,7 @@ def statistics(features: Iterable[np.ndarray]) -> dict[str, Any]:
     return {'mfcc_mean': mean.tolist(), 'mfcc_std': deviation.tolist(), 'mfcc_columns': count}
 
 
-def _read_audio(source: Source) -> np.ndarray | None:
+def _read_audio(source: ClipSource) -> np.ndarray | None:
     """Audio from the clip's start on, of the video or of its separate file; None if there is none."""
     audio = read_audio(source.path, SAMPLE_RATE)
     separate = find_separate_audio(source.path) if audio is None else None

@@ -18,7 +18,7 @@ _COLUMNS = ('file', 'speaker', 'split')
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """One clip of a video."""
 
     clip: str  # its name in the data set
@@ -31,7 +31,7 @@ class Source:
 
 
 def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speakers: bool = False
-             ) -> list[Source]:
+             ) -> list[ClipSource]:
     """Reads clips from a CSV file, for instance from one of `gavn.data.splits.write_csv`.
 
     Columns are file (relative to `videos`), speaker and split. A column `clip` names the clip; the default is
@@ -55,7 +55,7 @@ def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speak
     return checked(sources, f'{table} (files like {only!r})', known_speakers)
 
 
-def _parse_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -> Source:
+def _parse_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -> ClipSource:
     file = str(row['file'])
     try:
         start, stop = (float(text) if (text := row.get(name)) else None for name in ('start', 'stop'))
@@ -65,11 +65,11 @@ def _parse_row(row: Mapping[str, str | None], videos: Path, table: str | Path) -
         raise ValueError(f'{table}: {file} from {start or 0} to {stop} seconds is not a valid part of a '
                          'video')
     speaker, split = (str(row[name] or '') for name in ('speaker', 'split'))
-    return Source(row.get('clip') or Path(file).with_suffix('').as_posix(), videos / file, speaker, split,
-                  start or 0.0, stop)
+    return ClipSource(row.get('clip') or Path(file).with_suffix('').as_posix(), videos / file, speaker, split,
+                      start or 0.0, stop)
 
 
-def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[Source]:
+def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[ClipSource]:
     """Draws the splits at random from the videos of a folder, at any depth.
 
     The folder is the speaker, who may be in all splits: the paper's second scenario, (150, 5, 25) weekly
@@ -82,13 +82,13 @@ def from_folder(root: str | Path, counts: Sequence[int], seed: int = 0) -> list[
              if is_video(path)}
     drawn = draw_splits(list(paths), counts, seed, f'videos of {root}')
     speaker = Path(root).absolute().name
-    sources = [Source(Path(name).with_suffix('').as_posix(), paths[name], speaker, split)
+    sources = [ClipSource(Path(name).with_suffix('').as_posix(), paths[name], speaker, split)
                for split, names in drawn.items() for name in names]
     return checked(sources, str(root), known_speakers=True)
 
 
 def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_per_speaker: int | None = None,
-                  seed: int = 0) -> list[Source]:
+                  seed: int = 0) -> list[ClipSource]:
     """Finds videos in VoxCeleb2's layout, `<...>/id00012/<video>/00001.mp4`, at any depth below `root`.
 
     Args:
@@ -110,8 +110,8 @@ def from_voxceleb(root: str | Path, splits: Mapping[str, Iterable[str]], clips_p
                 number = int(speaker.removeprefix('id')) if speaker.removeprefix('id').isdigit() else 0
                 order = np.random.default_rng([seed, number]).permutation(len(paths))
                 paths = sorted(paths[i] for i in order[:clips_per_speaker])
-            sources += [Source(clip='/'.join(path.with_suffix('').parts[-3:]), path=path, speaker=speaker,
-                               split=split) for path in paths]
+            sources += [ClipSource(clip='/'.join(path.with_suffix('').parts[-3:]), path=path, speaker=speaker,
+                                   split=split) for path in paths]
     return checked(sources, str(root))
 
 
@@ -124,7 +124,7 @@ def voxceleb_speakers(root: str | Path) -> dict[str, list[Path]]:
 
 
 def voxceleb_splits(root: str | Path, lists: Sequence[str | Path] | None, counts: Sequence[int],
-                    clips_per_speaker: int | None = None, seed: int = 0) -> list[Source]:
+                    clips_per_speaker: int | None = None, seed: int = 0) -> list[ClipSource]:
     """Splits VoxCeleb2's videos by three lists of speakers (text files, one per line), or at random."""
     if lists:
         splits = {split: Path(path).read_text(encoding='utf-8').split()
@@ -151,7 +151,7 @@ def find_separate_audio(path: Path) -> Path | None:
     return beside if top == 'mp4' and beside.is_file() else None
 
 
-def checked(sources: list[Source], where: str, known_speakers: bool = False) -> list[Source]:
+def checked(sources: list[ClipSource], where: str, known_speakers: bool = False) -> list[ClipSource]:
     """Returns the sources. Raises ValueError for missing or invalid names and a speaker in two splits."""
     if not sources:
         raise ValueError(f'{where}: no videos')

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from gavn.data.clip_store import SPLITS
-from gavn.data.sources import Source, checked
+from gavn.data.sources import ClipSource, checked
 from gavn.media import MediaError, probe
 from gavn.runtime.files import atomic_path
 
 SHORTEST = 1.0  # seconds of a clip
 
 
-def cut(sources: Iterable[Source], seconds: float) -> list[Source]:
+def cut(sources: Iterable[ClipSource], seconds: float) -> list[ClipSource]:
     """Cuts videos into consecutive clips `<clip>/<%04d>`; the last one may be shorter, to `SHORTEST`.
 
     Unreadable files are not cut; a later step reports them.
@@ -31,7 +31,7 @@ def cut(sources: Iterable[Source], seconds: float) -> list[Source]:
     return [piece for source in sources for piece in _pieces(source, seconds)]
 
 
-def _pieces(source: Source, seconds: float) -> list[Source]:
+def _pieces(source: ClipSource, seconds: float) -> list[ClipSource]:
     try:
         end = probe(source.path).duration if source.stop is None else source.stop
     except MediaError:
@@ -42,13 +42,13 @@ def _pieces(source: Source, seconds: float) -> list[Source]:
     return pieces or [source]
 
 
-def draw_clips(sources: Sequence[Source], counts: Sequence[int], seed: int = 0) -> list[Source]:
+def draw_clips(sources: Sequence[ClipSource], counts: Sequence[int], seed: int = 0) -> list[ClipSource]:
     """Draws clips at random, as evenly from each speaker as possible.
 
     Raises:
         ValueError: there are fewer clips.
     """
-    kept: list[Source] = []
+    kept: list[ClipSource] = []
     for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         own = [source for source in sources if source.split == split]
         if count > len(own):
@@ -68,19 +68,19 @@ def _in_turns(speakers: Sequence[str], seed: Sequence[int]) -> list[int]:
     return sorted(round_of, key=round_of.__getitem__)
 
 
-def flat(sources: Iterable[Source]) -> list[Source]:
+def flat(sources: Iterable[ClipSource]) -> list[ClipSource]:
     """Replaces '/' in clip names by '_'. Raises ValueError for duplicate names."""
     renamed = [replace(source, clip=source.clip.replace('/', '_')) for source in sources]
     return checked(renamed, '--flat-ids', known_speakers=True)
 
 
-def has_shared_speakers(sources: Iterable[Source]) -> bool:
+def has_shared_speakers(sources: Iterable[ClipSource]) -> bool:
     """Whether a speaker is in several splits."""
     places = {(source.speaker, source.split) for source in sources}
     return len({speaker for speaker, _ in places}) < len(places)
 
 
-def write_csv(sources: Sequence[Source], videos: str | Path, out: str | Path) -> Path:
+def write_csv(sources: Sequence[ClipSource], videos: str | Path, out: str | Path) -> Path:
     """Writes OUT/splits.csv, from which `from_csv` reads the same clips and splits. Returns its path."""
     path = Path(out, 'splits.csv')
     with atomic_path(path) as part, part.open('w', newline='', encoding='utf-8') as file:

@@ -26,7 +26,7 @@ from gavn.media.container import (
     has_parameters,
     open_media,
 )
-from gavn.media.output import Track, stream_as_it_is
+from gavn.media.output import OutputTrack, stream_as_it_is
 
 MUXERS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # by extension
 _LAYOUTS = {1: 'mono', 2: 'stereo', 3: '2.1', 4: '4.0', 5: '5.0', 6: '5.1', 7: '6.1', 8: '7.1'}  # by channels
@@ -37,11 +37,12 @@ _SAMPLES = 'fltp'  # sample format for encoding
 _BITRATE = 96_000  # of AAC, per channel
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)  # of AAC
 
-_Way = Callable[[AudioStream, OutputContainer], Track]
+_Way = Callable[[AudioStream, OutputContainer], OutputTrack]
 _Encoder = Literal['flac', 'aac']
 
 
-def add_audio_track(path: StrPath, stream: AudioStream, output: OutputContainer) -> tuple[Track, str | None]:
+def add_audio_track(path: StrPath, stream: AudioStream, output: OutputContainer
+                    ) -> tuple[OutputTrack, str | None]:
     """Returns the track that copies or converts an audio stream, and the encoder if it converts.
 
     Raises:
@@ -86,15 +87,16 @@ def _ways(stream: AudioStream) -> Iterator[tuple[_Way, str | None]]:
         yield partial(AudioConverter, encoder=encoder), encoder
 
 
-def _from_template(stream: AudioStream, output: OutputContainer) -> Track:
+def _from_template(stream: AudioStream, output: OutputContainer) -> OutputTrack:
     """Copies a stream whose codec PyAV knows for the container."""
     copy = output.add_stream_from_template(stream, opaque=True)
     _name_layout(copy, output)
-    return Track(copy)
+    return OutputTrack(copy)
 
 
 # The second copies all parameters, even if PyAV does not know the codec for the container.
-_COPIES: tuple[_Way, ...] = (_from_template, lambda stream, output: Track(stream_as_it_is(output, stream)))
+_COPIES: tuple[_Way, ...] = (
+    _from_template, lambda stream, output: OutputTrack(stream_as_it_is(output, stream)))
 
 
 def _name_layout(copy: AudioStream, output: OutputContainer) -> None:
@@ -139,13 +141,13 @@ def _beginning(source: InputContainer, stream: AudioStream) -> list[Packet]:
     return [next(group) for _, group in islice(groups, _TRIED)]
 
 
-def _mux(output: OutputContainer, track: Track, packets: Sequence[Packet]) -> None:
+def _mux(output: OutputContainer, track: OutputTrack, packets: Sequence[Packet]) -> None:
     for packet in packets:
         packet.stream = track.stream
         output.mux(packet)
 
 
-class AudioConverter(Track):
+class AudioConverter(OutputTrack):
     """Converts an audio stream to FLAC or AAC at its own time stamps.
 
     Gaps and undecodable packets become silence. Where frames overlap, the first is kept whole.

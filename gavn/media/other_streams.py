@@ -24,7 +24,7 @@ from gavn.media.container import (
     has_parameters,
     open_media,
 )
-from gavn.media.output import Track, added_stream
+from gavn.media.output import OutputTrack, added_stream
 from gavn.media.subtitles import TextConverter, converted_to
 
 _SPREAD = 2  # seconds; packets of the same time may be so far apart in a file
@@ -55,7 +55,7 @@ class OtherStreams:
         self._path, self._source, self._output, self._target = Path(path), source, output, target
         self._until, self._moved = inf if until is None else until, moved
         self._notify = lambda message: notice(f'{self._path}: {message}')
-        self._tracks: dict[Stream, Track] = {}
+        self._tracks: dict[Stream, OutputTrack] = {}
         self._last: dict[int, tuple[Fraction, int]] = {}  # last decoding time and tick, by output stream
         self._notified: set[Stream] = set()
         for stream in streams:
@@ -76,7 +76,7 @@ class OtherStreams:
             for track in self._tracks.values():
                 self._mux(track, track.rest())
 
-    def _pass_on(self, track: Track, packet: Packet) -> None:
+    def _pass_on(self, track: OutputTrack, packet: Packet) -> None:
         stream = packet.stream
         try:
             packets = track(packet)
@@ -92,7 +92,7 @@ class OtherStreams:
             self._notified.add(stream)
             self._notify(message)
 
-    def _mux(self, track: Track, packets: Iterable[Packet]) -> bool:
+    def _mux(self, track: OutputTrack, packets: Iterable[Packet]) -> bool:
         """Writes the packets that are in order; returns whether all are."""
         packets = list(packets)
         fitting = [packet for packet in packets if self._in_order(track.stream, packet)]
@@ -182,7 +182,7 @@ class OtherStreams:
         track.stream.disposition = stream.disposition
         self._tracks[stream] = track
 
-    def _audio(self, stream: AudioStream, what: str) -> Track:
+    def _audio(self, stream: AudioStream, what: str) -> OutputTrack:
         track, encoder = add_audio_track(self._path, stream, self._output)
         if encoder:
             advice = ''.join(f'; {ending} does' for ending in endings_that_copy(self._path, stream.index))
@@ -190,11 +190,11 @@ class OtherStreams:
                          f'{self._target.suffix} does not support it{advice}')
         return track
 
-    def _text(self, stream: Stream) -> Track:
+    def _text(self, stream: Stream) -> OutputTrack:
         if isinstance(stream, SubtitleStream) and (encoder := converted_to(stream, self._output)):
             return TextConverter(stream, self._output, encoder)
         name = stream.codec_context.name
-        return Track(added_stream(
+        return OutputTrack(added_stream(
             self._target, lambda: self._output.add_stream_from_template(stream, opaque=True),
             f'{name} {stream.type}'))
 
@@ -209,7 +209,7 @@ class OtherStreams:
         else:
             copy = self._output.add_stream_from_template(stream, opaque=True)
             copy.disposition = Disposition.attached_pic
-            self._tracks[stream] = Track(copy)
+            self._tracks[stream] = OutputTrack(copy)
 
     def _attach_cover(self, stream: Stream, name: str, mime_type: str) -> None:
         with open_media(self._path) as again:

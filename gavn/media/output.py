@@ -113,7 +113,7 @@ class Writer(ABC):
         self._mux(self._stream.encode(None))
 
 
-class Track:
+class OutputTrack:
     """An output stream that receives the packets of an input stream; subclasses convert them."""
 
     def __init__(self, stream: Stream) -> None:

@@ -5,7 +5,7 @@ from av.container import OutputContainer
 from av.subtitles.stream import SubtitleStream
 
 from gavn.media.container import MediaError, exact
-from gavn.media.output import Track
+from gavn.media.output import OutputTrack
 
 _TEXT = {'ass', 'ssa', 'mov_text', 'srt', 'subrip', 'text', 'webvtt'}
 _KNOWN = {'mp4': 'mov_text', 'mov': 'mov_text', 'matroska': 'subrip'}  # encoders, by container
@@ -19,7 +19,7 @@ def converted_to(stream: SubtitleStream, output: OutputContainer) -> str | None:
     return None if name not in _TEXT or name in kept else _KNOWN.get(form)
 
 
-class TextConverter(Track):
+class TextConverter(OutputTrack):
     """Converts a subtitle stream; adds `stream` to the output.
 
     Raises:

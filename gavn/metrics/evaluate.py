@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gavn.metrics.measures import Audio, Metric, MetricFactory, Sample
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
-from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, Row, RunInfo
+from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, ResultRow, RunInfo
 from gavn.metrics.table import metric_of
 
 RESTORED = 'restored'
@@ -64,10 +64,10 @@ class ClipScores:
     frames: int
     subjects: dict[str, Scores]
 
-    def rows(self, run: RunInfo, clip: str) -> list[Row]:
+    def rows(self, run: RunInfo, clip: str) -> list[ResultRow]:
         """Rows of results. Rows of input and ground truth contain no data of the network."""
-        return [Row(run if subject == RESTORED else RunInfo(run.dataset, run.degradation, subject),
-                    clip, self.frames, scores.values, scores.notes)
+        return [ResultRow(run if subject == RESTORED else RunInfo(run.dataset, run.degradation, subject),
+                          clip, self.frames, scores.values, scores.notes)
                 for subject, scores in self.subjects.items()]
 
 

@@ -53,7 +53,7 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One clip of one method, or the mean or standard deviation of all of them."""
 
     run: RunInfo  # method and data
@@ -75,7 +75,7 @@ def check_names(clips: Iterable[str]) -> None:
         raise ValueError(f'a clip has the name {taken[0]!r}, which results use for summaries: rename it')
 
 
-def summarize(rows: Sequence[Row]) -> list[Row]:
+def summarize(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Appends mean and standard deviation (of the population) to the rows of a method.
 
     Undefined values are left out, and the notes say so.
@@ -88,21 +88,21 @@ def summarize(rows: Sequence[Row]) -> list[Row]:
     notes += dict.fromkeys(row.notes for row in rows if row.notes)
     frames = sum(row.frames for row in rows)
 
-    def summary(clip: str, function: Any) -> Row:
+    def summary(clip: str, function: Any) -> ResultRow:
         values = {column: float(function(values)) if values else None for column, values in found.items()}
-        return Row(rows[0].run, clip, frames, values, BETWEEN_NOTES.join(notes))
+        return ResultRow(rows[0].run, clip, frames, values, BETWEEN_NOTES.join(notes))
     return [*rows, summary(MEAN, np.mean), summary(STD, np.std)]
 
 
-def with_summaries(rows: Iterable[Row]) -> list[Row]:
+def with_summaries(rows: Iterable[ResultRow]) -> list[ResultRow]:
     """Groups rows of clips by method, in order of appearance, and summarizes each group."""
-    methods: dict[tuple[str, str, str], list[Row]] = {}
+    methods: dict[tuple[str, str, str], list[ResultRow]] = {}
     for row in rows:
         methods.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
     return [row for group in methods.values() for row in summarize(group)]
 
 
-def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row]:
+def write_results(path: str | os.PathLike[str], rows: Iterable[ResultRow]) -> list[ResultRow]:
     """Writes rows of clips and the summary of each method, atomically.
 
     Raises:
@@ -120,7 +120,7 @@ def write_results(path: str | os.PathLike[str], rows: Iterable[Row]) -> list[Row
     return written
 
 
-def _cells(row: Row) -> dict[str, Any]:
+def _cells(row: ResultRow) -> dict[str, Any]:
     run = {entry.name: getattr(row.run, entry.name) for entry in fields(RunInfo)}
     cells = {name: '' if value is None else value for name, value in run.items()}
     for column, value in row.values.items():
@@ -130,7 +130,7 @@ def _cells(row: Row) -> dict[str, Any]:
     return cells | {'clip': row.clip, 'frames': row.frames, 'notes': row.notes}
 
 
-def read_results(path: str | os.PathLike[str]) -> list[Row]:
+def read_results(path: str | os.PathLike[str]) -> list[ResultRow]:
     """Reads all rows of a file of results, with summaries (see `Row.is_clip`).
 
     Raises:
@@ -158,7 +158,7 @@ def _check_header(header: Sequence[str], path: Path) -> None:
         raise ResultsError(f'{path} has the column {duplicates[0]!r} twice')
 
 
-def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
+def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ResultRow:
     if len(cells) != len(header):
         raise ResultsError(f'{place}: {len(cells)} cells for {len(header)} columns')
     named = dict(zip(header, cells, strict=True))
@@ -169,7 +169,7 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
     frames = int(_number(named.pop('frames'), place, 'frames', int))
     values = {name: None if cell == NOT_MEASURED else _number(cell, place, name)
               for name, cell in named.items() if cell}
-    return Row(RunInfo(**run), clip, frames, values, notes)
+    return ResultRow(RunInfo(**run), clip, frames, values, notes)
 
 
 def _number(text: str, place: str, column: str, kind: type = float) -> float:

@@ -77,7 +77,7 @@ def metric_of(name: str) -> MetricInfo:
 
 
 @dataclass(frozen=True)
-class Column:
+class ResultColumn:
     """Title, better direction and number of decimals of a column of results."""
 
     title: str
@@ -86,23 +86,23 @@ class Column:
 
 
 COLUMNS = {
-    'psnr': Column('PSNR', 'higher', 2),
-    'ssim': Column('SSIM', 'higher', 4),
-    'psnr_y': Column('PSNR-Y', 'higher', 2),
-    'ssim_y': Column('SSIM-Y', 'higher', 4),
-    'psnr_mouth': Column('PSNR mouth', 'higher', 2),
-    'ms_ssim': Column('MS-SSIM', 'higher', 4),
-    'lpips': Column('LPIPS', 'lower', 4),
-    'niqe': Column('NIQE', 'lower', 3),
-    'sync_c': Column('Sync_c', 'higher', 3),
-    'sync_d': Column('Sync_d', 'lower', 3),
-    'nme': Column('Landmark input error (%)', 'lower', 2),
-    'nme_mouth': Column('Mouth landmark input error (%)', 'lower', 2),
-    'warp': Column('Warping error (10^-3)', 'lower', 4),
-    'id': Column('ID', 'higher', 4),
+    'psnr': ResultColumn('PSNR', 'higher', 2),
+    'ssim': ResultColumn('SSIM', 'higher', 4),
+    'psnr_y': ResultColumn('PSNR-Y', 'higher', 2),
+    'ssim_y': ResultColumn('SSIM-Y', 'higher', 4),
+    'psnr_mouth': ResultColumn('PSNR mouth', 'higher', 2),
+    'ms_ssim': ResultColumn('MS-SSIM', 'higher', 4),
+    'lpips': ResultColumn('LPIPS', 'lower', 4),
+    'niqe': ResultColumn('NIQE', 'lower', 3),
+    'sync_c': ResultColumn('Sync_c', 'higher', 3),
+    'sync_d': ResultColumn('Sync_d', 'lower', 3),
+    'nme': ResultColumn('Landmark input error (%)', 'lower', 2),
+    'nme_mouth': ResultColumn('Mouth landmark input error (%)', 'lower', 2),
+    'warp': ResultColumn('Warping error (10^-3)', 'lower', 4),
+    'id': ResultColumn('ID', 'higher', 4),
 }
 
 
-def column_of(name: str) -> Column:
+def column_of(name: str) -> ResultColumn:
     """Format of a column. Others than those of `COLUMNS` have their name as title and three decimals."""
-    return COLUMNS.get(name, Column(name, 'higher', 3))
+    return COLUMNS.get(name, ResultColumn(name, 'higher', 3))

@@ -18,7 +18,15 @@ from gavn.config.option_file import option_errors
 from gavn.config.sections import ClipValOptions
 from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
 from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories
-from gavn.metrics.results_file import DEGRADED, MEAN, Row, RunInfo, check_names, with_summaries, write_results
+from gavn.metrics.results_file import (
+    DEGRADED,
+    MEAN,
+    ResultRow,
+    RunInfo,
+    check_names,
+    with_summaries,
+    write_results,
+)
 from gavn.models.best import BestRecord
 from gavn.models.clip_runner import ClipRunner, ValidationOutput, validate_clip
 from gavn.models.cost import parameters
@@ -122,7 +130,7 @@ class ClipValidation(PhasedModel):
         """Scores of input and ground truth by data set and clip, computed once."""
         return {}
 
-    def _rows(self, data_set: Any, output: ValidationOutput) -> list[Row]:
+    def _rows(self, data_set: Any, output: ValidationOutput) -> list[ResultRow]:
         """Rows for each clip and subject, in the order of the data set, in every process."""
         rank, processes = get_dist_info()
         with option_errors(f'data set {data_set.opt["name"]}'):
@@ -167,7 +175,7 @@ class ClipValidation(PhasedModel):
             fps=measured.frames / measured.seconds if measured.seconds else None,
             iterations=None if iterations is None else int(iterations), minutes=spent.get('minutes'))
 
-    def _report(self, name: str, rows: Sequence[Row], tb_logger: Any) -> None:
+    def _report(self, name: str, rows: Sequence[ResultRow], tb_logger: Any) -> None:
         summed, path = with_summaries(rows), self._table(name)
         averages = _averages(summed)
         if self.is_train and self._is_best(name, averages):
@@ -195,7 +203,7 @@ class ClipValidation(PhasedModel):
         metric = next(iter(self._record.lower_better), None)
         return name == first and metric in self._record.better(name, averages)
 
-    def _summary(self, name: str, summed: Sequence[Row], averages: dict[str, float]) -> str:
+    def _summary(self, name: str, summed: Sequence[ResultRow], averages: dict[str, float]) -> str:
         mean = next(row for row in summed if row.clip == MEAN)
         clips = sum(row.is_clip and row.run.method == mean.run.method for row in summed)
         lines = [f'\t # {column}: n/a' for column, value in mean.values.items() if value is None]
@@ -212,7 +220,7 @@ def _strip(frame: EvaluatedFrame) -> np.ndarray:
     return np.concatenate(images, 1)[..., ::-1]
 
 
-def _averages(summed: Sequence[Row]) -> dict[str, float]:
+def _averages(summed: Sequence[ResultRow]) -> dict[str, float]:
     """Means by column of the network (the first method) and, as `<column>_input`, of its input."""
     means = [row for row in summed if row.clip == MEAN]
     inputs = [row for row in means if row.run.method == DEGRADED]

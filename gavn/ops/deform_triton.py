@@ -29,7 +29,7 @@ PROGRAMS_PER_PROCESSOR = 4
 
 
 @dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """Compile-time parameters of the kernels: the layer, without image sizes.
 
     Triton caches kernels by the text of this object, so all parameters must be fields.
@@ -67,7 +67,7 @@ class Plan:
 
 
 def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, deform_groups: int, sigmoid: bool,
-              bias: bool = False, leaky: bool = False) -> Plan:
+              bias: bool = False, leaky: bool = False) -> KernelPlan:
     """Returns the plan of a layer. Arguments are those of `deform_conv2d`."""
     (out, group_in, kernel_height, kernel_width), channels = weight.shape, x.shape[1]
     group_out, shared = out // groups, channels // deform_groups
@@ -80,7 +80,7 @@ def make_plan(x: Tensor, weight: Tensor, steps: Sequence[int], groups: int, defo
     block_out = min(max(_power(group_out), 16), BLOCK_OUT // wide)
     parts = _blocks(unit, block_channels)
     stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x = steps
-    return Plan(
+    return KernelPlan(
         stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x,
         kernel_width, kernel_height * kernel_width, channels, out, deform_groups, group_in, group_out,
         shared, unit, units, parts, _blocks(units, block_units) * parts, _blocks(group_out, block_out),

@@ -21,7 +21,7 @@ from datatrove.io import get_datafolder, get_shard_from_paths_file
 
 import gavn
 from gavn.media import MediaError, fitting_ending
-from gavn.restoration.archive_records import Records
+from gavn.restoration.archive_records import ArchiveRecords
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.restorer_spec import RestorerSpec, load_restorer
 from gavn.restoration.settings import Settings
@@ -119,9 +119,9 @@ class Archive:
         listing = self.outputs.resolve_paths(f'{self.work}/videos.jsonl')
         yield from map(json.loads, get_shard_from_paths_file(listing, rank, self.tasks))
 
-    def records(self, stage: str) -> Records:
+    def records(self, stage: str) -> ArchiveRecords:
         """Returns the records of a stage."""
-        return Records(self.outputs, f'{self.work}/records', stage)
+        return ArchiveRecords(self.outputs, f'{self.work}/records', stage)
 
     def target(self, name: str, path: Path) -> str:
         """Returns the name of the output of a video, in `outputs`; `path` is a local copy of the video."""

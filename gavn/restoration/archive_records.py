@@ -16,7 +16,7 @@ from gavn.runtime.folders import Folder
 Record: TypeAlias = dict[str, Any]
 
 
-class Records:
+class ArchiveRecords:
     """What the tasks of a stage have recorded, when the files were first listed.
 
     Each process of a task has a file of its own: a task that is started again does not disturb a process of

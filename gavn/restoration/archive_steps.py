@@ -27,7 +27,7 @@ from gavn.restoration.archive_report import write_report
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.restore_video import plan_video, restore_piece, restore_video
 from gavn.restoration.restorer_spec import load_restorer
-from gavn.runtime.executors import Stage
+from gavn.runtime.executors import TaskStage
 from gavn.runtime.file_names import beside
 from gavn.runtime.folders import check_readable, local_copy, local_target
 from gavn.runtime.notices import NOTICES, show_notices
@@ -202,7 +202,7 @@ class RestorePieces(_Step):
         return _record(name, 'done', **facts)
 
 
-class Finish(RestoreVideos):
+class JoinPieces(RestoreVideos):
     """Joins the pieces, and restores what tasks have left that were killed, but for long videos."""
 
     name = 'finish'
@@ -236,11 +236,11 @@ class WriteReport(PipelineStep):
     def run(self, data: Iterable[Document] | None = None, rank: int = 0, world_size: int = 1
             ) -> Iterator[Document]:
         """Writes report.csv and report.json; yields nothing."""
-        write_report(self.archive, Finish.name)
+        write_report(self.archive, JoinPieces.name)
         yield from ()
 
 
-def stages(archive: Archive, threads: int, retry: bool = False) -> list[Stage]:
+def stages(archive: Archive, threads: int, retry: bool = False) -> list[TaskStage]:
     """Returns the stages that restore an archive; see `Archive.listed`.
 
     Args:
@@ -248,10 +248,10 @@ def stages(archive: Archive, threads: int, retry: bool = False) -> list[Stage]:
         threads: of a task.
         retry: try failed videos of an earlier run again.
     """
-    return [Stage('videos', [RestoreVideos(archive, threads)], archive.tasks, again=retry),
-            Stage('pieces', [RestorePieces(archive, threads)], archive.tasks, again=True),
-            Stage('finish', [Finish(archive, threads)], archive.tasks, again=True),
-            Stage('report', [WriteReport(archive)], 1, again=True)]
+    return [TaskStage('videos', [RestoreVideos(archive, threads)], archive.tasks, again=retry),
+            TaskStage('pieces', [RestorePieces(archive, threads)], archive.tasks, again=True),
+            TaskStage('finish', [JoinPieces(archive, threads)], archive.tasks, again=True),
+            TaskStage('report', [WriteReport(archive)], 1, again=True)]
 
 
 def _record(name: str, status: str, reason: object = '', **facts: Any) -> Record:

@@ -59,7 +59,7 @@ class DegradationEstimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class DegradationClassifier:
     """The classifier: standardised features, one hidden layer, softmax."""
 
     # mean, scale: (f,), of the features over the training samples
@@ -70,7 +70,7 @@ class Model:
     enough: dict[str, float]  # the probability threshold of a kind
 
     @classmethod
-    def read(cls, path: Path = NUMBERS) -> Model:
+    def read(cls, path: Path = NUMBERS) -> DegradationClassifier:
         """Reads what `write` wrote."""
         values = json.loads(path.read_text(encoding='utf-8'))
         mean, scale, hidden, output = (np.array(values[name]) for name in _ARRAYS)
@@ -128,8 +128,8 @@ def with_ones(values: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _model() -> Model:
-    return Model.read()
+def _model() -> DegradationClassifier:
+    return DegradationClassifier.read()
 
 
 def _grey(crop: np.ndarray) -> np.ndarray:

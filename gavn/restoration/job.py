@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
+class RestorationPlan:
     """What a restoration is going to do."""
 
     found: Faces  # all faces of the video
@@ -60,7 +60,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RestorationOutcome:
     """How the target was written."""
 
     copied: bool  # the video stream was copied, not encoded
@@ -91,18 +91,18 @@ class RestorationJob:
         plan = self.plan()
         if not plan.choice.restores and self._copy_video():
             self.notices.add(f'nothing is restored{_COPIED}')
-            outcome = Outcome(copied=True)
+            outcome = RestorationOutcome(copied=True)
         else:
             outcome = self._restore(plan)
         return self._report(plan, outcome)
 
-    def plan(self) -> Plan:
+    def plan(self) -> RestorationPlan:
         """Finds the faces and selects the weights; the state keeps what they are based on."""
         self._check_settings()
         about_encoding = self._input_notices(self.encoder.check_muxable(self.target))
         found = self._load_or_find_faces()
         faces = choose(found, self.settings.faces) if self.settings.box is None else found
-        return Plan(found, faces, self._choose_weights(faces), about_encoding)
+        return RestorationPlan(found, faces, self._choose_weights(faces), about_encoding)
 
     def encode(self, piece: range) -> None:
         """Encodes the segments that start in `piece` and are not finished."""
@@ -180,7 +180,7 @@ class RestorationJob:
         self.state.degradation = asdict(found)
         return found
 
-    def _restore(self, plan: Plan) -> Outcome:
+    def _restore(self, plan: RestorationPlan) -> RestorationOutcome:
         """Encodes the missing segments and writes the target."""
         choice, faces, about_encoding = plan.choice, plan.faces, plan.about_encoding
         choice.restorer.notices.clear()
@@ -197,7 +197,7 @@ class RestorationJob:
             self._join(segments(faces.count))
         self._result_notices(notes, change, copied)
         self.notices += choice.restorer.notices
-        return Outcome(copied, notes, resumed, seconds)
+        return RestorationOutcome(copied, notes, resumed, seconds)
 
     def _finished_notes(self, faces: Faces) -> list[dict[str, Any]]:
         return [notes for segment in segments(faces.count)
@@ -276,7 +276,7 @@ class RestorationJob:
                          notice=self.notices.add)
         os.replace(joined, self.target)
 
-    def _report(self, plan: Plan, outcome: Outcome) -> Report:
+    def _report(self, plan: RestorationPlan, outcome: RestorationOutcome) -> Report:
         found, faces, choice = plan.found, plan.faces, plan.choice
         settings = {**self.settings.plain(), 'device': str(self.restorer.device),
                     'dtype': self.restorer.dtype, 'codec': self.encoder.codec}

@@ -16,7 +16,7 @@ import numpy as np
 from gavn.faces.tracks import FORM, Faces
 from gavn.media import VideoReader
 from gavn.restoration.auto_restorer import AutoRestorer
-from gavn.restoration.job import Plan, RestorationJob
+from gavn.restoration.job import RestorationJob, RestorationPlan
 from gavn.restoration.output_path import OutputPathError, check_output_path
 from gavn.restoration.progress import Progress, SilentProgress
 from gavn.restoration.protocols import VideoRestorer
@@ -69,7 +69,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
     return replace(report, seconds=time.monotonic() - started)
 
 
-def plan_video(source: Path, target: Path, restorer: VideoRestorer, settings: Settings) -> Plan:
+def plan_video(source: Path, target: Path, restorer: VideoRestorer, settings: Settings) -> RestorationPlan:
     """Finds the faces of a video and selects the weights, for machines that restore pieces of it.
 
     The folder `<target>.gavn` keeps both for `restore_piece`; `restore_video` then writes the target from the

@@ -25,7 +25,7 @@ class TasksError(RunError):
 
 
 @dataclass(frozen=True)
-class Stage:
+class TaskStage:
     """Steps that run in independent tasks, after the stage before.
 
     Attributes:
@@ -75,7 +75,7 @@ class Executor:
         """Threads for each task."""
         return max(1, (os.cpu_count() or 1) // self.workers) if self.kind == 'local' else self.cpus
 
-    def run(self, name: str, stages: Sequence[Stage], logs: str | Path, persist: bool = False) -> None:
+    def run(self, name: str, stages: Sequence[TaskStage], logs: str | Path, persist: bool = False) -> None:
         """Runs the stages one after the other. Completed tasks of an earlier run are skipped.
 
         Args:
@@ -106,7 +106,7 @@ class Executor:
         if previous is not None:
             previous.run()  # submits the stages before it too
 
-    def _executor(self, name: str, stage: Stage, logs: str, previous: Any, persist: bool) -> Any:
+    def _executor(self, name: str, stage: TaskStage, logs: str, previous: Any, persist: bool) -> Any:
         from datatrove.executor import SlurmPipelineExecutor
 
         from gavn.runtime.datatrove_executors import LocalExecutor, RayExecutor

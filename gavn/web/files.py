@@ -35,7 +35,7 @@ class _Sink(io.RawIOBase):
 
 
 @dataclass(frozen=True)
-class Archive:
+class ZipDownload:
     """Files that are downloaded as one .zip; it is made while it is sent and takes no space on the disk."""
 
     paths: tuple[Path, ...]
@@ -64,11 +64,11 @@ class Files:
     """Maps files and archives to URLs relative to the page. A URL is valid as long as its files exist."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, Path | Archive] = {}
-        self._tokens: dict[Path | Archive, str] = {}
+        self._paths: dict[str, Path | ZipDownload] = {}
+        self._tokens: dict[Path | ZipDownload, str] = {}
         self._guard = threading.Lock()
 
-    def address(self, path: Path | Archive) -> str:
+    def address(self, path: Path | ZipDownload) -> str:
         """Returns the URL of a file or an archive."""
         with self._guard:
             for gone in [other for other in self._tokens if not other.exists()]:
@@ -77,7 +77,7 @@ class Files:
             self._paths[token] = path
         return f'file/{token}/{quote(path.name)}'
 
-    def find(self, token: str) -> Path | Archive | None:
+    def find(self, token: str) -> Path | ZipDownload | None:
         """Returns the file or archive of a URL token; None if there is none."""
         path = self._paths.get(token)
         return path if path is not None and path.exists() else None

@@ -11,11 +11,11 @@ import gradio as gr
 
 from gavn.web import html
 from gavn.web.examples import Examples
-from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest
+from gavn.web.jobs import FaceJob, RestoreJob, RestoreRequest, WebJob
 from gavn.web.limits import RefusalError
 from gavn.web.page import PREVIEW, Parts, lay_out
 from gavn.web.session_manager import SessionManager
-from gavn.web.videos import Result, Video
+from gavn.web.videos import RestoredVideo, Video
 
 POLL = 0.25  # seconds between progress updates
 
@@ -147,14 +147,14 @@ class Handlers:
         restore_request = RestoreRequest(chosen[parts.task], which, chosen[parts.strength], preview,
                                          chosen[parts.scale] or None, chosen[parts.force])
 
-        def begin() -> Job:
+        def begin() -> WebJob:
             keys = [video.key for video in self.sessions.videos(session)] if all_of_them else [key]
             return self.sessions.restore(session, restore_request, keys, _client(request))
         async for updates in self._followed(request, key, which, begin):
             yield updates
 
     async def _followed(self, request: gr.Request, key: str | None, which: str,
-                        begin: Callable[[], Job | None]) -> AsyncIterator[Updates]:
+                        begin: Callable[[], WebJob | None]) -> AsyncIterator[Updates]:
         """Starts a job and shows its progress until it ends."""
         parts = self.parts
         try:
@@ -198,7 +198,7 @@ class Handlers:
             parts.cancel: gr.update(interactive=busy),
             **self._results(video, [one.result for one in videos if one.result])}
 
-    def _results(self, video: Video | None, results: Sequence[Result]) -> Updates:
+    def _results(self, video: Video | None, results: Sequence[RestoredVideo]) -> Updates:
         parts, files = self.parts, self.sessions.files
         if video is None or video.result is None:
             return {parts.results: gr.update(visible=False)}
@@ -240,7 +240,7 @@ def _strings(values: Any) -> list[str]:
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
-def _outcome(job: Job) -> str:
+def _outcome(job: WebJob) -> str:
     """Returns the message at the end of a job."""
     if isinstance(job, FaceJob):
         if job.failure is not None:

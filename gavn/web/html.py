@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gavn.restoration.report import ESTIMATES, Report
-from gavn.web.files import Archive, Files
+from gavn.web.files import Files, ZipDownload
 from gavn.web.limits import length
 from gavn.web.progress_tracker import State
-from gavn.web.videos import Found, Result, Video
+from gavn.web.videos import Found, RestoredVideo, Video
 
 MAX_FACES = 12  # in the table; the report file lists all
 DROP = """<label class="drop"><input type="file" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.ogv">
@@ -177,7 +177,7 @@ def faces(video: Video, found: Found) -> str:
             f'{escape(video.source.name)}</legend>{"".join(boxes)}</fieldset>{more}')
 
 
-def comparison(result: Result, files: Files) -> str:
+def comparison(result: RestoredVideo, files: Files) -> str:
     """Returns an image before and after with a slider between them."""
     before, after = (escape(files.address(path)) for path in (result.before, result.after))
     return ('<figure class="comparison" style="--at: 50%">'
@@ -188,26 +188,26 @@ def comparison(result: Result, files: Files) -> str:
             '<figcaption><span>before</span><span>after</span></figcaption></figure>')
 
 
-def side(result: Result, files: Files) -> str:
+def side(result: RestoredVideo, files: Files) -> str:
     """Returns a player of the comparison video."""
     return _player(files.address(result.side), 'Before and after, with audio') if result.side else ''
 
 
-def downloads(result: Result, results: Sequence[Result], files: Files) -> str:
+def downloads(result: RestoredVideo, results: Sequence[RestoredVideo], files: Files) -> str:
     """Returns download links of the video and the report, and of all `results` if there are several."""
     what = 'video' if result.preview is None else 'preview'
-    links: list[tuple[str, str, Path | Archive]] = [
+    links: list[tuple[str, str, Path | ZipDownload]] = [
         (f'Download the {what}', 'download', result.video),
         ('Download the report', 'download-report', result.notes)]
     if len(results) > 1:
-        archive = Archive(tuple(path for one in results for path in (one.video, one.notes)))
+        archive = ZipDownload(tuple(path for one in results for path in (one.video, one.notes)))
         links.append((f'Download all {len(results)} results (.zip)', 'download-all', archive))
     return '<p class="downloads">' + ''.join(
         f'<a id="{name}" href="{escape(files.address(path))}?save" download="{escape(path.name)}">'
         f'{text}</a>' for text, name, path in links) + '</p>'
 
 
-def heading(video: Video, result: Result) -> str:
+def heading(video: Video, result: RestoredVideo) -> str:
     """Returns the heading of the results."""
     report, first = result.report, f' in the first {result.preview:g} s' if result.preview else ''
     what = f'Preview of the first {result.preview:g} s' if first else 'Restored'

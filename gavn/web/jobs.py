@@ -22,7 +22,7 @@ from gavn.web.job_queue import Turn
 from gavn.web.limits import RefusalError
 from gavn.web.networks import Networks
 from gavn.web.progress_tracker import CancelError, ProgressTracker
-from gavn.web.videos import Result, Video, find_faces, write_comparison_images
+from gavn.web.videos import RestoredVideo, Video, find_faces, write_comparison_images
 
 FORCE_LABEL = 'even if the faces have another degradation'
 UNKNOWN = 'An unexpected error occurred; see the terminal.'
@@ -58,7 +58,7 @@ class RestoreRequest:
                         force_task=self.force_task)
 
 
-class Job(ABC):
+class WebJob(ABC):
     """Work in a thread of its own.
 
     Args:
@@ -119,7 +119,7 @@ class Job(ABC):
         """Stores why the job did not start."""
 
 
-class FaceJob(Job):
+class FaceJob(WebJob):
     """Finds the faces of a video and stores them in the video."""
 
     def __init__(self, video: Video, turn: Turn, tracker: ProgressTracker) -> None:
@@ -139,7 +139,7 @@ class FaceJob(Job):
         self.failure = reason
 
 
-class RestoreJob(Job):
+class RestoreJob(WebJob):
     """Restores videos and stores each result in its video. A failure does not stop the others."""
 
     def __init__(self, videos: Sequence[Video], request: RestoreRequest, networks: Networks, turn: Turn,
@@ -179,7 +179,7 @@ class RestoreJob(Job):
         self.tracker.check()
         report, notes = plain(report, video.source, folder), target.with_name(f'{target.name}.json')
         report.write(notes)
-        video.result = Result(target, notes, before, after, side, report, self.request.preview)
+        video.result = RestoredVideo(target, notes, before, after, side, report, self.request.preview)
 
     def _comparison_video(self, before: VideoReader, after: VideoReader, report: Report) -> Path | None:
         side = after.path.with_name(f'{after.path.stem}_compare.mp4')

@@ -16,7 +16,7 @@ from starlette.responses import (
     StreamingResponse,
 )
 
-from gavn.web.files import Archive, Files, media_type
+from gavn.web.files import Files, ZipDownload, media_type
 from gavn.web.limits import RefusalError
 from gavn.web.uploads import ShortError, Uploads
 
@@ -111,7 +111,7 @@ class RequestFilter:
 
     def _file(self, token: str, save: bool) -> Response:
         path = self.files.find(token)
-        if isinstance(path, Archive):
+        if isinstance(path, ZipDownload):
             return StreamingResponse(path.content(), media_type='application/zip', headers={
                 **_HEADERS, 'Content-Disposition': f'attachment; filename="{path.name}"'})
         if path is None:

@@ -14,7 +14,7 @@ from secrets import token_hex
 from gavn.media import MediaError
 from gavn.web.files import Files
 from gavn.web.job_queue import JobQueue
-from gavn.web.jobs import FaceJob, Job, RestoreJob, RestoreRequest, without_paths
+from gavn.web.jobs import FaceJob, RestoreJob, RestoreRequest, WebJob, without_paths
 from gavn.web.limits import Limits, RefusalError, length
 from gavn.web.networks import Networks
 from gavn.web.progress_tracker import ProgressTracker
@@ -31,7 +31,7 @@ class Session:
 
     folder: Path
     videos: dict[str, Video] = field(default_factory=dict)
-    job: Job | None = None
+    job: WebJob | None = None
     touched: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # held while a job starts
 
@@ -61,13 +61,13 @@ class Session:
                 raise RefusalError('A job of this page is running. Wait, or cancel it.')
             yield
 
-    def begin(self, job: Job) -> Job:
+    def begin(self, job: WebJob) -> WebJob:
         """Starts a job inside `starting`. Raises RefusalError as `Job.start`."""
         job.start()
         self.job = job
         return job
 
-    def cancel(self, *removed: str) -> Job | None:
+    def cancel(self, *removed: str) -> WebJob | None:
         """Cancels the latest job and returns it. No later job starts with the videos `removed`."""
         with self.lock:
             for key in removed:
@@ -146,7 +146,7 @@ class SessionManager:
         return self._session(session).busy
 
     def restore(self, session: str, request: RestoreRequest, keys: Sequence[str | None], client: str = ''
-                ) -> Job:
+                ) -> WebJob:
         """Starts restoring videos of a session at the address `client`; removes their earlier results.
 
         Raises:
@@ -175,7 +175,7 @@ class SessionManager:
             except (ValueError, TypeError) as error:
                 raise RefusalError(str(error)) from error
 
-    def find_faces(self, session: str, key: str | None, client: str = '') -> Job | None:
+    def find_faces(self, session: str, key: str | None, client: str = '') -> WebJob | None:
         """Starts face detection in a video; returns None if it was done. Raises RefusalError."""
         own = self._session(session)
         if own.video(key).found is not None:

@@ -24,7 +24,7 @@ _MAX_SIDE = 960  # pixels; smaller regions are enlarged up to 2 times
 
 
 @dataclass(frozen=True)
-class Result:
+class RestoredVideo:
     """Result of a restoration.
 
     Attributes:
@@ -87,7 +87,7 @@ class Video:
     poster: Path
     found: Found | None = None
     chosen: frozenset[int] | None = None
-    result: Result | None = None
+    result: RestoredVideo | None = None
     failure: str | None = field(default=None)
 
     @property

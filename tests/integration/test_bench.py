@@ -15,8 +15,8 @@ from gavn.cli.bench import _chosen, _format_row
 from gavn.experiments.bench import memory, networks, operators, plan, report, rows, timing, training
 from gavn.experiments.bench.goals import GOALS, judged
 from gavn.experiments.bench.networks import ALIGNED, GAVN_64, PRETRAINED, SPECS, Case, _spec
-from gavn.experiments.bench.plan import Plan
-from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, Row, complete
+from gavn.experiments.bench.plan import BenchPlan
+from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, BenchRow, complete
 from gavn.runtime import windows
 
 CPU = torch.device('cpu')
@@ -29,11 +29,11 @@ TINY = {
 }
 OWN = (Case('gavn', 'bf16', 'windows batched'), Case('gavn', 'fp32', 'features once'))
 CASES = (plan.PLAIN, *OWN)
-SMALL = Plan(2, 2, 32, 0.001, CASES, (1,), None, ())
+SMALL = BenchPlan(2, 2, 32, 0.001, CASES, (1,), None, ())
 
 
-def network(name: str, form: str, precision: str, ms: float, **others) -> Row:
-    return Row('network', name, 'cpu', form, precision, 'one window', ms, 1., 5, 1000 / ms, **others)
+def network(name: str, form: str, precision: str, ms: float, **others) -> BenchRow:
+    return BenchRow('network', name, 'cpu', form, precision, 'one window', ms, 1., 5, 1000 / ms, **others)
 
 
 def test_every_network_is_measured_in_every_way_and_written(tmp_path: Path):
@@ -56,7 +56,7 @@ def test_every_network_is_measured_in_every_way_and_written(tmp_path: Path):
 
 
 def test_ratios_and_shares_follow_from_the_rows():
-    matrix = Row('ceiling', 'matrix product', 'cpu', '', 'fp32', '', 1., 1., 5, 100.)
+    matrix = BenchRow('ceiling', 'matrix product', 'cpu', '', 'fp32', '', 1., 1., 5, 100.)
     found = complete([matrix, network(EDVR_M, 'stock', 'fp32', 200.),
                       network(BASICVSRPP, 'stock', 'fp32', 100.),
                       network(GAVN_64, 'gavn', 'fp32', 50., gmacs=1.)])[-1]

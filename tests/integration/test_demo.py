@@ -13,7 +13,7 @@ from gavn.cli import demo
 from gavn.config.option_file import force, read_options
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter, probe, read_audio, read_frames
-from gavn.metrics.results_file import Row, RunInfo
+from gavn.metrics.results_file import ResultRow, RunInfo
 from gavn.restoration.comparison_video import compare
 from gavn.runtime.project import PACKAGE
 
@@ -74,7 +74,7 @@ def test_one_set_of_option_files_serves_all_tasks(task, layer) -> None:
 
 def test_too_small_a_gain_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     others = dict.fromkeys(('ssim', 'nme', 'nme_mouth'), 1.0)
-    restored, degraded = ([Row(RunInfo('demo', 'blur', ''), f'{name}/test0', 9, others | {'psnr': psnr})
+    restored, degraded = ([ResultRow(RunInfo('demo', 'blur', ''), f'{name}/test0', 9, others | {'psnr': psnr})
                            for name in ('ada', 'eva')] for psnr in (30.2, 30.0))
     for name in ('_make_data', '_train', '_pipeline'):
         monkeypatch.setattr(demo, name, lambda *_: None)

@@ -19,7 +19,7 @@ from gavn.data.landmark_annotator import (
 )
 from gavn.data.preparation import Preparation, RejectedVideoError, statistics
 from gavn.data.sources import (
-    Source,
+    ClipSource,
     draw_splits,
     find_separate_audio,
     from_csv,
@@ -68,8 +68,8 @@ def test_a_clip_cannot_lie_inside_another(tmp_path):
 def test_csv(tmp_path):
     rows = [('a/one.mp4', 'anna', 'train'), ('b/two.mpg', 'bob', 'val')]
     sources = from_csv('/films', table(tmp_path / 't.csv', rows))
-    assert sources == [Source('a/one', Path('/films/a/one.mp4'), 'anna', 'train'),
-                       Source('b/two', Path('/films/b/two.mpg'), 'bob', 'val')]
+    assert sources == [ClipSource('a/one', Path('/films/a/one.mp4'), 'anna', 'train'),
+                       ClipSource('b/two', Path('/films/b/two.mpg'), 'bob', 'val')]
     assert [s.clip for s in from_csv('/films', tmp_path / 't.csv', only='b/*')] == ['b/two']
     table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'anna', 'val')])
     assert len(from_csv('/films', tmp_path / 't.csv', known_speakers=True)) == 2
@@ -197,7 +197,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
 def test_crop_modes(tmp_path):
     face = photo(112)
     path = film(tmp_path / 'a.mp4', [face] * 26)
-    source = Source('a', path, 'x', 'train')
+    source = ClipSource('a', path, 'x', 'train')
 
     def no_track(_):
         raise AssertionError('must not be tracked')
@@ -209,7 +209,7 @@ def test_crop_modes(tmp_path):
     small = fixed_box(Box(40, 40, 54, 54), 26, (112, 112))
     with pytest.raises(RejectedVideoError, match='20 pixels wide'):
         Preparation(tmp_path / 'face', mode='face').crop(source, lambda images: small)
-    wide = Source('b', film(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26), 'x', 'train')
+    wide = ClipSource('b', film(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26), 'x', 'train')
     with pytest.raises(RejectedVideoError, match='96x64 are not square'):
         Preparation(tmp_path / 'kept', size=64, mode='none').crop(wide, no_track)
     with pytest.raises(ValueError, match='blurr'):
@@ -218,7 +218,7 @@ def test_crop_modes(tmp_path):
 
 def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
-    source = Source('a', film(tmp_path / 'a.mp4', images), 'x', 'train')
+    source = ClipSource('a', film(tmp_path / 'a.mp4', images), 'x', 'train')
     face = Face(0, range(20, 50), Boxes.repeated(Box(0, 0, 64, 64), 30), 1.)
     made = Preparation(tmp_path / 'out', size=64, mode='face')
     made.crop(source, lambda images: Faces((face,), 60, (64, 64)))

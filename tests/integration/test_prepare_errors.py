@@ -7,7 +7,7 @@ import pytest
 
 from gavn.data.landmark_annotator import AnnotatorError
 from gavn.data.preparation import Preparation, RejectedVideoError
-from gavn.data.sources import Source
+from gavn.data.sources import ClipSource
 
 prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove: pip install "gavn[prepare]"')
 
@@ -16,12 +16,12 @@ prepare = pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove:
 def passed(tmp_path, monkeypatch):
     """The clips that get past a step which one video does not survive."""
     def run(error: BaseException) -> list[str]:
-        def trap(_: Preparation, source: Source, __: str) -> None:
+        def trap(_: Preparation, source: ClipSource, __: str) -> None:
             if source.clip == 'bad':
                 raise error
 
         monkeypatch.setitem(prepare.WORK, 'trap', trap)
-        sources = [Source(clip, Path(f'{clip}.mp4'), 'x', 'train') for clip in ('before', 'bad', 'after')]
+        sources = [ClipSource(clip, Path(f'{clip}.mp4'), 'x', 'train') for clip in ('before', 'bad', 'after')]
         preparation = Preparation(tmp_path)
         step = pickle.loads(pickle.dumps(prepare.ClipStep(preparation, 'trap')))
         return [clip.id for clip in step.run(prepare.ListClips(preparation, sources, quiet=False).run())]

@@ -11,17 +11,18 @@ import pytest
 from result_rows import ORIGIN, references, rows
 
 from gavn.config.overlays import add_arguments, resolve_options
-from gavn.experiments.report.cells import Cell, Plan, ranked
+from gavn.experiments.report.cells import Cell, TableContent, ranked
 from gavn.experiments.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
 from gavn.experiments.report.make import make_tables, write_tables
 from gavn.experiments.report.origin import test_command as what_to_run
 from gavn.experiments.report.paper import paper_table
 from gavn.experiments.report.render import latex, markdown, plain, tex
 from gavn.experiments.report.results import ReportError, collect
-from gavn.metrics.results_file import DEGRADED, TRUTH, ResultsError, Row, RunInfo, write_results
+from gavn.metrics.results_file import DEGRADED, TRUTH, ResultRow, ResultsError, RunInfo, write_results
 
 ROOT = Path(__file__).resolve().parents[2]
-DEBLUR = Plan(measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))
+DEBLUR = TableContent(
+    measures=('psnr', 'lpips', 'sync_c'), tasks=[TASKS['deblur']], methods=('EDVR', 'VRT', 'GAVN'))
 @pytest.fixture
 def write(tmp_path):
     def written(*groups, name='r'):
@@ -81,14 +82,14 @@ def test_csv_has_every_cell_and_the_task_in_every_row(deblur):
 
 
 def test_deviations_follow_the_means(deblur):
-    plan = Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN'), std=True)
+    plan = TableContent(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN'), std=True)
     assert '| **31.2500** ± 1.0000 |' in markdown(table(deblur, plan))
     assert r'\textbf{31.2500} $\pm$ 1.0000' in latex(table(deblur, plan))
 
 
 def test_landmark_errors_are_empty_for_methods_without_landmarks(write):
     file = write(rows('EDVR', {'psnr': 30.0}), rows('GAVN', {'psnr': 31.0, 'nme': 4.0, 'warp': 1.06}))
-    text = markdown(table(file, Plan(('nme', 'warp'), DEBLUR.tasks, ('EDVR', 'GAVN'))))
+    text = markdown(table(file, TableContent(('nme', 'warp'), DEBLUR.tasks, ('EDVR', 'GAVN'))))
     assert '| Landmark input error (%) ↓ | Warping error (10^-3) ↓ |' in text
     assert '| EDVR |  | not measured |' in text and '| GAVN | 4.00 | 1.0600 |' in text
 
@@ -117,7 +118,7 @@ def test_equal_printed_values_have_equal_ranks(write):
 def test_the_paper_s_methods_come_first_in_its_order_and_others_last(write):
     names = ['Mine', 'GAVN', 'EDVR-L', 'EDVR']
     file = write(references(), *(rows(name, {'psnr': 30.0}) for name in names))
-    found = [row[1].text for row in table(file, Plan(('psnr',), DEBLUR.tasks)).blocks[0]]
+    found = [row[1].text for row in table(file, TableContent(('psnr',), DEBLUR.tasks)).blocks[0]]
     assert found == [DEGRADED, 'DBPN', 'EDVR', 'EDVR-L', 'BasicVSR++', 'DAVD-Net (ours)', 'VRT', 'GAVN',
                      'Mine', TRUTH]
 
@@ -126,7 +127,7 @@ def test_missing_cells_name_their_data_set(write):
     file = write(rows('EDVR', {'psnr': 30.0}, data='a'), rows('GAVN', {'psnr': 31.0}, data='a', **ORIGIN),
                  rows('GAVN', {'psnr': 33.0}, data='b',
                       option_file='options/test_gavn_deblur.yml --with options/presets/small_deblur.yml'))
-    made = table(file, Plan(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))
+    made = table(file, TableContent(('psnr',), DEBLUR.tasks, ('EDVR', 'GAVN')))
     text = markdown(made)
     assert '| a<br>PSNR ↑ | b<br>PSNR ↑ |' in text
     assert '| <ins>30.0000</ins> | – |' in text and '| **31.0000** | 33.0000 |' in text  # alone: no rank
@@ -144,7 +145,7 @@ def levels(write):
 
 
 def test_levels_show_the_gain_over_the_best_of_the_others(write):
-    text = markdown(table(levels(write), Plan(tasks=DEBLUR.tasks), 2)).splitlines()
+    text = markdown(table(levels(write), TableContent(tasks=DEBLUR.tasks), 2)).splitlines()
     assert text[2] == '| Distortion | σ | degraded input | EDVR | BasicVSR++ | DAVD-Net (ours) | GAVN |'
     assert text[4:7] == [
         '| Deblur | 17 | 20.0000 | 30.0000 | <ins>30.5000</ins> | run [1] | **31.0000** (+0.5000) |',
@@ -155,7 +156,7 @@ def test_levels_show_the_gain_over_the_best_of_the_others(write):
 
 
 def test_levels_in_latex_and_csv(write):
-    made = table(levels(write), Plan(tasks=DEBLUR.tasks), 2)
+    made = table(levels(write), TableContent(tasks=DEBLUR.tasks), 2)
     assert r' & 25 & -- & -- & -- & -- & -- \\' in latex(made) and 'run' not in latex(made)
     assert 'run: gavn test -opt options/test_edvr_deblur.yml --degradation blur_k17' in plain(made)
 
@@ -163,7 +164,7 @@ def test_levels_in_latex_and_csv(write):
 def test_ablations_have_a_table_of_their_own(write):
     own, deaf = rows('GAVN', {'psnr': 31.0}), rows('GAVN zero audio (trained)', {'psnr': 30.5})
     file = write(references(), own, deaf)
-    plan = Plan(('psnr',), DEBLUR.tasks)
+    plan = TableContent(('psnr',), DEBLUR.tasks)
     assert [row[1].text for row in table(file, plan, 3).blocks[0]] == [
         'GAVN w/o IF', 'GAVN w/o AF', 'GAVN zero audio (trained)', 'GAVN shuffled audio (trained)',
         'GAVN zero audio (test only)', 'GAVN shuffled audio (test only)', 'GAVN inject', 'GAVN']
@@ -179,12 +180,12 @@ def test_ablations_have_a_table_of_their_own(write):
 def test_videos_without_ground_truth(write):
     file = write(rows('EDVR', {'niqe': 6.0, 'sync_c': 1.5}, ''),
                  rows('GAVN', {'niqe': 5.5, 'sync_c': 1.25}, ''), rows(DEGRADED, {'niqe': 9.0}, ''))
-    lines = markdown(table(file, Plan(methods=('EDVR', 'GAVN')), 4)).splitlines()
+    lines = markdown(table(file, TableContent(methods=('EDVR', 'GAVN')), 4)).splitlines()
     assert lines[2:6:2] == ['| Metric | degraded input | EDVR | GAVN |',
                             '| NIQE ↓ | 9.0000 | <ins>6.0000</ins> | **5.5000** |']
     assert lines[5:7] == ['| Sync_c ↑ |  | **1.5000** | <ins>1.2500</ins> |',
                           '| Sync_d ↓ |  | not measured | not measured |']
-    text = markdown(table(file, Plan(methods=('VRT', 'GAVN')), 4))
+    text = markdown(table(file, TableContent(methods=('VRT', 'GAVN')), 4))
     assert '| NIQE ↓ | 9.0000 | run [1] | 5.5000 |' in text
     assert 'gavn evaluate restored/vrt/speakers --method VRT -o results/vrt_speakers.csv`' in text
 
@@ -260,7 +261,7 @@ def test_errors_say_what_tables_need(write, tmp_path):
     file = write(references(), rows('GAVN', {'psnr': 31.0}))
     with pytest.raises(ReportError, match=r'nothing to tabulate in .*r\.csv: there are degraded input on '
                                           r'speakers \(blur\).*\ntable 2 needs results on .* sr_x8'):
-        make_tables([file], Plan(), [1, 2])
+        make_tables([file], TableContent(), [1, 2])
     with pytest.raises(ReportError, match=r'there are no rows\ntable 1 needs .*\ntable 2 needs'):
         make_tables([write(name='empty')])
     half = tmp_path / 'half.csv'
@@ -295,8 +296,8 @@ def test_the_script_prints_errors(write, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def documents(deblur, write, tmp_path):
-    odd = [Row(RunInfo('50%_of & more', 'blur', 'A_b^2 {x} ~#$ [1] \\ <é>'), 'c', 1, {'psnr': 30.0})]
-    made = make_tables([deblur, write(odd, name='odd')], Plan(('psnr', 'nme')))
+    odd = [ResultRow(RunInfo('50%_of & more', 'blur', 'A_b^2 {x} ~#$ [1] \\ <é>'), 'c', 1, {'psnr': 30.0})]
+    made = make_tables([deblur, write(odd, name='odd')], TableContent(('psnr', 'nme')))
     folder = tmp_path / 'tex'
     write_tables({**made, **{n: [paper_table(n)] for n in (2, 3, 4)}}, folder)
     return folder

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import models_base_model, utils_options
 from gavn.basicsr_patches.utils_dist_util import init_dist
-from gavn.config.option_file import OptionError, Source
+from gavn.config.option_file import OptionError, OptionSource
 
 
 def test_both_spellings_of_local_rank(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_a_gpu_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_gpus_of_several_machines_may_be_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
-    assert utils_options._gpus(8, Source('x.yml'), launched=True) == 8
+    assert utils_options._gpus(8, OptionSource('x.yml'), launched=True) == 8
     with pytest.raises(OptionError, match='num_gpu is 8, this machine has 4'):
-        utils_options._gpus(8, Source('x.yml'), launched=False)
+        utils_options._gpus(8, OptionSource('x.yml'), launched=False)
 
 
 def test_data_parallel_takes_as_many_gpus_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

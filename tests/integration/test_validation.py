@@ -15,7 +15,7 @@ from gavn.basicsr_patches import apply
 from gavn.checkpoints.checkpoint import training_budget
 from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.media import probe, read_audio
-from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, read_results
+from gavn.metrics.results_file import DEGRADED, TRUTH, ResultRow, RunInfo, read_results
 from gavn.models.best import BestRecord
 from gavn.models.budget import Budget
 from gavn.models.clip_runner import ClipRunner
@@ -273,8 +273,8 @@ class Reporting(ClipValidation):
 
 
 def rows_in(data_set, **values):
-    return [Row(RunInfo(data_set, '', 'network'), 'a', 2, values),
-            Row(RunInfo(data_set, '', DEGRADED), 'a', 2, {'psnr': 20.0})]
+    return [ResultRow(RunInfo(data_set, '', 'network'), 'a', 2, values),
+            ResultRow(RunInfo(data_set, '', DEGRADED), 'a', 2, {'psnr': 20.0})]
 
 
 class Board(dict):

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from gavn.cli import main as cli
 from gavn.cli import web
 from gavn.web import server
-from gavn.web.files import Archive, Files
+from gavn.web.files import Files, ZipDownload
 from gavn.web.job_queue import JobQueue
 from gavn.web.limits import Limits
 from gavn.web.networks import Networks
@@ -194,8 +194,8 @@ def test_results_download_as_one_archive(tmp_path):
     files = Files()
     client = TestClient(RequestFilter(None, Uploads(tmp_path, Limits()), files, True, dict),
                         base_url='http://localhost')
-    address = '/' + files.address(Archive(paths))
-    assert address == '/' + files.address(Archive(paths)) and address.endswith('/gavn_results.zip')
+    address = '/' + files.address(ZipDownload(paths))
+    assert address == '/' + files.address(ZipDownload(paths)) and address.endswith('/gavn_results.zip')
     answer = client.get(address)
     assert answer.headers['content-disposition'] == 'attachment; filename="gavn_results.zip"'
     with ZipFile(io.BytesIO(answer.content)) as archive:

@@ -14,9 +14,9 @@ from gavn.cli import compare, compare_settings
 from gavn.experiments.compare import jobs
 from gavn.experiments.compare.calibration import kinds_of_phases, timed_options
 from gavn.experiments.compare.experiments import load_method, option_files
-from gavn.experiments.compare.jobs import Job
+from gavn.experiments.compare.jobs import JobSpec
 from gavn.experiments.compare.run import _environment
-from gavn.experiments.compare.settings import Budget, CompareError, Settings
+from gavn.experiments.compare.settings import CompareBudget, CompareError, CompareSettings
 from gavn.models.cost import parameters
 from gavn.runtime.executors import CLUSTERS
 
@@ -29,13 +29,13 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture
 def settings(place, tmp_path):
     def make(**changes):
-        return Settings(**{
+        return CompareSettings(**{
             'data': place / 'data', 'task': 'deblur', 'methods': ('gavn', 'edvr'), 'out': tmp_path / 'out',
-            'options': place / 'options', 'budget': Budget(6, 'it'), 'root': ROOT, **changes})
+            'options': place / 'options', 'budget': CompareBudget(6, 'it'), 'root': ROOT, **changes})
     return make
 
 
-def comparisons(*arguments: str) -> list[Settings]:
+def comparisons(*arguments: str) -> list[CompareSettings]:
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
     return compare_settings.comparisons_of(parser.parse_args([
@@ -147,8 +147,8 @@ def test_tasks_of_a_cluster_have_its_gpus(place, tmp_path, monkeypatch, executor
     else:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', assigned)  # in the task
     told = tmp_path / 'told'
-    job = Job('train', (sys.executable, '-c', f'import os; open({str(told)!r}, "w").write(repr('
-                        'os.environ.get("CUDA_VISIBLE_DEVICES")))'), (), (told,))
+    job = JobSpec('train', (sys.executable, '-c', f'import os; open({str(told)!r}, "w").write(repr('
+                            'os.environ.get("CUDA_VISIBLE_DEVICES")))'), (), (told,))
     list(steps.RunJobs([[job]], tmp_path, partial(_environment, made), tmp_path).run())
     assert told.read_text() == repr(visible)
 
@@ -156,7 +156,7 @@ def test_tasks_of_a_cluster_have_its_gpus(place, tmp_path, monkeypatch, executor
 def test_a_method_is_not_trained_by_two_tasks_at_once(tmp_path, monkeypatch):
     steps = pytest.importorskip('gavn.experiments.compare.cluster')
     monkeypatch.setattr(jobs, 'LOCK_PATIENCE', 0)
-    group = [Job('train_gavn', ('false',), (), (tmp_path / 'weights',), resumes=True)]
+    group = [JobSpec('train_gavn', ('false',), (), (tmp_path / 'weights',), resumes=True)]
     with jobs.locked(tmp_path / 'train_gavn.lock'), pytest.raises(CompareError, match='is at work'):
         list(steps.RunJobs([group], tmp_path, lambda _: {}, tmp_path).run())
 

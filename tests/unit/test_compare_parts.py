@@ -9,17 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavn.experiments.compare import jobs
-from gavn.experiments.compare.jobs import Job, Outcome, Runner
-from gavn.experiments.compare.settings import Budget, CompareError, divided, iterations_for_minutes, rescaled
+from gavn.experiments.compare.jobs import JobOutcome, JobSpec, Runner
+from gavn.experiments.compare.settings import (
+    CompareBudget,
+    CompareError,
+    divided,
+    iterations_for_minutes,
+    rescaled,
+)
 
 # ---- arithmetic
 
 def test_budgets():
-    assert str(Budget.parse('15min')) == '15min' and Budget.parse('4000it') == Budget(4000, 'it')
-    assert Budget.parse('0.5min').amount == 0.5
+    assert str(CompareBudget.parse('15min')) == '15min'
+    assert CompareBudget.parse('4000it') == CompareBudget(4000, 'it')
+    assert CompareBudget.parse('0.5min').amount == 0.5
     for text in ('15', '4k it', '0it', '-3min', '1.5it', 'min'):
         with pytest.raises(CompareError, match='neither minutes'):
-            Budget.parse(text)
+            CompareBudget.parse(text)
 
 
 @given(st.lists(st.integers(1, 10 ** 6), min_size=1, max_size=9), st.integers(0, 10 ** 6))
@@ -67,11 +74,12 @@ def test_everything_in_a_schedule_is_scaled():
 
 # ---- jobs
 
-def python(code: str, *, name: str = 'one', **more) -> Job:
-    return Job(name, (sys.executable, '-c', code), more.pop('inputs', ()), more.pop('outputs', ()), **more)
+def python(code: str, *, name: str = 'one', **more) -> JobSpec:
+    return JobSpec(name, (sys.executable, '-c', code), more.pop('inputs', ()), more.pop('outputs', ()),
+                   **more)
 
 
-def do(folder: Path, *work: Job, parallel: int = 2, **more) -> dict[str, Outcome]:
+def do(folder: Path, *work: JobSpec, parallel: int = 2, **more) -> dict[str, JobOutcome]:
     def environment(slot: int) -> dict[str, str]:
         return {**os.environ, 'SLOT': str(slot)}
     return Runner(work, folder, parallel, environment, folder, **more).run()

@@ -12,7 +12,7 @@ from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thr
 from gavn.experiments.release.classifier_samples import RECIPES, kind_of, made
 from gavn.experiments.synthetic.head import make_clip
 from gavn.media import compress, read_frames
-from gavn.restoration.degradation import KINDS, DegradationEstimate, Model, estimate
+from gavn.restoration.degradation import KINDS, DegradationClassifier, DegradationEstimate, estimate
 
 DEGRADATIONS = {
     'clean': lambda frames: frames,
@@ -89,7 +89,7 @@ def test_a_real_face(shared, kind):
 
 
 def test_below_its_threshold_a_kind_is_not_believed():
-    model = Model(*[np.zeros(1)] * 4, {'sr': 0.8, 'clean': 0.5})
+    model = DegradationClassifier(*[np.zeros(1)] * 4, {'sr': 0.8, 'clean': 0.5})
     assert model.decide(np.array([.1, 0, 0, .8, .1])) == 'sr'
     assert model.decide(np.array([.2, 0, 0, .75, .05])) == 'mixed'
     assert model.decide(np.array([.6, 0, 0, .4, 0])) == 'clean'
@@ -107,7 +107,7 @@ def test_a_fit_finds_its_kinds_again(tmp_path):
     shares = held_out(features, kinds, [str(index // 10) for index in range(200)])
     assert (shares.argmax(1) == [KINDS.index(kind) for kind in kinds]).mean() > 0.95
     replace(model, enough={'sr': 0.5}).write(tmp_path / 'numbers.json')
-    again = Model.read(tmp_path / 'numbers.json')
+    again = DegradationClassifier.read(tmp_path / 'numbers.json')
     assert again.enough == {'sr': 0.5}
     assert again.probabilities(features) == pytest.approx(model.probabilities(features), abs=1e-3)
     with pytest.raises(ValueError, match='no samples of clean, mixed'):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gavn.errors import RunError
-from gavn.runtime.executors import Executor, Stage
+from gavn.runtime.executors import Executor, TaskStage
 
 pytest.importorskip('datatrove', reason='needs datatrove')
 OTHER = 3  # threads
@@ -24,7 +24,7 @@ def set_threads(data, rank, world_size):
 def test_threads_of_tasks_do_not_stay(tmp_path):
     before = torch.get_num_threads()
     assert before != OTHER
-    Executor().run('test', [Stage('first', [set_threads], 1)], tmp_path)
+    Executor().run('test', [TaskStage('first', [set_threads], 1)], tmp_path)
     assert torch.get_num_threads() == before
 
 
@@ -36,7 +36,7 @@ def test_completed_tasks_are_skipped_unless_their_stage_runs_again(tmp_path):
         return data
 
     for again in (False, False, True):
-        Executor().run('test', [Stage('first', [note], 2, again)], tmp_path)
+        Executor().run('test', [TaskStage('first', [note], 2, again)], tmp_path)
     assert ranks == [0, 1, 0, 1]
 
 
@@ -45,7 +45,7 @@ def test_a_task_that_fails_names_nothing_as_completed(tmp_path):
         raise RunError('the disk is full')
 
     with pytest.raises(RunError, match='the disk is full'):
-        Executor().run('test', [Stage('first', [fail], 1)], tmp_path)
+        Executor().run('test', [TaskStage('first', [fail], 1)], tmp_path)
     assert not list((tmp_path / 'first').glob('completions/*'))
 
 
@@ -75,7 +75,8 @@ def done(folder: Path) -> list[str]:
 
 
 def test_a_killed_process_costs_its_task_only(tmp_path, capfd):
-    stages = [Stage('first', [Task(tmp_path, 1, kill)], 4), Stage('second', [Task(tmp_path, 9, kill)], 1)]
+    stages = [TaskStage('first', [Task(tmp_path, 1, kill)], 4),
+              TaskStage('second', [Task(tmp_path, 9, kill)], 1)]
     with pytest.raises(RunError, match=r'1 of 4 tasks did not complete.*\nrerun the same command to resume'):
         Executor(workers=2).run('test', stages, tmp_path / 'logs')
     assert done(tmp_path) == ['done0', 'done2', 'done3']
@@ -89,7 +90,7 @@ def test_a_killed_process_costs_its_task_only(tmp_path, capfd):
 
 def test_a_failed_task_in_another_process_raises_its_own_error(tmp_path):
     with pytest.raises(RunError, match=r'^the disk is full$'):
-        Executor(workers=2).run('test', [Stage('first', [Task(tmp_path, 0, fail)], 3)], tmp_path / 'logs')
+        Executor(workers=2).run('test', [TaskStage('first', [Task(tmp_path, 0, fail)], 3)], tmp_path / 'logs')
     assert not (tmp_path / 'logs/first/completions/00000').exists()
 
 

@@ -13,12 +13,11 @@ import tiny_run
 from gavn.data.clip_store import ClipStore
 from gavn.experiments.report.curves import levels_figure, read_curve, styles, training_figure
 from gavn.experiments.report.drawing import save
-from gavn.experiments.report.faces import Box, Source, combine, faces_figure, openness
-from gavn.experiments.report.faces import Row as FaceRow
+from gavn.experiments.report.faces import FigureRow, ImagePart, ImageSource, combine, faces_figure, openness
 from gavn.experiments.report.results import ReportError, collect
 from gavn.faces.landmarks import MEAN_FACE, MOUTH, box_around, to_pixels
 from gavn.metrics.frame import psnr
-from gavn.metrics.results_file import DEGRADED, TRUTH, Row, RunInfo, write_results
+from gavn.metrics.results_file import DEGRADED, TRUTH, ResultRow, RunInfo, write_results
 
 pytest.importorskip('matplotlib')
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +45,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def source(data):
     runs = {name: f'{data}/results/test_{name.lower()}_{{task}}' for name in ('EDVR', 'GAVN')}
-    return Source(data / 'tiny', runs)
+    return ImageSource(data / 'tiny', runs)
 
 
 def pixels(figure, path):
@@ -77,7 +76,7 @@ def test_details_are_those_of_the_method(source, tmp_path):
         assert np.array_equal(eyes, row.boxes[0].crop(image)[..., ::-1])
         assert np.array_equal(mouth, row.boxes[1].crop(image)[..., ::-1])
     changed = {**row.images, 'GAVN': 255 - row.images['GAVN']}
-    figures = figure, faces_figure([FaceRow(row.label, changed, row.boxes)])
+    figures = figure, faces_figure([FigureRow(row.label, changed, row.boxes)])
     before, after = (pixels(drawn, tmp_path / 'faces.png') for drawn in figures)
     different = np.flatnonzero((before != after).any((0, 2)))
     width = before.shape[1]
@@ -94,17 +93,17 @@ def test_videos_without_a_ground_truth_have_neither_its_column_nor_psnr(source):
 
 def test_boxes_are_around_eyes_and_mouth_inside_the_image():
     face = to_pixels(MEAN_FACE, 224, 224)
-    eyes, mouth = (Box(*box_around(face[part], 224, 224)) for part in (slice(36, 48), MOUTH))
+    eyes, mouth = (ImagePart(*box_around(face[part], 224, 224)) for part in (slice(36, 48), MOUTH))
     for box, part in ((eyes, face[36:48]), (mouth, face[MOUTH])):
         assert abs(box.width - 2 * box.height) <= 1
         assert (part >= (box.left, box.top)).all()
         assert (part < (box.left + box.width, box.top + box.height)).all()
     assert eyes.top + eyes.height < mouth.top + mouth.height and eyes.width > mouth.width
-    corner = Box(*box_around(np.array([[-5.0, -3.0], [20.0, 2.0]]), 224, 224))
+    corner = ImagePart(*box_around(np.array([[-5.0, -3.0], [20.0, 2.0]]), 224, 224))
     assert (corner.left, corner.top) == (0, 0)
     assert box_around(np.array([[0.0, 0.0], [300.0, 90.0]]), 64, 48) == (0, 16, 64, 32)
     with pytest.raises(ReportError, match=r'the box 200 0 30 20 .* is not inside an image of 224x224'):
-        Box(200, 0, 30, 20).crop(np.zeros((224, 224, 3), np.uint8))
+        ImagePart(200, 0, 30, 20).crop(np.zeros((224, 224, 3), np.uint8))
 
 
 def test_openness_is_measured_in_eye_distances():
@@ -116,7 +115,7 @@ def test_openness_is_measured_in_eye_distances():
 
 def test_clips_without_landmarks_need_a_frame_and_both_boxes(source):
     (source.root / 'landmarks/carl.npy').rename(source.root / 'landmarks/other.npy')
-    box = Box(1, 2, 8, 4)
+    box = ImagePart(1, 2, 8, 4)
     try:
         with pytest.raises(ReportError, match=r'no landmarks of carl: say which frames'):
             source.row('blur', 'carl', None)
@@ -134,8 +133,8 @@ def test_videos_may_be_plain_folders_of_images(data, tmp_path):
     for index in range(2):
         (tmp_path / 'web/carl').mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / f'web/carl/frame_{index}.png'), store.frame('carl', index))
-    box, runs = Box(2, 2, 12, 6), {'GAVN': str(data / 'results/test_gavn_deblur')}
-    source = Source(tmp_path / 'web', runs, box, box)
+    box, runs = ImagePart(2, 2, 12, 6), {'GAVN': str(data / 'results/test_gavn_deblur')}
+    source = ImageSource(tmp_path / 'web', runs, box, box)
     assert np.array_equal(source.row('', 'carl', 1).images[DEGRADED], store.frame('carl', 1))
     with pytest.raises(ReportError, match='no readable image number 2; it has 2 images'):
         source.row('', 'carl', 2)
@@ -175,7 +174,7 @@ def test_runs_of_several_sets_and_other_sizes_are_errors(data, tmp_path):
         cv2.imwrite(str(tmp_path / f'run/visualization/{name}/carl/00000000.png'), small)
 
     def row(run, index=0):
-        return Source(data / 'tiny', {'X': str(run)}).row('blur', 'carl', index)
+        return ImageSource(data / 'tiny', {'X': str(run)}).row('blur', 'carl', index)
     with pytest.raises(ReportError, match=r'several sets in .* have clip carl: name one of .*one, .*two'):
         row(tmp_path / 'run')
     with pytest.raises(ReportError, match=r'carl, frame 0: X has 8x8 pixels, the input 32x32'):
@@ -188,8 +187,8 @@ def validation(folder, name, values, minutes=True, start=20.0):
     for iteration, value in values.items():
         run = RunInfo('tiny', 'blur', name, minutes=iteration / 10 if minutes else None)
         write_results(folder / f'{name}/metrics/my_val_{iteration}.csv', [
-            Row(run, 'carl', 7, {'psnr': value - 1}), Row(run, 'emil', 1, {'psnr': value + 1}),
-            Row(RunInfo('tiny', 'blur', DEGRADED), 'carl', 7, {'psnr': start})])
+            ResultRow(run, 'carl', 7, {'psnr': value - 1}), ResultRow(run, 'emil', 1, {'psnr': value + 1}),
+            ResultRow(RunInfo('tiny', 'blur', DEGRADED), 'carl', 7, {'psnr': start})])
     return folder / name
 
 
@@ -225,7 +224,7 @@ def test_errors_say_what_curves_need(tmp_path):
 
 def level_results(path):
     write_results(path, [
-        Row(RunInfo('tiny', layer, method), 'carl', 7, {'psnr': value})
+        ResultRow(RunInfo('tiny', layer, method), 'carl', 7, {'psnr': value})
         for method, values in {'GAVN': (31, 30, 29), 'EDVR': (30, None, 27), DEGRADED: (25, 24, 23)}.items()
         for layer, value in zip(('blur_k17', 'blur_k21', 'blur_k25'), values, strict=True) if value])
     return path

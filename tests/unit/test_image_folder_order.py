@@ -5,7 +5,7 @@ import pytest
 
 from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.data.clip_pairs import collect
-from gavn.experiments.report.faces import Box, Source
+from gavn.experiments.report.faces import ImagePart, ImageSource
 from gavn.media import UnreadableMedia, VideoReader
 from gavn.metrics.results_file import DEGRADED
 from gavn.runtime.file_names import IMAGE_ENDINGS, in_order
@@ -39,8 +39,8 @@ def validating(folder):
 
 
 def drawing(folder):
-    box = Box(0, 0, 4, 2)
-    source = Source(folder.parent, {}, box, box)
+    box = ImagePart(0, 0, 4, 2)
+    source = ImageSource(folder.parent, {}, box, box)
     return [source.row('', folder.name, index).images[DEGRADED] for index in range(len(NAMES))]
 
 

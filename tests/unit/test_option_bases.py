@@ -13,7 +13,7 @@ from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches.utils_options import registries, resolved_config
 from gavn.cli.demo import SMALLEST
 from gavn.config.check import check_options
-from gavn.config.option_file import OptionError, Source, force, merge, read_options
+from gavn.config.option_file import OptionError, OptionSource, force, merge, read_options
 from gavn.restoration.restorer import Restorer
 
 
@@ -191,7 +191,7 @@ def test_what_is_kept_reads_as_it_was(tmp_path: Path) -> None:
               'g': [0.9, 0.999], 'h': {'i': [{'j': 5000, 'k': 'no'}]}, 'm': -1, 'n': '~',
               'o': [], 'p': 'two\nlines'}
     file = tmp_path / 'x.yml'
-    file.write_text(resolved_config(values, Source('y.yml'), ['p=two\nlines']), encoding='utf-8')
+    file.write_text(resolved_config(values, OptionSource('y.yml'), ['p=two\nlines']), encoding='utf-8')
     assert read_options(file)[0] == values
 
 

@@ -8,8 +8,8 @@ from gavn.metrics.results_file import (
     LEADING,
     TRAILING,
     TRUTH,
+    ResultRow,
     ResultsError,
-    Row,
     RunInfo,
     read_results,
     write_results,
@@ -23,10 +23,11 @@ DEGRADED_RUN, TRUTH_RUN = (RunInfo('speakers', 'blur', method) for method in (DE
 
 def rows():
     return [
-        Row(RUN, 'anna/1', 100, {'psnr': 30.1, 'niqe': 5.5, 'sync_c': None}, 'sync_c: no SyncNet weights'),
-        Row(RUN, 'bob', 1, {'psnr': 20.3, 'niqe': 6.5, 'sync_c': 7.0}),
-        Row(DEGRADED_RUN, 'anna/1', 100, {'psnr': 1 / 3, 'niqe': 9.0}),
-        Row(TRUTH_RUN, 'anna/1', 100, {'niqe': 4.0}),
+        ResultRow(RUN, 'anna/1', 100, {'psnr': 30.1, 'niqe': 5.5, 'sync_c': None},
+                  'sync_c: no SyncNet weights'),
+        ResultRow(RUN, 'bob', 1, {'psnr': 20.3, 'niqe': 6.5, 'sync_c': 7.0}),
+        ResultRow(DEGRADED_RUN, 'anna/1', 100, {'psnr': 1 / 3, 'niqe': 9.0}),
+        ResultRow(TRUTH_RUN, 'anna/1', 100, {'niqe': 4.0}),
     ]
 
 
@@ -69,9 +70,9 @@ def test_undefined_metrics_have_no_mean(tmp_path):
 def test_a_file_that_cannot_be_written_leaves_the_old_one(file):
     before = file.read_bytes()
     with pytest.raises(ValueError, match='psnr is nan'):
-        write_results(file, [Row(RUN, 'a', 1, {'psnr': float('nan')})])
+        write_results(file, [ResultRow(RUN, 'a', 1, {'psnr': float('nan')})])
     with pytest.raises(ValueError, match="the name 'mean'"):
-        write_results(file, [Row(RUN, 'mean', 1)])
+        write_results(file, [ResultRow(RUN, 'mean', 1)])
     assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 
 

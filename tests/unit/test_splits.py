@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gavn.data.preparation import Preparation
-from gavn.data.sources import Source, from_csv, from_folder, voxceleb_splits
+from gavn.data.sources import ClipSource, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
 from gavn.media import MediaError, VideoWriter, resample_frames
 from gavn.media.constant_rate import part_of
@@ -49,7 +49,8 @@ def test_files_that_cannot_be_entered_are_read_from_their_beginning(long_video: 
 def test_long_videos_are_cut_by_time(long_video: Path, tmp_path: Path) -> None:
     broken = tmp_path / 'broken.mp4'
     broken.write_bytes(b'no film')
-    sources = [Source('weekly/1', long_video, 'anna', 'train'), Source('weekly/2', broken, 'anna', 'val')]
+    sources = [ClipSource('weekly/1', long_video, 'anna', 'train'),
+               ClipSource('weekly/2', broken, 'anna', 'val')]
     pieces = cut(sources, 4)
     assert [(piece.clip, piece.start, piece.stop) for piece in pieces] == [
         ('weekly/1/0000', 0, 4), ('weekly/1/0001', 4, 8), ('weekly/1/0002', 8, 10), ('weekly/2', 0, None)]
@@ -61,7 +62,7 @@ def test_long_videos_are_cut_by_time(long_video: Path, tmp_path: Path) -> None:
 
 def test_a_clip_is_its_part_with_its_audio(long_video: Path, tmp_path: Path) -> None:
     preparation = Preparation(tmp_path, 64, 'none')
-    preparation.crop(Source('a/0001', long_video, 'anna', 'train', 4, 8), track=None)
+    preparation.crop(ClipSource('a/0001', long_video, 'anna', 'train', 4, 8), track=None)
     assert preparation.length('a/0001') == 100
     frames = preparation.clean('a/0001')
     assert abs(int(frames[0].mean()) - 102) < 4  # four seconds of ten
@@ -134,7 +135,7 @@ def test_parts_that_are_none(row: str, words: str, tmp_path: Path) -> None:
 
 
 def test_flat_names(tmp_path: Path) -> None:
-    sources = [Source(name, tmp_path, 'ada', 'train') for name in ('ada/train0', 'ada/train1')]
+    sources = [ClipSource(name, tmp_path, 'ada', 'train') for name in ('ada/train0', 'ada/train1')]
     assert [source.clip for source in flat(sources)] == ['ada_train0', 'ada_train1']
     with pytest.raises(ValueError, match='two videos would have the name ada_b'):
-        flat([Source(name, tmp_path, 'ada', 'train') for name in ('ada/b', 'ada_b')])
+        flat([ClipSource(name, tmp_path, 'ada', 'train') for name in ('ada/b', 'ada_b')])

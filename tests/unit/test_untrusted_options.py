@@ -56,13 +56,13 @@ def test_aliases_within_limits_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize('entry', ['a=&a [*a]', 'a=2024-13-45', 'a={1: 2}', 'a=' + '[' * 100 + ']' * 100])
 def test_values_of_the_command_line_have_the_same_limits(entry: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match='--force_yml a='):
-        force(read(tmp_path, 'a: 1\n'), option_file.Source('x.yml'), [entry])
+        force(read(tmp_path, 'a: 1\n'), option_file.OptionSource('x.yml'), [entry])
 
 
 @pytest.mark.parametrize('position', ['²', '٣', '9' * 5000])
 def test_odd_digits_are_no_position(position: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match='is no position in a list of 2'):
-        force(read(tmp_path, 'a: [1, 2]\n'), option_file.Source('x.yml'), [f'a:{position}=3'])
+        force(read(tmp_path, 'a: [1, 2]\n'), option_file.OptionSource('x.yml'), [f'a:{position}=3'])
 
 
 @pytest.mark.parametrize('base', [True, False], ids=['base', 'file'])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gavn.experiments.bench.networks import GAVN_64, PRETRAINED
-from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, STOCK, Row, find
+from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, STOCK, BenchRow, find
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Goal:
     what: str
     target: float
     unit: str
-    measured: Callable[[Sequence[Row]], float | None]
+    measured: Callable[[Sequence[BenchRow]], float | None]
     at_most: bool = False
 
     def reached(self, value: float) -> bool:
@@ -24,21 +24,21 @@ class Goal:
         return value <= self.target if self.at_most else value >= self.target
 
 
-Figure = Callable[[Sequence[Row]], float | None]
+Figure = Callable[[Sequence[BenchRow]], float | None]
 
 
-def _fastest(rows: Iterable[Row]) -> Row | None:
+def _fastest(rows: Iterable[BenchRow]) -> BenchRow | None:
     """The fastest of gavn's forms."""
     return min((row for row in rows if row.form != 'stock'), key=lambda row: row.ms, default=None)
 
 
-def _best(rows: Sequence[Row], name: str, *precision: str) -> Row | None:
+def _best(rows: Sequence[BenchRow], name: str, *precision: str) -> BenchRow | None:
     """The fastest of gavn's forms of a network."""
     return _fastest(row for row in rows if (row.kind, row.name) == ('network', name)
                     and (not precision or row.precision in precision))
 
 
-def _ratio(slow: Row | None, fast: Row | None) -> float | None:
+def _ratio(slow: BenchRow | None, fast: BenchRow | None) -> float | None:
     return None if slow is None or fast is None else slow.ms / fast.ms
 
 
@@ -48,7 +48,7 @@ def _against(name: str) -> Figure:
 
 def _deformable(what: str, batch: int) -> Figure:
     """Time of torchvision over that of the fastest backend."""
-    def measured(rows: Sequence[Row]) -> float | None:
+    def measured(rows: Sequence[BenchRow]) -> float | None:
         found = [row for row in rows if row.kind == 'deformable' and row.schedule == what
                  and row.name.endswith(f'batch {batch}')]
         stock = find(found, 'deformable', f'torchvision, batch {batch}')
@@ -56,12 +56,12 @@ def _deformable(what: str, batch: int) -> Figure:
     return measured
 
 
-def _training(rows: Sequence[Row]) -> float | None:
+def _training(rows: Sequence[BenchRow]) -> float | None:
     steps = [row for row in rows if row.kind == 'training' and row.waited is None]
     return _ratio(next((row for row in steps if row.form == 'stock'), None), _fastest(steps))
 
 
-def _growth(rows: Sequence[Row]) -> float | None:
+def _growth(rows: Sequence[BenchRow]) -> float | None:
     """Memory of the longest video over that of the shortest."""
     videos = sorted((row.calls, memory) for row in rows
                     if row.kind == 'memory' and (memory := row.memory_mib) is not None)
@@ -93,7 +93,7 @@ GOALS = (
 )
 
 
-def judged(rows: Sequence[Row], device: str) -> list[tuple[str, ...]]:
+def judged(rows: Sequence[BenchRow], device: str) -> list[tuple[str, ...]]:
     """Rows (name, target, figure, whether it is reached) for a device; targets without a figure say so."""
     lines: list[tuple[str, ...]] = []
     for goal in GOALS:

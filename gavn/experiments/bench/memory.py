@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from gavn.audio.rates import SAMPLE_RATE
-from gavn.experiments.bench.rows import RATE, Row
+from gavn.experiments.bench.rows import RATE, BenchRow
 from gavn.experiments.bench.timing import STATUS, status_mib
 from gavn.faces.geometry import Box
 from gavn.media import VideoWriter
@@ -36,7 +36,7 @@ class Same(nn.Module):
         return lq
 
 
-def videos(minutes: tuple[float, ...]) -> Iterator[Row]:
+def videos(minutes: tuple[float, ...]) -> Iterator[BenchRow]:
     """Peak memory of a process that restores a video, for several lengths, each in a new process.
 
     The videos have small images with audio and a tracked face; the network does nothing, on a CPU. There are
@@ -48,8 +48,8 @@ def videos(minutes: tuple[float, ...]) -> Iterator[Row]:
             _write(video, frames)
             with ProcessPoolExecutor(1, get_context('spawn')) as fresh:
                 seconds, mib = fresh.submit(_restore, video).result()
-        yield Row('memory', f'a video of {length:g} minutes', 'cpu', '', 'fp32', '', 1000 * seconds / frames,
-                  0., frames, frames / seconds, mib)
+        yield BenchRow('memory', f'a video of {length:g} minutes', 'cpu', '', 'fp32', '',
+                       1000 * seconds / frames, 0., frames, frames / seconds, mib)
 
 
 def _write(path: Path, frames: int) -> None:

@@ -16,7 +16,7 @@ from gavn.archs.gavn_arch import GAVN
 from gavn.archs.inputs import layout_of
 from gavn.archs.network_runner import NetworkRunner
 from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
-from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, Row
+from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, BenchRow
 from gavn.experiments.bench.timing import measure, peak_mib
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import N_POINTS
@@ -70,7 +70,7 @@ QUICK = (EDVR_M, BASICVSRPP, PRETRAINED, GAVN_64)
 
 @dataclass(frozen=True)
 class Case:
-    """How to run a network: see `rows.Row`."""
+    """How to run a network: see `rows.BenchRow`."""
 
     form: str
     precision: str
@@ -194,7 +194,7 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
-def time_network(subject: Subject, case: Case, frames: int, seconds: float, gmacs: float) -> Row:
+def time_network(subject: Subject, case: Case, frames: int, seconds: float, gmacs: float) -> BenchRow:
     """Measures a network over a clip of noise, with several windows at a time if the schedule says so.
 
     The clip has at least `frames` frames, fills all windows and all batches. Compile time is printed and does
@@ -212,9 +212,9 @@ def time_network(subject: Subject, case: Case, frames: int, seconds: float, gmac
             print(f'{subject.name}: compiled in {time.perf_counter() - start:.0f} s', flush=True)
         memory = peak_mib(once, subject.device)
         timing = measure(once, subject.device, seconds, warm=memory is not None and not compiled)
-    return Row('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
-               timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
-               parameters(subject.network, subject.detector), gmacs)
+    return BenchRow('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
+                    timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
+                    parameters(subject.network, subject.detector), gmacs)
 
 
 def gmacs_of(subject: Subject) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gavn.experiments.bench.networks import Case, computing
-from gavn.experiments.bench.rows import Row, no_figure
+from gavn.experiments.bench.rows import BenchRow, no_figure
 from gavn.experiments.bench.timing import Timing, measure
 from gavn.ops import modulated_deform_conv2d
 from gavn.ops.deform_conv import Backend
@@ -20,7 +20,7 @@ _PLANES = ('torchvision', 'mmcv', 'basicsr')  # backends
 _SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
 
 
-def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) -> Iterator[Row]:
+def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) -> Iterator[BenchRow]:
     """Copy bandwidth (bytes read and written), and operations of matrix products, by precision."""
     source = torch.zeros(_COPIED[device.type] << 18, device=device)
     target = torch.empty_like(source)
@@ -37,7 +37,7 @@ def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) 
 
 
 def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, side: int = SIDE
-               ) -> Iterator[Row]:
+               ) -> Iterator[BenchRow]:
     """Times every available backend, forward and backward, in float32.
 
     torchvision, mmcv and basicsr get contiguous tensors, which they compute in; gavn's get channels-last.
@@ -50,7 +50,8 @@ def deformable(device: torch.device, batches: tuple[int, ...], seconds: float, s
                 print(no_figure(f'deformable convolution by {backend}', error), flush=True)
 
 
-def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float) -> Iterator[Row]:
+def _both_ways(backend: str, device: torch.device, batch: int, side: int, seconds: float
+               ) -> Iterator[BenchRow]:
     shapes = {'x': (batch, CHANNELS, side, side), 'offset': (batch, 18 * GROUPS, side, side),
               'mask': (batch, 9 * GROUPS, side, side), 'weight': (CHANNELS, CHANNELS, 3, 3)}
     order = torch.contiguous_format if backend in _PLANES else torch.channels_last
@@ -72,6 +73,6 @@ def _both_ways(backend: str, device: torch.device, batch: int, side: int, second
 
 
 def _row(kind: str, name: str, device: torch.device, precision: str, what: str, timing: Timing,
-         per_second: float) -> Row:
-    return Row(kind, name, device.type, '', precision, what, timing.ms, timing.spread, timing.calls,
-               per_second)
+         per_second: float) -> BenchRow:
+    return BenchRow(kind, name, device.type, '', precision, what, timing.ms, timing.spread, timing.calls,
+                    per_second)

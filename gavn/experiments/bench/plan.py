@@ -8,12 +8,12 @@ import torch
 
 from gavn.experiments.bench import memory, networks, operators, training
 from gavn.experiments.bench.networks import Case, Subject
-from gavn.experiments.bench.rows import Row, no_figure
+from gavn.experiments.bench.rows import BenchRow, no_figure
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to measure."""
 
     frames: int  # of the clip that networks run over
@@ -35,7 +35,7 @@ class Plan:
         """The needed networks, each once."""
         return tuple(dict.fromkeys(case.precision for case in self.cases))
 
-    def compiling(self, names: Iterable[str]) -> Plan:
+    def compiling(self, names: Iterable[str]) -> BenchPlan:
         """The same plan with these networks also compiled."""
         forms = {name: (*self.further.get(name, ()), networks.COMPILED) for name in names}
         return replace(self, further={**self.further, **{name: tuple(dict.fromkeys(of_one))
@@ -51,25 +51,25 @@ FORMS = {  # on a GPU
 VIDEO_MINUTES = {'cpu': (2, 40), 'cuda': (2, 10)}  # short on a GPU, whose time is expensive
 
 
-def plan_for(device: str, quick: bool = False) -> Plan:
+def plan_for(device: str, quick: bool = False) -> BenchPlan:
     """The plan of a device. `quick` has fewer cases, no loader and no videos."""
     schedules = networks.SCHEDULES
     if device == 'cuda':
         own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
                for schedule in schedules]
         if quick:
-            return Plan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
-                        further={networks.GAVN_64: (networks.TRITON,)})
-        return Plan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
-                    VIDEO_MINUTES[device], FORMS)
+            return BenchPlan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
+                             further={networks.GAVN_64: (networks.TRITON,)})
+        return BenchPlan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
+                         VIDEO_MINUTES[device], FORMS)
     own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
                                                  for precision in ('fp32', 'bf16'))]
     if quick:
-        return Plan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
-    return Plan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, VIDEO_MINUTES[device])
+        return BenchPlan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
+    return BenchPlan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, VIDEO_MINUTES[device])
 
 
-def measured(plan: Plan, specs: Mapping[str, ModelSpec], device: torch.device) -> Iterator[Row]:
+def measured(plan: BenchPlan, specs: Mapping[str, ModelSpec], device: torch.device) -> Iterator[BenchRow]:
     """Yields the rows of a plan as soon as they are measured; limits first, since others refer to them."""
     yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
     for name, spec in specs.items():
@@ -87,7 +87,7 @@ def measured(plan: Plan, specs: Mapping[str, ModelSpec], device: torch.device) -
     yield from memory.videos(plan.minutes)
 
 
-def _network_rows(plan: Plan, name: str, spec: ModelSpec, device: torch.device) -> Iterator[Row]:
+def _network_rows(plan: BenchPlan, name: str, spec: ModelSpec, device: torch.device) -> Iterator[BenchRow]:
     subjects: dict[str, Subject] = {}
     gmacs: float | None = None
     for case in _cases(plan, name, spec):
@@ -103,7 +103,7 @@ def _network_rows(plan: Plan, name: str, spec: ModelSpec, device: torch.device) 
             torch.compiler.reset()  # frees the memory of graphs, whose number is limited
 
 
-def _cases(plan: Plan, name: str, spec: ModelSpec) -> list[Case]:
+def _cases(plan: BenchPlan, name: str, spec: ModelSpec) -> list[Case]:
     """Cases of a network: only GAVN reuses features; slow networks have the first and the last case."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
     cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from gavn.experiments.bench.goals import judged
-from gavn.experiments.bench.rows import COLUMNS, Row
+from gavn.experiments.bench.rows import COLUMNS, BenchRow
 
 CSV, MARKDOWN = 'bench.csv', 'bench.md'
 _CASE = {'name': 'what', 'form': 'form', 'precision': 'precision', 'schedule': 'schedule'}
@@ -31,7 +31,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-def write(folder: Path, rows: Sequence[Row], heading: str, device: str) -> list[Path]:
+def write(folder: Path, rows: Sequence[BenchRow], heading: str, device: str) -> list[Path]:
     """Writes the rows so far; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CSV).open('w', newline='', encoding='utf-8') as file:
@@ -42,7 +42,7 @@ def write(folder: Path, rows: Sequence[Row], heading: str, device: str) -> list[
     return [folder / CSV, folder / MARKDOWN]
 
 
-def markdown(rows: Sequence[Row], heading: str, device: str) -> str:
+def markdown(rows: Sequence[BenchRow], heading: str, device: str) -> str:
     """The tables of all measured kinds, and the targets."""
     parts = [f'# {heading}\n']
     for kind, (title, columns) in TABLES.items():

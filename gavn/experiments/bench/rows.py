@@ -10,7 +10,7 @@ STOCK = ('stock', 'fp32', 'one window')  # form, precision and schedule of the b
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """What was measured; a cell without a measurement is None."""
 
     kind: str  # `network`, `ceiling`, `deformable`, `training`, `loader` or `memory`
@@ -39,7 +39,7 @@ class Row:
     waited: float | None = None  # percentage of the time of training that goes by while there is no batch
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(BenchRow))
 
 
 def no_figure(what: str, error: Exception) -> str:
@@ -47,7 +47,7 @@ def no_figure(what: str, error: Exception) -> str:
     return f'{what}: no figure ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""})'
 
 
-def find(rows: Sequence[Row], kind: str, name: str, *case: str) -> Row | None:
+def find(rows: Sequence[BenchRow], kind: str, name: str, *case: str) -> BenchRow | None:
     """The row of a name whose form, precision and schedule begin with `case`."""
     for row in rows:
         same = (row.form, row.precision, row.schedule)[:len(case)] == case
@@ -56,12 +56,12 @@ def find(rows: Sequence[Row], kind: str, name: str, *case: str) -> Row | None:
     return None
 
 
-def complete(rows: Sequence[Row]) -> list[Row]:
+def complete(rows: Sequence[BenchRow]) -> list[BenchRow]:
     """Adds figures that need all rows: streams, ratios to peers, shares of the limits."""
     return [_complete(row, rows) if row.kind == 'network' else row for row in rows]
 
 
-def _complete(row: Row, rows: Sequence[Row]) -> Row:
+def _complete(row: BenchRow, rows: Sequence[BenchRow]) -> BenchRow:
     matrix = find(rows, 'ceiling', 'matrix product', '', row.precision)
     return replace(
         row, streams=1000 / row.ms / RATE,
@@ -70,11 +70,11 @@ def _complete(row: Row, rows: Sequence[Row]) -> Row:
         of_matrix_rate=_share(row.gmacs and 2 * row.gmacs, row.ms, matrix))
 
 
-def _times(peer: Row | None, row: Row) -> float | None:
+def _times(peer: BenchRow | None, row: BenchRow) -> float | None:
     return None if peer is None else peer.ms / row.ms
 
 
-def _share(amount: float | None, ms: float, ceiling: Row | None) -> float | None:
+def _share(amount: float | None, ms: float, ceiling: BenchRow | None) -> float | None:
     if amount is None or ceiling is None or ceiling.per_second is None:
         return None
     return 100 * amount / (ms / 1000) / ceiling.per_second

@@ -21,7 +21,7 @@ from gavn.basicsr_patches.utils_logger import DataWaitTimer
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.clip_store import ClipEntry, ClipWriter, pack
 from gavn.experiments.bench.networks import GAVN_64, SPECS, TRITON, Case, Subject, operators, prepare
-from gavn.experiments.bench.rows import Row, no_figure
+from gavn.experiments.bench.rows import BenchRow, no_figure
 from gavn.experiments.bench.timing import Laps, Timing, measure, peak_mib, wait
 from gavn.faces.landmarks import N_POINTS
 from gavn.models.cost import parameters
@@ -58,7 +58,7 @@ def windows_of(root: Path, frames: int = WINDOW) -> AVClipDataset:
                           'io_backend': {'type': 'lmdb'}})
 
 
-def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[Row]:
+def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[BenchRow]:
     """Windows of seven degraded frames with ground truth per second, by the number of workers."""
     with tempfile.TemporaryDirectory() as folder:
         make_set(Path(folder), size)
@@ -66,12 +66,12 @@ def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[Row
             data = windows_of(Path(folder))
             loader = DataLoader(data, batch_size=4, num_workers=count, persistent_workers=count > 0)
             timing = measure(partial(deque, loader, 0), torch.device('cpu'), seconds)
-            yield Row('loader', f'LMDB, {count} workers', 'cpu', '', '', 'pass over the set', timing.ms,
-                      timing.spread, timing.calls, 1000 * len(data) / timing.ms)
+            yield BenchRow('loader', f'LMDB, {count} workers', 'cpu', '', '', 'pass over the set', timing.ms,
+                           timing.spread, timing.calls, 1000 * len(data) / timing.ms)
 
 
 def steps(device: torch.device, batch: int, size: int, seconds: float, name: str = GAVN_64,
-          spec: ModelSpec | None = None) -> Iterator[Row]:
+          spec: ModelSpec | None = None) -> Iterator[BenchRow]:
     """A step (forward, loss, backward, Adam) of the whole network: plain, then bf16 and channels-last.
 
     The second also has fused Adam and, on a GPU, triton's kernels. Landmarks are given; faces are noise.
@@ -85,7 +85,7 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
 
 
 def _time_step(case: Case, name: str, spec: ModelSpec, device: torch.device, batch: int, size: int,
-               seconds: float) -> Row:
+               seconds: float) -> BenchRow:
     subject, step = _student(case, name, spec, device, size)
     once = partial(step, _noise(subject, batch))
     with operators(case):
@@ -95,7 +95,7 @@ def _time_step(case: Case, name: str, spec: ModelSpec, device: torch.device, bat
 
 
 def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
-        spec: ModelSpec | None = None) -> Row:
+        spec: ModelSpec | None = None) -> BenchRow:
     """The fast step with the loader: workers, prefetcher and wait timer of training.
 
     Batches come from LMDBs of noise. On a GPU they are prefetched (`prefetch_mode: cuda`), and waiting only
@@ -163,8 +163,8 @@ def _nothing() -> None:
 
 
 def _row(subject: Subject, case: Case, batches: str, batch: int, timing: Timing, memory: float | None = None,
-         waited: float | None = None) -> Row:
+         waited: float | None = None) -> BenchRow:
     name = f'{subject.name}, {batch} x {subject.layout.inputs} x {subject.size}'
-    return Row('training', name, subject.device.type, case.form, case.precision, batches, timing.ms,
-               timing.spread, timing.calls, 1000 / timing.ms, memory, parameters(subject.network),
-               waited=waited)
+    return BenchRow('training', name, subject.device.type, case.form, case.precision, batches, timing.ms,
+                    timing.spread, timing.calls, 1000 / timing.ms, memory, parameters(subject.network),
+                    waited=waited)

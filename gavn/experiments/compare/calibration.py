@@ -15,7 +15,7 @@ from typing import Any
 from gavn.config.option_file import write_options
 from gavn.experiments.compare.experiments import Method
 from gavn.experiments.compare.jobs import Environment, Process
-from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.settings import CompareSettings
 
 _REPORT = re.compile(r'^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO: .*\biter:\s*([\d,]+),')
 _ENDLESS = 10 ** 8  # iterations of the last phase, which keeps the machine busy until all others are timed
@@ -33,7 +33,7 @@ def kinds_of_phases(method: Method) -> list[int]:
     return kinds
 
 
-def timed_options(method: Method, settings: Settings) -> dict[str, Any]:
+def timed_options(method: Method, settings: CompareSettings) -> dict[str, Any]:
     """Options of the timed training: each kind of phase once, with a report of every iteration."""
     options = copy.deepcopy(method.train)
     phases = [{**options['train']['phases'][i], 'iters': settings.timed}
@@ -60,7 +60,7 @@ def seconds_per_iteration(method: Method, lines: Sequence[str], timed: int) -> l
     return [seconds[kind] for kind in kinds]
 
 
-def _folder(settings: Settings) -> Path:
+def _folder(settings: CompareSettings) -> Path:
     return settings.out / 'calibration'
 
 
@@ -79,8 +79,8 @@ def groups(wanted: Sequence[Method], methods: Sequence[Method], parallel: int) -
     return [*found[:-1], (*found[-1], *others[:parallel - len(found[-1])])]
 
 
-def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Settings, trainer: Sequence[str],
-              environment: Environment, lock: int | None = None
+def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: CompareSettings,
+              trainer: Sequence[str], environment: Environment, lock: int | None = None
               ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Measures seconds per iteration of each wanted method in each phase.
 
@@ -105,7 +105,7 @@ def calibrate(wanted: Sequence[Method], methods: Sequence[Method], settings: Set
 
 
 @contextlib.contextmanager
-def _running(methods: Sequence[Method], settings: Settings, trainer: Sequence[str],
+def _running(methods: Sequence[Method], settings: CompareSettings, trainer: Sequence[str],
              environment: Environment, lock: int | None) -> Iterator[Mapping[str, tuple[Method, Process]]]:
     """The processes of a group, which end with the block."""
     folder = _folder(settings)

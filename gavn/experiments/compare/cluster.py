@@ -7,8 +7,8 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from gavn.experiments.compare.jobs import Environment, Job, Runner, locked
-from gavn.runtime.executors import Executor, Stage, TasksError
+from gavn.experiments.compare.jobs import Environment, JobSpec, Runner, locked
+from gavn.runtime.executors import Executor, TasksError, TaskStage
 
 
 class RunJobs(PipelineStep):
@@ -22,8 +22,8 @@ class RunJobs(PipelineStep):
 
     type, name = 'comparison', 'jobs'
 
-    def __init__(self, groups: Sequence[Sequence[Job]], folder: Path, environment: Environment, place: Path,
-                 required: bool = False) -> None:
+    def __init__(self, groups: Sequence[Sequence[JobSpec]], folder: Path, environment: Environment,
+                 place: Path, required: bool = False) -> None:
         super().__init__()
         self.groups, self.folder, self.environment, self.place = groups, folder, environment, place
         self.required = required
@@ -41,10 +41,11 @@ class RunJobs(PipelineStep):
         yield from ()
 
 
-def run_on(executor: Executor, detector: Sequence[Job], groups: Sequence[Sequence[Job]], folder: Path,
+def run_on(executor: Executor, detector: Sequence[JobSpec], groups: Sequence[Sequence[JobSpec]], folder: Path,
            environment: Environment, place: Path) -> None:
     """Runs the detector, then each group of jobs as a task; raises as `Executor.run`."""
-    stages = [Stage('detector', [RunJobs([detector], folder, environment, place, required=True)], 1, True)]
+    first = RunJobs([detector], folder, environment, place, required=True)
+    stages = [TaskStage('detector', [first], 1, True)]
     groups = [[*detector, *group] for group in groups]
-    methods = Stage('methods', [RunJobs(groups, folder, environment, place)], len(groups), True)
+    methods = TaskStage('methods', [RunJobs(groups, folder, environment, place)], len(groups), True)
     executor.run('compare', [*(stages if detector else []), methods], folder / 'executor')

@@ -14,9 +14,9 @@ from gavn.basicsr_patches.build import build_dataset
 from gavn.basicsr_patches.data_data_sampler import plan_epochs
 from gavn.basicsr_patches.utils_options import import_parts, registries
 from gavn.config.check import check_options
-from gavn.config.option_file import OptionError, Source, option_errors
+from gavn.config.option_file import OptionError, OptionSource, option_errors
 from gavn.config.overlays import resolve_options
-from gavn.experiments.compare.settings import CompareError, Settings
+from gavn.experiments.compare.settings import CompareError, CompareSettings
 from gavn.models.cost import parameters
 from gavn.runtime.project import locate
 
@@ -39,7 +39,7 @@ class Test:
         """Name in tables."""
         return self.options.get('method') or self.options['network_g']['type']
 
-    def results(self, settings: Settings) -> list[Path]:
+    def results(self, settings: CompareSettings) -> list[Path]:
         """Files that it writes, one per data set."""
         folder = settings.out / 'tested' / settings.name(self.token)
         return [folder / f'{section["name"]}.csv' for section in self.options['datasets'].values()]
@@ -81,7 +81,7 @@ class Method:
                  if key not in ('name', 'method', 'path', 'datasets', 'val')}
         return {**other, 'data': data}
 
-    def tests(self, settings: Settings) -> Iterator[Test]:
+    def tests(self, settings: CompareSettings) -> Iterator[Test]:
         """Its tests: the plain one, and those with other audio."""
         yield Test(self.token, settings.file('test', self.token), self.test)
         for control, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
@@ -92,7 +92,7 @@ class Method:
             yield Test(token, settings.file('test', self.token, control), options)
 
 
-def option_files(settings: Settings, kind: str, token: str) -> tuple[Path, list[Path]]:
+def option_files(settings: CompareSettings, kind: str, token: str) -> tuple[Path, list[Path]]:
     """Returns the option file of a method and its overlays: train_gavn_deblur.yml with ablations/wo_if.yml.
 
     A variant may also have its own file, train_gavn_deblur_wo_if.yml.
@@ -118,7 +118,7 @@ def option_files(settings: Settings, kind: str, token: str) -> tuple[Path, list[
                        f'in {settings.options}: {", ".join(there) or "none"}')
 
 
-def load_method(settings: Settings, token: str) -> Method:
+def load_method(settings: CompareSettings, token: str) -> Method:
     """Reads and checks a method's option files and builds its network.
 
     Raises:
@@ -154,7 +154,7 @@ def _detects(options: Mapping[str, Any]) -> bool:
     return 'network_l' in options and 'landmarks' in (options.get('network_inputs') or ())
 
 
-def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path) -> nn.Module:
+def _built(options: Mapping[str, Any], name: str, settings: CompareSettings, file: Path) -> nn.Module:
     """Builds a network as training does. Its initial weights must exist."""
     own = copy.deepcopy(dict(options))
     for key, value in own.items():
@@ -166,7 +166,7 @@ def _built(options: Mapping[str, Any], name: str, settings: Settings, file: Path
         return build_network(own)
 
 
-def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
+def _aim(settings: CompareSettings, options: dict[str, Any], token: str) -> None:
     """Sets the options that are the same for all methods: data, folders, device, seed."""
     options['name'] = settings.name(token)
     options['num_gpu'] = 0 if settings.gpus == () else 1
@@ -181,7 +181,7 @@ def _aim(settings: Settings, options: dict[str, Any], token: str) -> None:
             section['num_worker_per_gpu'] = settings.workers
 
 
-def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> None:
+def _place_detector(settings: CompareSettings, options: dict[str, Any], file: Path) -> None:
     """Sets the weights of the landmark detector. Raises CompareError if there are none."""
     if 'network_l' not in options or 'network_g' not in options:
         return
@@ -196,7 +196,7 @@ def _place_detector(settings: Settings, options: dict[str, Any], file: Path) -> 
                            'do it: --detectors')
 
 
-def load_detector(settings: Settings) -> dict[str, Any]:
+def load_detector(settings: CompareSettings) -> dict[str, Any]:
     """Options of the landmark detector's training. Raises CompareError or OptionError."""
     options, source = resolve_options(*option_files(settings, 'train', DETECTOR))
     _aim(settings, options, DETECTOR)
@@ -205,7 +205,7 @@ def load_detector(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _check(options: dict[str, Any], source: Source, settings: Settings, is_train: bool) -> None:
+def _check(options: dict[str, Any], source: OptionSource, settings: CompareSettings, is_train: bool) -> None:
     """Checks keys and data, so that a missing layer fails now and not after hours."""
     import_parts(options, source)
     check_options(options, source, registries(), is_train)

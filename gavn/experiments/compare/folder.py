@@ -8,7 +8,7 @@ from pathlib import Path
 from gavn.experiments.compare import plan
 from gavn.experiments.compare.experiments import CONTROLS, Method
 from gavn.experiments.compare.generated_options import check_unchanged, write
-from gavn.experiments.compare.settings import CompareError, Settings, rescaled
+from gavn.experiments.compare.settings import CompareError, CompareSettings, rescaled
 
 LOCK = 'lock'
 PAGE = 'README.md'
@@ -33,7 +33,7 @@ def open_folder(out: Path) -> None:
                            '--out') from error
 
 
-def forget(settings: Settings, tokens: Sequence[str]) -> None:
+def forget(settings: CompareSettings, tokens: Sequence[str]) -> None:
     """Removes the files of some methods; of all, if none is named."""
     kept = plan.read_plan(settings.out) if tokens else None
     paths = [path for token in tokens for path in _of_method(settings, token)]
@@ -47,7 +47,7 @@ def forget(settings: Settings, tokens: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _of_method(settings: Settings, token: str) -> list[Path]:
+def _of_method(settings: CompareSettings, token: str) -> list[Path]:
     """All files of a method, with its tests with other audio."""
     out, tests = settings.out, [token, *(f'{token}_{control}' for control in CONTROLS)]
     return [out / 'experiments' / settings.name(token), settings.file('train', token),
@@ -56,7 +56,7 @@ def _of_method(settings: Settings, token: str) -> list[Path]:
             *(out / 'jobs' / f'test_{test}.json' for test in tests), out / 'jobs' / f'train_{token}.json']
 
 
-def write_options(methods: Sequence[Method], settings: Settings, decided: plan.Plan) -> None:
+def write_options(methods: Sequence[Method], settings: CompareSettings, decided: plan.ComparePlan) -> None:
     """Writes the option files of methods with a share of the budget.
 
     Raises:

@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Job:
+class JobSpec:
     """One command."""
 
     name: str  # of its log and its record
@@ -44,7 +44,7 @@ class Job:
 
 
 @dataclass
-class Outcome:
+class JobOutcome:
     """State of a job, its seconds over all starts, and why it failed or was skipped.
 
     `alone` is whether no other job of the comparison ran at the same time, so that its speed is meaningful.
@@ -149,16 +149,16 @@ class Runner:
         show: called several times a second with the outcomes so far.
     """
 
-    def __init__(self, jobs: Sequence[Job], folder: Path, parallel: int, environment: Environment,
+    def __init__(self, jobs: Sequence[JobSpec], folder: Path, parallel: int, environment: Environment,
                  place: Path, lock: int | None = None,
-                 show: Callable[[Mapping[str, Outcome]], None] = lambda _: None) -> None:
+                 show: Callable[[Mapping[str, JobOutcome]], None] = lambda _: None) -> None:
         self.jobs = {job.name: job for job in jobs}
         self.folder, self.parallel, self.environment, self.place = folder, parallel, environment, place
         self.lock, self.show = lock, show
-        self.outcomes = {job.name: Outcome() for job in jobs}
+        self.outcomes = {job.name: JobOutcome() for job in jobs}
         self._running: dict[str, tuple[int, Process]] = {}
 
-    def run(self) -> dict[str, Outcome]:
+    def run(self) -> dict[str, JobOutcome]:
         """Runs until no job is left. A failed job only skips the jobs that need it.
 
         An interrupt stops the processes, records their time and raises KeyboardInterrupt again.
@@ -183,13 +183,13 @@ class Runner:
         for job in waiting:
             states = {need: self.outcomes[need].state for need in job.needs}
             if lost := [need for need, state in states.items() if state in ('failed', 'left out')]:
-                self.outcomes[job.name] = Outcome('left out', reason=f'{lost[0]} is missing')
+                self.outcomes[job.name] = JobOutcome('left out', reason=f'{lost[0]} is missing')
             elif all(state == 'done' for state in states.values()):
                 self._start(job)
         if any(self.outcomes[job.name].state not in ('waiting', 'running') for job in waiting):
             self._start_what_can()
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: JobSpec) -> None:
         """Starts a job if it is not done and there is a free slot."""
         file, inputs = self._record_of(job.name), self._digests(job.inputs)
         record = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}

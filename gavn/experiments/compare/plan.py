@@ -13,7 +13,12 @@ from typing import Any
 import torch
 
 from gavn.experiments.compare.experiments import Method
-from gavn.experiments.compare.settings import CompareError, Settings, divided, iterations_for_minutes
+from gavn.experiments.compare.settings import (
+    CompareError,
+    CompareSettings,
+    divided,
+    iterations_for_minutes,
+)
 from gavn.runtime.files import write_text
 
 FORMAT = 1
@@ -45,7 +50,7 @@ class BudgetShare:
 
 
 @dataclass
-class Plan:
+class ComparePlan:
     """The share of every method."""
 
     # task, data, budget: as given
@@ -57,7 +62,7 @@ class Plan:
     machine: dict[str, str] = field(default_factory=dict)  # on which the methods were timed
 
     @classmethod
-    def of(cls, settings: Settings, methods: Sequence[Method]) -> Plan:
+    def of(cls, settings: CompareSettings, methods: Sequence[Method]) -> ComparePlan:
         """Returns the plan in the folder of a comparison, or a new one.
 
         A budget in iterations is a number of clips: that of the first method in these iterations.
@@ -77,7 +82,7 @@ class Plan:
                                    f'{getattr(new, key)}: give another --out, or --fresh to begin it anew')
         return kept
 
-    def give(self, method: Method, settings: Settings, seconds: Sequence[float] = ()) -> None:
+    def give(self, method: Method, settings: CompareSettings, seconds: Sequence[float] = ()) -> None:
         """Sets the share of a method, from the budget's clips or from its seconds per iteration."""
         lengths = [phase['iters'] for phase in method.train['train']['phases']]
         if self.clips:
@@ -93,7 +98,7 @@ class Plan:
         write_text(out / FILE, json.dumps(content, indent=2) + '\n')
 
 
-def read_plan(out: Path) -> Plan | None:
+def read_plan(out: Path) -> ComparePlan | None:
     """Reads the plan of a folder; None if there is none. Raises CompareError for another format."""
     path = out / FILE
     if not path.is_file():
@@ -103,7 +108,7 @@ def read_plan(out: Path) -> Plan | None:
         if content.pop('format') != FORMAT:
             raise ValueError('another format')
         shares = {token: BudgetShare(**share) for token, share in content.pop('shares').items()}
-        return Plan(**content, shares=shares)
+        return ComparePlan(**content, shares=shares)
     except (ValueError, KeyError, TypeError) as error:
         raise CompareError(f'{path} is no plan of this version ({error}): give another --out') from error
 

@@ -12,10 +12,10 @@ from gavn.checkpoints.checkpoint import training_budget
 from gavn.errors import CheckpointError
 from gavn.experiments.compare.experiments import Method, size_warning
 from gavn.experiments.compare.folder import PAGE
-from gavn.experiments.compare.jobs import Outcome
-from gavn.experiments.compare.plan import Plan
-from gavn.experiments.compare.settings import Settings
-from gavn.experiments.report.cells import Plan as Tabulated
+from gavn.experiments.compare.jobs import JobOutcome
+from gavn.experiments.compare.plan import ComparePlan
+from gavn.experiments.compare.settings import CompareSettings
+from gavn.experiments.report.cells import TableContent
 from gavn.experiments.report.curves import read_curve, training_figure
 from gavn.experiments.report.drawing import save
 from gavn.experiments.report.layout import TASKS, Task
@@ -33,7 +33,8 @@ CURVE = 'psnr'  # metric of the curves
 TABLE, TABLES = 'table1.md', 'tables.md'  # in the folder tables: ours, and with the paper's
 
 
-def gather(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> list[Path]:
+def gather(settings: CompareSettings, methods: Sequence[Method], outcomes: Mapping[str, JobOutcome]
+           ) -> list[Path]:
     """Copies the results of finished tests to `results/<method>_<set>.csv`; returns the copies.
 
     Frames per second are omitted if other jobs ran during the test.
@@ -63,20 +64,20 @@ def _copy_without_speed(file: Path, copy: Path) -> None:
         writer.writerows({**dict(zip(header, row, strict=True)), SPEED: ''} for row in rows)
 
 
-def tabulate(settings: Settings, files: Sequence[Path], methods: Sequence[Method]) -> str:
+def tabulate(settings: CompareSettings, files: Sequence[Path], methods: Sequence[Method]) -> str:
     """Writes the tables of results into `tables`; returns why that is not possible, else ''."""
     if not files:
         return 'no test has finished'
     titles = [test.title for method in methods for test in method.tests(settings)]
     try:
-        made = make_tables(files, Tabulated(tasks=_tasks(settings, methods), methods=titles), [1])
+        made = make_tables(files, TableContent(tasks=_tasks(settings, methods), methods=titles), [1])
     except (ResultsError, ReportError) as error:
         return str(error)
     write_tables(made, settings.out / 'tables')
     return ''
 
 
-def _tasks(settings: Settings, methods: Sequence[Method]) -> list[Task]:
+def _tasks(settings: CompareSettings, methods: Sequence[Method]) -> list[Task]:
     """A row for each tested layer, which may be others than the paper's."""
     task = TASKS.get(settings.task) or Task(settings.task, settings.task, '', '', {})
     layers = dict.fromkeys(section.get('degradation', '') for method in methods
@@ -84,7 +85,8 @@ def _tasks(settings: Settings, methods: Sequence[Method]) -> list[Task]:
     return [replace(task, layer=layer) for layer in layers]
 
 
-def draw_curves(settings: Settings, methods: Sequence[Method], outcomes: Mapping[str, Outcome]) -> str:
+def draw_curves(settings: CompareSettings, methods: Sequence[Method], outcomes: Mapping[str, JobOutcome]
+                ) -> str:
     """Draws the validations of finished trainings; returns why that is not possible, else ''."""
     names = {method.title: settings.name(method.token) for method in methods
              if (outcome := outcomes.get(f'train_{method.token}')) and outcome.state == 'done'}
@@ -100,8 +102,8 @@ def draw_curves(settings: Settings, methods: Sequence[Method], outcomes: Mapping
     return ''
 
 
-def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcomes: Mapping[str, Outcome],
-               missing: Mapping[str, str]) -> Path:
+def write_page(settings: CompareSettings, plan: ComparePlan, methods: Sequence[Method],
+               outcomes: Mapping[str, JobOutcome], missing: Mapping[str, str]) -> Path:
     """Writes README.md with budget, machine, shares and failures; returns its path.
 
     `missing` says why tables or curves do not exist.
@@ -134,7 +136,7 @@ def write_page(settings: Settings, plan: Plan, methods: Sequence[Method], outcom
     return path
 
 
-def _detectors(settings: Settings, methods: Sequence[Method]) -> list[str]:
+def _detectors(settings: CompareSettings, methods: Sequence[Method]) -> list[str]:
     """Describes each landmark detector that some of the methods use."""
     users: dict[str, list[Method]] = {}
     for method in methods:
@@ -148,7 +150,7 @@ def _detectors(settings: Settings, methods: Sequence[Method]) -> list[str]:
             for weights, methods in users.items()]
 
 
-def _took(settings: Settings, weights: str) -> str:
+def _took(settings: CompareSettings, weights: str) -> str:
     """Time of its training, which is in no method's budget."""
     file = locate(weights, settings.root)
     try:
@@ -162,7 +164,7 @@ def _took(settings: Settings, weights: str) -> str:
     return f'Its own training took {", ".join(known)}, which is in no method\'s budget.'
 
 
-def _budget(plan: Plan) -> str:
+def _budget(plan: ComparePlan) -> str:
     if plan.clips:
         return f'{plan.budget}, that is {plan.clips:,} clips seen'
     beside = ' or '.join(str(count) for count in sorted({share.beside for share in plan.shares.values()}))
@@ -170,7 +172,7 @@ def _budget(plan: Plan) -> str:
             f'{beside} side by side')
 
 
-def _without_speed(outcomes: Mapping[str, Outcome]) -> str:
+def _without_speed(outcomes: Mapping[str, JobOutcome]) -> str:
     """Notes about tests during which other jobs ran; '' if there are none."""
     tests = [name for name, outcome in outcomes.items()
              if name.startswith('test_') and outcome.state == 'done' and not outcome.alone]
@@ -180,7 +182,8 @@ def _without_speed(outcomes: Mapping[str, Outcome]) -> str:
             'scripts/benchmark.py measures speed.')
 
 
-def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, Outcome]) -> str:
+def _row(settings: CompareSettings, plan: ComparePlan, method: Method, outcomes: Mapping[str, JobOutcome]
+         ) -> str:
     """A line under `COLUMNS`; cells are empty if nothing was planned or timed."""
     share, training = plan.shares.get(method.token), outcomes.get(f'train_{method.token}')
     data = method.train['datasets']['train']
@@ -194,7 +197,7 @@ def _row(settings: Settings, plan: Plan, method: Method, outcomes: Mapping[str, 
     return f'| {" | ".join(cells)} |'
 
 
-def _trained(settings: Settings, token: str) -> str:
+def _trained(settings: CompareSettings, token: str) -> str:
     """Minutes of training that a run has recorded; '' if it has not."""
     noted = settings.out / 'experiments' / settings.name(token) / BUDGET
     minutes = json.loads(noted.read_text(encoding='utf-8'))['minutes'] if noted.is_file() else None

@@ -20,16 +20,16 @@ from gavn.experiments.compare.experiments import (
 )
 from gavn.experiments.compare.folder import LOCK, forget, open_folder, write_options
 from gavn.experiments.compare.generated_options import check_unchanged, write
-from gavn.experiments.compare.jobs import Job, Outcome, Runner, locked, log_of
-from gavn.experiments.compare.plan import Plan
-from gavn.experiments.compare.settings import CompareError, Settings
+from gavn.experiments.compare.jobs import JobOutcome, JobSpec, Runner, locked, log_of
+from gavn.experiments.compare.plan import ComparePlan
+from gavn.experiments.compare.settings import CompareError, CompareSettings
 from gavn.runtime.executors import Executor, TasksError
 
 Command = Sequence[str]
 """The command that trains or tests, to which `-opt FILE` is added."""
 
 
-def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
+def compare(settings: CompareSettings, trainer: Command, tester: Command, fresh: Sequence[str] | None = None,
             executor: Executor | None = None, report_only: bool = False) -> bool:
     """Plans, trains, tests and reports.
 
@@ -56,7 +56,7 @@ def compare(settings: Settings, trainer: Command, tester: Command, fresh: Sequen
         return Comparison(settings, trainer, tester, lock).run(executor, report_only)
 
 
-def _environment(settings: Settings, slot: int) -> dict[str, str]:
+def _environment(settings: CompareSettings, slot: int) -> dict[str, str]:
     """Environment of a process: threads, and its GPU in turn or the GPUs of the cluster's task."""
     threads, gpus = str(settings.threads), settings.gpus
     visible = {} if gpus is None else {'CUDA_VISIBLE_DEVICES': gpus[slot % len(gpus)] if gpus else ''}
@@ -67,12 +67,12 @@ def _environment(settings: Settings, slot: int) -> dict[str, str]:
 class Comparison:
     """One call of `compare`, which holds the lock of its folder."""
 
-    def __init__(self, settings: Settings, trainer: Command, tester: Command, lock: int) -> None:
+    def __init__(self, settings: CompareSettings, trainer: Command, tester: Command, lock: int) -> None:
         self.settings, self.trainer, self.tester, self.lock = settings, trainer, tester, lock
         self.methods = [load_method(settings, token) for token in settings.methods]
         check_titles(self.methods)
-        self.plan = Plan.of(settings, self.methods)
-        self.outcomes: dict[str, Outcome] = {}
+        self.plan = ComparePlan.of(settings, self.methods)
+        self.outcomes: dict[str, JobOutcome] = {}
         self._shown: dict[str, str] = {}
         self.environment = partial(_environment, settings)
 
@@ -99,7 +99,7 @@ class Comparison:
                 outcome.reason = f'not finished; see {log_of(self.settings.out, name)}'
         return self._report()
 
-    def _run_tasks(self, executor: Executor, detector: Sequence[Job], groups: Sequence[Sequence[Job]]
+    def _run_tasks(self, executor: Executor, detector: Sequence[JobSpec], groups: Sequence[Sequence[JobSpec]]
                    ) -> None:
         """Runs a task for each group. After lost tasks the report says what is missing."""
         from gavn.experiments.compare.cluster import run_on
@@ -137,16 +137,16 @@ class Comparison:
                                   self.environment, self.lock) if asked else ({}, {})
         for token, pattern in patterns.items():
             if reason := failed.get(pattern.token):
-                self.outcomes[f'train_{token}'] = Outcome('failed', reason=f'could not be timed: {reason}')
+                self.outcomes[f'train_{token}'] = JobOutcome('failed', reason=f'could not be timed: {reason}')
         known |= timed
         return {token: known[pattern.token] for token, pattern in patterns.items() if pattern.token in known}
 
-    def _do(self, jobs: Sequence[Job], parallel: int) -> None:
+    def _do(self, jobs: Sequence[JobSpec], parallel: int) -> None:
         settings = self.settings
         runner = Runner(jobs, settings.out, parallel, self.environment, settings.root, self.lock, self.show)
         self.outcomes |= runner.run()
 
-    def show(self, outcomes: Mapping[str, Outcome]) -> None:
+    def show(self, outcomes: Mapping[str, JobOutcome]) -> None:
         """Prints a line for each job whose state has changed."""
         for name, outcome in outcomes.items():
             if self._shown.get(name, 'waiting') != outcome.state:
@@ -156,7 +156,7 @@ class Comparison:
                 print(f'{name:28} {outcome.state:9} {detail}', flush=True)
             self._shown[name] = outcome.state
 
-    def _detector(self) -> list[Job]:
+    def _detector(self) -> list[JobSpec]:
         """The job that trains the landmark detector, if it is selected and needed."""
         settings = self.settings
         if not settings.detectors or not any(method.needs_detector for method in self.methods):
@@ -167,12 +167,12 @@ class Comparison:
         write(file, options, origin)
         return [self._training(DETECTOR, file, settings.weights(DETECTOR, 'l'))]
 
-    def _training(self, token: str, file: Path, weights: Path, detector: Path | None = None) -> Job:
+    def _training(self, token: str, file: Path, weights: Path, detector: Path | None = None) -> JobSpec:
         needs = (f'train_{DETECTOR}',) if detector and self.settings.detectors else ()
-        return Job(f'train_{token}', (*self.trainer, '-opt', str(file), '--auto_resume'),
-                   (file, detector) if detector else (file,), (weights,), needs, resumes=True)
+        return JobSpec(f'train_{token}', (*self.trainer, '-opt', str(file), '--auto_resume'),
+                       (file, detector) if detector else (file,), (weights,), needs, resumes=True)
 
-    def _jobs(self, method: Method) -> list[Job]:
+    def _jobs(self, method: Method) -> list[JobSpec]:
         """Training and tests of a method."""
         settings = self.settings
         weights, detector = settings.weights(method.token), None
@@ -180,9 +180,10 @@ class Comparison:
             detector = settings.root / method.train['path']['pretrain_network_l']
         jobs = [self._training(method.token, settings.file('train', method.token), weights, detector)]
         for test in method.tests(settings):
-            jobs.append(Job(f'test_{test.token}', (*self.tester, '-opt', str(test.file)),
-                            (test.file, weights), tuple(test.results(settings)), (f'train_{method.token}',),
-                            cleared=settings.out / 'tested' / settings.name(test.token)))
+            jobs.append(JobSpec(f'test_{test.token}', (*self.tester, '-opt', str(test.file)),
+                                (test.file, weights), tuple(test.results(settings)),
+                                (f'train_{method.token}',),
+                                cleared=settings.out / 'tested' / settings.name(test.token)))
         return jobs
 
     def _report(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gavn.experiments.compare.settings import Settings
+from gavn.experiments.compare.settings import CompareSettings
 from gavn.metrics.results_file import MEAN, TRUTH, read_results
 from gavn.metrics.table import COLUMNS
 from gavn.runtime.files import write_text
@@ -15,7 +15,7 @@ TABLE = 'seeds.md'
 METRICS = ('psnr', 'ssim', 'psnr_mouth')
 
 
-def write_table(comparisons: Sequence[Settings]) -> Path | None:
+def write_table(comparisons: Sequence[CompareSettings]) -> Path | None:
     """Writes means and standard deviations over seeds, of what is finished, beside the comparisons.
 
     The deviation is that of a sample (n - 1); it is omitted for one seed.
@@ -40,7 +40,7 @@ def write_table(comparisons: Sequence[Settings]) -> Path | None:
     return path
 
 
-def _means(settings: Settings) -> Iterator[tuple[str, str, list[float | None]]]:
+def _means(settings: CompareSettings) -> Iterator[tuple[str, str, list[float | None]]]:
     """Layer, method and mean over clips of each metric, of finished tests."""
     for file in sorted((settings.out / 'results').glob('*.csv')):
         for row in read_results(file):

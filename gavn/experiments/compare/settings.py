@@ -20,14 +20,14 @@ class CompareError(GavnError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Budget:
+class CompareBudget:
     """Amount of training of each method: minutes, or clips counted as iterations."""
 
     amount: float
     unit: Literal['min', 'it']
 
     @classmethod
-    def parse(cls, text: str) -> Budget:
+    def parse(cls, text: str) -> CompareBudget:
         """Parses '15min' or '4000it'. Raises CompareError for anything else."""
         match = re.fullmatch(r'(\d+(?:\.\d+)?)(min|it)', text)
         if not match or float(match[1]) <= 0 or (match[2] == 'it' and '.' in match[1]):
@@ -102,7 +102,7 @@ def rescaled(options: Mapping[str, Any], total: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Settings:
+class CompareSettings:
     """What to compare.
 
     Attributes:
@@ -130,7 +130,7 @@ class Settings:
     task: str
     methods: tuple[str, ...]
     options: Path
-    budget: Budget
+    budget: CompareBudget
     out: Path
     root: Path
     overlays: tuple[Path, ...] = ()

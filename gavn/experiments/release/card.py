@@ -9,7 +9,7 @@ import yaml
 from gavn.checkpoints import pretrained
 from gavn.config.option_file import read_options
 from gavn.experiments.release.measure import FIGURES, RESULTS
-from gavn.metrics.results_file import DEGRADED, MEAN, Row, read_results
+from gavn.metrics.results_file import DEGRADED, MEAN, ResultRow, read_results
 from gavn.metrics.table import COLUMNS
 from gavn.restoration.restorer import Restorer
 from gavn.runtime.files import atomic_path, sha256
@@ -60,7 +60,7 @@ def write_card(name: str) -> Path:
     return card
 
 
-def table(rows: Sequence[Row], methods: Sequence[str], figures: Sequence[str] = FIGURES) -> str:
+def table(rows: Sequence[ResultRow], methods: Sequence[str], figures: Sequence[str] = FIGURES) -> str:
     """Means over clips in Markdown: a line per degradation, with the input and each method."""
     means = {(row.run.degradation, row.run.method): row.values for row in rows if row.clip == MEAN}
     columns = [(figure, method) for figure in figures for method in (DEGRADED, *methods)]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gavn.restoration.degradation import KINDS, Model
+from gavn.restoration.degradation import KINDS, DegradationClassifier
 
 HIDDEN = 24
 RIDGE = 3.  # half the penalty on squared weights, in log-likelihood of samples
@@ -20,7 +20,7 @@ LOWEST = {'deblur': 0.9, 'sr': 0.9}  # thresholds of these kinds are at least th
 THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
 
 
-def fit(features: np.ndarray, kinds: Sequence[str]) -> Model:
+def fit(features: np.ndarray, kinds: Sequence[str]) -> DegradationClassifier:
     """Fits a model without thresholds.
 
     Args:
@@ -32,13 +32,14 @@ def fit(features: np.ndarray, kinds: Sequence[str]) -> Model:
     if not often.all():
         raise ValueError(f'no samples of {", ".join(k for k, n in zip(KINDS, often, strict=True) if not n)}')
     scale, draw, count = features.std(0), np.random.default_rng(0), features.shape[1]
-    model = Model(features.mean(0), np.where(scale > 1e-6, scale, 1.),
-                  draw.normal(0, count ** -0.5, (1 + count, HIDDEN)),
-                  draw.normal(0, 0.1, (1 + HIDDEN, len(KINDS))), {})
+    model = DegradationClassifier(features.mean(0), np.where(scale > 1e-6, scale, 1.),
+                                  draw.normal(0, count ** -0.5, (1 + count, HIDDEN)),
+                                  draw.normal(0, 0.1, (1 + HIDDEN, len(KINDS))), {})
     return _descended(model, features, np.eye(len(KINDS))[truth], len(truth) / len(KINDS) / often)
 
 
-def _descended(model: Model, features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Model:
+def _descended(model: DegradationClassifier, features: np.ndarray, target: np.ndarray, weight: np.ndarray
+               ) -> DegradationClassifier:
     """Minimises the penalised cross-entropy from a model.
 
     Args:

@@ -34,7 +34,7 @@ Frames = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ClassifierSample:
     """Crops of one clip with one degradation.
 
     Attributes:
@@ -75,7 +75,7 @@ def kind_of_call(call: VideoCall) -> str | None:
     return 'mixed' if visible else None
 
 
-def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[Sample]:
+def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterator[ClassifierSample]:
     """Yields `count` frames over a clip from each of LAYERS. Raises FileNotFoundError for a missing layer."""
     indices = np.linspace(0, entry.n_frames - 1, count + 2).astype(int)[1:-1]
     for layer, kind in LAYERS.items():
@@ -84,10 +84,10 @@ def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterat
         if kind == 'mixed':  # what was drawn for this clip may be of another kind
             own = (kind_of_call(VideoCall.from_name(name)) if layer == 'call'
                    else kind_of(Mixture.from_name(name)))
-        yield Sample(layer, own, [store.frame(entry.clip, int(index)) for index in indices])
+        yield ClassifierSample(layer, own, [store.frame(entry.clip, int(index)) for index in indices])
 
 
-def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[Sample]:
+def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[ClassifierSample]:
     """Degrades a part of a clip by every recipe, as often as RECIPES says, as a function of clip and seed.
 
     Raises:
@@ -101,7 +101,7 @@ def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[
     for name, (times, recipe) in RECIPES.items():
         for _ in range(times):
             kind, degraded = recipe(frames, draw)
-            yield Sample(name, kind, [degraded[index] for index in _TAKEN])
+            yield ClassifierSample(name, kind, [degraded[index] for index in _TAKEN])
 
 
 def _resized(frames: Frames, scale: float) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from gavn.experiments.release.peers import PEERS
 from gavn.media import compress
 from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate_clip
 from gavn.metrics.measures import metric_factories
-from gavn.metrics.results_file import DEGRADED, Row, RunInfo, read_results, write_results
+from gavn.metrics.results_file import DEGRADED, ResultRow, RunInfo, read_results, write_results
 from gavn.metrics.table import STANDARD
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.degradation import estimate
@@ -128,20 +128,20 @@ def _scores(clip: Clip, restore: _Restore) -> ClipScores:
     return evaluate_clip(frames, states, subjects=(RESTORED, DEGRADED))
 
 
-def _merge(path: Path, rows: list[Row]) -> None:
-    def key(row: Row) -> tuple[str, str, str]:
+def _merge(path: Path, rows: list[ResultRow]) -> None:
+    def key(row: ResultRow) -> tuple[str, str, str]:
         return row.run.degradation, row.run.method, row.clip
     old = [row for row in read_results(path) if row.is_clip] if path.exists() else []
     write_results(path, ({key(row): row for row in old} | {key(row): row for row in rows}).values())
 
 
-def _value(row: Row, figure: str) -> float:
+def _value(row: ResultRow, figure: str) -> float:
     value = row.values[figure]
     assert value is not None, f'{row.clip} has no {figure}'
     return value
 
 
-def _summary(layer: str, method: str, rows: list[Row]) -> str:
+def _summary(layer: str, method: str, rows: list[ResultRow]) -> str:
     """Mean gains over the input, and the smallest gain of a clip in PSNR."""
     before = {row.clip: row for row in rows if row.run.method == DEGRADED}
     restored = [row for row in rows if row.run.method == method]

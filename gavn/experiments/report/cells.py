@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gavn.experiments.report.layout import ABLATIONS, GAVN, QUALITY, TASKS, Task, decimals, in_order
-from gavn.experiments.report.results import LANDMARKS, Result
+from gavn.experiments.report.results import LANDMARKS, MethodResult
 from gavn.metrics.results_file import BETWEEN_NOTES, RunInfo
 from gavn.metrics.table import column_of
 
@@ -26,7 +26,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """Heading of a column."""
 
     title: str  # in LaTeX a letter after the last underscore is a subscript
@@ -37,8 +37,8 @@ class Column:
 
 
 Block = list[list[Cell]]
-ORIGIN = (*(Column(title, figures=True) for title in ('Params (M)', 'GMACs', 'Frames/s')),
-          *(Column(title, in_latex=False) for title in ('Training', 'Option file', 'Checkpoint')))
+ORIGIN = (*(TableColumn(title, figures=True) for title in ('Params (M)', 'GMACs', 'Frames/s')),
+          *(TableColumn(title, in_latex=False) for title in ('Training', 'Option file', 'Checkpoint')))
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Table:
     name: str  # of its files
     number: str  # in the paper
     title: str  # after the number
-    columns: Sequence[Column]  # left to right
+    columns: Sequence[TableColumn]  # left to right
     blocks: Sequence[Block]  # groups of rows, separated by rules. Repeated first cells are shown once.
     notes: Sequence[str] = ()  # paragraphs below
 
@@ -59,7 +59,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TableContent:
     """Content of tables."""
 
     measures: Sequence[str] = QUALITY  # metric columns of tables 1 and 3
@@ -93,13 +93,13 @@ def ranked(cells: Sequence[Cell], better: str) -> list[Cell]:
     return [replace(cell, mark='' if cell.value is None else marks.get(cell.value, '')) for cell in cells]
 
 
-def measure_column(measure: str, group: str = '') -> Column:
+def measure_column(measure: str, group: str = '') -> TableColumn:
     """The column of a metric; `group` is its data set."""
     shown = column_of(measure)
-    return Column(shown.title, shown.better, group, figures=True)
+    return TableColumn(shown.title, shown.better, group, figures=True)
 
 
-def figure(result: Result | None, measure: str, std: bool) -> Cell:
+def figure(result: MethodResult | None, measure: str, std: bool) -> Cell:
     """A mean, `n/a` if it could not be measured, empty if it does not apply."""
     if result is None:
         return Cell(MISSING, missing=True)
@@ -137,7 +137,7 @@ def joined(texts: Iterable[str]) -> Cell:
     return Cell('\n'.join(dict.fromkeys(text for text in texts if text)))
 
 
-def reasons(results: Iterable[Result | None], measures: Sequence[str]) -> list[str]:
+def reasons(results: Iterable[MethodResult | None], measures: Sequence[str]) -> list[str]:
     """Why cells are n/a or have fewer clips: each reason once, with its methods."""
     known = [result for result in results if result]
     found: dict[str, list[str]] = {}

@@ -29,7 +29,7 @@ _EYES = slice(36, 48)
 _LIPS = np.array([(61, 67), (62, 66), (63, 65)])  # upper and lower, inside
 
 
-class Box(NamedTuple):
+class ImagePart(NamedTuple):
     """A part of an image, in pixels."""
 
     left: int
@@ -48,26 +48,26 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class FigureRow:
     """A row of the figure: one frame of one clip."""
 
     label: str  # of the row, with newlines
     images: Mapping[str, np.ndarray]  # column heading -> uint8 BGR (h, w, 3), of equal size, left to right
-    boxes: tuple[Box, Box]  # of eyes and mouth
+    boxes: tuple[ImagePart, ImagePart]  # of eyes and mouth
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Where the images and the boxes come from."""
 
     root: Path  # a data set folder
     # heading -> folder of a test run; `{task}` and `{layer}` are replaced by those of the row
     runs: Mapping[str, str]
     # eyes, mouth: boxes to use instead of those of the landmarks
-    eyes: Box | None = None
-    mouth: Box | None = None
+    eyes: ImagePart | None = None
+    mouth: ImagePart | None = None
 
-    def row(self, degradation: str, clip: str, index: int | None) -> Row:
+    def row(self, degradation: str, clip: str, index: int | None) -> FigureRow:
         """Reads the images of a row.
 
         Videos without ground truth may also be in `root` as a folder of images for each clip.
@@ -96,7 +96,7 @@ class Source:
                 raise ReportError(f'{clip}, frame {index}: {heading} has {image.shape[1]}x{image.shape[0]} '
                                   f'pixels, the input {width}x{height}; was it made from {self.root}?')
         label = '\n'.join(filter(None, [degradation, f'{clip}, frame {index}']))
-        return Row(label, images, self._boxes(clip, index, width, height))
+        return FigureRow(label, images, self._boxes(clip, index, width, height))
 
     def _frame(self, layer: str, clip: str, index: int) -> np.ndarray:
         try:
@@ -105,12 +105,12 @@ class Source:
             raise ReportError(f'{error}\n{self.root}/meta_info_*.txt list clips and lengths; '
                               'gavn prepare --degradations makes layers') from error
 
-    def _boxes(self, clip: str, index: int, width: int, height: int) -> tuple[Box, Box]:
+    def _boxes(self, clip: str, index: int, width: int, height: int) -> tuple[ImagePart, ImagePart]:
         if self.eyes and self.mouth:
             return self.eyes, self.mouth
         points = self._landmarks(clip, 'give both boxes (--eyes and --mouth LEFT TOP WIDTH HEIGHT)')[index]
-        return (self.eyes or Box(*box_around(points[_EYES], width, height)),
-                self.mouth or Box(*box_around(points[MOUTH], width, height)))
+        return (self.eyes or ImagePart(*box_around(points[_EYES], width, height)),
+                self.mouth or ImagePart(*box_around(points[MOUTH], width, height)))
 
     def _landmarks(self, clip: str, advice: str) -> np.ndarray:
         try:
@@ -173,7 +173,7 @@ def combine(degradations: Sequence[str], clips: Sequence[str], frames: Sequence[
     return list(zip(*filled, strict=True))
 
 
-def faces_figure(rows: Sequence[Row]) -> Figure:
+def faces_figure(rows: Sequence[FigureRow]) -> Figure:
     """Draws rows of faces with enlarged eyes and mouth below each: three axes per image.
 
     Boxes in the first face of a row mark the enlarged parts in their colours. With a ground truth, every
@@ -206,7 +206,7 @@ def faces_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _heights(row: Row) -> list[float]:
+def _heights(row: FigureRow) -> list[float]:
     """Heights of face, eyes and mouth, over the width of a column."""
     height, width = next(iter(row.images.values())).shape[:2]
     return [height / width, *(box.height / box.width for box in row.boxes)]
@@ -219,7 +219,7 @@ def _show(axes: Axes, image: np.ndarray, colour: str = 'none') -> None:
     axes.spines[:].set(edgecolor=colour, linewidth=0.8)
 
 
-def _mark(axes: Axes, box: Box, colour: str) -> None:
+def _mark(axes: Axes, box: ImagePart, colour: str) -> None:
     from matplotlib.patches import Rectangle
     axes.add_patch(Rectangle((box.left - 0.5, box.top - 0.5), box.width, box.height, fill=False,
                              edgecolor=colour, linewidth=0.8))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gavn.experiments.report.cells import Plan, Table
+from gavn.experiments.report.cells import Table, TableContent
 from gavn.experiments.report.layout import LEVELS, TASKS
 from gavn.experiments.report.paper import paper_table
 from gavn.experiments.report.render import latex, markdown, plain
@@ -23,7 +23,7 @@ _NEEDS = {
 }
 
 
-def make_tables(files: Sequence[str | os.PathLike[str]], plan: Plan | None = None,
+def make_tables(files: Sequence[str | os.PathLike[str]], plan: TableContent | None = None,
                 numbers: Collection[int] = ()) -> dict[int, list[Table]]:
     """Makes the paper's tables from result files, each followed by the paper's own figures.
 
@@ -34,7 +34,7 @@ def make_tables(files: Sequence[str | os.PathLike[str]], plan: Plan | None = Non
         ResultsError, ReportError: files cannot be read or contradict each other, or there are no figures.
     """
     results = collect(files)
-    made = {number: TABLES[number](results, plan or Plan()) for number in (numbers or TABLES)}
+    made = {number: TABLES[number](results, plan or TableContent()) for number in (numbers or TABLES)}
     empty = [number for number, tables in made.items() if not tables]
     if empty and (numbers or not any(made.values())):
         needs = '\n'.join(f'table {number} needs {_NEEDS[number]}' for number in empty)

@@ -11,14 +11,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from gavn.experiments.report.cells import Plan, Table
+from gavn.experiments.report.cells import Table, TableContent
 from gavn.experiments.report.layout import QUALITY
-from gavn.experiments.report.results import Result, Results
+from gavn.experiments.report.results import MethodResult, Results
 from gavn.experiments.report.tables import TABLES
 from gavn.metrics.results_file import RunInfo
 
 FIGURES = Path(__file__).with_name('paper.csv')
-_PLAN = Plan(ours=False)
+_PLAN = TableContent(ours=False)
 _SLIPS = {
     1: ['The paper also underlines 0.0824 (deblur, Obama, LPIPS of VRT), the worst value of its column; '
         'second best is DAVD-Net with 0.0651.',
@@ -38,7 +38,7 @@ def paper_results(number: int) -> Results:
     """The figures of one of the paper's tables."""
     with FIGURES.open(newline='', encoding='utf-8') as file:
         rows = [row for row in csv.DictReader(file) if int(row['table']) == number]
-    return Results(Result(
+    return Results(MethodResult(
         run=RunInfo(row['dataset'], row['degradation'], row['method']),
         mean={metric: float(row[metric]) for metric in (*QUALITY, 'niqe') if row.get(metric)},
         source='the paper', window=int(row['frames']) if row['frames'] else None) for row in rows)

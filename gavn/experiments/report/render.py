@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from gavn.experiments.report.cells import BEST, MISSING, SECOND, Cell, Column, Table
+from gavn.experiments.report.cells import BEST, MISSING, SECOND, Cell, Table, TableColumn
 
 _ARROWS = {'higher': '↑', 'lower': '↓', '': ''}
 _LATEX = {
@@ -36,7 +36,7 @@ def _md_row(cells: Iterable[str]) -> str:
     return f'| {" | ".join(cells)} |'
 
 
-def _md_head(column: Column, several: bool) -> str:
+def _md_head(column: TableColumn, several: bool) -> str:
     title = _md(f'{column.title} {_ARROWS[column.better]}'.strip())
     return f'{_md(column.group)}<br>{title}' if several and column.group else title
 
@@ -81,12 +81,12 @@ def _tex_row(cells: Iterable[str]) -> str:
     return ' & '.join(cells) + r' \\'
 
 
-def _tex_head(column: Column) -> str:
+def _tex_head(column: TableColumn) -> str:
     title = re.sub(r'\\_(\w)$', r'$_\1$', tex(column.title))
     return f'{title} {tex(_ARROWS[column.better])}'.strip()
 
 
-def _tex_groups(columns: Sequence[Column]) -> list[str]:
+def _tex_groups(columns: Sequence[TableColumn]) -> list[str]:
     """The line of data sets above their columns, and its rules; empty for tables without data sets."""
     if not any(column.group for column in columns):
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gavn.config.sections import REFERENCES
 from gavn.errors import GavnError
-from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultsError, Row, RunInfo, read_results
+from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultRow, ResultsError, RunInfo, read_results
 
 _SAME = 1e-6  # between two measurements of the same images
 _REPEATED = 1e-3  # for metrics computed by networks, which differ between devices
@@ -21,14 +21,14 @@ class ReportError(GavnError):
 
 
 @dataclass(frozen=True)
-class Result:
+class MethodResult:
     """Results of a method on a data set with one degradation."""
 
     run: RunInfo  # from the file
     # mean, std: over clips, by metric; None: could not be measured; absent: does not apply
     mean: Mapping[str, float | None]
     std: Mapping[str, float | None] = field(default_factory=dict)
-    clips: Mapping[str, Row] = field(default_factory=dict)  # rows of clips by name
+    clips: Mapping[str, ResultRow] = field(default_factory=dict)  # rows of clips by name
     notes: str = ''  # why a metric could not be measured
     source: str = ''  # the file
     window: int | None = None  # frames of a training window; None if unknown
@@ -51,15 +51,15 @@ class Result:
 class Results:
     """Results by data set, degradation and method, in the order of their files."""
 
-    def __init__(self, results: Iterable[Result] = ()) -> None:
-        self._by_key: dict[tuple[str, str, str], Result] = {}
+    def __init__(self, results: Iterable[MethodResult] = ()) -> None:
+        self._by_key: dict[tuple[str, str, str], MethodResult] = {}
         for result in results:
             self.add(result)
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Iterator[MethodResult]:
         return iter(self._by_key.values())
 
-    def get(self, dataset: str, degradation: str, method: str) -> Result | None:
+    def get(self, dataset: str, degradation: str, method: str) -> MethodResult | None:
         """Returns the result; None if there is none."""
         return self._by_key.get((dataset, degradation, method))
 
@@ -77,11 +77,11 @@ class Results:
         return any(result.run.method == TRUTH or 'psnr' in result.mean for result in self
                    if result.data == (dataset, degradation))
 
-    def _methods(self, degradations: Iterable[str]) -> Iterator[Result]:
+    def _methods(self, degradations: Iterable[str]) -> Iterator[MethodResult]:
         wanted = set(degradations)
         return (result for result in self if result.run.degradation in wanted and not result.is_reference)
 
-    def add(self, result: Result) -> None:
+    def add(self, result: MethodResult) -> None:
         """Adds a result. An existing one, such as a reference, must have the same values.
 
         Raises:
@@ -102,7 +102,7 @@ def _merged(old: Mapping[str, float | None], new: Mapping[str, float | None]) ->
     return {**new, **{column: value for column, value in old.items() if value is not None}}
 
 
-def _check_same_clips(one: Result, other: Result) -> None:
+def _check_same_clips(one: MethodResult, other: MethodResult) -> None:
     """Raises ReportError if methods were measured on different clips or frames."""
     lengths = [{clip: row.frames for clip, row in result.clips.items()} for result in (one, other)]
     if lengths[0] == lengths[1]:
@@ -116,7 +116,7 @@ def _check_same_clips(one: Result, other: Result) -> None:
                       + '\n'.join(details) + '\nevaluate both on the same split and frames')
 
 
-def _check_same_values(known: Result, result: Result) -> None:
+def _check_same_values(known: MethodResult, result: MethodResult) -> None:
     """Raises ReportError if two rows of a method are not of the same weights and values."""
     files = f'{known.source} and {result.source}'
     if known.run.checkpoint != result.run.checkpoint:
@@ -146,7 +146,7 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
     """
     results = Results()
     for path in dict.fromkeys(map(Path, paths)):
-        groups: dict[tuple[str, str, str], list[Row]] = {}
+        groups: dict[tuple[str, str, str], list[ResultRow]] = {}
         for row in read_results(path):
             groups.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
         found = [_result(rows, str(path)) for rows in groups.values()]
@@ -158,12 +158,12 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
     return results
 
 
-def _result(rows: Sequence[Row], source: str) -> Result:
+def _result(rows: Sequence[ResultRow], source: str) -> MethodResult:
     summary = {row.clip: row for row in rows if not row.is_clip}
     run = rows[0].run
     if missing := [name for name in (MEAN, STD) if name not in summary]:
         raise ResultsError(f'{source}: {run.method} on {run.dataset} has no row {missing[0]!r}: the file is '
                            'not whole; make it anew with gavn test or gavn evaluate')
     mean = summary[MEAN]
-    return Result(run, mean.values, summary[STD].values, {row.clip: row for row in rows if row.is_clip},
-                  mean.notes, source)
+    return MethodResult(run, mean.values, summary[STD].values, {row.clip: row for row in rows if row.is_clip},
+                        mean.notes, source)

@@ -8,9 +8,9 @@ from gavn.experiments.report.cells import (
     ORIGIN,
     Block,
     Cell,
-    Column,
-    Plan,
     Table,
+    TableColumn,
+    TableContent,
     figure,
     joined,
     measure_column,
@@ -27,7 +27,7 @@ from gavn.metrics.table import COLUMNS
 RANKS = 'Best in bold, second best underlined, among methods.'
 
 
-def table1(results: Results, plan: Plan) -> list[Table]:
+def table1(results: Results, plan: TableContent) -> list[Table]:
     """Methods on the three tasks, data sets side by side; empty without figures."""
     layers = [task.layer for task in plan.tasks]
     datasets = [data for data in results.datasets(layers)
@@ -40,7 +40,7 @@ def table1(results: Results, plan: Plan) -> list[Table]:
     return _by_task('1', 'Methods', results, plan, datasets, methods)
 
 
-def table3(results: Results, plan: Plan) -> list[Table]:
+def table3(results: Results, plan: TableContent) -> list[Table]:
     """Ablations of GAVN on the three tasks, data sets side by side; empty without figures."""
     layers = [task.layer for task in plan.tasks]
     found = {data: results.methods(data, layers) for data in results.datasets(layers)}
@@ -51,7 +51,7 @@ def table3(results: Results, plan: Plan) -> list[Table]:
             for table in tables]
 
 
-def _by_task(number: str, title: str, results: Results, plan: Plan, datasets: Sequence[str],
+def _by_task(number: str, title: str, results: Results, plan: TableContent, datasets: Sequence[str],
              methods: Callable[[Task], Sequence[str]]) -> list[Table]:
     """Makes table 1 or 3: a block of rows for each task."""
     if not datasets:
@@ -59,7 +59,7 @@ def _by_task(number: str, title: str, results: Results, plan: Plan, datasets: Se
     blocks = [_tested(results, plan, task, datasets, methods(task)) for task in plan.tasks]
     shown = [results.get(data, task.layer, row[1].text)
              for task, block in zip(plan.tasks, blocks, strict=True) for row in block for data in datasets]
-    columns = [Column('Task'), Column('Method'), Column('Frames', figures=True),
+    columns = [TableColumn('Task'), TableColumn('Method'), TableColumn('Frames', figures=True),
                *(measure_column(measure, data) for data in datasets for measure in plan.measures),
                *(ORIGIN if plan.ours else ())]
     if not any(row[2].text for block in blocks for row in block):  # no training windows are known
@@ -70,7 +70,7 @@ def _by_task(number: str, title: str, results: Results, plan: Plan, datasets: Se
                   [RANKS, *reasons(shown, plan.measures)])]
 
 
-def _tested(results: Results, plan: Plan, task: Task, datasets: Sequence[str], methods: Iterable[str]
+def _tested(results: Results, plan: TableContent, task: Task, datasets: Sequence[str], methods: Iterable[str]
             ) -> Block:
     """Rows of one task with ranked columns; references without results are omitted."""
     found = {method: [results.get(data, task.layer, method) for data in datasets] for method in methods}
@@ -97,13 +97,13 @@ def _to_run(results: Results, task: Task, datasets: Sequence[str], method: str) 
             if method not in REFERENCES and results.get(data, task.layer, method) is None]
 
 
-def table2(results: Results, plan: Plan) -> list[Table]:
+def table2(results: Results, plan: TableContent) -> list[Table]:
     """PSNR over levels of degradation, a table per data set."""
     datasets = results.datasets(_swept(plan))
     return [_over_levels(results, plan, data, _name('table2', data, datasets)) for data in datasets]
 
 
-def _swept(plan: Plan) -> list[str]:
+def _swept(plan: TableContent) -> list[str]:
     """Layers of levels that are not in table 1."""
     return [layer for task in plan.tasks for layer in task.levels if layer != task.layer]
 
@@ -112,7 +112,7 @@ def _name(name: str, dataset: str, datasets: Sequence[str]) -> str:
     return f'{name}_{dataset}' if len(datasets) > 1 else name
 
 
-def _over_levels(results: Results, plan: Plan, data: str, name: str) -> Table:
+def _over_levels(results: Results, plan: TableContent, data: str, name: str) -> Table:
     levels = [layer for task in plan.tasks for layer in task.levels]
     methods = plan.listed(SWEPT, results.methods(data, _swept(plan)))
     references = [DEGRADED] if any(results.get(data, layer, DEGRADED) for layer in levels) else []
@@ -126,8 +126,8 @@ def _over_levels(results: Results, plan: Plan, data: str, name: str) -> Table:
                 *(figure(results.get(data, layer, method), 'psnr', plan.std) for method in references),
                 *_with_gain(ranked([cell(task, layer, method) for method in methods], 'higher'), methods)]
                for layer, level in task.levels.items()] for task in plan.tasks]
-    columns = [Column('Distortion'), Column('σ', figures=True),
-               *(Column(method, figures=True) for method in (*references, *methods))]
+    columns = [TableColumn('Distortion'), TableColumn('σ', figures=True),
+               *(TableColumn(method, figures=True) for method in (*references, *methods))]
     notes = ['σ: CRF, kernel of the blur in pixels, factor of the reduction. In brackets: GAVN against the '
              'best of the others.', RANKS]
     return Table(name, '2', f'PSNR over levels of degradation on {data}', columns, blocks, notes)
@@ -144,13 +144,13 @@ def _with_gain(cells: Sequence[Cell], methods: Sequence[str]) -> list[Cell]:
             for method, cell in zip(methods, cells, strict=True)]
 
 
-def table4(results: Results, plan: Plan) -> list[Table]:
+def table4(results: Results, plan: TableContent) -> list[Table]:
     """Real videos, a table per data set: metrics by methods, without ground truth."""
     datasets = [data for data in results.datasets([REAL]) if not results.has_truth(data, REAL)]
     return [_real(results, plan, data, _name('table4', data, datasets)) for data in datasets]
 
 
-def _real(results: Results, plan: Plan, data: str, name: str) -> Table:
+def _real(results: Results, plan: TableContent, data: str, name: str) -> Table:
     methods = plan.listed(COMPARED, results.methods(data, [REAL]))
     found = {method: results.get(data, REAL, method) for method in (DEGRADED, *methods)}
     if found[DEGRADED] is None:
@@ -162,9 +162,10 @@ def _real(results: Results, plan: Plan, data: str, name: str) -> Table:
         column = measure_column(measure)
         arrow = {'higher': '↑', 'lower': '↓'}[column.better]
         block.append([Cell(f'{column.title} {arrow}'), *ranked(cells, column.better)])
-    columns = [Column('Metric'), *(Column(method, figures=True) for method in found)]
+    columns = [TableColumn('Metric'), *(TableColumn(method, figures=True) for method in found)]
     return Table(name, '4', f'Videos without ground truth: {data}', columns, [block],
                  [RANKS, *reasons(found.values(), NATURAL)])
 
 
-TABLES: dict[int, Callable[[Results, Plan], list[Table]]] = {1: table1, 2: table2, 3: table3, 4: table4}
+TABLES: dict[int, Callable[[Results, TableContent], list[Table]]] = {
+    1: table1, 2: table2, 3: table3, 4: table4}
