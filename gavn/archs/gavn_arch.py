@@ -10,6 +10,7 @@ from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
+from gavn.archs.span import EnlargementRestorer
 from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import CONTEXT, Layout
@@ -55,6 +56,8 @@ class GAVN(nn.Module):
         use_identity: build the identity module. Without it this is the network of training stage 1.
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.
+        use_span: restore frames that are enlargements by 4 with SPAN first (not in the paper, see
+            `gavn.archs.span`).
         init: `scaled` preserves the variance of signals and gradients through the network. `ordinary` is
             PyTorch's default, with which the temporal module does not learn (docs/initialisation.md).
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
@@ -83,6 +86,7 @@ class GAVN(nn.Module):
         use_identity: bool = True,
         use_audio: bool = True,
         use_landmark: bool = True,
+        use_span: bool = False,
         init: Init = 'scaled',
         dcn_backend: Backend | None = None,
     ) -> None:
@@ -104,6 +108,7 @@ class GAVN(nn.Module):
         self.reconstruction = Reconstruction(num_feat, num_reconstruct_block, use_identity)
         if init == 'scaled':
             variance_preserving_init(self)
+        self.span = EnlargementRestorer() if use_span else None
 
     @property
     def layout(self) -> Layout:
@@ -148,15 +153,17 @@ class GAVN(nn.Module):
         module = None if temporal_only else self.identity
         self._check_inputs(lq, audio, landmarks, module)
         height, width = lq.shape[-2:]
-        frames = pad_to_multiple(lq, MULTIPLE)
+        inner = lq[:, CONTEXT:-CONTEXT]
+        frames = self._padded(inner.flatten(0, 1)).unflatten(0, inner.shape[:2])
         region = padded_region(region, lq, frames)
-        restored_frames = frames[:, CONTEXT:-CONTEXT]
+        if features is None:
+            features = [level.unflatten(0, lq.shape[:2]) for level in self.features(lq.flatten(0, 1))]
 
-        temporal = self.temporal(frames, features)  # (1)
+        temporal = self.temporal(features)  # (1)
         identity = None if module is None else _identity(
-            module, restored_frames, audio, landmarks, region)  # (2)
+            module, frames, audio, landmarks, region)  # (2)
         residual = self.reconstruction(temporal.flatten(0, 1), identity)
-        restored = residual.unflatten(0, temporal.shape[:2]) + restored_frames  # (3)
+        restored = residual.unflatten(0, temporal.shape[:2]) + frames  # (3)
         return restored[..., :height, :width]
 
     def features(self, frames: Tensor) -> list[Tensor]:
@@ -164,7 +171,11 @@ class GAVN(nn.Module):
 
         Windows overlap, so `gavn.runtime.windows.run` computes the features of each frame once.
         """
-        return self.temporal.extractor(pad_to_multiple(frames, MULTIPLE))
+        return self.temporal.extractor(self._padded(frames))
+
+    def _padded(self, frames: Tensor) -> Tensor:
+        padded = pad_to_multiple(frames, MULTIPLE)
+        return padded if self.span is None else self.span(padded)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles `forward` and `features`, see `torch.nn.Module.compile`."""

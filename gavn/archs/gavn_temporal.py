@@ -206,13 +206,8 @@ class TemporalModule(nn.Module):
         )  # fmt: skip
         self.fuse = TemporalFusion(num_feat, attention, eq9)
 
-    def forward(self, frames: Tensor, levels: Sequence[Tensor] | None = None) -> Tensor:
-        """Frames (n, t, 3, h, w) -> T (n, t - 4, c, h/4, w/4) for all but two frames at either end.
-
-        `levels` are results of `extractor` for these frames, (n, t, c, ...) each. None: compute them.
-        """
-        if levels is None:
-            levels = [level.unflatten(0, frames.shape[:2]) for level in self.extractor(frames.flatten(0, 1))]
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Features of `extractor` (n, t, c, ...) -> T (n, t - 4, c, h/4, w/4), without the outer four."""
         f = [list(pyramid) for pyramid in zip(*(level.unbind(1) for level in levels), strict=True)]
         own = range(CONTEXT, len(f) - CONTEXT)
         fs, fa, af, ba, bs = self._aligned(f) if self.aligns else _shifted(f)

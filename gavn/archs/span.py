@@ -44,6 +44,9 @@ def _inverse(upscaling: Tensor) -> Tensor:
 class Upscaling(nn.Module):
     """Bicubic interpolation of images by four, and its inverse. Both are fixed."""
 
+    up: Tensor
+    down: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         line = _upscaling()
@@ -111,6 +114,8 @@ class AttentionBlock(nn.Module):
 
 class SPAN(nn.Module):
     """Enlarges images by four, with the names of the authors' parameters without `eval_conv`."""
+
+    mean: Tensor
 
     def __init__(self) -> None:
         super().__init__()

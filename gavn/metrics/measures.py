@@ -177,8 +177,9 @@ def calculate_ms_ssim(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -
 def landmark_nme(device: Device) -> Callable[[Audio], Metric]:
     """Normalised mean error of all landmarks and of the lips, in percent of the outer eye distance."""
     def errors(sample: Sample) -> tuple[float, ...]:
-        assert sample.landmarks is not None and sample.true_landmarks is not None
-        return tuple(float(nme(sample.landmarks, sample.true_landmarks, part)) for part in (slice(None), MOUTH))
+        points, truth = sample.landmarks, sample.true_landmarks
+        assert points is not None and truth is not None, 'the metric is applied to no other samples'
+        return tuple(float(nme(points, truth, part)) for part in (slice(None), MOUTH))
     return _each_frame(errors)
 
 

@@ -67,19 +67,29 @@ def ncnn_upscaler(package: str, model: str) -> Callable[[Clip], Iterator[np.ndar
     return restore
 
 
+def ncnn_files(package: str, model: str) -> tuple[Path, Path]:
+    """Files of the layers and of the weights of a network in an installed package.
+
+    Raises:
+        PeerMissing: the package is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or found.submodule_search_locations is None:
+        raise PeerMissing(f'{package} is not installed: {_INSTALL}')
+    folder = Path(found.submodule_search_locations[0]) / 'models'
+    return folder / f'{model}.param', folder / f'{model}.bin'
+
+
 @cache
 def _ncnn_network(package: str, model: str) -> Any:
     try:
         import ncnn
     except ImportError as error:
         raise PeerMissing(f'ncnn is not installed: {_INSTALL}') from error
-    found = importlib.util.find_spec(package)
-    if found is None or found.submodule_search_locations is None:
-        raise PeerMissing(f'{package} is not installed: {_INSTALL}')
-    files = Path(found.submodule_search_locations[0]) / 'models'
+    param, weights = ncnn_files(package, model)
     network = ncnn.Net()
-    network.load_param(str(files / f'{model}.param'))
-    network.load_model(str(files / f'{model}.bin'))
+    network.load_param(str(param))
+    network.load_model(str(weights))
     return network
 
 
