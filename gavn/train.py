@@ -5,13 +5,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> None:
-    """Trains as the command line says."""
-    from gavn.cli.pipeline import run_pipeline
-    run_pipeline('train')
+def main() -> int:
+    """Runs `gavn train` with the arguments of the command line; returns its exit code."""
+    from gavn.cli.main import main as run
+    return run(['train', *sys.argv[1:]])
 
 
 if __name__ == '__main__':
     # without this file's own folder, where `data`, `models` ... would hide packages of those names
     sys.path[:] = [str(ROOT), *(folder for folder in sys.path if Path(folder).resolve() != ROOT / 'gavn')]
-    main()
+    sys.exit(main())

@@ -8,11 +8,18 @@ subclass (`registry.replaces_in`), and a few methods and functions that everythi
 (`replace.replaces`), both when their module here is imported. Helpers of the pipelines are replaced in
 basicsr.train and basicsr.test, which look them up by name, for each run anew.
 """
-import sys
+from __future__ import annotations
+
+from argparse import Namespace
 
 
-def apply() -> None:
-    """Patches basicsr in this process. A second call prepares the pipelines for another run."""
+def apply(args: Namespace | None = None) -> None:
+    """Patches basicsr in this process. A second call prepares the pipelines for another run.
+
+    Args:
+        args: arguments of the run (`gavn.config.overlays.add_run_arguments`). None: those of the command
+            line, which is parsed when a pipeline starts.
+    """
     from gavn.basicsr_patches import (  # noqa: F401  (importing applies the others)
         data_loading,
         data_reds_dataset,
@@ -23,31 +30,30 @@ def apply() -> None:
         models_video_base_model,
         train,
     )
-    train.prepare_run()
+    train.prepare_run(args)
 
 
-def run_pipeline(kind: str) -> None:
-    """Runs basicsr's `train` or `test` pipeline with the options of the command line.
+def run_pipeline(kind: str, args: Namespace | None = None) -> None:
+    """Runs basicsr's `train` or `test` pipeline; `args` as for `apply`.
 
     The folders of the run are made in the checkout, or in the working directory of an installed package.
-    Wrong options, data, weights or states, a full disk and diverging training end the process with a message
-    and exit status 1.
+
+    Raises:
+        OptionError, CheckpointError: options, or weights and states, are wrong.
+        RunError: data are wrong, the disk is full or training diverges.
     """
-    apply()
+    apply(args)
     from basicsr import test, train
     from torch import distributed
 
-    from gavn.config.option_file import OptionError
-    from gavn.errors import CheckpointError, RunError, disk_words, is_full
+    from gavn.errors import RunError, disk_words, is_full
     from gavn.runtime.project import project_root
 
     try:
         {'train': train.train_pipeline, 'test': test.test_pipeline}[kind](str(project_root()))
-    except (CheckpointError, OptionError, RunError) as error:
-        sys.exit(f'error: {error}')
     except OSError as error:
         if not is_full(error):
             raise
-        sys.exit(f'error: {disk_words(error)}')
+        raise RunError(disk_words(error)) from error
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -35,7 +35,8 @@ from gavn.config.option_file import option_errors
 class TrainingRun:
     """State shared by the helpers of one run: options, model, resumed state and finished iterations."""
 
-    def __init__(self) -> None:
+    def __init__(self, args: Namespace | None) -> None:
+        self.given_args = args
         self.state: dict[str, Any] | None = None
         self.opt: dict[str, Any] = {}
         self.folders = RunFolders()
@@ -43,8 +44,8 @@ class TrainingRun:
         self.started = 0  # iterations started since the beginning of the run, over all resumes
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Namespace]:
-        """Reads options and arguments from the command line."""
-        opt, self.args = parse_options(root_path, is_train)
+        """Reads the option file that the arguments name."""
+        opt, self.args = parse_options(root_path, is_train, self.given_args)
         if self.args.drawn and not is_train and opt['rank'] == 0:
             print(_seed_notice(opt), flush=True)  # the log does not exist yet
         return opt, self.args
@@ -189,9 +190,9 @@ def _val_loaders(opt: dict[str, Any], logger: logging.Logger) -> list[DataLoader
     return loaders
 
 
-def prepare_run() -> None:
-    """Puts the helpers of a new run where the pipelines look them up."""
-    run = TrainingRun()
+def prepare_run(args: Namespace | None) -> None:
+    """Puts the helpers of a new run where the pipelines look them up. None: parse the command line."""
+    run = TrainingRun(args)
     train, test = basicsr.train, basicsr.test
     train.parse_options = test.parse_options = run.parse_options
     train.make_exp_dirs = test.make_exp_dirs = run.folders.make_exp_dirs

@@ -30,7 +30,7 @@ from basicsr.utils.registry import (
 from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.check import Registries, check_options
 from gavn.config.option_file import Key, OptionError, OptionSource, dotted, write_options
-from gavn.config.overlays import DEGRADATION, WITH, add_arguments, resolve_options
+from gavn.config.overlays import DEGRADATION, WITH, add_run_arguments, resolve_arguments
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
@@ -41,11 +41,15 @@ _SEEDS = 2**31
 _ROOTS = ('root', 'dataroot', 'dataroot_gt', 'dataroot_lq', 'dataroot_flow', 'meta_info', 'meta_info_file')
 
 
-def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
+def parse_options(root_path: str, is_train: bool = True, args: argparse.Namespace | None = None
+                  ) -> tuple[dict[str, Any], argparse.Namespace]:
     """Reads and checks the option file of the command line.
 
     Defects: basicsr leaves numbers such as 4e-4 text, runs `exec` for --force_yml after seeding and refuses
     new keys, shortens every run with 'debug' in its name, and checks no key.
+
+    Args:
+        args: arguments (`add_run_arguments`). None: parse the command line.
 
     Returns:
         The options, whose paths may be relative to `root_path`, and the arguments. These have three more
@@ -55,11 +59,9 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
     Raises:
         OptionError: options are wrong, or files that they name do not exist.
     """
-    args = _arguments()
+    args = args or _arguments()
     root = Path(root_path)
-    args.opt = str(locate(args.opt, root) or args.opt)
-    overlays = [str(locate(file, root) or file) for file in args.overlays]
-    opt, source = resolve_options(args.opt, overlays, args.degradation, args.force_yml)
+    opt, source = resolve_arguments(args, root)
     args.given = copy.deepcopy(opt)
     args.resolved_config = partial(resolved_config, args.given, source, args.force_yml)
     import_parts(opt, source)
@@ -77,7 +79,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
         set_seed(opt, _draw_seed(opt['dist']), args.given)
     else:
         set_seed(opt, opt['manual_seed'])
-    opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args, overlays, root))
+    opt.update(auto_resume=args.auto_resume, is_train=is_train, option_file=_shown(args, root))
     _name_folders(opt, root)
     return opt, args
 
@@ -85,12 +87,7 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any]
 def _arguments() -> argparse.Namespace:
     """Parses the command line. Defect: torch 2 passes `--local-rank`, which basicsr refuses."""
     parser = Parser()
-    parser.add_argument('-opt', required=True, help='option file (YAML)')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument('--auto_resume', action='store_true', help='resume from the newest checkpoint')
-    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    add_arguments(parser)
+    add_run_arguments(parser)
     return parser.parse_args()
 
 
@@ -183,7 +180,7 @@ def _check_wandb(opt: Mapping[str, Any], source: OptionSource) -> None:
         raise OptionError(f'{place}: logger.wandb needs the package wandb: pip install "gavn[wandb]"')
 
 
-def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str:
+def _shown(args: argparse.Namespace, root: Path) -> str:
     """Returns the option file and its overlays as results name them, with paths relative to `root`."""
     def relative(file: str) -> str:
         path = Path(file).absolute()
@@ -191,7 +188,7 @@ def _shown(args: argparse.Namespace, overlays: Sequence[str], root: Path) -> str
         return path.relative_to(place).as_posix() if place else file
 
     words = [relative(args.opt)]
-    for flag, values in ((WITH, [relative(file) for file in overlays]), (DEGRADATION, args.degradation)):
+    for flag, values in ((WITH, [relative(file) for file in args.overlays]), (DEGRADATION, args.degradation)):
         words += [flag, *values] if values else []
     return words[0] if len(words) == 1 else shlex.join(words)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 import argparse
 
 from gavn.config.overlays import add_arguments as add_changes
+from gavn.config.overlays import resolve_arguments
+from gavn.config.printing import annotated
+from gavn.runtime.project import project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the options, then checks them. Raises OptionError for what is wrong with them."""
-    from gavn.config.overlays import resolve_options
-    from gavn.config.printing import annotated
-    from gavn.runtime.project import locate, project_root
-    file, *overlays = (str(locate(name, project_root()) or name) for name in (args.opt, *args.overlays))
-    options, source = resolve_options(file, overlays, args.degradation, args.force_yml)
+    options, source = resolve_arguments(args, project_root())
     print(annotated(options, source), end='')
     from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
     from gavn.basicsr_patches.utils_options import import_parts, registries

@@ -15,7 +15,7 @@ from importlib import import_module
 
 import gavn
 from gavn.runtime.arguments import Parser
-from gavn.runtime.exit_codes import OK, USAGE, guarded
+from gavn.runtime.exit_codes import USAGE, guarded
 from gavn.runtime.notices import show_notices
 from gavn.runtime.project import install_command
 
@@ -24,9 +24,9 @@ VERBS = {
     'bundle': 'pack trained weights and their options into one file for restore',
     'evaluate': 'measure the quality of restored videos',
     'models': 'list, fetch and verify weights',
-    'train': 'train a network: -opt FILE.yml [--auto_resume] ...',
-    'test': 'test a network: -opt FILE.yml ...',
-    'prepare': 'make a data set from raw videos: --videos DIR --out ROOT ...',
+    'train': 'train a network',
+    'test': 'test a network',
+    'prepare': 'make a data set from raw videos',
     'compare': 'train and test several methods at an equal budget, and write tables',
     'config': 'print the options of a training or test, and where each comes from',
     'doctor': 'check the installation',
@@ -38,32 +38,21 @@ VERBS = {
 """Verb -> help."""
 MODULES = {verb: f'gavn.cli.{verb}' for verb in VERBS} | dict.fromkeys(('train', 'test'), 'gavn.cli.pipeline')
 """Verb -> its module."""
-PASSED_ON = ('train', 'test', 'prepare')
-"""Verbs that parse their own arguments from `sys.argv`, and handle their own errors."""
-FOR_TRAINING = ('basicsr', 'lmdb', 'PIL', 'tensorboard')
-"""Modules that restoring does not need; the extra `train` installs them."""
+EXTRAS = dict.fromkeys(('basicsr', 'lmdb', 'PIL', 'tensorboard'), 'train') | {'datatrove': 'prepare'}
+"""Module that restoring does not need -> the extra that installs it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: `sys.argv`) and returns the exit code."""
-    args, rest = _parser().parse_known_args(argv)
-    if rest and args.verb not in PASSED_ON:
-        args.parser.refuse(rest)
-    try:
-        return _run(args, rest)
-    except ModuleNotFoundError as error:
-        if (error.name or '').partition('.')[0] not in FOR_TRAINING:
-            raise
-        print(f'error: gavn {args.verb} needs {error.name}: {install_command("train")}', file=sys.stderr)
-        return USAGE
-
-
-def _run(args: argparse.Namespace, rest: Sequence[str]) -> int:
-    if args.verb in PASSED_ON:
-        sys.argv = [f'gavn {args.verb}', *rest]
-        return args.run(args) or OK
+    args = _parser().parse_args(argv)
     show_notices()
-    return guarded(partial(args.run, args))
+    try:
+        return guarded(partial(args.run, args))
+    except ModuleNotFoundError as error:
+        if (extra := EXTRAS.get((error.name or '').partition('.')[0])) is None:
+            raise
+        print(f'error: gavn {args.verb} needs {error.name}: {install_command(extra)}', file=sys.stderr)
+        return USAGE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,8 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'gavn {gavn.__version__}')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for verb, text in VERBS.items():
-        import_module(MODULES[verb]).add_arguments(
-            verbs.add_parser(verb, help=text, add_help=verb not in PASSED_ON))
+        import_module(MODULES[verb]).add_arguments(verbs.add_parser(verb, help=text))
     return parser
 
 

@@ -1,35 +1,23 @@
-"""`gavn train` and `gavn test`: the same as `python gavn/train.py` and `python gavn/test.py`."""
+"""`gavn train` and `gavn test`: BasicSR's pipelines with gavn's components and patches."""
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
-from gavn.runtime.exit_codes import OK, USAGE
-from gavn.runtime.project import locate, project_root
+from gavn.config.overlays import add_run_arguments, resolve_arguments
+from gavn.runtime.project import project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds no arguments: basicsr parses `sys.argv`."""
+    """Adds the arguments of the verbs."""
+    add_run_arguments(parser)
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Trains or tests. Reports an option file that does not exist before PyTorch is imported."""
-    if missing := missing_option_file(sys.argv):
-        print(f'error: cannot read the option file {missing}: no such file', file=sys.stderr)
-        return USAGE
-    run_pipeline(args.verb)
-    return OK
-
-
-def run_pipeline(kind: str) -> None:
-    """Runs basicsr's pipeline `train` or `test` with everything of gavn registered."""
+def run(args: argparse.Namespace) -> None:
+    """Trains or tests. Reports an option file that cannot be read before PyTorch is imported."""
+    resolve_arguments(args, project_root())
     from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (the plugin fills the registries)
-    basicsr_patches.run_pipeline(kind)
-
-
-def missing_option_file(argv: Sequence[str]) -> str | None:
-    """Returns the value of `-opt` if there is no such file."""
-    named = argv[argv.index('-opt') + 1:][:1] if '-opt' in argv else []
-    return next((name for name in named if locate(name, project_root()) is None), None)
+    try:
+        basicsr_patches.run_pipeline(args.verb, args)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt('interrupted: --auto_resume resumes a training') from None

@@ -25,22 +25,24 @@ from loguru import logger
 from tqdm import tqdm
 
 from gavn.data.clip_store import pack
-from gavn.data.landmark_annotator import ANNOTATORS, AUTO, AnnotatorError, FaceNotFoundError, choose_annotator
+from gavn.data.landmark_annotator import ANNOTATORS, AnnotatorError, FaceNotFoundError, choose_annotator
 from gavn.data.preparation import Preparation, RejectedVideoError
 from gavn.data.sources import ClipSource, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
-from gavn.data.storage import STORE_HELP, STORES
-from gavn.errors import RunError
+from gavn.errors import GavnError
 from gavn.faces.detector import RetinaFace
-from gavn.faces.geometry import CROP_SIZE
 from gavn.faces.tracker import NoFace, follow_main_face
 from gavn.faces.tracks import Faces
 from gavn.media import MediaError
-from gavn.runtime.arguments import OldName, Parser, whole
-from gavn.runtime.executors import MAX_TASKS, Executor, TaskStage, add_executor_arguments, add_task_arguments
+from gavn.runtime.executors import MAX_TASKS, Executor, TaskStage
 
 REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # the message is the reason
 ENVIRONMENT = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
+
+
+class PrepareError(GavnError):
+    """The arguments select no valid data set."""
+
 
 _annotator = lru_cache(maxsize=1)(lambda name: ANNOTATORS[name]())  # one per worker
 _detector = lru_cache(maxsize=1)(lambda: RetinaFace(threads=1))
@@ -202,48 +204,6 @@ def _shown(preparation: Preparation, sources: Sequence[ClipSource]) -> Iterator[
         watcher.join()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `gavn prepare`."""
-    add = parser.add_argument
-    add('--videos', required=True, metavar='DIR', help='folder of raw videos, or the folder of VoxCeleb2')
-    add('--out', required=True, metavar='ROOT', help='data set folder to create or complete')
-    add('--csv', metavar='FILE', help='table with the columns file, speaker, split; without it, --videos '
-                                      'is VoxCeleb2')
-    add('--only', default='*', metavar='PATTERN', help='with --csv: only matching files, e.g. "studio/*"')
-    add('--known-speakers', action='store_true', help='with --csv: allow a speaker in several splits')
-    add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: lists of speakers for train, val and test')
-    add('--split-by', choices=('speaker', 'video'), default='speaker',
-        help='without --csv: speaker reads --videos as VoxCeleb2, video draws splits from all videos '
-             '(the second scenario of the paper: one speaker)')
-    add('--split-counts', nargs=3, type=whole(0), default=(200, 5, 20), metavar='N',
-        help='speakers or videos to draw for train, val and test (default: 200 5 20 speakers, as in the '
-             'paper; its second scenario has 150 5 25 videos)')
-    add('--clip-counts', nargs=3, type=whole(0), metavar='N',
-        help='number of clips to draw for train, val and test, over all speakers (the paper: 4860 297 894)')
-    add('--cut', type=float, metavar='SECONDS', help='cut videos into clips of this length')
-    add('--flat-ids', action='store_true', help='clip names with _ in place of /')
-    add('--clips-per-speaker', type=whole(1), metavar='N',
-        help='VoxCeleb2: number of clips to draw per speaker')
-    add('--seed', type=whole(0), default=0, help='seed of all random draws')
-    add('--degradations', nargs='*', default=['car', 'blur', 'sr'], metavar='NAME',
-        help='layers to write: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
-    annotators = [AUTO, *sorted(ANNOTATORS)]
-    add('--annotator', choices=annotators, default=AUTO,
-        help='finds the 68 landmarks (default: dlib if installed, else face-alignment)')
-    add('--teacher', choices=annotators, dest='annotator', action=OldName, default=argparse.SUPPRESS,
-        help=argparse.SUPPRESS)
-    add('--download', action='store_true',
-        help='allow face-alignment to download its weights (177 MiB from its author)')
-    add('--crop', choices=('auto', 'face', 'none'), default='auto',
-        help='auto: crop videos that do not have the size of the crops yet')
-    add('--size', type=whole(1), default=CROP_SIZE, help='side of the crops in pixels')
-    add('--no-lmdb', action='store_true', help='keep the layers as plain files')
-    add('--store', choices=tuple(STORES), help=STORE_HELP)
-    add('--retry', action='store_true', help='process failed videos again')
-    add_task_arguments(parser)
-    add_executor_arguments(parser)
-
-
 def _sources(args: argparse.Namespace) -> list[ClipSource]:
     """Returns the clips that the command line selects."""
     if args.csv:
@@ -260,17 +220,21 @@ def _sources(args: argparse.Namespace) -> list[ClipSource]:
     return flat(sources) if args.flat_ids else sources
 
 
-def run(args: argparse.Namespace) -> dict[str, int]:
-    """Prepares the data set.
+def prepare_folder(args: argparse.Namespace) -> dict[str, int]:
+    """Prepares the data set that the arguments of `gavn prepare` describe.
 
     Returns:
         Number of clips by status; empty after a submission to Slurm.
 
     Raises:
-        ValueError, OSError, AnnotatorError: an argument is wrong; nothing is written.
+        PrepareError, AnnotatorError: an argument is wrong; nothing is written.
+        RunError: tasks did not complete.
     """
-    sources = _sources(args)
-    preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
+    try:
+        sources = _sources(args)
+        preparation = Preparation(Path(args.out), args.size, args.crop, tuple(args.degradations))
+    except ValueError as error:
+        raise PrepareError(str(error)) from error
     executor = Executor.from_arguments(args, args.workers)
     annotator = choose_annotator(args.annotator, args.download)
     listed = write_csv(sources, args.videos, args.out)
@@ -279,19 +243,3 @@ def run(args: argparse.Namespace) -> dict[str, int]:
     prepare(preparation, sources, annotator=annotator, lmdb=not args.no_lmdb, store=args.store,
             executor=executor, tasks=args.tasks, retry=args.retry)
     return {} if executor.returns_at_once else preparation.summary(sources)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    parser = Parser(description='Makes a data set folder from raw videos.',
-                    epilog='docs/data.md describes the folder and the steps.')
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    try:
-        counts = run(args)
-    except (ValueError, OSError, AnnotatorError, RunError) as error:
-        parser.exit(2, f'error: {error}\n')
-    for reason, count in counts.items():
-        print(f'{count:6d}  {reason}')
-    print(f'{args.out}/report.csv has the result of each video' if counts else 'submitted')
-    return 0 if counts.get('ok') or args.executor == 'slurm' else 1

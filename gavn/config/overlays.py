@@ -13,6 +13,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gavn.config.option_file import (
@@ -26,20 +27,46 @@ from gavn.config.option_file import (
     read_options,
 )
 from gavn.config.sections import check_component
+from gavn.runtime.arguments import whole
+from gavn.runtime.project import locate
 
 META, BY_NETWORK = 'overlay', 'by_network'
 WITH, DEGRADATION = '--with', '--degradation'
 _RUN = re.compile(r'(?P<parent>(.*/)?experiments/)(?P<run>[^/]+)(?P<file>/.*)')
 
 
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of a training or a test; `--local-rank` is what torch's launchers add."""
+    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
+                        help='what starts the processes of several GPUs (default none: one process)')
+    parser.add_argument('--auto_resume', action='store_true', help='resume from the newest checkpoint')
+    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
+    parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
+    add_arguments(parser)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `resolve_options`."""
+    """Adds the arguments that change an option file."""
     parser.add_argument(WITH, dest='overlays', nargs='+', default=[], metavar='FILE.yml',
                         help='lay option files over it, such as options/presets/small.yml')
     parser.add_argument(DEGRADATION, nargs='+', default=[], metavar='LAYER',
                         help='train or test on these degradations; a test has a data set for each')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
                         help='set single options, e.g. train:ema_decay=0.999')
+
+
+def resolve_arguments(args: argparse.Namespace, root: Path) -> tuple[dict[str, Any], OptionSource]:
+    """Returns the options of `args.opt` with the other arguments' changes, and their origin.
+
+    Files are relative to the working directory, to `root` or to the package. Their places replace the names
+    in `args`.
+
+    Raises:
+        OptionError: see `resolve_options`.
+    """
+    args.opt, *args.overlays = (str(locate(name, root) or name) for name in (args.opt, *args.overlays))
+    return resolve_options(args.opt, args.overlays, args.degradation, args.force_yml)
 
 
 def resolve_options(file: str | os.PathLike[str], overlays: Sequence[str | os.PathLike[str]] = (),

@@ -45,9 +45,6 @@ STORES: Mapping[str, Store] = {
 }
 """Formats by the name that `pack` takes."""
 
-STORE_HELP = ('format of frames in LMDBs: webp (lossless), png (larger and slower) or raw (fastest, 3 times '
-              f'as large). Default: {DEFAULT}; existing LMDBs keep their format')
-
 
 def decode(data: bytes | memoryview) -> np.ndarray | None:
     """Decodes an image of any of STORES to uint8 BGR (h, w, 3); None for other bytes."""

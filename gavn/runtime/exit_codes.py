@@ -11,6 +11,8 @@ CODES = {
     'builtins.OSError': FAILED,
     'gavn.errors.GavnError': FAILED,
     'gavn.errors.RunError': FAILED,
+    'gavn.cli.prepare_clips.PrepareError': USAGE,
+    'gavn.data.landmark_annotator.AnnotatorError': USAGE,
     'gavn.experiments.compare.settings.CompareError': USAGE,
     'gavn.data.clip_pairs.MismatchError': USAGE,
     'gavn.cli.evaluate_clips.EvaluationError': USAGE,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, which would hide the package
 
+from gavn.cli.prepare import STORE_HELP, STORES  # noqa: E402
 from gavn.data.clip_store import layers_of, pack  # noqa: E402
-from gavn.data.storage import STORE_HELP, STORES  # noqa: E402
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Packs the layers of a data set folder into LMDBs.')
     parser.add_argument('root', metavar='ROOT', help='the data set folder')
     parser.add_argument('--layers', nargs='+', metavar='NAME', help='default: all that the folder has')
-    parser.add_argument('--store', choices=tuple(STORES), help=STORE_HELP)
+    parser.add_argument('--store', choices=STORES, help=STORE_HELP)
     args = parser.parse_args()
     there = layers_of(args.root)
     if unknown := sorted(set(args.layers or ()) - set(there)):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, which would hide the package
 
-from gavn.cli.prepare_clips import main  # noqa: E402
+from gavn.cli.main import main  # noqa: E402
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['prepare', *sys.argv[1:]]))

@@ -10,4 +10,4 @@ from gavn import train
 
 if __name__ == '__main__':
     linear_training.kill_in_write(sys.argv.pop(1))
-    train.main()
+    sys.exit(train.main())

@@ -28,6 +28,7 @@ from torch import nn  # noqa: E402
 
 from gavn import basicsr_patches, basicsr_plugin  # noqa: E402, F401  (fills the registries)
 from gavn.basicsr_patches import utils_options  # noqa: E402
+from gavn.cli import main as cli  # noqa: E402
 
 
 @ARCH_REGISTRY.register()
@@ -156,7 +157,7 @@ def main() -> None:
     if sys.argv[1] == '--kill-in':
         kill_in_write(sys.argv[2])
         del sys.argv[1:3]
-    basicsr_patches.run_pipeline(sys.argv.pop(1))
+    sys.exit(cli.main(sys.argv[1:]))
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the regis
 from gavn.basicsr_patches import data_reds_dataset, utils_logger
 from gavn.basicsr_patches.data_reds_dataset import FrameKey
 from gavn.data.clip_store import pack
-from gavn.errors import DataError
+from gavn.errors import DataError, GavnError
 from gavn.metrics.measures import Sample, check_metrics, metric_factory
 from gavn.models.best import BestRecord
 from gavn.runtime.images import write_image
@@ -96,10 +96,10 @@ def test_missing_audio_is_named(root: Path, tmp_path: Path) -> None:
     detector = tiny_run.make_detector(tmp_path / 'net_l.pth')
     opt = tiny_run.options(root, detector, tmp_path)
     opt['datasets']['train'] = reds(root)
-    with pytest.raises(SystemExit, match=r'train: GAVN needs audio, but REDSRecurrentDataset has none'):
+    with pytest.raises(GavnError, match=r'train: GAVN needs audio, but REDSRecurrentDataset has none'):
         run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
     opt['path']['pretrain_network_g'] = str(weights_of_gavn(tmp_path / 'net_g.pth'))
-    with pytest.raises(SystemExit, match=r'reds: GAVN needs audio, face, but its samples have lq, gt, key'):
+    with pytest.raises(GavnError, match=r'reds: GAVN needs audio, face, but its samples have lq, gt, key'):
         run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
@@ -127,7 +127,7 @@ def test_validation_data_of_the_other_kind_is_refused(model: str, section: str, 
         opt = yaml.safe_load(file.read_text())
         opt['datasets'] = {'train': reds(root), 'val': val}
         tiny_run.write(opt, file)
-    with pytest.raises(SystemExit, match=words):
+    with pytest.raises(GavnError, match=words):
         run_here('train', '-opt', str(file))
 
 
@@ -191,7 +191,7 @@ def test_reds_names_frames_missing_in_the_lmdb(line: str, words: str, root: Path
 def test_a_key_that_stock_data_need_is_named(root: Path, tmp_path: Path) -> None:
     section = reds(root)
     del section['gt_size']
-    with pytest.raises(SystemExit, match='data set reds: REDSRecurrentDataset needs the key gt_size'):
+    with pytest.raises(GavnError, match='data set reds: REDSRecurrentDataset needs the key gt_size'):
         run_here('train', '-opt', str(theirs(tmp_path, section, BASICVSRPP, 'VideoRecurrentModel')))
 
 
@@ -203,7 +203,7 @@ def paired(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def test_stock_pairs_of_two_sizes_name_the_image(tmp_path: Path) -> None:
     folders(tmp_path, 16)
-    with pytest.raises(SystemExit, match=r'error: .*gt/clip/\d+.png: Scale mismatches'):
+    with pytest.raises(GavnError, match=r'gt/clip/\d+.png: Scale mismatches'):
         run_here('train', '-opt', str(theirs(tmp_path, paired(tmp_path), {'type': 'StandInNet'}, 'SRModel')))
 
 
@@ -213,7 +213,7 @@ def test_stock_validation_of_two_sizes_names_the_image(root: Path, tmp_path: Pat
     file = theirs(tmp_path, train, {'type': 'StandInNet'}, 'SRModel', val={'val_freq': 2},
                   datasets__val={**paired(tmp_path), 'phase': 'val'})
     cv2.imwrite(str(tmp_path / 'gt/clip/00000000.png'), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(SystemExit, match=r'lq/clip/\d+.png: the image is 16x16 pixels, its ground truth 8x8'):
+    with pytest.raises(GavnError, match=r'lq/clip/\d+.png: the image is 16x16 pixels, its ground truth 8x8'):
         run_here('train', '-opt', str(file))
 
 
@@ -221,7 +221,7 @@ def test_stock_lists_of_absent_files_fail_before_training(tmp_path: Path) -> Non
     folders(tmp_path)
     (tmp_path / 'list.txt').write_text('00000000.png (32,32,3)\nabsent.png (32,32,3)\n')
     section = paired(tmp_path, meta_info_file=str(tmp_path / 'list.txt'))
-    with pytest.raises(SystemExit, match=r'absent.png does not exist, but .*list.txt names it'):
+    with pytest.raises(GavnError, match=r'absent.png does not exist, but .*list.txt names it'):
         run_here('train', '-opt', str(theirs(tmp_path, section, {'type': 'StandInNet'}, 'SRModel')))
 
 
@@ -293,7 +293,7 @@ def test_a_metric_that_a_stock_model_cannot_measure_is_refused(tmp_path: Path) -
     folders(tmp_path)
     file = theirs(tmp_path, paired(tmp_path), {'type': 'StandInNet'}, 'SRModel',
                   val={'val_freq': 2, 'metrics': {'x': {'type': 'lpips'}}}, datasets__val=paired(tmp_path))
-    with pytest.raises(SystemExit, match=r'val.metrics.x: lpips needs device, which SRModel'):
+    with pytest.raises(GavnError, match=r'val.metrics.x: lpips needs device, which SRModel'):
         run_here('train', '-opt', str(file))
 
 

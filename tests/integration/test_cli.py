@@ -17,6 +17,7 @@ import gavn
 from gavn.checkpoints.checkpoint import save_bundle
 from gavn.cli import demo
 from gavn.cli import main as cli
+from gavn.errors import CheckpointError, RunError
 from gavn.faces.tracker import NoFace
 from gavn.media import probe, read_frames
 from gavn.restoration import job, restore_video, resume_state, segment_encoder
@@ -254,14 +255,41 @@ def test_bundle(tmp_path, talking, capsys):
 
 
 @pytest.mark.parametrize('verb', ['train', 'test'])
-def test_train_and_test_pass_their_arguments_on(verb, monkeypatch, tmp_path):
+def test_the_scripts_of_train_and_test_are_the_same_commands(verb, monkeypatch, tmp_path):
     seen, opt = [], tmp_path / 'o.yml'
-    opt.touch()
-    monkeypatch.setattr('gavn.cli.pipeline.run_pipeline', lambda kind: seen.append((kind, sys.argv[1:])))
-    monkeypatch.setattr(sys, 'argv', ['gavn'])
-    assert cli.main([verb, '-opt', str(opt), '--auto_resume', '--force_yml', 'a:b=1']) == 0
-    import_module(f'gavn.{verb}').main()  # what the script does
-    assert seen == 2 * [(verb, ['-opt', str(opt), '--auto_resume', '--force_yml', 'a:b=1'])]
+    opt.write_text('name: x')
+    monkeypatch.setattr('gavn.basicsr_patches.run_pipeline', lambda kind, args: seen.append(
+        (kind, args.opt, args.auto_resume, args.force_yml, args.local_rank)))
+    arguments = ['-opt', str(opt), '--auto_resume', '--local-rank=3', '--force_yml', 'a:b=1']
+    assert cli.main([verb, *arguments]) == 0
+    monkeypatch.setattr(sys, 'argv', [f'gavn/{verb}.py', *arguments])
+    assert import_module(f'gavn.{verb}').main() == 0
+    assert seen == 2 * [(verb, str(opt), True, ['a:b=1'], 3)]
+
+
+@pytest.mark.parametrize(('verb', 'argument'), [
+    ('train', '--auto_resume'), ('test', '--launcher'), ('prepare', '--split-counts')])
+def test_every_verb_shows_its_arguments(verb, argument, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb, '--help'])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert argument in said and said.startswith(f'usage: gavn {verb} ')
+
+
+@pytest.mark.parametrize(('error', 'code', 'words'), [
+    (RunError('it diverged'), 1, 'error: it diverged'), (CheckpointError('bad'), 5, 'error: bad'),
+    (KeyboardInterrupt(), 130, '--auto_resume')])
+def test_errors_of_training_end_as_those_of_other_verbs(error, code, words, tmp_path, monkeypatch, capsys):
+    opt = tmp_path / 'o.yml'
+    opt.write_text('name: x')
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr('gavn.basicsr_patches.run_pipeline', fail)
+    got, said = run('train', '-opt', opt, capsys=capsys)
+    assert got == code and words in said.err and 'Traceback' not in said.err
 
 
 def test_demo(monkeypatch, capsys):
@@ -290,16 +318,8 @@ def test_public_names():
     assert gavn.Restorer is Restorer and gavn.restore_video is restore_video.restore_video
 
 
-def test_prepare_reads_its_own_arguments(tmp_path, capfd):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(['prepare', '--videos', str(tmp_path / 'absent'), '--out', str(tmp_path / 'out'),
-                  '--csv', str(tmp_path / 'absent.csv')])
-    assert stop.value.code == 2
-    assert 'absent.csv' in capfd.readouterr().err
-
-
 def test_prepare_says_what_to_install(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, 'datatrove.data', None)
     monkeypatch.delitem(sys.modules, 'gavn.cli.prepare_clips', raising=False)
-    assert cli.main(['prepare']) == 2
+    assert cli.main(['prepare', '--videos', 'videos', '--out', 'out']) == 2
     assert "'.[prepare]'" in capfd.readouterr().err

@@ -72,7 +72,7 @@ def test_training_data_cannot_be_tested_on(followed: Path) -> None:
     """A test runs every section of `datasets`; images without clips ended in AttributeError."""
     weights = 'path:pretrain_network_g=experiments/my_run/models/net_g_latest.pth'
     done = run(f'gavn test -opt my_run.yml --force_yml {weights}', followed, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'datasets.train: MyImages does not fit AVVideoModel' in done.stdout
     assert 'Traceback' not in done.stdout
 
@@ -120,7 +120,7 @@ def test_a_module_that_fails_is_reported_clearly(text: str | None, words: str, t
 def test_custom_imports_that_are_wrong_name_the_line(value: str, tmp_path: Path) -> None:
     (tmp_path / 'x.yml').write_text(f'name: x\ncustom_imports: {value}\n')
     done = run('gavn train -opt x.yml', tmp_path, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'error: x.yml, line 2: custom_imports' in done.stdout and 'Traceback' not in done.stdout
 
 

@@ -28,7 +28,7 @@ def noted(self, current_iter):
     with open({folder!r} + '/rank' + os.environ['RANK'], 'a') as file:
         print(current_iter, type(self.net_g).__name__, self._phase.name, digest, file=file)
 GAVNModel.optimize_parameters = noted
-train.main()
+sys.exit(train.main())
 '''
 
 

@@ -12,6 +12,8 @@ import pytest
 from python_speech_features import mfcc as reference_mfcc
 from raw_videos import Stub, film, photo, table
 
+from gavn.cli.main import main
+from gavn.cli.prepare import add_arguments
 from gavn.data.clip_store import ClipStore, read_meta, read_stats
 from gavn.data.degradation import degrade
 from gavn.data.landmark_annotator import (
@@ -40,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def stub(monkeypatch):
     monkeypatch.setitem(ANNOTATORS, 'stub', Stub)
+    monkeypatch.setattr('gavn.cli.prepare.ANNOTATORS', ('stub',))
     prepare._annotator.cache_clear()
     return 'stub'
 
@@ -52,7 +55,7 @@ def test_a_table_cannot_name_clips_outside_the_data_set(tmp_path, name):
 
 def test_the_former_name_of_annotator_gives_a_notice(capsys):
     parser = Parser()
-    prepare.add_arguments(parser)
+    add_arguments(parser)
     needed = ['--videos', 'videos', '--out', 'out']
     assert parser.parse_args(needed).annotator == 'auto' and not capsys.readouterr().err
     assert parser.parse_args([*needed, '--teacher', 'dlib']).annotator == 'dlib'
@@ -153,7 +156,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
     rows = [(f'{name}.mp4', f'speaker_{name}', 'val' if name == 'mute' else 'train') for name in names]
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
                  '--annotator', stub, '--degradations', 'blur', 'sr_x4', '--store', 'raw']
-    assert prepare.main(arguments) == 0
+    assert main(['prepare', *arguments]) == 0
     assert '3  ok' in capsys.readouterr().out
 
     assert [entry.clip for entry in read_meta(out, 'train')] == ['good', 'wide']
@@ -187,8 +190,8 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
 
     before = (out / 'gt' / 'good' / '00000000.png').stat().st_mtime_ns
     film(videos / 'short.mp4', [face] * 40)
-    assert prepare.main(arguments) == 0 and len(read_meta(out, 'train')) == 2
-    assert prepare.main([*arguments, '--retry']) == 0
+    assert main(['prepare', *arguments]) == 0 and len(read_meta(out, 'train')) == 2
+    assert main(['prepare', *arguments, '--retry']) == 0
     assert [entry.clip for entry in read_meta(out, 'train')] == ['good', 'wide', 'short']
     assert (out / 'gt' / 'good' / '00000000.png').stat().st_mtime_ns == before
     assert ClipStore(out, 'gt', 'lmdb').frame('short', 39).shape == (224, 224, 3)
@@ -254,7 +257,7 @@ def test_a_killed_run_resumes_where_it_was(tmp_path):
         path.stem == 'a' or path.parent.name == 'a')]
     before = {path: path.stat().st_mtime_ns for path in files if '.prepare' not in path.parts}
     assert len(before) == 2 * 40 + 3
-    assert prepare.main(arguments) == 0
+    assert main(['prepare', *arguments]) == 0
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert [entry.clip for entry in read_meta(out, 'train')] == ['a', 'b', 'c']
     assert ClipStore(out, 'sr', 'lmdb').frame('c', 39).shape == (224, 224, 3)
@@ -264,9 +267,7 @@ def test_arguments_fail_at_the_door(tmp_path, capsys):
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train')])
     for extra, message in ((['--degradations', 'carr'], 'did you mean'), (['--only', 'z*'], 'no videos')):
         arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o'), *extra]
-        with pytest.raises(SystemExit) as stop:
-            prepare.main(arguments)
-        assert stop.value.code == 2 and message in capsys.readouterr().err
+        assert main(['prepare', *arguments]) == 2 and message in capsys.readouterr().err
     assert not (tmp_path / 'o').exists()
 
 
@@ -286,7 +287,7 @@ def test_slurm_is_one_option_away(tmp_path, monkeypatch, stub):
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'bob', 'val')])
     arguments = ['--videos', str(tmp_path), '--csv', str(rows), '--out', str(tmp_path / 'o')]
     arguments += ['--annotator', stub, '--executor', 'slurm', '--slurm-partition', 'fast', '--workers', '7']
-    assert prepare.main([*arguments, '--cpus-per-task', '3']) == 0
+    assert main(['prepare', *arguments, '--cpus-per-task', '3']) == 0
     (steps, options), (last, after), submitted = made
     assert [step.name for step in steps] == ['videos', 'crop', 'landmark', 'mfcc', 'degrade', 'done']
     assert options['tasks'] == options['workers'] == 2 and options['partition'] == 'fast'

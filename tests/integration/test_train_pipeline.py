@@ -12,14 +12,14 @@ from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the regis
 from gavn.basicsr_patches import utils_logger, utils_options
 from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.config.option_file import OptionError, option_errors
-from gavn.errors import RunError
+from gavn.errors import GavnError, RunError
 from gavn.models import phased_model
 from gavn.models.training import TrainingDivergedError
 
 
 def test_wrong_options_make_no_folder(tmp_path: Path) -> None:
     file = write_options(tmp_path, network_g__type='StandInNett', train__optm_g={})
-    with pytest.raises(SystemExit, match=r'options.yml, line \d+: network_g.type: there is no network called '
+    with pytest.raises(GavnError, match=r'options.yml, line \d+: network_g.type: there is no network called '
                                          r'StandInNett; the nearest valid name is StandInNet\n.*optm_g'):
         run_here('train', '-opt', str(file))
     assert [path.name for path in tmp_path.iterdir()] == ['options.yml']
@@ -28,7 +28,7 @@ def test_wrong_options_make_no_folder(tmp_path: Path) -> None:
 def test_absent_data_and_weights_make_no_folder(tmp_path: Path) -> None:
     file = write_options(tmp_path, datasets__train__dataroot_gt='nowhere',
                          path__pretrain_network_g='none.pth')
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(GavnError) as ended:
         run_here('train', '-opt', str(file))
     assert 'datasets.train.dataroot_gt: nowhere does not exist' in str(ended.value)
     assert 'path.pretrain_network_g: none.pth does not exist' in str(ended.value)
@@ -38,7 +38,7 @@ def test_absent_data_and_weights_make_no_folder(tmp_path: Path) -> None:
 def test_failed_starts_leave_one_folder(tmp_path: Path) -> None:
     file = write_options(tmp_path, datasets__train__length=1)  # too few for a batch, found after the folders
     for _ in range(3):
-        with pytest.raises(SystemExit, match='error: noise: 1 training samples do not fill a batch'):
+        with pytest.raises(GavnError, match='noise: 1 training samples do not fill a batch'):
             run_here('train', '-opt', str(file))
     assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['stand_in']
 
@@ -50,19 +50,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(('section', 'values', 'message'), [
-    ('datasets:train', {'num_frame': 99}, 'error: data set train: .* none of 2 clips has num_frame: 99'),
-    ('datasets:train', {'crop_size': 64}, r'error: data set train: crop_size: 64 does not fit .*\(32x32\)'),
-    ('datasets:train', {'degradation': 'car'}, 'error: data set train: .*car does not exist; layers of this'),
-    ('datasets:val', {'split': 'test'}, 'error: data set val: .*meta_info_test.txt does not exist'),
-    ('datasets:val', {'max_frames': 0}, 'error: data set val: max_frames: 0'),
-    ('datasets:train', {'num_frame': 7}, r'error: datasets\.train: num_frame is 7, but GAVN .* takes 5'),
+    ('datasets:train', {'num_frame': 99}, 'data set train: .* none of 2 clips has num_frame: 99'),
+    ('datasets:train', {'crop_size': 64}, r'data set train: crop_size: 64 does not fit .*\(32x32\)'),
+    ('datasets:train', {'degradation': 'car'}, 'data set train: .*car does not exist; layers of this'),
+    ('datasets:val', {'split': 'test'}, 'data set val: .*meta_info_test.txt does not exist'),
+    ('datasets:val', {'max_frames': 0}, 'data set val: max_frames: 0'),
+    ('datasets:train', {'num_frame': 7}, r'datasets\.train: num_frame is 7, but GAVN .* takes 5'),
     ('datasets:train', {'gt_frames': 'all'}, 'of 5 frames are 5, but GAVN returns 1: set gt_frames: valid'),
-    ('network_g', {'radius': -1}, 'error: network_g: need radius >= 0'),
-    ('network_g', {'radius': 3}, 'error: network_g: radius 3 without inject'),
-    ('train:pixel_opt', {'reduction': 'maen'}, r'error: train\.pixel_opt: Unsupported reduction mode: maen'),
-    ('train:optim_g', {'betas': [0.9, 2]}, r'error: train\.optim_g: Invalid beta parameter'),
+    ('network_g', {'radius': -1}, 'network_g: need radius >= 0'),
+    ('network_g', {'radius': 3}, 'network_g: radius 3 without inject'),
+    ('train:pixel_opt', {'reduction': 'maen'}, r'train\.pixel_opt: Unsupported reduction mode: maen'),
+    ('train:optim_g', {'betas': [0.9, 2]}, r'train\.optim_g: Invalid beta parameter'),
     ('val:metrics', {'psnr': {'type': 'calculate_psnr', 'input_order': 'HWC'}},
-     r"error: val\.metrics: calculate_psnr has no option 'input_order'"),
+     r"val\.metrics: calculate_psnr has no option 'input_order'"),
     ('val:metrics', {'nme': {'type': 'landmark_nme', 'mouth': True}},
      r'unknown key val\.metrics\.nme\.mouth'),
 ])
@@ -73,7 +73,7 @@ def test_options_that_do_not_fit_are_reported_clearly(section: str, values: dict
     for name in section.split(':'):
         part = part[name]
     part.update(values)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(GavnError, match=message):
         run_here('train', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
@@ -82,10 +82,10 @@ def test_tests_report_errors_too(place: tuple[Path, Path], tmp_path: Path) -> No
     del opt['train'], opt['logger']
     opt['path'] = {'pretrain_network_l': str(place[1]), 'results_root': str(tmp_path / 'results')}
     opt['datasets'] = {'test': opt['datasets']['val'] | {'split': 'test'}}
-    with pytest.raises(SystemExit, match=r'error: data set val: .*meta_info_test.txt does not exist'):
+    with pytest.raises(GavnError, match=r'data set val: .*meta_info_test.txt does not exist'):
         run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
     opt['datasets']['test']['split'] = 'val'
-    with pytest.raises(SystemExit, match=r'error: path\.pretrain_network_g is not set'):
+    with pytest.raises(GavnError, match=r'path\.pretrain_network_g is not set'):
         run_here('test', '-opt', str(tiny_run.write(opt, tmp_path / 'x.yml')))
 
 
@@ -95,7 +95,7 @@ def test_training_that_diverges_ends_with_a_clear_message(place: tuple[Path, Pat
         raise TrainingDivergedError(f'iteration {iteration}: l_pix is not finite')
     monkeypatch.setattr(phased_model, 'check_health', lost)
     file = tiny_run.write(tiny_run.options(*place, tmp_path), tmp_path / 'x.yml')
-    with pytest.raises(SystemExit, match='error: iteration 2: l_pix is not finite'):
+    with pytest.raises(GavnError, match='iteration 2: l_pix is not finite'):
         run_here('train', '-opt', str(file))
 
 
@@ -141,7 +141,7 @@ def test_a_name_is_one_folder(kind: str, name: str, tmp_path: Path) -> None:
     (tmp_path / 'x').mkdir()
     file = write_options(work, name=name)
     line = 1 + next(i for i, text in enumerate(file.read_text().splitlines()) if text.startswith('name:'))
-    with pytest.raises(SystemExit, match=rf'options\.yml, line {line}: name: .*(folder|longer)'):
+    with pytest.raises(GavnError, match=rf'options\.yml, line {line}: name: .*(folder|longer)'):
         run_here(kind, '-opt', str(file))
     assert {path.name for path in tmp_path.rglob('*')} == {'a', 'b', 'x', 'options.yml'}
 
@@ -151,7 +151,7 @@ def test_a_name_is_one_folder(kind: str, name: str, tmp_path: Path) -> None:
     ('val.suffix', {'val': {'suffix': '/../x'}})])
 def test_names_of_results_stay_in_their_folder(key: str, changes: dict, tmp_path: Path) -> None:
     file = write_options(tmp_path, **changes)
-    with pytest.raises(SystemExit, match=rf"options\.yml, line \d+: {key}: '.*x' cannot name a folder"):
+    with pytest.raises(GavnError, match=rf"options\.yml, line \d+: {key}: '.*x' cannot name a folder"):
         run_here('train', '-opt', str(file))
     assert [path.name for path in tmp_path.iterdir()] == ['options.yml']
 
@@ -179,7 +179,7 @@ def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: st
     result.touch()
     changes = {f'logger__{key}': value for key, value in logger.items()}
     file = write_options(tmp_path, logger__wandb={'project': 'p'}, **changes)
-    with pytest.raises(SystemExit, match=words):
+    with pytest.raises(GavnError, match=words):
         run_here('train', '-opt', str(file))
     assert result.is_file()
 
@@ -208,7 +208,7 @@ def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
     (tmp_path / 'options.yml').write_text('name: x\nmodel_type: SRModell\n')
     script = Path(basicsr_patches.__file__).parents[1] / 'train.py'
     done = run('-opt', 'options.yml', check=False, cwd=tmp_path, script=script)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'options.yml, line 2: model_type: there is no model called SRModell; the nearest valid name is ' \
            'SRModel' in done.stdout
 

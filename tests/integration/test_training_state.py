@@ -18,6 +18,7 @@ from gavn.basicsr_patches.training_state import (
     load_state,
     prune_checkpoints,
 )
+from gavn.errors import GavnError
 
 Stock = stock('models.base_model').BaseModel
 
@@ -228,7 +229,7 @@ def test_other_files_are_no_states(content: object, message: str, tmp_path: Path
 def test_pickled_states_are_refused(content: object, tmp_path: Path) -> None:
     file = write_options(tmp_path)
     torch.save(content, tmp_path / '1.state')
-    with pytest.raises(SystemExit, match=r'error: cannot resume from .*pickled objects, .*refused'):
+    with pytest.raises(GavnError, match=r'cannot resume from .*pickled objects, .*refused'):
         run_here('train', '-opt', str(file), '--force_yml', f'path:resume_state={tmp_path}/1.state')
 
 
@@ -244,7 +245,7 @@ def test_a_state_beyond_the_end_of_training_is_refused(tmp_path: Path) -> None:
     states = tmp_path / 'experiments/stand_in/training_states'
     state = load_state(states / '4.state')
     torch.save({**state, 'iter': 10**18}, states / f'{10**18}.state')
-    with pytest.raises(SystemExit, match=rf'at iteration {10**18}, but training ends at \d+; raise'):
+    with pytest.raises(GavnError, match=rf'at iteration {10**18}, but training ends at \d+; raise'):
         run_here('train', '-opt', str(file), '--auto_resume')
 
 

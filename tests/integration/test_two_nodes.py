@@ -30,7 +30,7 @@ def noted(self, current_iter):
         time.sleep(1000)
     step(self, current_iter)
 GAVNModel.optimize_parameters = noted
-train.main()
+sys.exit(train.main())
 '''
 
 

@@ -13,10 +13,11 @@ import pytest
 from tqdm import tqdm
 
 import gavn
-from gavn.basicsr_patches.utils_options import _arguments
 from gavn.cli import main as cli
-from gavn.cli.pipeline import missing_option_file
+from gavn.cli import prepare
+from gavn.data import landmark_annotator, storage
 from gavn.errors import MissingInput
+from gavn.faces import geometry
 from gavn.media import UnreadableMedia
 from gavn.runtime.arguments import Parser, seconds
 from gavn.runtime.exit_codes import CODES, code_of
@@ -67,13 +68,6 @@ def test_without_a_near_one_it_says_what_there_is(capsys, line, said):
     assert said in refused(capsys, *line.split())
 
 
-def test_training_suggests_as_well(monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['gavn train', '-opt', 'o.yml', '--luncher', 'none'])
-    with pytest.raises(SystemExit):
-        _arguments()
-    assert "did you mean '--launcher'?" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(('line', 'said'), [
     ('--crf 99', 'from 0 to 51'), ('--crf best', 'from 0 to 51'), ('--preview soon', '5s, 1.5, 2min or 1:30'),
     ('--preview 0s', '5s, 1.5, 2min or 1:30'), ('--strength 2', 'from 0 to 1'), ('--batch 0', 'at least 1'),
@@ -106,7 +100,8 @@ def test_all_verbs_have_this_parser():
     ('restore none.mp4', 4), ('restore a.mp4 --weights none.pth', 5), ('restore {here} --audio none.wav', 4),
     ('evaluate none.mp4', 4), ('evaluate {here} --reference none', 4), ('bundle -opt none.yml -o b', 2),
     ('export onnx --weights none.pth', 5), ('web --weights none.pth', 5), ('train -opt none.yml', 2),
-    ('test -opt none.yml', 2)])
+    ('test -opt none.yml', 2), ('train -opt options/train_vrt_car.yml --with none.yml', 2),
+    ('prepare --videos a --out b --csv none.csv', 4)])
 def test_a_missing_file_is_reported_before_pytorch_is_imported(line, code):
     words = line.format(here=__file__).split()
     script = (f'import sys; from gavn.cli.main import main; code = main({words!r}); '
@@ -115,13 +110,17 @@ def test_a_missing_file_is_reported_before_pytorch_is_imported(line, code):
     assert done.returncode == code and done.stderr.startswith('error: ') and 'none' in done.stderr
 
 
-def test_which_option_files_are_missing(tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['none.yml', 'a' * 5000, '~nobody/x.yml', '.', 'pipe.yml'])
+def test_option_files_that_cannot_be_read(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     os.mkfifo('pipe.yml')
-    for name in ('options/train_gavn_car.yml', 'pipe.yml', '.'):
-        assert missing_option_file(['-opt', name]) is None
-    for name in ('none.yml', 'a' * 5000, '~nobody/x.yml'):
-        assert missing_option_file(['-opt', name]) == name
+    assert cli.main(['train', '-opt', name]) == 2
+    assert f'cannot read the option file {name}' in capsys.readouterr().err
+
+
+def test_names_that_prepare_repeats():
+    assert {*prepare.ANNOTATORS} == {landmark_annotator.AUTO, *landmark_annotator.ANNOTATORS}
+    assert {*prepare.STORES} == {*storage.STORES} and prepare.SIZE == geometry.CROP_SIZE
 
 
 def test_exit_codes_are_those_of_kinds_that_there_are():
