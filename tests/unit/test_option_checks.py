@@ -137,7 +137,6 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
                                          'the nearest is higher'),
     ('val.metrics.psnr.img2', 0, 'val.metrics.psnr.img2 is set by the program'),
     ('val.metrics.psnr.type', ['calculate_psnr'], 'there is no metric called'),
-    ('val.metrics.nme.mouht', True, 'nearest valid name is mouth'),
     ('val.save_vide', True, 'nearest valid name is save_video'),
     ('val.val_freq', None, 'val.val_freq is missing'),
     ('logger.print_freq', None, 'logger.print_freq is missing'),
