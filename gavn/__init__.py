@@ -1,4 +1,5 @@
 """GAVN: audio-assisted restoration of talking-face video, as a BasicSR plugin."""
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +22,7 @@ _LAZY = {
     'CheckpointError': 'gavn.errors',
     'ChoiceError': 'gavn.faces.tracks',
     'DeviceError': 'gavn.restoration.model_spec',
+    'DiskError': 'gavn.restoration.resume_state',
     'GavnError': 'gavn.errors',
     'MediaError': 'gavn.media.container',
     'ModelError': 'gavn.checkpoints.hub',
@@ -28,7 +30,6 @@ _LAZY = {
     'OptionError': 'gavn.config.option_file',
     'OutputPathError': 'gavn.restoration.output_path',
     'RestoreError': 'gavn.restoration.model_builder',
-    'Stopped': 'gavn.restoration.resume_state',
     'TaskError': 'gavn.restoration.weight_selection',
 }
 """Public name -> its module. They are imported at their first use, so that `import gavn` is cheap."""
@@ -36,6 +37,9 @@ __all__ = ['__version__', *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
+    if name == 'Stopped':
+        warnings.warn('gavn.Stopped is now gavn.DiskError', DeprecationWarning, stacklevel=2)
+        name = 'DiskError'
     if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     value = globals()[name] = getattr(import_module(_LAZY[name]), name)

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from gavn.data.clip_store import ClipEntry, read_meta
-from gavn.experiments.release.classifier_fit import PRECISION, cautious, fit, held_out, thresholds
-from gavn.experiments.release.classifier_samples import made, stored
+from gavn.experiments.release.classifier_fit import PRECISION, fit, held_out, raise_thresholds, thresholds
+from gavn.experiments.release.classifier_samples import make_samples, stored
 from gavn.restoration.degradation import KINDS, NUMBERS, DegradationClassifier, features_of
 
 
@@ -60,7 +60,7 @@ def collected(root: Path, split: str, count: int, seed: int, workers: int) -> li
 def of_clip(root: Path, count: int, seed: int, entry: ClipEntry) -> list[Row]:
     """What `collected` is made of."""
     cv2.setNumThreads(1)
-    samples = [*stored(root, entry, count), *made(root, entry, seed)]
+    samples = [*stored(root, entry, count), *make_samples(root, entry, seed)]
     return [Row(entry.clip, sample.name, sample.kind, np.mean(
         [features_of(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)) for crop in sample.crops], axis=0))
         for sample in samples]
@@ -77,7 +77,7 @@ def fitted(rows: Sequence[Row], speaker: dict[str, str]) -> DegradationClassifie
     rows = [row for row in rows if row.kind]
     features, kinds = np.stack([row.features for row in rows]), [row.kind for row in rows]
     shares = held_out(features, kinds, [speaker[row.clip] for row in rows])
-    model = replace(fit(features, kinds), enough=cautious(thresholds(shares, kinds, PRECISION)))
+    model = replace(fit(features, kinds), enough=raise_thresholds(thresholds(shares, kinds, PRECISION)))
     print(f'{len(rows)} samples; believed from {model.enough} on; in turn held out of the fit:')
     print(confusion(kinds, [model.decide(share) for share in shares]))
     return model

@@ -24,7 +24,7 @@ class DownloadError(GavnError, RuntimeError):
     """A download failed. The message says why, and what to do."""
 
 
-class _CutError(Exception):
+class _IncompleteError(Exception):
     """The connection was interrupted; another request may resume."""
 
 
@@ -41,8 +41,8 @@ def download(url: str, part: Path) -> None:
     """
     for left in reversed(range(TRIES)):
         try:
-            _go_on(url, part)
-        except _CutError as error:
+            _resume(url, part)
+        except _IncompleteError as error:
             if not left:
                 raise DownloadError(
                     f'{url}: the connection was cut after {_size_of(part):,} bytes ({error})\n'
@@ -53,7 +53,7 @@ def download(url: str, part: Path) -> None:
             return
 
 
-def _go_on(url: str, part: Path) -> None:
+def _resume(url: str, part: Path) -> None:
     validator = _validator_of_part(url, part)
     done = _size_of(part) if validator else 0
     headers = {'Accept-Encoding': 'identity', 'User-Agent': 'gavn'}  # bytes are counted
@@ -63,7 +63,7 @@ def _go_on(url: str, part: Path) -> None:
         start = _start(answer)
         if start not in (0, done):  # another range: start again
             part.unlink(missing_ok=True)
-            raise _CutError('the server could not resume')
+            raise _IncompleteError('the server could not resume')
         if not start:
             origin = {'url': url, 'validator': _validator(answer)}
             _note(part).write_text(json.dumps(origin), encoding='utf-8')
@@ -123,9 +123,9 @@ def _copy(answer: requests.Response, file: BinaryIO, start: int) -> None:
                 file.write(piece)
                 bar.update(len(piece))
         except requests.RequestException as error:
-            raise _CutError(_cause(error)) from error
+            raise _IncompleteError(_cause(error)) from error
     if total is not None and file.tell() != total:
-        raise _CutError(f'{total:,} were announced')
+        raise _IncompleteError(f'{total:,} were announced')
 
 
 def _validator(answer: requests.Response) -> str:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from gavn.experiments.bench.plan import measured, plan_for
+    from gavn.experiments.bench.plan import measure_plan, plan_for
     from gavn.experiments.bench.report import write
     from gavn.experiments.bench.rows import complete
     from gavn.restoration.restorer import find_device
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         plan = plan.compiling(specs)
     heading, rows, files = _heading(device), [], []
     print(f'{heading}: {len(specs)} networks', flush=True)
-    for row in measured(plan, specs, device):
+    for row in measure_plan(plan, specs, device):
         rows.append(row)
         print(_format_row(row), flush=True)
         files = write(args.output, complete(rows), heading, device.type)

@@ -118,11 +118,11 @@ class _Check:
         yield from self.section(rest, FileOptions, (), apart=special, lenient=self.schema.open)
         if model is None and 'model_type' in options:
             yield self.unknown(('model_type',), options['model_type'], self.registries.model, 'model')
-        yield from self.held_to(check_component, ('name',), options.get('name'))
+        yield from self.checked_by(check_component, ('name',), options.get('name'))
         seed = options.get('manual_seed')
         if isinstance(seed, int) and fits(seed, int) and not 0 <= seed < LARGEST_SEED:
             yield _Problem(('manual_seed',), f'manual_seed is {_shown(seed)}; it must be from 0 to 2^31')
-        yield from self.held_to(check_method, ('method',), options.get('method'))
+        yield from self.checked_by(check_method, ('method',), options.get('method'))
         yield from self.networks(networks, options.get('network_inputs'), model)
         yield from self.datasets(options.get('datasets'))
         yield from self.path(options.get('path') or {}, networks)
@@ -131,7 +131,7 @@ class _Check:
         if self.is_train:
             yield from self.training(options, model)
 
-    def held_to(self, check: Callable[[str], str], key: Key, name: Any) -> _Problems:
+    def checked_by(self, check: Callable[[str], str], key: Key, name: Any) -> _Problems:
         """Checks text by a function that raises ValueError. Other types are checked elsewhere."""
         try:
             if isinstance(name, str):
@@ -155,7 +155,7 @@ class _Check:
         yield from self.section(val, self.schema.val, ('val',), wider=AnyValOptions,
                                 lenient=self.schema.open)
         if isinstance(val, Mapping) and val.get('suffix') is not None:
-            yield from self.held_to(check_component, ('val', 'suffix'), val['suffix'])
+            yield from self.checked_by(check_component, ('val', 'suffix'), val['suffix'])
         if self.is_train and isinstance(val, Mapping) and not _positive(val.get('val_freq')):
             yield _Problem(('val', 'val_freq'), 'val.val_freq is missing: validate every so many iterations')
 
@@ -240,7 +240,7 @@ class _Check:
             yield self.unknown((*key, 'type'), section['type'], self.registries.dataset, 'data set')
         declared = getattr(cls, 'Options', None)
         own = {} if declared is None else fields_of(declared)
-        yield from self.held_to(check_component, (*key, 'name'), section.get('name'))
+        yield from self.checked_by(check_component, (*key, 'name'), section.get('name'))
         yield from self.section(section, LoaderOptions, key, extra=own, any_key=declared is None)
 
     def path(self, path: Any, networks: Mapping[str, Any]) -> _Problems:
@@ -342,7 +342,7 @@ class _Check:
                     yield from self.nullable(value, parameters[name], (*key, name))
                 elif not fits(value, parameters[name].annotation):
                     yield self.ill_typed((*key, name), value, parameters[name].annotation)
-            elif None not in arguments or not _hands_on(target):
+            elif None not in arguments or not _forwards_arguments(target):
                 yield self.unknown((*key, name), name, parameters, 'key')
         for name, parameter in parameters.items():
             if parameter.required and name not in given and kind.name != 'metric':
@@ -371,7 +371,7 @@ def _printable(text: str) -> str:
     return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def _hands_on(target: Callable[..., Any]) -> bool:
+def _forwards_arguments(target: Callable[..., Any]) -> bool:
     """Whether a class may pass `**anything` on to its base class, as classes of plugins do.
 
     Metrics and BasicSR's SwinIR accept `**kwargs` and ignore them.

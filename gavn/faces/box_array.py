@@ -57,7 +57,7 @@ class Boxes(Sequence[Box]):
         """Returns the boxes scaled by factors for x and y."""
         return Boxes(self.corners * (across, down, across, down))
 
-    def shared(self, other: Boxes) -> np.ndarray:
+    def intersection(self, other: Boxes) -> np.ndarray:
         """Returns the intersection areas with the boxes of the same index, in square pixels: (n,)."""
         first = np.maximum(self.corners[:, :2], other.corners[:, :2])
         last = np.minimum(self.corners[:, 2:], other.corners[:, 2:])

@@ -53,7 +53,7 @@ class Box:
         """Centre (x, y)."""
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
-    def shared(self, other: Box) -> float:
+    def intersection(self, other: Box) -> float:
         """Returns the intersection area in square pixels."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
@@ -61,8 +61,8 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Returns the intersection over union, in [0, 1]."""
-        shared = self.shared(other)
-        return shared / (self.area + other.area - shared)
+        common = self.intersection(other)
+        return common / (self.area + other.area - common)
 
     def scaled(self, factor: float) -> Box:
         """Returns the box scaled by a factor."""
@@ -172,7 +172,7 @@ class Patch:
         return slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width)
 
 
-def shared(patches: Sequence[Patch]) -> list[Patch]:
+def divide_overlaps(patches: Sequence[Patch]) -> list[Patch]:
     """Divides the change of overlapping patches by their total weight, so that they can be added."""
     if len(patches) < 2:
         return list(patches)
@@ -190,7 +190,7 @@ def paste(image: np.ndarray, patches: Sequence[Patch]) -> np.ndarray:
     Pixels without a change keep their exact values.
     """
     result = image.astype(np.float32)
-    for patch in shared(patches):
+    for patch in divide_overlaps(patches):
         result[patch.place] += patch.change
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 

@@ -86,7 +86,7 @@ class _Path:
         if 2 * len(mine) <= len(self.frames):
             return False
         one, two = Boxes(self.boxes.corners[mine]), Boxes(other.boxes.corners[others])
-        return float((one.shared(two) / np.minimum(one.areas, two.areas)).mean()) >= _ONE_IN_OTHER
+        return float((one.intersection(two) / np.minimum(one.areas, two.areas)).mean()) >= _ONE_IN_OTHER
 
     def filled(self) -> np.ndarray:
         """Returns corners (len(span), 4), interpolated between detections."""

@@ -23,7 +23,7 @@ _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding, not a
 
 def iter_audio(path: StrPath, sample_rate: int = 16000, gaps: bool = False
                ) -> Iterator[np.ndarray | AudioGap] | None:
-    """Decodes the main audio track (see `heard_stream`) block by block.
+    """Decodes the main audio track (see `default_audio_stream`) block by block.
 
     Sample 0 is aligned with the first video frame: late audio is preceded by zeros, early audio is cut. Gaps
     and undecodable packets become zeros. Where packets overlap, the first is kept whole. The audio may end
@@ -40,7 +40,7 @@ def iter_audio(path: StrPath, sample_rate: int = 16000, gaps: bool = False
     Raises:
         UnreadableMedia: the file cannot be read; raised before the first block.
     """
-    index = heard_stream(path)
+    index = default_audio_stream(path)
     if index is None:
         return None
     start = clock_zero(path)
@@ -48,7 +48,7 @@ def iter_audio(path: StrPath, sample_rate: int = 16000, gaps: bool = False
                    silence_or_gap if gaps else lambda samples, _: silent_blocks(samples))
 
 
-def heard_stream(path: StrPath) -> int | None:
+def default_audio_stream(path: StrPath) -> int | None:
     """Returns the index of the main audio stream; None if there is none with known parameters.
 
     This is FFmpeg's default stream if it can be decoded, else the first that can, else the default.

@@ -19,9 +19,9 @@ from gavn.checkpoints.checkpoint import BUDGET, load_state, load_strict
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import PhasedTrainOptions
 from gavn.models.budget import Budget
-from gavn.models.faster import peak_memory
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
+from gavn.models.training_memory import peak_memory
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
 

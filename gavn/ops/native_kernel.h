@@ -163,14 +163,14 @@ TARGET INLINE void NAME(put)(const Layer *layer, const float *columns, int group
 TARGET static void NAME(convolve)(const Layer *layer, const Scratch *scratch, int64_t first, int64_t last)
 {
     const int64_t depth = layer->channels * layer->kernel_y * layer->kernel_x;
-    const int64_t picture = (layer->height + 2 * BORDER) * (layer->width + 2 * BORDER) * layer->channels;
+    const int64_t image_floats = (layer->height + 2 * BORDER) * (layer->width + 2 * BORDER) * layer->channels;
     const int64_t pixels = layer->out_height * layer->out_width;
     const int outputs = (int)(layer->outputs / layer->groups), quads = (int)(layer->unit + 3) / 4;
     Place place = {first / pixels, (int)(first % pixels / layer->out_width), (int)(first % layer->out_width)};
     for (int64_t start = first; start < last; start += BLOCK) {
         const int count = last - start < BLOCK ? (int)(last - start) : BLOCK;
         for (int p = 0; p < count; p++) {
-            const float *x = layer->x + place.image * picture;
+            const float *x = layer->x + place.image * image_floats;
             NAME(look)(layer, scratch, start + p, place);
             if (quads == 1)
                 NAME(sample)(layer, scratch, x, scratch->columns + p * depth, 1);

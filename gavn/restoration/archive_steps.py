@@ -138,7 +138,7 @@ class RestoreVideos(_Step):
 
     def _restore_file(self, name: str, source: Path, target: str, path: Path, job: dict[str, Any]) -> Record:
         archive = self.archive
-        if self._is_long(source) and (record := self.share_out(name, source, target, path)):
+        if self._is_long(source) and (record := self.plan_pieces(name, source, target, path)):
             return record
         report = restore_video(source, path, load_restorer(archive.spec), archive.settings)
         report = replace(report, source=archive.url(name), target=archive.outputs.resolve_paths(target),
@@ -146,7 +146,7 @@ class RestoreVideos(_Step):
         report.write(beside(path, '.json'))
         return _done_record(name, target, asdict(report))
 
-    def share_out(self, name: str, source: Path, target: str, path: Path) -> Record | None:
+    def plan_pieces(self, name: str, source: Path, target: str, path: Path) -> Record | None:
         """Plans a long video; returns its record, or None if there is nothing to share."""
         archive = self.archive
         plan = plan_video(source, path, load_restorer(archive.spec), archive.settings)
@@ -219,7 +219,7 @@ class JoinPieces(RestoreVideos):
             final = record.get('status') in ('failed', 'skipped') and 'target' not in record
             yield record if final else self.restore(name)
 
-    def share_out(self, name: str, source: Path, target: str, path: Path) -> Record | None:
+    def plan_pieces(self, name: str, source: Path, target: str, path: Path) -> Record | None:
         """Leaves a long video to the next run if it was not planned: one task would take too long."""
         return None if name in self.before else _record(name, 'unfinished', _LOST)
 

@@ -59,7 +59,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
         ChoiceError: the selected faces do not exist.
         TaskError: the weights are certainly for another kind of degradation.
         RestoreError: the network fails.
-        Stopped: the disk is full or fails (an OSError).
+        DiskError: the disk is full or fails (an OSError).
     """
     settings, restorer = settings or Settings(), restorer or AutoRestorer()
     source, target, started = Path(source), Path(target), time.monotonic()
@@ -92,7 +92,7 @@ def restore_piece(source: Path, target: Path, restorer: VideoRestorer, settings:
             kind of device.
     """
     video = VideoReader.from_path(source, settings.fps, settings.audio)
-    state = ResumeState.shared(target, _job_key(video, restorer, settings, None))
+    state = ResumeState.open_shared(target, _job_key(video, restorer, settings, None))
     RestorationJob(video, target, restorer, settings, state, SilentProgress()).encode(piece)
 
 

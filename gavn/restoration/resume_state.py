@@ -31,7 +31,7 @@ class InUseError(ResumeStateError):
     """Another process uses the state folder."""
 
 
-class Stopped(GavnError, OSError):  # noqa: N818
+class DiskError(GavnError, OSError):
     """The disk is full or fails during the work; the message says what is kept."""
 
 
@@ -56,13 +56,13 @@ class ResumeState:
 
         Args:
             resume: whether to use the state of an earlier run.
-            keep: whether the folder stays for `shared`.
+            keep: whether the folder stays for `open_shared`.
 
         Raises:
             ResumeStateError: the folder is something else.
             InUseError: another process uses it.
             KeyboardInterrupt: the block was interrupted; the message says what is kept.
-            Stopped: the block raised an OSError; the message says what is kept.
+            DiskError: the block raised an OSError; the message says what is kept.
         """
         state = cls(beside(target, '.gavn'))
         state._check_folder()
@@ -77,7 +77,7 @@ class ResumeState:
                 raise type(error)(f'{error}{state._faces_notice()}') from error
             except OSError as error:
                 message = _describe(error, target) + state._clean_up(keep_faces=True)
-                raise Stopped(message) from error
+                raise DiskError(message) from error
             except BaseException:
                 message = state._clean_up()
                 if state.folder.exists():
@@ -87,7 +87,7 @@ class ResumeState:
                 state.remove()
 
     @classmethod
-    def shared(cls, target: Path, job: Mapping[str, Any]) -> ResumeState:
+    def open_shared(cls, target: Path, job: Mapping[str, Any]) -> ResumeState:
         """Returns the state that was kept for a job, for several processes that encode different segments.
 
         Raises:

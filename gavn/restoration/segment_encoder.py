@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from gavn.faces.geometry import shared
+from gavn.faces.geometry import divide_overlaps
 from gavn.media import (
     Frame,
     ImageWriter,
@@ -99,7 +99,7 @@ class SegmentEncoder:
         patches = [clip_restorer.patch(frame, *change) for change in changes]
         for (face, _), patch in zip(changes, patches, strict=True):
             face_notes[face.id].add_change(patch)
-        restored = changed(frame, ((patch.x0, patch.y0, patch.change) for patch in shared(patches)))
+        restored = changed(frame, ((patch.x0, patch.y0, patch.change) for patch in divide_overlaps(patches)))
         writer.write(self._encodable(restored), frame.pts)
 
     def _writer(self, segment: Path) -> SegmentWriter | ImageWriter:

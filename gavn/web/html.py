@@ -14,7 +14,7 @@ from gavn.restoration.report import ESTIMATES, Report
 from gavn.web.files import Files, ZipDownload
 from gavn.web.limits import length
 from gavn.web.progress_tracker import State
-from gavn.web.videos import Found, RestoredVideo, Video
+from gavn.web.videos import DetectedFaces, RestoredVideo, Video
 
 MAX_FACES = 12  # in the table; the report file lists all
 DROP = """<label class="drop"><input type="file" multiple accept="video/*,.mkv,.ts,.mts,.m2ts,.ogv">
@@ -161,11 +161,11 @@ def _player(source: str, name: str, poster: str = '') -> str:
             'restore it.</p>')
 
 
-def faces(video: Video, found: Found) -> str:
+def faces(video: Video, found: DetectedFaces) -> str:
     """Returns thumbnails of the faces with checkboxes."""
     chosen = video.chosen or frozenset()
     boxes = []
-    for face in found.pictured:
+    for face in found.with_thumbnails:
         start, end = map(_clock, found.seconds(face))
         ticked = ' checked' if face.id in chosen else ''
         boxes.append(f'<label><input type="checkbox" value="{face.id}"{ticked}>'

@@ -46,14 +46,14 @@ class RestoredVideo:
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedFaces:
     """The faces of a whole video, and the time of each frame in seconds."""
 
     faces: Faces
     times: tuple[float, ...]
 
     @property
-    def pictured(self) -> Sequence[Face]:
+    def with_thumbnails(self) -> Sequence[Face]:
         """The faces that the page shows with a thumbnail."""
         return self.faces.faces[:MAX_PICTURED]
 
@@ -85,7 +85,7 @@ class Video:
     source: Path
     info: VideoInfo
     poster: Path
-    found: Found | None = None
+    found: DetectedFaces | None = None
     chosen: frozenset[int] | None = None
     result: RestoredVideo | None = None
     failure: str | None = field(default=None)
@@ -107,7 +107,7 @@ class Video:
         known = frozenset(face.id for face in self.found.faces.faces) if self.found else frozenset()
         if self.found is None or not ids <= known:
             raise RefusalError('There is no such face in this video.')
-        self.chosen = ids | known - {face.id for face in self.found.pictured}
+        self.chosen = ids | known - {face.id for face in self.found.with_thumbnails}
         return self.chosen
 
     def which(self, preview: float | None) -> str:
@@ -137,7 +137,7 @@ def open_video(source: Path, info: VideoInfo) -> Video:
     return Video(source, info, poster)
 
 
-def find_faces(video: Video, progress: Progress) -> Found:
+def find_faces(video: Video, progress: Progress) -> DetectedFaces:
     """Finds the faces of a whole video.
 
     Raises:
@@ -155,7 +155,7 @@ def find_faces(video: Video, progress: Progress) -> Found:
             faces = follow_faces(images())
         except NoFace as error:
             raise NoFace(f'{video.source.name}: {error}') from error
-    return Found(faces, tuple(times))
+    return DetectedFaces(faces, tuple(times))
 
 
 def write_comparison_images(source: VideoReader, restored: VideoReader, report: Report, folder: Path

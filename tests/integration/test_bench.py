@@ -13,8 +13,8 @@ from gavn.checkpoints.checkpoint import load_bundle
 from gavn.checkpoints.pretrained import list_pretrained, weights_of
 from gavn.cli.bench import _chosen, _format_row
 from gavn.experiments.bench import memory, networks, operators, plan, report, rows, timing, training
-from gavn.experiments.bench.goals import GOALS, judged
-from gavn.experiments.bench.networks import ALIGNED, GAVN_64, PRETRAINED, SPECS, Case, _spec
+from gavn.experiments.bench.goals import GOALS, judge_goals
+from gavn.experiments.bench.networks import ALIGNED, GAVN_64, PRETRAINED, SPECS, BenchCase, _spec
 from gavn.experiments.bench.plan import BenchPlan
 from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, BenchRow, complete
 from gavn.runtime import windows
@@ -27,7 +27,7 @@ TINY = {
     GAVN_64: _spec(*ALL, type='GAVN', num_feat=8, radius=0, num_reconstruct_block=[1, 1],
                      detector={'type': 'PFLDAV', 'width': 0.125}),
 }
-OWN = (Case('gavn', 'bf16', 'windows batched'), Case('gavn', 'fp32', 'features once'))
+OWN = (BenchCase('gavn', 'bf16', 'windows batched'), BenchCase('gavn', 'fp32', 'features once'))
 CASES = (plan.PLAIN, *OWN)
 SMALL = BenchPlan(2, 2, 32, 0.001, CASES, (1,), None, ())
 
@@ -37,9 +37,9 @@ def network(name: str, form: str, precision: str, ms: float, **others) -> BenchR
 
 
 def test_every_network_is_measured_in_every_way_and_written(tmp_path: Path):
-    found = complete(list(plan.measured(replace(SMALL, deformable=()), TINY, CPU)))
+    found = complete(list(plan.measure_plan(replace(SMALL, deformable=()), TINY, CPU)))
     assert {row.kind for row in found} == {'ceiling', 'network'}
-    cases = [Case(row.form, row.precision, row.schedule) for row in found if row.name == GAVN_64]
+    cases = [BenchCase(row.form, row.precision, row.schedule) for row in found if row.name == GAVN_64]
     assert cases == list(CASES)
     for row in found:
         assert row.ms > 0 and row.calls >= 3 and row.per_second > 0
@@ -65,14 +65,14 @@ def test_ratios_and_shares_follow_from_the_rows():
 
 
 def test_goals_are_judged_by_measured_figures_alone():
-    assert all(figure == 'not measured' and not verdict for _, _, figure, verdict in judged([], 'cuda'))
+    assert all(figure == 'not measured' and not verdict for _, _, figure, verdict in judge_goals([], 'cuda'))
     found = complete([network(GAVN_64, 'stock', 'fp32', 100.), network(GAVN_64, 'gavn', 'bf16', 30.),
                       network(PRETRAINED, 'gavn', 'fp32', 100.)])
-    lines = {line[0]: line[1:] for line in judged(found, 'cpu')}
+    lines = {line[0]: line[1:] for line in judge_goals(found, 'cpu')}
     assert lines["GAVN-64 against eager with torchvision's operator"] == ('at least 2.5 times', '3.33 times',
                                                                          'reached')
     assert lines['the pretrained network: frames a second'][1:] == ('10 fps', 'not reached')
-    assert len(judged(found, 'cuda')) + len(lines) == len(GOALS)
+    assert len(judge_goals(found, 'cuda')) + len(lines) == len(GOALS)
 
 
 def test_deformable_convolution_training_and_loader_have_rows(capsys):
@@ -82,10 +82,10 @@ def test_deformable_convolution_training_and_loader_have_rows(capsys):
     assert 'mmcv: no figure (ImportError: ' in capsys.readouterr().out
     stepped = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
     assert [(row.form, row.precision) for row in stepped] == [('stock', 'fp32'), ('gavn', 'bf16')]
-    fed = training.fed(CPU, 1, 32, 0.001, 1, 'tiny', TINY[GAVN_64])
+    fed = training.time_steps_with_loader(CPU, 1, 32, 0.001, 1, 'tiny', TINY[GAVN_64])
     assert fed.calls >= 10 and 0 <= fed.waited < 100
     assert f'{fed.waited:.1f} % of the time waiting for data' in _format_row(fed)
-    loaded = list(training.loading(32, (0,), 0.001))
+    loaded = list(training.time_loading(32, (0,), 0.001))
     assert loaded[0].per_second > 0
 
 
@@ -122,7 +122,7 @@ def test_compiled_networks_get_one_shape_and_give_equal_results(monkeypatch, cap
 
     compiled = []
     monkeypatch.setattr(networks, 'compile_in_place', stands_in)
-    case, shapes = Case(networks.COMPILED, 'fp32', 'features once'), set()
+    case, shapes = BenchCase(networks.COMPILED, 'fp32', 'features once'), set()
     subject = networks.prepare('tiny', TINY[GAVN_64], CPU, 32, case.form, 2)
     assert compiled == [(part, 'default') for part in (subject.network, subject.detector)]
     features = subject.network.features
@@ -141,20 +141,20 @@ def test_compiled_networks_get_one_shape_and_give_equal_results(monkeypatch, cap
     ('stock', 'torchvision'), ('gavn', None), ('triton', 'triton'), ('triton, compiled', 'triton')])
 def test_forms_choose_the_operator(form, backend, monkeypatch):
     monkeypatch.delenv(networks.BACKEND_VARIABLE, raising=False)
-    with networks.operators(Case(form, 'bf16', '')):
+    with networks.operators(BenchCase(form, 'bf16', '')):
         assert os.environ.get(networks.BACKEND_VARIABLE) == backend
     assert networks.BACKEND_VARIABLE not in os.environ
 
 
 def test_a_failing_training_step_is_reported_and_skipped(monkeypatch, capsys):
-    student = training._student
+    student = training._training_step
 
     def fails(case, *options):
         if case.form == 'gavn':
             raise RuntimeError('no kernel')
         return student(case, *options)
 
-    monkeypatch.setattr(training, '_student', fails)
+    monkeypatch.setattr(training, '_training_step', fails)
     rows_ = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
     assert [row.form for row in rows_] == ['stock']
     assert capsys.readouterr().out == 'training step, gavn: no figure (RuntimeError: no kernel)\n'
@@ -164,7 +164,7 @@ def test_precision_settings_of_cases():
     cuda = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [place.allow_tf32 for place in cuda]
     for precision, expected in (('fp32', [False] * 2), ('tf32', [True] * 2), ('bf16', before)):
-        with networks.computing(CPU, Case('gavn', precision, '')):
+        with networks.computing(CPU, BenchCase('gavn', precision, '')):
             assert [place.allow_tf32 for place in cuda] == expected
             assert torch.is_autocast_enabled('cpu') == (precision == 'bf16')
     assert [place.allow_tf32 for place in cuda] == before
@@ -177,7 +177,7 @@ def test_videos_are_restored_each_in_a_process_of_its_own():
     assert f'{short.memory_mib:.0f} MiB peak memory' in _format_row(short)
     for growth, verdict in ((1.04, 'reached'), (1.06, 'not reached')):
         long = replace(short, calls=300, memory_mib=growth * short.memory_mib)
-        assert judged([long, short], 'cpu')[-1][2:] == (f'{growth} times', verdict)
+        assert judge_goals([long, short], 'cpu')[-1][2:] == (f'{growth} times', verdict)
 
 
 def test_plans_measure_what_goals_need():
@@ -185,14 +185,14 @@ def test_plans_measure_what_goals_need():
     for a_plan, name, forms in ((full, PRETRAINED, ['triton']), (quick, GAVN_64, ['triton']),
                                 (full, GAVN_64, ['triton', 'compiled', 'triton, compiled'])):
         cases = plan._cases(a_plan, name, SPECS[name])
-        assert cases[-len(forms):] == [Case(form, 'bf16', 'features once') for form in forms]
+        assert cases[-len(forms):] == [BenchCase(form, 'bf16', 'features once') for form in forms]
         assert {case.form for case in cases[:-len(forms)]} == {'stock', 'gavn'}
     asked = quick.compiling([GAVN_64, EDVR_M])
     assert asked.further == {GAVN_64: ('triton', 'compiled'), EDVR_M: ('compiled',)}
     assert full.compiling([GAVN_64]).further == full.further
-    assert full.fed_by == 8 and full.minutes and not quick.minutes
+    assert full.workers_of_steps == 8 and full.minutes and not quick.minutes
     asked = replace(SMALL, further={EDVR_M: ('compiled',)})
-    assert plan._cases(asked, EDVR_M, TINY[EDVR_M])[-1] == Case('compiled', 'fp32', 'windows batched')
+    assert plan._cases(asked, EDVR_M, TINY[EDVR_M])[-1] == BenchCase('compiled', 'fp32', 'windows batched')
 
 
 def test_timing_counts_calls_and_memory():

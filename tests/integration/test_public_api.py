@@ -11,7 +11,7 @@ from restore_fakes import make_restorer
 import gavn
 from gavn.restoration.protocols import VideoRestorer
 
-UNRELATED = {'gavn.media.decode._UndecodableError', 'gavn.checkpoints.download._CutError'}
+UNRELATED = {'gavn.media.decode._UndecodableError', 'gavn.checkpoints.download._IncompleteError'}
 """Signals between functions of one module, which no caller sees."""
 
 
@@ -44,6 +44,12 @@ def test_all_errors_derive_from_one():
             if kind.__module__.partition('.')[0] == 'gavn' and not issubclass(kind, gavn.GavnError):
                 strays.add(f'{kind.__module__}.{kind.__qualname__}')
     assert strays == UNRELATED
+
+
+def test_the_former_name_of_an_error_still_works():
+    with pytest.warns(DeprecationWarning, match=r'gavn\.DiskError'):
+        former = gavn.Stopped
+    assert former is gavn.DiskError and 'Stopped' not in gavn.__all__
 
 
 def test_pretrained_weights_are_listed():

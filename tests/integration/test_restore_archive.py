@@ -238,11 +238,11 @@ def test_a_full_disk_stops_the_task(talks, weights, tmp_path, monkeypatch, step)
         run(archive, only=('videos',))
 
     def full(*_):
-        raise resume_state.Stopped(errno.ENOSPC, 'no space left')
+        raise resume_state.DiskError(errno.ENOSPC, 'no space left')
 
     for name in ('restore_video', 'restore_piece'):
         monkeypatch.setattr(archive_steps, name, full)
-    with pytest.raises(resume_state.Stopped, match='no space left'):
+    with pytest.raises(resume_state.DiskError, match='no space left'):
         for rank in range(2):
             list(step(archive, 1).run(rank=rank, world_size=2))
 

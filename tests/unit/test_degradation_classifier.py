@@ -8,8 +8,8 @@ import pytest
 from gavn.data.clip_store import ClipEntry, ClipWriter
 from gavn.data.degradation import downscale, gaussian_blur
 from gavn.data.mixture import Mixture
-from gavn.experiments.release.classifier_fit import cautious, fit, held_out, thresholds
-from gavn.experiments.release.classifier_samples import RECIPES, kind_of, made
+from gavn.experiments.release.classifier_fit import fit, held_out, raise_thresholds, thresholds
+from gavn.experiments.release.classifier_samples import RECIPES, kind_of, make_samples
 from gavn.experiments.synthetic.head import make_clip
 from gavn.media import compress, read_frames
 from gavn.restoration.degradation import KINDS, DegradationClassifier, DegradationEstimate, estimate
@@ -124,7 +124,8 @@ def test_thresholds_by_hand():
     assert threshold(['mixed', 'mixed', 'compression'], 0.9) == 0.65
     assert threshold(['mixed', 'mixed', 'compression'], 0.3) == 0.5
     assert threshold(['mixed'] * 3, 0.9) > 1
-    assert cautious({'clean': 0.5, 'sr': 0.6, 'deblur': 1.01}) == {'clean': 0.5, 'sr': 0.9, 'deblur': 1.01}
+    assert raise_thresholds({'clean': 0.5, 'sr': 0.6, 'deblur': 1.01}) == {
+        'clean': 0.5, 'sr': 0.9, 'deblur': 1.01}
 
 
 @pytest.mark.parametrize(('mixture', 'kind'), [
@@ -140,10 +141,10 @@ def test_samples_are_a_function_of_clip_and_seed(tmp_path):
     smooth = gaussian_blur(list(draw.integers(0, 255, (14, 64, 64, 3), np.uint8)), 5)
     ClipWriter(tmp_path).frames('gt', 'a', smooth)
     entry = ClipEntry('a', 14, (64, 64, 3))
-    first, again = list(made(tmp_path, entry, 0)), list(islice(made(tmp_path, entry, 0), 4))
+    first, again = list(make_samples(tmp_path, entry, 0)), list(islice(make_samples(tmp_path, entry, 0), 4))
     assert len(first) == sum(count for count, _ in RECIPES.values())
     assert {sample.kind for sample in first} >= set(KINDS)
     assert all(np.array_equal(a.crops, b.crops) for a, b in zip(first, again, strict=False))
-    assert not np.array_equal(first[0].crops, next(made(tmp_path, entry, 1)).crops)
+    assert not np.array_equal(first[0].crops, next(make_samples(tmp_path, entry, 1)).crops)
     with pytest.raises(ValueError, match='11 frames'):
-        next(made(tmp_path, ClipEntry('a', 11, (64, 64, 3)), 0))
+        next(make_samples(tmp_path, ClipEntry('a', 11, (64, 64, 3)), 0))

@@ -9,11 +9,11 @@ from gavn.faces.geometry import (
     Patch,
     crop,
     crop_box,
+    divide_overlaps,
     feather_mask,
     inside,
     oval_mask,
     paste,
-    shared,
     sides_on_edge,
 )
 
@@ -45,8 +45,8 @@ def test_many_boxes_are_as_one_by_one():
     assert list(boxes) == plain and boxes[-1] == plain[-1] and len(boxes) == 9
     assert boxes.heights.tolist() == [box.height for box in plain]
     assert boxes.areas.tolist() == [box.area for box in plain]
-    together = boxes.shared(more)
-    assert together.tolist() == [box.shared(other) for box, other in zip(plain, more, strict=True)]
+    together = boxes.intersection(more)
+    assert together.tolist() == [box.intersection(other) for box, other in zip(plain, more, strict=True)]
     assert together.min() == 0 < together.max()
     assert boxes == Boxes(corners.copy()) and boxes != more and boxes != plain
     assert Boxes.repeated(plain[0], 3) == Boxes(corners[[0, 0, 0]])
@@ -205,9 +205,9 @@ def test_patches_that_overlap_share_the_change():
     patches = [Patch.spread(Box(x, 10, x + 40, 50), bright, feather_mask(), 90, 60) for x in (5, 25)]
     row = paste(image, patches)[30, :, 0].astype(int) - 100
     assert row[25] == row[35] == row[45] == 40 and row.max() <= 41 and row[:5].max() == row[65:].max() == 0
-    assert np.array_equal(shared(patches[:1])[0].change, patches[0].change)
+    assert np.array_equal(divide_overlaps(patches[:1])[0].change, patches[0].change)
     twice = image.astype(np.float32)
-    for patch in shared(patches):
+    for patch in divide_overlaps(patches):
         twice[patch.place] += patch.change
     assert np.array_equal(twice.round().astype(np.uint8), paste(image, patches))
 

@@ -10,7 +10,7 @@ import torch
 from option_files import load
 
 from gavn.experiments.bench.batches import Rate, choose
-from gavn.experiments.bench.networks import Subject
+from gavn.experiments.bench.networks import BenchNetwork
 from gavn.experiments.gpu_run import (
     SAFETY,
     Steps,
@@ -117,6 +117,7 @@ def test_a_timed_network_gets_its_own_inputs_alone():
         def forward(self, lq, audio):
             return lq + audio
 
-    subject = Subject('sum', Sum(), None, ('lq', 'audio', 'region'), None, torch.device('cpu'), 8, 'gavn')
+    inputs, device = ('lq', 'audio', 'region'), torch.device('cpu')
+    subject = BenchNetwork('sum', Sum(), None, inputs, None, device, 8, 'gavn')
     batch = {name: torch.ones(1) for name in ('lq', 'audio', 'gt')}
     assert subject.restore(batch).item() == 2

@@ -8,7 +8,7 @@ from media_files import make_file, packets, pictures, remux, tone
 
 from gavn.audio.gaps import AudioGap
 from gavn.media import fitting_ending, iter_audio, probe, read_audio
-from gavn.media.audio import heard_stream
+from gavn.media.audio import default_audio_stream
 
 RATE = 44100
 VIDEOS = {'.wmv': 'wmv2', '.ts': 'mpeg2video'}  # encoders that the container takes
@@ -37,7 +37,7 @@ def with_sounds(path: Path, *codecs: str, rate: int = RATE, silent: tuple[int, .
 def test_the_second_audio_track_replaces_an_undecodable_first(tmp_path: Path, broken: bytes) -> None:
     path = with_sounds(tmp_path / 'a.mkv', 'aac', 'aac', rate=16000)
     path.write_bytes(path.read_bytes().replace(b'A_AAC', broken, 1))
-    assert heard_stream(path) == 2
+    assert default_audio_stream(path) == 2
     sound = read_audio(path)
     assert np.corrcoef(sound[2000:6000], tone(0.4)[2000 - 1024:6000 - 1024])[0, 1] > 0.9 or (
         np.corrcoef(sound[2000:6000], tone(0.4)[2000:6000])[0, 1] > 0.9)  # PyAV 19 leaves out the lead-in
@@ -46,7 +46,7 @@ def test_the_second_audio_track_replaces_an_undecodable_first(tmp_path: Path, br
 def test_no_audio_that_is_known_is_none(tmp_path: Path) -> None:
     path = with_sounds(tmp_path / 'a.mkv', 'aac')
     path.write_bytes(path.read_bytes().replace(b'A_AAC', b'A_ZZZ'))
-    assert heard_stream(path) is None and read_audio(path) is None
+    assert default_audio_stream(path) is None and read_audio(path) is None
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.mkv', '.mov'])

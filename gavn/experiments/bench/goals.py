@@ -93,7 +93,7 @@ GOALS = (
 )
 
 
-def judged(rows: Sequence[BenchRow], device: str) -> list[tuple[str, ...]]:
+def judge_goals(rows: Sequence[BenchRow], device: str) -> list[tuple[str, ...]]:
     """Rows (name, target, figure, whether it is reached) for a device; targets without a figure say so."""
     lines: list[tuple[str, ...]] = []
     for goal in GOALS:

@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 96, 80
 _FACE, _WAY = (36, 48), 40  # pixels: sides of the fake face, and how far it moves
 
 
-class Same(nn.Module):
+class UnchangedImages(nn.Module):
     """A network of single images that changes nothing."""
 
     def forward(self, lq: Tensor) -> Tensor:
@@ -66,7 +66,8 @@ def _write(path: Path, frames: int) -> None:
 def _restore(video: Path) -> tuple[float, float]:
     """Seconds, and peak MiB of this process."""
     job.follow_faces = partial(job.follow_faces, detect=_bright)
-    restorer = Restorer(ModelSpec({GENERATOR: {'type': 'Same'}}, window='frame'), {GENERATOR: Same()}, 'cpu')
+    spec = ModelSpec({GENERATOR: {'type': UnchangedImages.__name__}}, window='frame')
+    restorer = Restorer(spec, {GENERATOR: UnchangedImages()}, 'cpu')
     start = time.perf_counter()
     restore_video(video, video.with_name('restored.mp4'), restorer, Settings(preset='ultrafast'))
     return time.perf_counter() - start, status_mib('VmHWM')

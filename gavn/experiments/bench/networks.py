@@ -69,7 +69,7 @@ QUICK = (EDVR_M, BASICVSRPP, PRETRAINED, GAVN_64)
 
 
 @dataclass(frozen=True)
-class Case:
+class BenchCase:
     """How to run a network: see `rows.BenchRow`."""
 
     form: str
@@ -77,7 +77,7 @@ class Case:
     schedule: str
 
 
-class Subject(NetworkRunner):
+class BenchNetwork(NetworkRunner):
     """A network in a form, which runs over clips as in `Restorer`; the stock form has no parallel calls."""
 
     def __init__(self, name: str, network: nn.Module, detector: nn.Module | None, inputs: Sequence[str],
@@ -116,7 +116,7 @@ class Subject(NetworkRunner):
 
 
 def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: str, batch: int = 1
-            ) -> Subject:
+            ) -> BenchNetwork:
     """Builds a network with new weights in a form; `batch`: windows per call."""
     torch.manual_seed(0)
     networks = {key: network.to(device).eval().requires_grad_(False)
@@ -128,8 +128,8 @@ def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: s
         channels_last(part)
         if COMPILED in form:
             compile_in_place(part, default_mode(device))
-    return Subject(name, network, networks.get(DETECTOR), spec.inputs, layout_of(network, spec.window),
-                   device, size, form, batch)
+    return BenchNetwork(name, network, networks.get(DETECTOR), spec.inputs, layout_of(network, spec.window),
+                        device, size, form, batch)
 
 
 def _align_one_by_one(network: nn.Module) -> None:
@@ -143,7 +143,7 @@ def _align_one_by_one(network: nn.Module) -> None:
 SCHEDULES = ('one window', 'windows batched', 'features once')
 
 
-def run_clip(subject: Subject, clip: Iterable[windows.Sample], schedule: str) -> None:
+def run_clip(subject: BenchNetwork, clip: Iterable[windows.Sample], schedule: str) -> None:
     """Runs a network over a clip.
 
     `one window` is the plain sliding window. The others take several windows at a time; `features once` also
@@ -161,7 +161,7 @@ def run_clip(subject: Subject, clip: Iterable[windows.Sample], schedule: str) ->
 
 
 @contextmanager
-def computing(device: torch.device, case: Case) -> Iterator[None]:
+def computing(device: torch.device, case: BenchCase) -> Iterator[None]:
     """Sets precision and operators of a case."""
     bf16 = case.precision == 'bf16'
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16), operators(case):
@@ -169,7 +169,7 @@ def computing(device: torch.device, case: Case) -> Iterator[None]:
 
 
 @contextmanager
-def operators(case: Case) -> Iterator[None]:
+def operators(case: BenchCase) -> Iterator[None]:
     """As `computing`, but without autocast.
 
     Convolutions that bf16 leaves in float32 use tf32 if PyTorch allows it by default, as for users.
@@ -194,7 +194,8 @@ def _allow_tf32(products: bool, convolutions: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
 
 
-def time_network(subject: Subject, case: Case, frames: int, seconds: float, gmacs: float) -> BenchRow:
+def time_network(subject: BenchNetwork, case: BenchCase, frames: int, seconds: float, gmacs: float
+                 ) -> BenchRow:
     """Measures a network over a clip of noise, with several windows at a time if the schedule says so.
 
     The clip has at least `frames` frames, fills all windows and all batches. Compile time is printed and does
@@ -217,7 +218,7 @@ def time_network(subject: Subject, case: Case, frames: int, seconds: float, gmac
                     parameters(subject.network, subject.detector), gmacs)
 
 
-def gmacs_of(subject: Subject) -> float:
+def gmacs_of(subject: BenchNetwork) -> float:
     """GMACs per output frame of the plain sliding window."""
     layout = subject.layout
     batch = torch.utils.data.default_collate(subject.clip(layout.inputs))

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from gavn.experiments.bench.networks import Case, computing
+from gavn.experiments.bench.networks import BenchCase, computing
 from gavn.experiments.bench.rows import BenchRow, no_figure
 from gavn.experiments.bench.timing import Timing, measure
 from gavn.ops import modulated_deform_conv2d
@@ -20,7 +20,7 @@ _PLANES = ('torchvision', 'mmcv', 'basicsr')  # backends
 _SQUARE = {'cpu': 1024, 'cuda': 8192}  # side of the matrices
 
 
-def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) -> Iterator[BenchRow]:
+def device_limits(device: torch.device, precisions: tuple[str, ...], seconds: float) -> Iterator[BenchRow]:
     """Copy bandwidth (bytes read and written), and operations of matrix products, by precision."""
     source = torch.zeros(_COPIED[device.type] << 18, device=device)
     target = torch.empty_like(source)
@@ -31,7 +31,7 @@ def ceilings(device: torch.device, precisions: tuple[str, ...], seconds: float) 
     for precision in precisions:
         dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
         matrix = torch.randn(side, side, device=device, dtype=dtype)
-        with computing(device, Case('gavn', 'fp32' if precision == 'bf16' else precision, '')):
+        with computing(device, BenchCase('gavn', 'fp32' if precision == 'bf16' else precision, '')):
             timing = measure(partial(torch.matmul, matrix, matrix), device, seconds)
         yield _row('ceiling', 'matrix product', device, precision, '', timing, 2 * side**3 / timing.ms / 1e6)
 

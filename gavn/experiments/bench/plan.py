@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from gavn.experiments.bench import memory, networks, operators, training
-from gavn.experiments.bench.networks import Case, Subject
+from gavn.experiments.bench.networks import BenchCase, BenchNetwork
 from gavn.experiments.bench.rows import BenchRow, no_figure
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
 
@@ -20,12 +20,12 @@ class BenchPlan:
     batch: int  # windows at a time, if a schedule has several
     size: int  # side of frames in pixels
     seconds: float  # per measurement
-    cases: tuple[Case, ...]  # how each network is run
+    cases: tuple[BenchCase, ...]  # how each network is run
     deformable: tuple[int, ...]  # batches of deformable convolution
     # windows of a training step, and the side of their frames. None: no training step.
     step: tuple[int, int] | None
     workers: tuple[int, ...]  # of the loader
-    fed_by: int | None = None  # workers during training steps. None: no such steps.
+    workers_of_steps: int | None = None  # workers during training steps. None: no such steps.
     minutes: tuple[float, ...] = ()  # lengths of restored videos; () for none
     # more forms of the last case, by network
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class BenchPlan:
                                                          for name, of_one in forms.items()}})
 
 
-PLAIN = Case('stock', 'fp32', 'one window')
+PLAIN = BenchCase('stock', 'fp32', 'one window')
 WORKERS = 8  # as in options/train_gavn_car.yml
 FORMS = {  # on a GPU
     networks.PRETRAINED: (networks.TRITON,),
@@ -55,40 +55,40 @@ def plan_for(device: str, quick: bool = False) -> BenchPlan:
     """The plan of a device. `quick` has fewer cases, no loader and no videos."""
     schedules = networks.SCHEDULES
     if device == 'cuda':
-        own = [Case('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
+        own = [BenchCase('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
                for schedule in schedules]
         if quick:
             return BenchPlan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
                              further={networks.GAVN_64: (networks.TRITON,)})
         return BenchPlan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
                          VIDEO_MINUTES[device], FORMS)
-    own = [Case('gavn', 'fp32', schedules[0]), *(Case('gavn', precision, schedules[-1])
-                                                 for precision in ('fp32', 'bf16'))]
+    own = [BenchCase('gavn', 'fp32', schedules[0]), *(BenchCase('gavn', precision, schedules[-1])
+                                                      for precision in ('fp32', 'bf16'))]
     if quick:
         return BenchPlan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
     return BenchPlan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, VIDEO_MINUTES[device])
 
 
-def measured(plan: BenchPlan, specs: Mapping[str, ModelSpec], device: torch.device) -> Iterator[BenchRow]:
+def measure_plan(plan: BenchPlan, specs: Mapping[str, ModelSpec], device: torch.device) -> Iterator[BenchRow]:
     """Yields the rows of a plan as soon as they are measured; limits first, since others refer to them."""
-    yield from operators.ceilings(device, plan.precisions, min(plan.seconds, 1.))
+    yield from operators.device_limits(device, plan.precisions, min(plan.seconds, 1.))
     for name, spec in specs.items():
         yield from _network_rows(plan, name, spec, device)
     yield from operators.deformable(device, plan.deformable, plan.seconds)
     if plan.step:
         yield from training.steps(device, *plan.step, plan.seconds)
-    if plan.step and plan.fed_by is not None:
+    if plan.step and plan.workers_of_steps is not None:
         try:
-            yield training.fed(device, *plan.step, 4 * plan.seconds, plan.fed_by)
+            yield training.time_steps_with_loader(device, *plan.step, 4 * plan.seconds, plan.workers_of_steps)
         except RuntimeError as error:
             print(no_figure('training beside the loader', error), flush=True)
     if plan.workers:
-        yield from training.loading(plan.size, plan.workers, plan.seconds)
+        yield from training.time_loading(plan.size, plan.workers, plan.seconds)
     yield from memory.videos(plan.minutes)
 
 
 def _network_rows(plan: BenchPlan, name: str, spec: ModelSpec, device: torch.device) -> Iterator[BenchRow]:
-    subjects: dict[str, Subject] = {}
+    subjects: dict[str, BenchNetwork] = {}
     gmacs: float | None = None
     for case in _cases(plan, name, spec):
         if case.form not in subjects:
@@ -103,7 +103,7 @@ def _network_rows(plan: BenchPlan, name: str, spec: ModelSpec, device: torch.dev
             torch.compiler.reset()  # frees the memory of graphs, whose number is limited
 
 
-def _cases(plan: BenchPlan, name: str, spec: ModelSpec) -> list[Case]:
+def _cases(plan: BenchPlan, name: str, spec: ModelSpec) -> list[BenchCase]:
     """Cases of a network: only GAVN reuses features; slow networks have the first and the last case."""
     cases = [plan.cases[0], plan.cases[-1]] if name in networks.SLOW else plan.cases
     cases = [*cases, *(replace(cases[-1], form=form) for form in plan.further.get(name, ()))]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from gavn.experiments.bench.goals import judged
+from gavn.experiments.bench.goals import judge_goals
 from gavn.experiments.bench.rows import COLUMNS, BenchRow
 
 CSV, MARKDOWN = 'bench.csv', 'bench.md'
@@ -49,7 +49,7 @@ def markdown(rows: Sequence[BenchRow], heading: str, device: str) -> str:
         if of_kind := [row for row in rows if row.kind == kind]:
             body = ([cell(getattr(row, column)) for column in columns] for row in of_kind)
             parts.append(_table(title, columns.values(), body))
-    parts.append(_table('Goals', ('what', 'goal', 'measured', ''), judged(rows, device)))
+    parts.append(_table('Goals', ('what', 'goal', 'measured', ''), judge_goals(rows, device)))
     return '\n'.join(parts)
 
 

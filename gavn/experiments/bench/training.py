@@ -20,7 +20,15 @@ from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPre
 from gavn.basicsr_patches.utils_logger import DataWaitTimer
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.clip_store import ClipEntry, ClipWriter, pack
-from gavn.experiments.bench.networks import GAVN_64, SPECS, TRITON, Case, Subject, operators, prepare
+from gavn.experiments.bench.networks import (
+    GAVN_64,
+    SPECS,
+    TRITON,
+    BenchCase,
+    BenchNetwork,
+    operators,
+    prepare,
+)
 from gavn.experiments.bench.rows import BenchRow, no_figure
 from gavn.experiments.bench.timing import Laps, Timing, measure, peak_mib, wait
 from gavn.faces.landmarks import N_POINTS
@@ -28,7 +36,7 @@ from gavn.models.cost import parameters
 from gavn.restoration.model_spec import ModelSpec
 
 CLIPS, CLIP_FRAMES, WINDOW = 4, 28, 7  # of the data set
-PLAIN, OURS = Case('stock', 'fp32', 'one batch'), Case('gavn', 'bf16', 'one batch')
+PLAIN, OURS = BenchCase('stock', 'fp32', 'one batch'), BenchCase('gavn', 'bf16', 'one batch')
 _EPS = 1e-6  # of the Charbonnier loss
 _ENDLESS = 10**6  # samples: indices of gavn's data sets continue in the next epoch
 _WARM_UP, _LEAST = 3, 10  # steps with a loader
@@ -58,7 +66,7 @@ def windows_of(root: Path, frames: int = WINDOW) -> AVClipDataset:
                           'io_backend': {'type': 'lmdb'}})
 
 
-def loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[BenchRow]:
+def time_loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterator[BenchRow]:
     """Windows of seven degraded frames with ground truth per second, by the number of workers."""
     with tempfile.TemporaryDirectory() as folder:
         make_set(Path(folder), size)
@@ -84,9 +92,9 @@ def steps(device: torch.device, batch: int, size: int, seconds: float, name: str
             print(no_figure(f'training step, {case.form}', error), flush=True)
 
 
-def _time_step(case: Case, name: str, spec: ModelSpec, device: torch.device, batch: int, size: int,
+def _time_step(case: BenchCase, name: str, spec: ModelSpec, device: torch.device, batch: int, size: int,
                seconds: float) -> BenchRow:
-    subject, step = _student(case, name, spec, device, size)
+    subject, step = _training_step(case, name, spec, device, size)
     once = partial(step, _noise(subject, batch))
     with operators(case):
         memory = peak_mib(once, device)
@@ -94,14 +102,14 @@ def _time_step(case: Case, name: str, spec: ModelSpec, device: torch.device, bat
     return _row(subject, case, case.schedule, batch, timing, memory)
 
 
-def fed(device: torch.device, batch: int, size: int, seconds: float, workers: int, name: str = GAVN_64,
-        spec: ModelSpec | None = None) -> BenchRow:
+def time_steps_with_loader(device: torch.device, batch: int, size: int, seconds: float, workers: int,
+                           name: str = GAVN_64, spec: ModelSpec | None = None) -> BenchRow:
     """The fast step with the loader: workers, prefetcher and wait timer of training.
 
     Batches come from LMDBs of noise. On a GPU they are prefetched (`prefetch_mode: cuda`), and waiting only
     counts while the GPU is idle.
     """
-    subject, step = _student(OURS, name, spec or SPECS[name], device, size)
+    subject, step = _training_step(OURS, name, spec or SPECS[name], device, size)
     with tempfile.TemporaryDirectory() as folder, operators(OURS):
         make_set(Path(folder), size)
         loader = DataLoader(windows_of(Path(folder), subject.layout.inputs), batch, sampler=range(_ENDLESS),
@@ -110,9 +118,9 @@ def fed(device: torch.device, batch: int, size: int, seconds: float, workers: in
     return _row(subject, OURS, f'LMDB, {workers} workers', batch, timing, waited=waited)
 
 
-def _student(
-    case: Case, name: str, spec: ModelSpec, device: torch.device, size: int
-) -> tuple[Subject, Step]:
+def _training_step(
+    case: BenchCase, name: str, spec: ModelSpec, device: torch.device, size: int
+) -> tuple[BenchNetwork, Step]:
     """A network in training mode, and a step on a batch."""
     subject = prepare(name, spec, device, size, case.form)
     network = subject.network.train().requires_grad_()
@@ -128,7 +136,7 @@ def _student(
     return subject, step
 
 
-def _noise(subject: Subject, batch: int) -> dict[str, Tensor]:
+def _noise(subject: BenchNetwork, batch: int) -> dict[str, Tensor]:
     layout = subject.layout
     windows = default_collate([default_collate(subject.clip(layout.inputs)) for _ in range(batch)])
     inside = slice(layout.context, layout.context + layout.outputs)
@@ -162,8 +170,8 @@ def _nothing() -> None:
     """Callback without effect."""
 
 
-def _row(subject: Subject, case: Case, batches: str, batch: int, timing: Timing, memory: float | None = None,
-         waited: float | None = None) -> BenchRow:
+def _row(subject: BenchNetwork, case: BenchCase, batches: str, batch: int, timing: Timing,
+         memory: float | None = None, waited: float | None = None) -> BenchRow:
     name = f'{subject.name}, {batch} x {subject.layout.inputs} x {subject.size}'
     return BenchRow('training', name, subject.device.type, case.form, case.precision, batches, timing.ms,
                     timing.spread, timing.calls, 1000 / timing.ms, memory, parameters(subject.network),

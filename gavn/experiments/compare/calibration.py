@@ -135,5 +135,5 @@ def _wait(processes: Mapping[str, tuple[Method, Process]], timed: int) -> dict[s
             if (seconds := seconds_per_iteration(method, process.lines(), timed)) is not None:
                 found[token] = seconds
             elif ended:
-                found[token] = process.last_words()
+                found[token] = process.failure_reason()
     return found

@@ -27,7 +27,7 @@ CONTROLS = {'zeros': 'zero audio (test only)', 'shuffled': 'shuffled audio (test
 
 
 @dataclass(frozen=True)
-class Test:
+class CompareTest:
     """A test of a method: name of its run, option file and options."""
 
     token: str
@@ -55,7 +55,7 @@ class Method:
     test: dict[str, Any]  # options of its test
     origin: tuple[Path, Path]  # files of these options
     parameters: int  # of the restoration network with its landmark detector
-    hears: bool  # whether a test can replace its audio
+    uses_audio: bool  # whether a test can replace its audio
     outputs: int | None  # restored frames of a training clip; None if its data set does not say
 
     @property
@@ -81,15 +81,15 @@ class Method:
                  if key not in ('name', 'method', 'path', 'datasets', 'val')}
         return {**other, 'data': data}
 
-    def tests(self, settings: CompareSettings) -> Iterator[Test]:
+    def tests(self, settings: CompareSettings) -> Iterator[CompareTest]:
         """Its tests: the plain one, and those with other audio."""
-        yield Test(self.token, settings.file('test', self.token), self.test)
-        for control, words in CONTROLS.items() if self.hears and settings.audio_controls else ():
+        yield CompareTest(self.token, settings.file('test', self.token), self.test)
+        for control, words in CONTROLS.items() if self.uses_audio and settings.audio_controls else ():
             token, options = f'{self.token}_{control}', copy.deepcopy(self.test)
             options |= {'name': settings.name(token), 'method': f'{self.title} {words}'}
             for section in options['datasets'].values():
                 section['audio'] = control
-            yield Test(token, settings.file('test', self.token, control), options)
+            yield CompareTest(token, settings.file('test', self.token, control), options)
 
 
 def option_files(settings: CompareSettings, kind: str, token: str) -> tuple[Path, list[Path]]:
@@ -142,12 +142,12 @@ def load_method(settings: CompareSettings, token: str) -> Method:
     data_set = _phases_in_iterations(train)
     names = ['network_g', 'network_l'] if _detects(train) else ['network_g']
     size = parameters(*(_built(train[name], name, settings, origin[0]) for name in names))
-    hears = 'audio' in (test.get('network_inputs') or ()) and all(
+    uses_audio = 'audio' in (test.get('network_inputs') or ()) and all(
         section.get('audio', True) is True for section in test['datasets'].values())
     outputs = getattr(data_set, 'outputs', None)  # which gavn's data sets have
     frames = None if outputs is None else len(range(data_set.options.num_frame)[outputs])
-    return Method(token, test.get('method') or test['network_g']['type'], train, test, origin, size, hears,
-                  frames)
+    return Method(token, test.get('method') or test['network_g']['type'], train, test, origin, size,
+                  uses_audio, frames)
 
 
 def _detects(options: Mapping[str, Any]) -> bool:

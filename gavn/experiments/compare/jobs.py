@@ -100,7 +100,7 @@ class Process:
             file.seek(self._start)
             return file.read().decode(errors='replace').splitlines()
 
-    def last_words(self) -> str:
+    def failure_reason(self) -> str:
         """Why it ended: its last `error:`, else its last line."""
         lines = [line.strip() for line in self.lines() if line.strip()]
         errors = [line for line in lines if line.startswith('error:')] or lines or ['it wrote nothing']
@@ -164,12 +164,12 @@ class Runner:
         An interrupt stops the processes, records their time and raises KeyboardInterrupt again.
         """
         try:
-            self._start_what_can()
+            self._start_ready()
             while self._running:
                 self.show(self.outcomes)
                 time.sleep(_PAUSE)
-                if self._take_in_what_ended():
-                    self._start_what_can()
+                if self._collect_ended():
+                    self._start_ready()
         finally:
             for name, (_, process) in self._running.items():
                 process.stop()
@@ -177,7 +177,7 @@ class Runner:
         self.show(self.outcomes)
         return self.outcomes
 
-    def _start_what_can(self) -> None:
+    def _start_ready(self) -> None:
         """Starts jobs while there is a free slot, and jobs that depend on one that is already done."""
         waiting = [job for job in self.jobs.values() if self.outcomes[job.name].state == 'waiting']
         for job in waiting:
@@ -187,7 +187,7 @@ class Runner:
             elif all(state == 'done' for state in states.values()):
                 self._start(job)
         if any(self.outcomes[job.name].state not in ('waiting', 'running') for job in waiting):
-            self._start_what_can()
+            self._start_ready()
 
     def _start(self, job: JobSpec) -> None:
         """Starts a job if it is not done and there is a free slot."""
@@ -214,7 +214,7 @@ class Runner:
                 job.command, log_of(self.folder, job.name), self.environment(slot), self.place, self.lock)
             outcome.state = 'running'
 
-    def _take_in_what_ended(self) -> bool:
+    def _collect_ended(self) -> bool:
         """Records the outcome of ended processes; returns whether there were any."""
         before = len(self._running)
         for name, (_, process) in list(self._running.items()):
@@ -227,7 +227,7 @@ class Runner:
             self._record(name, 'done' if succeeded else 'begun', process.seconds)
             outcome.state = 'done' if succeeded else 'failed'
             if not succeeded:
-                outcome.reason = f'{missing[0]} was not written' if status == 0 else process.last_words()
+                outcome.reason = f'{missing[0]} was not written' if status == 0 else process.failure_reason()
         return len(self._running) < before
 
     def _record(self, name: str, state: str, seconds: float) -> None:

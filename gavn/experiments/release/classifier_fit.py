@@ -77,7 +77,7 @@ def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str]) 
     return shares
 
 
-def cautious(enough: dict[str, float]) -> dict[str, float]:
+def raise_thresholds(enough: dict[str, float]) -> dict[str, float]:
     """Raises thresholds to those in LOWEST."""
     return {kind: max(least, LOWEST.get(kind, 0)) for kind, least in enough.items()}
 

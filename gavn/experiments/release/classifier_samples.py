@@ -87,7 +87,7 @@ def stored(root: str | os.PathLike[str], entry: ClipEntry, count: int) -> Iterat
         yield ClassifierSample(layer, own, [store.frame(entry.clip, int(index)) for index in indices])
 
 
-def made(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[ClassifierSample]:
+def make_samples(root: str | os.PathLike[str], entry: ClipEntry, seed: int) -> Iterator[ClassifierSample]:
     """Degrades a part of a clip by every recipe, as often as RECIPES says, as a function of clip and seed.
 
     Raises:
