@@ -19,6 +19,7 @@ _LAZY = {
     'restore_frames': 'gavn.restoration.restore_video',
     'restore_video': 'gavn.restoration.restore_video',
     # errors
+    'ArgumentError': 'gavn.errors',
     'CheckpointError': 'gavn.errors',
     'ChoiceError': 'gavn.faces.tracks',
     'DeviceError': 'gavn.restoration.model_spec',

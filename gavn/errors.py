@@ -13,6 +13,10 @@ class GavnError(Exception):
     """Base class of errors. The message says what is wrong, where, and what to do next."""
 
 
+class ArgumentError(GavnError, ValueError):
+    """An argument of a function or class is out of range, or has a wrong type or shape."""
+
+
 class RunError(GavnError, RuntimeError):
     """A training or test run cannot continue. The message says why, and what to change."""
 

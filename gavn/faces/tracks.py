@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gavn.errors import GavnError
+from gavn.errors import ArgumentError, GavnError
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
 
@@ -91,13 +91,13 @@ class Faces:
 
     @classmethod
     def from_json(cls, text: str) -> Faces:
-        """What `to_json` wrote. ValueError for any other text."""
+        """What `to_json` wrote. ArgumentError for any other text."""
         try:
             values = json.loads(text)
             return cls(tuple(map(_face, values['faces'])), values['count'], tuple(values['size']),
                        tuple(values['cuts']))
         except (KeyError, TypeError) as error:
-            raise ValueError(f'these are no faces as they are written to JSON ({error!r})') from error
+            raise ArgumentError(f'these are no faces as they are written to JSON ({error!r})') from error
 
 
 def main_face(faces: Faces) -> Faces:

@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from gavn.audio.rates import FRAME_RATE
+from gavn.errors import ArgumentError
 from gavn.media.container import StrPath, exact, guesses_times, open_media, video_stream
 from gavn.media.decode import decoded, decoder_threads
 from gavn.media.frame import Frame, ToBGR, Upright
@@ -27,14 +28,15 @@ def parse_rate(text: str) -> Fraction:
     """Parses frames per second: `25`, `30000/1001`, or `23.976` (24000/1001).
 
     Raises:
-        ValueError: the text is not a number above 0 and up to 1000.
+        ArgumentError: the text is not a number above 0 and up to 1000.
     """
     try:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f'{text} is not a number of frames per second') from None
+        raise ArgumentError(f'{text} is not a number of frames per second') from None
     if not 0 < value <= _MAX_RATE:
-        raise ValueError(f'{text} frames per second are out of range: use more than 0, at most {_MAX_RATE}')
+        raise ArgumentError(f'{text} frames per second are out of range: use more than 0, at most '
+                            f'{_MAX_RATE}')
     broadcast = (Fraction(rate * 1000, 1001) for rate in _BROADCAST)
     meant = next((rate for rate in broadcast if '.' in text and abs(rate - value) < 0.005), value)
     return meant.limit_denominator(1001)

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from fractions import Fraction
 
+from gavn.errors import ArgumentError
 from gavn.media.container import MediaError
 from gavn.media.filters import FrameFilter
 from gavn.media.frame import Frame
@@ -27,11 +28,11 @@ def enlarged_size(width: int, height: int, scale: str) -> tuple[int, int]:
             portrait format; larger frames keep their size.
 
     Raises:
-        ValueError: the scale is unknown.
+        ArgumentError: the scale is unknown.
         MediaError: the size exceeds LONGEST_SIDE.
     """
     if scale not in SCALES:
-        raise ValueError(f'scale {scale} is not one of {", ".join(SCALES)}')
+        raise ArgumentError(f'scale {scale} is not one of {", ".join(SCALES)}')
     if scale == FULL_HD:
         return _in_full_hd(width, height)
     size = width * int(scale), height * int(scale)

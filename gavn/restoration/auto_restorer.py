@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gavn.checkpoints import pretrained
+from gavn.errors import ArgumentError
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.in_memory import restore_in_memory
 from gavn.restoration.restorer import AUTO, Restorer, default_dtype, find_device
@@ -24,6 +25,10 @@ class AutoRestorer:
     Attributes:
         device, dtype, batch, compile: see `Restorer`.
         quality: `best`, or `fast`: the weights `mixed` for every kind of degradation.
+
+    Raises:
+        ArgumentError: `quality` is not one of these.
+        DeviceError: the device is not available.
     """
 
     device: str = 'auto'
@@ -35,7 +40,7 @@ class AutoRestorer:
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
-            raise ValueError(f'quality {self.quality!r} is not one of {", ".join(QUALITIES)}')
+            raise ArgumentError(f'quality {self.quality!r} is not one of {", ".join(QUALITIES)}')
         device = find_device(self.device)
         self.device, self.dtype = str(device), default_dtype(device) if self.dtype == AUTO else self.dtype
 

@@ -11,6 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from gavn.errors import ArgumentError
 from gavn.faces.geometry import Box
 from gavn.media import (
     SegmentWriter,
@@ -42,12 +43,12 @@ def compare(videos: Mapping[str, str | os.PathLike[str]], image: str | os.PathLi
         box: the part of the frames that the PNG shows, enlarged twofold; None = whole frames, not enlarged.
 
     Raises:
-        ValueError: the videos differ in size.
+        ArgumentError: the videos differ in size.
         MediaError: a video cannot be read.
     """
     infos = [probe(path) for path in videos.values()]
     if len({(info.width, info.height) for info in infos}) > 1:
-        raise ValueError(f'videos to compare must have the same size, not '
+        raise ArgumentError(f'videos to compare must have the same size, not '
                          f'{", ".join(f"{info.width}x{info.height}" for info in infos)}')
     first = infos[0]
     rows: list[np.ndarray] = []

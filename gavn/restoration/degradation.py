@@ -17,6 +17,8 @@ import numpy as np
 from scipy import fft
 from scipy.special import softmax
 
+from gavn.errors import ArgumentError
+
 KINDS = ('clean', 'compression', 'deblur', 'sr', 'mixed')
 """No degradation; those that specialised weights are trained on; anything else."""
 
@@ -107,11 +109,11 @@ def estimate(crops: Iterable[np.ndarray]) -> DegradationEstimate:
         crops: uint8 BGR (h, w, 3), the network input (`gavn.faces.geometry.crop`).
 
     Raises:
-        ValueError: there are no crops, or one has another type or is smaller than SMALLEST pixels.
+        ArgumentError: there are no crops, or one has another type or is smaller than SMALLEST pixels.
     """
     greys = [_grey(crop) for crop in crops]
     if not greys:
-        raise ValueError('no face crops: the degradation cannot be estimated')
+        raise ArgumentError('no face crops: the degradation cannot be estimated')
     model = _model()
     [probabilities] = model.probabilities(np.mean([features_of(grey) for grey in greys], axis=0)[None])
     detail, noise, blocks = map(float, np.mean([measures(grey) for grey in greys], axis=0))
@@ -134,9 +136,10 @@ def _model() -> DegradationClassifier:
 
 def _grey(crop: np.ndarray) -> np.ndarray:
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3:
-        raise ValueError(f'a face crop must be uint8 (h, w, 3), not {crop.dtype} {crop.shape}')
+        raise ArgumentError(f'a face crop must be uint8 (h, w, 3), not {crop.dtype} {crop.shape}')
     if min(crop.shape[:2]) < SMALLEST:
-        raise ValueError(f'a face crop must have at least {SMALLEST} pixels per side, not {crop.shape[:2]}')
+        raise ArgumentError(f'a face crop must have at least {SMALLEST} pixels per side, not '
+                            f'{crop.shape[:2]}')
     return cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
 
 

@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
-from math import gcd
+from math import gcd, inf
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
 from scipy.signal import resample_poly
 
 from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
+from gavn.errors import ArgumentError
 from gavn.faces.geometry import paste
 from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
@@ -43,7 +45,7 @@ def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps
         settings: faces, strength and scale (which enlarges the frames); others are ignored.
 
     Raises:
-        ValueError: frames or audio have another type or shape.
+        ArgumentError: frames or audio have another type or shape.
         NoFace: no face was found.
         ChoiceError, TaskError, RestoreError: see `gavn.restore_video`.
     """
@@ -84,18 +86,18 @@ def _faces(images: list[np.ndarray], settings: Settings) -> Faces:
 
 
 def _rate(fps: float | Fraction) -> float | Fraction:
-    if not fps > 0:
-        raise ValueError(f'fps must be above 0, not {fps}')
+    if not (isinstance(fps, Real) and 0 < fps < inf):
+        raise ArgumentError(f'fps must be a number above 0, not {fps!r}')
     return fps
 
 
 def _checked(frames: Iterable[np.ndarray], channels: str) -> list[np.ndarray]:
     """Checks the frames and returns them as BGR."""
     if channels not in get_args(Channels):
-        raise ValueError(f'channels must be {" or ".join(get_args(Channels))}, not {channels!r}')
+        raise ArgumentError(f'channels must be {" or ".join(get_args(Channels))}, not {channels!r}')
     images = list(frames)
     if not images:
-        raise ValueError('there are no frames; pass at least one')
+        raise ArgumentError('there are no frames; pass at least one')
     for index, image in enumerate(images):
         _check(image, index, images[0])
     return [_ordered(image, channels) for image in images]
@@ -104,12 +106,12 @@ def _checked(frames: Iterable[np.ndarray], channels: str) -> list[np.ndarray]:
 def _check(image: np.ndarray, index: int, first: np.ndarray) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3:
         found = f'{image.dtype} {image.shape}' if hasattr(image, 'shape') else type(image).__name__
-        raise ValueError(f'frame {index} is {found}; frames must be numpy arrays uint8 (h, w, 3)')
+        raise ArgumentError(f'frame {index} is {found}; frames must be numpy arrays uint8 (h, w, 3)')
     if image.shape[2] != 3:
         hint = '; move the channels to the end: frame.transpose(1, 2, 0)' if image.shape[0] == 3 else ''
-        raise ValueError(f'frame {index} is {image.shape}; frames must be (h, w, 3), without alpha{hint}')
+        raise ArgumentError(f'frame {index} is {image.shape}; frames must be (h, w, 3), without alpha{hint}')
     if image.shape != first.shape:
-        raise ValueError(f'frame {index} is {image.shape}, but frame 0 is {first.shape}; '
+        raise ArgumentError(f'frame {index} is {image.shape}, but frame 0 is {first.shape}; '
                          'frames must have one size')
 
 
@@ -128,9 +130,9 @@ def _samples(audio: np.ndarray | None, rate: int) -> np.ndarray:
         return np.zeros(0, np.int16)
     if not isinstance(audio, np.ndarray) or audio.ndim != 1:
         found = getattr(audio, 'shape', type(audio).__name__)
-        raise ValueError(f'audio must be mono samples (n,), not {found}; use the mean of several channels')
+        raise ArgumentError(f'audio must be mono samples (n,), not {found}; use the mean of several channels')
     if rate < 1:
-        raise ValueError(f'sample_rate must be above 0, not {rate}')
+        raise ArgumentError(f'sample_rate must be above 0, not {rate}')
     if audio.dtype != np.int16:
         audio = _in_int16_units(audio)
     if rate == SAMPLE_RATE:
@@ -141,6 +143,6 @@ def _samples(audio: np.ndarray | None, rate: int) -> np.ndarray:
 
 def _in_int16_units(audio: np.ndarray) -> np.ndarray:
     if audio.dtype.kind != 'f' or not np.isfinite(audio).all() or np.abs(audio).max(initial=0) > _MAX_SAMPLE:
-        raise ValueError(f'audio must be int16, or floating point in [-1, 1], not {audio.dtype} with '
+        raise ArgumentError(f'audio must be int16, or floating point in [-1, 1], not {audio.dtype} with '
                          'other values')
     return audio.astype(np.float64) * _INT16_MAX

@@ -117,6 +117,10 @@ def restore_frames(frames: Iterable[np.ndarray], fps: float | Fraction, audio: n
     """Restores the faces in consecutive frames of a video, in memory; see `Restorer.restore_frames`.
 
     `restorer` None selects pretrained weights by the degradation of the faces.
+
+    Raises:
+        ArgumentError: frames or audio have another type or shape, or `fps` is not above 0.
+        NoFace, ChoiceError, TaskError, RestoreError: see `restore_video`.
     """
     return (restorer or AutoRestorer()).restore_frames(frames, fps, audio, **choices)
 

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import zip_longest
 from threading import Lock
 from typing import Any
 
@@ -24,6 +25,7 @@ from gavn.checkpoints.checkpoint import (
     save_bundle,
     training_budget,
 )
+from gavn.errors import ArgumentError
 from gavn.faces.geometry import CROP_SIZE, detector_view
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.in_memory import restore_in_memory
@@ -94,6 +96,10 @@ class Restorer(NetworkRunner):
         notices: (attribute only) messages about what differs from the request.
         name: (attribute only) name of pretrained weights; None for others.
         layout: (attribute only) how the windows of the network lie over a clip.
+
+    Raises:
+        ArgumentError: `batch` is below 1.
+        DeviceError: the device is not available, or `dtype` is not one of the above.
     """
 
     def __init__(self, spec: ModelSpec, networks: dict[str, nn.Module], device: str | torch.device = 'auto',
@@ -102,6 +108,8 @@ class Restorer(NetworkRunner):
                  ) -> None:
         if dtype not in (AUTO, *DTYPES):
             raise DeviceError(f'dtype {dtype} is not one of {", ".join(DTYPES)}')
+        if batch is not None and batch < 1:
+            raise ArgumentError(f'batch must be at least 1, not {batch}')
         self.spec, self.networks, self.compile = spec, networks, compile
         device = find_device(str(device))
         self.dtype = 'float32' if dtype == AUTO else dtype
@@ -208,7 +216,7 @@ class Restorer(NetworkRunner):
             As many frames, in the same channel order.
 
         Raises:
-            ValueError: frames or audio have another type or shape.
+            ArgumentError: frames or audio have another type or shape.
         """
         return restore_in_memory(self, frames, fps, audio, **choices)
 
@@ -226,7 +234,7 @@ class Restorer(NetworkRunner):
             A uint8 BGR image of the same size per frame.
 
         Raises:
-            ValueError: a crop has another type or size, or there are more crops than audio windows or vice
+            ArgumentError: a crop has another type or size, or there are more crops than audio windows or vice
                 versa.
             RestoreError: the network returns values that are not finite.
         """
@@ -253,14 +261,14 @@ class Restorer(NetworkRunner):
             yield image, (restored - lq).mul_(255).flip(0).permute(1, 2, 0).cpu().numpy()
 
     def _checked_crop(self, image: np.ndarray) -> np.ndarray:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ArgumentError(f'a face crop must be uint8 (h, w, 3), not {image.dtype} {image.shape}')
         height, width = image.shape[:2]
         fits = height == width or 'landmarks' not in self.spec.inputs
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f'a face crop must be uint8 (h, w, 3), not {image.dtype} {image.shape}')
         if not fits or (self.name and height != CROP_SIZE):
             size = f'{CROP_SIZE} x {CROP_SIZE}' if self.name else 'square'
-            raise ValueError(f'a face crop for these networks must be {size}, not {width} x {height} pixels\n'
-                             'use restore_frames for whole frames')
+            raise ArgumentError(f'a face crop for these networks must be {size}, not {width} x {height} '
+                                'pixels\nuse restore_frames for whole frames')
         return image
 
     def _sample(self, image: np.ndarray, mfcc: Tensor) -> Sample:
@@ -324,7 +332,9 @@ def _layout_of(network: nn.Module, window: str | None) -> Layout:
 
 def _paired(frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None
             ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    if audio is not None:
-        return zip(frames, audio, strict=True)
     silent = silence([0.])[0]
-    return ((frame, silent) for frame in frames)
+    pairs = ((frame, silent) for frame in frames) if audio is None else zip_longest(frames, audio)
+    for frame, window in pairs:
+        if frame is None or window is None:
+            raise ArgumentError('there must be as many audio windows as crops')
+        yield frame, window

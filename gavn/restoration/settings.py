@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from gavn.errors import ArgumentError
 from gavn.faces.geometry import Box
 from gavn.media import SCALES
 
@@ -35,7 +36,7 @@ class Settings:
     `box` and `min_face` are in pixels of the input.
 
     Raises:
-        ValueError: strength, preview or scale is out of range.
+        ArgumentError: strength, preview, fps or scale is out of range.
     """
 
     strength: float = 1.
@@ -55,11 +56,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise ValueError(f'strength must be between 0 and 1, not {self.strength}')
+            raise ArgumentError(f'strength must be between 0 and 1, not {self.strength}')
         if self.preview is not None and self.preview <= 0:
-            raise ValueError(f'preview must be longer than 0 seconds, not {self.preview}')
+            raise ArgumentError(f'preview must be longer than 0 seconds, not {self.preview}')
+        if self.fps is not None and self.fps <= 0:
+            raise ArgumentError(f'fps must be above 0, not {self.fps}')
         if self.scale not in (None, *SCALES):
-            raise ValueError(f'scale {self.scale} is not one of {", ".join(SCALES)}')
+            raise ArgumentError(f'scale {self.scale} is not one of {", ".join(SCALES)}')
 
     def plain(self) -> dict[str, Any]:
         """Returns the settings that are set, as JSON values."""

@@ -9,6 +9,7 @@ OK, FAILED, USAGE, NO_FACE, UNREADABLE, WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 5,
 
 CODES = {
     'builtins.OSError': FAILED,
+    'gavn.errors.ArgumentError': USAGE,
     'gavn.errors.GavnError': FAILED,
     'gavn.errors.RunError': FAILED,
     'gavn.cli.prepare_clips.PrepareError': USAGE,

@@ -11,6 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from gavn.errors import ArgumentError
 from gavn.runtime.batching import Batch
 
 MODES = ('sequence', 'clip', 'centre', 'frame')
@@ -30,7 +31,7 @@ class Layout:
             `frame` (one output, no context).
 
     Raises:
-        ValueError: the mode is unknown, or does not suit the counts.
+        ArgumentError: the mode is unknown, or does not suit the counts.
     """
 
     outputs: int
@@ -39,13 +40,13 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f'window mode {self.mode!r} is not one of {", ".join(MODES)}')
+            raise ArgumentError(f'window mode {self.mode!r} is not one of {", ".join(MODES)}')
         if self.outputs < 1 or self.context < 0:
-            raise ValueError(f'invalid window: {self.outputs} outputs and {self.context} context frames')
+            raise ArgumentError(f'invalid window: {self.outputs} outputs and {self.context} context frames')
         if self.mode in ('centre', 'frame') and self.outputs != 1:
-            raise ValueError(f'a {self.mode} network has one output per window, not {self.outputs}')
+            raise ArgumentError(f'a {self.mode} network has one output per window, not {self.outputs}')
         if self.mode == 'frame' and self.context:
-            raise ValueError(f'a frame network has no context, but context is {self.context}')
+            raise ArgumentError(f'a frame network has no context, but context is {self.context}')
 
     @property
     def inputs(self) -> int:
@@ -176,7 +177,7 @@ def run(forward: Callable[[Batch], Tensor], clip: Iterable[Sample], layout: Layo
         (3, h, w) per frame of the clip, in order.
 
     Raises:
-        ValueError: `forward` returns another number of frames.
+        ArgumentError: `forward` returns another number of frames.
     """
     for inputs, counts in _batches(_windows(clip, layout), layout, batch, features):
         result = forward(inputs)
@@ -184,7 +185,7 @@ def run(forward: Callable[[Batch], Tensor], clip: Iterable[Sample], layout: Layo
             result = result.unsqueeze(1)
         first, expected = (layout.context, layout.inputs) if layout.mode == 'clip' else (0, layout.outputs)
         if result.shape[:2] != (len(counts), expected):
-            raise ValueError(f'the network returned {tuple(result.shape)} for {len(counts)} windows of '
+            raise ArgumentError(f'the network returned {tuple(result.shape)} for {len(counts)} windows of '
                              f'{expected} frames ({layout.mode})')
         for count, frames in zip(counts, result, strict=True):
             yield from frames[first:first + count]

@@ -3,6 +3,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_the_former_name_of_an_error_still_works():
     with pytest.warns(DeprecationWarning, match=r'gavn\.DiskError'):
         former = gavn.Stopped
     assert former is gavn.DiskError and 'Stopped' not in gavn.__all__
+
+
+@pytest.mark.parametrize(('call', 'words'), [
+    (lambda: gavn.Settings(strength=1.5), 'strength must be between 0 and 1, not 1.5'),
+    (lambda: gavn.Settings(preview=0), 'preview must be longer'),
+    (lambda: gavn.Settings(fps=Fraction(0)), 'fps must be above 0'),
+    (lambda: gavn.Settings(scale='5'), 'scale 5 is not one of 2, 3, 4, 1080p'),
+    (lambda: gavn.AutoRestorer(quality='worst'), "quality 'worst' is not one of best, fast"),
+    (lambda: gavn.Restorer.from_pretrained(batch=0), 'batch must be at least 1, not 0'),
+    (lambda: gavn.restore_frames([], 25), 'there are no frames')])
+def test_a_wrong_argument_is_an_error_of_gavn_and_a_value_error(call, words):
+    with pytest.raises(gavn.ArgumentError, match=words) as error:
+        call()
+    assert isinstance(error.value, gavn.GavnError) and isinstance(error.value, ValueError)
 
 
 def test_pretrained_weights_are_listed():

@@ -8,6 +8,7 @@ from restore_fakes import FACE, fixed_face, make_restorer, pictures
 
 from gavn import Restorer, Settings, restore_frames
 from gavn.audio.mfcc import mfcc, mfcc_windows
+from gavn.errors import ArgumentError
 from gavn.faces.geometry import crop_box
 from gavn.faces.tracker import NoFace
 from gavn.restoration import in_memory
@@ -94,14 +95,15 @@ FINE = np.zeros((80, 96, 3), np.uint8)
     ([FINE[..., 0]], {}, r'uint8 \(80, 96\)'), ([np.zeros((80, 96, 4), np.uint8)], {}, 'without alpha'),
     ([FINE, FINE[:40]], {}, r'frame 1 is \(40, 96, 3\), but frame 0 is \(80, 96, 3\)'),
     ([torch.zeros(80, 96, 3, dtype=torch.uint8)], {}, 'numpy arrays'),
-    ([FINE], {'fps': 0}, 'fps must be above 0'),
+    ([FINE], {'fps': 0}, 'fps must be a number above 0'), ([FINE], {'fps': '25'}, "not '25'"),
+    ([FINE], {'fps': float('nan')}, 'not nan'),
     ([FINE], {'channels': 'gbr'}, "rgb or bgr, not 'gbr'"),
     ([FINE], {'audio': np.zeros((2, 640), np.int16)}, 'mono'),
     ([FINE], {'audio': np.full(640, 9000.)}, r'in \[-1, 1\]'),
     ([FINE], {'audio': np.zeros(640, int)}, 'int64'),
     ([FINE], {'audio': np.zeros(640, np.int16), 'sample_rate': 0}, 'sample_rate')])
 def test_what_is_refused(frames, more, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ArgumentError, match=words):
         make_restorer().restore_frames(frames, **{'fps': 25, **more})
 
 
@@ -137,14 +139,14 @@ def test_whole_images_are_no_face_crops(image):
     """They were restored as if they were a face, without a word."""
     restorer = make_restorer()
     restorer.name = 'mixed'
-    with pytest.raises(ValueError, match=r'(?s)224 x 224, not \d+ x \d+ pixels.*restore_frames'):
+    with pytest.raises(ArgumentError, match=r'(?s)224 x 224, not \d+ x \d+ pixels.*restore_frames'):
         next(restorer.restore([image]))
-    with pytest.raises(ValueError, match='float32'):
+    with pytest.raises(ArgumentError, match='float32'):
         next(make_restorer().restore([FINE.astype(np.float32)]))
 
 
 def test_crops_for_landmarks_are_square():
     restorer = make_restorer()
     restorer.spec = replace(restorer.spec, inputs=('lq', 'landmarks'))
-    with pytest.raises(ValueError, match='square, not 96 x 80 pixels'):
+    with pytest.raises(ArgumentError, match='square, not 96 x 80 pixels'):
         next(restorer.restore(pictures(1)))

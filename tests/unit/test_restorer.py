@@ -9,7 +9,7 @@ from torch import nn
 from gavn.audio.mfcc import silence
 from gavn.checkpoints.checkpoint import load_bundle, save_bundle
 from gavn.config.option_file import OptionError
-from gavn.errors import CheckpointError
+from gavn.errors import ArgumentError, CheckpointError
 from gavn.faces.geometry import detector_view
 from gavn.restoration import auto_restorer
 from gavn.restoration import restorer as restorer_module
@@ -102,9 +102,10 @@ def test_streams():
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 
-def test_more_frames_than_audio_is_an_error():
-    with pytest.raises(ValueError, match='shorter'):
-        list(make(inputs=('lq', 'audio')).restore(faces(4), sounds(3)))
+def test_more_frames_or_audio_is_an_error():
+    for crops, windows in ((4, 3), (3, 4)):
+        with pytest.raises(ArgumentError, match='as many audio windows as crops'):
+            list(make(inputs=('lq', 'audio')).restore(faces(crops), sounds(windows)))
 
 
 def test_values_that_are_no_numbers_are_refused():
