@@ -94,6 +94,12 @@ def read_meta(root: str | os.PathLike[str], split: str) -> list[ClipEntry]:
     return [ClipEntry.parse(line) for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
 
 
+def read_all_meta(root: str | os.PathLike[str]) -> list[ClipEntry]:
+    """Reads the clips of all splits that the folder has."""
+    return [entry for split in SPLITS if (Path(root) / f'meta_info_{split}.txt').is_file()
+            for entry in read_meta(root, split)]
+
+
 def read_stats(root: str | os.PathLike[str]) -> dict[str, Any]:
     """The contents of stats.json. Raises FileNotFoundError if it is absent."""
     path = Path(root) / 'stats.json'
@@ -289,8 +295,7 @@ def pack(root: str | os.PathLike[str], layers: Sequence[str], store: str | None 
     """
     if store is not None and store not in STORES:
         raise ValueError(f'store {store!r} is not one of {", ".join(STORES)}')
-    entries = [entry for split in SPLITS if (Path(root) / f'meta_info_{split}.txt').is_file()
-               for entry in read_meta(root, split)]
+    entries = read_all_meta(root)
     return [_pack_layer(Path(root), layer, _sorted(layer, entries), store) for layer in layers]
 
 

