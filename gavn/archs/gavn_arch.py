@@ -102,9 +102,8 @@ class GAVN(nn.Module):
             num_feat, num_extract_block, deformable_groups, inject=inject, temporal_skip=temporal_skip,
             share_align=share_align, attention=attention, eq9=eq9, dcn_backend=dcn_backend,
             use_alignment=use_alignment)
-        self.identity = None
-        if use_identity:
-            self.identity = IdentityModule(num_feat, use_audio, use_landmark, audio_map, gate)
+        self.identity = IdentityModule(
+            num_feat, use_audio, use_landmark, audio_map, gate) if use_identity else None
         self.reconstruction = Reconstruction(num_feat, num_reconstruct_block, use_identity)
         if init == 'scaled':
             variance_preserving_init(self)
@@ -160,8 +159,7 @@ class GAVN(nn.Module):
             features = [level.unflatten(0, lq.shape[:2]) for level in self.features(lq.flatten(0, 1))]
 
         temporal = self.temporal(features)  # (1)
-        identity = None if module is None else _identity(
-            module, frames, audio, landmarks, region)  # (2)
+        identity = None if module is None else _identity(module, frames, audio, landmarks, region)  # (2)
         residual = self.reconstruction(temporal.flatten(0, 1), identity)
         restored = residual.unflatten(0, temporal.shape[:2]) + frames  # (3)
         return restored[..., :height, :width]

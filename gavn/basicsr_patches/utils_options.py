@@ -43,13 +43,10 @@ _ROOTS = ('root', 'dataroot', 'dataroot_gt', 'dataroot_lq', 'dataroot_flow', 'me
 
 def parse_options(root_path: str, is_train: bool = True, args: argparse.Namespace | None = None
                   ) -> tuple[dict[str, Any], argparse.Namespace]:
-    """Reads and checks the option file of the command line.
+    """Reads and checks the option file of `args` (`add_run_arguments`), by default those of the command line.
 
     Defects: basicsr leaves numbers such as 4e-4 text, runs `exec` for --force_yml after seeding and refuses
     new keys, shortens every run with 'debug' in its name, and checks no key.
-
-    Args:
-        args: arguments (`add_run_arguments`). None: parse the command line.
 
     Returns:
         The options, whose paths may be relative to `root_path`, and the arguments. These have three more

@@ -23,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add('--videos', required=True, metavar='DIR', help='folder of raw videos, or the folder of VoxCeleb2')
     add('--out', required=True, metavar='ROOT', help='data set folder to create or complete')
-    add('--csv', metavar='FILE', help='table with the columns file, speaker, split; without it, --videos '
-                                      'is VoxCeleb2')
+    add('--csv', metavar='FILE', help='table of file, speaker, split; without it, --videos is VoxCeleb2')
     add('--only', default='*', metavar='PATTERN', help='with --csv: only matching files, e.g. "studio/*"')
     add('--known-speakers', action='store_true', help='with --csv: allow a speaker in several splits')
     add('--speakers', nargs=3, metavar='TXT', help='VoxCeleb2: lists of speakers for train, val and test')
@@ -38,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='number of clips to draw for train, val and test, over all speakers (the paper: 4860 297 894)')
     add('--cut', type=positive(), metavar='SECONDS', help='cut videos into clips of this length')
     add('--flat-ids', action='store_true', help='clip names with _ in place of /')
-    add('--clips-per-speaker', type=whole(1), metavar='N',
-        help='VoxCeleb2: number of clips to draw per speaker')
+    add('--clips-per-speaker', type=whole(1), metavar='N', help='VoxCeleb2: clips to draw per speaker')
     add('--seed', type=whole(0), default=0, help='seed of all random draws')
     add('--degradations', nargs='*', default=['car', 'blur', 'sr'], metavar='NAME',
         help='layers to write: car, blur, sr, or one level such as car_crf35, blur_k21, sr_x4')
