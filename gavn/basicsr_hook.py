@@ -1,4 +1,4 @@
-"""Registers gavn with BasicSR when BasicSR first looks up a name, in whichever order they are imported."""
+"""Registers gavn with BasicSR when BasicSR first looks up a name."""
 import sys
 from collections.abc import Sequence
 from importlib import import_module

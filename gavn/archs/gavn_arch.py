@@ -57,7 +57,7 @@ class GAVN(nn.Module):
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.
         use_span: restore frames that are enlargements by 4 with SPAN first (not in the paper, see
-            `gavn.archs.span`).
+            `gavn.archs.span`). Its weights are published ones, see scripts/prepare/span.py.
         init: `scaled` preserves the variance of signals and gradients through the network. `ordinary` is
             PyTorch's default, with which the temporal module does not learn (docs/initialisation.md).
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
@@ -152,11 +152,14 @@ class GAVN(nn.Module):
         module = None if temporal_only else self.identity
         self._check_inputs(lq, audio, landmarks, module)
         height, width = lq.shape[-2:]
-        inner = lq[:, CONTEXT:-CONTEXT]
-        frames = self._padded(inner.flatten(0, 1)).unflatten(0, inner.shape[:2])
-        region = padded_region(region, lq, frames)
         if features is None:
-            features = [level.unflatten(0, lq.shape[:2]) for level in self.features(lq.flatten(0, 1))]
+            padded = self._padded(lq)
+            features = [level.unflatten(0, lq.shape[:2])
+                        for level in self.temporal.extractor(padded.flatten(0, 1))]
+            frames = padded[:, CONTEXT:-CONTEXT]
+        else:
+            frames = self._padded(lq[:, CONTEXT:-CONTEXT])
+        region = padded_region(region, lq, frames)
 
         temporal = self.temporal(features)  # (1)
         identity = None if module is None else _identity(module, frames, audio, landmarks, region)  # (2)
@@ -172,11 +175,12 @@ class GAVN(nn.Module):
         return self.temporal.extractor(self._padded(frames))
 
     def _padded(self, frames: Tensor) -> Tensor:
+        """Frames (..., 3, h, w) as the modules see them."""
         padded = pad_to_multiple(frames, MULTIPLE)
-        return padded if self.span is None else self.span(padded)
+        return padded if self.span is None else self.span(padded.flatten(0, -4)).view_as(padded)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles `forward` and `features`, see `torch.nn.Module.compile`."""
+        """Compiles `forward` and the extractor of `features`, see `torch.nn.Module.compile`."""
         super().compile(*args, **kwargs)
         self.temporal.extractor.compile(*args, **kwargs)
 

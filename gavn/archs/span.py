@@ -17,6 +17,7 @@ _BLOCKS = 6
 _MEAN = 0.4488, 0.4371, 0.4040  # of DIV2K, RGB
 _REACH = 2  # cells of 4 x 4 pixels: of the interpolation, and of its inverse
 _NOISE = 3e-5  # variance of 8-bit rounding, relative to that of images
+_BORDER = 2 * SCALE * _REACH  # pixels
 _REPEATS = 4
 _ROUNDING = 0.75 / 255  # larger differences are not due to rounding
 _DIFFERING = 0.01  # their share: at most 0.006 in enlargements by 4, at least 0.03 in other frames
@@ -63,9 +64,9 @@ class Upscaling(nn.Module):
             frames: (n, 3, h, w), RGB in [0, 1] of 8 bits, sides divisible by 4.
 
         Returns:
-            The small images (n, 3, h/4, w/4), and the share of values that differ from their enlargement by
-            more than rounding, for each cell of 4 x 4 pixels (n, 1, h/4, w/4). It is 0 at the border, because
-            a part of a frame does not tell what lies beyond it.
+            The small images (n, 3, h/4, w/4), and the share of values of each frame that differ from their
+            enlargement by more than rounding (n,). A part of a frame does not tell what lies beyond it, so 16
+            pixels at each side do not count; the share is 1 if no others are left.
         """
         with torch.autocast(frames.device.type, enabled=False):  # a bfloat16 does not hold 8 bits
             frames = frames.float()
@@ -75,9 +76,9 @@ class Upscaling(nn.Module):
                 cut = ((frames <= 0) & (enlarged < 0)) | ((frames >= 1) & (enlarged > 1))
                 small = self._reduced(torch.where(cut, enlarged, frames))
             wrong = (self._enlarged(small).clamp(0, 1) - frames).abs() > _ROUNDING
-        share = F.pixel_unshuffle(wrong.float().mean(1, keepdim=True), SCALE).mean(1, keepdim=True)
-        inner = slice(2 * _REACH, -2 * _REACH)
-        return small, F.pad(share[..., inner, inner], [2 * _REACH] * 4)
+        inner = slice(_BORDER, -_BORDER)
+        share = wrong[..., inner, inner].flatten(1).float().mean(1)
+        return small, share.nan_to_num(1.0)
 
     def _reduced(self, frames: Tensor) -> Tensor:
         cells = F.pixel_unshuffle(_mirrored(frames, SCALE * _REACH), SCALE)
@@ -149,7 +150,7 @@ class EnlargementRestorer(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames (n, 3, h, w), RGB in [0, 1] of 8 bits, sides divisible by 4 -> the same."""
-        small, differs = self.upscaling(frames)
-        share = differs.mean((1, 2, 3), keepdim=True)
+        small, differing = self.upscaling(frames)
+        enlarged = (differing < _DIFFERING).view(-1, 1, 1, 1)
         with torch.autocast(frames.device.type, enabled=False):  # in bfloat16, SPAN gains 0.07 dB less
-            return torch.where(share < _DIFFERING, self.network(small).clamp(0, 1), frames.float())
+            return torch.where(enlarged, self.network(small).clamp(0, 1), frames.float())

@@ -16,7 +16,7 @@ from gavn.checkpoints.checkpoint import load_state, load_strict, load_trained, s
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import RestoringTrainOptions, task_of
 from gavn.models.cost import gmacs
-from gavn.models.training import adopt_audio_statistics, check_keys, check_windows, warn_of_untrained_flow
+from gavn.models.training import adopt_audio_statistics, check_keys, check_windows, warn_of_untrained_parts
 from gavn.models.training_memory import recompute, split_batch
 from gavn.models.validation import ClipValidation
 from gavn.runtime.compilation import compile_in_place
@@ -83,7 +83,7 @@ class AVVideoModel(ClipValidation):
         key = path.get('param_key_g', 'params' if self.is_train else None)
         if file is None and self.is_train:
             network = self._new_network()
-            warn_of_untrained_flow(network, self.opt['network_g'])
+            warn_of_untrained_parts(network, self.opt['network_g'])
             return network
         if file is None:
             raise OptionError('path.pretrain_network_g is not set: give the weights to test (net_g_*.pth)')

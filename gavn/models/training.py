@@ -10,6 +10,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
+from gavn.archs.span import SPAN
 from gavn.archs.spynet import FlowNetwork
 from gavn.config.option_file import OptionError, option_errors
 from gavn.data.av_clip_dataset import AVClipDataset
@@ -130,14 +131,19 @@ def adopt_audio_statistics(network: nn.Module, training: Mapping[str, Any]) -> N
         encoder.set_audio_statistics(torch.tensor(stats['mfcc_mean']), torch.tensor(stats['mfcc_std']))
 
 
-def warn_of_untrained_flow(network: nn.Module, options: Mapping[str, Any]) -> None:
-    """Logs a warning if a new network contains an untrained flow network."""
-    has_flow = any(isinstance(part, FLOW_NETWORKS) for part in network.modules())
-    if has_flow and options.get('spynet_path') is None:
+def warn_of_untrained_parts(network: nn.Module, options: Mapping[str, Any]) -> None:
+    """Logs a warning if a new network contains a flow network or SPAN, which start from published weights."""
+    name, parts = type(network).__name__, list(network.modules())
+    if any(isinstance(part, FLOW_NETWORKS) for part in parts) and options.get('spynet_path') is None:
         get_root_logger().warning(
-            f'{type(network).__name__} starts with an untrained flow network and must learn optical flow '
-            'too, which takes long. Fetch the published weights with `gavn models fetch spynet` and give '
-            'their file as network_g.spynet_path')
+            f'{name} starts with an untrained flow network and must learn optical flow too, which takes '
+            'long. Fetch the published weights with `gavn models fetch spynet` and give their file as '
+            'network_g.spynet_path')
+    if any(isinstance(part, SPAN) for part in parts):
+        get_root_logger().warning(
+            f'{name} starts with an untrained SPAN, which spoils enlargements by 4. Add the published '
+            'weights to those of a trained network with `scripts/prepare/span.py weights`, and give the file as '
+            'path.pretrain_network_g')
 
 
 def read_offsets(network: nn.Module) -> Tensor | None:

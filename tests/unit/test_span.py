@@ -1,4 +1,6 @@
 """SPAN as a part of GAVN: where it acts, and where its published weights come from."""
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,12 @@ from gavn.archs.gavn_arch import GAVN
 from gavn.archs.span import SPAN, EnlargementRestorer, Upscaling
 from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import downscale, matlab_resize_8bit
+from gavn.errors import CheckpointError
 from gavn.experiments.release.peers import PeerMissing, ncnn_files
 from gavn.experiments.release.span import add_span, read_span, restore_layer
 from gavn.media import compress
 from gavn.metrics import psnr
+from gavn.models.training import warn_of_untrained_parts
 
 SMALL = {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': (1, 1), 'deformable_groups': 2,
          'use_alignment': False, 'use_identity': False}
@@ -43,7 +47,7 @@ def test_the_small_image_of_an_enlargement_is_found():
     small, differs = Upscaling()(_tensor(downscale([FACE], 4)[0]))
     truth = _tensor(matlab_resize_8bit(FACE, (56, 56)))
     assert (small - truth).square().mean().sqrt() < 0.3 / 255
-    assert differs.shape == (1, 1, 56, 56) and differs.mean() < 0.02
+    assert differs.shape == (1,) and differs < 0.006
 
 
 @pytest.mark.parametrize('frame', [
@@ -51,14 +55,20 @@ def test_the_small_image_of_an_enlargement_is_found():
     pytest.param(compress(downscale([FACE], 4), 12)[0], id='stored')])
 def test_other_frames_differ_from_an_enlargement_and_stay(frame):
     frames = _tensor(frame)
-    assert Upscaling()(frames)[1].mean() > 0.02
+    assert Upscaling()(frames)[1] > 0.02
+    torch.testing.assert_close(EnlargementRestorer()(frames), frames)
+
+
+@pytest.mark.parametrize('side', [16, 32, 48, 64])
+def test_small_frames_that_are_no_enlargements_stay(side):
+    frames = torch.rand(1, 3, side, side)
     torch.testing.assert_close(EnlargementRestorer()(frames), frames)
 
 
 def test_values_that_were_cut_off_are_found():
     bright = np.minimum(FACE.astype(int) * 2, 255).astype(np.uint8)
     small, differs = Upscaling()(_tensor(downscale([bright], 4)[0]))
-    assert differs.mean() < 0.01
+    assert differs < 0.01
     assert (small - _tensor(matlab_resize_8bit(bright, (56, 56)))).abs().mean() < 0.05 / 255
 
 
@@ -97,6 +107,18 @@ def test_windows_with_features_give_the_same():
         torch.testing.assert_close(network(window, features=levels), network(window))
 
 
+def test_an_untrained_span_is_reported(caplog):
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    try:
+        warn_of_untrained_parts(GAVN(**SMALL), {})
+        assert not caplog.text
+        warn_of_untrained_parts(GAVN(**SMALL, use_span=True), {})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert 'untrained SPAN' in caplog.text and 'scripts/prepare/span.py weights' in caplog.text
+
+
 def test_span_is_added_to_trained_weights(published, tmp_path):
     trained = GAVN(**SMALL)
     torch.save({'params_ema': trained.state_dict()}, tmp_path / 'trained.pth')
@@ -119,9 +141,10 @@ def test_a_layer_of_enlargements_is_restored(published, tmp_path):
         assert psnr(frame, truth) > psnr(downscale([truth], 4)[0], truth) + 1
 
 
-def test_files_of_another_network_are_refused(tmp_path):
+@pytest.mark.parametrize('layer', ['', 'Convolution /unknown/Conv 1 1 mean out 0=48 1=3\n'])
+def test_files_of_another_network_are_refused(tmp_path, layer):
     param, weights = tmp_path / 'a.param', tmp_path / 'a.bin'
-    param.write_text('7767517\n2 2\nInput data 0 1 data\nMemoryData mean 0 1 mean 0=3\n')
+    param.write_text(f'7767517\n2 2\nInput data 0 1 data\nMemoryData mean 0 1 mean 0=3\n{layer}')
     weights.write_bytes(bytes(12))
-    with pytest.raises(ValueError, match='does not hold the weights of a SPAN'):
+    with pytest.raises(CheckpointError, match='does not hold the weights of a SPAN'):
         read_span(param, weights)

@@ -15,6 +15,7 @@ from torch import Tensor
 from gavn.archs.span import SPAN, EnlargementRestorer
 from gavn.checkpoints.checkpoint import load_state
 from gavn.data.clip_store import ClipStore, ClipWriter, pack, read_all_meta
+from gavn.errors import CheckpointError
 from gavn.experiments.release.peers import ncnn_files
 from gavn.runtime.tensors import to_images, to_tensor
 
@@ -31,7 +32,7 @@ def add_span(trained: str | Path, path: str | Path) -> None:
 
     Raises:
         PeerMissing: the package with the weights of SPAN is not installed.
-        CheckpointError: the trained weights cannot be read.
+        CheckpointError: the trained weights cannot be read, or the package has other weights.
     """
     span = {f'span.network.{name}': value for name, value in published().items()}
     torch.save({'params': {**load_state(trained), **span}}, path)
@@ -42,6 +43,7 @@ def restore_layer(root: str | Path, layer: str) -> Path:
 
     Raises:
         PeerMissing: the package with the weights of SPAN is not installed.
+        CheckpointError: the package has other weights.
     """
     restorer = EnlargementRestorer().eval()
     restorer.network.load_state_dict(published())
@@ -67,7 +69,7 @@ def read_span(param: Path, data: Path) -> dict[str, Tensor]:
     """Returns weights for `gavn.archs.span.SPAN` from its two files for ncnn.
 
     Raises:
-        ValueError: the files do not hold a SPAN of 48 channels for a factor of 4.
+        CheckpointError: the files do not hold a SPAN of 48 channels for a factor of 4.
     """
     content, offset = data.read_bytes(), 0
     state: dict[str, Tensor] = {}
@@ -86,6 +88,8 @@ def read_span(param: Path, data: Path) -> dict[str, Tensor]:
         if kind != 'Convolution':
             continue
         name = _name(layer)
+        if f'{name}.weight' not in shapes:
+            break
         shape = shapes[f'{name}.weight']
         tag = int(np.frombuffer(content, np.uint32, 1, offset)[0])
         offset += 4
@@ -93,7 +97,7 @@ def read_span(param: Path, data: Path) -> dict[str, Tensor]:
         state[f'{name}.weight'] = torch.from_numpy(weight).view(shape)
         state[f'{name}.bias'] = torch.from_numpy(take(np.float32, shape[0]))
     if offset != len(content) or state.keys() != shapes.keys():
-        raise ValueError(f'{data} does not hold the weights of a SPAN of 48 channels for a factor of 4')
+        raise CheckpointError(f'{data} does not hold the weights of a SPAN of 48 channels for a factor of 4')
     state['conv_1.weight'] *= _RANGE
     return state
 
