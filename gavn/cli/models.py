@@ -20,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Lists, fetches or verifies weights."""
     from gavn.checkpoints import hub, pretrained
+    from gavn.runtime.arguments import nearest
+    names = [*pretrained.list_pretrained(), *hub.MODELS]
+    if args.job != 'list' and args.name not in (None, *names):
+        raise hub.ModelError(f'there are no weights called {args.name}{nearest(args.name, names)}\n'
+                             f'there are {", ".join(names)}')
     if args.job == 'list':
         print(f'{pretrained.listing()}\n{hub.listing()}')
     elif args.job == 'fetch':

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gavn.cli.restore_jobs import BOTH, IMAGE_FOLDER, plan, unfinished
 from gavn.errors import check_inputs, check_weights
+from gavn.restoration.encoder_choices import CODECS, LARGEST_CRF, PIX_FMTS, PRESETS
 from gavn.runtime.arguments import fraction, positive, seconds, whole
 from gavn.runtime.executors import add_executor_arguments, add_task_arguments
 from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from gavn.restoration.restorer_spec import RestorerSpec
     from gavn.restoration.settings import Settings
 
-PRESETS = ('ultrafast', 'superfast', 'veryfast', 'faster', 'fast', 'medium', 'slow', 'slower', 'veryslow')
-CODECS = ('auto', 'libx264', 'libx265')
-PIX_FMTS = ('auto', 'yuv420p')
 TASKS = ('auto', 'compression', 'deblur', 'sr', 'mixed')
 QUALITIES, FAST = ('best', 'fast'), 'fast'  # as in gavn.restoration.weight_selection, which is slow to import
 _TRACEBACK = 'GAVN_TRACEBACK'  # environment variable
@@ -133,12 +131,12 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--compile', action='store_true',
                         help='compile the networks (torch.compile; with CUDA graphs on a GPU): takes '
                              'minutes and does not help on a CPU')
-    parser.add_argument('--codec', default='auto', choices=CODECS,
+    parser.add_argument('--codec', default='auto', choices=('auto', *CODECS),
                         help='video encoder (auto: libx265 for 10-bit HEVC, else libx264)')
-    parser.add_argument('--pix-fmt', default='auto', choices=PIX_FMTS,
+    parser.add_argument('--pix-fmt', default='auto', choices=('auto', *PIX_FMTS),
                         help='pixel format (auto: as the input, up to 10 bits; yuv420p: 8-bit 4:2:0, for '
                              'all players)')
-    parser.add_argument('--crf', type=whole(0, 51), default=18, metavar='0..51',
+    parser.add_argument('--crf', type=whole(0, LARGEST_CRF), default=18, metavar='0..51',
                         help='encoder quality, lower is better (default 18)')
     parser.add_argument('--preset', default='medium', choices=PRESETS, metavar='NAME',
                         help=f'encoder speed: {", ".join(PRESETS)}')

@@ -13,7 +13,7 @@ from gavn.checkpoints import pretrained
 from gavn.errors import ArgumentError
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.in_memory import restore_in_memory
-from gavn.restoration.restorer import AUTO, Restorer, default_dtype, find_device
+from gavn.restoration.restorer import AUTO, Restorer, check_computation, default_dtype, find_device
 from gavn.restoration.weight_selection import FAST, FOR_ALL, QUALITIES, Choice, select_weights
 from gavn.runtime.files import sha256
 
@@ -27,7 +27,7 @@ class AutoRestorer:
         quality: `best`, or `fast`: the weights `mixed` for every kind of degradation.
 
     Raises:
-        ArgumentError: `quality` is not one of these.
+        ArgumentError: `quality` is not one of these, or another argument is wrong; see `Restorer`.
         DeviceError: the device is not available.
     """
 
@@ -41,6 +41,7 @@ class AutoRestorer:
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
             raise ArgumentError(f'quality {self.quality!r} is not one of {", ".join(QUALITIES)}')
+        check_computation(self.dtype, self.batch, self.compile)
         device = find_device(self.device)
         self.device, self.dtype = str(device), default_dtype(device) if self.dtype == AUTO else self.dtype
 

@@ -22,7 +22,7 @@ GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in optio
 
 
 class DeviceError(RestoreError):
-    """The device or the dtype is not available."""
+    """The device is not available."""
 
 
 def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> None:

@@ -39,7 +39,7 @@ from gavn.restoration.model_spec import (
 )
 from gavn.restoration.weight_selection import Choice, check_weights
 from gavn.runtime.batching import Batch, tensor_of
-from gavn.runtime.compilation import compile_in_place
+from gavn.runtime.compilation import MODES, compile_in_place
 from gavn.runtime.files import sha256
 from gavn.runtime.tensors import channels_last, to_tensor
 from gavn.runtime.windows import Layout, Sample
@@ -78,6 +78,16 @@ def default_dtype(device: torch.device) -> str:
     return 'bfloat16' if supported else 'float32'
 
 
+def check_computation(dtype: str, batch: int | None, compile: str | None) -> None:
+    """Raises ArgumentError if an argument of `Restorer` is out of range or not one of the choices."""
+    if dtype not in (AUTO, *DTYPES):
+        raise ArgumentError(f'dtype {dtype} is not one of {", ".join((AUTO, *DTYPES))}')
+    if batch is not None and batch < 1:
+        raise ArgumentError(f'batch must be at least 1, not {batch}')
+    if compile and compile not in MODES:
+        raise ArgumentError(f'compile {compile} is not one of {", ".join(MODES)}')
+
+
 class Restorer(NetworkRunner):
     """Networks with their weights, ready to restore. Create it with one of its class methods.
 
@@ -98,18 +108,15 @@ class Restorer(NetworkRunner):
         layout: (attribute only) how the windows of the network lie over a clip.
 
     Raises:
-        ArgumentError: `batch` is below 1.
-        DeviceError: the device is not available, or `dtype` is not one of the above.
+        ArgumentError: `dtype` or `compile` is not one of the above, or `batch` is below 1.
+        DeviceError: the device is not available.
     """
 
     def __init__(self, spec: ModelSpec, networks: dict[str, nn.Module], device: str | torch.device = 'auto',
                  dtype: str = AUTO, batch: int | None = None, compile: str | None = None,
                  weights: Mapping[str, str] | None = None, budget: Mapping[str, float | None] | None = None,
                  ) -> None:
-        if dtype not in (AUTO, *DTYPES):
-            raise DeviceError(f'dtype {dtype} is not one of {", ".join(DTYPES)}')
-        if batch is not None and batch < 1:
-            raise ArgumentError(f'batch must be at least 1, not {batch}')
+        check_computation(dtype, batch, compile)
         self.spec, self.networks, self.compile = spec, networks, compile
         device = find_device(str(device))
         self.dtype = 'float32' if dtype == AUTO else dtype

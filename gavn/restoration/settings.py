@@ -1,15 +1,26 @@
 """User settings of a restoration."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from gavn.errors import ArgumentError
 from gavn.faces.geometry import Box
 from gavn.media import SCALES
+from gavn.restoration.encoder_choices import CODECS, LARGEST_CRF, PIX_FMTS, PRESETS
 
+_LARGEST_DENOMINATOR = 100_000  # 30000/1001 and its kin are exact
+_NUMBERS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
+    ('strength', 'between 0 and 1', lambda value: 0 <= value <= 1),
+    ('preview', 'longer than 0 seconds', lambda value: value > 0),
+    ('fps', 'a number above 0', lambda value: value > 0),
+    ('min_face', 'at least 0 pixels', lambda value: value >= 0),
+    ('crf', f'between 0 and {LARGEST_CRF}', lambda value: 0 <= value <= LARGEST_CRF))
 _SEARCH_FIELDS = ('min_face', 'box', 'preview', 'fps')
 
 
@@ -24,7 +35,7 @@ class Settings:
         box: position of the only face, the same in every frame; replaces face detection.
         preview: seconds to restore from the beginning; None = the whole video.
         fps: output frames per second. A video is resampled by time (None = its own frames). For an image
-            folder this is the frame rate (None = 25).
+            folder this is the frame rate (None = 25). A float becomes a fraction.
         audio: a file whose audio replaces the video's own.
         scale: enlargement of the whole video, one of SCALES; faces are restored at that size. None = none.
         force_task: use the weights even if the faces have another kind of degradation.
@@ -36,7 +47,7 @@ class Settings:
     `box` and `min_face` are in pixels of the input.
 
     Raises:
-        ArgumentError: strength, preview, fps or scale is out of range.
+        ArgumentError: a value is out of range, not one of the choices, or of a wrong type.
     """
 
     strength: float = 1.
@@ -55,14 +66,29 @@ class Settings:
     pix_fmt: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise ArgumentError(f'strength must be between 0 and 1, not {self.strength}')
-        if self.preview is not None and self.preview <= 0:
-            raise ArgumentError(f'preview must be longer than 0 seconds, not {self.preview}')
-        if self.fps is not None and self.fps <= 0:
-            raise ArgumentError(f'fps must be above 0, not {self.fps}')
-        if self.scale not in (None, *SCALES):
-            raise ArgumentError(f'scale {self.scale} is not one of {", ".join(SCALES)}')
+        for name, words, fits in _NUMBERS:
+            self._check_number(name, words, fits)
+        if not isinstance(self.faces, str):
+            raise ArgumentError(f"faces must be 'all', 'largest' or text such as '0,2', not {self.faces!r}")
+        if self.fps is not None and not isinstance(self.fps, Fraction):
+            object.__setattr__(self, 'fps', Fraction(float(self.fps)).limit_denominator(_LARGEST_DENOMINATOR))
+        if self.scale is not None:
+            object.__setattr__(self, 'scale', str(self.scale))
+        self._check_choices()
+
+    def _check_number(self, name: str, words: str, fits: Callable[[float], bool]) -> None:
+        value = getattr(self, name)
+        if value is None and getattr(Settings, name) is None:
+            return
+        if not (isinstance(value, Real) and isfinite(value) and fits(float(value))):
+            raise ArgumentError(f'{name} must be {words}, not {value}')
+
+    def _check_choices(self) -> None:
+        for name, choices in (('scale', (None, *SCALES)), ('codec', (None, *CODECS)),
+                              ('pix_fmt', (None, *PIX_FMTS)), ('preset', PRESETS)):
+            if getattr(self, name) not in choices:
+                raise ArgumentError(f'{name} {getattr(self, name)} is not one of '
+                                    f'{", ".join(map(str, choices))}')
 
     def plain(self) -> dict[str, Any]:
         """Returns the settings that are set, as JSON values."""

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 TRACED = 'eager'  # traces the network without compiling; checks whether it can be compiled
+MODES = ('default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs', TRACED)
 
 
 def compile_in_place(network: nn.Module, mode: str) -> None:

@@ -212,7 +212,7 @@ def test_a_local_file_of_another_hash_is_not_taken(store, tmp_path):
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
-    (['alexnot'], 'there is no model called alexnot; there are alexnet, syncnet, spynet'),
+    (['alexnot'], "there are no weights called alexnot; did you mean 'alexnet'?"),
     (['alexnet', '--from', 'none.pth'], 'none.pth is neither a file'),
     (['alexnet', '--from', 'ftp://host/f'], 'neither a file'),
     (['alexnet', '--sha256', '12ab'], '12ab is no SHA-256')])
