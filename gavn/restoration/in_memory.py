@@ -17,7 +17,7 @@ from gavn.audio.mfcc import SAMPLE_RATE, StoredMFCC
 from gavn.errors import ArgumentError
 from gavn.faces.geometry import paste
 from gavn.faces.tracker import follow_faces
-from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
+from gavn.faces.tracks import Faces, choose, fixed_box
 from gavn.media import Frame, enlarged, enlarged_size
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
 from gavn.restoration.protocols import VideoRestorer
@@ -50,7 +50,6 @@ def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps
         ChoiceError, TaskError, RestoreError: see `gavn.restore_video`.
     """
     settings = settings or Settings()
-    check_choice(settings.faces)
     stored = _checked(frames, channels)
     samples = _padded(_samples(audio, sample_rate), round(len(stored) / _rate(fps) * SAMPLE_RATE))
     times = [float(index / _rate(fps)) for index in range(len(stored))]

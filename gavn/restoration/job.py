@@ -17,7 +17,7 @@ from typing import Any
 from gavn.audio.mfcc import StoredMFCC
 from gavn.faces.thumbnail import thumbnail
 from gavn.faces.tracker import NoFace, follow_faces
-from gavn.faces.tracks import Faces, check_choice, choose, fixed_box
+from gavn.faces.tracks import Faces, choose, fixed_box
 from gavn.media import Frame, MediaError, VideoReader, missing_numbers
 from gavn.restoration.audio_features import extract_features, silence
 from gavn.restoration.degradation import DegradationEstimate
@@ -126,7 +126,6 @@ class RestorationJob:
                 self.video.path, *self.video.size))
         if self.settings.box is not None:
             fixed_box(self.settings.box, 1, self.video.size)
-        check_choice(self.settings.faces)
 
     def _input_notices(self, pix_fmt: str) -> list[str]:
         """Adds notices about the input; returns those that apply only if the video is encoded."""

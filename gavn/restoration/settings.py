@@ -11,17 +11,22 @@ from typing import Any
 
 from gavn.errors import ArgumentError
 from gavn.faces.geometry import Box
+from gavn.faces.tracks import check_choice
 from gavn.media import SCALES
 from gavn.restoration.encoder_choices import CODECS, LARGEST_CRF, PIX_FMTS, PRESETS
 
 _LARGEST_DENOMINATOR = 100_000  # 30000/1001 and its kin are exact
 _NUMBERS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
-    ('strength', 'between 0 and 1', lambda value: 0 <= value <= 1),
+    ('strength', 'a number between 0 and 1', lambda value: 0 <= value <= 1),
     ('preview', 'longer than 0 seconds', lambda value: value > 0),
     ('fps', 'a number above 0', lambda value: value > 0),
     ('min_face', 'at least 0 pixels', lambda value: value >= 0),
     ('crf', f'between 0 and {LARGEST_CRF}', lambda value: 0 <= value <= LARGEST_CRF))
 _SEARCH_FIELDS = ('min_face', 'box', 'preview', 'fps')
+
+
+def _fraction(value: float) -> Fraction:
+    return Fraction(str(value)).limit_denominator(_LARGEST_DENOMINATOR)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Settings:
 
     Raises:
         ArgumentError: a value is out of range, not one of the choices, or of a wrong type.
+        ChoiceError: `faces` is none of the above.
     """
 
     strength: float = 1.
@@ -68,12 +74,11 @@ class Settings:
     def __post_init__(self) -> None:
         for name, words, fits in _NUMBERS:
             self._check_number(name, words, fits)
-        if not isinstance(self.faces, str):
-            raise ArgumentError(f"faces must be 'all', 'largest' or text such as '0,2', not {self.faces!r}")
-        if self.fps is not None and not isinstance(self.fps, Fraction):
-            object.__setattr__(self, 'fps', Fraction(float(self.fps)).limit_denominator(_LARGEST_DENOMINATOR))
-        if self.scale is not None:
-            object.__setattr__(self, 'scale', str(self.scale))
+        for name, convert in (('faces', str), ('scale', str), ('fps', _fraction)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, convert(value))
+        check_choice(self.faces)
         self._check_choices()
 
     def _check_number(self, name: str, words: str, fits: Callable[[float], bool]) -> None:

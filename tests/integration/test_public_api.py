@@ -54,7 +54,7 @@ def test_the_former_name_of_an_error_still_works():
 
 
 @pytest.mark.parametrize(('call', 'words'), [
-    (lambda: gavn.Settings(strength=1.5), 'strength must be between 0 and 1, not 1.5'),
+    (lambda: gavn.Settings(strength=1.5), 'strength must be a number between 0 and 1, not 1.5'),
     (lambda: gavn.Settings(preview=0), 'preview must be longer'),
     (lambda: gavn.Settings(fps=Fraction(0)), 'fps must be a number above 0, not 0'),
     (lambda: gavn.Settings(scale='5'), 'scale 5 is not one of None, 2, 3, 4, 1080p'),

@@ -188,7 +188,7 @@ def test_invalid_requests_are_refused(sessions):
     video = taken(sessions)
     for request, said in ((RestoreRequest('guess'), 'no task guess'),
                           (RestoreRequest(strength=2), 'strength'),
-                          (RestoreRequest(strength=None), 'not supported')):
+                          (RestoreRequest(strength=None), 'strength must be a number')):
         with pytest.raises(RefusalError, match=said):
             sessions.restore('me', request, [video.key])
     assert 'face' in finished(sessions, RestoreRequest(faces='7')).failure

@@ -5,6 +5,7 @@ import pytest
 
 from gavn.cli.main import main
 from gavn.errors import ArgumentError
+from gavn.faces.tracks import ChoiceError
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.restorer import Restorer
 from gavn.restoration.settings import Settings
@@ -12,7 +13,7 @@ from gavn.restoration.settings import Settings
 
 @pytest.mark.parametrize(('name', 'value'), [
     ('pix_fmt', 'yuv444p'), ('crf', 99), ('min_face', -5), ('preset', 'quick'), ('fps', '25'), ('fps', 0),
-    ('fps', float('nan')), ('faces', 0), ('codec', 'h264x'), ('scale', '7'), ('crf', 'best'), ('crf', None)])
+    ('fps', float('nan')), ('codec', 'h264x'), ('scale', '7'), ('crf', 'best'), ('crf', None)])
 def test_wrong_settings_are_refused_by_name(name, value):
     with pytest.raises(ArgumentError, match=name):
         Settings(**{name: value})
@@ -25,8 +26,14 @@ def test_rates_are_stored_as_fractions(fps, stored):
     assert isinstance(rate, Fraction) and rate == stored
 
 
-def test_a_scale_may_be_a_number():
-    assert Settings(scale=2).scale == '2'
+def test_a_scale_and_a_face_may_be_numbers():
+    settings = Settings(scale=2, faces=0)
+    assert (settings.scale, settings.faces) == ('2', '0')
+
+
+def test_wrong_faces_are_refused():
+    with pytest.raises(ChoiceError, match="'left'"):
+        Settings(faces='left')
 
 
 @pytest.mark.parametrize(('name', 'value', 'said'), [
