@@ -89,11 +89,11 @@ class Settings:
             raise ArgumentError(f'{name} must be {words}, not {value}')
 
     def _check_choices(self) -> None:
-        for name, choices in (('scale', (None, *SCALES)), ('codec', (None, *CODECS)),
-                              ('pix_fmt', (None, *PIX_FMTS)), ('preset', PRESETS)):
-            if getattr(self, name) not in choices:
-                raise ArgumentError(f'{name} {getattr(self, name)} is not one of '
-                                    f'{", ".join(map(str, choices))}')
+        for name, choices in (('scale', SCALES), ('codec', CODECS), ('pix_fmt', PIX_FMTS),
+                              ('preset', PRESETS)):
+            value = getattr(self, name)
+            if value not in (*choices, getattr(Settings, name)):
+                raise ArgumentError(f'{name} {value} is not one of {", ".join(choices)}')
 
     def plain(self) -> dict[str, Any]:
         """Returns the settings that are set, as JSON values."""

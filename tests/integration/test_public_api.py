@@ -57,7 +57,7 @@ def test_the_former_name_of_an_error_still_works():
     (lambda: gavn.Settings(strength=1.5), 'strength must be a number between 0 and 1, not 1.5'),
     (lambda: gavn.Settings(preview=0), 'preview must be longer'),
     (lambda: gavn.Settings(fps=Fraction(0)), 'fps must be a number above 0, not 0'),
-    (lambda: gavn.Settings(scale='5'), 'scale 5 is not one of None, 2, 3, 4, 1080p'),
+    (lambda: gavn.Settings(scale='5'), 'scale 5 is not one of 2, 3, 4, 1080p'),
     (lambda: gavn.AutoRestorer(quality='worst'), "quality 'worst' is not one of best, fast"),
     (lambda: gavn.Restorer.from_pretrained(batch=0), 'batch must be at least 1, not 0'),
     (lambda: gavn.restore_frames([], 25), 'there are no frames')])
