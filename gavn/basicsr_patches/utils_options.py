@@ -34,7 +34,7 @@ from gavn.config.overlays import DEGRADATION, WITH, add_run_arguments, resolve_a
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
-from gavn.runtime.project import PACKAGE, locate
+from gavn.runtime.project import PACKAGE, install_command, locate
 
 DEBUG = 'debug_'
 _SEEDS = 2**31
@@ -174,7 +174,7 @@ def _check_wandb(opt: Mapping[str, Any], source: OptionSource) -> None:
     if not logger.get('use_tb_logger'):
         raise OptionError(f'{place}: logger.wandb copies what tensorboard receives: set use_tb_logger: true')
     if importlib.util.find_spec('wandb') is None:
-        raise OptionError(f'{place}: logger.wandb needs the package wandb: pip install "gavn[wandb]"')
+        raise OptionError(f'{place}: logger.wandb needs the package wandb: {install_command("wandb")}')
 
 
 def _shown(args: argparse.Namespace, root: Path) -> str:

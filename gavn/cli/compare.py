@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from gavn.runtime.arguments import OldName, whole
-from gavn.runtime.executors import Executor, add_executor_arguments
-from gavn.runtime.exit_codes import FAILED, OK, USAGE
-from gavn.runtime.project import PACKAGE, install_command
+from gavn.runtime.executors import Executor, add_executor_arguments, check_datatrove
+from gavn.runtime.exit_codes import FAILED, OK
+from gavn.runtime.project import PACKAGE
 
 TRAINER = sys.executable, str(PACKAGE / 'train.py')
 TESTER = sys.executable, str(PACKAGE / 'test.py')
@@ -71,10 +70,9 @@ def _add_resource_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes the comparisons; returns 1 if a method failed, 2 if the extra of `--executor` is missing."""
-    if args.executor and find_spec('datatrove') is None:
-        print(f'error: --executor requires datatrove: {install_command("cluster")}', file=sys.stderr)
-        return USAGE
+    """Makes the comparisons; returns 1 if a method failed. Raises MissingPackageError (`--executor`)."""
+    if args.executor:
+        check_datatrove()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return OK if _compare(args) else FAILED

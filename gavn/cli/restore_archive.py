@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gavn.errors import GavnError
 from gavn.restoration.output_path import OutputPathError
+from gavn.runtime.executors import Executor, check_datatrove
 from gavn.runtime.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from gavn.restoration.settings import Settings
 
 _REFUSED = {'audio': '--audio', 'force': '--force', 'compare': '--compare', 'no_report': '--no-report'}
-
-
-class MissingPackageError(GavnError):
-    """A package is needed that is not installed."""
 
 
 def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Settings) -> int:
@@ -30,15 +26,10 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
         RunError: tasks did not complete.
     """
     _check(args)
-    try:
-        from gavn.restoration.archive import Archive
-        from gavn.restoration.archive_report import read_summary
-        from gavn.restoration.archive_steps import stages
-    except ModuleNotFoundError as error:
-        if (error.name or '').partition('.')[0] != 'datatrove':
-            raise
-        raise MissingPackageError('--executor needs datatrove\npip install "gavn[cluster]"') from error
-    from gavn.runtime.executors import Executor
+    check_datatrove()
+    from gavn.restoration.archive import Archive
+    from gavn.restoration.archive_report import read_summary
+    from gavn.restoration.archive_steps import stages
     executor = Executor.from_arguments(args, args.workers)
     if spec.weights:
         spec = replace(spec, weights=os.path.abspath(spec.weights))

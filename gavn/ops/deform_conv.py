@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gavn.ops import deform_native, deform_triton
 from gavn.registry import basicsr_installed
+from gavn.runtime.project import install_command
 
 Pair = tuple[int, int]
 Tensors = deform_native.Tensors
@@ -239,7 +240,7 @@ def _mmcv(*arguments: Tensor | Pair | int | None) -> Tensor:
     except ImportError as error:
         raise ImportError(
             "deformable convolution backend 'mmcv' was chosen, but mmcv with compiled operators is not "
-            "installed: pip install 'gavn[mmcv]', or choose 'torchvision' or 'reference' (same results)"
+            f"installed: {install_command('mmcv')}, or choose 'torchvision' or 'reference' (same results)"
         ) from error
     return operator(*arguments)
 

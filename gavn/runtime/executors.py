@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gavn.errors import RunError
+from gavn.errors import GavnError, RunError
 from gavn.runtime.arguments import whole
+from gavn.runtime.project import install_command
 
 CLUSTERS = ('slurm', 'ray')
 EXECUTORS = ('local', *CLUSTERS)
 MAX_TASKS = 1000  # by default
 _MEMORY = 4  # GB for each task and core on Slurm
+
+
+class MissingPackageError(GavnError):
+    """`--executor` needs a package that is not installed. The message says how to install it."""
 
 
 class TasksError(RunError):
@@ -123,6 +129,12 @@ class Executor:
             depends=previous, run_on_dependency_fail=persist, mem_per_cpu_gb=_MEMORY, **shared,
             sbatch_args={'kill-on-invalid-dep': 'yes'},  # else it waits for ever after a failed stage
             env_command=f'export PATH="{Path(sys.executable).parent}:$PATH"')
+
+
+def check_datatrove() -> None:
+    """Raises MissingPackageError if the extra of `--executor` is not installed."""
+    if importlib.util.find_spec('datatrove') is None:
+        raise MissingPackageError(f'--executor needs datatrove\n{install_command("cluster")}')
 
 
 @contextmanager

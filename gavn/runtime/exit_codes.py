@@ -12,6 +12,7 @@ CODES = {
     'gavn.errors.ArgumentError': USAGE,
     'gavn.errors.GavnError': FAILED,
     'gavn.errors.RunError': FAILED,
+    'gavn.runtime.executors.MissingPackageError': USAGE,
     'gavn.cli.prepare_clips.PrepareError': USAGE,
     'gavn.data.landmark_annotator.AnnotatorError': USAGE,
     'gavn.experiments.compare.settings.CompareError': USAGE,

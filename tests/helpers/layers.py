@@ -3,7 +3,7 @@ ROOMS = {
     'torchvision_shim': set(),
     'errors': set(),
     'registry': set(),
-    'ops': {'registry'},
+    'ops': {'registry', 'runtime'},
     'runtime': {'errors'},
     'config': {'runtime', 'errors'},
     'media': {'audio', 'runtime', 'errors'},

@@ -22,6 +22,7 @@ from gavn.faces.tracker import NoFace
 from gavn.media import probe, read_frames
 from gavn.restoration import job, restore_video, resume_state, segment_encoder
 from gavn.restoration.restorer import Restorer
+from gavn.runtime.project import install_command
 
 
 @pytest.fixture(autouse=True)
@@ -323,3 +324,13 @@ def test_prepare_says_what_to_install(monkeypatch, capfd):
     monkeypatch.delitem(sys.modules, 'gavn.cli.prepare_clips', raising=False)
     assert cli.main(['prepare', '--videos', 'videos', '--out', 'out']) == 2
     assert "'.[prepare]'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('command', [
+    'restore talks -o out --executor local',
+    'compare --data d --task car --methods gavn --budget 1it --executor local'])
+def test_executors_say_what_to_install(monkeypatch, capsys, command):
+    monkeypatch.setitem(sys.modules, 'datatrove', None)
+    assert run(*command.split()) == 2
+    assert capsys.readouterr().err == (
+        f'error: --executor needs datatrove\n  {install_command("cluster")}\n')

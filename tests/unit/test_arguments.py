@@ -4,6 +4,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -22,6 +23,7 @@ from gavn.media import UnreadableMedia
 from gavn.runtime.arguments import Parser, seconds
 from gavn.runtime.exit_codes import CODES, code_of
 from gavn.runtime.notices import NoticeFormatter, show_notices
+from gavn.runtime.project import PACKAGE
 
 
 def refused(capsys, *args: str) -> str:
@@ -131,6 +133,11 @@ def test_exit_codes_are_those_of_kinds_that_there_are():
         assert f'{found.__module__}.{found.__qualname__}' == name
     assert (code_of(UnreadableMedia()), code_of(MissingInput()), code_of(FileNotFoundError())) == (4, 4, 1)
     assert code_of(KeyError()) is None
+
+
+def test_hints_to_install_an_extra_come_from_one_function():
+    hint = re.compile(r'pip install [^\n]*gavn\[')
+    assert not [path for path in PACKAGE.rglob('*.py') if hint.search(path.read_text(encoding='utf-8'))]
 
 
 def test_notices_name_their_file():

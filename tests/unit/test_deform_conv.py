@@ -148,7 +148,7 @@ def test_backend_torchvision_calls_torchvision(monkeypatch):
 def test_mmcv_absent_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmcv', None)
     monkeypatch.setitem(sys.modules, 'mmcv.ops', None)
-    with pytest.raises(ImportError, match=r'gavn\[mmcv\].*torchvision'):
+    with pytest.raises(ImportError, match=r'pip install .*\[mmcv\].*torchvision'):
         modulated_deform_conv2d(*draw(CONFIGURATIONS[0]), *CONFIGURATIONS[0][:5], backend='mmcv')
 
 
