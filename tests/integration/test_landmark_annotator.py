@@ -140,7 +140,8 @@ def test_weights_in_the_cache_are_enough(no_weights, monkeypatch):
 
 def test_a_package_that_cannot_be_imported_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, 'face_alignment', None)
-    with pytest.raises(AnnotatorError, match=r'cannot be imported \(.*face_alignment.* install .*\[prepare\]'):
+    message = r"cannot be imported \(.*face_alignment.*pip install .*\[prepare\]"
+    with pytest.raises(AnnotatorError, match=message):
         choose_annotator('face-alignment', download=True)
 
 
