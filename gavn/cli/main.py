@@ -36,8 +36,6 @@ VERBS = {
     'demo': 'run everything on synthetic talking faces',
 }
 """Verb -> help."""
-MODULES = {verb: f'gavn.cli.{verb}' for verb in VERBS} | dict.fromkeys(('train', 'test'), 'gavn.cli.pipeline')
-"""Verb -> its module."""
 EXTRAS = dict.fromkeys(('basicsr', 'lmdb', 'PIL', 'tensorboard'), 'train') | {'datatrove': 'prepare'}
 """Module that restoring does not need -> the extra that installs it."""
 
@@ -60,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'gavn {gavn.__version__}')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for verb, text in VERBS.items():
-        import_module(MODULES[verb]).add_arguments(verbs.add_parser(verb, help=text))
+        import_module(f'gavn.cli.{verb}').add_arguments(verbs.add_parser(verb, help=text))
     return parser
 
 

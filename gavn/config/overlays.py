@@ -35,13 +35,19 @@ WITH, DEGRADATION = '--with', '--degradation'
 _RUN = re.compile(r'(?P<parent>(.*/)?experiments/)(?P<run>[^/]+)(?P<file>/.*)')
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of a training or a test; `--local-rank` is what torch's launchers add."""
+def add_run_arguments(parser: argparse.ArgumentParser, trains: bool = True) -> None:
+    """Adds the arguments of a training or a test.
+
+    `--auto_resume` belongs to BasicSR's scripts, so a test takes it too and ignores it. `--local-rank` is
+    what torch's launchers add.
+    """
+    debug = 'name the run debug_NAME' + ', log each iteration, validate and save every 8' * trains
     parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='what starts the processes of several GPUs (default none: one process)')
-    parser.add_argument('--auto_resume', action='store_true', help='resume from the newest checkpoint')
-    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save every 8')
+    parser.add_argument('--auto_resume', action='store_true',
+                        help='resume from the newest checkpoint' if trains else argparse.SUPPRESS)
+    parser.add_argument('--debug', action='store_true', help=debug)
     parser.add_argument('--local_rank', '--local-rank', type=whole(0), default=0, help=argparse.SUPPRESS)
     add_arguments(parser)
 
@@ -51,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(WITH, dest='overlays', nargs='+', default=[], metavar='FILE.yml',
                         help='lay option files over it, such as options/presets/small.yml')
     parser.add_argument(DEGRADATION, nargs='+', default=[], metavar='LAYER',
-                        help='train or test on these degradations; a test has a data set for each')
+                        help='degradations in place of those of the file; a test has a data set for each')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEY=VALUE',
-                        help='set single options, e.g. train:ema_decay=0.999')
+                        help='set single options, e.g. val:save_img=true')
 
 
 def resolve_arguments(args: argparse.Namespace, root: Path) -> tuple[dict[str, Any], OptionSource]:

@@ -278,6 +278,33 @@ def test_every_verb_shows_its_arguments(verb, argument, capsys):
     assert argument in said and said.startswith(f'usage: gavn {verb} ')
 
 
+def test_the_help_of_a_test_is_not_about_training(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['test', '--help'])
+    said = ' '.join(capsys.readouterr().out.split())
+    assert '--debug name the run debug_NAME --' in said
+    assert not re.search('auto_resume|iteration|checkpoint|train', said)
+
+
+def test_a_training_is_no_test(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr('gavn.basicsr_patches.run_pipeline', lambda *_: pytest.fail('the test starts'))
+    assert run('test', '-opt', 'options/train_gavn_car.yml') == 2
+    assert re.fullmatch(r'error: (.*)options/train_gavn_car\.yml describes a training: test its weights with '
+                        r'-opt \1options/test_gavn_car\.yml\n', capsys.readouterr().err)
+    own = tmp_path / 'run.yml'
+    own.write_text('train: {total_iter: 1}\ndatasets: {train: {name: a}, val: {name: b}}\n')
+    assert run('test', '-opt', own) == 2
+    assert re.fullmatch(f'error: {own} describes a training: a test needs .* path.pretrain_network_g .*\n',
+                        capsys.readouterr().err)
+
+
+def test_a_file_without_data_for_training_is_a_test(monkeypatch, tmp_path):
+    tested, own = [], tmp_path / 'run.yml'
+    own.write_text('train: {total_iter: 1}\ndatasets: {val: {name: b}}\n')
+    monkeypatch.setattr('gavn.basicsr_patches.run_pipeline', lambda kind, args: tested.append(kind))
+    assert run('test', '-opt', own) == 0 and tested == ['test']
+
+
 @pytest.mark.parametrize(('error', 'code', 'words'), [
     (RunError('it diverged'), 1, 'error: it diverged'), (CheckpointError('bad'), 5, 'error: bad'),
     (KeyboardInterrupt(), 130, '--auto_resume')])

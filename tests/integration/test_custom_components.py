@@ -71,7 +71,7 @@ def test_the_page_tests(followed: Path) -> None:
 def test_training_data_cannot_be_tested_on(followed: Path) -> None:
     """A test runs every section of `datasets`; images without clips ended in AttributeError."""
     weights = 'path:pretrain_network_g=experiments/my_run/models/net_g_latest.pth'
-    done = run(f'gavn test -opt my_run.yml --force_yml {weights}', followed, check=False)
+    done = run(f'gavn test -opt my_run.yml --force_yml train=~ {weights}', followed, check=False)
     assert done.returncode == 2
     assert 'datasets.train: MyImages does not fit AVVideoModel' in done.stdout
     assert 'Traceback' not in done.stdout
