@@ -34,7 +34,7 @@ from gavn.config.overlays import DEGRADATION, WITH, add_run_arguments, resolve_a
 from gavn.config.sections import FileOptions
 from gavn.runtime.arguments import Parser
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
-from gavn.runtime.project import PACKAGE, install_command, locate
+from gavn.runtime.project import PACKAGE, install_command, locate, searched
 
 DEBUG = 'debug_'
 _SEEDS = 2**31
@@ -192,13 +192,13 @@ def _shown(args: argparse.Namespace, root: Path) -> str:
 
 def _locate_inputs(opt: dict[str, Any], source: OptionSource, root: Path) -> None:
     """Makes paths of data, weights and states absolute. Raises OptionError if one does not exist."""
-    problems, places = [], ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))
+    problems = []
     for section, key in _inputs(opt):
         name = str(key[-1])
         place = locate(section[name], root)
         if place is None:
             problems.append(f'{source.place(key)}: {dotted(key)}: {section[name]} does not exist '
-                            f'(looked in {places})')
+                            f'(looked in {searched(root)})')
         else:
             section[name] = str(place.absolute())
     if problems:

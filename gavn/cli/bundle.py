@@ -4,13 +4,16 @@ from __future__ import annotations
 import argparse
 
 from gavn.errors import check_weights
+from gavn.runtime.project import locate, project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
-    parser.add_argument('-opt', required=True, metavar='FILE.yml', help='option file of the training')
+    parser.add_argument('-opt', required=True, metavar='FILE.yml',
+                        help='option file of the training, or the one in the folder of the run')
     parser.add_argument('-o', '--output', required=True, metavar='FILE.safetensors')
-    parser.add_argument('--weights', metavar='FILE', help='checkpoint of network_g (default: the latest)')
+    parser.add_argument('--weights', metavar='FILE',
+                        help='checkpoint of network_g (default: the latest of the training)')
     parser.add_argument('--landmark-weights', metavar='FILE',
                         help='checkpoint of network_l (default: named in the option file)')
     parser.add_argument('--half', action='store_true', help='store float16 weights: half the size')
@@ -22,12 +25,13 @@ def run(args: argparse.Namespace) -> None:
     """Writes the bundle."""
     from gavn.config.option_file import read_options
     from gavn.restoration.output_path import check_output_path
-    check_output_path(args.opt, args.output, args.force)
-    read_options(args.opt)
+    file = str(locate(args.opt, project_root()) or args.opt)
+    check_output_path(file, args.output, args.force)
+    read_options(file)
     check_weights(args.weights)
     check_weights(args.landmark_weights)
     from gavn.restoration.restorer import Restorer
-    restorer = Restorer.from_options(args.opt, args.weights, args.landmark_weights, device='cpu')
+    restorer = Restorer.from_options(file, args.weights, args.landmark_weights, device='cpu')
     restorer.save(args.output, args.half)
     for path, digest in restorer.weights.items():
         print(f'from {path} (sha256 {digest[:12]})')

@@ -4,7 +4,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -15,6 +14,7 @@ from gavn.config.option_file import read_options
 from gavn.config.sections import check_component, task_of
 from gavn.restoration.model_builder import RestoreError, build, build_with, check_foreign
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
+from gavn.runtime.project import locate, project_root
 
 __all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'ModelSpec', 'RestoreError', 'weight_files']
 
@@ -119,25 +119,30 @@ def _task(options: Mapping[str, Any]) -> str | None:
     return task if isinstance(task, str) else None
 
 
-def weight_files(options: Mapping[str, Any]) -> dict[str, str | Path | None]:
+def weight_files(options: Mapping[str, Any]) -> dict[str, str | None]:
     """Returns the checkpoint of each network of an option file: name -> path.
 
     A test file names them in `path.pretrain_network_*`. In a training file `pretrain_network_g` is only the
-    initialisation; the result is `experiments/<name>/models/net_g_latest.pth` in the current folder.
+    initialisation; the result is `<name>/models/net_g_latest.pth` in `path.experiments_root`, by default
+    `experiments`. Files are searched as by `gavn test`; see `gavn.runtime.project.locate`.
 
     Raises:
         RestoreError: a path or the name is invalid.
     """
     paths = options.get('path')
     paths = paths if isinstance(paths, Mapping) else {}
-    for key in ('pretrain_network_g', 'pretrain_network_l'):
+    for key in ('pretrain_network_g', 'pretrain_network_l', 'experiments_root'):
         if not isinstance(paths.get(key), str | None):
             raise RestoreError(f'path.{key} is {paths[key]!r}; it must be a file path')
-    if 'train' not in options:
-        return {GENERATOR: paths.get('pretrain_network_g'), DETECTOR: paths.get('pretrain_network_l')}
+    generator = _trained(options, paths) if 'train' in options else paths.get('pretrain_network_g')
+    files, root = {GENERATOR: generator, DETECTOR: paths.get('pretrain_network_l')}, project_root()
+    return {name: file and str(locate(file, root) or file) for name, file in files.items()}
+
+
+def _trained(options: Mapping[str, Any], paths: Mapping[str, Any]) -> str:
+    """Returns the path of the newest weights of a training."""
     try:
         name = check_component(str(options.get('name')))
     except ValueError as error:
         raise RestoreError(f'name: {error}') from error
-    trained = Path('experiments', name, 'models', 'net_g_latest.pth')
-    return {GENERATOR: trained, DETECTOR: paths.get('pretrain_network_l')}
+    return os.path.join(paths.get('experiments_root') or 'experiments', name, 'models', 'net_g_latest.pth')

@@ -41,6 +41,7 @@ from gavn.restoration.weight_selection import Choice, check_weights
 from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.compilation import MODES, compile_in_place
 from gavn.runtime.files import sha256
+from gavn.runtime.project import project_root, searched
 from gavn.runtime.tensors import channels_last, to_tensor
 from gavn.runtime.windows import Layout, Sample
 
@@ -185,10 +186,7 @@ class Restorer(NetworkRunner):
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
         loaded, paths = {}, {}
         for name in spec.networks:
-            path = given[name] or files[name]
-            if not path:
-                raise CheckpointError(f'no weights for {name}: {opt_path} names none\n'
-                                      'pass the checkpoint file')
+            path = given[name] or _found(files[name], name, opt_path)
             spec.networks[name], state = load_trained(path, spec.networks[name])
             loaded[name], paths[name] = (state, str(path)), str(path)
         sums = {path: sha256(path) for path in paths.values()}
@@ -324,6 +322,17 @@ class Restorer(NetworkRunner):
             except (TypeError, ValueError) as error:
                 raise RestoreError(f'the network does not accept {", ".join(self.inputs)}: {error}\n'
                                    'network_inputs must match the options of the network') from error
+
+
+def _found(file: str | None, network: str, opt_path: PathLike) -> str:
+    """Returns the checkpoint that an option file stands for. Raises CheckpointError if there is none."""
+    if file and os.path.exists(file):
+        return file
+    why = f'{opt_path} names none'
+    if file:
+        why = f'{file} does not exist (looked in {searched(project_root())})'
+    argument = {GENERATOR: '--weights', DETECTOR: '--landmark-weights'}[network]
+    raise CheckpointError(f'no weights for {network}: {why}\ngive the checkpoint as {argument}')
 
 
 def _layout_of(network: nn.Module, window: str | None) -> Layout:

@@ -27,3 +27,8 @@ def locate(path: str, root: Path) -> Path | None:
     """
     given = Path(os.path.expanduser(path))  # Path.expanduser fails for ~NOBODY, Path.exists for long names
     return next((place for place in (given, root / given, PACKAGE / given) if os.path.exists(place)), None)
+
+
+def searched(root: Path) -> str:
+    """Names the folders in which `locate` looks for the user's files, for messages."""
+    return ' and '.join(dict.fromkeys(map(str, (Path.cwd(), root))))

@@ -255,6 +255,17 @@ def test_bundle(tmp_path, talking, capsys):
     assert run('restore', talking, '-o', tmp_path / 'out.mp4', '--weights', path) == 0
 
 
+def test_bundle_finds_option_files_as_training_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    file = 'options/train_edvr_car.yml'  # of the checkout, or of an installed package
+    assert run('bundle', '-opt', file, '-o', 'b.safetensors', '--weights', 'no.pth') == 5
+    monkeypatch.setattr('gavn.restoration.model_spec.project_root', lambda: tmp_path)
+    assert run('bundle', '-opt', file, '-o', 'b.safetensors') == 5
+    last = 'experiments/train_edvr_car/models/net_g_latest.pth does not exist'
+    said = capsys.readouterr().err
+    assert re.search(rf'{last} \(looked in .*\)\n  give the checkpoint as --weights\n$', said)
+
+
 @pytest.mark.parametrize('verb', ['train', 'test'])
 def test_the_scripts_of_train_and_test_are_the_same_commands(verb, monkeypatch, tmp_path):
     seen, opt = [], tmp_path / 'o.yml'

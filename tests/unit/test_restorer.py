@@ -199,9 +199,27 @@ def test_window_option_serves_networks_without_a_layout():
     assert np.array_equal(list(Restorer(recipe, recipe.build(), 'cpu', batch=3).restore(frames)), frames)
 
 
-def test_no_weights_named(tmp_path):
-    with pytest.raises(CheckpointError, match='no weights for network_g'):
+@pytest.mark.parametrize('root', ['', 'elsewhere'])
+def test_trained_weights_are_found_where_training_writes_them(tmp_path, monkeypatch, root):
+    project, options = tmp_path / 'project', {**FULL, 'name': 'run', 'network_inputs': ['lq'], 'train': {}}
+    models = project / (root or 'experiments') / 'run/models'
+    models.mkdir(parents=True)
+    torch.save({'params': restore_fakes.FakeRestorer(gain=9.).state_dict()}, models / 'net_g_latest.pth')
+    monkeypatch.setattr('gavn.restoration.model_spec.project_root', lambda: project)
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path, options | {'path': {'experiments_root': root}} if root else options)
+    assert list(Restorer.from_options(file, device='cpu').weights) == [str(models / 'net_g_latest.pth')]
+
+
+def test_missing_weights_say_how_to_give_them(tmp_path):
+    with pytest.raises(CheckpointError, match=r'no weights for network_g: .*o\.yml names none\n.*--weights'):
         Restorer.from_options(write(tmp_path, {**FULL, 'path': {}}))
+    for letter, argument in (('g', '--weights'), ('l', '--landmark-weights')):
+        torch.save({'params': restore_fakes.FakeRestorer().state_dict()}, tmp_path / 'g.pth')
+        paths = {'pretrain_network_g': str(tmp_path / 'g.pth'), f'pretrain_network_{letter}': 'no/w.pth'}
+        words = rf'no weights for network_{letter}: no/w\.pth does not exist \(looked in .*\)\n.* {argument}$'
+        with pytest.raises(CheckpointError, match=words):
+            Restorer.from_options(write(tmp_path, {**FULL, 'path': paths}))
 
 
 @pytest.mark.parametrize('text', ['a: [', '- just a list', ''])
