@@ -13,13 +13,11 @@ from gavn.runtime.file_names import (
     is_image,
     is_video,
     output_ending,
-    with_ending,
+    output_stem,
 )
 
 IMAGE_FOLDER = 'png'  # the value of --ext for an image folder
 BOTH = '_compare'  # suffix of comparison videos
-_PREVIEW = '_preview'  # suffix of previews
-_SPARE = len('_compare.mp4.json.gavn')  # bytes that are added to output names
 
 
 def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
@@ -56,8 +54,8 @@ def _image_folder(output: str) -> Path:
 
 def _without_outputs(found: Sequence[Path], suffix: str) -> list[Path]:
     """Removes the outputs of earlier runs from the inputs."""
-    own = {(path.parent, _own_stem(_stem(path), suffix + kind))
-           for path in found for kind in ('', _PREVIEW)}
+    own = {(path.parent, output_stem(_stem(path), suffix, preview))
+           for path in found for preview in (False, True)}
     return [path for path in found if (path.parent, _stem(path).removesuffix(BOTH)) not in own]
 
 
@@ -94,13 +92,8 @@ def _named_after(source: Path, folder: Path | None, args: argparse.Namespace) ->
     ending = '' if args.ext == IMAGE_FOLDER else f'.{args.ext}'
     if args.ext == 'auto':
         ending = _container(source, args.audio)
-    suffix = args.suffix if args.preview is None else args.suffix + _PREVIEW
-    return (folder or source.parent) / (_own_stem(_stem(source), suffix) + ending)
-
-
-def _own_stem(stem: str, suffix: str) -> str:
-    """Returns the output name of an input, without extension."""
-    return with_ending(stem, f'_{suffix}', spare=_SPARE)
+    stem = output_stem(_stem(source), args.suffix, args.preview is not None)
+    return (folder or source.parent) / (stem + ending)
 
 
 def _container(source: Path, audio: Path | None) -> str:

@@ -26,12 +26,11 @@ from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.restorer_spec import RestorerSpec, load_restorer
 from gavn.restoration.settings import Settings
 from gavn.runtime.executors import MAX_TASKS
-from gavn.runtime.file_names import KEPT, VIDEOS, beside, output_ending, with_ending
+from gavn.runtime.file_names import KEPT, VIDEOS, beside, output_ending, output_stem
 from gavn.runtime.files import sha256
 from gavn.runtime.folders import Folder, list_files, version
 
 WORK = '.gavn'  # folder of the work in the output folder
-_SPARE = len('.json.gavn')  # bytes that are added to output names
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,8 @@ class Archive:
 
     def _stem(self, name: str) -> str:
         folder, base = os.path.split(name)
-        return os.path.join(folder, with_ending(os.path.splitext(base)[0], f'_{self.suffix}', _SPARE + 4))
+        stem = output_stem(os.path.splitext(base)[0], self.suffix, self.settings.preview is not None)
+        return os.path.join(folder, stem)
 
 
 def _is_video_name(name: str) -> bool:

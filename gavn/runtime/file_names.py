@@ -9,6 +9,8 @@ from pathlib import Path
 
 IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 LONGEST_NAME = 255  # bytes; the limit of most file systems
+_PREVIEW = '_preview'  # suffix of previews
+_SPARE = len('_compare.mp4.json.gavn')  # bytes that are added to output names
 VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
           '.flv', '.3gp', '.ogv')
 KEPT = ('.mp4', '.mkv', '.mov')  # containers of outputs; others become .mkv, which supports most codecs
@@ -57,6 +59,11 @@ def with_ending(stem: str, ending: str, spare: int = 0) -> str:
     while stem and len(os.fsencode(stem)) > room - len(mark):
         stem = stem[:-1]
     return stem + mark + ending
+
+
+def output_stem(stem: str, suffix: str, preview: bool) -> str:
+    """Returns the name of the output of an input, or of its preview, without extension."""
+    return with_ending(stem, f'_{suffix}{_PREVIEW * preview}', _SPARE)
 
 
 def beside(path: Path, ending: str) -> Path:

@@ -352,6 +352,19 @@ def test_the_command(talks, whole, weights, tmp_path, capfd):
     assert outputs(tmp_path) == whole
 
 
+@pytest.mark.parametrize('stem', ['talk', 'Ä' * 120])
+def test_previews_have_the_names_of_those_without_an_executor(weights, tmp_path, stem):
+    (tmp_path / 'in').mkdir()
+    write_video(tmp_path / f'in/{stem}.mp4', 12, None)
+    command = ['restore', str(tmp_path / 'in'), '--weights', str(weights), '--preview', '0.2']
+    for folder, extra in (('one', []), ('executor', ['--executor', 'local'])):
+        assert cli.main([*command, '-o', f'{tmp_path}/{folder}/', *extra]) == 0
+    one, other = (outputs(tmp_path / folder) for folder in ('one', 'executor'))
+    assert one == other and [name.endswith('_gavn_preview.mp4') for name in one] == [True]
+    assert cli.main([*command[:-2], '-o', f'{tmp_path}/executor', '--executor', 'local']) == 0
+    assert len(outputs(tmp_path / 'executor')) == 2  # the whole video is another output
+
+
 @pytest.mark.parametrize(('extra', 'message'), [
     (['-o', '{talks}/out'], 'outputs would become inputs'), ([], 'one folder and an output folder'),
     (['-o', '{out}', '--force'], '--force does not go'),
