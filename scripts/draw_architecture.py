@@ -49,15 +49,15 @@ def journey(y: float, name: str, colour: str, steps: tuple[tuple[str, str], ...]
     return '\n'.join(parts)
 
 
-def layer(y: float, name: str, rooms: tuple[str, ...]) -> str:
+def layer(y: float, name: str, packages: tuple[str, ...]) -> str:
     """A labelled band with one box for each package."""
     left, band = MARGIN + LABEL, WIDTH - 2 * MARGIN
-    width = (WIDTH - MARGIN - left - GAP) / len(rooms) - GAP
+    width = (WIDTH - MARGIN - left - GAP) / len(packages) - GAP
     parts = [f'<rect x="{MARGIN}" y="{y:g}" width="{band}" height="{HEIGHT + 16}" rx="6" fill="#f2f4f7"/>',
              f'<text x="{MARGIN + 12}" y="{y + HEIGHT / 2 + 12:g}" font-weight="bold" fill="#333">'
              f'{name}</text>']
-    parts += [box(left + GAP + index * (width + GAP), y + 8, width, (room,), '#333')
-              for index, room in enumerate(rooms)]
+    parts += [box(left + GAP + index * (width + GAP), y + 8, width, (package,), '#333')
+              for index, package in enumerate(packages)]
     return '\n'.join(parts)
 
 

@@ -214,8 +214,8 @@ def _with_bases(file: OptionFile) -> Iterator[OptionFile]:
             if read > MAX_FILES:
                 raise OptionError(f'{place}more than {MAX_FILES} files are built on')
             if any(base.path.samefile(other.path) for other in above):
-                circle = ' <- '.join(other.name for other in (*above, base))
-                raise OptionError(f'{place}the file builds on itself ({circle})')
+                cycle = ' <- '.join(other.name for other in (*above, base))
+                raise OptionError(f'{place}the file builds on itself ({cycle})')
             if base.path.resolve() not in seen:
                 yield from walk(base, above)
         seen.add(file.path.resolve())

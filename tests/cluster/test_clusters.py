@@ -19,7 +19,7 @@ import pytest
 import ray_nodes
 import slurm
 from processes import PATIENCE, kill_one
-from raw_videos import film, photo, table
+from raw_videos import photo, table, write_raw_video
 from restore_fakes import make_restorer
 from tiny_comparison import make_place
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory) -> Path:
     face = photo()
     for number in range(CLIPS):
         frames = LONG if number == CLIPS - 1 else FRAMES
-        film(folder / f'talks/{number // 4}/talk{number}.mp4',
+        write_raw_video(folder / f'talks/{number // 4}/talk{number}.mp4',
              [np.roll(face, (index + 3 * number) % 12, axis=1) for index in range(frames)])
     table(folder / 'clips.csv', [(f'{n // 4}/talk{n}.mp4', f'speaker{n}', 'train') for n in range(CLIPS)])
     make_restorer(20, ('lq', 'audio')).save(folder / 'weights.safetensors')

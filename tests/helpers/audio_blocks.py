@@ -1,4 +1,4 @@
-"""Sound that comes in blocks, and a count of those that are still held."""
+"""Audio that comes in blocks, and a count of those that are still held."""
 import weakref
 from collections.abc import Iterator
 

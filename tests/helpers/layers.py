@@ -1,5 +1,5 @@
-"""Which room may import which; rooms stand above those that they may import."""
-ROOMS = {
+"""Which package may import which: each stands above those that it may import."""
+ALLOWED_IMPORTS = {
     'torchvision_shim': set(),
     'errors': set(),
     'registry': set(),
@@ -26,4 +26,4 @@ ROOMS = {
                     'basicsr_patches', 'ops', 'checkpoints', 'faces', 'audio', 'media', 'config', 'runtime',
                     'errors'},
 }
-"""What each room may import."""
+"""What each package or module of gavn may import."""

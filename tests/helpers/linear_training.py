@@ -98,7 +98,7 @@ def run(*arguments: str, check: bool = True, script: str | Path = __file__, **se
 
 
 def run_here(kind: str, *arguments: str) -> None:
-    """The mended pipeline in this process; what is logged goes to the run's folder."""
+    """The patched pipeline in this process; its log goes to the run's folder."""
     forget_logger()  # whoever asked for it first kept the run from setting it up
     command, sys.argv = sys.argv, [kind, *arguments]
     try:
@@ -124,7 +124,7 @@ def forget_logger() -> None:
 
 
 def stock(name: str) -> ModuleType:
-    """A copy of a module of basicsr as it is on the disk, whatever was mended: 'models.base_model'."""
+    """A copy of a module of basicsr as it is on the disk, without patches: 'models.base_model'."""
     place = importlib.util.find_spec(f'basicsr.{name}')
     copy = f'basicsr.{name}_stock'
     if copy not in sys.modules:

@@ -1,4 +1,4 @@
-"""Small video files with known pictures, time stamps and sound, and what the tests of media read of them."""
+"""Small video files with known images, time stamps and audio, and readers for the tests of media."""
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -15,8 +15,8 @@ VARIABLE = (0, 1001, 2002, 4100, 4101, 9000, 9500, 12012, 13013, 20000)  # time 
 BASE = Fraction(1, 30000)
 
 
-def pictures(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
-    """Smooth pictures that differ in brightness, so that an encoder hardly changes them."""
+def smooth_images(count: int, width: int = 64, height: int = 48) -> list[np.ndarray]:
+    """Smooth images that differ in brightness, so that an encoder hardly changes them."""
     ramp = np.linspace(0, 60, width)[None, :, None] + np.linspace(0, 40, height)[:, None, None]
     return [(ramp + [10, 30, 50] + 90 * i / max(1, count)).astype(np.uint8) for i in range(count)]
 
@@ -27,12 +27,12 @@ def tone(seconds: float, rate: int = 16000) -> np.ndarray:
 
 def make_file(
     path: Path, stamps: Sequence[int] = VARIABLE, base: Fraction = BASE, size: tuple[int, int] = (64, 48),
-    sound: np.ndarray | None = None, sound_start: float = 0, rotation: int = 0, last: int = 0,
+    audio: np.ndarray | None = None, audio_start: float = 0, rotation: int = 0, last: int = 0,
     fields: bool = False, **tags: int,
 ) -> Path:
-    """A file made with PyAV alone: pictures at the time stamps given, sound as AAC from a given second on.
+    """A file made with PyAV alone: images at the given time stamps, AAC from the second `audio_start` on.
 
-    The last picture is shown for `last` ticks, where these are given; pictures are made of two `fields`.
+    The last image is shown for `last` ticks if `last` is not 0. With `fields`, images are interlaced.
     """
     with av.open(str(path), 'w') as output:
         video = output.add_stream('libx264', rate=30, options={'crf': '5', 'preset': 'ultrafast'})
@@ -44,18 +44,18 @@ def make_file(
             setattr(video.codec_context, name, value)
         if rotation:
             video.set_display_rotation(rotation)
-        audio = output.add_stream('aac', rate=16000, layout='mono') if sound is not None else None
-        for stamp, image in zip(stamps, pictures(len(stamps), *size), strict=True):
+        track = output.add_stream('aac', rate=16000, layout='mono') if audio is not None else None
+        for stamp, image in zip(stamps, smooth_images(len(stamps), *size), strict=True):
             frame = av.VideoFrame.from_ndarray(image, format='bgr24')
             frame.pts, frame.time_base = stamp, base
             output.mux(_lasting(video.encode(frame), stamps, last))
         output.mux(_lasting(video.encode(None), stamps, last))
-        for at in range(0, 0 if sound is None else len(sound), 1024):
-            block = av.AudioFrame.from_ndarray(sound[None, at:at + 1024], format='s16', layout='mono')
-            block.sample_rate, block.pts = 16000, at + round(sound_start * 16000)
-            output.mux(audio.encode(block))
-        if audio is not None:
-            output.mux(audio.encode(None))
+        for at in range(0, 0 if audio is None else len(audio), 1024):
+            block = av.AudioFrame.from_ndarray(audio[None, at:at + 1024], format='s16', layout='mono')
+            block.sample_rate, block.pts = 16000, at + round(audio_start * 16000)
+            output.mux(track.encode(block))
+        if track is not None:
+            output.mux(track.encode(None))
     return path
 
 

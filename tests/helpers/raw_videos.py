@@ -15,12 +15,12 @@ def photo(size: int = 224) -> np.ndarray:
     return cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def film(path: Path, images: list[np.ndarray], sound: bool = True, rate: int = 25) -> Path:
+def write_raw_video(path: Path, images: list[np.ndarray], audio: bool = True, rate: int = 25) -> Path:
     seconds = len(images) / rate
     tone = (8000 * np.sin(np.arange(round(16000 * seconds)) / 20)).astype(np.int16)
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = images[0].shape[:2]
-    with VideoWriter(path, width, height, rate, audio=tone if sound else None, preset='ultrafast') as writer:
+    with VideoWriter(path, width, height, rate, audio=tone if audio else None, preset='ultrafast') as writer:
         for image in images:
             writer.write(image)
     return path

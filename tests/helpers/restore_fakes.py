@@ -23,7 +23,7 @@ from gavn.runtime.windows import Layout
 
 @ARCH_REGISTRY.register()
 class FakeRestorer(nn.Module):
-    """Adds `gain` (8-bit levels) everywhere, plus sound and landmarks when they are given.
+    """Adds `gain` (8-bit levels) everywhere, plus audio and landmarks when they are given.
 
     Each call takes as many seconds more as the environment variable FAKE_PAUSE says.
     """
@@ -60,7 +60,7 @@ class FakeDetector(nn.Module):
 
 @ARCH_REGISTRY.register()
 class FakePerFrame(nn.Module):
-    """A network of single pictures without a layout of its own."""
+    """A network of single images without a layout of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ WIDTH, HEIGHT = 96, 80
 FACE = Box(30, 20, 60, 50)
 
 
-def pictures(count: int) -> list[np.ndarray]:
+def smooth_images(count: int) -> list[np.ndarray]:
     yy, xx = np.mgrid[:HEIGHT, :WIDTH]
     return [np.stack([(2 * xx + 5 * i) % 200, (2 * yy + 3 * i) % 200, (xx + yy) % 200], -1).astype(np.uint8)
             for i in range(count)]
@@ -84,10 +84,11 @@ def tone(seconds: float) -> np.ndarray:
     return (8000 * np.sin(np.arange(round(16000 * seconds)) * 0.2)).astype(np.int16)
 
 
-def write_video(path: Path, count: int, sound: float | None) -> Path:
-    audio = None if sound is None else tone(sound)
-    with VideoWriter(path, WIDTH, HEIGHT, 25, audio=audio, crf=12) as writer:
-        for image in pictures(count):
+def write_video(path: Path, count: int, audio: float | None) -> Path:
+    """A video of `count` frames, with `audio` seconds of a tone."""
+    samples = None if audio is None else tone(audio)
+    with VideoWriter(path, WIDTH, HEIGHT, 25, audio=samples, crf=12) as writer:
+        for image in smooth_images(count):
             writer.write(image)
     return path
 
@@ -98,7 +99,7 @@ def write_variable(path: Path, stamps: list[int]) -> Path:
         stream = container.add_stream('libx264', rate=25)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, 'yuv420p'
         stream.codec_context.time_base = Fraction(1, 1000)
-        for stamp, image in zip(stamps, pictures(len(stamps)), strict=True):
+        for stamp, image in zip(stamps, smooth_images(len(stamps)), strict=True):
             frame = av.VideoFrame.from_ndarray(image, format='bgr24')
             frame.pts, frame.time_base = stamp, Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -106,7 +107,7 @@ def write_variable(path: Path, stamps: list[int]) -> Path:
     return path
 
 
-def sound_packets(path: Path) -> list[tuple[Fraction, bytes]]:
+def audio_packets(path: Path) -> list[tuple[Fraction, bytes]]:
     with av.open(str(path)) as container:
         return [(packet.pts * packet.time_base, bytes(packet))
                 for packet in container.demux(audio=0) if packet.pts is not None]
@@ -133,10 +134,10 @@ def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Resto
 
 
 class Recorder:
-    """Stands in for the writer of pieces: keeps the pictures before they are encoded."""
+    """Stands in for the writer of pieces: keeps the frames before they are encoded."""
 
     def __init__(self) -> None:
-        self.pictures, self.stamps = [], []
+        self.video_frames, self.stamps = [], []
 
     def __call__(self, *_):
         return self
@@ -147,28 +148,28 @@ class Recorder:
     def __exit__(self, *_) -> None:
         pass
 
-    def write(self, picture, pts) -> None:
-        self.pictures.append(picture)
+    def write(self, frame, pts) -> None:
+        self.video_frames.append(frame)
         self.stamps.append(pts)
 
     @property
     def frames(self) -> int:
-        """How many pictures were written."""
-        return len(self.pictures)
+        """How many frames were written."""
+        return len(self.video_frames)
 
     @property
     def images(self) -> list[np.ndarray]:
         """As BGR."""
         to_bgr = ToBGR()
-        return [to_bgr(picture) for picture in self.pictures]
+        return [to_bgr(frame) for frame in self.video_frames]
 
 
-def planes(picture: av.VideoFrame) -> list[np.ndarray]:
-    """The samples of an 8-bit picture, plane by plane (h, w)."""
+def planes(frame: av.VideoFrame) -> list[np.ndarray]:
+    """The samples of an 8-bit frame, plane by plane (h, w)."""
     return [np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, :plane.width]
-            for plane in picture.planes]
+            for plane in frame.planes]
 
 
 def same_bits(one: av.VideoFrame, other: av.VideoFrame) -> bool:
-    """Whether two pictures are equal sample by sample."""
+    """Whether two frames are equal sample by sample."""
     return all(map(np.array_equal, planes(one), planes(other)))

@@ -45,7 +45,7 @@ def follow_faces(frames: Iterable[np.ndarray], **_: object) -> Faces:
 def draw(folder: Path) -> list[Path]:
     """In place of the drawn person, which takes seconds."""
     folder.mkdir()
-    return [write_video(folder / f'{example.name}.mp4', 25, sound=1.) for example in EXAMPLES]
+    return [write_video(folder / f'{example.name}.mp4', 25, audio=1.) for example in EXAMPLES]
 
 
 if __name__ == '__main__':

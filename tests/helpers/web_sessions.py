@@ -23,10 +23,10 @@ class Fakes:
         return make_restorer(40.)
 
 
-def upload(sessions: SessionManager, name: str = 'talk.mp4', frames: int = 6, sound: float | None = .24
+def upload(sessions: SessionManager, name: str = 'talk.mp4', frames: int = 6, audio: float | None = .24
            ) -> str:
     """The token of a video that was uploaded."""
-    path = write_video(sessions.folder.parent / 'made.mp4', frames, sound)
+    path = write_video(sessions.folder.parent / 'made.mp4', frames, audio)
     return sent(sessions, name, path.read_bytes())
 
 

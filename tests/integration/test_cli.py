@@ -11,7 +11,7 @@ import pytest
 import restore_fakes
 import torch
 import yaml
-from restore_fakes import fixed_face, make_restorer, sound_packets, write_variable, write_video
+from restore_fakes import audio_packets, fixed_face, make_restorer, write_variable, write_video
 
 import gavn
 from gavn.checkpoints.checkpoint import save_bundle
@@ -32,7 +32,7 @@ def tracker(monkeypatch):
 
 @pytest.fixture(scope='module')
 def talking(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', 12, sound=0.48)
+    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', 12, audio=0.48)
 
 
 def run(*args, capsys=None):
@@ -55,7 +55,7 @@ def test_restores_a_file(tmp_path, talking, weights, capsys):
     assert (after.width, after.height, after.frames) == (before.width, before.height, 12)
     old, new = list(read_frames(talking)), list(read_frames(out))
     assert [frame.time for frame in new] == [frame.time for frame in old]
-    assert sound_packets(out) == sound_packets(talking) and len(sound_packets(out)) > 3
+    assert audio_packets(out) == audio_packets(talking) and len(audio_packets(out)) > 3
     middle = [float(np.mean(b.image[45:55, 40:50].astype(float) - a.image[45:55, 40:50]))
               for a, b in zip(old, new, strict=True)]
     corner = [float(np.abs(b.image[:8, :8].astype(float) - a.image[:8, :8]).mean())
@@ -74,31 +74,31 @@ def test_variable_frame_rate_is_kept(tmp_path, weights):
 # ---- bad input
 
 def test_no_audio_track(tmp_path, weights, caplog):
-    source = write_video(tmp_path / 'in.mp4', 4, sound=None)
+    source = write_video(tmp_path / 'in.mp4', 4, audio=None)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
     assert 'no readable audio track' in caplog.text
     assert not probe(tmp_path / 'out.mp4').audio_tracks and len(list(read_frames(tmp_path / 'out.mp4'))) == 4
 
 
-@pytest.mark.parametrize(('sound', 'notice'), [(None, 'audio'), (0.1, 'silence as audio')])
-def test_networks_of_images_alone_miss_no_audio(tmp_path, caplog, sound, notice):
+@pytest.mark.parametrize(('audio', 'notice'), [(None, 'audio'), (0.1, 'silence as audio')])
+def test_networks_of_images_alone_miss_no_audio(tmp_path, caplog, audio, notice):
     """That they receive silence would be wrong; how the track differs from the video is still reported."""
     make_restorer().save(tmp_path / 'w.safetensors')
-    source = write_video(tmp_path / 'in.mp4', 12, sound)
+    source = write_video(tmp_path / 'in.mp4', 12, audio)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', tmp_path / 'w.safetensors') == 0
-    assert notice not in caplog.text and (sound is None or 'before the video' in caplog.text)
+    assert notice not in caplog.text and (audio is None or 'before the video' in caplog.text)
 
 
 def test_audio_shorter_than_the_video(tmp_path, weights, caplog):
-    source = write_video(tmp_path / 'in.mp4', 25, sound=0.3)
+    source = write_video(tmp_path / 'in.mp4', 25, audio=0.3)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
     assert 'before the video' in caplog.text
     assert len(list(read_frames(tmp_path / 'out.mp4'))) == 25
-    assert sound_packets(tmp_path / 'out.mp4') == sound_packets(source)
+    assert audio_packets(tmp_path / 'out.mp4') == audio_packets(source)
 
 
 def test_one_frame(tmp_path, weights):
-    source = write_video(tmp_path / 'in.mp4', 1, sound=None)
+    source = write_video(tmp_path / 'in.mp4', 1, audio=None)
     assert run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights) == 0
     assert len(list(read_frames(tmp_path / 'out.mp4'))) == 1
 
@@ -108,10 +108,10 @@ def test_no_frames(tmp_path, talking, weights, capsys):
     source = tmp_path / 'in.mkv'
     with av.open(str(talking)) as voice, av.open(str(source), 'w') as out:
         out.add_stream_from_template(voice.streams.video[0])
-        sound = out.add_stream_from_template(voice.streams.audio[0])
+        audio = out.add_stream_from_template(voice.streams.audio[0])
         for packet in voice.demux(audio=0):
             if packet.dts is not None:
-                packet.stream = sound
+                packet.stream = audio
                 out.mux(packet)
     code, said = run('restore', source, '-o', tmp_path / 'out.mp4', '--weights', weights, capsys=capsys)
     assert code == 4 and said.err.startswith('error: ') and 'no frame' in said.err

@@ -307,7 +307,7 @@ def test_audio_variants_get_equal_iterations(run, tmp_path, first):
     assert shares['gavn'] == shares['gavn_quiet'] and (tmp_path / 'out/results/gavn_quiet_val.csv').exists()
 
 
-# ---- detectors, sound, sizes
+# ---- detectors, audio, sizes
 
 @pytest.mark.parametrize('budget', ['6it', '0.01min'])
 def test_a_detector_is_trained_first(run, tmp_path, budget):

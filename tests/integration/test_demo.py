@@ -42,7 +42,7 @@ def _assert_report(report: dict[str, float]) -> None:
 
 
 def _assert_restored(degraded: Path, restored: Path) -> None:
-    """What comes out has the times and the sound of what went in, and another image."""
+    """What comes out has the times and the audio of what went in, and another image."""
     before, after = list(read_frames(degraded)), list(read_frames(restored))
     assert [frame.time for frame in after] == [frame.time for frame in before]
     assert any((a.image != b.image).any() for a, b in zip(after, before, strict=True))

@@ -1,4 +1,4 @@
-"""Documentation tells the truth: links, commands, option files, the picture; the site builds; no network."""
+"""Links, commands, option files and the drawing in the documentation are right; the site builds offline."""
 import importlib.util
 import re
 import shlex
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
-from layers import ROOMS
+from layers import ALLOWED_IMPORTS
 
 import gavn
 from gavn.cli.main import _parser
@@ -98,7 +98,7 @@ def test_the_site_builds_without_warnings(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def picture() -> ModuleType:
+def drawing() -> ModuleType:
     """The script that draws the architecture."""
     spec = importlib.util.spec_from_file_location('drawing', ROOT / 'scripts/draw_architecture.py')
     module = importlib.util.module_from_spec(spec)
@@ -106,20 +106,20 @@ def picture() -> ModuleType:
     return module
 
 
-def test_the_image_of_the_architecture_is_current(picture):
-    assert picture.draw() == picture.TARGET.read_text(encoding='utf-8')
-    drawn = {room for _, rooms in picture.LAYERS for room in rooms}
+def test_the_image_of_the_architecture_is_current(drawing):
+    assert drawing.draw() == drawing.TARGET.read_text(encoding='utf-8')
+    drawn = {package for _, packages in drawing.LAYERS for package in packages}
     assert {path.parent.name for path in (ROOT / 'gavn').glob('*/__init__.py')} <= drawn
-    for name in (step for _, _, steps in picture.JOURNEYS for step, _ in steps if '.' in step):
+    for name in (step for _, _, steps in drawing.JOURNEYS for step, _ in steps if '.' in step):
         path = ROOT / 'gavn' / name.replace('.', '/')
         assert path.with_suffix('.py').exists() or path.is_dir(), name
 
 
-def test_layers_of_the_image_are_those_of_the_imports(picture):
-    level = {room: level for level, (_, rooms) in enumerate(picture.LAYERS) for room in rooms}
-    for room, below in ROOMS.items():
-        if room in level:
-            assert all(level.get(other, level[room]) >= level[room] for other in below), room
+def test_layers_of_the_image_are_those_of_the_imports(drawing):
+    level = {package: level for level, (_, packages) in enumerate(drawing.LAYERS) for package in packages}
+    for package, below in ALLOWED_IMPORTS.items():
+        if package in level:
+            assert all(level.get(other, level[package]) >= level[package] for other in below), package
 
 
 def test_the_citation_names_version_and_paper():

@@ -49,11 +49,11 @@ def write_images(folder: Path, images: list[np.ndarray]) -> Path:
     return folder
 
 
-def write_video(path: Path, images: list[np.ndarray], rate: int = 25, sound: bool = False) -> Path:
+def write_video(path: Path, images: list[np.ndarray], rate: int = 25, audio: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = images[0].shape[:2]
     samples = round(len(images) * 16000 / rate)
-    voice = (9000 * np.sin(np.arange(samples) ** 1.3 / 50)).astype(np.int16) if sound else None
+    voice = (9000 * np.sin(np.arange(samples) ** 1.3 / 50)).astype(np.int16) if audio else None
     with VideoWriter(path, width, height, rate, voice, crf=1) as writer:
         for image in images:
             writer.write(image)
@@ -92,7 +92,7 @@ def test_folders_of_images(tmp_path, capsys):
 def test_videos_with_all_metrics(tmp_path, capsys):
     """Two videos of other names go together; what lacks weights reads n/a, and identity is left out."""
     restored = write_video(tmp_path / 'a' / 'mine.mp4', frames(3, 192, noise=4))
-    truth = write_video(tmp_path / 'b' / 'theirs.mkv', frames(3, 192), sound=True)
+    truth = write_video(tmp_path / 'b' / 'theirs.mkv', frames(3, 192), audio=True)
     code, said = run(restored, '--reference', truth, '-o', tmp_path / 'r.csv', capsys=capsys)
     assert code == 0, said.err
     ours, *_, true = (row for row in read_results(tmp_path / 'r.csv') if row.is_clip)
@@ -123,7 +123,7 @@ def test_results_are_called_as_tables_need_it(tmp_path):
     assert list(make_tables([tmp_path / 'r.csv'])) == [1]
 
 
-# ---- sound and time
+# ---- audio and time
 
 class Counting:
     """Stands in for the score: counts the images, and gives the samples that it hears."""
@@ -134,8 +134,8 @@ class Counting:
     def update(self, image):
         self.count += 1
 
-    def result(self, sound):
-        return type('Result', (), {'confidence': float(self.count), 'distance': float(len(sound))})
+    def result(self, audio):
+        return type('Result', (), {'confidence': float(self.count), 'distance': float(len(audio))})
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def syncnet(tmp_path, monkeypatch):
 @pytest.mark.parametrize(('rate', 'count'), [(25, 10), (50, 20), (10, 4)])
 def test_synchrony_uses_25_frames_a_second_and_existing_audio(tmp_path, syncnet, rate, count):
     quiet = write_video(tmp_path / 'quiet.mp4', frames(count), rate)
-    loud = write_video(tmp_path / 'loud.mp4', frames(count), rate, sound=True)
+    loud = write_video(tmp_path / 'loud.mp4', frames(count), rate, audio=True)
     assert run(quiet, '--reference', loud, '--metrics', 'sync', '--weights', syncnet,
                '-o', tmp_path / 'r.csv') == 0
     for row in read_results(tmp_path / 'r.csv'):
@@ -159,7 +159,7 @@ def test_synchrony_uses_25_frames_a_second_and_existing_audio(tmp_path, syncnet,
 
 def test_clips_that_cannot_be_in_sync_say_why(tmp_path, syncnet):
     write_video(tmp_path / 'c' / 'silent.mp4', frames(8))
-    write_video(tmp_path / 'c' / 'wide.mp4', frames(8, width=48), sound=True)
+    write_video(tmp_path / 'c' / 'wide.mp4', frames(8, width=48), audio=True)
     assert run(tmp_path / 'c', '--metrics', 'sync', '--weights', syncnet, '-o', tmp_path / 'r.csv') == 0
     silent, wide, mean, _ = read_results(tmp_path / 'r.csv')
     assert silent.notes == 'sync_c, sync_d: the clip has no audio'
@@ -169,7 +169,7 @@ def test_clips_that_cannot_be_in_sync_say_why(tmp_path, syncnet):
 
 def test_a_clip_shorter_than_syncnets_window_is_measured_otherwise(tmp_path):
     torch.save(SyncNet().state_dict(), tmp_path / 's.pth')
-    source = write_video(tmp_path / 'v.mp4', frames(1, 192), sound=True)
+    source = write_video(tmp_path / 'v.mp4', frames(1, 192), audio=True)
     assert run(source, '--metrics', 'niqe', 'sync', 'warp', '--weights', f'syncnet={tmp_path / "s.pth"}',
                '-o', tmp_path / 'r.csv') == 0
     row = read_results(tmp_path / 'r.csv')[0]
@@ -184,8 +184,8 @@ def test_the_face_is_cropped_where_the_truth_shows_it(tmp_path, syncnet, monkeyp
         return Faces((face,), 10, (96, 64))
 
     monkeypatch.setattr(evaluate_clips, 'follow_main_face', track)
-    truth = write_video(tmp_path / 't.mp4', frames(10, 64, width=96), sound=True)
-    restored = write_video(tmp_path / 'r.mp4', frames(10, 64, width=96, noise=3), sound=True)
+    truth = write_video(tmp_path / 't.mp4', frames(10, 64, width=96), audio=True)
+    restored = write_video(tmp_path / 'r.mp4', frames(10, 64, width=96, noise=3), audio=True)
     assert run(restored, '--reference', truth, '--metrics', 'psnr', 'sync', '--weights', syncnet,
                '--crop-face', '-o', tmp_path / 'r.csv') == 0
     row = read_results(tmp_path / 'r.csv')[0]

@@ -20,7 +20,7 @@ PSNR = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 NME = {'nme': {'type': 'landmark_nme'}}
 
 
-def picture(level: int, side: int = 16) -> np.ndarray:
+def flat_image(level: int, side: int = 16) -> np.ndarray:
     return np.full((side, side, 3), level, np.uint8)
 
 
@@ -39,7 +39,7 @@ def evaluate(frames, metrics, **options):
 
 
 def test_one_pass_measures_result_input_and_truth():
-    frames = (EvaluatedFrame(picture(100 + error), picture(110), picture(100), face(0.02), face())
+    frames = (EvaluatedFrame(flat_image(100 + error), flat_image(110), flat_image(100), face(0.02), face())
               for error in (2, 4))
     found = evaluate(frames, PSNR | NME)
     assert found.frames == 2 and list(found.subjects) == [RESTORED, DEGRADED, TRUTH]
@@ -61,18 +61,18 @@ def test_a_measure_without_truth_needs_none():
 
 
 def test_only_the_subjects_that_are_asked_for_are_measured():
-    frame = EvaluatedFrame(picture(3), picture(3), picture(4))
+    frame = EvaluatedFrame(flat_image(3), flat_image(3), flat_image(4))
     assert list(evaluate([frame], PSNR, subjects=(RESTORED,)).subjects) == [RESTORED]
 
 
 def test_what_a_clip_lacks_gives_no_column():
-    assert evaluate([EvaluatedFrame(picture(3))], PSNR | NME).subjects[RESTORED].values == {}
-    assert evaluate([EvaluatedFrame(picture(3), picture(3), picture(4))], {}).frames == 1
+    assert evaluate([EvaluatedFrame(flat_image(3))], PSNR | NME).subjects[RESTORED].values == {}
+    assert evaluate([EvaluatedFrame(flat_image(3), flat_image(3), flat_image(4))], {}).frames == 1
     assert evaluate([], PSNR).subjects == {}
 
 
 def test_images_of_different_sizes_are_an_error():
-    small, large = picture(1, 16), picture(1, 20)
+    small, large = flat_image(1, 16), flat_image(1, 20)
     with pytest.raises(ValueError, match='frame 1: the restored image is 16x16, the ground truth'):
         evaluate([EvaluatedFrame(small, clean=small), EvaluatedFrame(small, clean=large)], PSNR)
     with pytest.raises(ValueError, match=r'frame 0: .* the degraded image 20x20'):
@@ -81,7 +81,7 @@ def test_images_of_different_sizes_are_an_error():
 
 def test_psnr_of_the_mouth_alone():
     """Only what lies in the box of the lips counts, and only where these are known."""
-    truth, points = picture(100, 32), face()
+    truth, points = flat_image(100, 32), face()
     points[48:68] = torch.linspace(0.4, 0.6, 20)[:, None]
     inside, outside = truth.copy(), truth.copy()
     inside[15:17, 15:17] += 9
@@ -98,7 +98,8 @@ def test_psnr_of_the_mouth_alone():
 def test_landmark_error_of_the_mouth():
     wrong = face()
     wrong[48:, 1] += 0.04
-    values = evaluate([EvaluatedFrame(picture(3), None, None, wrong, face())], NME).subjects[RESTORED].values
+    frame = EvaluatedFrame(flat_image(3), None, None, wrong, face())
+    values = evaluate([frame], NME).subjects[RESTORED].values
     assert values == {'nme': pytest.approx(10 * 20 / 68, rel=1e-4), 'nme_mouth': pytest.approx(10, rel=1e-4)}
 
 
@@ -127,7 +128,7 @@ def test_the_usual_metrics_give_the_usual_columns():
 # ---- what cannot be measured
 
 def flat():
-    return [EvaluatedFrame(picture(90, 192), picture(80, 192), picture(70, 192))]
+    return [EvaluatedFrame(flat_image(90, 192), flat_image(80, 192), flat_image(70, 192))]
 
 
 def test_what_has_no_value_is_noted_and_the_rest_is_measured():
@@ -165,10 +166,10 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
 class Listening:
     """Gives the number of frames and of samples; needs two frames."""
 
-    def __init__(self, sound):
-        if sound is None:
+    def __init__(self, audio):
+        if audio is None:
             raise UndefinedMetricError('the clip has no audio')
-        self.sound, self.count = sound, 0
+        self.audio, self.count = audio, 0
 
     def update(self, view):
         self.count += 1
@@ -176,26 +177,26 @@ class Listening:
     def result(self):
         if self.count < 2:
             raise UndefinedMetricError(f'{self.count} frames are too few')
-        return float(self.count), float(len(self.sound))
+        return float(self.count), float(len(self.audio))
 
 
 def test_clip_metrics_get_audio_and_every_frame():
     item = MetricFactory(('sync_c', 'sync_d'), ('audio',), Listening)
     asked = []
 
-    def sound():
+    def audio():
         asked.append(1)
         return np.zeros(640, np.int16)
 
-    found = evaluate_clip(flat() * 3, [item], sound).subjects
+    found = evaluate_clip(flat() * 3, [item], audio).subjects
     assert [scores.values for scores in found.values()] == [{'sync_c': 3.0, 'sync_d': 640.0}] * 3
     assert len(asked) == 1
-    short = evaluate_clip(flat(), [item], sound).subjects[TRUTH]
+    short = evaluate_clip(flat(), [item], audio).subjects[TRUTH]
     assert short.values == dict.fromkeys(('sync_c', 'sync_d'))
     assert short.notes == 'sync_c, sync_d: 1 frames are too few'
     silent = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert silent.notes == 'sync_c, sync_d: the clip has no audio'
-    evaluate_clip(flat(), metric_factories(PSNR), sound)
+    evaluate_clip(flat(), metric_factories(PSNR), audio)
     assert len(asked) == 2  # nobody else listens
 
 
@@ -211,7 +212,7 @@ def test_every_metric_measures_what_it_can(tmp_path):
     texture = np.random.default_rng(0).integers(0, 256, (260, 260, 3), dtype=np.uint8)
     clip = [[cv2.GaussianBlur(texture[i:i + 224, i:i + 224], (0, 0), sigma) for sigma in (2, 3, 1)]
             for i in range(7)]
-    first, second = (evaluate_clip((EvaluatedFrame(*pictures, face(0.1), face()) for pictures in clip), items,
+    first, second = (evaluate_clip((EvaluatedFrame(*images, face(0.1), face()) for images in clip), items,
                                    lambda: np.arange(7 * 640).astype(np.int16)).subjects for _ in range(2))
     lacking = set() if importlib.util.find_spec('dlib') else {'id'}
     alone = {'niqe', 'sync_c', 'sync_d', 'warp'}

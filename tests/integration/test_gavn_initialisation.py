@@ -84,7 +84,7 @@ def test_signals_and_gradients_keep_their_size(width, options):
 
 
 def test_the_libraries_own_weights_lose_the_image():
-    """What `init: scaled` mends, so that the test above is known to be able to fail."""
+    """The fault that `init: scaled` corrects; it shows that the test above can fail."""
     signals, gradients = signals_and_gradients(GAVN(16, init='ordinary'), BLOCKS)
     assert signals['temporal.fuse.fusion'] < 2e-3
     assert gradients['temporal.extractor.predeblur'] < 2e-7

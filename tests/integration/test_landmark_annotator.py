@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_videos import Stub, film, photo, table
+from raw_videos import Stub, photo, table, write_raw_video
 
 from gavn.cli.main import main
 from gavn.data import landmark_annotator
@@ -109,7 +109,7 @@ def no_weights(monkeypatch, tmp_path):
 
 def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
     pytest.importorskip('gavn.cli.prepare_clips', reason='needs datatrove (the extra [prepare])')
-    film(tmp_path / 'videos/a.mp4', [photo()] * 2)
+    write_raw_video(tmp_path / 'videos/a.mp4', [photo()] * 2)
     rows = table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train')])
     assert main(['prepare', '--videos', str(tmp_path / 'videos'), '--csv', str(rows),
                  '--out', str(tmp_path / 'out'), '--annotator', 'face-alignment']) == 2

@@ -124,7 +124,7 @@ def test_new_detector_takes_the_statistics_of_its_data(data: Path, tmp_path: Pat
 
 
 def test_some_faces_fall_silent_alike_after_a_resume(data: Path, tmp_path: Path) -> None:
-    def heard(share: float, iteration: int) -> torch.Tensor:
+    def audio_of(share: float, iteration: int) -> torch.Tensor:
         model = LandmarkModel(options(data, tmp_path, silent_share=share))
         model.iteration = iteration
         model.feed_data(sample)
@@ -133,12 +133,12 @@ def test_some_faces_fall_silent_alike_after_a_resume(data: Path, tmp_path: Path)
     sample = {'face': torch.rand(50, 1, 3, 112, 112), 'audio': torch.randn(50, 1, 1, 13, 20),
               'landmarks': torch.rand(50, 1, 68, 2)}
     before = sample['audio'].clone()
-    first, again, other = heard(0.3, 7), heard(0.3, 7), heard(0.3, 8)
+    first, again, other = audio_of(0.3, 7), audio_of(0.3, 7), audio_of(0.3, 8)
     silent = (first == silence(np.zeros(1))).all((1, 2, 3))
     assert 5 < silent.sum() < 25
     assert torch.equal(first[~silent], before[:, 0][~silent]) and torch.equal(sample['audio'], before)
     assert torch.equal(first, again) and not torch.equal(first, other)
-    assert torch.equal(heard(0, 7), before[:, 0])
+    assert torch.equal(audio_of(0, 7), before[:, 0])
 
 
 def test_phase_freezes_parameters_and_statistics(data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from container_mutators import mutant
 from gavn.audio.gaps import AudioGap
 from gavn.media import MediaError, SegmentWriter, VideoReader, encodable, iter_audio, read_audio
 
-CONTAINERS = {  # encoders of video and sound, by ending
+CONTAINERS = {  # encoders of video and audio, by ending
     '.mp4': ('libx264', 'aac'), '.mkv': ('libx264', 'flac'), '.mov': ('mpeg4', 'pcm_s16le'),
     '.avi': ('mpeg4', 'mp3'), '.ts': ('mpeg2video', 'mp2'), '.webm': ('libvpx', 'libopus'),
     '.wmv': ('wmv2', 'wmav2'), '.flv': ('flv', 'aac'), '.mpg': ('mpeg2video', 'mp2'),
@@ -27,39 +27,39 @@ def corpus() -> dict[str, bytes]:
 
     from gavn.experiments.synthetic.head import identities, make_clip
     clip = make_clip(identities()[-1], 0, FRAMES / 25)
-    sound = np.repeat(clip.audio, RATE // 16000)
+    audio = np.repeat(clip.audio, RATE // 16000)
     with TemporaryDirectory() as folder:
         paths = [Path(folder, f'clip{ending}') for ending in CONTAINERS]
-        return {path.suffix: write(path, clip.frames[:, ::2, ::2], sound) for path in paths
+        return {path.suffix: write(path, clip.frames[:, ::2, ::2], audio) for path in paths
                 if set(CONTAINERS[path.suffix]) <= av.codecs_available}
 
 
-def write(path: Path, frames: np.ndarray, sound: np.ndarray) -> bytes:
-    picture, voice = CONTAINERS[path.suffix]
+def write(path: Path, frames: np.ndarray, audio: np.ndarray) -> bytes:
+    video_codec, audio_codec = CONTAINERS[path.suffix]
     with av.open(str(path), 'w') as output:
         output.metadata['title'] = 'drawn'
-        video = output.add_stream(picture, rate=25)
+        video = output.add_stream(video_codec, rate=25)
         video.width, video.height, video.pix_fmt = SIDE, SIDE, 'yuv420p'
-        audio = output.add_stream(voice, rate=44100 if path.suffix == '.flv' else RATE, layout='mono')
-        audio.codec_context.bit_rate = 64000
+        track = output.add_stream(audio_codec, rate=44100 if path.suffix == '.flv' else RATE, layout='mono')
+        track.codec_context.bit_rate = 64000
         for image in frames:
             output.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='bgr24')))
         output.mux(video.encode(None))
-        block = av.AudioFrame.from_ndarray(sound[None], format='s16', layout='mono')
+        block = av.AudioFrame.from_ndarray(audio[None], format='s16', layout='mono')
         block.sample_rate, block.pts = RATE, 0
-        output.mux([*audio.encode(block), *audio.encode(None)])
+        output.mux([*track.encode(block), *track.encode(None)])
     return path.read_bytes()
 
 
 def take_in(path: Path, folder: Path) -> int:
     """All that restoring does with a file but for the networks; the number of frames that come out."""
-    film, piece, target = VideoReader.from_path(path), folder / 'piece.nut', folder / 'out.mkv'
-    with SegmentWriter(piece, film.info, preset='ultrafast') as writer, closing(film.read()) as frames:
+    video, piece, target = VideoReader.from_path(path), folder / 'piece.nut', folder / 'out.mkv'
+    with SegmentWriter(piece, video.info, preset='ultrafast') as writer, closing(video.read()) as frames:
         for frame in islice(frames, 4 * FRAMES):
-            writer.write(encodable(frame.av_frame, film.info.depth), frame.pts)
+            writer.write(encodable(frame.av_frame, video.info.depth), frame.pts)
     for block in iter_audio(path, 16000, True) or ():
         assert isinstance(block, (np.ndarray, AudioGap))
-    film.join(target, [piece], None, notice=lambda words: None)
+    video.join(target, [piece], None, notice=lambda words: None)
     return writer.frames
 
 

@@ -1,4 +1,4 @@
-"""The output is never worse than the input: copied where nothing is gained, weights held to the damage."""
+"""Output is never worse than input: faces without a gain are copied; weights must fit the degradation."""
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from drawn_faces import Detector, at, frame
-from restore_fakes import FACE, fixed_face, make_restorer, sound_packets, write_video
+from restore_fakes import FACE, audio_packets, fixed_face, make_restorer, write_video
 
 from gavn.cli import main as cli
 from gavn.faces.tracker import follow_faces
@@ -32,7 +32,7 @@ def tracker(monkeypatch):
 
 @pytest.fixture
 def talk(tmp_path) -> Path:
-    return write_video(tmp_path / 'talk.mp4', 12, sound=0.48)
+    return write_video(tmp_path / 'talk.mp4', 12, audio=0.48)
 
 
 def video_packets(path: Path) -> list[tuple[Fraction, bytes]]:
@@ -42,7 +42,7 @@ def video_packets(path: Path) -> list[tuple[Fraction, bytes]]:
 
 
 def found(kind: str, share: float = 1.) -> DegradationEstimate:
-    """Damage of a kind with that probability; what is left is `mixed`, or of `mixed` itself `sr`."""
+    """Degradation of a kind with that probability; the rest is `mixed`, or of `mixed` itself `sr`."""
     other = 'sr' if kind == 'mixed' else 'mixed'
     shares = {one: {kind: share, other: 1 - share}.get(one, 0.) for one in KINDS}
     return DegradationEstimate(kind, shares, 4, detail=0.5, noise=4., blocks=0.1)
@@ -70,13 +70,13 @@ def test_a_visible_change_is_encoded(talk, tmp_path):
 
 
 def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypatch):
-    """A long video with one damaged minute is not taken for one that hardly changes."""
+    """A long video with one degraded minute is not taken for one that hardly changes."""
     monkeypatch.setattr('gavn.restoration.resume_state.SEGMENT_FRAMES', 4)
     base = make_restorer(PLAIN)
 
     class LastOnly(Restorer):
-        def residuals(self, crops, sounds=None):
-            for index, residual in enumerate(super().residuals(crops, sounds)):
+        def residuals(self, crops, audio=None):
+            for index, residual in enumerate(super().residuals(crops, audio)):
                 yield residual * (index >= 6)
 
     report = restore_video.restore_video(
@@ -86,16 +86,16 @@ def test_the_face_and_the_piece_that_change_most_decide(talk, tmp_path, monkeypa
 
 @pytest.mark.parametrize(('name', 'other'), [('out.mkv', None), ('out.mp4', 'voice.mp4'), ('out.mov', None)])
 def test_another_container_or_audio_gets_the_packets_as_they_are(talk, tmp_path, name, other):
-    sound = other and write_video(tmp_path / other, 8, sound=0.32)
-    report = restored(talk, tmp_path / name, 0., audio=sound)
+    audio = other and write_video(tmp_path / other, 8, audio=0.32)
+    report = restored(talk, tmp_path / name, 0., audio=audio)
     assert report.copied and is_same_video(talk, tmp_path / name)
     made, given = video_packets(tmp_path / name), video_packets(talk)
     assert [content for _, content in made] == [content for _, content in given]
-    moved = made[0][0] - given[0][0]  # .mkv holds nothing before zero: all streams move with the sound's lead
+    moved = made[0][0] - given[0][0]  # .mkv holds nothing before zero: all streams move with the audio's lead
     times = [[float(time) for time, _ in packets] for packets in (made, given)]
     assert [time - float(moved) for time in times[0]] == pytest.approx(times[1], abs=2e-3)
-    heard, stored = sound_packets(tmp_path / name), sound_packets(sound or talk)
-    assert [content for _, content in heard] == [content for _, content in stored]
+    written, stored = audio_packets(tmp_path / name), audio_packets(audio or talk)
+    assert [content for _, content in written] == [content for _, content in stored]
 
 
 @pytest.mark.parametrize('settings', [{'preview': 0.2}, {'scale': '2'}, {'fps': Fraction(10)},
@@ -182,7 +182,7 @@ def test_a_preview_does_not_stand_in_for_the_whole(tmp_path):
     make_restorer(20.).save(weights)
     talks = tmp_path / 'talks'
     talks.mkdir()
-    write_video(talks / 'a.mp4', 12, sound=None)
+    write_video(talks / 'a.mp4', 12, audio=None)
     for options in (['--preview', '0.2', '--compare', 'side'], []):
         assert cli.main(['restore', str(talks), '--weights', str(weights), *options]) == 0
     assert sorted(path.name for path in talks.glob('*.mp4')) == [
@@ -192,7 +192,7 @@ def test_a_preview_does_not_stand_in_for_the_whole(tmp_path):
 
 
 def test_the_report_shows_each_face(talk, tmp_path, monkeypatch):
-    """Its box as --box takes it, in pixels of the input, and a small picture."""
+    """Its box as --box takes it, in pixels of the input, and a small image."""
     monkeypatch.undo()
     report = restored(talk, tmp_path / 'out.mp4', PLAIN, box=FACE, scale='2')
     [face] = report.faces

@@ -14,10 +14,10 @@ def gain(name: str, init: str, steps: int) -> float:
     network = ARCH_REGISTRY.get(name)(**tiny_peers.PEERS[name].network, init=init)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     lq, target = tiny_peers.drifting(1)
-    sound = {'audio': 10 * torch.randn(1, 1, 1, 13, 20)} if 'audio' in tiny_peers.PEERS[name].inputs else {}
+    audio = {'audio': 10 * torch.randn(1, 1, 1, 13, 20)} if 'audio' in tiny_peers.PEERS[name].inputs else {}
 
     def restored() -> torch.Tensor:
-        result = network(lq, **sound)
+        result = network(lq, **audio)
         return result[:, 2] if result.dim() == 5 else result
 
     for _ in range(steps):

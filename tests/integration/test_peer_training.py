@@ -93,8 +93,8 @@ def test_it_restores_a_file_as_it_was_validated(trained, data):
     validated = list(runner.run(clip.frames()))
     assert len(validated) == tiny_run.VAL['carl']
     restorer = Restorer.load(folder / 'models' / 'restore_latest.safetensors', device='cpu', batch=2)
-    sound = mfcc_windows(ClipStore(str(data), 'mfcc', 'disk').array('carl'), np.arange(7) / FRAME_RATE)
-    restored = list(restorer.restore([frame.degraded for frame in validated], sound))
+    audio = mfcc_windows(ClipStore(str(data), 'mfcc', 'disk').array('carl'), np.arange(7) / FRAME_RATE)
+    restored = list(restorer.restore([frame.degraded for frame in validated], audio))
     for ours, theirs in zip(restored, validated, strict=True):
         assert np.abs(ours.astype(int) - theirs.restored).max() <= 1
 

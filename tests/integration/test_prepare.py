@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from python_speech_features import mfcc as reference_mfcc
-from raw_videos import Stub, film, photo, table
+from raw_videos import Stub, photo, table, write_raw_video
 
 from gavn.cli.main import main
 from gavn.cli.prepare import add_arguments
@@ -50,7 +50,7 @@ def stub(monkeypatch):
 @pytest.mark.parametrize('name', ['../outside.mp4', '/data/outside.mp4', 'a/../../outside.mp4'])
 def test_a_table_cannot_name_clips_outside_the_data_set(tmp_path, name):
     with pytest.raises(ValueError, match='is not a valid clip id'):
-        from_csv('/films', table(tmp_path / 't.csv', [(name, 'anna', 'train')]))
+        from_csv('/videos', table(tmp_path / 't.csv', [(name, 'anna', 'train')]))
 
 
 def test_the_former_name_of_annotator_gives_a_notice(capsys):
@@ -65,17 +65,17 @@ def test_the_former_name_of_annotator_gives_a_notice(capsys):
 def test_a_clip_cannot_lie_inside_another(tmp_path):
     rows = [('a.mp4', 'anna', 'train'), ('a/b.mp4', 'anna', 'train')]
     with pytest.raises(ValueError, match='clip a/b would lie inside the folder of clip a'):
-        from_csv('/films', table(tmp_path / 't.csv', rows))
+        from_csv('/videos', table(tmp_path / 't.csv', rows))
 
 
 def test_csv(tmp_path):
     rows = [('a/one.mp4', 'anna', 'train'), ('b/two.mpg', 'bob', 'val')]
-    sources = from_csv('/films', table(tmp_path / 't.csv', rows))
-    assert sources == [ClipSource('a/one', Path('/films/a/one.mp4'), 'anna', 'train'),
-                       ClipSource('b/two', Path('/films/b/two.mpg'), 'bob', 'val')]
-    assert [s.clip for s in from_csv('/films', tmp_path / 't.csv', only='b/*')] == ['b/two']
+    sources = from_csv('/videos', table(tmp_path / 't.csv', rows))
+    assert sources == [ClipSource('a/one', Path('/videos/a/one.mp4'), 'anna', 'train'),
+                       ClipSource('b/two', Path('/videos/b/two.mpg'), 'bob', 'val')]
+    assert [s.clip for s in from_csv('/videos', tmp_path / 't.csv', only='b/*')] == ['b/two']
     table(tmp_path / 't.csv', [('a.mp4', 'anna', 'train'), ('b.mp4', 'anna', 'val')])
-    assert len(from_csv('/films', tmp_path / 't.csv', known_speakers=True)) == 2
+    assert len(from_csv('/videos', tmp_path / 't.csv', known_speakers=True)) == 2
 
 
 @pytest.mark.parametrize('rows, message', [
@@ -116,11 +116,11 @@ def test_voxceleb_layout(tmp_path):
         ('id00001', 'train'), ('id00002', 'train'), ('id00003', 'val')}
     with pytest.raises(ValueError, match='id99999'):
         from_voxceleb(tmp_path, {'train': ['id99999']})
-    sound = tmp_path / 'dev' / 'aac' / 'id00003' / 'abc' / '00001.m4a'
+    audio = tmp_path / 'dev' / 'aac' / 'id00003' / 'abc' / '00001.m4a'
     assert find_separate_audio(sources[0].path) is None
-    sound.parent.mkdir(parents=True)
-    sound.touch()
-    assert find_separate_audio(sources[0].path) == sound
+    audio.parent.mkdir(parents=True)
+    audio.touch()
+    assert find_separate_audio(sources[0].path) == audio
 
 
 def test_splits_are_drawn_by_speaker_and_seed():
@@ -145,13 +145,14 @@ def test_statistics_are_those_of_all_rows():
 def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
     videos, out = tmp_path / 'videos', tmp_path / 'out'
     face, blank = photo(), np.zeros((224, 224, 3), np.uint8)
-    film(videos / 'good.mp4', [face] * 30)
-    film(videos / 'wide.mp4', [np.pad(face, ((0, 0), (88, 88), (0, 0)), mode='edge')] * 36, rate=30)
-    film(videos / 'mute.mp4', [face] * 26, sound=False)
-    film(videos / 'short.mp4', [face] * 12)
-    film(videos / 'dark.mp4', [blank] * 30)
-    film(videos / 'empty.mp4', [np.zeros((200, 300, 3), np.uint8)] * 30)
-    (videos / 'broken.mp4').write_bytes(b'this is no film')
+    write_raw_video(videos / 'good.mp4', [face] * 30)
+    wide = np.pad(face, ((0, 0), (88, 88), (0, 0)), mode='edge')
+    write_raw_video(videos / 'wide.mp4', [wide] * 36, rate=30)
+    write_raw_video(videos / 'mute.mp4', [face] * 26, audio=False)
+    write_raw_video(videos / 'short.mp4', [face] * 12)
+    write_raw_video(videos / 'dark.mp4', [blank] * 30)
+    write_raw_video(videos / 'empty.mp4', [np.zeros((200, 300, 3), np.uint8)] * 30)
+    (videos / 'broken.mp4').write_bytes(b'this is no video')
     names = ('good', 'wide', 'mute', 'short', 'dark', 'empty', 'broken', 'absent')
     rows = [(f'{name}.mp4', f'speaker_{name}', 'val' if name == 'mute' else 'train') for name in names]
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
@@ -175,9 +176,9 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
 
     gt, mfcc = ClipStore(out, 'gt', 'disk'), ClipStore(out, 'mfcc', 'lmdb').array('good')
     assert np.abs(gt.frame('good', 5).astype(int) - face).mean() < 4
-    sound = ClipStore(out, 'audio').array('good')
-    assert sound.dtype == np.int16 and len(sound) == 30 * 640 and mfcc.shape == (119, 13)
-    np.testing.assert_allclose(mfcc, reference_mfcc(sound, 16000), atol=1e-3)
+    audio = ClipStore(out, 'audio').array('good')
+    assert audio.dtype == np.int16 and len(audio) == 30 * 640 and mfcc.shape == (119, 13)
+    np.testing.assert_allclose(mfcc, reference_mfcc(audio, 16000), atol=1e-3)
     assert not ClipStore(out, 'audio').array('mute').any()
     expected, _ = degrade([gt.frame('good', i) for i in range(30)], 'blur', 'good')
     assert np.array_equal(ClipStore(out, 'blur', 'lmdb').frame('good', 3), expected[3])
@@ -189,7 +190,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
     assert wide.shape == (224, 224, 3) and np.abs(wide.astype(int) - face).mean() > 4  # cropped anew
 
     before = (out / 'gt' / 'good' / '00000000.png').stat().st_mtime_ns
-    film(videos / 'short.mp4', [face] * 40)
+    write_raw_video(videos / 'short.mp4', [face] * 40)
     assert main(['prepare', *arguments]) == 0 and len(read_meta(out, 'train')) == 2
     assert main(['prepare', *arguments, '--retry']) == 0
     assert [entry.clip for entry in read_meta(out, 'train')] == ['good', 'wide', 'short']
@@ -199,7 +200,7 @@ def test_a_folder_is_made_of_good_and_bad_videos(tmp_path, stub, capsys):
 
 def test_crop_modes(tmp_path):
     face = photo(112)
-    path = film(tmp_path / 'a.mp4', [face] * 26)
+    path = write_raw_video(tmp_path / 'a.mp4', [face] * 26)
     source = ClipSource('a', path, 'x', 'train')
 
     def no_track(_):
@@ -212,7 +213,8 @@ def test_crop_modes(tmp_path):
     small = fixed_box(Box(40, 40, 54, 54), 26, (112, 112))
     with pytest.raises(RejectedVideoError, match='20 pixels wide'):
         Preparation(tmp_path / 'face', mode='face').crop(source, lambda images: small)
-    wide = ClipSource('b', film(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26), 'x', 'train')
+    path = write_raw_video(tmp_path / 'b.mp4', [np.zeros((64, 96, 3), np.uint8)] * 26)
+    wide = ClipSource('b', path, 'x', 'train')
     with pytest.raises(RejectedVideoError, match='96x64 are not square'):
         Preparation(tmp_path / 'kept', size=64, mode='none').crop(wide, no_track)
     with pytest.raises(ValueError, match='blurr'):
@@ -221,7 +223,7 @@ def test_crop_modes(tmp_path):
 
 def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
-    source = ClipSource('a', film(tmp_path / 'a.mp4', images), 'x', 'train')
+    source = ClipSource('a', write_raw_video(tmp_path / 'a.mp4', images), 'x', 'train')
     face = Face(0, range(20, 50), Boxes.repeated(Box(0, 0, 64, 64), 30), 1.)
     made = Preparation(tmp_path / 'out', size=64, mode='face')
     made.crop(source, lambda images: Faces((face,), 60, (64, 64)))
@@ -229,8 +231,8 @@ def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     whole.crop(source, None)
     levels = [ClipStore(made.root, 'gt').frame('a', i).mean() for i in (0, 29)]
     assert levels == pytest.approx([60, 89], abs=3) and made.length('a') == 30
-    sound = ClipStore(whole.root, 'audio').array('a')
-    assert np.array_equal(ClipStore(made.root, 'audio').array('a'), sound[20 * 640:50 * 640])
+    audio = ClipStore(whole.root, 'audio').array('a')
+    assert np.array_equal(ClipStore(made.root, 'audio').array('a'), audio[20 * 640:50 * 640])
 
 
 def test_a_killed_run_resumes_where_it_was(tmp_path):
@@ -240,7 +242,7 @@ def test_a_killed_run_resumes_where_it_was(tmp_path):
     face = photo()
     rows = []
     for name in ('a', 'b', 'c'):
-        film(videos / f'{name}.mp4', [face] * 40)
+        write_raw_video(videos / f'{name}.mp4', [face] * 40)
         rows.append((f'{name}.mp4', name, 'train'))
     arguments = ['--videos', str(videos), '--csv', str(table(tmp_path / 't.csv', rows)), '--out', str(out),
                  '--annotator', 'dlib', '--degradations', 'sr']

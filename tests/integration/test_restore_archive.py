@@ -24,7 +24,7 @@ from gavn.restoration.restorer_spec import RestorerSpec
 from gavn.runtime.executors import MAX_TASKS, Executor
 
 SEGMENT_FRAMES = 7
-LENGTHS = {'a.mp4': 4, 'deep/b.mkv': 6, 'deep/er/long film.mp4': 40}
+LENGTHS = {'a.mp4': 4, 'deep/b.mkv': 6, 'deep/er/long video.mp4': 40}
 
 
 @pytest.fixture(autouse=True)
@@ -109,15 +109,15 @@ def test_the_bytes_are_those_of_one_machine(talks, whole, weights, tmp_path):
         rows = {row['file']: row for row in csv.DictReader(file)}
     assert rows.keys() == LENGTHS.keys() and {row['status'] for row in rows.values()} == {'done'}
     assert json.loads((tmp_path / 'report.json').read_text())['videos'][0]['frames_per_second'] > 0
-    report = json.loads((tmp_path / 'deep/er/long film_gavn.mp4.json').read_text())
-    assert report['source'] == str(talks / 'deep/er/long film.mp4') and report['resumed'] == 40
+    report = json.loads((tmp_path / 'deep/er/long video_gavn.mp4.json').read_text())
+    assert report['source'] == str(talks / 'deep/er/long video.mp4') and report['resumed'] == 40
     assert report['resumed_seconds'] > 0
 
 
 def test_a_long_video_is_shared_by_tasks(talks, whole, weights, tmp_path):
     archive = listed(talks, tmp_path, weights, tasks=3)
     run(archive, only=('videos',))
-    assert states(tmp_path) == ['.gavn', 'long film_gavn.mp4.gavn']
+    assert states(tmp_path) == ['.gavn', 'long video_gavn.mp4.gavn']
     pieces = list(archive_steps.RestorePieces(archive, 1).pieces())
     assert [piece for _, piece in pieces] == [range(0, 14), range(14, 28), range(28, 40)]
     for rank in (2, 0, 1):  # in any order
@@ -210,15 +210,15 @@ def test_an_input_that_was_removed_fails_alone(talks, weights, place, stage):
     source = get_datafolder(f'{place}/in')
     source.fs.put(f'{talks}/', source.path, recursive=True)
     archive = listed(f'{place}/in', f'{place}/out', weights)
-    film = 'deep/er/long film.mp4'
+    name = 'deep/er/long video.mp4'
     order = ('videos', 'pieces', 'finish')
     before, after = order[:order.index(stage)], order[order.index(stage):]
     if before:
         run(archive, only=before)
-    source.rm_file(film)
+    source.rm_file(name)
     summary = run(archive, only=(*after, 'report'))
     assert (summary['done'], summary['failed']) == (2, 1)
-    assert records(archive, 'finish')[film]['reason'].startswith(f'{film} cannot be read: ')
+    assert records(archive, 'finish')[name]['reason'].startswith(f'{name} cannot be read: ')
 
 
 def test_an_input_that_nobody_may_read_fails_alone(weights, tmp_path):
@@ -247,7 +247,7 @@ def test_a_full_disk_stops_the_task(talks, weights, tmp_path, monkeypatch, step)
             list(step(archive, 1).run(rank=rank, world_size=2))
 
 
-def test_a_film_that_was_not_planned_is_left_to_the_next_run(talks, whole, weights, tmp_path):
+def test_a_video_that_was_not_planned_is_left_to_the_next_run(talks, whole, weights, tmp_path):
     """A cluster goes on with `finish` after a task of `videos` is lost."""
     archive = listed(talks, tmp_path, weights)
     run(archive, only=('videos',))
@@ -257,13 +257,13 @@ def test_a_film_that_was_not_planned_is_left_to_the_next_run(talks, whole, weigh
     (tmp_path / archive.work / f'logs/videos/completions/{ranks[0]:05d}').unlink()
     summary = run(archive, only=('pieces', 'finish', 'report'))
     assert (summary['done'], summary['unfinished']) == (2, 1)
-    film = records(archive, 'finish')['deep/er/long film.mp4']
-    assert film['reason'].endswith('rerun the same command')
+    record = records(archive, 'finish')['deep/er/long video.mp4']
+    assert record['reason'].endswith('rerun the same command')
     assert run(archive)['done'] == 3 and outputs(tmp_path) == whole
-    assert len(records(archive, 'pieces')) == 1  # of one film
+    assert len(records(archive, 'pieces')) == 1  # of one video
 
 
-def test_one_film_has_a_task_for_each_worker(weights, tmp_path):
+def test_one_video_has_a_task_for_each_worker(weights, tmp_path):
     (tmp_path / 'in').mkdir()
     write_video(tmp_path / 'in/a.mp4', 40, None)
     archive = Archive(str(tmp_path / 'in'), str(tmp_path / 'out'), RestorerSpec(weights=str(weights)),
@@ -332,7 +332,7 @@ def test_object_storage_is_input_and_output(talks, whole, weights, place):
     storage.fs.put(f'{talks}/', storage.path + '/talks', recursive=True)
     archive = listed(f'{place}/talks', f'{place}/out', weights, tasks=3)
     run(archive, only=('videos',))
-    state = 'deep/er/long film_gavn.mp4.gavn'
+    state = 'deep/er/long video_gavn.mp4.gavn'
     assert {'job.json', 'faces.json'} <= {os.path.basename(file) for file in archive.outputs.find(state)}
     run(archive, only=('pieces',))
     assert len([file for file in archive.outputs.find(state) if file.endswith('.nut')]) == 6

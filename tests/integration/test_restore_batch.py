@@ -31,10 +31,10 @@ def fail_on(monkeypatch, name: str, error: Exception) -> None:
     """The digest of an input of that name raises, as a defect would, in the midst of a batch."""
     real = restore_video.VideoReader.digest
 
-    def digest(film):
-        if film.path.name == name:
+    def digest(video):
+        if video.path.name == name:
             raise error
-        return real(film)
+        return real(video)
 
     monkeypatch.setattr(restore_video.VideoReader, 'digest', digest)
 

@@ -22,7 +22,7 @@ def talks(tmp_path) -> Path:
     folder = tmp_path / 'talks'
     folder.mkdir()
     for name in ('a.mp4', 'b.mov', 'c.avi'):
-        write_video(folder / name, 4, sound=None)
+        write_video(folder / name, 4, audio=None)
     (folder / 'notes.txt').write_text('not a video')
     return folder
 
@@ -65,7 +65,7 @@ def test_one_that_fails_does_not_stop_the_others(weights, talks, tmp_path, capsy
 ])
 def test_inputs_and_outputs_that_do_not_fit(weights, talks, capsys, args, words):
     (talks / 'sub').mkdir()
-    write_video(talks / 'sub/a.mp4', 2, sound=None)
+    write_video(talks / 'sub/a.mp4', 2, audio=None)
     assert run(weights, *(arg.format(talks=talks) for arg in args)) == 2
     assert words in capsys.readouterr().err
 
@@ -119,7 +119,7 @@ def test_the_same_command_on_a_folder_does_what_is_left(weights, talks, capsys):
 
 @pytest.mark.parametrize('form', ['side', 'split'])
 def test_before_and_after_in_one_video(weights, tmp_path, form):
-    source = write_video(tmp_path / 'a.mp4', 8, sound=0.32)
+    source = write_video(tmp_path / 'a.mp4', 8, audio=0.32)
     assert run(weights, source, '--compare', form, '--preview', '0.2s') == 0
     both = list(read_frames(tmp_path / 'a_gavn_preview_compare.mp4'))
     before, after = (list(read_frames(tmp_path / name)) for name in ('a.mp4', 'a_gavn_preview.mp4'))

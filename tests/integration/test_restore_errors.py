@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from media_files import left, spans, with_audio, zero
-from restore_fakes import fixed_face, make_restorer, pictures, sound_packets, tone, write_video
+from restore_fakes import audio_packets, fixed_face, make_restorer, smooth_images, tone, write_video
 
 from gavn.cli import main as cli
 from gavn.faces.tracker import NoFace
@@ -29,7 +29,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    return write_video(tmp_path / 'in.mp4', FRAMES, sound=0.48)
+    return write_video(tmp_path / 'in.mp4', FRAMES, audio=0.48)
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def test_lost_packets_do_not_shift_frames(source, tmp_path):
     assert report.frames_in == report.frames_out == FRAMES and report.repeated >= 2
     assert any('undecodable frames were replaced' in notice for notice in report.notices)
     assert [f.pts for f in read_frames(tmp_path / 'out.mp4')] == [f.pts for f in read_frames(source)]
-    assert sound_packets(tmp_path / 'out.mp4') == sound_packets(source)
+    assert audio_packets(tmp_path / 'out.mp4') == audio_packets(source)
 
 
 @contextmanager
 def full(path: Path) -> Iterator[Path]:
-    """In place of a file to write to: a device without room."""
+    """A device without free space, in place of the output file."""
     part = path.with_name(f'.full{path.suffix}')
     part.symlink_to('/dev/full')
     try:
@@ -102,22 +102,22 @@ def test_a_full_disk_at_the_beginning_leaves_nothing(source, tmp_path, gavn, mon
 
 def test_silence_is_audio(tmp_path, gavn, capsys):
     source = tmp_path / 'in.mp4'
-    write_video(source, 8, sound=0.32)
+    write_video(source, 8, audio=0.32)
     quiet = with_audio(tmp_path / 'quiet.mp4', source, 'aac', np.zeros(5120, np.int16), 5120)
     assert gavn(quiet) == 0 and 'silent' not in capsys.readouterr().err
-    assert sound_packets(tmp_path / 'out.mp4') == sound_packets(quiet) != []
+    assert audio_packets(tmp_path / 'out.mp4') == audio_packets(quiet) != []
 
 
 @pytest.mark.parametrize('name', [b'A_ZZZ', b'A_AC3'], ids=['unknown', 'not what it says'])
 def test_audio_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
-    source = write_video(tmp_path / 'in.mkv', 8, sound=0.32)
+    source = write_video(tmp_path / 'in.mkv', 8, audio=0.32)
     source.write_bytes(source.read_bytes().replace(b'A_AAC', name))
     target = tmp_path / 'out.mkv'
     assert cli.main(['restore', str(source), '-o', str(target), '--weights', str(weights)]) == 0
     assert ('cannot be decoded' if name == b'A_AC3' else 'no readable audio track') in caplog.text
     assert [f.time for f in read_frames(target)] == [f.time for f in read_frames(source)]
     if name == b'A_AC3':  # what is known by name is copied all the same
-        assert sound_packets(target) == sound_packets(source) != []
+        assert audio_packets(target) == audio_packets(source) != []
     else:
         assert 'not copied: its codec is unknown' in caplog.text and not probe(target).audio_tracks
 
@@ -127,13 +127,13 @@ def test_audio_that_does_not_fit_is_converted(tmp_path, gavn, caplog):
     with av.open(str(source), 'w', format='asf') as output:
         shown = output.add_stream('wmv2', rate=25)
         shown.width, shown.height, shown.pix_fmt = 96, 80, 'yuv420p'
-        heard = output.add_stream('wmav2', rate=44100, layout='mono')
-        heard.codec_context.bit_rate = 64000
+        audio = output.add_stream('wmav2', rate=44100, layout='mono')
+        audio.codec_context.bit_rate = 64000
         block = av.AudioFrame.from_ndarray(tone(2)[None], format='s16', layout='mono')
         block.sample_rate = 44100
-        for image in pictures(6):
+        for image in smooth_images(6):
             output.mux(shown.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
-        output.mux([*shown.encode(None), *heard.encode(block), *heard.encode(None)])
+        output.mux([*shown.encode(None), *audio.encode(block), *audio.encode(None)])
     assert gavn(source) == 0
     assert 'stream 1 (audio) is converted from wmav2 to AAC: .mp4 does not support it' in caplog.text
     original, converted = (read_audio(path).astype(float) for path in (source, tmp_path / 'out.mp4'))
@@ -149,25 +149,25 @@ def test_no_face_at_all(source, tmp_path, gavn, monkeypatch, capsys):
     assert 'no output was written' in capsys.readouterr().err and left(tmp_path) == ['in.mp4']
 
 
-def picture(path: Path) -> None:
-    path.write_bytes(cv2.imencode('.png' if 'png' in path.name else '.jpg', pictures(1)[0])[1].tobytes())
+def write_image(path: Path) -> None:
+    path.write_bytes(cv2.imencode('.png' if 'png' in path.name else '.jpg', smooth_images(1)[0])[1].tobytes())
 
 
-def sound_alone(path: Path) -> None:
+def write_audio_alone(path: Path) -> None:
     with av.open(str(path), 'w') as output:
-        heard = output.add_stream('aac', rate=16000, layout='mono')
+        audio = output.add_stream('aac', rate=16000, layout='mono')
         block = av.AudioFrame.from_ndarray(tone(0.3)[None], format='s16', layout='mono')
         block.sample_rate = 16000
-        output.mux([*heard.encode(block), *heard.encode(None)])
+        output.mux([*audio.encode(block), *audio.encode(None)])
 
 
 @pytest.mark.parametrize(('name', 'make', 'code', 'words'), [
-    *((name, picture, 4, 'not a video') for name in ('in.png', 'in.jpg')),
-    ('png.mp4', picture, 4, 'images, texts and playlists'),
+    *((name, write_image, 4, 'not a video') for name in ('in.png', 'in.jpg')),
+    ('png.mp4', write_image, 4, 'images, texts and playlists'),
     ('in.txt', lambda path: path.write_text('a letter\n' * 99), 4, 'texts and playlists'),
     ('in.mp4', lambda path: path.write_text('a letter\n' * 99), 4, 'no readable media file'),
     ('in.mp4', lambda path: path.write_bytes(b''), 4, 'no readable media file'),
-    ('in.mp4', lambda path: None, 4, 'no such file'), ('in.m4a', sound_alone, 4, 'no video stream'),
+    ('in.mp4', lambda path: None, 4, 'no such file'), ('in.m4a', write_audio_alone, 4, 'no video stream'),
     ('folder', lambda path: path.mkdir(), 2, 'folder')])
 def test_what_is_no_video(tmp_path, gavn, capsys, name, make, code, words):
     make(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Another frame rate: which frame is on at each tick, what is said about it, and that the sound stays."""
+"""Another frame rate: which frame is shown at each tick, its notices, and unchanged audio."""
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_files import make_file
-from restore_fakes import FACE, fixed_face, make_restorer, sound_packets, write_variable, write_video
+from restore_fakes import FACE, audio_packets, fixed_face, make_restorer, write_variable, write_video
 
 from gavn.media import VideoReader, parse_rate, probe, read_frames
 from gavn.restoration import job, restore_video
@@ -45,40 +45,40 @@ def test_each_tick_shows_what_was_on(tmp_path, rate, shown, left_out):
     stamps = [0, 100, 130, 330, 610]
     source = write_variable(tmp_path / 'in.mp4', stamps)
     own = [frame.image for frame in read_frames(source)]
-    film = VideoReader.from_path(source, Fraction(rate))
-    frames = list(film.read())
+    video = VideoReader.from_path(source, Fraction(rate))
+    frames = list(video.read())
     which = [next(i for i, image in enumerate(own) if np.array_equal(image, frame.image)) for frame in frames]
     assert which == shown and [frame.left_out for frame in frames] == left_out
     assert [frame.again for frame in frames] == [a == b for a, b in pairwise([None, *shown])]
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert [frame.time for frame in frames] == [index / rate for index in range(len(frames))]
-    assert [frame.pts for frame in film.read(2)] == [frame.pts for frame in frames[2:]]
+    assert [frame.pts for frame in video.read(2)] == [frame.pts for frame in frames[2:]]
 
 
 @pytest.mark.parametrize(('fps', 'count', 'again', 'left'), [
     (Fraction(50), 24, 12, 0), (Fraction(25), 12, 0, 0), (Fraction(10), 5, 0, 7),
     (Fraction(30000, 1001), 15, 3, 0)])
 def test_a_video_at_another_rate(tmp_path, fps, count, again, left):
-    source, target = write_video(tmp_path / 'in.mp4', 12, sound=0.48), tmp_path / 'out.mp4'
+    source, target = write_video(tmp_path / 'in.mp4', 12, audio=0.48), tmp_path / 'out.mp4'
     report = restore(source, target, fps=fps)
     assert (report.frames_in, report.frames_out) == (12, count)
     assert (report.shown_again, report.left_out) == (again, left)
     info, stamps = probe(target), [frame.pts * probe(target).time_base for frame in read_frames(target)]
     assert info.frame_rate == fps and {b - a for a, b in pairwise(stamps)} == {1 / fps}
     assert abs(info.duration - 0.48) <= 1 / fps + 1e-6
-    assert sound_packets(target) == sound_packets(source)
+    assert audio_packets(target) == audio_packets(source)
     assert report.settings['fps'] == str(fps) and report.input['frame_rate'] == '25'
 
 
 def test_a_late_beginning_stays_with_its_audio(tmp_path):
-    """Pictures from 1.5 s on, sound from 1.2 s on: both are where they were."""
-    source = make_file(tmp_path / 'in.mp4', range(45000, 75000, 1001), sound=np.zeros(16000, np.int16),
-                       sound_start=1.2)
+    """Images from 1.5 s on, audio from 1.2 s on: both are where they were."""
+    source = make_file(tmp_path / 'in.mp4', range(45000, 75000, 1001), audio=np.zeros(16000, np.int16),
+                       audio_start=1.2)
     restore(source, tmp_path / 'out.mp4', fps=Fraction(24000, 1001))
     assert probe(tmp_path / 'out.mp4').start == probe(source).start == Fraction(3, 2)
-    assert sound_packets(tmp_path / 'out.mp4') == sound_packets(source)
+    assert audio_packets(tmp_path / 'out.mp4') == audio_packets(source)
 
 
 def test_a_box_needs_no_search(tmp_path):
-    source = write_video(tmp_path / 'in.mp4', 4, sound=None)
+    source = write_video(tmp_path / 'in.mp4', 4, audio=None)
     assert restore(source, tmp_path / 'out.mp4', box=FACE, fps=Fraction(50)).restored == 8

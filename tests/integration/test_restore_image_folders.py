@@ -1,4 +1,4 @@
-"""Folders of pictures restored: as a video, as PNGs that keep all other pixels, with sound from elsewhere."""
+"""Folders of images restored: as a video, as PNGs that keep all other pixels, with audio from elsewhere."""
 import json
 import wave
 from pathlib import Path
@@ -7,7 +7,16 @@ import av
 import cv2
 import numpy as np
 import pytest
-from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, make_restorer, pictures, sound_packets, write_video
+from restore_fakes import (
+    FACE,
+    HEIGHT,
+    WIDTH,
+    audio_packets,
+    fixed_face,
+    make_restorer,
+    smooth_images,
+    write_video,
+)
 
 from gavn.cli import main as cli
 from gavn.faces.geometry import crop_box
@@ -42,7 +51,7 @@ def weights(tmp_path_factory) -> Path:
 
 
 def as_stored(image: np.ndarray, form: str) -> np.ndarray:
-    """The picture in other samples, all of whose bits are used."""
+    """The image in other samples, all of whose bits are used."""
     wide = image.astype(np.uint16) * 257 + 3
     alpha = np.full((*image.shape[:2], 1), 77, np.uint8)
     return {'bgr': image, 'bgra': np.dstack([image, alpha]), 'grey': image[..., 1], 'grey16': wide[..., 1],
@@ -50,9 +59,9 @@ def as_stored(image: np.ndarray, form: str) -> np.ndarray:
 
 
 def write_folder(folder: Path, count: int = 11, form: str = 'bgr', ending: str = 'png') -> Path:
-    """Pictures 8.png, 9.png, 10.png ..., in that order."""
+    """Images 8.png, 9.png, 10.png ..., in that order."""
     folder.mkdir()
-    for index, image in enumerate(pictures(count)):
+    for index, image in enumerate(smooth_images(count)):
         assert cv2.imwrite(str(folder / f'{8 + index}.{ending}'), as_stored(image, form))
     return folder
 
@@ -77,7 +86,7 @@ def test_frames_become_a_video(weights, tmp_path):
     assert (info.frame_rate, info.pix_fmt, info.width, info.height) == (25, 'yuv420p', WIDTH, HEIGHT)
     assert [frame.time for frame in shown] == [index / 25 for index in range(11)]
     gains = [(frame.image[35, 45].astype(int) - image[35, 45]).mean()
-             for frame, image in zip(shown, pictures(11), strict=True)]
+             for frame, image in zip(shown, smooth_images(11), strict=True)]
     assert abs(gains[2]) < 3 and all(abs(gain - GAIN) < 4 for gain in gains[:2] + gains[3:])
     report = json.loads((tmp_path / 'take.2_gavn.mp4.json').read_text())
     assert report['input'] == {
@@ -123,15 +132,15 @@ def test_audio_from_another_file(tmp_path, name):
     """In place of none and of its own: packets bit by bit, at their own times."""
     weights = tmp_path / 'w.safetensors'
     make_restorer(inputs=('lq', 'audio')).save(weights)
-    voice = write_video(tmp_path / name, 12, sound=0.6)
+    voice = write_video(tmp_path / name, 12, audio=0.6)
     write_folder(tmp_path / 'frames', 5)
-    talk = write_video(tmp_path / 'talk.mp4', 12, sound=0.48)
+    talk = write_video(tmp_path / 'talk.mp4', 12, audio=0.48)
     for source, out in ((tmp_path / 'frames', 'a.mp4'), (talk, 'b.mp4')):
         assert run(weights, source, '--audio', voice, '-o', tmp_path / out) == 0
         assert probe(tmp_path / out).audio_tracks == 1
-        heard, given = sound_packets(tmp_path / out), sound_packets(voice)
-        assert [content for _, content in heard] == [content for _, content in given]
-        assert all(abs(a - b) < 0.001 for (a, _), (b, _) in zip(heard, given, strict=True))
+        written, given = audio_packets(tmp_path / out), audio_packets(voice)
+        assert [content for _, content in written] == [content for _, content in given]
+        assert all(abs(a - b) < 0.001 for (a, _), (b, _) in zip(written, given, strict=True))
     report = json.loads((tmp_path / 'a.mp4.json').read_text())
     assert any('ends 0.4 s after the video' in notice for notice in report['notices'])
 
@@ -154,7 +163,7 @@ def test_plain_wav_goes_into_mp4(weights, tmp_path):
 
 
 def all_samples(path: Path) -> np.ndarray:
-    """Of a 16-bit sound track, channel after channel at each moment."""
+    """Of a 16-bit audio track, channel after channel at each moment."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
@@ -180,7 +189,7 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
         raise MediaError('enough')
 
     monkeypatch.setattr(job, 'extract_features', extract_features)
-    talk, voice = (write_video(tmp_path / name, 4, sound=0.2) for name in ('talk.mp4', 'voice.mp4'))
+    talk, voice = (write_video(tmp_path / name, 4, audio=0.2) for name in ('talk.mp4', 'voice.mp4'))
     for audio in (None, voice):
         with pytest.raises(MediaError, match='enough'):
             restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(inputs=('lq', 'audio')),
@@ -202,7 +211,7 @@ def test_the_network_uses_the_given_audio(tmp_path, monkeypatch):
     (['{0}/frames', '{0}/talk.mp4', '--audio', '{0}/talk.mp4'], 2, 'for 2 inputs')])
 def test_what_does_not_fit_is_reported(weights, tmp_path, capsys, args, code, words):
     write_folder(tmp_path / 'frames', 3)
-    write_video(tmp_path / 'talk.mp4', 3, sound=None)
+    write_video(tmp_path / 'talk.mp4', 3, audio=None)
     for folder in ('empty', 'full'):
         (tmp_path / folder).mkdir()
     (tmp_path / 'full/diary.txt').write_text('dear diary')
@@ -216,12 +225,12 @@ def test_images_that_are_no_video(weights, tmp_path, capsys):
     frames = write_folder(tmp_path / 'frames', 4)
     for name, content, words in (
             ('9.png', cv2.imencode('.png', np.zeros((8, 9, 3), np.uint8))[1], '9 x 8 pixels, but'),
-            ('9.png', b'no picture', '9.png is not a readable image'),
+            ('9.png', b'no image', '9.png is not a readable image'),
             ('9.png', (frames / '8.png').read_bytes()[:-3000], '9.png is not a readable image')):
         (frames / name).write_bytes(bytes(content))
         assert run(weights, frames) == 4 and words in capsys.readouterr().err
     (frames / '9.png').unlink()
-    jpeg = cv2.imencode('.jpg', pictures(1)[0])[1].tobytes()
+    jpeg = cv2.imencode('.jpg', smooth_images(1)[0])[1].tobytes()
     (frames / '10.jpg').write_bytes(jpeg)
     assert run(weights, frames, '--ext', 'png') == 2 and 'both become 10.png' in capsys.readouterr().err
     (frames / '10.jpg').write_bytes(jpeg[:-50])
@@ -230,9 +239,9 @@ def test_images_that_are_no_video(weights, tmp_path, capsys):
 
 
 def test_videos_beside_images(weights, tmp_path, capsys):
-    """A poster does not make a folder of videos a film."""
+    """A poster beside videos does not make their folder a video."""
     folder = write_folder(tmp_path / 'talks', 1)
-    write_video(folder / 'a.mp4', 3, sound=None)
+    write_video(folder / 'a.mp4', 3, audio=None)
     assert run(weights, folder, '--no-report') == 0
     assert names(folder) == ['8.png', 'a.mp4', 'a_gavn.mp4']
     assert 'contains videos and images' in capsys.readouterr().out
@@ -254,8 +263,8 @@ def test_a_stopped_run_resumes(tmp_path, monkeypatch):
     written = []
     write = ImageWriter.write
 
-    def stopping(self, picture, pts):
-        write(self, picture, pts)
+    def stopping(self, frame, pts):
+        write(self, frame, pts)
         written.append(pts)
         if len(written) == 6:
             raise KeyboardInterrupt
@@ -272,5 +281,5 @@ def test_a_stopped_run_resumes(tmp_path, monkeypatch):
         frames, target, make_restorer(), Settings(write_images=True), overwrite=True)
     assert report.resumed == 4 and written == [0, 1, 2, 3, 4, 5, *range(4, 11)]
     assert names(tmp_path) == ['frames', 'out'] and sorted(names(target)) == sorted(names(frames))
-    first = samples_of(read_image(target / '8.png')).astype(int)[35, 45] - pictures(1)[0][35, 45]
+    first = samples_of(read_image(target / '8.png')).astype(int)[35, 45] - smooth_images(1)[0][35, 45]
     assert np.abs(first - GAIN).max() <= 2

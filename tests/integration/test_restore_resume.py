@@ -38,7 +38,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', FRAMES, sound=1.2)
+    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', FRAMES, audio=1.2)
 
 
 def restore(source: Path, target: Path, **options) -> Report:
@@ -198,7 +198,7 @@ def test_an_unknown_face_does_not_cost_the_search(tmp_path, monkeypatch):
         return fixed_face(cuts=(4,))(frames)
 
     monkeypatch.setattr(restoration, 'follow_faces', follow)
-    source, target = write_video(tmp_path / 'in.mp4', 8, sound=None), tmp_path / 'out.mp4'
+    source, target = write_video(tmp_path / 'in.mp4', 8, audio=None), tmp_path / 'out.mp4'
     for wrong in ('7', '0,2'):
         with pytest.raises(ChoiceError, match=r'\nthe faces are kept in .*out.mp4.gavn'):
             restore(source, target, settings={'faces': wrong})

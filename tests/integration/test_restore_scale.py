@@ -1,4 +1,4 @@
-"""--scale: the whole picture enlarged, faces restored at that size; small faces told apart."""
+"""--scale: the whole image is enlarged, faces restored at that size; small faces are handled on their own."""
 import json
 from dataclasses import replace
 from fractions import Fraction
@@ -13,9 +13,9 @@ from restore_fakes import (
     FACE,
     HEIGHT,
     WIDTH,
+    audio_packets,
     fixed_face,
     make_restorer,
-    sound_packets,
     write_variable,
     write_video,
 )
@@ -43,7 +43,7 @@ def tracker(monkeypatch):
 
 @pytest.fixture(scope='module')
 def talk(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp('video') / 'talk.mp4', 12, sound=0.48)
+    return write_video(tmp_path_factory.mktemp('video') / 'talk.mp4', 12, audio=0.48)
 
 
 def times(path: Path) -> list[float]:
@@ -74,7 +74,7 @@ def test_the_whole_image_is_enlarged_and_faces_restored_in_it(talk, tmp_path):
     report = restore_video.restore_video(talk, target, make_restorer(GAIN), Settings(scale='3', crf=4))
     info = probe(target)
     assert (info.width, info.height, report.restored) == (3 * WIDTH, 3 * HEIGHT, 11)
-    assert times(target) == times(talk) and sound_packets(target) == sound_packets(talk)
+    assert times(target) == times(talk) and audio_packets(target) == audio_packets(talk)
     large = [cv2.resize(frame.image, None, fx=3, fy=3, interpolation=cv2.INTER_LANCZOS4)
              for frame in read_frames(talk)]
     changes = [frame.image.astype(float) - image
@@ -88,16 +88,16 @@ def test_the_whole_image_is_enlarged_and_faces_restored_in_it(talk, tmp_path):
 
 
 def test_faces_are_seen_at_the_larger_size(talk, tmp_path):
-    """Not enlarged after they were cropped: what a network sees is the picture that is restored."""
+    """Not enlarged after they were cropped: what a network sees is the image that is restored."""
     seen = []
 
     class Watching(Restorer):
-        def residuals(self, crops, sounds=None):
+        def residuals(self, crops, audio=None):
             def kept():
                 for image in crops:
                     seen.append(image)
                     yield image
-            return super().residuals(kept(), sounds)
+            return super().residuals(kept(), audio)
 
     base = make_restorer(GAIN)
     restore_video.restore_video(talk, tmp_path / 'out.mp4', Watching(base.spec, base.networks, 'cpu'),
@@ -120,33 +120,33 @@ def test_odd_times_and_frames_at_a_rate(tmp_path):
 
 
 def test_what_is_large_enough_stays_as_it_is(tmp_path, caplog):
-    source = write_video(tmp_path / 'in.mp4', 4, sound=None)
+    source = write_video(tmp_path / 'in.mp4', 4, audio=None)
     assert VideoReader.from_path(source).enlarged(None).size == (WIDTH, HEIGHT)
-    film = VideoReader.from_path(source).enlarged('1080p')
-    assert film.size == (1296, 1080) and film.enlarged('1080p') is film
+    video = VideoReader.from_path(source).enlarged('1080p')
+    assert video.size == (1296, 1080) and video.enlarged('1080p') is video
 
 
 @pytest.mark.parametrize('name', ['yuv420p', 'yuv422p10le', 'yuv444p', 'bgr24', 'gray16le', 'bgra64le'])
 def test_formats_and_tags_stay(name):
-    picture = av.VideoFrame(32, 24, name)
-    for plane in picture.planes:
+    frame = av.VideoFrame(32, 24, name)
+    for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
-    picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = 9, 1, 9, 16
-    large = enlarger((64, 48))(picture)
+    frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc = 9, 1, 9, 16
+    large = enlarger((64, 48))(frame)
     assert (large.width, large.height, large.format.name) == (64, 48, name)
     assert (large.colorspace, large.color_range, large.color_primaries, large.color_trc) == (9, 1, 9, 16)
 
 
-def of_fields(picture: av.VideoFrame) -> av.VideoFrame:
-    """The same picture, said to be made of two fields."""
+def of_fields(frame: av.VideoFrame) -> av.VideoFrame:
+    """The same frame, marked as two fields."""
     graph = Graph()
-    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format.name,
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format.name,
                               time_base=Fraction(1, 25))
     marked = graph.add('setfield', 'tff')
     source.link_to(marked)
     marked.link_to(graph.add('buffersink'))
     graph.configure()
-    graph.vpush(picture)
+    graph.vpush(frame)
     return graph.vpull()
 
 
@@ -157,7 +157,7 @@ def test_fields_are_enlarged_one_by_one():
     progressive = av.VideoFrame.from_ndarray(grey, format='yuv420p')
     fields = of_fields(av.VideoFrame.from_ndarray(grey, format='yuv420p'))
     assert not progressive.interlaced_frame and fields.interlaced_frame
-    mixed, kept = (enlarger((64, 32))(picture) for picture in (progressive, fields))
+    mixed, kept = (enlarger((64, 32))(frame) for frame in (progressive, fields))
     assert len(np.unique(mixed.to_ndarray()[:32])) > 2 and kept.interlaced_frame
     assert np.array_equal(kept.to_ndarray()[:32, 0], np.where(np.arange(32) % 2, 16, 235))
 
@@ -198,25 +198,26 @@ def test_what_is_suggested_is_possible(size, said):
     assert said in words and bool(words) == bool(said)
 
 
-def test_the_suggestion_is_reported_and_reported(talk, tmp_path):
+def test_the_suggestion_is_printed_and_reported(talk, tmp_path):
     report = restore_video.restore_video(talk, tmp_path / 'out.mp4', make_restorer(GAIN))
     assert any('--scale 4 to enlarge the video' in notice for notice in report.notices)
 
 
-def damaged(kind: str, noise: float = 0.3, blocks: float = 0.1) -> DegradationEstimate:
+def estimate_of(kind: str, noise: float = 0.3, blocks: float = 0.1) -> DegradationEstimate:
     return DegradationEstimate(kind, {one: float(one == kind) for one in KINDS}, 4, 0.34, noise, blocks)
 
 
-@pytest.mark.parametrize(('damage', 'times', 'larger', 'kind'), [
-    (damaged('mixed'), 4., False, 'sr'), (damaged('mixed'), 4., True, 'sr'),
-    (damaged('clean'), 4., True, 'sr'), (damaged('clean'), 4., False, 'clean'),
-    (damaged('mixed'), ENLARGED - 0.1, True, 'mixed'),
-    (damaged('mixed', noise=6.), 4., True, 'mixed'), (damaged('mixed', blocks=0.5), 4., True, 'mixed'),
-    (damaged('compression'), 4., True, 'compression'), (damaged('deblur'), 4., True, 'deblur')])
-def test_a_face_enlarged_fourfold_is_of_low_resolution(damage, times, larger, kind):
-    told = adjust_for_enlargement(damage, times, larger)
-    assert told.kind == kind
-    assert (f'low resolution (enlarged {times:.1f} times)' == told.describe()) == (kind == 'sr')
+@pytest.mark.parametrize(('degradation', 'times', 'larger', 'kind'), [
+    (estimate_of('mixed'), 4., False, 'sr'), (estimate_of('mixed'), 4., True, 'sr'),
+    (estimate_of('clean'), 4., True, 'sr'), (estimate_of('clean'), 4., False, 'clean'),
+    (estimate_of('mixed'), ENLARGED - 0.1, True, 'mixed'),
+    (estimate_of('mixed', noise=6.), 4., True, 'mixed'),
+    (estimate_of('mixed', blocks=0.5), 4., True, 'mixed'),
+    (estimate_of('compression'), 4., True, 'compression'), (estimate_of('deblur'), 4., True, 'deblur')])
+def test_a_face_enlarged_fourfold_is_of_low_resolution(degradation, times, larger, kind):
+    adjusted = adjust_for_enlargement(degradation, times, larger)
+    assert adjusted.kind == kind
+    assert (f'low resolution (enlarged {times:.1f} times)' == adjusted.describe()) == (kind == 'sr')
 
 
 def test_how_much_is_enlarged_counts_stored_pixels():
@@ -231,7 +232,7 @@ def test_auto_looks_at_the_larger_image(talk, tmp_path, monkeypatch):
 
     def estimate(crops):
         looked.extend(crops)
-        return damaged('mixed')
+        return estimate_of('mixed')
 
     monkeypatch.setattr(weight_selection, 'estimate', estimate)
     monkeypatch.setattr(auto_restorer.AutoRestorer, 'named',

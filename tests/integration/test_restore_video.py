@@ -1,4 +1,4 @@
-"""Restoring a video: which pixels change, which sound a frame hears, how much is held in memory."""
+"""Restoring a video: which pixels change, which audio belongs to a frame, how much is held in memory."""
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +14,11 @@ from restore_fakes import (
     HEIGHT,
     WIDTH,
     Recorder,
+    audio_packets,
     fixed_face,
     make_restorer,
     planes,
     same_bits,
-    sound_packets,
     write_variable,
     write_video,
 )
@@ -60,7 +60,7 @@ def tracker(monkeypatch):
 
 @pytest.fixture(scope='module')
 def talking(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', 12, sound=0.48)
+    return write_video(tmp_path_factory.mktemp('video') / 'in.mp4', 12, audio=0.48)
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_strength_zero_and_zero_network_change_no_bit(talking, out, recorder):
         recorder.__init__()
         report = restore(talking, out, restorer, strength=strength)
         source = list(read_frames(talking))
-        assert report.frames_out == len(source) == len(recorder.pictures)
-        assert all(same_bits(a.av_frame, b) for a, b in zip(source, recorder.pictures, strict=True))
+        assert report.frames_out == len(source) == len(recorder.video_frames)
+        assert all(same_bits(a.av_frame, b) for a, b in zip(source, recorder.video_frames, strict=True))
         assert recorder.stamps == [frame.pts for frame in source]
 
 
@@ -93,8 +93,8 @@ def test_pixels_outside_the_mask_are_untouched(talking, out, recorder):
     x0, y0 = (max(0, int(corner)) // 2 * 2 for corner in (region.x0, region.y0))
     x1, y1 = (int(np.ceil(corner / 2)) * 2 for corner in (region.x1, region.y1))
     assert 0 < x0 < x1 < WIDTH and 0 <= y0 < y1 < HEIGHT
-    for frame, picture in zip(read_frames(talking), recorder.pictures, strict=True):
-        for before, after, step in zip(planes(frame.av_frame), planes(picture), (1, 2, 2), strict=True):
+    for frame, restored in zip(read_frames(talking), recorder.video_frames, strict=True):
+        for before, after, step in zip(planes(frame.av_frame), planes(restored), (1, 2, 2), strict=True):
             outside = np.ones(before.shape, bool)
             outside[y0 // step:y1 // step, x0 // step:x1 // step] = False
             assert np.array_equal(before[outside], after[outside])
@@ -115,7 +115,7 @@ def test_frames_without_a_face_pass_untouched(talking, out, recorder, monkeypatc
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
     report = restore(talking, out, make_restorer(30.))
     assert (report.frames_in, report.frames_out, report.restored, report.passed_through) == (12, 12, 8, 4)
-    same = [same_bits(a.av_frame, b) for a, b in zip(read_frames(talking), recorder.pictures, strict=True)]
+    same = [same_bits(a.av_frame, b) for a, b in zip(read_frames(talking), recorder.video_frames, strict=True)]
     assert [i for i, equal in enumerate(same) if equal] == [0, 4, 5, 11]
 
 
@@ -123,14 +123,14 @@ def test_a_cut_ends_a_clip(talking, out, recorder, monkeypatch):
     lengths = []
 
     class Counting(Silent):
-        def residuals(self, crops, sounds):
-            kept = [np.zeros_like(image, np.float32) for image, _ in zip(crops, sounds, strict=True)]
+        def residuals(self, crops, audio):
+            kept = [np.zeros_like(image, np.float32) for image, _ in zip(crops, audio, strict=True)]
             lengths.append(len(kept))
             return iter(kept)
 
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(2,), cuts=(7,)))
     restore(talking, out, Counting())
-    assert lengths == [2, 4, 5] and len(recorder.pictures) == 12
+    assert lengths == [2, 4, 5] and len(recorder.video_frames) == 12
 
 
 def test_two_faces_are_restored_where_they_are(talking, out, recorder, monkeypatch):
@@ -174,29 +174,29 @@ def test_audio_is_taken_by_time(tmp_path, talking, out, recorder):
                 if packet.dts is not None:
                     packet.stream = streams[kind]
                     both.mux(packet)
-    heard = []
+    received = []
 
-    class Listening(Silent):
-        def residuals(self, crops, sounds):
-            for image, sound in zip(crops, sounds, strict=True):
-                heard.append(sound)
+    class RecordingRestorer(Silent):
+        def residuals(self, crops, audio):
+            for image, window in zip(crops, audio, strict=True):
+                received.append(window)
                 yield np.zeros_like(image, np.float32)
 
-    restore(source, out, Listening())
+    restore(source, out, RecordingRestorer())
     wanted = mfcc_windows(mfcc(read_audio(source)), [stamp / 1000 for stamp in stamps])
-    assert torch.equal(torch.stack(heard), wanted) and wanted.std(0).max() > 0.1
+    assert torch.equal(torch.stack(received), wanted) and wanted.std(0).max() > 0.1
 
 
 @pytest.mark.parametrize('seconds', [20, 25, 30])
 def test_audio_is_read_block_by_block(monkeypatch, tmp_path, seconds):
     """MFCC of the whole audio, with silence up to the end of the video; most blocks are freed by then."""
-    sound = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
-    blocks = Passing(np.split(sound, range(1024, len(sound), 1024)))
+    audio = np.random.default_rng(0).integers(-9999, 9999, seconds * 16000).astype(np.int16)
+    blocks = Passing(np.split(audio, range(1024, len(audio), 1024)))
     monkeypatch.setattr(audio_features, 'iter_audio', lambda *_: iter(blocks))
     notices: list[str] = []
     video = SimpleNamespace(audio_path=Path('in.mp4'), audio=None, info=SimpleNamespace(duration=25.))
     mfcc_frames = audio_features.extract_features(video, notices.append, tmp_path)
-    whole = np.pad(sound, (0, max(0, 25 - seconds) * 16000))
+    whole = np.pad(audio, (0, max(0, 25 - seconds) * 16000))
     assert torch.equal(mfcc_frames.columns(0, mfcc_frames.count), mfcc(whole))
     assert [notice.partition(';')[0] for notice in notices] == (
         ['the audio of in.mp4 ends 5.0 s before the video'] if seconds < 25 else [])
@@ -204,11 +204,11 @@ def test_audio_is_read_block_by_block(monkeypatch, tmp_path, seconds):
 
 
 def test_a_preview_reads_no_more_audio_than_it_needs(monkeypatch, tmp_path):
-    sound = np.random.default_rng(0).integers(-9999, 9999, 30 * 16000).astype(np.int16)
+    audio = np.random.default_rng(0).integers(-9999, 9999, 30 * 16000).astype(np.int16)
     read = []
 
     def blocks(*_):
-        for block in np.split(sound, range(1024, len(sound), 1024)):
+        for block in np.split(audio, range(1024, len(audio), 1024)):
             read.append(len(block))
             yield block
 
@@ -216,25 +216,26 @@ def test_a_preview_reads_no_more_audio_than_it_needs(monkeypatch, tmp_path):
     video = SimpleNamespace(audio_path=Path('in.mp4'), audio=None,
                             info=SimpleNamespace(duration=25., frames=625, frame_rate=25))
     notices, progress = [], Mock()
-    heard = audio_features.extract_features(video, notices.append, tmp_path, progress, seconds=2.)
+    mfcc_frames = audio_features.extract_features(video, notices.append, tmp_path, progress, seconds=2.)
     times = [0., 1., 1.96]
-    assert torch.equal(torch.stack([heard.window(time) for time in times]), mfcc_windows(mfcc(sound), times))
+    windows = torch.stack([mfcc_frames.window(time) for time in times])
+    assert torch.equal(windows, mfcc_windows(mfcc(audio), times))
     assert 2 * 16000 < sum(read) < 3.1 * 16000 and not notices
     assert progress.step.call_args.args[2] == 76
 
 
 def test_memory_is_bounded(tmp_path, out, recorder):
     """Decoded frames waiting for their restoration are a window, however long the video."""
-    source = write_video(tmp_path / 'in.mp4', 60, sound=None)
+    source = write_video(tmp_path / 'in.mp4', 60, audio=None)
     waiting, written = [], []
 
     class Watching(Restorer):
-        def residuals(self, crops, sounds):
+        def residuals(self, crops, audio):
             def counted():
                 for image in crops:
                     waiting.append(1)
                     yield image
-            for residual in super().residuals(counted(), sounds):
+            for residual in super().residuals(counted(), audio):
                 written.append(len(waiting) - len(written))
                 yield residual
 
@@ -244,7 +245,7 @@ def test_memory_is_bounded(tmp_path, out, recorder):
 
 
 def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
-    """A talking head in a larger picture: the real tracker, GAVN and landmark detector, sound and all."""
+    """A talking head in a larger image: the real tracker, GAVN and landmark detector, with audio."""
     monkeypatch.undo()
     head = pytest.importorskip('gavn.experiments.synthetic.head', reason='needs the demo data')
     clip = head.make_clip(head.identities()[0], 3, 0.4)
@@ -262,7 +263,7 @@ def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     Restorer(recipe, networks, 'cpu').save(bundle)
     report = restore_video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2))
     assert (report.frames_in, report.frames_out, report.restored) == (10, 10, 10)
-    assert sound_packets(out) == sound_packets(source)
+    assert audio_packets(out) == audio_packets(source)
     old, new = list(read_frames(source)), list(read_frames(out))
     assert [frame.time for frame in new] == [frame.time for frame in old]
     assert max(np.abs(b.image.astype(int) - a.image).mean() for a, b in zip(old, new, strict=True)) < 6

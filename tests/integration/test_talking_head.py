@@ -148,30 +148,30 @@ def test_degradations_cost_psnr_as_on_real_faces(clip):
     assert 22 < _psnr(cv2.GaussianBlur(frame, (25, 25), 0), frame) < 30
 
 
-def _heard_and_seen(words: str, seeds: range) -> tuple[np.ndarray, np.ndarray]:
-    sounds, openings = [], []
+def _mfcc_and_openings(words: str, seeds: range) -> tuple[np.ndarray, np.ndarray]:
+    features, openings = [], []
     for seed in seeds:
         for k, person in enumerate(PEOPLE.values()):
             speech = speak(np.random.default_rng([seed, k]), words, 4.0, *person.voice)
             times = torch.arange(len(speech.mouths)) / FRAME_RATE
-            sounds.append(mfcc_windows(mfcc(speech.audio), times).flatten(1).double().numpy())
+            features.append(mfcc_windows(mfcc(speech.audio), times).flatten(1).double().numpy())
             openings.append([mouth.opening for mouth in speech.mouths])
-    return np.concatenate(sounds), np.concatenate(openings)
+    return np.concatenate(features), np.concatenate(openings)
 
 
-def _explained(heard: np.ndarray, seen: np.ndarray, new_heard: np.ndarray, new_seen: np.ndarray) -> float:
-    mean, scale = heard.mean(0), heard.std(0)
-    a, b = ((x - mean) / scale for x in (heard, new_heard))
+def _explained(mfcc_rows: np.ndarray, seen: np.ndarray, new_mfcc: np.ndarray, new_seen: np.ndarray) -> float:
+    mean, scale = mfcc_rows.mean(0), mfcc_rows.std(0)
+    a, b = ((x - mean) / scale for x in (mfcc_rows, new_mfcc))
     weights = np.linalg.solve(a.T @ a + 100 * np.eye(a.shape[1]), a.T @ (seen - seen.mean()))
     return 1 - np.square(b @ weights + seen.mean() - new_seen).mean() / new_seen.var()
 
 
 def test_voice_predicts_the_mouth_for_words_never_heard():
-    heard, seen = _heard_and_seen('train', range(6))
-    new_heard, new_seen = _heard_and_seen('test', range(100, 102))
-    assert _explained(heard, seen, new_heard, new_seen) > 0.7
+    mfcc_rows, seen = _mfcc_and_openings('train', range(6))
+    new_mfcc, new_seen = _mfcc_and_openings('test', range(100, 102))
+    assert _explained(mfcc_rows, seen, new_mfcc, new_seen) > 0.7
     shuffled = np.random.default_rng(0).permutation(seen)
-    assert abs(_explained(heard, shuffled, new_heard, new_seen)) < 0.15
+    assert abs(_explained(mfcc_rows, shuffled, new_mfcc, new_seen)) < 0.15
 
 
 def test_splits_share_phonemes_but_no_word():
@@ -197,8 +197,8 @@ def test_demo_dataset_is_complete_and_reused(tmp_path):
     assert read_meta(tmp_path, 'train')[0].n_frames == 5
     made = make_clip('ada', 0, 0.2)
     assert np.array_equal(ClipStore(tmp_path, 'gt').frame('ada/train0', 3), made.frames[3])
-    damaged = ClipStore(tmp_path, 'blur_k17').frame('ada/train0', 3)
-    assert np.array_equal(damaged, cv2.GaussianBlur(made.frames[3], (17, 17), 0))
+    degraded = ClipStore(tmp_path, 'blur_k17').frame('ada/train0', 3)
+    assert np.array_equal(degraded, cv2.GaussianBlur(made.frames[3], (17, 17), 0))
     assert np.array_equal(ClipStore(tmp_path, 'landmarks').array('ada/train0'), made.landmarks)
     assert np.array_equal(ClipStore(tmp_path, 'audio').array('ada/train0'), made.audio)
     features = ClipStore(tmp_path, 'mfcc').array('ada/train0')

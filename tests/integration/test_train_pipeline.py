@@ -203,7 +203,7 @@ def test_the_bar_leaves_the_log_whole(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_script_runs_from_anywhere(tmp_path: Path) -> None:
-    """Without an installation, and with a folder called like a room of ours in the way."""
+    """Without an installation, and with a folder that has the name of a package of gavn."""
     (tmp_path / 'data').mkdir()
     (tmp_path / 'options.yml').write_text('name: x\nmodel_type: SRModell\n')
     script = Path(basicsr_patches.__file__).parents[1] / 'train.py'

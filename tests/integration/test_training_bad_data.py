@@ -56,7 +56,7 @@ def unknown_clip(root: Path) -> None:
         file.write('zoe 9 (32,32,3)\n')
 
 
-def no_sound(root: Path) -> None:
+def no_audio(root: Path) -> None:
     (root / 'mfcc/bob.npy').unlink()
 
 
@@ -84,7 +84,7 @@ def empty_lmdb(root: Path) -> None:
     (first_gone, r'clip anna/one: .*gt has no anna/one/00000000, but meta_info lists the clip with 13'),
     (last_gone, r'clip bob: .*blur has no bob/00000010'),
     (unknown_clip, r'clip zoe: .*blur has no zoe/00000000'),
-    (no_sound, r'clip bob: .*mfcc has no bob'),
+    (no_audio, r'clip bob: .*mfcc has no bob'),
     (cut_landmarks, r"'bob' in .*landmarks is not a complete array \(300 bytes\)"),
     (few_landmarks, r'clip bob: .*landmarks has landmarks of 3 frames, the clip has 11'),
     (cut_lmdb, r'gt.lmdb/data.mdb is truncated: it has 40000 bytes of \d+; copy it again'),
@@ -103,7 +103,7 @@ def test_what_can_be_known_is_reported_before_training(damage: Callable, words: 
 def test_each_process_checks_its_share_of_the_clips(made: tuple[Path, Path], tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     root, _ = options(made, tmp_path)
-    no_sound(root)
+    no_audio(root)
     names = [entry.clip for entry in read_meta(root, 'train')]
     opt = {'root': str(root), 'degradation': 'blur', 'num_frame': 5}
     for rank in (0, 1):

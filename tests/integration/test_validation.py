@@ -180,8 +180,8 @@ def test_images_and_videos_with_audio_are_kept(trained):
     assert cv2.imread(str(folder / 'carl/00000006.png')).shape == (32, 32, 3)
     info = probe(folder / 'carl.mp4')
     assert (info.width, info.height, info.frame_rate, info.audio_tracks) == (32, 32, 25, True)
-    sound = read_audio(folder / 'carl.mp4')
-    assert abs(len(sound) - 7 * 640) < 1100 and np.abs(sound.astype(int)).max() > 1000
+    audio = read_audio(folder / 'carl.mp4')
+    assert abs(len(audio) - 7 * 640) < 1100 and np.abs(audio.astype(int)).max() > 1000
     assert not probe(trained / 'visualization' / 'images' / '7' / 'carl.mp4').audio_tracks
 
 

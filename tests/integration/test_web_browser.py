@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import pytest
-from restore_fakes import sound_packets, write_video
+from restore_fakes import audio_packets, write_video
 from web_browser import WAIT, Browser, browsing
 
 from gavn.media import read_frames
@@ -64,7 +64,7 @@ def hold(server, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def talk(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp('talk') / 'a talk (1).mp4', FRAMES, sound=4.)
+    return write_video(tmp_path_factory.mktemp('talk') / 'a talk (1).mp4', FRAMES, audio=4.)
 
 
 def seen_progress(page: Browser) -> set[str]:
@@ -78,14 +78,14 @@ def seen_progress(page: Browser) -> set[str]:
 
 
 def duration(page: Browser, name: str) -> float:
-    """Of a player, when it has something to show, sound included."""
+    """Of a player, when it has something to show, with audio."""
     player = f'document.querySelector("#{name} video")'
-    page.wait(lambda: page.js(f'return {player}?.readyState >= 2'), f'a picture in #{name}')
+    page.wait(lambda: page.js(f'return {player}?.readyState >= 2'), f'an image in #{name}')
     return page.js(f'return {player}.duration')
 
 
 def widths(page: Browser, name: str) -> list[int]:
-    """Of the pictures in a part of the page, once all of them are there."""
+    """Of the images in a part of the page, once all of them are there."""
     found = page.js('return [...document.querySelectorAll(arguments[0])].map(i => i.naturalWidth)',
                     f'#{name} img')
     return found if all(found) else []
@@ -114,7 +114,7 @@ def test_a_video_is_previewed_restored_and_downloaded(page, talk):
     restored = page.downloaded('#download', 'a_talk_1_gavn.mp4')
     frames = [frame.image for frame in read_frames(restored)]
     assert len(frames) == FRAMES
-    assert sound_packets(restored) == sound_packets(talk)
+    assert audio_packets(restored) == audio_packets(talk)
     gain = np.mean(frames[50][30:40, 40:50]) - np.mean(list(read_frames(talk))[50].image[30:40, 40:50])
     assert gain > 15
     assert '"frames_out": 100' in page.downloaded('#download-report', 'a_talk_1_gavn.mp4.json').read_text()
@@ -142,15 +142,15 @@ def test_troubles_are_reported_once(page, tmp_path):
     (tmp_path / 'words.mp4').write_text('no video at all')
     page.upload(tmp_path / 'words.mp4')
     page.wait_for('words.mp4: no readable media file')
-    picture = tmp_path / 'photo.png'
-    cv2.imwrite(str(picture), np.zeros((40, 40, 3), np.uint8))
-    picture.rename(tmp_path / 'photo.mp4')
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.zeros((40, 40, 3), np.uint8))
+    photo.rename(tmp_path / 'photo.mp4')
     page.upload(tmp_path / 'photo.mp4')
     page.wait_for('photo.mp4: ')
     (tmp_path / 'large.mp4').write_bytes(bytes(5_000_001))
     page.upload(tmp_path / 'large.mp4')
     page.wait_for('too large: 5.0 MB')
-    page.upload(write_video(tmp_path / 'long.mp4', 300, sound=None))
+    page.upload(write_video(tmp_path / 'long.mp4', 300, audio=None))
     assert 'too long: 12 s' in page.wait_for('too long')
     whole = page.js('return document.body.innerText')
     assert whole.count('too long') == 1 and 'Traceback' not in whole and '<' not in page.text('status')
@@ -159,7 +159,7 @@ def test_troubles_are_reported_once(page, tmp_path):
 
 
 def test_several_videos_are_taken_and_restored(page, talk, tmp_path):
-    short = write_video(tmp_path / 'short.mp4', 30, sound=None)
+    short = write_video(tmp_path / 'short.mp4', 30, audio=None)
     (tmp_path / 'words.mp4').write_text('no video at all')
     page.upload(talk, tmp_path / 'words.mp4', short)
     page.wait_for('words.mp4: no readable')
@@ -184,7 +184,7 @@ def test_several_videos_are_taken_and_restored(page, talk, tmp_path):
 
 
 def test_a_face_is_chosen_by_its_image(page, talk):
-    """Each of the two has a picture; the one that is left out stays as it was."""
+    """Each of the two has an image; the one that is left out stays as it was."""
     page.upload(talk)
     page.wait_for('Ready')
     page.click('#faces input[value=chosen]')
@@ -231,7 +231,7 @@ def test_the_keyboard_reaches_and_moves_everything(page, talk):
 
 
 def test_unplayable_videos_show_a_frame_and_are_restored(page, tmp_path):
-    page.upload(write_video(tmp_path / 'old.avi', 30, sound=None))
+    page.upload(write_video(tmp_path / 'old.avi', 30, audio=None))
     page.wait_for('Ready')
     page.wait(lambda: 'cannot play' in page.text('player'), 'words about it')
     assert page.js('return new URL(document.querySelector("#player video").poster).pathname').endswith('.jpg')

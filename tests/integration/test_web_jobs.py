@@ -53,7 +53,7 @@ def test_a_new_job_removes_what_was_made_before_and_videos_go_one_by_one(session
     one = finished(sessions, RestoreRequest()).result
     two = finished(sessions, RestoreRequest(preview=0.1)).result
     assert one.video == two.video and len(list(read_frames(two.video))) < 6
-    example = write_video(tmp_path / 'example.mp4', 6, sound=None)
+    example = write_video(tmp_path / 'example.mp4', 6, audio=None)
     second = sessions.take_example('me', example)
     assert sessions.take_example('me', example) is second and sessions.videos('me') == [first, second]
     sessions.drop('me', first.key)
@@ -103,7 +103,7 @@ def test_chosen_faces_alone_are_restored(sessions, monkeypatch):
 @pytest.mark.parametrize('scale', [None, '2'])
 def test_the_images_show_the_face_that_is_restored(tmp_path, scale):
     """Not a larger one beside it, which the user left out."""
-    source = VideoReader.from_path(write_video(tmp_path / 'a.mp4', 6, sound=None))
+    source = VideoReader.from_path(write_video(tmp_path / 'a.mp4', 6, audio=None))
     faces = [{'first_frame': 0, 'last_frame': 1, 'box_frame': 0, 'box': [0., 0., 60., 60.]},
              {'first_frame': 1, 'last_frame': 5, 'box_frame': 4, 'box': [60., 50., 10., 10.]}]
     report = SimpleNamespace(faces=faces, frames_out=6, input={'width': WIDTH})

@@ -31,7 +31,7 @@ def server(tmp_path):
 
 def test_fifty_clients_get_their_videos_and_memory_does_not_grow(server, tmp_path):
     url, process = server
-    video = write_video(tmp_path / 'talk.mp4', FRAMES, sound=.24).read_bytes()
+    video = write_video(tmp_path / 'talk.mp4', FRAMES, audio=.24).read_bytes()
 
     def restore(number: int) -> int:
         target = tmp_path / f'{number}.mp4'

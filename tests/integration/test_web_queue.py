@@ -220,7 +220,7 @@ def test_a_stop_cancels_all_jobs_before_it_waits_for_one(sessions, networks):
 
 @pytest.mark.parametrize('name', ['talk.MP4', 'talk.mp4', 'talk.MoV', 'talk.avi'])
 def test_the_page_names_outputs_as_the_command_does(tmp_path, name):
-    source = write_video(tmp_path / 'talk.mp4', 6, sound=.24).rename(tmp_path / name)
+    source = write_video(tmp_path / 'talk.mp4', 6, audio=.24).rename(tmp_path / name)
     args = Namespace(input=[str(source)], output=None, ext='auto', suffix='gavn', audio=None, preview=None)
     (_, target), = plan(args)
     assert _ending(source) == target.suffix == ('.mkv' if name.endswith('avi') else source.suffix)

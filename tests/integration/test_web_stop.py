@@ -27,7 +27,7 @@ def wait_for(url: str, **state: object) -> None:
 @pytest.mark.parametrize('finishes', [True, False])
 def test_running_jobs_finish_within_the_grace(tmp_path, finishes):
     """After the grace they are cancelled; jobs that wait are refused. The exit code is 0 in either case."""
-    hold, video = tmp_path / 'hold', write_video(tmp_path / 'talk.mp4', FRAMES, sound=.24).read_bytes()
+    hold, video = tmp_path / 'hold', write_video(tmp_path / 'talk.mp4', FRAMES, audio=.24).read_bytes()
     hold.touch()
     grace = '300' if finishes else '2'
     with (ThreadPoolExecutor(2) as pool,
@@ -56,7 +56,7 @@ def test_running_jobs_finish_within_the_grace(tmp_path, finishes):
 
 @pytest.mark.parametrize('first', [[], [signal.SIGTERM]], ids=['serving', 'in the grace'])
 def test_ctrl_c_cancels_running_jobs(tmp_path, first):
-    video = write_video(tmp_path / 'talk.mp4', FRAMES, sound=.24).read_bytes()
+    video = write_video(tmp_path / 'talk.mp4', FRAMES, audio=.24).read_bytes()
     (tmp_path / 'hold').touch()
     with (ThreadPoolExecutor(1) as pool,
           running_server(tmp_path, '--workers', '1', '--grace', '10000') as (url, process)):

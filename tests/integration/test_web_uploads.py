@@ -16,7 +16,7 @@ from gavn.web.uploads import ShortError, safe_name
 @pytest.mark.parametrize(('frames', 'said'), [(60, 'too long: 2 s'), (1, 'single image')])
 def test_unsuitable_videos_are_refused_and_removed(sessions, frames, said):
     with pytest.raises(RefusalError, match=said):
-        taken(sessions, frames=frames, sound=None)
+        taken(sessions, frames=frames, audio=None)
     assert not list(sessions.folder.rglob('*.mp4'))
     with pytest.raises(RefusalError, match='Add a video first'):
         sessions.restore('me', RestoreRequest(), [None])
@@ -35,7 +35,7 @@ def test_large_empty_and_unreadable_files_are_refused(sessions):
 @pytest.mark.parametrize('name', ['list.m3u8', 'list.ffconcat', 'talk.mp4'])
 def test_playlists_open_no_other_file(sessions, tmp_path, name):
     """They name another file of the machine, whatever their own name is."""
-    secret = write_video(tmp_path / 'secret.mp4', 30, sound=None)
+    secret = write_video(tmp_path / 'secret.mp4', 30, audio=None)
     for text in (f'#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{secret}\n#EXT-X-ENDLIST\n',
                  f"ffconcat version 1.0\nfile '{secret}'\n"):
         with pytest.raises(RefusalError):
@@ -48,7 +48,7 @@ def test_only_own_uploads_are_taken_once(sessions):
     token = upload(sessions)
     example = sessions.folder / 'examples' / 'small.mp4'
     example.parent.mkdir()
-    write_video(example, 3, sound=None)
+    write_video(example, 3, audio=None)
     other = taken(sessions, 'other')
     for word in (str(example), str(other.source), '', token[:-1], '../examples', other.key):
         with pytest.raises(RefusalError, match='not uploaded'):

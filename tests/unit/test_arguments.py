@@ -148,7 +148,7 @@ def test_notices_name_their_file():
 
     with formatter.about(Path('in/a.mp4')):
         assert said('it is dark') == 'notice: in/a.mp4: it is dark'
-        assert said('the sound of in/a.mp4 ends') == 'notice: the sound of in/a.mp4 ends'
+        assert said('the audio of in/a.mp4 ends') == 'notice: the audio of in/a.mp4 ends'
     assert said('it is dark') == 'notice: it is dark'
 
 

@@ -169,8 +169,8 @@ def test_silent_and_shuffled_audio(root):
     for n in range(30):
         sample = data[n]
         own = list(LENGTHS).index(place(sample)[0])
-        heard = {int(value) // 1000 for value in sample['audio'].flatten()}
-        assert len(heard) == 1 and own not in heard
+        speakers = {int(value) // 1000 for value in sample['audio'].flatten()}
+        assert len(speakers) == 1 and own not in speakers
     short = videos(root, split='train', audio='shuffled').clip(2)
     assert short.audio.shape == (3, 1, 13, 20) and int(short.audio.min()) // 1000 != 2
 

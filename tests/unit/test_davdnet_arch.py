@@ -1,4 +1,4 @@
-"""DAVDNet, our re-creation: size, shapes, what sound and region do, and its first steps."""
+"""DAVDNet, our re-creation: size, shapes, what audio and region do, and its first steps."""
 import pytest
 import tiny_peers
 import torch
@@ -90,7 +90,7 @@ def test_inputs_that_do_not_fit_are_named():
 
 
 def test_signals_and_gradients_keep_their_size():
-    """Those of the image a hundred times Adam's epsilon, those of the sound's attention ten times."""
+    """Those of the image a hundred times Adam's epsilon, those of the audio's attention ten times."""
     network, signals = DAVDNet(16), {}
     blocks = ('extractor', 'align', 'fusion', 'audio', 'attend', 'join', 'reconstruction.up2',
               'reconstruction.up1', 'reconstruction.hr')

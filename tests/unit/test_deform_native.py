@@ -19,7 +19,7 @@ built = pytest.mark.skipif(not deform_native.installed(), reason='the compiled o
 
 def draw(channels: int = 6, size: int = 7, kernel: tuple[int, int] = (3, 3), n: int = 2, groups: int = 1,
          deform_groups: int = 2, out: int = 5) -> list[Tensor]:
-    """Tensors of a layer without padding, whose taps often leave the picture."""
+    """Tensors of a layer without padding, whose taps often leave the image."""
     taps = deform_groups * kernel[0] * kernel[1]
     oh, ow = (size - side + 1 for side in kernel)
     return [torch.randn(n, channels, size, size), 3 * torch.randn(n, 2 * taps, oh, ow),

@@ -115,10 +115,10 @@ def test_every_degradation_keeps_count_size_and_input(
 ) -> None:
     clip = np.stack([frame[:size[0], :size[1]] for frame in pan[:5]])
     before = clip.copy()
-    damaged, done = D.degrade(clip, name, 'speaker/clip')
-    assert len(damaged) == 5
-    assert all(frame.shape == (*size, 3) and frame.dtype == np.uint8 for frame in damaged)
-    assert np.array_equal(clip, before) and not np.array_equal(damaged[2], before[2])
+    degraded, done = D.degrade(clip, name, 'speaker/clip')
+    assert len(degraded) == 5
+    assert all(frame.shape == (*size, 3) and frame.dtype == np.uint8 for frame in degraded)
+    assert np.array_equal(clip, before) and not np.array_equal(degraded[2], before[2])
     assert json.loads(json.dumps(done))['layer'] == name
 
 

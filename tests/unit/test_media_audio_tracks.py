@@ -1,10 +1,10 @@
-"""Which of several sound tracks is heard, and how each gets into a container."""
+"""Which of several audio tracks is read, and how each gets into a container."""
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from media_files import make_file, packets, pictures, remux, tone
+from media_files import make_file, packets, remux, smooth_images, tone
 
 from gavn.audio.gaps import AudioGap
 from gavn.media import fitting_ending, iter_audio, probe, read_audio
@@ -14,15 +14,15 @@ RATE = 44100
 VIDEOS = {'.wmv': 'wmv2', '.ts': 'mpeg2video'}  # encoders that the container takes
 
 
-def with_sounds(path: Path, *codecs: str, rate: int = RATE, silent: tuple[int, ...] = ()) -> Path:
-    """A video with a sound track of each codec, 0.4 s of a tone; `silent` ones are announced alone."""
+def with_audio_tracks(path: Path, *codecs: str, rate: int = RATE, silent: tuple[int, ...] = ()) -> Path:
+    """A video with a audio track of each codec, 0.4 s of a tone; `silent` ones are announced alone."""
     with av.open(str(path), 'w') as output:
         video = output.add_stream(VIDEOS.get(path.suffix, 'mpeg4'), rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
         tracks = [output.add_stream(codec, rate=rate, layout='mono') for codec in codecs]
         for track in tracks:
             track.codec_context.bit_rate = 64000
-        for image in pictures(10):
+        for image in smooth_images(10):
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
         for index, track in enumerate(tracks):
@@ -35,23 +35,23 @@ def with_sounds(path: Path, *codecs: str, rate: int = RATE, silent: tuple[int, .
 
 @pytest.mark.parametrize('broken', [b'A_ZZZ', b'A_AC3'], ids=['unknown', 'not what it says'])
 def test_the_second_audio_track_replaces_an_undecodable_first(tmp_path: Path, broken: bytes) -> None:
-    path = with_sounds(tmp_path / 'a.mkv', 'aac', 'aac', rate=16000)
+    path = with_audio_tracks(tmp_path / 'a.mkv', 'aac', 'aac', rate=16000)
     path.write_bytes(path.read_bytes().replace(b'A_AAC', broken, 1))
     assert default_audio_stream(path) == 2
-    sound = read_audio(path)
-    assert np.corrcoef(sound[2000:6000], tone(0.4)[2000 - 1024:6000 - 1024])[0, 1] > 0.9 or (
-        np.corrcoef(sound[2000:6000], tone(0.4)[2000:6000])[0, 1] > 0.9)  # PyAV 19 leaves out the lead-in
+    audio = read_audio(path)
+    assert np.corrcoef(audio[2000:6000], tone(0.4)[2000 - 1024:6000 - 1024])[0, 1] > 0.9 or (
+        np.corrcoef(audio[2000:6000], tone(0.4)[2000:6000])[0, 1] > 0.9)  # PyAV 19 leaves out the lead-in
 
 
 def test_no_audio_that_is_known_is_none(tmp_path: Path) -> None:
-    path = with_sounds(tmp_path / 'a.mkv', 'aac')
+    path = with_audio_tracks(tmp_path / 'a.mkv', 'aac')
     path.write_bytes(path.read_bytes().replace(b'A_AAC', b'A_ZZZ'))
     assert default_audio_stream(path) is None and read_audio(path) is None
 
 
 @pytest.mark.parametrize('ending', ['.mp4', '.mkv', '.mov'])
 def test_audio_streams_without_packets_are_left_out(tmp_path: Path, caplog, ending: str) -> None:
-    source = with_sounds(tmp_path / 'a.ts', 'mp2', 'aac', rate=16000, silent=(1,))
+    source = with_audio_tracks(tmp_path / 'a.ts', 'mp2', 'aac', rate=16000, silent=(1,))
     assert probe(source).audio_tracks == 2
     copy = remux(source, tmp_path / f'b{ending}')
     assert probe(copy).audio_tracks == 1 and packets(copy, 'audio')
@@ -66,7 +66,7 @@ needs_18 = pytest.mark.skipif(int(av.__version__.split('.')[0]) < 18, reason='Py
 @needs_18
 @pytest.mark.parametrize(('codec', 'source', 'target'), COPIED)
 def test_audio_goes_into_a_container_that_holds_it(tmp_path: Path, caplog, codec, source, target) -> None:
-    given = with_sounds(tmp_path / f'a{source}', codec)
+    given = with_audio_tracks(tmp_path / f'a{source}', codec)
     copy = remux(given, tmp_path / f'b{target}')
     assert 'converted' not in caplog.text
     before, after = (b''.join(content for _, content in packets(path, 'audio')) for path in (given, copy))
@@ -78,7 +78,7 @@ def test_audio_goes_into_a_container_that_holds_it(tmp_path: Path, caplog, codec
     ('pcm_mulaw', '.avi', '.mp4', 'AAC'), ('wmav2', '.wmv', '.mp4', 'AAC'), ('wmav2', '.wmv', '.mov', 'AAC'),
     ('adpcm_ms', '.avi', '.mp4', 'AAC'), ('pcm_u8', '.avi', '.mp4', 'FLAC')])
 def test_audio_that_is_refused_is_converted(tmp_path: Path, caplog, codec, source, target, new) -> None:
-    given = with_sounds(tmp_path / f'a{source}', codec)
+    given = with_audio_tracks(tmp_path / f'a{source}', codec)
     copy = remux(given, tmp_path / f'b{target}')
     assert f'stream 1 (audio) is converted from {codec} to {new}: {target} does not support it' in caplog.text
     before, after = (np.abs(np.fft.rfft(read_audio(path)[1600:4800].astype(float))) for path in (given, copy))
@@ -91,20 +91,20 @@ def test_audio_that_is_refused_is_converted(tmp_path: Path, caplog, codec, sourc
     ('pcm_mulaw', '.avi', '.mp4', 'it; .mkv does; .mov does'), ('adpcm_ms', '.avi', '.mp4', 'it; .mkv does'),
     ('libopencore_amrnb', '.3gp', '.mkv', 'it; .mov does')])
 def test_conversion_notice_names_containers(tmp_path: Path, caplog, codec, source, target, advice) -> None:
-    remux(with_sounds(tmp_path / f'a{source}', codec, rate=8000), tmp_path / f'b{target}')
+    remux(with_audio_tracks(tmp_path / f'a{source}', codec, rate=8000), tmp_path / f'b{target}')
     assert len(caplog.messages) == 1 and caplog.messages[0].endswith(f': {target} does not support {advice}')
 
 
 @needs_18
 def test_the_container_that_can_hold_the_audio(tmp_path: Path) -> None:
-    assert fitting_ending(with_sounds(tmp_path / 'a.mp4', 'aac'), '.mp4') == '.mp4'
-    assert fitting_ending(with_sounds(tmp_path / 'a.MOV', 'pcm_mulaw'), '.MOV') == '.MOV'
-    assert fitting_ending(with_sounds(tmp_path / 'b.avi', 'pcm_mulaw'), '.mp4') == '.mkv'
+    assert fitting_ending(with_audio_tracks(tmp_path / 'a.mp4', 'aac'), '.mp4') == '.mp4'
+    assert fitting_ending(with_audio_tracks(tmp_path / 'a.MOV', 'pcm_mulaw'), '.MOV') == '.MOV'
+    assert fitting_ending(with_audio_tracks(tmp_path / 'b.avi', 'pcm_mulaw'), '.mp4') == '.mkv'
     assert fitting_ending(make_file(tmp_path / 'silent.mp4'), '.mp4') == '.mp4'
 
 
 def strung_together(path: Path, hours: float) -> Path:
-    """Sound that ends, and goes on hours later."""
+    """Audio that ends and continues hours later."""
     with av.open(str(path), 'w') as output:
         track = output.add_stream('pcm_s16le', rate=16000, layout='mono')
         for start in (0, round(hours * 3600 * 16000)):

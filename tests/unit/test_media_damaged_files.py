@@ -16,7 +16,7 @@ _OPTIONS = {'crf': '10', 'preset': 'veryfast', 'g': '15', 'bf': '2', 'x264-param
 
 
 def noise(path: Path) -> Path:
-    """Pictures that an encoder spends many bytes on, in an order of decoding that is not that of time."""
+    """Images that an encoder spends many bytes on, in an order of decoding that is not that of time."""
     rng = np.random.default_rng(0)
     with av.open(str(path), 'w', container_options={'movflags': '+faststart'}) as output:
         video = output.add_stream('libx264', rate=25, options=_OPTIONS)

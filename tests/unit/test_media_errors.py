@@ -4,7 +4,7 @@ from pathlib import Path
 
 import av
 import pytest
-from media_files import left, make_file, packets, pictures, remux, stamps_of, tone
+from media_files import left, make_file, packets, remux, smooth_images, stamps_of, tone
 
 from gavn.media import (
     EmptyVideo,
@@ -26,7 +26,7 @@ from gavn.media.stream_copy import is_same_video
 def test_streams_without_time_stamps_are_not_comparable(tmp_path: Path) -> None:
     raw = tmp_path / 'raw.h264'
     with VideoWriter(raw, 64, 48, 25) as writer:
-        for image in pictures(4, 64, 48):
+        for image in smooth_images(4, 64, 48):
             writer.write(image)
     assert not is_same_video(raw, raw)
 
@@ -56,7 +56,7 @@ def test_unreadable_files_say_so(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_audio_alone_is_no_video(tmp_path: Path) -> None:
-    path = tmp_path / 'sound.m4a'
+    path = tmp_path / 'audio.m4a'
     with av.open(str(path), 'w') as output:
         audio = output.add_stream('aac', rate=16000, layout='mono')
         block = av.AudioFrame.from_ndarray(tone(0.1)[None], format='s16', layout='mono')
@@ -82,9 +82,9 @@ def test_zero_frames_say_so(tmp_path: Path) -> None:
             read(path)
 
 
-def interrupted(writer: VideoWriter | SegmentWriter, *picture: object) -> None:
+def interrupted(writer: VideoWriter | SegmentWriter, *frame: object) -> None:
     with writer:
-        writer.write(*picture)
+        writer.write(*frame)
         raise KeyboardInterrupt
 
 
@@ -97,7 +97,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
         target.write_bytes(before)
     names = left(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        interrupted(VideoWriter(target, 64, 48, 25, audio=tone(1)), pictures(1)[0])
+        interrupted(VideoWriter(target, 64, 48, 25, audio=tone(1)), smooth_images(1)[0])
     with pytest.raises(KeyboardInterrupt):
         interrupted(SegmentWriter(target, probe(source)), next(read_frames(source)).av_frame, 0)
     with pytest.raises(EmptyVideo, match='no frame was written'), SegmentWriter(target, probe(source)):
@@ -107,16 +107,16 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
 
 
 def test_wrong_sizes_and_orders_are_refused(source: Path, tmp_path: Path) -> None:
-    target, like, picture = tmp_path / 'a.mp4', probe(source), next(read_frames(source)).av_frame
+    target, like, frame = tmp_path / 'a.mp4', probe(source), next(read_frames(source)).av_frame
     with pytest.raises(ValueError, match='time stamps must rise'), SegmentWriter(target, like) as writer:
-        writer.write(picture, 5)
-        writer.write(picture, 5)
+        writer.write(frame, 5)
+        writer.write(frame, 5)
     other = av.VideoFrame(32, 48, 'yuv420p')
     with pytest.raises(ValueError, match='expected a frame'), SegmentWriter(target, like) as writer:
-        writer.write(picture, 5)
+        writer.write(frame, 5)
         writer.write(other, 6)
     with pytest.raises(ValueError, match='expected a uint8'), VideoWriter(target, 64, 48, 25) as writer:
-        writer.write(pictures(1, 32, 48)[0])
+        writer.write(smooth_images(1, 32, 48)[0])
     assert left(tmp_path) == ['source.mp4']
 
 
@@ -128,7 +128,7 @@ def test_containers_that_cannot_hold_it_are_named(source: Path, tmp_path: Path) 
 
 
 def test_writing_over_the_source(source: Path, tmp_path: Path) -> None:
-    sound, stamps = packets(source, 'audio'), stamps_of(source)
+    audio, stamps = packets(source, 'audio'), stamps_of(source)
     remux(source, source)
-    assert packets(source, 'audio') == sound and stamps_of(source) == stamps
+    assert packets(source, 'audio') == audio and stamps_of(source) == stamps
     assert left(tmp_path) == ['source.mp4']

@@ -1,4 +1,4 @@
-"""Pictures keep their decoded planes; only where something is added do they differ."""
+"""Frames keep their decoded planes; only where something is added do they differ."""
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -21,7 +21,8 @@ def samples(frame: av.VideoFrame) -> list[np.ndarray]:
             [:, :plane.width].copy() for plane in frame.planes]
 
 
-def picture(name: str, width: int = 64, height: int = 48, matrix: int = 2, levels: int = 1) -> av.VideoFrame:
+def make_frame(name: str, width: int = 64, height: int = 48, matrix: int = 2, levels: int = 1
+               ) -> av.VideoFrame:
     """Smooth colours, far from the ends of what can be stored, in any format that swscale writes."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     rgb = np.stack([60 + 90 * x, 170 - 80 * y, 80 + 60 * x * y], 2).astype(np.uint8)
@@ -32,8 +33,8 @@ def picture(name: str, width: int = 64, height: int = 48, matrix: int = 2, level
     return frame
 
 
-def frame_of(picture: av.VideoFrame) -> Frame:
-    return Frame(picture, 0, 0., 0)
+def frame_of(video_frame: av.VideoFrame) -> Frame:
+    return Frame(video_frame, 0, 0., 0)
 
 
 def bump(height: int, width: int) -> np.ndarray:
@@ -44,7 +45,7 @@ def bump(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize('name', NATIVE)
 def test_native_planes_are_passed_on(name: str) -> None:
-    given = picture(name)
+    given = make_frame(name)
     assert Upright()(given) is given
     still = changed(frame_of(given), [(5, 7, np.zeros((20, 30, 3), np.float32))])
     assert all(np.array_equal(a, b) for a, b in zip(samples(still), samples(given), strict=True))
@@ -56,7 +57,7 @@ def test_native_planes_are_passed_on(name: str) -> None:
     ('rgb24', 'yuv444p'), ('gbrp', 'yuv444p'), ('gbrp10le', 'yuv444p10le'), ('yuv411p', 'yuv422p'),
     ('yuv440p', 'yuv444p'), ('yuv420p12le', 'yuv420p10le')])
 def test_other_formats_go_to_the_nearest(name: str, kept: str) -> None:
-    given = picture(name, levels=2 if 'j' in name or 'gray' in name or 'r' in name[:4] else 1)
+    given = make_frame(name, levels=2 if 'j' in name or 'gray' in name or 'r' in name[:4] else 1)
     made = Upright()(given)
     assert made.format.name == kept
     before, after = (ToBGR()(frame).astype(int) for frame in (given, made))
@@ -68,16 +69,16 @@ def test_other_formats_go_to_the_nearest(name: str, kept: str) -> None:
     ('nv12', (63, 48), 'yuv444p'), ('yuv420p', (64, 47), 'yuv444p'), ('yuv422p', (64, 47), 'yuv422p'),
     ('yuv422p10le', (63, 48), 'yuv444p10le'), ('gray', (63, 47), 'yuv444p'), ('gbrp', (63, 47), 'yuv444p')])
 def test_odd_sides_need_whole_chroma(name: str, size: tuple[int, int], kept: str) -> None:
-    made = Upright()(picture(name, *size))
+    made = Upright()(make_frame(name, *size))
     assert (made.format.name, made.width, made.height) == (kept, *size)
 
 
 def test_frames_become_like_the_first() -> None:
-    upright, first = Upright(), picture('yuv420p', 64, 48, matrix=1)
+    upright, first = Upright(), make_frame('yuv420p', 64, 48, matrix=1)
     upright(first)
-    for other in (picture('yuv420p', 32, 24, matrix=1), picture('yuv422p', 64, 48, matrix=1),
-                  picture('yuv420p', 64, 48, matrix=6), picture('yuv420p', 64, 48, matrix=1, levels=2),
-                  picture('gbrp')):
+    for other in (make_frame('yuv420p', 32, 24, matrix=1), make_frame('yuv422p', 64, 48, matrix=1),
+                  make_frame('yuv420p', 64, 48, matrix=6), make_frame('yuv420p', 64, 48, matrix=1, levels=2),
+                  make_frame('gbrp')):
         made = upright(other)
         assert (made.width, made.height, made.format.name) == (64, 48, 'yuv420p')
         assert (made.colorspace, made.color_range) == (1, 1)
@@ -87,8 +88,8 @@ def test_frames_become_like_the_first() -> None:
 @pytest.mark.parametrize('name', NATIVE)
 @pytest.mark.parametrize(('matrix', 'levels'), [(1, 1), (2, 1), (6, 2), (7, 1), (9, 1), (9, 2), (4, 1)])
 def test_a_change_agrees_with_the_scaler(name: str, matrix: int, levels: int) -> None:
-    """Against swscale in sixteen bits a colour: the picture, and the picture with the change, to YCbCr."""
-    frame = frame_of(picture(name, matrix=matrix, levels=levels))
+    """Against swscale in sixteen bits a colour: the frame, and the frame with the change, to YCbCr."""
+    frame = frame_of(make_frame(name, matrix=matrix, levels=levels))
     change = bump(20, 31)
     deep = VideoReformatter().reformat(frame.av_frame, format='rgb48le', interpolation=ACCURATE)
     rgb = np.frombuffer(deep.planes[0], '<u2').reshape(48, -1)[:, :192].reshape(48, 64, 3).astype(float)
@@ -114,7 +115,7 @@ def test_a_change_agrees_with_the_scaler(name: str, matrix: int, levels: int) ->
 
 @pytest.mark.parametrize('name', NATIVE)
 def test_a_change_is_seen_where_it_is_and_nowhere_else(name: str) -> None:
-    frame, change = frame_of(picture(name)), bump(21, 30)
+    frame, change = frame_of(make_frame(name)), bump(21, 30)
     image, x0, y0 = frame.image.copy(), 13, 8
     before = samples(frame.av_frame)
     result = changed(frame, [(x0, y0, change)])
@@ -133,7 +134,7 @@ def test_a_change_stops_at_what_can_be_stored() -> None:
     for name, highest in (('yuv420p', 255), ('yuv420p10le', 1023)):
         for sign, end in ((1, highest), (-1, 0)):
             change = np.full((48, 64, 3), sign * 900., np.float32)
-            assert (samples(changed(frame_of(picture(name)), [(0, 0, change)]))[0] == end).all()
+            assert (samples(changed(frame_of(make_frame(name)), [(0, 0, change)]))[0] == end).all()
 
 
 @pytest.mark.parametrize(('x0', 'y0', 'shape'), [
@@ -141,7 +142,7 @@ def test_a_change_stops_at_what_can_be_stored() -> None:
     (0, 0, (4, 4, 1))])
 def test_a_change_that_does_not_fit_is_refused(x0: int, y0: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match='change'):
-        changed(frame_of(picture('yuv420p')), [(x0, y0, np.zeros(shape, np.float32))])
+        changed(frame_of(make_frame('yuv420p')), [(x0, y0, np.zeros(shape, np.float32))])
 
 
 def test_a_frame_of_an_image_shows_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a video carries beside its frames and sound: applied, carried through, or told."""
+"""What a video carries beside its frames and audio: applied, carried through, or told."""
 import re
 import struct
 from fractions import Fraction
@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_files import make_file, packets, pictures, remux, stamps_of, tone, with_audio
+from media_files import make_file, packets, remux, smooth_images, stamps_of, tone, with_audio
 
 from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, copied, probe, read_frames
 from gavn.media.frame import Upright
@@ -68,7 +68,7 @@ def test_hidden_edges_stay_hidden(tmp_path: Path) -> None:
     path = cropped_file(tmp_path / 'a.mkv', 10)
     info, first = probe(path), next(read_frames(path)).image
     assert (info.width, info.height, info.pixel_shape) == (64, 38, 1) and first.shape == (38, 64, 3)
-    assert np.abs(first.astype(int) - pictures(10)[0][10:]).mean() < 3
+    assert np.abs(first.astype(int) - smooth_images(10)[0][10:]).mean() < 3
     copy = remux(path, tmp_path / 'copy.mkv')
     assert probe(copy).height == 38 and np.abs(next(read_frames(copy)).image.astype(int) - first).mean() < 2
 
@@ -81,7 +81,7 @@ def hdr_file(path: Path, codec: str = 'libx264') -> Path:
             f'{codec[3:]}-params': parameters[codec], 'chroma_sample_location': 'topleft'})
         video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p10le'
         video.codec_context.color_trc = 16
-        for image in pictures(3):
+        for image in smooth_images(3):
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
     return path
@@ -104,7 +104,7 @@ def captioned_file(path: Path, pix_fmt: str = 'yuv420p') -> Path:
     with av.open(str(path), 'w', format='h264') as output:
         video = output.add_stream('libx264', rate=25, options={'bf': '0', 'x264-params': 'slices=1'})
         video.width, video.height, video.pix_fmt = 64, 48, pix_fmt
-        for image in pictures(10):
+        for image in smooth_images(10):
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
     slices = re.compile(rb'(\x00\x00\x00?\x01[\x65\x41\x01\x61])')
@@ -171,7 +171,7 @@ def test_place_maker_and_date_are_carried(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize('ending', ['.mkv', '.mp4'])
 def test_a_cover_stays_a_cover(tmp_path: Path, ending: str) -> None:
-    cover = cv2.imencode('.jpg', pictures(1)[0])[1].tobytes()
+    cover = cv2.imencode('.jpg', smooth_images(1)[0])[1].tobytes()
     source = make_file(tmp_path / 'source.mkv')
     with_cover = tmp_path / 'with_cover.mkv'
     with av.open(str(source)) as given, av.open(str(with_cover), 'w') as output:
@@ -250,10 +250,10 @@ def test_what_cannot_be_carried_is_reported(tmp_path: Path) -> None:
                                               ((48, 64), 'yuv422p'), ((48, 64), 'yuv420p10le')])
 def test_all_players_take_it(size: tuple[int, int], stored: str) -> None:
     height, width = size
-    image = pictures(1, width, height)[0]
-    picture = av.VideoFrame.from_ndarray(image, format='bgr24').reformat(format=stored)
-    picture.color_primaries = 1
-    result = Playable()(picture)
+    image = smooth_images(1, width, height)[0]
+    frame = av.VideoFrame.from_ndarray(image, format='bgr24').reformat(format=stored)
+    frame.color_primaries = 1
+    result = Playable()(frame)
     assert (result.format.name, result.width, result.height, result.color_primaries) == (
         PLAYED_EVERYWHERE, width // 2 * 2, height // 2 * 2, 1)
     shown = result.to_ndarray(format='bgr24').astype(int)
@@ -264,7 +264,7 @@ def avi_with_b_frames(path: Path, count: int = 30) -> Path:
     with av.open(str(path), 'w') as output:
         video = output.add_stream('libx264', rate=25, options={'bf': '8', 'b_strategy': '0', 'crf': '5'})
         video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
-        for image in pictures(count):
+        for image in smooth_images(count):
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
     return path
@@ -295,7 +295,7 @@ def test_a_video_that_pyav_does_not_know_for_the_container_is_copied(tmp_path: P
     with av.open(str(source), 'w') as output:
         video = output.add_stream('wmv2', rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
-        for image in pictures(6):
+        for image in smooth_images(6):
             output.mux(video.encode(av.VideoFrame.from_ndarray(image, format='bgr24')))
         output.mux(video.encode(None))
     copied(source, tmp_path / 'copy.mkv')

@@ -71,25 +71,25 @@ def test_format_colours_and_shape_of_the_source(source: Path, tmp_path: Path, na
     tags = {'colorspace': 9, 'color_range': 2, 'color_primaries': 9, 'color_trc': 16}
     with SegmentWriter(tmp_path / '0.nut', like, crf=0) as writer:
         for stamp in VARIABLE:
-            picture = av.VideoFrame(64, 48, name)
-            for plane in picture.planes:
+            frame = av.VideoFrame(64, 48, name)
+            for plane in frame.planes:
                 plane.update(bytes([0x55, 1] * (plane.buffer_size // 2)))
             for tag, value in tags.items():
-                setattr(picture, tag, value)
-            writer.write(picture, stamp)
+                setattr(frame, tag, value)
+            writer.write(frame, stamp)
     join(target, [tmp_path / '0.nut'], source)
     info = probe(target)
     assert (info.pix_fmt.replace('yuvj', 'yuv'), info.pixel_shape, info.hdr) == (name, Fraction(4, 3), True)
     assert info.depth == (10 if '10' in name else 8)
-    picture = next(read_frames(target)).av_frame
-    assert {tag: getattr(picture, tag) for tag in tags} == tags
+    frame = next(read_frames(target)).av_frame
+    assert {tag: getattr(frame, tag) for tag in tags} == tags
     if name != 'yuv420p':  # lossless above 4:2:0 or eight bits
-        rows = np.frombuffer(picture.planes[0], np.uint8).reshape(48, -1)
+        rows = np.frombuffer(frame.planes[0], np.uint8).reshape(48, -1)
         assert (rows[:, 0] == 0x55).all() and (rows[:, 1] == 1).all()
 
 
 def test_players_take_it(tmp_path: Path) -> None:
-    source = make_file(tmp_path / 'source.mp4', [1001 * i for i in range(12)], sound=tone(0.8))
+    source = make_file(tmp_path / 'source.mp4', [1001 * i for i in range(12)], audio=tone(0.8))
     copy = remux(source, tmp_path / 'copy.mp4', cuts=(3, 7), preset='veryfast')
     content = copy.read_bytes()
     assert content.index(b'moov') < content.index(b'mdat')
@@ -104,14 +104,14 @@ def test_players_take_it(tmp_path: Path) -> None:
 
 
 def rich_file(path: Path, text: str = 'subrip') -> Path:
-    """Two languages of sound, a subtitle, an attached file, a chapter and a title."""
-    plain = make_file(path.parent / 'plain.mp4', sound=tone(0.8))
+    """Two languages of audio, a subtitle, an attached file, a chapter and a title."""
+    plain = make_file(path.parent / 'plain.mp4', audio=tone(0.8))
     with av.open(str(plain)) as given, av.open(str(path), 'w') as output:
         video = output.add_stream_from_template(given.streams.video[0], opaque=True)
-        sounds = [output.add_stream_from_template(given.streams.audio[0]) for _ in range(2)]
-        for sound, language in zip(sounds, ('eng', 'deu'), strict=True):
-            sound.metadata['language'] = language
-        sounds[0].disposition, sounds[1].disposition = 0, 1
+        tracks = [output.add_stream_from_template(given.streams.audio[0]) for _ in range(2)]
+        for track, language in zip(tracks, ('eng', 'deu'), strict=True):
+            track.metadata['language'] = language
+        tracks[0].disposition, tracks[1].disposition = 0, 1
         subtitle = output.add_mux_stream(text)
         subtitle.metadata['language'] = 'fra'
         output.add_attachment('font.ttf', 'font/ttf', b'letters')
@@ -120,7 +120,7 @@ def rich_file(path: Path, text: str = 'subrip') -> Path:
             {'id': 1, 'start': start, 'end': start + 200, 'time_base': Fraction(1, 1000), 'metadata': {}}
             for start in (0, 300)])
         for packet in given.demux():
-            for copy in ([video] if packet.stream.type == 'video' else sounds) if packet.size else []:
+            for copy in ([video] if packet.stream.type == 'video' else tracks) if packet.size else []:
                 packet.stream = copy
                 output.mux(packet)
         for start in (100, 500):
@@ -193,9 +193,9 @@ def test_pieces_that_do_not_fit_are_refused(source: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize('ending', ['mkv', 'mp4'])
 def test_audio_that_overlaps_itself_is_left_out_where_it_does(tmp_path: Path, caplog, ending: str) -> None:
     """Segments of a recorder, each of which repeats the end of the one before."""
-    first = make_file(tmp_path / 'a.ts', range(0, 90000, 3600), Fraction(1, 90000), sound=tone(1))
-    second = make_file(tmp_path / 'b.ts', range(81000, 171000, 3600), Fraction(1, 90000), sound=tone(1),
-                       sound_start=0.9)
+    first = make_file(tmp_path / 'a.ts', range(0, 90000, 3600), Fraction(1, 90000), audio=tone(1))
+    second = make_file(tmp_path / 'b.ts', range(81000, 171000, 3600), Fraction(1, 90000), audio=tone(1),
+                       audio_start=0.9)
     both = tmp_path / 'both.ts'
     both.write_bytes(first.read_bytes() + second.read_bytes())
     copy = remux(both, tmp_path / f'copy.{ending}')
@@ -259,7 +259,7 @@ class Counted:
 @pytest.mark.parametrize('ending', ['.mp4', '.mkv'])
 def test_a_beginning_does_not_read_the_rest(tmp_path: Path, monkeypatch, ending: str) -> None:
     source = make_file(tmp_path / f'source{ending}', [40 * i for i in range(250)], Fraction(1, 1000),
-                       sound=tone(10))
+                       audio=tone(10))
     one, opened, real = piece(tmp_path / '0.nut', source, slice(0, 5)), [], mux.open_media
 
     @contextmanager

@@ -23,7 +23,7 @@ PLAYLISTS = {
 @pytest.mark.parametrize('name', PLAYLISTS)
 def test_playlists_open_no_other_file(tmp_path: Path, name: str, disguise: str) -> None:
     """Whatever they are called."""
-    secret = make_file(tmp_path / 'secret.ts', sound=tone(0.5))
+    secret = make_file(tmp_path / 'secret.ts', audio=tone(0.5))
     path = tmp_path / f'{name}{disguise}'
     path.write_text(PLAYLISTS[name].format(secret.name))
     for read in (probe, lambda path: next(read_frames(path)), read_audio):
@@ -53,7 +53,7 @@ def test_names_are_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Relative ones that look like addresses, read and written."""
     monkeypatch.chdir(tmp_path)
     Path(name).parent.mkdir(parents=True, exist_ok=True)
-    made = make_file(tmp_path / 'made.mp4', sound=tone(0.5))
+    made = make_file(tmp_path / 'made.mp4', audio=tone(0.5))
     os.replace(made, name)
     assert probe(name).frames == 10
     copy = Path(f'{name[:-4]}2.mp4')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import BASE, VARIABLE, make_file, pictures, remux, tone
+from media_files import BASE, VARIABLE, make_file, remux, smooth_images, tone
 
 import gavn
 from gavn.media import MediaError, VideoWriter, probe, read_frames, resample_frames
@@ -20,7 +20,7 @@ def test_probe_and_frames_agree(source: Path) -> None:
     assert (info.codec, info.pix_fmt, info.audio_tracks, info.time_base) == ('h264', 'yuv420p', True, BASE)
     assert [frame.index for frame in frames] == list(range(len(VARIABLE)))
     assert [frame.time for frame in frames] == pytest.approx([stamp / 30000 for stamp in VARIABLE])
-    for frame, image in zip(frames, pictures(len(VARIABLE)), strict=True):
+    for frame, image in zip(frames, smooth_images(len(VARIABLE)), strict=True):
         assert frame.image.dtype == np.uint8
         assert np.abs(frame.image.astype(int) - image).mean() < 2
 
@@ -43,8 +43,8 @@ def test_frame_times_count_from_the_first_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('rotation', 'corner'), [(0, (0, 0)), (90, (-1, 0)), (180, (-1, -1)), (270, (0, -1))])
 def test_rotation_is_applied(tmp_path: Path, rotation: int, corner: tuple[int, int]) -> None:
-    """The stored picture's darkest corner is top left; turned counter-clockwise it goes down, right, up."""
-    path = make_file(tmp_path / 'turned.mp4', rotation=rotation, sound=tone(0.5))
+    """The stored image's darkest corner is top left; turned counter-clockwise it goes down, right, up."""
+    path = make_file(tmp_path / 'turned.mp4', rotation=rotation, audio=tone(0.5))
     info, frame = probe(path), next(read_frames(path))
     assert info.rotation == rotation
     assert frame.image.shape[:2] == (info.height, info.width) == ((64, 48) if rotation % 180 else (48, 64))
@@ -58,7 +58,7 @@ def test_frames_stream(tmp_path: Path) -> None:
     """Three hundred frames of 260 KB pass through far less memory than they are."""
     path = tmp_path / 'long.mp4'
     with VideoWriter(path, 352, 240, 25, preset='ultrafast') as writer:
-        for image in pictures(300, 352, 240):
+        for image in smooth_images(300, 352, 240):
             writer.write(image)
     tracemalloc.start()
     assert sum(1 for _ in read_frames(path)) == 300
@@ -80,7 +80,7 @@ def test_constant_rate_from_variable_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(('rate', 'count'), [(25, 20), (30, 24), (Fraction(24000, 1001), 20), (50, 40)])
 def test_constant_rate_keeps_the_length(tmp_path: Path, rate: Fraction, count: int) -> None:
     with VideoWriter(tmp_path / 'c.mp4', 64, 48, rate, preset='ultrafast') as writer:
-        for image in pictures(count):
+        for image in smooth_images(count):
             writer.write(image)
     shown = list(resample_frames(tmp_path / 'c.mp4'))
     assert len(shown) == pytest.approx(count / rate * 25, abs=1)

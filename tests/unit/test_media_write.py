@@ -1,4 +1,4 @@
-"""Writing video files: sound, time and shape go through unchanged."""
+"""Writing video files: audio, time and shape go through unchanged."""
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_files import BASE, VARIABLE, make_file, packets, pictures, remux, stamps_of, tone
+from media_files import BASE, VARIABLE, make_file, packets, remux, smooth_images, stamps_of, tone
 
 from gavn.media import (
     SegmentWriter,
@@ -45,14 +45,14 @@ def test_remux_without_audio(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('seconds', [0.1, 3.0])
 def test_audio_shorter_and_longer_than_the_video(tmp_path: Path, seconds: float) -> None:
-    path = make_file(tmp_path / 's.mp4', sound=tone(seconds))
+    path = make_file(tmp_path / 's.mp4', audio=tone(seconds))
     copy = remux(path, tmp_path / 'copy.mp4')
     assert packets(copy, 'audio') == packets(path, 'audio')
     assert stamps_of(copy) == stamps_of(path)
 
 
 def test_one_frame(tmp_path: Path) -> None:
-    path = make_file(tmp_path / 'one.mp4', stamps=(0,), sound=tone(0.2))
+    path = make_file(tmp_path / 'one.mp4', stamps=(0,), audio=tone(0.2))
     copy = remux(path, tmp_path / 'copy.mp4')
     assert stamps_of(copy) == [0] and packets(copy, 'audio') == packets(path, 'audio')
     assert len(list(resample_frames(path))) == 1
@@ -60,7 +60,7 @@ def test_one_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('size', [(33, 48), (64, 47), (33, 47)])
 def test_odd_sizes_survive(tmp_path: Path, size: tuple[int, int]) -> None:
-    images = pictures(3, *size)
+    images = smooth_images(3, *size)
     with VideoWriter(tmp_path / 'odd.mp4', *size, 25, crf=5) as writer:
         for image in images:
             writer.write(image)
@@ -95,7 +95,7 @@ def test_white_and_black_are_not_darkened(tmp_path: Path) -> None:
 
 def test_subtitles_tags_and_chapters_are_copied_where_there_is_a_place(tmp_path: Path) -> None:
     path = tmp_path / 'text.mkv'
-    plain_path = make_file(tmp_path / 'plain.mp4', sound=tone(0.5))
+    plain_path = make_file(tmp_path / 'plain.mp4', audio=tone(0.5))
     with av.open(str(plain_path)) as plain, av.open(str(path), 'w') as out:
         copies = {stream: out.add_stream_from_template(stream, opaque=True) for stream in plain.streams}
         text = out.add_mux_stream('subrip')
@@ -115,31 +115,31 @@ def test_subtitles_tags_and_chapters_are_copied_where_there_is_a_place(tmp_path:
 
 
 def test_writer_with_audio(tmp_path: Path) -> None:
-    path, sound = tmp_path / 'w.mp4', tone(1.0)
-    with VideoWriter(path, 64, 48, Fraction(30000, 1001), audio=sound, preset='ultrafast') as writer:
-        for image in pictures(30):
+    path, audio = tmp_path / 'w.mp4', tone(1.0)
+    with VideoWriter(path, 64, 48, Fraction(30000, 1001), audio=audio, preset='ultrafast') as writer:
+        for image in smooth_images(30):
             writer.write(image)
     info = probe(path)
     assert info.frame_rate == Fraction(30000, 1001) and info.frames == 30 and info.audio_tracks
     assert stamps_of(path) == [Fraction(1001 * i, 30000) for i in range(30)]
-    assert np.corrcoef(read_audio(path)[2000:15000], sound[2000:15000])[0, 1] > 0.99
+    assert np.corrcoef(read_audio(path)[2000:15000], audio[2000:15000])[0, 1] > 0.99
 
 
 # compression in memory
 
 
 def test_compress_keeps_count_size_and_order() -> None:
-    images = pictures(9, 33, 47)
-    damaged = compress(images, 20)
-    assert [image.shape for image in damaged] == [(47, 33, 3)] * 9
-    assert all(np.abs(a.astype(int) - b).mean() < 3 for a, b in zip(images, damaged, strict=True))
+    images = smooth_images(9, 33, 47)
+    degraded = compress(images, 20)
+    assert [image.shape for image in degraded] == [(47, 33, 3)] * 9
+    assert all(np.abs(a.astype(int) - b).mean() < 3 for a, b in zip(images, degraded, strict=True))
     assert compress([], 20) == [] and len(compress(images[:1], 45)) == 1
 
 
 @pytest.mark.parametrize('side', [64, 96, 224])
 def test_compress_is_repeatable(side: int) -> None:
-    """Whatever the memory held before: with its widest instructions x264 is not, on such smooth pictures."""
-    images = pictures(25, side, side)
+    """Whatever the memory held before: with its widest instructions x264 is not, on such smooth images."""
+    images = smooth_images(25, side, side)
     first = compress(images, 40)
     for seed in range(8):
         dirt = [np.random.default_rng(seed).integers(0, 256, 1 << size, np.uint8) for size in range(6, 20)]
@@ -152,7 +152,7 @@ def test_compress_is_repeatable(side: int) -> None:
 
 @pytest.mark.shared
 def test_real_files_go_through(shared: Path, tmp_path: Path) -> None:
-    """Every `wild` clip and a choice of the others: eight frames are encoded, all sound is copied."""
+    """Every `wild` clip and a choice of the others: eight frames are encoded, all audio is copied."""
     folder = shared / 'clips' / 'many_speakers'
     some = [folder / name for name in (
         'grid_brbk7n.mpg', 'retalking_face1.mp4', 'hdtf_aoc.mp4', 'vox2_00067.mp4', 'broadcast_may.mp4')]

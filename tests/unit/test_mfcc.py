@@ -107,7 +107,7 @@ def test_blocks_of_any_size_change_nothing(
 
 @pytest.mark.parametrize('size', [150, 1024, 50000])
 def test_blocks_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int) -> None:
-    """A minute of sound: what is alive at once is what 100 columns are computed from, and a block."""
+    """A minute of audio: what is alive at once is what 100 columns are computed from, and a block."""
     widest, mfcc_frames = [], mfcc._coefficients
     monkeypatch.setattr(mfcc, '_CHUNK', 100)
     monkeypatch.setattr(mfcc, '_coefficients', lambda spans: widest.append(len(spans)) or mfcc_frames(spans))

@@ -1,4 +1,4 @@
-"""Mixtures of damage: each part does its own, and draws are many, different and for good."""
+"""Mixed degradations: each part has its effect, and draws differ and are repeatable."""
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +16,9 @@ def clip() -> list[np.ndarray]:
 
 
 def decibels(mixture: Mixture, clip: list[np.ndarray]) -> float:
-    damaged = mixture.apply(clip)
-    assert [frame.shape for frame in damaged] == [frame.shape for frame in clip]
-    return float(np.mean([psnr(a, b) for a, b in zip(damaged, clip, strict=True)]))
+    degraded = mixture.apply(clip)
+    assert [frame.shape for frame in degraded] == [frame.shape for frame in clip]
+    return float(np.mean([psnr(a, b) for a, b in zip(degraded, clip, strict=True)]))
 
 
 def test_nothing_drawn_changes_nothing(clip: list[np.ndarray]) -> None:

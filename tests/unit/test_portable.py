@@ -65,9 +65,9 @@ def test_arrays_and_lists_come_back(original, unpacked):
         points = (ClipStore(root, 'landmarks').array(entry.clip)[:frames] for root in (original, unpacked))
         assert np.abs(np.subtract(*points)).max() <= 1 / 16
         options = {'degradation': 'gt', 'split': split}
-        sounds = [AVVideoDataset({**options, 'root': str(root)}).clip(0).audio[:frames]
+        tracks = [AVVideoDataset({**options, 'root': str(root)}).clip(0).audio[:frames]
                   for root in (original, unpacked)]
-        np.testing.assert_allclose(sounds[1], sounds[0], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(tracks[1], tracks[0], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize('layer', LAYERS)

@@ -51,7 +51,7 @@ def test_the_usual_weights_are_there():
 
 
 def test_auto_does_no_harm(gains):
-    """Clean faces lose at most 0.2 dB; damaged ones gain, and no less than a tenth below `mixed`."""
+    """Clean faces lose at most 0.2 dB; degraded ones gain, and at most a tenth less than with `mixed`."""
     assert gains['clean', 'auto'] >= gains['clean', DEGRADED] - 0.2
     for layer in (*LAYERS.values(), 'blur_stored', 'sr_stored'):
         assert gains[layer, 'auto'] > gains[layer, DEGRADED]
@@ -82,8 +82,8 @@ def _found(kind: str) -> DegradationEstimate:
 @pytest.mark.parametrize(('kind', 'gain', 'weights'), [
     ('deblur', 40, 'deblur'), ('mixed', 20, 'mixed'), ('sr', 20, 'mixed'), ('clean', 0, None)])
 def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weights):
-    """The weights of the damage, or those for all kinds; clean faces are left alone; the report tells."""
-    source, looked = write_video(tmp_path / 'in.mp4', 8, sound=None), []
+    """Weights of the degradation are used, or `mixed`; clean faces are copied; the report says so."""
+    source, looked = write_video(tmp_path / 'in.mp4', 8, audio=None), []
 
     def estimate(crops):
         looked.extend(crops)
@@ -104,7 +104,7 @@ def test_chosen_by_what_is_found(home, tmp_path, monkeypatch, kind, gain, weight
     assert report.degradation['kind'] == kind
     assert [Path(path).stem for path in report.weights] == ([weights] if weights else [])
     if not weights:
-        assert report.copied and not recorder.pictures
+        assert report.copied and not recorder.video_frames
         assert source.read_bytes() == (tmp_path / 'out.mp4').read_bytes()
         assert report.faces and (report.restored, report.passed_through) == (0, 8)
         assert not any('audio' in words for words in report.notices) and 'no degradation' in report.notices[0]
@@ -120,7 +120,7 @@ def test_each_degradation_has_its_weights(kind, name):
 
 def test_samples_are_spread(tmp_path):
     """`SAMPLES` of all frames that show a face, the first and the last among them, and no frame beyond."""
-    source = write_video(tmp_path / 'in.mp4', 60, sound=None)
+    source = write_video(tmp_path / 'in.mp4', 60, audio=None)
     faces = fixed_face(absent=(0, 1, 58, 59))([None] * 60)
     read = []
 

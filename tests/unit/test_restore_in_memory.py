@@ -1,10 +1,10 @@
-"""`Restorer.restore_frames`: whole frames in memory, their channels and sound said, all else refused."""
+"""`Restorer.restore_frames`: whole frames in memory, channels and audio as stated; the rest is refused."""
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from restore_fakes import FACE, fixed_face, make_restorer, pictures
+from restore_fakes import FACE, fixed_face, make_restorer, smooth_images
 
 from gavn import Restorer, Settings, restore_frames
 from gavn.audio.mfcc import mfcc, mfcc_windows
@@ -27,7 +27,7 @@ def tracker(monkeypatch):
 class Reddening(Restorer):
     """Adds 30 levels of red alone."""
 
-    def residuals(self, crops, sounds=None):
+    def residuals(self, crops, audio=None):
         for image in crops:
             yield np.full(image.shape, (0, 0, 30), np.float32)
 
@@ -40,7 +40,7 @@ def reddening() -> Restorer:
 
 @pytest.mark.parametrize('channels', ['rgb', 'bgr'])
 def test_faces_are_restored_in_the_order_of_channels_that_is_said(reddening, channels):
-    frames = pictures(6)
+    frames = smooth_images(6)
     results = reddening.restore_frames(np.stack(frames), 25, channels=channels)
     change = results[4].astype(int) - frames[4]
     assert change[Y, X].tolist() == ([30, 0, 0] if channels == 'rgb' else [0, 0, 30])
@@ -51,35 +51,35 @@ def test_faces_are_restored_in_the_order_of_channels_that_is_said(reddening, cha
 
 
 def test_input_is_rgb_by_default(reddening):
-    frames = pictures(3)
+    frames = smooth_images(3)
     change = reddening.restore_frames(iter(frames), 25)[0].astype(int) - frames[0]
     assert change[Y, X].tolist() == [30, 0, 0]
 
 
 @pytest.mark.parametrize(('unit', 'rate'), [('int16', 16000), ('float', 16000), ('int16', 48000)])
 def test_each_frame_gets_its_audio(unit, rate):
-    heard = []
+    received = []
 
-    class Listening(Restorer):
-        def residuals(self, crops, sounds=None):
-            for image, sound in zip(crops, sounds, strict=True):
-                heard.append(sound)
+    class RecordingRestorer(Restorer):
+        def residuals(self, crops, audio=None):
+            for image, window in zip(crops, audio, strict=True):
+                received.append(window)
                 yield np.zeros(image.shape, np.float32)
 
     base = make_restorer()
     time = np.arange(round(rate * 0.3)) / rate
-    sound = 8000 * np.sin(2 * np.pi * 300 * time) * (1 + time)
-    audio = sound.astype(np.int16) if unit == 'int16' else sound / 32767
-    Listening(base.spec, base.networks, 'cpu').restore_frames(
-        pictures(2), fps=10, audio=audio, sample_rate=rate)
+    samples = 8000 * np.sin(2 * np.pi * 300 * time) * (1 + time)
+    audio = samples.astype(np.int16) if unit == 'int16' else samples / 32767
+    RecordingRestorer(base.spec, base.networks, 'cpu').restore_frames(
+        smooth_images(2), fps=10, audio=audio, sample_rate=rate)
     at_16k = (8000 * np.sin(2 * np.pi * 300 * np.arange(4800) / 16000) * (1 + np.arange(4800) / 16000))
     wanted = mfcc_windows(mfcc(at_16k.astype(np.int16)), [0, 0.1])
-    difference = (torch.stack(heard) - wanted).abs()
+    difference = (torch.stack(received) - wanted).abs()
     assert difference[..., :1, :].max() < 0.1 and (difference.mean() < 0.01 or rate != 16000)
 
 
 def test_settings_choose_faces_strength_and_scale():
-    frames = pictures(4)
+    frames = smooth_images(4)
     half = make_restorer(30.).restore_frames(frames, 25, settings=Settings(strength=0.5, box=FACE, scale='2'))
     assert half[0].shape == (160, 192, 3)
     plain = make_restorer(0.).restore_frames(frames, 25, settings=Settings(scale='2'))
@@ -113,7 +113,7 @@ def test_no_face_is_an_error(monkeypatch):
         make_restorer().restore_frames([FINE] * 3, 25)
 
 
-def damage(kind: str) -> DegradationEstimate:
+def estimate_of(kind: str) -> DegradationEstimate:
     return DegradationEstimate(kind, {one: float(one == kind) for one in KINDS}, 4, 0.5, 4., 0.1)
 
 
@@ -121,9 +121,9 @@ def test_weights_are_chosen_and_held_to_the_degradation(monkeypatch, caplog):
     monkeypatch.setattr(
         AutoRestorer, 'named', lambda self, name: make_restorer(30.0 if name == 'mixed' else 0.0)
     )
-    frames = pictures(4)
+    frames = smooth_images(4)
     for kind, gain in (('mixed', 30), ('clean', 0)):
-        monkeypatch.setattr(in_memory, 'estimate_degradation', lambda *_, kind=kind: damage(kind))
+        monkeypatch.setattr(in_memory, 'estimate_degradation', lambda *_, kind=kind: estimate_of(kind))
         results = restore_frames(frames, 25)
         assert (results[0].astype(int) - frames[0])[Y, X].tolist() == [gain] * 3
         assert 'found in the faces' in caplog.text
@@ -149,4 +149,4 @@ def test_crops_for_landmarks_are_square():
     restorer = make_restorer()
     restorer.spec = replace(restorer.spec, inputs=('lq', 'landmarks'))
     with pytest.raises(ArgumentError, match='square, not 96 x 80 pixels'):
-        next(restorer.restore(pictures(1)))
+        next(restorer.restore(smooth_images(1)))

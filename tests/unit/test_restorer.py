@@ -26,7 +26,7 @@ def faces(count: int, size: int = 32) -> list[np.ndarray]:
     return list(np.random.default_rng(5).integers(0, 200, (count, size, size, 3), dtype=np.uint8))
 
 
-def sounds(count: int) -> list[torch.Tensor]:
+def audio_windows(count: int) -> list[torch.Tensor]:
     return [torch.full((1, 13, 20), float(i)) for i in range(count)]
 
 
@@ -65,7 +65,7 @@ def test_residual_keeps_colour_order():
 @pytest.mark.parametrize('batch', [1, 4])
 def test_each_frame_gets_its_own_audio(batch):
     frames = [np.zeros((8, 8, 3), np.uint8)] * 11
-    got = make(inputs=('lq', 'audio'), batch=batch).restore(frames, sounds(11))
+    got = make(inputs=('lq', 'audio'), batch=batch).restore(frames, audio_windows(11))
     assert [int(frame[0, 0, 0]) for frame in got] == list(range(11))
 
 
@@ -76,13 +76,14 @@ def test_without_audio_there_is_silence():
 
 def test_landmarks_come_from_the_reduced_face():
     frames = [np.full((224, 224, 3), 51, np.uint8)]
-    assert int(next(make(inputs=('lq', 'landmarks', 'audio')).restore(frames, sounds(1)))[0, 0, 0]) == 102
+    restored = make(inputs=('lq', 'landmarks', 'audio')).restore(frames, audio_windows(1))
+    assert int(next(restored)[0, 0, 0]) == 102
 
 
 def test_the_detector_sees_what_it_was_trained_on():
     """The reduced face is that of the data sets, bit by bit."""
     image = faces(1, 224)[0]
-    assert torch.equal(make(inputs=('lq', 'landmarks'))._sample(image, sounds(1)[0])['face'],
+    assert torch.equal(make(inputs=('lq', 'landmarks'))._sample(image, audio_windows(1)[0])['face'],
                        to_tensor(detector_view(image)))
 
 
@@ -105,7 +106,7 @@ def test_streams():
 def test_more_frames_or_audio_is_an_error():
     for crops, windows in ((4, 3), (3, 4)):
         with pytest.raises(ArgumentError, match='as many audio windows as crops'):
-            list(make(inputs=('lq', 'audio')).restore(faces(crops), sounds(windows)))
+            list(make(inputs=('lq', 'audio')).restore(faces(crops), audio_windows(windows)))
 
 
 def test_values_that_are_no_numbers_are_refused():
@@ -184,7 +185,7 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
     ({'network_l': None}, 'network_l has no type'),
     ({'network_g': {'type': 'GAVN', 'num_feat': 8, 'radius': 2}}, 'without inject'),
     ({'network_g': {'type': 'FakePerFrame'}, 'network_inputs': ['lq']}, 'no `layout`'),
-    ({'network_inputs': ['lq', 'sound']}, r"network_inputs is \['lq', 'sound'\]"),
+    ({'network_inputs': ['lq', 'speech']}, r"network_inputs is \['lq', 'speech'\]"),
 ])
 def test_unusable_options_are_named(change, words):
     with pytest.raises(RestoreError, match=rf'(?s){words}'):

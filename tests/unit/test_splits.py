@@ -40,7 +40,7 @@ def test_a_part_is_what_a_whole_reading_has_there(start: float, stop: float | No
 
 
 def test_files_that_cannot_be_entered_are_read_from_their_beginning(long_video: Path, tmp_path: Path) -> None:
-    (tmp_path / 'x.mp4').write_bytes(b'no film')
+    (tmp_path / 'x.mp4').write_bytes(b'no video')
     with pytest.raises(MediaError):
         list(part_of(tmp_path / 'x.mp4', 2, 3))
     assert list(part_of(long_video, 20, 22)) == []
@@ -48,7 +48,7 @@ def test_files_that_cannot_be_entered_are_read_from_their_beginning(long_video: 
 
 def test_long_videos_are_cut_by_time(long_video: Path, tmp_path: Path) -> None:
     broken = tmp_path / 'broken.mp4'
-    broken.write_bytes(b'no film')
+    broken.write_bytes(b'no video')
     sources = [ClipSource('weekly/1', long_video, 'anna', 'train'),
                ClipSource('weekly/2', broken, 'anna', 'val')]
     pieces = cut(sources, 4)
@@ -66,9 +66,9 @@ def test_a_clip_is_its_part_with_its_audio(long_video: Path, tmp_path: Path) -> 
     assert preparation.length('a/0001') == 100
     frames = preparation.clean('a/0001')
     assert abs(int(frames[0].mean()) - 102) < 4  # four seconds of ten
-    sound = np.load(tmp_path / 'audio/a/0001.npy')
-    assert len(sound) == 64000
-    levels = [np.median(sound[second * 16000:(second + 1) * 16000]) for second in range(4)]
+    audio = np.load(tmp_path / 'audio/a/0001.npy')
+    assert len(audio) == 64000
+    levels = [np.median(audio[second * 16000:(second + 1) * 16000]) for second in range(4)]
     assert all(abs(level - 100 * (104 + second)) < 60 for second, level in enumerate(levels))
 
 

@@ -18,11 +18,11 @@ def pairs(height: int, width: int, count: int = 3) -> list[tuple[np.ndarray, np.
     clean = [np.ascontiguousarray(data.astronaut()[20 * i:20 * i + height, 112:112 + width])
              for i in range(count)]
     draw = np.random.default_rng(0)
-    damaged = [cv2.GaussianBlur(image, (15, 15), 0) for image in clean]
-    damaged[0] = (damaged[0] + draw.normal(0, 9, damaged[0].shape)).clip(0, 255).astype(np.uint8)
-    damaged[-1][: height // 2] = 250
+    degraded = [cv2.GaussianBlur(image, (15, 15), 0) for image in clean]
+    degraded[0] = (degraded[0] + draw.normal(0, 9, degraded[0].shape)).clip(0, 255).astype(np.uint8)
+    degraded[-1][: height // 2] = 250
     clean[-1][: height // 3] = 250
-    return list(zip(damaged, clean, strict=True))
+    return list(zip(degraded, clean, strict=True))
 
 
 def tensor(image: np.ndarray) -> Tensor:
@@ -31,15 +31,15 @@ def tensor(image: np.ndarray) -> Tensor:
 
 @pytest.mark.parametrize('size', [(224, 224), (57, 90), (11, 30)])
 def test_ssim_is_the_stock_one(size: tuple[int, int]) -> None:
-    for damaged, clean in pairs(*size):
-        assert ssim(damaged, clean) == pytest.approx(calculate_ssim(damaged, clean, 0), abs=1e-5)
+    for degraded, clean in pairs(*size):
+        assert ssim(degraded, clean) == pytest.approx(calculate_ssim(degraded, clean, 0), abs=1e-5)
 
 
 @pytest.mark.parametrize('size', [(224, 224), (163, 201)])
 def test_ms_ssim_is_the_stock_one(size: tuple[int, int]) -> None:
-    for damaged, clean in pairs(*size):
-        expected = packaged(tensor(damaged), tensor(clean), data_range=255)
-        assert ms_ssim(damaged, clean) == pytest.approx(float(expected), abs=1e-5)
+    for degraded, clean in pairs(*size):
+        expected = packaged(tensor(degraded), tensor(clean), data_range=255)
+        assert ms_ssim(degraded, clean) == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_flat_images_have_no_rounding_to_show() -> None:
@@ -51,19 +51,19 @@ def test_flat_images_have_no_rounding_to_show() -> None:
 
 
 def test_small_images_have_no_value() -> None:
-    (damaged, clean), = pairs(40, 40, 1)
+    (degraded, clean), = pairs(40, 40, 1)
     with pytest.raises(UndefinedMetricError, match='SSIM needs at least 11 pixels per side, got 40 x 10'):
-        ssim(damaged[:10], clean[:10])
+        ssim(degraded[:10], clean[:10])
     with pytest.raises(UndefinedMetricError, match='SSIM needs at least 11 pixels per side, got 10 x 10'):
-        ssim(damaged, clean, crop_border=15)
+        ssim(degraded, clean, crop_border=15)
     with pytest.raises(UndefinedMetricError, match='needs more than 160 pixels per side, got 40 x 40'):
-        ms_ssim(damaged, clean)
+        ms_ssim(degraded, clean)
 
 
 def test_options_are_those_of_the_stock_metric() -> None:
-    (damaged, clean), = pairs(48, 48, 1)
+    (degraded, clean), = pairs(48, 48, 1)
     luma = metric_factory('ssim_y', {'type': 'calculate_ssim', 'test_y_channel': True, 'crop_border': 4})
     measure = luma.begin(None)
-    measure.update(Sample(damaged, clean))
-    stock = calculate_ssim(damaged, clean, 4, test_y_channel=True)
+    measure.update(Sample(degraded, clean))
+    stock = calculate_ssim(degraded, clean, 4, test_y_channel=True)
     assert measure.result()[0] == pytest.approx(stock, abs=1e-5)

@@ -27,7 +27,7 @@ def network() -> SyncNet:
     return SyncNet()
 
 
-def sound(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
+def audio(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(-9000, 9000, 640 * frames, dtype=np.int16)
 
 
@@ -56,11 +56,11 @@ def numbered(frames: int) -> list[np.ndarray]:
     return [np.full((224, 224, 3), number, np.uint8) for number in range(frames)]
 
 
-def run(network: nn.Module, images: list[np.ndarray], heard: np.ndarray | None) -> SyncResult:
+def run(network: nn.Module, images: list[np.ndarray], audio_features: np.ndarray | None) -> SyncResult:
     measure = SyncScore(network)
     for image in images:
         measure.update(image)
-    return measure.result(heard)
+    return measure.result(audio_features)
 
 
 def test_network_reproduces_the_reference(shared: Path) -> None:
@@ -76,8 +76,8 @@ def test_network_reproduces_the_reference(shared: Path) -> None:
     clips = recipe.uniform('syncnet.lip', (2, 3, 5, 224, 224)) * 255
     with torch.no_grad():
         seen = torch.cat([network.embed_video(clip.transpose(0, 1)) for clip in clips])
-        heard = network.embed_audio(recipe.uniform('syncnet.audio', (2, 1, 13, 20)) * 20 - 10)
-    for found, key in ((seen, 'lip'), (heard, 'audio')):
+        audio_features = network.embed_audio(recipe.uniform('syncnet.audio', (2, 1, 13, 20)) * 20 - 10)
+    for found, key in ((seen, 'lip'), (audio_features, 'audio')):
         error = np.abs(found.numpy() - expected[key]).max() / np.abs(expected[key]).max()
         assert error < 1e-5, key
 
@@ -108,10 +108,10 @@ def test_scores_by_hand() -> None:
 @settings(deadline=None, max_examples=40)
 @given(offset=st.integers(-15, 15), frames=st.integers(40, 80), seed=st.integers(0, 2**16))
 def test_shifted_embeddings_give_their_shift(offset: int, frames: int, seed: int) -> None:
-    heard = torch.randn(frames, 32, generator=torch.Generator().manual_seed(seed))
-    seen = torch.stack([heard[v - offset] if 0 <= v - offset < frames else torch.zeros(32)
+    audio_features = torch.randn(frames, 32, generator=torch.Generator().manual_seed(seed))
+    seen = torch.stack([audio_features[v - offset] if 0 <= v - offset < frames else torch.zeros(32)
                         for v in range(frames)])
-    found = score(seen, heard)
+    found = score(seen, audio_features)
     assert found.offset == offset
     assert found.distance == pytest.approx(0, abs=1e-4)
     assert found.confidence > 3
@@ -121,23 +121,23 @@ def test_shifted_embeddings_give_their_shift(offset: int, frames: int, seed: int
 @settings(deadline=None, max_examples=20)
 def test_unrelated_embeddings_have_no_confidence(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    seen, heard = torch.randn(2, 1000, 64, generator=generator)
-    found = score(seen, heard)
+    seen, audio_features = torch.randn(2, 1000, 64, generator=generator)
+    found = score(seen, audio_features)
     assert found.distance == pytest.approx(128 ** 0.5, abs=0.3)
     assert 0 <= found.confidence < 0.15
 
 
 @pytest.mark.parametrize('late', [-3, 0, 3])
 def test_a_image_that_comes_late_has_a_positive_offset(late: int) -> None:
-    assert run(Numbers(first=10), numbered(60)[10 - late:50 - late], sound(40)).offset == late
+    assert run(Numbers(first=10), numbered(60)[10 - late:50 - late], audio(40)).offset == late
 
 
 def test_audio_windows_match_their_frames() -> None:
-    """The windows start with their first frame; there are five fewer than frames, or than frames of sound."""
+    """The windows start with their first frame; there are five fewer than frames, or than frames of audio."""
     network = Numbers()
-    found = run(network, numbered(FRAMES + 9), sound())
+    found = run(network, numbered(FRAMES + 9), audio())
     windows = torch.cat(network.windows)[:, 0]
-    columns = mfcc(sound())
+    columns = mfcc(audio())
     assert len(windows) == FRAMES - 5
     assert all(torch.equal(window, columns[4 * v:4 * v + 20].T) for v, window in enumerate(windows))
     assert found.offset == 0 and found.distance == pytest.approx(0, abs=1e-4)
@@ -153,7 +153,7 @@ def test_images_reach_the_network_as_they_are() -> None:
 
     image = np.zeros((112, 112, 3), np.uint8)
     image[..., 0], image[..., 2] = 7, 250  # blue, red
-    run(Watcher(), [image] * 6, sound(6))
+    run(Watcher(), [image] * 6, audio(6))
     assert seen[0].shape == (6, 3, 224, 224) and seen[0].dtype == torch.float32
     assert seen[0][:, :, 100, 100].unique(dim=0).tolist() == [[7, 0, 250]]
 
@@ -168,8 +168,8 @@ def test_batches_change_nothing_and_frames_do_not_pile_up(network: SyncNet,
         for image in images:
             measure.update(image)
             assert len(measure._frames) < watched + 5
-        results.append(measure.result(sound(9)))
-        assert measure.result(sound(9)) == results[-1]
+        results.append(measure.result(audio(9)))
+        assert measure.result(audio(9)) == results[-1]
     for other in results[1:]:
         assert other.offset == results[0].offset
         assert other.distance == pytest.approx(results[0].distance, rel=1e-5)
@@ -180,12 +180,12 @@ def test_clips_without_a_value_say_why() -> None:
     with pytest.raises(UndefinedMetricError, match='the clip has no audio'):
         run(Numbers(), numbered(8), None)
     with pytest.raises(UndefinedMetricError, match='needs 6 frames with audio, the clip has 5'):
-        run(Numbers(), numbered(5), sound())
+        run(Numbers(), numbered(5), audio())
     with pytest.raises(UndefinedMetricError, match='needs 6 frames with audio, the clip has 5'):
-        run(Numbers(), numbered(8), sound(6)[:-1])
+        run(Numbers(), numbered(8), audio(6)[:-1])
     with pytest.raises(UndefinedMetricError, match='silent'):
         run(Numbers(), numbered(8), np.zeros(640 * 8, np.int16))
-    assert run(Numbers(), numbered(6), sound(6)).distance == pytest.approx(0, abs=1e-4)
+    assert run(Numbers(), numbered(6), audio(6)).distance == pytest.approx(0, abs=1e-4)
 
 
 def test_the_published_kind_of_file_loads(network: SyncNet, tmp_path: Path) -> None:

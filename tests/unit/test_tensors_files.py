@@ -107,7 +107,7 @@ def test_a_fingerprint_tells_a_file_from_its_changes(tmp_path: Path, size: int) 
 
 def test_a_fingerprint_reads_little(tmp_path: Path) -> None:
     """A terabyte of nothing, on a disk that keeps holes."""
-    path = tmp_path / 'film'
+    path = tmp_path / 'video'
     with path.open('wb') as file:
         file.truncate(1 << 40)
     assert len(fingerprint(path)) == 64

@@ -20,7 +20,7 @@ def make_clip(length: int) -> list[dict[str, Tensor]]:
 
 
 def forward_for(layout: Layout):
-    """A network that weighs every frame of the window differently and adds the sound of the output frames."""
+    """A network that weighs every frame of the window differently and adds the audio of the output frames."""
     weights = torch.arange(1., 1 + layout.inputs)
 
     def forward(batch: dict[str, Tensor]) -> Tensor:
@@ -29,12 +29,12 @@ def forward_for(layout: Layout):
         n, m, c = len(batch['lq']), layout.outputs, layout.context
         assert batch['lq'].shape[:2] == (n, layout.inputs) and batch['audio'].shape == (n, m, 1, 2)
         mixed = torch.einsum('t,ntchw->nchw', weights, batch['lq'])
-        sound = batch['audio'].mean((2, 3))[:, :, None, None, None]
+        audio = batch['audio'].mean((2, 3))[:, :, None, None, None]
         if layout.mode == 'clip':  # the context comes back, with something of its own
             seen = torch.full_like(batch['lq'], -1.)
-            seen[:, c:c + m] = batch['lq'][:, c:c + m] + mixed[:, None] + sound
+            seen[:, c:c + m] = batch['lq'][:, c:c + m] + mixed[:, None] + audio
             return seen
-        frames = batch['lq'][:, c:c + m] + mixed[:, None] + sound
+        frames = batch['lq'][:, c:c + m] + mixed[:, None] + audio
         return frames[:, 0] if layout.mode == 'centre' else frames
 
     return forward
