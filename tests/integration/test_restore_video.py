@@ -115,7 +115,8 @@ def test_frames_without_a_face_pass_untouched(talking, out, recorder, monkeypatc
     monkeypatch.setattr(job, 'follow_faces', fixed_face(absent=(0, 4, 5, 11)))
     report = restore(talking, out, make_restorer(30.))
     assert (report.frames_in, report.frames_out, report.restored, report.passed_through) == (12, 12, 8, 4)
-    same = [same_bits(a.av_frame, b) for a, b in zip(read_frames(talking), recorder.video_frames, strict=True)]
+    shown = zip(read_frames(talking), recorder.video_frames, strict=True)
+    same = [same_bits(before.av_frame, after) for before, after in shown]
     assert [i for i, equal in enumerate(same) if equal] == [0, 4, 5, 11]
 
 
