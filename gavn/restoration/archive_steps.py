@@ -25,8 +25,11 @@ from gavn.restoration.archive import Archive
 from gavn.restoration.archive_records import Record
 from gavn.restoration.archive_report import write_report
 from gavn.restoration.output_path import OutputPathError
-from gavn.restoration.restore_video import plan_video, restore_piece, restore_video
+from gavn.restoration.protocols import VideoRestorer
+from gavn.restoration.report import Report
+from gavn.restoration.restore_video import join_pieces, plan_video, restore_piece, restore_video
 from gavn.restoration.restorer_spec import load_restorer
+from gavn.restoration.settings import Settings
 from gavn.runtime.executors import TaskStage
 from gavn.runtime.file_names import beside
 from gavn.runtime.folders import check_readable, local_copy, local_target
@@ -140,11 +143,15 @@ class RestoreVideos(_Step):
         archive = self.archive
         if self._is_long(source) and (record := self.plan_pieces(name, source, target, path)):
             return record
-        report = restore_video(source, path, load_restorer(archive.spec), archive.settings)
+        report = self.write(source, path, load_restorer(archive.spec), archive.settings)
         report = replace(report, source=archive.url(name), target=archive.outputs.resolve_paths(target),
                          job=job)
         report.write(beside(path, '.json'))
         return _done_record(name, target, asdict(report))
+
+    def write(self, source: Path, path: Path, restorer: VideoRestorer, settings: Settings) -> Report:
+        """Writes the output of a video to a local path."""
+        return restore_video(source, path, restorer, settings)
 
     def plan_pieces(self, name: str, source: Path, target: str, path: Path) -> Record | None:
         """Plans a long video; returns its record, or None if there is nothing to share."""
@@ -218,6 +225,10 @@ class JoinPieces(RestoreVideos):
             record = self.before.get(name, {})
             final = record.get('status') in ('failed', 'skipped') and 'target' not in record
             yield record if final else self.restore(name)
+
+    def write(self, source: Path, path: Path, restorer: VideoRestorer, settings: Settings) -> Report:
+        """Writes the output of a video from its pieces."""
+        return join_pieces(source, path, restorer, settings)
 
     def plan_pieces(self, name: str, source: Path, target: str, path: Path) -> Record | None:
         """Leaves a long video to the next run if it was not planned: one task would take too long."""

@@ -84,6 +84,7 @@ class RestorationJob:
     settings: Settings  # the user's settings
     state: ResumeState  # stores faces and finished segments
     progress: Progress  # is called for every frame
+    in_pieces: bool = False  # the segments of a planned video come from other processes
     notices: Notices = field(default_factory=Notices, init=False)  # messages for the user
 
     def run(self) -> Report:
@@ -218,7 +219,7 @@ class RestorationJob:
             clip_restorer = FaceClipRestorer(choice.restorer, mfcc_frames, faces.enlarged(self.output.size),
                                              self.settings.strength)
             done = sum(map(len, wanted)) - sum(map(len, missing))
-            if done:
+            if done and (missing or not self.in_pieces):
                 self.notices.add(f'resuming an interrupted run: {done} of {faces.count} frames are done')
             if missing:
                 self._encode(clip_restorer, missing)

@@ -69,10 +69,20 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
     return replace(report, seconds=time.monotonic() - started)
 
 
+def join_pieces(source: Path, target: Path, restorer: VideoRestorer, settings: Settings) -> Report:
+    """Writes the target of a planned video from its pieces; restores what they lack. See `restore_video`."""
+    started = time.monotonic()
+    check_output_path(source, target)
+    with _opened(source, target, restorer, settings) as job:
+        job.in_pieces = True
+        report = job.run()
+    return replace(report, seconds=time.monotonic() - started)
+
+
 def plan_video(source: Path, target: Path, restorer: VideoRestorer, settings: Settings) -> RestorationPlan:
     """Finds the faces of a video and selects the weights, for machines that restore pieces of it.
 
-    The folder `<target>.gavn` keeps both for `restore_piece`; `restore_video` then writes the target from the
+    The folder `<target>.gavn` keeps both for `restore_piece`; `join_pieces` then writes the target from the
     finished segments. Raises as `restore_video`.
     """
     check_output_path(source, target)
