@@ -73,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='also write a comparison video: side by side, or left and right half')
     parser.add_argument('--force', action='store_true', help='replace existing outputs')
     parser.add_argument('--no-resume', action='store_true',
-                        help='do not resume an interrupted run')
+                        help='do not resume an interrupted run; with --executor: try failed videos again '
+                             '(what is finished is kept)')
     parser.add_argument('--no-report', action='store_true', help='write no report')
     archives = parser.add_argument_group(
         'archives', 'With --executor the input is one folder, searched at any depth, or s3://BUCKET/FOLDER; '

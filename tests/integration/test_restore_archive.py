@@ -141,7 +141,7 @@ def test_what_a_killed_task_has_left_is_finished(talks, whole, weights, tmp_path
     step.restore(record, range(piece.start, piece.start + SEGMENT_FRAMES))
     run(archive, only=('finish', 'report'))
     assert outputs(tmp_path) == whole and archive_report.read_summary(archive)['done'] == 3
-    report = json.loads((tmp_path / 'deep/er/long film_gavn.mp4.json').read_text())
+    report = json.loads((tmp_path / 'deep/er/long video_gavn.mp4.json').read_text())
     assert f'resuming an interrupted run: {SEGMENT_FRAMES} of 40 frames are done' in report['notices']
 
 
@@ -354,19 +354,6 @@ def test_the_command(talks, whole, weights, tmp_path, capfd):
     last = capfd.readouterr().out.splitlines()[-1]
     assert last.startswith('3 done; 0.00 hours of video, ') and last.endswith('has the result of each video')
     assert outputs(tmp_path) == whole
-
-
-@pytest.mark.parametrize('stem', ['talk', 'Ä' * 120])
-def test_previews_have_the_names_of_those_without_an_executor(weights, tmp_path, stem):
-    (tmp_path / 'in').mkdir()
-    write_video(tmp_path / f'in/{stem}.mp4', 12, None)
-    command = ['restore', str(tmp_path / 'in'), '--weights', str(weights), '--preview', '0.2']
-    for folder, extra in (('one', []), ('executor', ['--executor', 'local'])):
-        assert cli.main([*command, '-o', f'{tmp_path}/{folder}/', *extra]) == 0
-    one, other = (outputs(tmp_path / folder) for folder in ('one', 'executor'))
-    assert one == other and [name.endswith('_gavn_preview.mp4') for name in one] == [True]
-    assert cli.main([*command[:-2], '-o', f'{tmp_path}/executor', '--executor', 'local']) == 0
-    assert len(outputs(tmp_path / 'executor')) == 2  # the whole video is another output
 
 
 @pytest.mark.parametrize(('extra', 'message'), [
