@@ -25,6 +25,7 @@ _LAZY = {
     'DeviceError': 'gavn.restoration.model_spec',
     'DiskError': 'gavn.restoration.resume_state',
     'GavnError': 'gavn.errors',
+    'InputPathError': 'gavn.errors',
     'MediaError': 'gavn.media.container',
     'ModelError': 'gavn.checkpoints.hub',
     'NoFace': 'gavn.faces.tracker',

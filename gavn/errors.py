@@ -25,6 +25,10 @@ class MissingInput(GavnError):  # noqa: N818
     """An input file does not exist."""
 
 
+class InputPathError(GavnError):
+    """An input path cannot be used: it has no videos or images, or is not the folder that is needed."""
+
+
 class CheckpointError(GavnError):
     """Weights are missing, unreadable, unsafe, or do not fit the network."""
 
@@ -49,7 +53,7 @@ def weight_file(path: str | PathLike[str]) -> Path:
     return path
 
 
-def check_weights(path: str | PathLike[str] | None) -> None:
+def check_weight_file(path: str | PathLike[str] | None) -> None:
     """Checks a file of weights if one is given; see `weight_file`."""
     if path is not None:
         weight_file(path)
@@ -68,7 +72,7 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-def disk_words(error: OSError) -> str:
+def full_disk_message(error: OSError) -> str:
     """The message for a full disk."""
     return (f'{error.filename or "a file of the run"} cannot be written: {error.strerror}; make room there, '
             'then rerun the command with --auto_resume')

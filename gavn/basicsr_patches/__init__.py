@@ -46,7 +46,7 @@ def run_pipeline(kind: str, args: Namespace | None = None) -> None:
     from basicsr import test, train
     from torch import distributed
 
-    from gavn.errors import RunError, disk_words, is_full
+    from gavn.errors import RunError, full_disk_message, is_full
     from gavn.runtime.project import project_root
 
     try:
@@ -54,6 +54,6 @@ def run_pipeline(kind: str, args: Namespace | None = None) -> None:
     except OSError as error:
         if not is_full(error):
             raise
-        raise RunError(disk_words(error)) from error
+        raise RunError(full_disk_message(error)) from error
     if distributed.is_initialized():
         distributed.destroy_process_group()

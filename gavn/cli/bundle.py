@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 
-from gavn.errors import check_weights
+from gavn.errors import check_weight_file
 from gavn.runtime.project import locate, project_root
 
 
@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> None:
     file = str(locate(args.opt, project_root()) or args.opt)
     check_output_path(file, args.output, args.force)
     read_options(file)
-    check_weights(args.weights)
-    check_weights(args.landmark_weights)
+    check_weight_file(args.weights)
+    check_weight_file(args.landmark_weights)
     from gavn.restoration.restorer import Restorer
     restorer = Restorer.from_options(file, args.weights, args.landmark_weights, device='cpu')
     restorer.save(args.output, args.half)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gavn.errors import check_inputs, check_weights
+from gavn.errors import check_inputs, check_weight_file
 
 METRICS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync', 'warp', 'id')
 WEIGHT_FILES = ('syncnet', 'alexnet')
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     """Measures all clips, prints a summary and writes the results."""
     check_inputs((args.restored, args.reference, args.degraded))
     for _, file in args.weights:
-        check_weights(file)
+        check_weight_file(file)
     from gavn.cli.evaluate_clips import choose, evaluate_all, gather, summary
     from gavn.metrics.results_file import RunInfo, write_results
     from gavn.restoration.output_path import check_output_path

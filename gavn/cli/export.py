@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gavn.errors import check_weights
+from gavn.errors import check_weight_file
 from gavn.runtime.arguments import whole
 
 FORMS = ('onnx', 'torchscript')
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Exports the network and prints the largest difference of the results."""
-    check_weights(args.weights)
+    check_weight_file(args.weights)
     from gavn.checkpoints.pretrained import weights_of
     from gavn.restoration.export import CHECKED, FORMATS, export, input_names
     from gavn.restoration.model_spec import import_modules

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavn.cli.restore_jobs import BOTH, IMAGE_FOLDER, plan, unfinished
-from gavn.errors import check_inputs, check_weights
+from gavn.cli.restore_jobs import BOTH, IMAGE_FOLDER, input_output_pairs, unfinished
+from gavn.errors import check_inputs, check_weight_file
 from gavn.restoration.encoder_choices import CODECS, LARGEST_CRF, PIX_FMTS, PRESETS
 from gavn.runtime.arguments import fraction, positive, seconds, whole
 from gavn.runtime.executors import add_executor_arguments, add_task_arguments
@@ -147,12 +147,12 @@ def run(args: argparse.Namespace) -> int:
     """Restores every input. A failure does not stop the others. Returns the code of the first failure."""
     from gavn.restoration.output_path import check_output_path
     _check_quality(args)
-    check_weights(args.weights)
+    check_weight_file(args.weights)
     check_inputs([args.audio])
     if args.executor is not None:
         from gavn.cli.restore_archive import restore_archive
         return restore_archive(args, _restorer_spec(args), _settings(args))
-    jobs = plan(args)
+    jobs = input_output_pairs(args)
     alone = len(jobs) == 1
     codes = [code for source, _ in jobs if (code := guarded(partial(check_inputs, [source])))]
     jobs = [(source, target) for source, target in jobs if source.exists()]

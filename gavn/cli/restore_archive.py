@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gavn.restoration.output_path import OutputPathError
+from gavn.errors import ArgumentError
 from gavn.runtime.executors import Executor, check_datatrove
 from gavn.runtime.exit_codes import FAILED, OK
 
@@ -21,7 +21,7 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
     """Restores an archive, or submits it to Slurm; prints a summary. Returns the exit code.
 
     Raises:
-        OutputPathError: the arguments do not suit an archive.
+        ArgumentError: the arguments do not suit an archive.
         MissingPackageError: datatrove is not installed.
         RunError: tasks did not complete.
     """
@@ -52,10 +52,10 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
 
 def _check(args: argparse.Namespace) -> None:
     if len(args.input) != 1 or args.output is None:
-        raise OutputPathError('--executor needs one folder and an output folder\n'
+        raise ArgumentError('--executor needs one folder and an output folder\n'
                               'gavn restore ARCHIVE/ -o OUT/ --executor local')
     if used := [flag for name, flag in _REFUSED.items() if getattr(args, name)]:
-        raise OutputPathError(f'{used[0]} does not go with --executor\nomit one of them')
+        raise ArgumentError(f'{used[0]} does not go with --executor\nomit one of them')
     if args.ext != 'auto':
-        raise OutputPathError('--ext does not go with --executor: the containers of the inputs are kept\n'
+        raise ArgumentError('--ext does not go with --executor: the containers of the inputs are kept\n'
                               'omit one of them')

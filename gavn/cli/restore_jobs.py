@@ -6,6 +6,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from gavn.errors import ArgumentError, InputPathError
 from gavn.runtime.file_names import (
     KEPT,
     images_in,
@@ -20,17 +21,19 @@ IMAGE_FOLDER = 'png'  # the value of --ext for an image folder
 BOTH = '_compare'  # suffix of comparison videos
 
 
-def plan(args: argparse.Namespace) -> list[tuple[Path, Path]]:
+def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Returns (input, output) pairs.
 
     Raises:
-        OutputPathError: two inputs would have the same output, or an input does not exist.
+        ArgumentError: there is one audio file for several inputs.
+        InputPathError: an input has no videos or images.
+        OutputPathError: two inputs would have the same output, or the output has the wrong kind.
     """
     from gavn.restoration.output_path import OutputPathError
     found = _without_outputs(sources(args.input), args.suffix)
     if args.audio is not None and len(found) > 1:
-        raise OutputPathError(f'one audio file, {args.audio}, for {len(found)} inputs\n'
-                              'restore them one by one')
+        raise ArgumentError(f'one audio file, {args.audio}, for {len(found)} inputs\n'
+                            'restore them one by one')
     alone = args.output is not None and len(found) == 1
     if alone and args.ext == IMAGE_FOLDER:
         return [(found[0], _image_folder(args.output))]
@@ -114,18 +117,17 @@ def sources(inputs: Sequence[str]) -> list[Path]:
         inputs: files, folders of videos, image folders, or patterns.
 
     Raises:
-        OutputPathError: an input has no videos or images.
+        InputPathError: an input has no videos or images.
         NoVideo: an input is a single image.
     """
     from gavn.media import NoVideo
-    from gavn.restoration.output_path import OutputPathError
     found: dict[Path, None] = {}
     for name in inputs:
         pattern = not Path(name).exists() and glob.has_magic(name)
         named = in_order(map(Path, glob.glob(name, recursive=True))) if pattern else [Path(name)]
         videos = [video for path in named for video in (_in_folder(path) if path.is_dir() else [path])]
         if not videos:
-            raise OutputPathError(f'{name}: no videos or images found')
+            raise InputPathError(f'{name}: no videos or images found')
         if image := next(filter(is_image, videos), None):
             raise NoVideo(f'{image} is an image, not a video\n'
                           f'to restore the frames of a video use their folder, {image.parent}')

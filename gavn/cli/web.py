@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from gavn.errors import check_weights
+from gavn.errors import check_weight_file
 from gavn.runtime.arguments import positive, seconds, whole
 from gavn.runtime.project import install_command
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         print(f'error: the page requires {missing[0]}: {install_command("web")}', file=sys.stderr)
         return USAGE
-    check_weights(args.weights)
+    check_weight_file(args.weights)
     from gavn.restoration.model_spec import import_modules
     from gavn.web.limits import Limits
     from gavn.web.networks import Networks

@@ -20,6 +20,7 @@ from uuid import uuid4
 from datatrove.io import get_datafolder, get_shard_from_paths_file
 
 import gavn
+from gavn.errors import InputPathError
 from gavn.media import MediaError, fitting_ending
 from gavn.restoration.archive_records import ArchiveRecords
 from gavn.restoration.output_path import OutputPathError
@@ -86,14 +87,15 @@ class Archive:
             settings.
 
         Raises:
-            OutputPathError: there are no videos, or the outputs would be among them.
+            InputPathError: the input is not a folder, or has no videos.
+            OutputPathError: the outputs would be among the inputs.
         """
         source, output = (folder.resolve_paths('').rstrip('/') for folder in (self.inputs, self.outputs))
         if f'{output}/'.startswith(f'{source}/'):
             raise OutputPathError(f'{self.output} is in {self.source}: outputs would become inputs\n'
                                   'use another output folder')
         if not self.inputs.isdir(''):
-            raise OutputPathError(f'{self.source} is not a folder\nrestore a single video without --executor')
+            raise InputPathError(f'{self.source} is not a folder\nrestore a single video without --executor')
         digest, count, part = hashlib.sha256(), 0, f'{WORK}/listing.{uuid4().hex}'
         with self.outputs.open(part, 'w') as file:
             for name in list_files(self.inputs, _is_video_name):
@@ -103,7 +105,7 @@ class Archive:
                 count += 1
         if not count:
             self.outputs.rm_file(part)
-            raise OutputPathError(f'{self.source}: no videos found')
+            raise InputPathError(f'{self.source}: no videos found')
         tasks = tasks or min(max(count, workers), MAX_TASKS)
         weights = self.spec.weights and sha256(self.spec.weights)
         done = replace(self, source=source, output=output, tasks=tasks, count=count)

@@ -35,7 +35,7 @@ def extract_features(video: VideoReader, notify: Notify, folder: Path, progress:
     if blocks is None:
         if used:
             notify(f'{video.path} has no readable audio track{_WITH_SILENCE}')
-        return silence(folder)
+        return silent_features(folder)
     needed = inf if seconds is None else seconds + _AHEAD
     blocks = blocks if progress is None else _with_progress(blocks, video.info, progress, needed)
     return StoredMFCC(_padded_to_video(blocks, video, notify, needed, used), folder)
@@ -52,7 +52,7 @@ def _with_progress(blocks: Iterable[Block], info: VideoInfo, progress: Progress,
         progress.step('reading audio', min(total, int(samples / SAMPLE_RATE * info.frame_rate) + 1), total)
 
 
-def silence(folder: Path) -> StoredMFCC:
+def silent_features(folder: Path) -> StoredMFCC:
     """Returns the MFCC of silence, stored in `folder`."""
     return StoredMFCC([], folder)
 

@@ -19,7 +19,7 @@ from gavn.faces.thumbnail import thumbnail
 from gavn.faces.tracker import NoFace, follow_faces
 from gavn.faces.tracks import Faces, choose, fixed_box
 from gavn.media import Frame, MediaError, VideoReader, missing_numbers
-from gavn.restoration.audio_features import extract_features, silence
+from gavn.restoration.audio_features import extract_features, silent_features
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
 from gavn.restoration.input_notices import encoding_notices, with_gap_notices
@@ -229,7 +229,7 @@ class RestorationJob:
     def _audio_features(self, faces: Faces, used: bool) -> StoredMFCC:
         folder, seconds = self.state.folder, self.settings.preview
         if not faces.faces:
-            return silence(folder)
+            return silent_features(folder)
         return extract_features(self.video, self.notices.add, folder, self.progress, seconds, used)
 
     @release_freed_memory

@@ -37,7 +37,7 @@ from gavn.restoration.model_spec import (
     RestoreError,
     weight_files,
 )
-from gavn.restoration.weight_selection import Choice, check_weights
+from gavn.restoration.weight_selection import Choice, check_task_fits
 from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.compilation import MODES, compile_in_place
 from gavn.runtime.files import sha256
@@ -204,7 +204,7 @@ class Restorer(NetworkRunner):
     def choose_weights(self, estimator: Callable[[], DegradationEstimate], force: bool = False
                        ) -> Choice:
         """Holds pretrained weights to the degradation; see `VideoRestorer.choose_weights`."""
-        return check_weights(self, estimator, force)
+        return check_task_fits(self, estimator, force)
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
                        audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:

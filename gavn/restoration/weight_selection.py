@@ -52,7 +52,7 @@ class Choice:
     message: str = ''
 
 
-def check_weights(restorer: CropRestorer, estimator: Callable[[], DegradationEstimate], force: bool
+def check_task_fits(restorer: CropRestorer, estimator: Callable[[], DegradationEstimate], force: bool
                   ) -> Choice:
     """Holds pretrained weights to the degradation; the user's own are used without an estimate."""
     if restorer.name is None:

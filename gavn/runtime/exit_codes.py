@@ -26,6 +26,7 @@ CODES = {
     'gavn.restoration.model_spec.DeviceError': USAGE,
     'gavn.restoration.output_path.OutputPathError': USAGE,
     'gavn.errors.MissingInput': UNREADABLE,
+    'gavn.errors.InputPathError': USAGE,
     'gavn.errors.CheckpointError': WEIGHTS,
     'gavn.media.container.MediaError': UNREADABLE,
     'gavn.checkpoints.hub.ModelError': WEIGHTS,

@@ -10,9 +10,11 @@ import pytest
 from restore_fakes import fixed_face, make_restorer, write_video
 
 from gavn.cli import main as cli
+from gavn.errors import InputPathError
 from gavn.restoration import job, restore_video, resume_state
+from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.settings import Settings
-from gavn.runtime.exit_codes import FAILED, USAGE
+from gavn.runtime.exit_codes import FAILED, USAGE, code_of
 
 pytest.importorskip('datatrove', reason='needs datatrove: pip install "gavn[cluster]"')
 
@@ -368,3 +370,12 @@ def test_arguments_fail_at_the_door(talks, weights, tmp_path, capsys, extra, mes
         pytest.importorskip('ray', reason='needs ray')
     assert cli.main([*command, *extra]) in (USAGE, FAILED)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('folder', 'message'), [('none', 'is not a folder'), ('empty', 'no videos found')])
+def test_an_archive_without_videos_is_an_error_of_the_input(tmp_path, folder, message):
+    (tmp_path / 'empty').mkdir()
+    archive = Archive(str(tmp_path / folder), str(tmp_path / 'out'), RestorerSpec(), Settings())
+    with pytest.raises(InputPathError, match=f'{folder}.*{message}') as error:
+        archive.listed(None)
+    assert not isinstance(error.value, OutputPathError) and code_of(error.value) == USAGE

@@ -8,8 +8,12 @@ from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, write_video
 
 from gavn.cli import main as cli
 from gavn.cli import restore
+from gavn.cli.restore_jobs import sources
+from gavn.errors import InputPathError
 from gavn.media import probe, read_frames
 from gavn.restoration import job
+from gavn.restoration.output_path import OutputPathError
+from gavn.runtime.exit_codes import USAGE, code_of
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +72,13 @@ def test_inputs_and_outputs_that_do_not_fit(weights, talks, capsys, args, words)
     write_video(talks / 'sub/a.mp4', 2, audio=None)
     assert run(weights, *(arg.format(talks=talks) for arg in args)) == 2
     assert words in capsys.readouterr().err
+
+
+def test_inputs_without_videos_have_an_error_of_their_own(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(InputPathError, match='empty: no videos or images found') as error:
+        sources([str(tmp_path / 'empty')])
+    assert not isinstance(error.value, OutputPathError) and code_of(error.value) == USAGE
 
 
 @pytest.mark.parametrize(('args', 'code', 'words'), [

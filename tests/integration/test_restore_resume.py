@@ -18,7 +18,7 @@ from gavn.faces.tracks import ChoiceError, Face
 from gavn.media import probe, read_frames
 from gavn.restoration import job as restoration
 from gavn.restoration import restore_video, resume_state
-from gavn.restoration.audio_features import silence
+from gavn.restoration.audio_features import silent_features
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer, _warmup_start, warmup_frames
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.report import Report
@@ -59,7 +59,7 @@ def test_pieces_do_not_show(source, tmp_path, monkeypatch):
     for length in (FRAMES, 7, 1):
         buffer, clip_restorer, added = (
             FrameBuffer(read_frames(source)),
-            FaceClipRestorer(restorer, silence(tmp_path), faces),
+            FaceClipRestorer(restorer, silent_features(tmp_path), faces),
             [],
         )
         for start in range(0, FRAMES, length):

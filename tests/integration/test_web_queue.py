@@ -9,7 +9,7 @@ import pytest
 from restore_fakes import fixed_face, make_restorer, write_video
 from web_sessions import Fakes, taken
 
-from gavn.cli.restore_jobs import plan
+from gavn.cli.restore_jobs import input_output_pairs
 from gavn.restoration import job as restoration
 from gavn.web.jobs import RestoreRequest, _ending
 from gavn.web.limits import Limits, RefusalError
@@ -222,7 +222,7 @@ def test_a_stop_cancels_all_jobs_before_it_waits_for_one(sessions, networks):
 def test_the_page_names_outputs_as_the_command_does(tmp_path, name):
     source = write_video(tmp_path / 'talk.mp4', 6, audio=.24).rename(tmp_path / name)
     args = Namespace(input=[str(source)], output=None, ext='auto', suffix='gavn', audio=None, preview=None)
-    (_, target), = plan(args)
+    (_, target), = input_output_pairs(args)
     assert _ending(source) == target.suffix == ('.mkv' if name.endswith('avi') else source.suffix)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from gavn.checkpoints import checkpoint
 from gavn.checkpoints.checkpoint import load_bundle, load_state, load_strict, save_bundle
-from gavn.errors import CheckpointError, check_weights
+from gavn.errors import CheckpointError, check_weight_file
 from gavn.runtime.exit_codes import WEIGHTS, code_of
 
 
@@ -108,7 +108,7 @@ def test_truncated_file(tmp_path, state, name):
 _NO_NAME = 'not the name of a file|does not exist'  # by the version of Python
 
 
-@pytest.mark.parametrize('read', [load_state, load_bundle, check_weights])
+@pytest.mark.parametrize('read', [load_state, load_bundle, check_weight_file])
 @pytest.mark.parametrize(('name', 'words'), [
     ('none.pth', 'does not exist'), ('', 'is a folder'), ('n' * 300, _NO_NAME), ('a\0b', _NO_NAME)])
 def test_what_is_no_file_is_refused(tmp_path, read, name, words):
