@@ -48,7 +48,7 @@ def downscale(frames: Frames, factor: float, method: str = 'matlab') -> list[np.
 def hide_lower_face(frames: Frames, percent: int) -> list[np.ndarray]:
     """Covers the lowest `percent` of the rows, without a fifth of the width on either side, with grey.
 
-    Only audio tells how a hidden mouth moves, so this shows what a network takes from audio.
+    Only audio shows how a hidden mouth moves, so this shows what a network takes from audio.
     """
     def hidden(frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]

@@ -1,6 +1,6 @@
 """A visit to a GPU: tests, benchmark and unpacking side by side, then a training with the time that is left.
 
-The training has two legs, so that its cosine ends on time: the first one tells the rate, the second one is as
+The training has two legs, so that its cosine ends on time: the first measures the rate, the second one is as
 long as time allows.
 """
 from __future__ import annotations

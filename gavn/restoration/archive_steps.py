@@ -191,7 +191,7 @@ class RestorePieces(_Step):
                         yield record, range(start, min(start + length, frames))
 
     def restore(self, planned: Record, piece: range) -> Record:
-        """Restores a piece. If that fails, `finish` tries again and tells why."""
+        """Restores a piece. If that fails, `finish` tries again and records why."""
         archive, name, target = self.archive, planned['file'], planned['target']
         facts = {'first': piece.start, 'frames': len(piece)}
         if archive.outputs.exists(target):

@@ -18,7 +18,7 @@ _RETRIES = 3  # of a Ray task whose process or node is lost
 
 
 class LocalExecutor(LocalPipelineExecutor):
-    """Goes on with other tasks if a process is killed. The killed task stays incomplete."""
+    """Continues with other tasks if a process is killed. The killed task stays incomplete."""
 
     def run(self) -> None:
         """Runs all incomplete tasks; raises the first error of a task, and ends the others then."""

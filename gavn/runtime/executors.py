@@ -88,7 +88,7 @@ class Executor:
             name: of the jobs.
             stages: the stages, in order.
             logs: folder of logs and completion markers; all machines must reach it.
-            persist: on Slurm, go on after a stage with failed tasks.
+            persist: on Slurm, continue after a stage with failed tasks.
 
         Raises:
             TasksError: tasks of a stage did not complete. A local task raises its own errors.

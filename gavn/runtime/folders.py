@@ -60,7 +60,7 @@ def _scan(folder: Folder, inside: str, wanted: Callable[[str], bool]) -> Iterato
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:  # a link to where nobody may look: whoever opens it tells why
+    except OSError:  # a link to a folder without read permission: opening it raises the error
         return True
 
 

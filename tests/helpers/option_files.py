@@ -1,4 +1,4 @@
-"""The option files that ship, for tests: reading them, building their networks, telling them apart."""
+"""The option files of the repository, for tests: reading, building networks, comparing files."""
 import json
 from collections.abc import Sequence
 from functools import cache

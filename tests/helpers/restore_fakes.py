@@ -129,8 +129,8 @@ def fixed_face(absent: tuple[int, ...] = (), cuts: tuple[int, ...] = (), box: Bo
 
 def make_restorer(gain: float = 20., inputs: tuple[str, ...] = ('lq',)) -> Restorer:
     options = {'network_g': {'type': 'FakeRestorer', 'gain': gain}, 'network_inputs': inputs}
-    recipe = ModelSpec.parse(options, 'here')
-    return Restorer(recipe, recipe.build(), 'cpu')
+    spec = ModelSpec.parse(options, 'here')
+    return Restorer(spec, spec.build(), 'cpu')
 
 
 class Recorder:

@@ -1,4 +1,4 @@
-"""The command line: what comes out has what went in; bad input is told in words and loses nothing."""
+"""The command line: outputs keep the streams of inputs; bad input gets a message and loses nothing."""
 import re
 import runpy
 import sys

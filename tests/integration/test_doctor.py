@@ -1,4 +1,4 @@
-"""`gavn doctor` tells what is well, what is absent and what is broken, with the remedy."""
+"""`gavn doctor` prints what works, what is absent and what is broken, with the remedy."""
 import importlib.metadata
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""`gavn evaluate`: videos and folders of images in numbers; what does not go together is told in words."""
+"""`gavn evaluate`: videos and folders of images in numbers; inputs that do not match get a message."""
 import re
 import runpy
 import sys
@@ -126,7 +126,7 @@ def test_results_are_called_as_tables_need_it(tmp_path):
 # ---- audio and time
 
 class Counting:
-    """Stands in for the score: counts the images, and gives the samples that it hears."""
+    """Stands in for the score: counts the images, and gives the samples of its audio."""
 
     def __init__(self, network, device):
         self.count = 0

@@ -163,7 +163,7 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
         metric_factory('lpips', {'type': 'lpips'})
 
 
-class Listening:
+class AudioMetric:
     """Gives the number of frames and of samples; needs two frames."""
 
     def __init__(self, audio):
@@ -181,7 +181,7 @@ class Listening:
 
 
 def test_clip_metrics_get_audio_and_every_frame():
-    item = MetricFactory(('sync_c', 'sync_d'), ('audio',), Listening)
+    item = MetricFactory(('sync_c', 'sync_d'), ('audio',), AudioMetric)
     asked = []
 
     def audio():
@@ -197,7 +197,7 @@ def test_clip_metrics_get_audio_and_every_frame():
     silent = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert silent.notes == 'sync_c, sync_d: the clip has no audio'
     evaluate_clip(flat(), metric_factories(PSNR), audio)
-    assert len(asked) == 2  # nobody else listens
+    assert len(asked) == 2  # no other metric reads audio
 
 
 def test_every_metric_measures_what_it_can(tmp_path):

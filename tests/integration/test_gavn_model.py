@@ -198,7 +198,7 @@ def test_a_checkpoint_of_the_first_stage_restores_and_tests_as_the_network_of_th
     assert restorer.spec.networks['network_g']['use_identity'] is False
     tested = model_of(place, is_train=False, path={'pretrain_network_g': str(file)})
     assert tested.net_g.identity is None
-    whole = model_of(place, path={'pretrain_network_g': str(file)})  # the second stage goes on from all of it
+    whole = model_of(place, path={'pretrain_network_g': str(file)})  # the second stage starts from all of it
     assert not changed(state_of(model.net_g), whole.net_g)
     run(model, batch, (3,))
     model.save(0, 3)

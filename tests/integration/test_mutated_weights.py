@@ -66,7 +66,7 @@ def use_checkpoint(path: Path, network: torch.nn.Module) -> None:
 
 
 def try_file(path: Path, content: bytes, use: Callable[[], None], what: str) -> bool:
-    """Whether a file of this content can be used. Fails for an exception that is not told in words."""
+    """Whether a file of this content can be used. Fails for an exception without a message for the user."""
     path.write_bytes(content)
     start = time.monotonic()
     try:

@@ -1,4 +1,4 @@
-"""Every option file that ships is valid, builds its networks, and differs from its kin only where it says."""
+"""Every option file of the repository is valid, builds its networks, and changes only what it states."""
 import pytest
 from basicsr.losses import build_loss
 from option_files import FILES, OPTIONS, TASKS, build, differences, load, name_of, parameters

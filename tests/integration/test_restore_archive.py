@@ -156,7 +156,7 @@ def test_completed_tasks_are_not_repeated(talks, weights, tmp_path, monkeypatch)
 
 
 def test_a_task_that_is_started_twice_keeps_all_records(talks, weights, tmp_path):
-    """A lost process goes on writing; the newest record of a video counts, an incomplete line does not."""
+    """A lost process still writes; the newest record of a video counts, an incomplete line does not."""
     archive = listed(talks, tmp_path, weights)
     with archive.records('videos').writer(0) as lost, archive.records('videos').writer(0) as again:
         lost({'file': 'a.mp4', 'status': 'failed', 'reason': 'a long reason'})
@@ -253,7 +253,7 @@ def test_a_full_disk_stops_the_task(talks, weights, tmp_path, monkeypatch, step)
 
 
 def test_a_video_that_was_not_planned_is_left_to_the_next_run(talks, whole, weights, tmp_path):
-    """A cluster goes on with `finish` after a task of `videos` is lost."""
+    """A cluster continues with `finish` after a task of `videos` is lost."""
     archive = listed(talks, tmp_path, weights)
     run(archive, only=('videos',))
     ranks = [rank for rank in range(2) for record in archive.records('videos').of(rank)

@@ -109,7 +109,7 @@ def test_a_killed_run_ends_with_the_same_file(source, tmp_path, caplog):
 
 
 def interrupted(source: Path, target: Path, monkeypatch, after: int = 2, **options) -> Path:
-    """A restoration that is stopped when so many pieces are finished; returns its journal."""
+    """Stops a restoration when so many pieces are finished; returns its state folder."""
     real = resume_state.ResumeState.finish
 
     def finish(self, part, notes):
@@ -162,7 +162,7 @@ def test_resuming_can_be_declined(source, tmp_path, monkeypatch):
     assert restore(source, target, resume=False).resumed == 0
 
 
-def test_a_folder_that_is_no_journal_is_left_alone(source, tmp_path):
+def test_a_folder_that_is_no_resume_state_is_left_alone(source, tmp_path):
     precious = tmp_path / 'out.mp4.gavn' / 'diary.txt'
     precious.parent.mkdir()
     precious.write_text('dear diary')

@@ -258,10 +258,10 @@ def test_real_networks_on_a_found_face(tmp_path, monkeypatch):
     options = {'network_g': {'type': 'GAVN', 'num_feat': 8, 'num_reconstruct_block': [1, 1]},
                'network_l': {'type': 'PFLDAV', 'width': 0.25},
                'network_inputs': ['lq', 'audio', 'landmarks', 'region']}
-    recipe = ModelSpec.parse(options, 'here')
-    networks = recipe.build()
+    spec = ModelSpec.parse(options, 'here')
+    networks = spec.build()
     networks['network_g'].reconstruction.last.weight.data.mul_(10)
-    Restorer(recipe, networks, 'cpu').save(bundle)
+    Restorer(spec, networks, 'cpu').save(bundle)
     report = restore_video.restore_video(source, out, Restorer.load(bundle, 'cpu', batch=2))
     assert (report.frames_in, report.frames_out, report.restored) == (10, 10, 10)
     assert audio_packets(out) == audio_packets(source)

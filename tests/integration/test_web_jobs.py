@@ -265,7 +265,7 @@ def test_html_is_escaped_and_has_the_time_left():
 
 
 def test_an_expired_page_is_emptied_by_its_next_click(sessions):
-    """And told why, whatever is clicked."""
+    """And the page says why, whatever is clicked."""
     pytest.importorskip('gradio', reason='needs gradio (the extra [web])')
     from gavn.web.handlers import Handlers, gr
     from gavn.web.page import lay_out

@@ -1,4 +1,4 @@
-"""Annotations of arguments and options: what fits them, and how they are told in words."""
+"""Annotations of arguments and options: which values fit them, and how messages describe them."""
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

@@ -52,7 +52,7 @@ def test_other_audio_gives_another_image():
 
 
 def test_audio_is_placed_by_the_region():
-    """A crop hears what the full face hears there; without a region it is taken for the full face."""
+    """A crop gets the audio map of its place in the face; without a region it counts as the full face."""
     network = DAVDNet(**SMALL).eval()
     lq, audio = inputs(1, (64, 64))
     whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
@@ -63,9 +63,9 @@ def test_audio_is_placed_by_the_region():
 
 def test_padding_does_not_move_the_audio(monkeypatch):
     network, seen = DAVDNet(**SMALL), []
-    hear = network.audio.forward
+    run = network.audio.forward
     monkeypatch.setattr(network.audio, 'forward',
-                        lambda audio, region, size: seen.append((region, size)) or hear(audio, region, size))
+                        lambda audio, region, size: seen.append((region, size)) or run(audio, region, size))
     network(*inputs(1, (24, 40)), torch.tensor([[0.0, 0.5, 0.5, 0.75]]))
     region, size = seen[0]
     assert size == (32, 48)

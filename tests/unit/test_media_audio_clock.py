@@ -57,7 +57,7 @@ def test_gap_in_the_audio_is_silence(tmp_path: Path) -> None:
 
 
 def test_the_first_of_overlapping_pieces_stays(tmp_path: Path) -> None:
-    """The second piece goes on where the first ends, the third lies within them, the fourth follows."""
+    """The second piece continues where the first ends, the third lies within them, the fourth follows."""
     pieces = (0, level(500)), (4000, level(700)), (5600, level(800, 3200)), (12000, level(900))
     audio = read_audio(lay(tmp_path / 'over.mkv', *pieces))
     assert np.array_equal(audio, np.concatenate([level(500), level(700, 4000), level(900)]))

@@ -1,4 +1,4 @@
-"""Fetching weights: whole or absent, gone on with where they were cut, and never behind the user's back."""
+"""Fetching weights: whole or absent, resumed after an interruption, and only on request."""
 import ast
 import dataclasses
 import errno

@@ -32,8 +32,8 @@ def audio_windows(count: int) -> list[torch.Tensor]:
 
 def make(gain: float = 0., inputs: tuple[str, ...] = ('lq',), **options) -> Restorer:
     network = {'type': 'FakeRestorer', 'gain': gain}
-    recipe = ModelSpec.parse({**FULL, 'network_g': network, 'network_inputs': inputs}, 'here')
-    return Restorer(recipe, recipe.build(), device='cpu', **options)
+    spec = ModelSpec.parse({**FULL, 'network_g': network, 'network_inputs': inputs}, 'here')
+    return Restorer(spec, spec.build(), device='cpu', **options)
 
 
 @pytest.mark.parametrize('count', [0, 1, 2, 3, 4, 10])
@@ -57,8 +57,8 @@ def test_residual_keeps_colour_order():
         def forward(self, lq):
             return lq + torch.tensor([0., 0., 10 / 255])[:, None, None]  # RGB
 
-    recipe = ModelSpec.parse({**FULL, 'network_inputs': ['lq']}, 'here')
-    residual = next(Restorer(recipe, {'network_g': Blue()}, 'cpu').residuals(faces(1)))
+    spec = ModelSpec.parse({**FULL, 'network_inputs': ['lq']}, 'here')
+    residual = next(Restorer(spec, {'network_g': Blue()}, 'cpu').residuals(faces(1)))
     assert np.allclose(residual.mean((0, 1)), [10, 0, 0], atol=1e-4)  # BGR
 
 
@@ -189,15 +189,15 @@ def test_from_training_options_takes_what_training_made(tmp_path, monkeypatch):
 ])
 def test_unusable_options_are_named(change, words):
     with pytest.raises(RestoreError, match=rf'(?s){words}'):
-        recipe = ModelSpec.parse({**FULL, **change}, 'o.yml')
-        Restorer(recipe, recipe.build(), 'cpu')
+        spec = ModelSpec.parse({**FULL, **change}, 'o.yml')
+        Restorer(spec, spec.build(), 'cpu')
 
 
 def test_window_option_serves_networks_without_a_layout():
     options = {'network_g': {'type': 'FakePerFrame'}, 'window': 'frame'}
-    recipe = ModelSpec.parse(options, 'o.yml')
+    spec = ModelSpec.parse(options, 'o.yml')
     frames = faces(4)
-    assert np.array_equal(list(Restorer(recipe, recipe.build(), 'cpu', batch=3).restore(frames)), frames)
+    assert np.array_equal(list(Restorer(spec, spec.build(), 'cpu', batch=3).restore(frames)), frames)
 
 
 @pytest.mark.parametrize('root', ['', 'elsewhere'])
@@ -269,9 +269,9 @@ def test_what_is_found_in_frames_is_not_rounded():
             self.types.append(self.conv(lq[:, 0]).dtype)
             return features[0]
 
-    recipe, network = ModelSpec.parse({**FULL, 'network_inputs': ['lq']}, 'here'), Precise()
+    spec, network = ModelSpec.parse({**FULL, 'network_inputs': ['lq']}, 'here'), Precise()
     frames = faces(2)
-    restored = list(Restorer(recipe, {'network_g': network}, 'cpu', 'bfloat16').restore(frames))
+    restored = list(Restorer(spec, {'network_g': network}, 'cpu', 'bfloat16').restore(frames))
     assert np.array_equal(restored, frames) and network.types == 2 * [torch.float32, torch.bfloat16]
 
 

@@ -1,4 +1,4 @@
-"""The file of results: what is written is read, summed up over clips, and told in words where it is wrong."""
+"""The file of results: what is written is read, averaged over clips, and reported where it is wrong."""
 import csv
 
 import pytest

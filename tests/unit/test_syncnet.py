@@ -32,7 +32,7 @@ def audio(frames: int = FRAMES, seed: int = 0) -> np.ndarray:
 
 
 class Numbers(nn.Module):
-    """Sees the number of five frames' first, hears the place of a window in the clip.
+    """Video features are the number of the first of five frames, audio features the place of a window.
 
     `first` is the number of the frame that the first window belongs to.
     """

@@ -289,7 +289,7 @@ def test_what_is_no_file_of_weights(name):
 
 
 def test_bytes_without_end(tmp_path):
-    """The unpickler may make an array of zeros of any size: more than there is memory is told in words."""
+    """The unpickler may make an array of zeros of any size: more than the memory gets a message."""
     (tmp_path / 'w.pth').write_bytes(b'\x80\x02cbuiltins\nbytearray\n\x8a\x08' + b'\xff' * 7 + b'\x3f\x85R.')
     with pytest.raises(CheckpointError, match='not a readable checkpoint'):
         load_state(tmp_path / 'w.pth')

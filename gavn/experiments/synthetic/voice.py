@@ -33,7 +33,7 @@ HISS = {'s': (4300, 7600), 'S': (1900, 5200), 'f': (700, 7600)}  # friction band
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One phone: its sound, and its target of the lips."""
+    """One phone: its acoustics and the target of the lips."""
 
     formants: tuple[float, float, float]  # Hz
     voice: float  # level of the voice
