@@ -13,7 +13,7 @@ from gavn.data.degradation import degrade
 from gavn.experiments.synthetic.head import identities, make_clip, place_on_background
 
 TARGET = Path(__file__).resolve().parents[1] / 'docs/restored.jpg'
-DEGRADATIONS = {'car_crf38': 'compressed (H.264 at CRF 38)', 'blur_k21': 'blurred (21 pixels)',
+DEGRADATIONS = {'blur_k17': 'blurred (17 pixels)', 'car_crf42': 'compressed (H.264 at CRF 42)',
                 'sr_x4': 'small (a quarter of the size)'}
 SECONDS, FRAME = 1.2, 20
 FACE = (slice(4, 214), slice(60, 270))  # rows and columns that are drawn
