@@ -14,6 +14,7 @@ from gavn.runtime.arguments import positive, seconds, whole
 from gavn.runtime.project import install_command
 
 USAGE = 2
+_POLL = 1.0  # seconds
 NEEDED = ('gradio', 'skimage')  # skimage generates the examples
 EPILOG = """\
 By default only this machine can open the page (127.0.0.1). The page accesses no network. Videos are kept in
@@ -90,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with suppress(KeyboardInterrupt), serving(networks, address, limits, _draw_examples, args.grace) as url:
         print(f'the page is at {url} (Ctrl-C stops it)', flush=True)
-        stop.wait()
+        while not stop.wait(_POLL):  # a wait without a limit can miss Ctrl-C
+            pass
         print(f'stopping: running jobs have {args.grace:g} s to finish', flush=True)
     print('stopped; temporary files are removed')
     return 0

@@ -53,7 +53,8 @@ def test_a_lost_task_stops_no_other_comparison(run, tmp_path, fakes, arguments, 
     assert (second / 'results/edvr_val.csv').is_file() and (second / 'results/gavn_val.csv').is_file()
     say(tmp_path, {})
     code, said = run(*asked, methods=['gavn', 'edvr'])
-    assert code == 0 and 'not complete' not in said and (first / 'results/edvr_val.csv').is_file()
+    assert code == 0 and 'not complete' not in said, said
+    assert (first / 'results/edvr_val.csv').is_file()
 
 
 def test_several_tasks_are_comparisons_with_their_own_folders(run, place, tmp_path):
