@@ -1,7 +1,7 @@
 """Output containers, streams and tracks, and their error messages."""
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import ClassVar, TypeVar, cast
 
 import av
-from av import Packet
+from av import Packet, VideoFrame
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.stream import Stream
@@ -23,6 +23,8 @@ from gavn.runtime.files import atomic_path
 REPEATABLE = 'asm=MMX2,SSE2' if platform.machine() in ('x86_64', 'AMD64') else 'asm=0'
 
 _TAKES_ANY = int(av.__version__.split('.')[0]) >= 18  # earlier versions crash
+
+_MAX_DELAY = 64  # frames that an encoder may hold back
 
 _W = TypeVar('_W', bound='Writer')
 _S = TypeVar('_S', bound=Stream)
@@ -102,15 +104,24 @@ class Writer(ABC):
     def _prepare(self) -> None:
         """Adds the streams; sets `_stream` to the video stream."""
 
+    def _encode(self, frame: VideoFrame | None) -> Iterator[Packet]:
+        """Encodes a frame, or the rest (None)."""
+        for packet in self._stream.encode(frame):
+            assert packet.pts is not None, 'encoders set presentation times'
+            if packet.dts is None or not packet.pts - _MAX_DELAY <= packet.dts <= packet.pts:
+                packet.dts = packet.pts  # x265 does not set the decoding times of one or two frames in all
+            yield packet
+
     def _mux(self, packets: Iterable[Packet]) -> None:
-        self._output.mux(list(packets))
+        for packet in packets:
+            self._output.mux(packet)
 
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             return
         if not self.frames:
             raise EmptyVideo(f'{self.path}: no frame was written; the file is not created')
-        self._mux(self._stream.encode(None))
+        self._mux(self._encode(None))
 
 
 class OutputTrack:

@@ -18,7 +18,6 @@ from gavn.media.filters import copy_colour_tags
 from gavn.media.output import REPEATABLE, Writer, added_video
 from gavn.media.reader import VideoInfo, average_step, last_duration, next_pts
 
-_MAX_DELAY = 64  # frames that an encoder may hold back
 _FIRST = 'first_pts'  # tag with the offset of all time stamps of a segment
 # The output of an encoder depends on its number of threads, which is therefore fixed.
 _PARAMETERS = {'libx264': ('x264-params', REPEATABLE), 'libx265': ('x265-params', 'log-level=error')}
@@ -84,15 +83,12 @@ class SegmentWriter(Writer):
         av_frame.pts, av_frame.time_base = self.frames, 1 / self._like.frame_rate
         self._stamps.append(pts - self._first)
         self.frames += 1
-        self._mux(self._stream.encode(av_frame))
+        self._mux(self._encode(av_frame))
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         for packet in packets:
-            pts, dts = packet.pts, packet.dts
-            assert pts is not None, 'encoders set presentation times'
-            if dts is None or not pts - _MAX_DELAY <= dts <= pts:
-                dts = pts  # x265 returns an invalid decoding time for a single frame
-            packet.pts, packet.dts = self._stamp(pts), self._stamp(dts)
+            assert packet.pts is not None and packet.dts is not None, '_encode sets both'
+            packet.pts, packet.dts = self._stamp(packet.pts), self._stamp(packet.dts)
             packet.time_base = self._like.time_base
             self._output.mux(packet)
 

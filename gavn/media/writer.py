@@ -93,7 +93,7 @@ class VideoWriter(Writer):
         """Appends an image (height, width, 3) uint8 BGR."""
         self._write_audio_until(Fraction(self.frames) / self._rate)
         frame = self._images.frame(_checked(image, *self._size), self.frames)
-        self._output.mux(self._stream.encode(frame))
+        self._mux(self._encode(frame))
         self.frames += 1
 
     def _write_audio_until(self, seconds: Fraction) -> None:

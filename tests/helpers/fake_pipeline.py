@@ -46,6 +46,7 @@ def pretend_training(opt: dict) -> None:
             sys.exit('error: training diverged\nlower the learning rate')
         if said.get('lost'):
             os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()  # its own end comes now; a state file half written would fail the next start
         if iteration % opt['logger']['save_checkpoint_freq'] == 0:
             state.write_text(str(iteration))
             if 'val' in opt['datasets']:

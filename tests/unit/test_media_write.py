@@ -51,6 +51,19 @@ def test_audio_shorter_and_longer_than_the_video(tmp_path: Path, seconds: float)
     assert stamps_of(copy) == stamps_of(path)
 
 
+@pytest.mark.parametrize('frames', [1, 2])
+@pytest.mark.parametrize('attempt', range(3))  # x265 leaves their decoding times undefined
+def test_few_frames_of_hevc(tmp_path: Path, frames: int, attempt: int) -> None:
+    path = tmp_path / 'few.mp4'
+    with VideoWriter(path, 64, 64, 25, codec='libx265', preset='ultrafast') as writer:
+        for image in smooth_images(frames, 64, 64):
+            writer.write(image)
+    with av.open(path) as container:
+        stamps = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.size]
+        base = container.streams.video[0].time_base
+    assert [(pts * base, dts * base) for pts, dts in stamps] == [(Fraction(i, 25),) * 2 for i in range(frames)]
+
+
 def test_one_frame(tmp_path: Path) -> None:
     path = make_file(tmp_path / 'one.mp4', stamps=(0,), audio=tone(0.2))
     copy = remux(path, tmp_path / 'copy.mp4')
