@@ -1,9 +1,8 @@
 """Modulated deformable convolution (DCNv2): one function with six backends of equal results.
 
 The backend triton has products of the type of the input (TF32 if `torch.set_float32_matmul_precision` allows
-it) and sums and positions in float32. triton and native can be differentiated once; the gradients of native
-are the reference's. If compiled code cannot be used (`deform_native.addressable`), native is replaced by
-reference.
+it) and sums and positions in float32, and can be differentiated once. native has no gradients: if they are
+needed, or compiled code cannot be used (`deform_native.addressable`), reference replaces it.
 """
 
 import functools
@@ -22,7 +21,7 @@ from gavn.registry import basicsr_installed
 from gavn.runtime.project import install_command
 
 Pair = tuple[int, int]
-Tensors = deform_native.Tensors
+Tensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]  # x, offset, mask, weight, bias
 Backend = Literal['reference', 'torchvision', 'mmcv', 'basicsr', 'triton', 'native']
 BACKEND_VARIABLE = 'GAVN_DCN_BACKEND'
 
@@ -57,35 +56,32 @@ def modulated_deform_conv2d(
     """
     tensors = (x, offset, mask, weight, bias)
     layer = (_pair(stride), _pair(padding), _pair(dilation), groups, deform_groups)
-    chosen = resolve_backend(backend, x.device, x.dtype, _needs_gradient(tensors))
+    chosen = resolve_backend(backend, x.device, x.dtype)
     _check(x, offset, mask, weight, layer, slope)
     if chosen == 'triton':
         return _triton(*tensors, *layer, sigmoid, slope)
     if chosen == 'native':
         _check_native(x)
-        if deform_native.addressable(*tensors):
-            return _native(tensors, *layer, sigmoid, slope)
+        if not _needs_gradient(tensors) and deform_native.addressable(*tensors):
+            steps = [*layer[0], *layer[1], *layer[2]]
+            return deform_native.deform_conv2d(*tensors, steps, groups, deform_groups, sigmoid, slope)
         chosen = 'reference'
     return _unfused(_BACKENDS[chosen], tensors, layer, sigmoid, slope)
 
 
-def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32,
-                    gradient: bool = False) -> Backend:
+def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtype = torch.float32
+                    ) -> Backend:
     """Returns the backend of a call: the argument, else the environment variable, else the automatic choice.
 
-    The automatic choice is torchvision on CUDA, native on a CPU if it is fast, supports the type and no
-    gradient is needed, and reference otherwise and during export. triton is never chosen automatically.
-
-    Args:
-        backend: the argument, or None.
-        gradient: whether gradients are needed.
+    The automatic choice is torchvision on CUDA, native on a CPU if it is fast and supports the type, and
+    reference otherwise and during export. triton is never chosen automatically.
 
     Raises:
         ValueError: the backend is unknown.
     """
     chosen = backend or os.environ.get(BACKEND_VARIABLE)
     if not chosen:
-        return 'reference' if _exporting() else _automatic(device, dtype, gradient)
+        return 'reference' if _exporting() else _automatic(device, dtype)
     if chosen not in BACKENDS:
         raise ValueError(
             f'unknown deformable convolution backend {chosen!r}: choose one of {", ".join(BACKENDS)} '
@@ -94,11 +90,11 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
     return chosen
 
 
-def _automatic(device: torch.device, dtype: torch.dtype, gradient: bool) -> Backend:
+def _automatic(device: torch.device, dtype: torch.dtype) -> Backend:
     if device.type == 'cuda':
         return 'torchvision'
     supported = device.type == 'cpu' and deform_native.is_fast() and dtype in deform_native.DTYPES
-    return 'native' if supported and not gradient else 'reference'
+    return 'native' if supported else 'reference'
 
 
 def _needs_gradient(tensors: Iterable[Tensor | None]) -> bool:
@@ -279,17 +275,6 @@ def _check_native(x: Tensor) -> None:
     if reason := deform_native.unsupported_reason(x.device, x.dtype):
         raise ValueError(f"deformable convolution backend 'native' was chosen, but {reason}: choose "
                          "'reference' or 'torchvision' (same results)")
-
-
-def _native(tensors: Tensors, stride: Pair, padding: Pair, dilation: Pair, groups: int, deform_groups: int,
-            sigmoid: bool, slope: float | None) -> Tensor:
-    layer = ((*stride, *padding, *dilation), groups, deform_groups, sigmoid, slope)
-    if not _needs_gradient(tensors):
-        return deform_native.deform_conv2d(*tensors, *layer)
-    reference = functools.partial(
-        modulated_deform_conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups,
-        deform_groups=deform_groups, backend='reference', sigmoid=sigmoid, slope=slope)  # fmt: skip
-    return deform_native.WithGradients.apply(reference, layer, *tensors)
 
 
 _BACKENDS: dict[Backend, Callable[..., Tensor]] = {

@@ -7,21 +7,16 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 try:
     import gavn.ops._native as _native
 except ImportError:
     _native = None
-
-Tensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]  # x, offset, mask, weight, bias
-Layer = tuple[Sequence[int], int, int, bool, float | None]  # the other arguments of `deform_conv2d`
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """Types of input and result; the computation is in float32."""
@@ -187,28 +182,3 @@ def _run_in_threads(work: Callable[[int, int], None], count: int) -> None:
         wait(started)
     for other in started:
         other.result()
-
-
-class WithGradients(torch.autograd.Function):
-    """The operator with the gradients of another backend, which recomputes the result."""
-
-    @staticmethod
-    def forward(ctx: Any, other: Callable[..., Tensor], layer: Layer, x: Tensor, offset: Tensor, mask: Tensor,
-                weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Computes `deform_conv2d` of the tensors and the layer; `other` is called with the tensors only."""
-        ctx.other = other
-        ctx.save_for_backward(x, offset, mask, weight, bias)
-        return deform_conv2d(x, offset, mask, weight, bias, *layer)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Computes gradients of the tensors that need one."""
-        needed = ctx.needs_input_grad[2:]
-        leaves = [None if tensor is None else tensor.detach().requires_grad_(needs)
-                  for tensor, needs in zip(ctx.saved_tensors, needed, strict=True)]
-        with torch.enable_grad():
-            result = ctx.other(*leaves)
-        inputs = [leaf for leaf, needs in zip(leaves, needed, strict=True) if needs and leaf is not None]
-        gradients = iter(torch.autograd.grad(result, inputs, grad))
-        return (None, None, *(next(gradients) if needs else None for needs in needed))
