@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import argparse
 
+from gavn.config.overlays import add_arguments as add_changes
+from gavn.config.overlays import resolve_arguments
 from gavn.errors import check_weight_file
-from gavn.runtime.project import locate, project_root
+from gavn.runtime.project import project_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,20 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='checkpoint of network_l (default: named in the option file)')
     parser.add_argument('--half', action='store_true', help='store float16 weights: half the size')
     parser.add_argument('--force', action='store_true', help='replace an existing output')
+    add_changes(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Writes the bundle."""
-    from gavn.config.option_file import read_options
     from gavn.restoration.output_path import check_output_path
-    file = str(locate(args.opt, project_root()) or args.opt)
-    check_output_path(file, args.output, args.force)
-    read_options(file)
+    options, _ = resolve_arguments(args, project_root())
+    check_output_path(args.opt, args.output, args.force)
     check_weight_file(args.weights)
     check_weight_file(args.landmark_weights)
     from gavn.restoration.restorer import Restorer
-    restorer = Restorer.from_options(file, args.weights, args.landmark_weights, device='cpu')
+    restorer = Restorer.from_options(args.opt, args.weights, args.landmark_weights, device='cpu',
+                                     options=options)
     restorer.save(args.output, args.half)
     for path, digest in restorer.weights.items():
         print(f'from {path} (sha256 {digest[:12]})')

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gavn
-from gavn.runtime.project import install_command
+from gavn.runtime.project import install_command, install_packages
 
 OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
 
@@ -73,9 +73,9 @@ def findings() -> Iterator[Finding]:
     machine = f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores'
     yield Finding('gavn', OK, f'{gavn.__version__}, Python {platform.python_version()} on {machine}')
     for what, check, remedy in (
-            ('torch', _torch, 'pip install -c constraints.txt torch torchvision'),
-            ('video', _video, 'pip install -c constraints.txt av'),
-            ('face detector', _detector, 'pip install -c constraints.txt onnxruntime'),
+            ('torch', _torch, install_packages('torch torchvision')),
+            ('video', _video, install_packages('av')),
+            ('face detector', _detector, install_packages('onnxruntime')),
             ('deformable', _deformable, 'unset GAVN_DCN_BACKEND'),
             ('networks', _networks, 'report the message'),
             ('weights', _own_weights, 'reinstall gavn'),

@@ -42,7 +42,10 @@ EXTRAS = dict.fromkeys(('basicsr', 'lmdb', 'PIL', 'tensorboard'), 'train') | {'d
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (default: `sys.argv`) and returns the exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(_help_as_argument(sys.argv[1:] if argv is None else argv))
+    if args.verb is None:
+        parser.exit(USAGE, parser.format_help())
     show_notices()
     try:
         return guarded(partial(args.run, args))
@@ -53,10 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
 
 
+def _help_as_argument(words: Sequence[str]) -> list[str]:
+    """Returns `restore --help` for `help restore`."""
+    return [*words[1:], '--help'] if words and words[0] == 'help' else list(words)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog='gavn', description='Restores talking faces in video, assisted by audio.')
     parser.add_argument('--version', action='version', version=f'gavn {gavn.__version__}')
-    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+    verbs = parser.add_subparsers(dest='verb', metavar='VERB')
     for verb, text in VERBS.items():
         import_module(f'gavn.cli.{verb}').add_arguments(verbs.add_parser(verb, help=text))
     return parser

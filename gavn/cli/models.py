@@ -6,7 +6,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the verb."""
-    jobs = parser.add_subparsers(dest='job', required=True, metavar='JOB')
+    jobs = parser.add_subparsers(dest='job', required=True)
     jobs.add_parser('list', help='list the weights with purpose and origin')
     fetch = jobs.add_parser('fetch', help='download weights, or copy them from a file')
     fetch.add_argument('name', help='a name from the list')

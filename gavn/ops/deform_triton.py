@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gavn.runtime.project import install_packages
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """Types that the kernels support."""
 
@@ -218,7 +220,7 @@ def _kernels() -> ModuleType:
     except ImportError as error:
         raise ImportError(
             "deformable convolution backend 'triton' was chosen, but Triton cannot be imported: "
-            "pip install -c constraints.txt triton, or choose 'torchvision' or 'reference' (same results)"
+            f"{install_packages('triton')}, or choose 'torchvision' or 'reference' (same results)"
         ) from error
     return triton_kernels
 

@@ -51,15 +51,24 @@ class ModelSpec:
 
         Raises:
             OptionError: the file cannot be read.
-            RestoreError: see `parse`; also if a module cannot be imported.
+            RestoreError: see `from_options`.
         """
         options, _ = read_options(file)
+        return cls.from_options(options, file), options
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:
+        """Extracts the spec from the options of an option file and imports their `custom_imports`.
+
+        Raises:
+            RestoreError: see `parse`; also if a module cannot be imported.
+        """
         try:
             modules = check_modules(options.get('custom_imports'))
         except PluginError as error:
-            raise RestoreError(f'{file}: {error}') from error
-        import_modules(modules, f'{file}: custom_imports')
-        return cls.parse(options, file), options
+            raise RestoreError(f'{where}: {error}') from error
+        import_modules(modules, f'{where}: custom_imports')
+        return cls.parse(options, where)
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str | os.PathLike[str]) -> ModelSpec:

@@ -25,6 +25,7 @@ from gavn.checkpoints.checkpoint import (
     save_bundle,
     training_budget,
 )
+from gavn.config.option_file import read_options
 from gavn.errors import ArgumentError
 from gavn.faces.geometry import CROP_SIZE, detector_view
 from gavn.restoration.degradation import DegradationEstimate
@@ -169,7 +170,8 @@ class Restorer(NetworkRunner):
     @classmethod
     def from_options(cls, opt_path: PathLike, weights: PathLike | None = None,
                      landmark_weights: PathLike | None = None, device: str = 'auto', dtype: str = AUTO,
-                     batch: int | None = None, compile: str | None = None) -> Restorer:
+                     batch: int | None = None, compile: str | None = None,
+                     options: Mapping[str, Any] | None = None) -> Restorer:
         """Loads an option file and its checkpoints.
 
         Args:
@@ -177,12 +179,16 @@ class Restorer(NetworkRunner):
             weights: checkpoint of `network_g`; by default `gavn.restoration.model_spec.weight_files`.
             landmark_weights: checkpoint of `network_l`; by default `path.pretrain_network_l`.
             device, dtype, batch, compile: see the class.
+            options: the options of `opt_path` with changes, as `gavn.config.overlays.resolve_options` makes
+                them; by default the file is read.
 
         Raises:
             CheckpointError: the weights are missing or unreadable, or do not fit the network.
             RestoreError, OptionError: the options are invalid.
         """
-        spec, options = ModelSpec.read(opt_path)
+        if options is None:
+            options, _ = read_options(opt_path)
+        spec = ModelSpec.from_options(options, opt_path)
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
         loaded, paths = {}, {}
         for name in spec.networks:

@@ -12,7 +12,10 @@ from tqdm import tqdm
 
 
 class NoticeFormatter(logging.Formatter):
-    """Formats `notice: FILE: message`; omits the file of `about` if the message names it."""
+    """Formats `notice: FILE: message`; omits the file of `about` if the message names it.
+
+    Further lines are indented, as those of errors are.
+    """
 
     def __init__(self) -> None:
         super().__init__('notice: %(message)s')
@@ -22,7 +25,7 @@ class NoticeFormatter(logging.Formatter):
         """Formats a record."""
         if self._file is not None and self._file not in record.message:
             record.message = f'{self._file}: {record.message}'
-        return super().formatMessage(record)
+        return super().formatMessage(record).replace('\n', '\n  ')
 
     @contextmanager
     def about(self, path: str | PathLike[str]) -> Iterator[None]:

@@ -15,9 +15,14 @@ def project_root() -> Path:
 
 def install_command(extra: str) -> str:
     """Returns the command that installs an extra of gavn; `train` includes BasicSR."""
-    what = f"-c constraints.txt -e '.[{extra}]'" if _IN_CHECKOUT else f"'gavn[{extra}]'"
+    what = f"-e '.[{extra}]'" if _IN_CHECKOUT else f"'gavn[{extra}]'"
     basicsr = ' && pip install --no-build-isolation --no-deps basicsr==1.4.2'
-    return f'pip install {what}' + basicsr * (extra == 'train')
+    return install_packages(what) + basicsr * (extra == 'train')
+
+
+def install_packages(packages: str) -> str:
+    """Returns the command that installs packages, in a checkout in the versions of its constraints.txt."""
+    return f'pip install {"-c constraints.txt " * _IN_CHECKOUT}{packages}'
 
 
 def locate(path: str, root: Path) -> Path | None:

@@ -236,6 +236,31 @@ def test_usage_errors(args, capsys):
     assert error.value.code == 2 and 'usage: gavn' in capsys.readouterr().err
 
 
+def test_the_command_alone_and_help_list_the_verbs(capsys):
+    """`gavn` alone named a missing VERB, and none of the verbs; `gavn help` was an unknown verb."""
+    said = []
+    for args, code in (([], 2), (['help'], 0), (['--help'], 0)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(args)
+        assert stop.value.code == code
+        said.append(capsys.readouterr())
+    assert said[0].err == said[1].out == said[2].out
+    assert all(f'{verb} ' in said[0].err for verb in cli.VERBS)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(['help', 'models'])
+    assert stop.value.code == 0 and 'usage: gavn models' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(['models'])
+    assert 'list,fetch,verify' in capsys.readouterr().err
+
+
+def test_python_m_gavn_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['gavn', '--version'])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module('gavn', run_name='__main__')
+    assert stop.value.code == 0 and capsys.readouterr().out == f'gavn {gavn.__version__}\n'
+
+
 def test_absent_device(talking, weights, tmp_path, capsys):
     args = 'restore', talking, '-o', tmp_path / 'o.mp4', '--weights', weights, '--device', 'cuda:77'
     code, said = run(*args, capsys=capsys)
@@ -264,6 +289,21 @@ def test_bundle_finds_option_files_as_training_does(tmp_path, monkeypatch, capsy
     last = 'experiments/train_edvr_car/models/net_g_latest.pth does not exist'
     said = capsys.readouterr().err
     assert re.search(rf'{last} \(looked in .*\)\n  give the checkpoint as --weights\n$', said)
+
+
+def test_bundle_takes_the_changes_of_a_training(tmp_path, capsys):
+    """A run with --with has a name and options that its file alone does not have."""
+    opt, overlay, path = tmp_path / 'o.yml', tmp_path / 'small.yml', tmp_path / 'b.safetensors'
+    opt.write_text(yaml.safe_dump({
+        'name': 'run', 'network_g': {'type': 'FakeRestorer', 'radius': 1}, 'train': {'total_iter': 1}}))
+    overlay.write_text('overlay: {suffix: small}\nnetwork_g: {radius: 3}\n')
+    last = tmp_path / 'experiments/run_small/models/net_g_latest.pth'
+    last.parent.mkdir(parents=True)
+    torch.save({'params': restore_fakes.FakeRestorer(9.).state_dict()}, last)
+    code, said = run('bundle', '-opt', opt, '--with', overlay, '-o', path, '--force_yml',
+                     f'path:experiments_root={tmp_path}/experiments', capsys=capsys)
+    assert code == 0 and f'from {last} ' in said.out
+    assert Restorer.load(path, 'cpu').layout.outputs == 7
 
 
 @pytest.mark.parametrize('verb', ['train', 'test'])

@@ -10,6 +10,7 @@ import pytest
 from gavn.cli import doctor
 from gavn.cli import main as cli
 from gavn.cli.doctor import ABSENT, BROKEN, OK, Finding
+from gavn.ops import deform_triton
 
 
 @pytest.fixture
@@ -38,6 +39,21 @@ def test_what_is_broken_is_reported_with_its_remedy(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert re.search(r'face detector +broken +ModuleNotFoundError: .*onnxruntime.*\n +pip install', said)
     assert 'fix the broken parts' in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize('checkout', [True, False])
+def test_remedies_name_the_constraints_in_a_checkout_only(monkeypatch, checkout):
+    """An installed package has no constraints.txt."""
+    monkeypatch.setattr('gavn.runtime.project._IN_CHECKOUT', checkout)
+    monkeypatch.setattr(doctor, 'tried', lambda what, check, remedy: Finding(what, BROKEN, '', remedy))
+    commands = [found.remedy for found in doctor.findings() if found.remedy.startswith('pip install')]
+    monkeypatch.delattr('gavn.ops.triton_kernels', raising=False)
+    monkeypatch.setitem(sys.modules, 'gavn.ops.triton_kernels', None)
+    with pytest.raises(ImportError, match=r'pip install .*triton') as error:
+        deform_triton._kernels()
+    for command in (*commands, str(error.value)):
+        assert ('constraints.txt' in command) == checkout, command
+    assert len(commands) >= 3 and commands[0].endswith(' torch torchvision')
 
 
 def test_an_operator_that_was_not_built_is_reported(monkeypatch):

@@ -150,6 +150,7 @@ def test_notices_name_their_file():
         assert said('it is dark') == 'notice: in/a.mp4: it is dark'
         assert said('the audio of in/a.mp4 ends') == 'notice: the audio of in/a.mp4 ends'
     assert said('it is dark') == 'notice: it is dark'
+    assert said('it is dark\nuse a lamp') == 'notice: it is dark\n  use a lamp'
 
 
 def test_notices_go_to_the_stderr_of_the_moment(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from layers import ALLOWED_IMPORTS
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'gavn'
-ENTRANCES = {'__init__', 'basicsr_hook', 'basicsr_plugin', 'train', 'test', 'cli'}
+ENTRANCES = {'__init__', '__main__', 'basicsr_hook', 'basicsr_plugin', 'train', 'test', 'cli'}
 """What may import every package."""
 
 MODULES = {path: '.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts).removesuffix('.__init__')
