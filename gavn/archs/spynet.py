@@ -1,5 +1,6 @@
 """SpyNet, an optical flow network (Ranjan and Black, CVPR 2017), for images of any size."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -41,9 +42,27 @@ class FlowNetwork(nn.Module):
         self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer('std', torch.tensor(STD).view(1, 3, 1, 1))
 
-    def preprocess(self, image: Tensor) -> Tensor:
-        """Normalises (n, 3, h, w)."""
-        return (image - self.mean) / self.std
+    def pyramid(self, image: Tensor, levels: int = LEVELS) -> list[Tensor]:
+        """Returns a normalised image (n, 3, h, w) at its size and at halved sizes, coarsest first."""
+        images = [(image - self.mean) / self.std]
+        for _ in range(levels - 1):
+            images.insert(0, F.avg_pool2d(images[0], 2))
+        return images
+
+    def refine(self, refs: Sequence[Tensor], supps: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the flow (n, 2, h, w) of each level of two pyramids, coarsest first.
+
+        Each level adds its residual to the flow of the coarser one.
+        """
+        flows: list[Tensor] = []
+        for level, ref, supp in zip(self.basic_module[-len(refs):], refs, supps, strict=True):
+            if flows:
+                start = 2 * F.interpolate(flows[-1], scale_factor=2, mode='bilinear', align_corners=True)
+            else:
+                start = ref.new_zeros(len(ref), 2, *ref.shape[2:])
+            warped = warp(supp, start, padding_mode='border')
+            flows.append(start + level(torch.cat([ref, warped, start], dim=1)))
+        return flows
 
 
 class SpyNet(FlowNetwork):
@@ -72,24 +91,11 @@ class SpyNet(FlowNetwork):
         height, width = ref.shape[-2:]
         block = 2 ** (levels - 1)
         size = -(-height // block) * block, -(-width // block) * block
-        flow: Tensor | None = None
-        for level, a, b in zip(self.basic_module[-levels:], self._pyramid(ref, size, levels),
-                               self._pyramid(supp, size, levels), strict=True):
-            if flow is None:
-                flow = a.new_zeros(len(a), 2, *a.shape[-2:])
-            else:
-                flow = 2 * F.interpolate(flow, scale_factor=2, mode='bilinear', align_corners=True)
-            flow = flow + level(torch.cat([a, warp(b, flow, padding_mode='border'), flow], dim=1))
-        assert flow is not None, 'there is at least one level'
-        flow = F.interpolate(flow, (height, width), mode='bilinear', align_corners=False)
+        pyramids = (self.pyramid(F.interpolate(image, size, mode='bilinear', align_corners=False), levels)
+                    for image in (ref, supp))
+        finest = self.refine(*pyramids)[-1]
+        flow = F.interpolate(finest, (height, width), mode='bilinear', align_corners=False)
         return flow * flow.new_tensor([width / size[1], height / size[0]])[:, None, None]
-
-    def _pyramid(self, image: Tensor, size: tuple[int, int], levels: int) -> list[Tensor]:
-        """Returns the image at `size` and at halved sizes, coarsest first."""
-        images = [self.preprocess(F.interpolate(image, size, mode='bilinear', align_corners=False))]
-        for _ in range(levels - 1):
-            images.insert(0, F.avg_pool2d(images[0], 2))
-        return images
 
 
 def warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:

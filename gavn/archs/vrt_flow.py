@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gavn.archs.spynet import FlowNetwork, normalised, points, warp
+from gavn.archs.spynet import FlowNetwork, normalised, points
 from gavn.ops.deform_conv import without_autocast
 
 COARSEST = 32  # the flow network halves its images five times
@@ -35,24 +35,10 @@ class FlowPyramid(FlowNetwork):
         if t == 1:
             return [frames.new_zeros(n, 0, 2, height >> i, width >> i) for i in range(SCALES)]
         with without_autocast(frames.device.type):
-            images = [self.preprocess(frames.flatten(0, 1).float())]
-            for _ in range(len(self.basic_module) - 1):
-                images.insert(0, F.avg_pool2d(images[0], 2))
-            flows = self._refine([image.unflatten(0, (n, t)) for image in images])
+            pairs = [[part.flatten(0, 1) for part in neighbours(image.unflatten(0, (n, t)))]
+                     for image in self.pyramid(frames.flatten(0, 1).float())]
+            flows = self.refine(*zip(*pairs, strict=True))
         return [flow.unflatten(0, (n, 2 * (t - 1))).to(frames.dtype) for flow in flows[::-1][:SCALES]]
-
-    def _refine(self, images: list[Tensor]) -> list[Tensor]:
-        """Adds the residual of each level to the flow of the coarser one, from coarse to fine."""
-        flows: list[Tensor] = []
-        for level, image in zip(self.basic_module, images, strict=True):
-            frame, neighbour = (frames.flatten(0, 1) for frames in neighbours(image))
-            if flows:
-                start = 2 * F.interpolate(flows[-1], scale_factor=2, mode='bilinear', align_corners=True)
-            else:
-                start = frame.new_zeros(len(frame), 2, *frame.shape[2:])
-            warped = warp(neighbour, start, padding_mode='border')
-            flows.append(start + level(torch.cat([frame, warped, start], dim=1)))
-        return flows
 
 
 def neighbours(frames: Tensor) -> tuple[Tensor, Tensor]:

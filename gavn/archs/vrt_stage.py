@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gavn.archs.spynet import warp
 from gavn.archs.vrt_attention import GEGLU, Block, Size
-from gavn.archs.vrt_flow import by_frame, neighbours, warp
+from gavn.archs.vrt_flow import by_frame, neighbours
 from gavn.ops.deform_align import FlowGuidedAlignPack
 
 MUTUAL_FRAMES = 2

@@ -12,9 +12,10 @@ from basicsr.archs.spynet_arch import SpyNet
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from gavn.archs.spynet import warp
 from gavn.archs.vrt_arch import VRT, FrameConv
 from gavn.archs.vrt_attention import Block, WindowAttention, Windows, relative_positions, sine_positions
-from gavn.archs.vrt_flow import FlowPyramid, by_frame, neighbours, warp, warp_four_nearest
+from gavn.archs.vrt_flow import FlowPyramid, by_frame, neighbours, warp_four_nearest
 from gavn.archs.vrt_stage import FoldPixels, UnfoldPixels
 from gavn.errors import CheckpointError
 from gavn.ops.deform_align import FlowGuidedAlignPack
