@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from gavn.archs.blocks import fill_bias
+from gavn.archs.blocks import SLOPE, fill_bias
 from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 
-SLOPE = 0.1  # of every LeakyReLU
 ROUGH_STD = 10.0  # of MFCCs, until the statistics of the training set are set
 LIMIT = 4.0  # standard deviations; digital silence is about nine below speech and would dominate
 

@@ -16,7 +16,7 @@ from gavn.archs.initialisation import (
 from gavn.archs.padding import pad_to_multiple
 from gavn.archs.spynet import SpyNet, start_spynet
 from gavn.basicsr_patches import archs_basicvsrpp_arch  # noqa: F401  (importing applies it)
-from gavn.ops.deform_align import SecondOrderAlignPack, use_backend
+from gavn.ops.deform_align import FlowGuidedAlignPack, use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
@@ -140,5 +140,5 @@ def _start_whole(network: BasicVSRPlusPlus) -> None:
 _STARTS = {
     BasicVSRPlusPlus: _start_whole,
     # masks start at one half, so half of the features is passed on; otherwise they would grow with the clip
-    SecondOrderAlignPack: lambda module: average_parts(module, parts=2),
+    FlowGuidedAlignPack: lambda module: average_parts(module, parts=2),
 }

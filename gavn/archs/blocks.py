@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.1  # of LeakyReLU, outside of residual blocks and attention
+SLOPE = 0.1  # of LeakyReLU
 RESIDUAL_START = 0.1  # factor of initial weights in a residual block, which is then near the identity
 
 

@@ -7,14 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gavn.archs.blocks import fill_bias
+from gavn.archs.initialisation import LAST, SMALL
 from gavn.archs.padding import pad_to_multiple
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
 
 KERNELS = {2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}  # scale -> kernel, stride, padding (section 4.1)
 SLOPE = 0.25  # initial slope of PReLU
-SMALL = 0.1  # factor of weights with little effect at the start
-LAST = 0.03  # factor of the last layer, so that the first outputs are close to the input
 
 
 class ConvBlock(nn.Module):

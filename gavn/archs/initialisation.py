@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from gavn.archs.blocks import ResidualBlockNoBN, fill_bias
+from gavn.archs.blocks import SLOPE, ResidualBlockNoBN, fill_bias
 from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
@@ -24,7 +24,6 @@ from gavn.ops import DeformableAlignPack
 
 Init = Literal['scaled', 'ordinary']
 Starts = Mapping[type, Callable[[Any], object]]  # class -> changes of its initial weights
-SLOPE = 0.1  # of the LeakyReLU after most convolutions
 GATE = 0.5  # sigmoid of zero
 SMALL = 0.1  # factor of weights with little effect at the start
 LAST = 0.03  # factor of the last layer, so that the first outputs are close to the input
@@ -68,12 +67,12 @@ def _he(module: nn.Module, kept: tuple[type[nn.Module], ...]) -> None:
         _he(child, kept)
 
 
-def ignore_brightness(conv: nn.Conv2d) -> None:
+def ignore_brightness(conv: nn.Conv2d | nn.Conv3d) -> None:
     """Makes each channel's kernel sum to zero."""
-    conv.weight.data -= conv.weight.data.mean(dim=(2, 3), keepdim=True)
+    conv.weight.data -= conv.weight.data.mean(dim=(-2, -1), keepdim=True)
 
 
-def start_linear(conv: nn.Conv2d) -> None:
+def start_linear(conv: nn.Conv2d | nn.Conv3d) -> None:
     """Initialises a layer without an activation."""
     nn.init.kaiming_normal_(conv.weight, nonlinearity='linear')
 

@@ -3,12 +3,12 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
+from gavn.archs.blocks import SLOPE
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import MEAN_FACE, N_POINTS
 from gavn.registry import ARCH_REGISTRY
 
 _LAST_SIZE = DETECTOR_SIZE // 16  # 7 x 7 remain for the last convolution
-_SLOPE = 0.1  # of every LeakyReLU
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -103,7 +103,7 @@ class PFLDAV(nn.Module):
             self.audio = AudioEncoder()
             self.audio_fc = nn.Linear(AudioEncoder.out_features, audio)
             self.joint = nn.Linear(visual + audio, joint)
-            self.lrelu = nn.LeakyReLU(_SLOPE)
+            self.lrelu = nn.LeakyReLU(SLOPE)
         self.fc = nn.Linear(joint if self.use_audio else visual, 2 * self.num_points)
         if self.num_points == N_POINTS:
             with torch.no_grad():

@@ -12,11 +12,10 @@ with these and a small last layer.
 from torch import nn
 
 from gavn.archs.blocks import fill_bias
+from gavn.archs.initialisation import GATE, SMALL, ignore_brightness, start_linear
 from gavn.archs.vrt_attention import GEGLU, Block
 from gavn.archs.vrt_stage import LastGroup, Stage
 
-SMALL = 0.1  # factor of weights with little effect at the start
-GATE = 0.5  # sigmoid of zero
 GELU_OF_ONE = 0.8413
 BIAS_TABLE = 0.02  # standard deviation of the biases of relative positions
 
@@ -40,7 +39,9 @@ def variance_preserving_init(network: nn.Module) -> None:
             _pass_first_part(module.pa_fuse)
     first = network.get_submodule('conv_first')
     assert isinstance(first, nn.Conv3d), type(first)
-    _ignore_brightness(first)
+    start_linear(first)
+    ignore_brightness(first)
+    fill_bias(first)
     _shrink(network.get_submodule('conv_last'))
 
 
@@ -57,11 +58,3 @@ def _pass_first_part(fusion: GEGLU) -> None:
     dim = fusion.fc2.out_features
     fusion.fc2.weight.data[:, :dim].diagonal().add_(1)
     fusion.fc2.weight.data /= GELU_OF_ONE
-
-
-def _ignore_brightness(conv: nn.Conv3d) -> None:
-    """Makes kernels sum to zero, because brightness dominates images but not their degradation."""
-    weight = conv.weight.data
-    nn.init.kaiming_normal_(weight, nonlinearity='linear')
-    weight -= weight.mean(dim=(3, 4), keepdim=True)
-    fill_bias(conv)

@@ -7,10 +7,10 @@ from basicsr.archs import basicvsrpp_arch
 from basicsr.archs.basicvsrpp_arch import BasicVSRPlusPlus
 
 from gavn.basicsr_patches.replace import replaces
-from gavn.ops.deform_align import SecondOrderAlignPack
+from gavn.ops.deform_align import FlowGuidedAlignPack
 
 PROPAGATIONS = ('backward_1', 'forward_1', 'backward_2', 'forward_2')
-basicvsrpp_arch.SecondOrderDeformableAlignment = SecondOrderAlignPack
+basicvsrpp_arch.SecondOrderDeformableAlignment = FlowGuidedAlignPack
 _original = BasicVSRPlusPlus.__init__
 
 
@@ -30,6 +30,6 @@ def __init__(self: BasicVSRPlusPlus, *args: object, **kwargs: object) -> None:  
 def _add_alignment(network: BasicVSRPlusPlus, max_residue_magnitude: float) -> None:
     c = network.mid_channels
     for name in PROPAGATIONS:
-        network.deform_align[name] = SecondOrderAlignPack(
+        network.deform_align[name] = FlowGuidedAlignPack(
             2 * c, c, 3, max_residue_magnitude, padding=1, deformable_groups=16)
     network.is_with_alignment = True

@@ -73,7 +73,8 @@ class DeformableAlignPack(nn.Module):
 class FlowGuidedAlignPack(DeformableAlignPack):
     """Deformable alignment whose offsets are optical flow and a predicted residual.
 
-    It aligns one frame (parallel warping of VRT, Liang et al. 2024) or two (`SecondOrderAlignPack`).
+    It aligns one frame (parallel warping of VRT, Liang et al. 2024), or the frames at distances one and two
+    (eqs. 5 and 6 of BasicVSR++, Chan et al. 2022).
 
     Args:
         in_channels: sum of the channels of all aligned frames.
@@ -122,10 +123,6 @@ class FlowGuidedAlignPack(DeformableAlignPack):
         points = residue.shape[1] // (2 * len(flows))
         flow_offset = torch.cat([flow.flip(1).repeat(1, points, 1, 1) for flow in flows], dim=1)
         return self.sample(x, residue + flow_offset, mask)
-
-
-class SecondOrderAlignPack(FlowGuidedAlignPack):
-    """Alignment of the frames at distances one and two (eqs. 5 and 6 of BasicVSR++, Chan et al. 2022)."""
 
 
 def use_backend(network: nn.Module, backend: str | None) -> None:

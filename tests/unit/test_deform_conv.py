@@ -15,7 +15,7 @@ from torch import Tensor
 
 import gavn.archs  # noqa: F401  (puts basicsr's networks on our operator)
 from gavn.ops import DeformableAlignPack, deform_conv, modulated_deform_conv2d, offset_magnitudes
-from gavn.ops.deform_align import SecondOrderAlignPack
+from gavn.ops.deform_align import FlowGuidedAlignPack
 from gavn.ops.deform_conv import installed_backends, resolve_backend
 
 dcn = importlib.import_module('basicsr.ops.dcn.deform_conv')  # its package hides it by a function
@@ -292,7 +292,7 @@ class TestBasicsrNetworks:
         network = basicvsrpp_arch.BasicVSRPlusPlus(is_low_res_input=False)
         assert sum(p.numel() for p in network.parameters()) == 7_396_783
         assert sum(p.numel() for p in network.deform_align.parameters()) == 2_039_488
-        assert all(isinstance(m, SecondOrderAlignPack) for m in network.deform_align.values())
+        assert all(isinstance(m, FlowGuidedAlignPack) for m in network.deform_align.values())
 
     def test_basicvsrpp_without_cuda_is_the_one_with_it(self, monkeypatch):
         on_cpu = basicvsrpp_arch.BasicVSRPlusPlus(8, 1, 3)
@@ -303,7 +303,7 @@ class TestBasicsrNetworks:
         assert residues == [3] * 8
 
     def test_second_order_alignment_follows_both_flows(self):
-        pack = SecondOrderAlignPack(8, 4, 3, padding=1, deformable_groups=4)
+        pack = FlowGuidedAlignPack(8, 4, 3, padding=1, deformable_groups=4)
         x, still = torch.randn(1, 8, 7, 7), torch.zeros(1, 2, 7, 7)
         flow_1, flow_2 = still.clone(), still.clone()
         flow_1[:, 0], flow_2[:, 1] = 1, -1  # one pixel to the right; one pixel up
@@ -313,7 +313,7 @@ class TestBasicsrNetworks:
         torch.testing.assert_close(got[..., 2:-2, 2:-2], want[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-5)
 
     def test_second_order_alignment_stays_near_the_flow(self):
-        pack = SecondOrderAlignPack(8, 4, 3, 5, padding=1, deformable_groups=4)
+        pack = FlowGuidedAlignPack(8, 4, 3, 5, padding=1, deformable_groups=4)
         torch.nn.init.constant_(pack.conv_offset[-1].bias, 100)
         still = torch.zeros(1, 2, 7, 7)
         pack(torch.randn(1, 8, 7, 7), torch.randn(1, 12, 7, 7), still, still)
