@@ -2,13 +2,16 @@
 
 Training, validation and restoration use the same functions, so a network has the same inputs in all three.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.config.sections import NetworkInput
+from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
+from gavn.faces.landmarks import N_POINTS
 from gavn.runtime.batching import tensor_of
 from gavn.runtime.windows import Layout
 
@@ -68,6 +71,29 @@ def network_inputs(batch: Mapping[str, Tensor | list[Tensor]], names: Sequence[s
             raise ValueError('network_inputs names landmarks: the options need network_l, their detector')
         inputs['landmarks'] = detect_landmarks(detector, tensor_of(batch, 'face'), tensor_of(batch, 'audio'))
     return inputs
+
+
+def random_inputs(names: Iterable[str], layout: Layout, count: int = 1, size: int = CROP_SIZE, seed: int = 0
+                  ) -> dict[str, Tensor]:
+    """Returns random inputs in [0, 1), to measure or to trace a network.
+
+    Args:
+        names: of `lq`, `audio`, `landmarks`, and `face`, the input of the landmark detector. `region` has no
+            value: the frames are whole.
+        layout: of the network.
+        count: number of windows.
+        size: height and width of the frames.
+
+    Returns:
+        name -> (count, t, ...), where t is the number of input frames for `lq` and of outputs for others. A
+        network of single frames has no time axis.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    shapes = {'lq': (3, size, size), 'face': (3, DETECTOR_SIZE, DETECTOR_SIZE), 'landmarks': (N_POINTS, 2),
+              'audio': (1, N_MFCC, WINDOW_COLUMNS)}
+    batch = {name: torch.rand(count, layout.inputs if name == 'lq' else layout.outputs, *shapes[name],
+                              generator=draw) for name in dict.fromkeys(names) if name in shapes}
+    return {name: value.squeeze(1) for name, value in batch.items()} if layout.mode == 'frame' else batch
 
 
 def layout_of(network: nn.Module, window: str | None = None) -> Layout:

@@ -2,21 +2,17 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
-import torchvision
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
-from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
-from gavn.faces.landmarks import N_POINTS
-from gavn.ops.deform_conv import BACKEND_VARIABLE
+from gavn.archs.inputs import random_inputs
+from gavn.faces.geometry import CROP_SIZE
+from gavn.ops.deform_conv import default_backend
 from gavn.runtime.windows import Layout
 
 _Result = TypeVar('_Result')
@@ -66,8 +62,8 @@ def parameters(*networks: nn.Module | None) -> int:
 
 
 def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: torch.device,
-          detector: nn.Module | None = None) -> float:
-    """Multiply-adds in 10^9 per output frame of 224 x 224 pixels.
+          detector: nn.Module | None = None, size: int = CROP_SIZE) -> float:
+    """Multiply-adds in 10^9 per output frame.
 
     Half of the operations that PyTorch's FlopCounterMode counts for one window of noise (convolutions, matrix
     products, attention). See `giga_macs` for deformable convolutions. The cost of context frames is part of
@@ -77,9 +73,11 @@ def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: tor
         network: in eval mode, on `device`.
         inputs: names of its inputs (`network_inputs`).
         detector: landmark detector, whose cost for every output frame is added.
+        size: height and width of the frames.
     """
     detector_cost = 0.0 if detector is None else detector_gmacs(detector, device)
-    batch = {name: value.to(device) for name, value in _window(layout).items() if name in ('lq', *inputs)}
+    windows = random_inputs(('lq', *inputs), layout, size=size)
+    batch = {name: value.to(device) for name, value in windows.items()}
     lq = batch.pop('lq')
     with torch.no_grad():
         return detector_cost + giga_macs(lambda: network(lq, **batch)) / layout.outputs
@@ -87,19 +85,9 @@ def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: tor
 
 def detector_gmacs(detector: nn.Module, device: torch.device) -> float:
     """Multiply-adds in 10^9 of a landmark detector for one face."""
-    generator = torch.Generator().manual_seed(0)
-    face = torch.rand(1, 3, DETECTOR_SIZE, DETECTOR_SIZE, generator=generator).to(device)
-    audio = torch.rand(1, 1, N_MFCC, WINDOW_COLUMNS, generator=generator).to(device)
+    inputs = random_inputs(('face', 'audio'), Layout(1, 0, 'frame'))
     with torch.no_grad():
-        return giga_macs(lambda: detector(face, audio))
-
-
-def _window(layout: Layout) -> dict[str, Tensor]:
-    generator, m = torch.Generator().manual_seed(0), layout.outputs
-    batch = {'lq': torch.rand(1, layout.inputs, 3, CROP_SIZE, CROP_SIZE, generator=generator),
-             'audio': torch.rand(1, m, 1, N_MFCC, WINDOW_COLUMNS, generator=generator),
-             'landmarks': torch.rand(1, m, N_POINTS, 2, generator=generator)}
-    return {name: value[:, 0] for name, value in batch.items()} if layout.mode == 'frame' else batch
+        return giga_macs(lambda: detector(*(value.to(device) for value in inputs.values())))
 
 
 def giga_macs(call: Callable[[], Any]) -> float:
@@ -109,7 +97,7 @@ def giga_macs(call: Callable[[], Any]) -> float:
     During the call they use torchvision's operator, whatever backend is set.
     """
     formulas = {torch.ops.torchvision.deform_conv2d: _deformable_flops}
-    with _torchvision_backend(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+    with default_backend('torchvision'), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         call()
     return counter.get_total_flops() / 2 / 1e9
 
@@ -117,15 +105,3 @@ def giga_macs(call: Callable[[], Any]) -> float:
 def _deformable_flops(x: Sequence[int], weight: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any
                       ) -> int:
     return 2 * math.prod(out_shape) * math.prod(weight[1:])  # channels of a group, height and width
-
-
-@contextmanager
-def _torchvision_backend() -> Iterator[None]:
-    before = os.environ.get(BACKEND_VARIABLE)
-    os.environ[BACKEND_VARIABLE] = torchvision.__name__
-    try:
-        yield
-    finally:
-        del os.environ[BACKEND_VARIABLE]
-        if before is not None:
-            os.environ[BACKEND_VARIABLE] = before

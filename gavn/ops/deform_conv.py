@@ -8,8 +8,8 @@ needed, or compiled code cannot be used (`deform_native.addressable`), reference
 import functools
 import importlib
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -88,6 +88,20 @@ def resolve_backend(backend: str | None, device: torch.device, dtype: torch.dtyp
             f'by the argument `backend` or the environment variable {BACKEND_VARIABLE}'
         )
     return chosen
+
+
+@contextmanager
+def default_backend(backend: str | None) -> Iterator[None]:
+    """Sets the environment variable of the backend inside the block; None leaves it unchanged."""
+    before = os.environ.get(BACKEND_VARIABLE)
+    if backend is not None:
+        os.environ[BACKEND_VARIABLE] = backend
+    try:
+        yield
+    finally:
+        os.environ.pop(BACKEND_VARIABLE, None)
+        if before is not None:
+            os.environ[BACKEND_VARIABLE] = before
 
 
 def _automatic(device: torch.device, dtype: torch.dtype) -> Backend:

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 import gavn
-from gavn.archs.inputs import network_inputs
-from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
+from gavn.archs.inputs import network_inputs, random_inputs
 from gavn.errors import GavnError
-from gavn.faces.geometry import CROP_SIZE, DETECTOR_SIZE
+from gavn.faces.geometry import CROP_SIZE
 from gavn.ops.deform_align import DeformableAlignPack
 from gavn.restoration.model_spec import DETECTOR, GENERATOR
 from gavn.restoration.restorer import Restorer
@@ -78,12 +77,7 @@ def input_names(restorer: Restorer) -> list[str]:
 
 def example(restorer: Restorer, windows: int, size: int, seed: int = 0) -> tuple[Tensor, ...]:
     """Returns random inputs: `windows` windows of frames `size` x `size`, in the order of `input_names`."""
-    draw, layout = torch.Generator().manual_seed(seed), restorer.layout
-    shapes = {'lq': (layout.inputs, 3, size, size), 'face': (layout.outputs, 3, DETECTOR_SIZE, DETECTOR_SIZE),
-              'audio': (layout.outputs, 1, N_MFCC, WINDOW_COLUMNS)}
-    skipped = 1 if layout.mode == 'frame' else 0  # single-frame networks have no time axis
-    return tuple(torch.rand(windows, *shapes[name][skipped:], generator=draw)
-                 for name in input_names(restorer))
+    return tuple(random_inputs(input_names(restorer), restorer.layout, windows, size, seed).values())
 
 
 def facts(restorer: Restorer, size: int) -> dict[str, object]:

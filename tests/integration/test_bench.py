@@ -17,6 +17,7 @@ from gavn.experiments.bench.goals import GOALS, judge_goals
 from gavn.experiments.bench.networks import ALIGNED, GAVN_64, PRETRAINED, SPECS, BenchCase, _spec
 from gavn.experiments.bench.plan import BenchPlan
 from gavn.experiments.bench.rows import BASICVSRPP, COLUMNS, EDVR_M, BenchRow, complete
+from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.runtime import windows
 
 CPU = torch.device('cpu')
@@ -140,10 +141,10 @@ def test_compiled_networks_get_one_shape_and_give_equal_results(monkeypatch, cap
 @pytest.mark.parametrize(('form', 'backend'), [
     ('stock', 'torchvision'), ('gavn', None), ('triton', 'triton'), ('triton, compiled', 'triton')])
 def test_forms_choose_the_operator(form, backend, monkeypatch):
-    monkeypatch.delenv(networks.BACKEND_VARIABLE, raising=False)
+    monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
     with networks.operators(BenchCase(form, 'bf16', '')):
-        assert os.environ.get(networks.BACKEND_VARIABLE) == backend
-    assert networks.BACKEND_VARIABLE not in os.environ
+        assert os.environ.get(BACKEND_VARIABLE) == backend
+    assert BACKEND_VARIABLE not in os.environ
 
 
 def test_a_failing_training_step_is_reported_and_skipped(monkeypatch, capsys):

@@ -1,7 +1,6 @@
 """Networks, the ways to run them, and the time per frame."""
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,15 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from gavn.archs.gavn_arch import GAVN
-from gavn.archs.inputs import layout_of
+from gavn.archs.inputs import layout_of, random_inputs
 from gavn.archs.network_runner import NetworkRunner
-from gavn.audio.mfcc import N_MFCC, WINDOW_COLUMNS
 from gavn.experiments.bench.rows import BASICVSRPP, EDVR_M, BenchRow
 from gavn.experiments.bench.timing import measure, peak_mib
-from gavn.faces.geometry import DETECTOR_SIZE
-from gavn.faces.landmarks import N_POINTS
-from gavn.models.cost import giga_macs, parameters
-from gavn.ops.deform_conv import BACKEND_VARIABLE
+from gavn.models.cost import parameters
+from gavn.ops.deform_conv import default_backend
 from gavn.restoration.model_spec import DETECTOR, GENERATOR, ModelSpec
 from gavn.runtime import windows
 from gavn.runtime.batching import Batch
@@ -103,16 +99,17 @@ class BenchNetwork(NetworkRunner):
     def _reduce_batch(self, size: int) -> None:
         raise RuntimeError(f'{self.batch} windows do not fit into the memory')  # no figure of a smaller batch
 
+    def noise(self, layout: Layout, count: int) -> dict[str, Tensor]:
+        """Noise for a number of windows, on the device."""
+        names = self.inputs if self.detector is None else (*self.inputs, 'face')
+        taken = [name for name in names if name != 'landmarks' or self.detector is None]
+        batch = random_inputs(taken, layout, count, self.size)
+        return {name: value.to(self.device) for name, value in batch.items()}
+
     def clip(self, frames: int) -> list[dict[str, Tensor]]:
         """Noise for a number of frames, on the device."""
-        draw = torch.Generator().manual_seed(0)
-        shapes = {'lq': (3, self.size, self.size), 'audio': (1, N_MFCC, WINDOW_COLUMNS),
-                  'landmarks': (N_POINTS, 2), 'face': (3, DETECTOR_SIZE, DETECTOR_SIZE)}
-        taken = {*self.inputs, *(() if self.detector is None else ('face',))}
-        if self.detector is not None:
-            taken.discard('landmarks')
-        return [{name: torch.rand(shape, generator=draw).to(self.device) for name, shape in shapes.items()
-                 if name in taken} for _ in range(frames)]
+        batch = self.noise(Layout(1, 0, 'frame'), frames)
+        return [{name: value[index] for name, value in batch.items()} for index in range(frames)]
 
 
 def prepare(name: str, spec: ModelSpec, device: torch.device, size: int, form: str, batch: int = 1
@@ -174,20 +171,16 @@ def operators(case: BenchCase) -> Iterator[None]:
 
     Convolutions that bf16 leaves in float32 use tf32 if PyTorch allows it by default, as for users.
     """
-    before = os.environ.get(BACKEND_VARIABLE)
+    backend = 'torchvision' if case.form == 'stock' else TRITON if TRITON in case.form else None
     allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    if backend := 'torchvision' if case.form == 'stock' else TRITON if TRITON in case.form else None:
-        os.environ[BACKEND_VARIABLE] = backend
     if case.precision != 'bf16':
         tf32 = case.precision == 'tf32'
         _allow_tf32(tf32, tf32)
     try:
-        yield
+        with default_backend(backend):
+            yield
     finally:
         _allow_tf32(*allowed)
-        os.environ.pop(BACKEND_VARIABLE, None)
-        if before is not None:
-            os.environ[BACKEND_VARIABLE] = before
 
 
 def _allow_tf32(products: bool, convolutions: bool) -> None:
@@ -216,15 +209,3 @@ def time_network(subject: BenchNetwork, case: BenchCase, frames: int, seconds: f
     return BenchRow('network', subject.name, subject.device.type, case.form, case.precision, case.schedule,
                     timing.ms / frames, timing.spread, timing.calls, 1000 * frames / timing.ms, memory,
                     parameters(subject.network, subject.detector), gmacs)
-
-
-def gmacs_of(subject: BenchNetwork) -> float:
-    """GMACs per output frame of the plain sliding window."""
-    layout = subject.layout
-    batch = torch.utils.data.default_collate(subject.clip(layout.inputs))
-    context = layout.context
-    inputs = {name: value if layout.mode == 'frame' else
-              (value if name == 'lq' else value[context:context + layout.outputs])[None]
-              for name, value in batch.items()}
-    with torch.no_grad():
-        return giga_macs(lambda: subject.restore(inputs)) / layout.outputs

@@ -9,6 +9,7 @@ import torch
 from gavn.experiments.bench import memory, networks, operators, training
 from gavn.experiments.bench.networks import BenchCase, BenchNetwork
 from gavn.experiments.bench.rows import BenchRow, no_figure
+from gavn.models import cost
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
 
 
@@ -94,7 +95,8 @@ def _network_rows(plan: BenchPlan, name: str, spec: ModelSpec, device: torch.dev
         if case.form not in subjects:
             subjects = {case.form: networks.prepare(name, spec, device, plan.size, case.form, plan.batch)}
         subject = subjects[case.form]
-        gmacs = gmacs or networks.gmacs_of(subject)
+        gmacs = gmacs or cost.gmacs(
+            subject.network, subject.inputs, subject.layout, device, subject.detector, plan.size)
         try:
             yield networks.time_network(subject, case, plan.frames, plan.seconds, gmacs)
         except RuntimeError as error:  # too little memory, or no compiler: the other rows are still useful

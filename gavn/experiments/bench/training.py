@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from gavn.audio.mfcc import MFCC_PER_FRAME, N_MFCC
 from gavn.basicsr_patches.data_prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
@@ -138,10 +138,9 @@ def _training_step(
 
 def _noise(subject: BenchNetwork, batch: int) -> dict[str, Tensor]:
     layout = subject.layout
-    windows = default_collate([default_collate(subject.clip(layout.inputs)) for _ in range(batch)])
-    inside = slice(layout.context, layout.context + layout.outputs)
-    given = {key: value if key == 'lq' else value[:, inside] for key, value in windows.items()}
-    return {**given, 'gt': torch.rand_like(windows['lq'][:, inside])}
+    windows = subject.noise(layout, batch)
+    truth = windows['lq'][:, layout.context:layout.context + layout.outputs]
+    return {**windows, 'gt': torch.rand_like(truth)}
 
 
 def _train(step: Step, loader: DataLoader, device: torch.device, seconds: float) -> tuple[Timing, float]:
