@@ -25,6 +25,8 @@ from gavn.runtime.notices import NOTICES
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from gavn.restoration.comparison_video import Form
+    from gavn.restoration.progress import Progress
     from gavn.restoration.protocols import VideoRestorer
     from gavn.restoration.report import Report
     from gavn.restoration.restorer_spec import RestorerSpec
@@ -258,8 +260,6 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 def _restore(source: Path, target: Path, restorer: VideoRestorer, settings: Settings, args: argparse.Namespace
              ) -> None:
-    from gavn.media import VideoReader
-    from gavn.restoration.comparison_video import before_and_after
     from gavn.restoration.output_path import check_output_path
     from gavn.restoration.progress import ProgressBars
     from gavn.restoration.restore_video import restore_video
@@ -270,13 +270,23 @@ def _restore(source: Path, target: Path, restorer: VideoRestorer, settings: Sett
         if wanted:
             check_output_path(source, path, args.force)
     with ProgressBars() as bars:
-        report = restore_video(source, target, restorer, settings, args.force, not args.no_resume, bars)
+        compare = partial(_compare, source, both, settings, args.compare, bars) if args.compare else None
+        report = restore_video(source, target, restorer, settings, args.force, not args.no_resume, bars,
+                               on_complete=compare)
     if not args.no_report:
         report.write(notes)
-    if args.compare:
-        before = VideoReader.from_path(source, settings.fps, settings.audio).enlarged(settings.scale)
-        before_and_after(before, VideoReader.from_path(target, settings.fps), both, args.compare)
     print(summary(report))
+    if args.compare:
+        print(f'wrote {both}')
+
+
+def _compare(source: Path, target: Path, settings: Settings, form: Form, progress: Progress, result: Path
+             ) -> None:
+    """Writes the comparison video `target` of the input and the complete result."""
+    from gavn.media import VideoReader
+    from gavn.restoration.comparison_video import before_and_after
+    before = VideoReader.from_path(source, settings.fps, settings.audio).enlarged(settings.scale)
+    before_and_after(before, VideoReader.from_path(result, settings.fps), target, form, progress)
 
 
 def summary(report: Report) -> str:

@@ -80,7 +80,7 @@ def before_and_after(before: VideoReader, after: VideoReader, target: str | os.P
     info, target = before.info, Path(target)
     combine = {'side': _side, 'split': _split}[form]
     last = 0.
-    with TemporaryDirectory(dir=target.parent, prefix=f'.{target.stem}.') as folder:
+    with TemporaryDirectory(dir=target.parent, prefix='.compare.') as folder:
         segment = Path(folder, 'segment.nut')
         with SegmentWriter(segment, info) as writer:
             frames = counted(

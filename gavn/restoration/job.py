@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -85,6 +85,7 @@ class RestorationJob:
     state: ResumeState  # stores faces and finished segments
     progress: Progress  # is called for every frame
     in_pieces: bool = False  # the segments of a planned video come from other processes
+    on_complete: Callable[[Path], None] | None = None  # see `restore_video`
     notices: Notices = field(default_factory=Notices, init=False)  # messages for the user
 
     def run(self) -> Report:
@@ -261,20 +262,26 @@ class RestorationJob:
         except MediaError as error:
             _log.info('%s; the video is encoded', error)
             return False
-        os.replace(copied, self.target)
+        self._publish(copied)
         return True
 
     def _join(self, finished: Sequence[range]) -> None:
         """Muxes the segments, or moves the image folder, to the target."""
         if self.settings.write_images:
-            if self.target.is_dir():
-                os.replace(self.target, self.state.folder / 'replaced')
-            os.replace(self.state.images, self.target)
+            self._publish(self.state.images)
             return
         joined = self.state.folder / f'joined{self.target.suffix}'
         self.output.join(joined, [self.state.segment_path(segment) for segment in finished], self._end(),
                          notice=self.notices.add)
-        os.replace(joined, self.target)
+        self._publish(joined)
+
+    def _publish(self, complete: Path) -> None:
+        """Gives the complete video or image folder the name of the target."""
+        if self.on_complete is not None:
+            self.on_complete(complete)
+        if self.target.is_dir():
+            os.replace(self.target, self.state.folder / 'replaced')
+        os.replace(complete, self.target)
 
     def _report(self, plan: RestorationPlan, outcome: RestorationOutcome) -> Report:
         found, faces, choice = plan.found, plan.faces, plan.choice

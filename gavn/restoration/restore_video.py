@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -30,7 +30,8 @@ PathLike = str | os.PathLike[str]
 
 def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
-                  progress: Progress | None = None, found: Faces | None = None) -> Report:
+                  progress: Progress | None = None, found: Faces | None = None,
+                  on_complete: Callable[[Path], None] | None = None) -> Report:
     """Restores the faces in a video, and reports what was done.
 
     Every frame is written once, at its own time stamp and size. Audio and subtitle packets are copied. Each
@@ -51,6 +52,8 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
         resume: whether to resume an interrupted run.
         progress: is called for every frame; an exception from it interrupts the run.
         found: the faces to restore; None detects them.
+        on_complete: is called with the complete video, or image folder, before it takes the name of the
+            target. An exception from it interrupts the run, and the next run resumes.
 
     Raises:
         OutputPathError: the target cannot be used; raised before any work.
@@ -65,6 +68,7 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
     source, target, started = Path(source), Path(target), time.monotonic()
     check_output_path(source, target, overwrite, settings.write_images)
     with _opened(source, target, restorer, settings, found, resume, progress=progress) as job:
+        job.on_complete = on_complete
         report = job.run()
     return replace(report, seconds=time.monotonic() - started)
 

@@ -11,9 +11,10 @@ from gavn.cli import restore
 from gavn.cli.restore_jobs import sources
 from gavn.errors import InputPathError
 from gavn.media import probe, read_frames
-from gavn.restoration import job
+from gavn.restoration import comparison_video, job
 from gavn.restoration.output_path import OutputPathError
 from gavn.runtime.exit_codes import USAGE, code_of
+from gavn.runtime.images import write_image
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +143,42 @@ def test_before_and_after_in_one_video(weights, tmp_path, form):
     assert max(left, right) < 3
     info = probe(tmp_path / 'a_gavn_preview_compare.mp4')
     assert info.audio_tracks and info.duration < 0.3
+
+
+@pytest.mark.parametrize('images', [False, True])
+def test_a_comparison_that_was_interrupted_is_made_by_the_same_command(weights, tmp_path, monkeypatch, capsys,
+                                                                       images):
+    """The output was there without its comparison, and the same command refused it as existing."""
+    source = write_video(tmp_path / 'a.mp4', 8, audio=0.32)
+    output, both = tmp_path / 'a_gavn.mp4', tmp_path / 'a_gavn_compare.mp4'
+    command = [source, '--compare', 'split']
+    if images:
+        source.unlink()
+        source = tmp_path / 'a'
+        source.mkdir()
+        for i in range(3):
+            write_image(source / f'{i}.png', np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+        output, both = tmp_path / 'a_gavn', tmp_path / 'a_gavn_compare.mp4'
+        command = [source, '--compare', 'split', '--ext', 'png']
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison_video, '_split', interrupt)
+        assert run(weights, *command) == 130
+    assert 'rerun the same command to resume' in capsys.readouterr().err
+    assert names(tmp_path) == [source.name, f'{output.name}.gavn']
+    assert run(weights, *command) == 0
+    assert f'wrote {both}\n' in capsys.readouterr().out
+    assert names(tmp_path) == sorted([source.name, output.name, f'{output.name}.json', both.name])
+
+
+def test_a_comparison_of_an_output_with_a_long_name(weights, tmp_path):
+    """Its temporary folder had a name that was longer than file systems allow."""
+    source, output = write_video(tmp_path / 'a.mp4', 4, audio=None), tmp_path / f'{"x" * 240}.mp4'
+    assert run(weights, source, '-o', output, '--compare', 'side') == 0
+    assert len(names(tmp_path)) == 4
 
 
 def test_a_report_is_not_overwritten(weights, talks, capsys):

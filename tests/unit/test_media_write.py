@@ -61,7 +61,8 @@ def test_few_frames_of_hevc(tmp_path: Path, frames: int, attempt: int) -> None:
     with av.open(path) as container:
         stamps = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.size]
         base = container.streams.video[0].time_base
-    assert [(pts * base, dts * base) for pts, dts in stamps] == [(Fraction(i, 25),) * 2 for i in range(frames)]
+    times = [(pts * base, dts * base) for pts, dts in stamps]
+    assert times == [(Fraction(i, 25),) * 2 for i in range(frames)]
 
 
 def test_one_frame(tmp_path: Path) -> None:
