@@ -17,6 +17,10 @@ class ArgumentError(GavnError, ValueError):
     """An argument of a function or class is out of range, or has a wrong type or shape."""
 
 
+class MissingPackageError(GavnError):
+    """A command needs a package that is not installed. The message says how to install it."""
+
+
 class RunError(GavnError, RuntimeError):
     """A training or test run cannot continue. The message says why, and what to change."""
 

@@ -113,7 +113,11 @@ def _start(answer: requests.Response) -> int | None:
 
 
 def _copy(answer: requests.Response, file: BinaryIO, start: int) -> None:
-    """Writes the body to the file, with a progress bar on a terminal. Raises _CutError if it is too short."""
+    """Writes the body to the file, with a progress bar on a terminal.
+
+    Raises:
+        _IncompleteError: it is too short.
+    """
     length = answer.headers.get('Content-Length')
     total = start + int(length) if length else None
     bar = tqdm(total=total, initial=start, unit='B', unit_scale=True, unit_divisor=1024, disable=None)

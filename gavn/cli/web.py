@@ -9,11 +9,10 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from gavn.errors import check_weight_file
+from gavn.errors import MissingPackageError, check_weight_file
 from gavn.runtime.arguments import positive, seconds, whole
 from gavn.runtime.project import install_command
 
-USAGE = 2
 _POLL = 1.0  # seconds
 NEEDED = ('gradio', 'skimage')  # skimage generates the examples
 EPILOG = """\
@@ -59,26 +58,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Serves until SIGTERM, which lets running jobs finish, or Ctrl-C, which cancels them.
 
-    Returns:
-        0, or 2 if the extra is missing or a limit is invalid.
+    Raises:
+        MissingPackageError: the extra is not installed.
+        ArgumentError: a limit is invalid.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        print(f'error: the page requires {missing[0]}: {install_command("web")}', file=sys.stderr)
-        return USAGE
+        raise MissingPackageError(f'the page requires {missing[0]}: {install_command("web")}')
     check_weight_file(args.weights)
     from gavn.restoration.model_spec import import_modules
     from gavn.web.limits import Limits
     from gavn.web.networks import Networks
     from gavn.web.server import Address, serving
-    try:
-        limits = Limits(args.max_mb, args.max_seconds, args.max_videos, args.max_total_mb, args.idle,
-                        args.max_waiting, args.max_jobs)
-    except ValueError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return USAGE
+    limits = Limits(args.max_mb, args.max_seconds, args.max_videos, args.max_total_mb, args.idle,
+                    args.max_waiting, args.max_jobs)
     import_modules(args.modules)
     networks = Networks(args.weights, args.device, args.dtype, args.batch, args.workers)
     networks.check()
@@ -95,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
             pass
         print(f'stopping: running jobs have {args.grace:g} s to finish', flush=True)
     print('stopped; temporary files are removed')
-    return 0
 
 
 def _draw_examples(folder: Path) -> list[Path]:

@@ -131,7 +131,7 @@ def _cells(row: ResultRow) -> dict[str, Any]:
 
 
 def read_results(path: str | os.PathLike[str]) -> list[ResultRow]:
-    """Reads all rows of a file of results, with summaries (see `Row.is_clip`).
+    """Reads all rows of a file of results, with summaries (see `ResultRow.is_clip`).
 
     Raises:
         ResultsError: the file cannot be read, lacks a column, or a number is invalid. The message names file

@@ -15,7 +15,7 @@ from gavn.archs.inputs import layout_of, network_inputs
 from gavn.checkpoints.checkpoint import load_state, load_strict, load_trained, save_bundle
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import RestoringTrainOptions, task_of
-from gavn.models.cost import gmacs
+from gavn.models.cost import gmacs, parameters
 from gavn.models.training import adopt_audio_statistics, check_keys, check_windows, warn_of_untrained_parts
 from gavn.models.training_memory import recompute, split_batch
 from gavn.models.validation import ClipValidation
@@ -112,11 +112,9 @@ class AVVideoModel(ClipValidation):
         return detector.to(self.device).eval().requires_grad_(False)
 
     def _log_size(self) -> None:
-        def size(part: nn.Module) -> int:
-            return sum(parameter.numel() for parameter in part.parameters())
-
-        parts = ', '.join(f'{name} {size(part):,}' for name, part in self.net_g.named_children())
-        get_root_logger().info(f'{type(self.net_g).__name__}: {size(self.net_g):,} parameters ({parts})')
+        parts = ', '.join(f'{name} {parameters(part):,}' for name, part in self.net_g.named_children())
+        name, size = type(self.net_g).__name__, parameters(self.net_g)
+        get_root_logger().info(f'{name}: {size:,} parameters ({parts})')
 
     def _switches(self) -> dict[str, Any]:
         """Further arguments of the network's `forward` in the current phase."""

@@ -16,7 +16,7 @@ from gavn.config.option_file import OptionError, option_errors
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import draw, euler_angles, to_pixels
 from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
-from gavn.models.cost import detector_gmacs
+from gavn.models.cost import detector_gmacs, parameters
 from gavn.models.face_jitter import Jitter, transform
 from gavn.models.training import adopt_audio_statistics, check_keys
 from gavn.models.validation import ClipValidation
@@ -90,8 +90,7 @@ class LandmarkModel(ClipValidation):
         super().__init__(opt)
         with option_errors('network_l'):
             detector = build_network(opt['network_l'])
-        size = sum(parameter.numel() for parameter in detector.parameters())
-        get_root_logger().info(f'{type(detector).__name__}: {size:,} parameters')
+        get_root_logger().info(f'{type(detector).__name__}: {parameters(detector):,} parameters')
         if self.is_train:
             adopt_audio_statistics(detector, opt['datasets']['train'])
         self.net_g = DetectorWithPose(detector).to(self.device)

@@ -1,8 +1,7 @@
 """Export of the landmark detector and the restoration network as one ONNX or TorchScript file.
 
 The exported network maps windows to restored frames. The number of windows is dynamic; the frame size is
-fixed. Deformable convolutions are exported in their reference form (`GridSample`), which every runtime
-supports.
+fixed. Deformable convolutions are exported in their reference form, which every runtime supports.
 """
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from gavn.errors import GavnError, is_full
 from gavn.faces.tracks import ChoiceError, Faces
 from gavn.runtime.file_names import beside
-from gavn.runtime.files import atomic_path, write_text
+from gavn.runtime.files import write_text
 
 _log = logging.getLogger(__name__)
 
@@ -152,8 +152,7 @@ class ResumeState:
 
     def _key(self) -> dict[str, Any]:
         """Returns the stored job key; {} if there is none."""
-        path = self.folder / _KEY
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+        return _read_json(self.folder / _KEY) or {}
 
     @property
     def faces(self) -> Faces | None:
@@ -168,8 +167,7 @@ class ResumeState:
     @property
     def degradation(self) -> dict[str, Any] | None:
         """The estimated degradation of the faces, as JSON values; None before the estimate."""
-        path = self.folder / _DEGRADATION
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+        return _read_json(self.folder / _DEGRADATION)
 
     @degradation.setter
     def degradation(self, found: Mapping[str, Any]) -> None:
@@ -186,13 +184,11 @@ class ResumeState:
 
     def notes(self, segment: range) -> dict[str, Any] | None:
         """Returns the notes about a finished segment; None if it is not finished."""
-        path = self.segment_path(segment).with_suffix('.json')
-        return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+        return _read_json(self.segment_path(segment).with_suffix('.json'))
 
     def finish(self, segment: range, notes: Mapping[str, Any]) -> None:
         """Marks a written segment as finished and stores its notes."""
-        with atomic_path(self.segment_path(segment).with_suffix('.json')) as path:
-            path.write_text(json.dumps(notes), encoding='utf-8')
+        write_text(self.segment_path(segment).with_suffix('.json'), json.dumps(notes))
 
     def remove(self) -> None:
         """Removes the folder."""
@@ -202,6 +198,11 @@ class ResumeState:
         with suppress(PermissionError):
             (self.folder / _LOCK).unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Returns the content of a file; None if there is none."""
+    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
 
 
 def _describe(error: OSError, target: Path) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gavn.errors import GavnError, RunError
+from gavn.errors import MissingPackageError, RunError
 from gavn.runtime.arguments import whole
 from gavn.runtime.project import install_command
 
@@ -20,10 +20,6 @@ CLUSTERS = ('slurm', 'ray')
 EXECUTORS = ('local', *CLUSTERS)
 MAX_TASKS = 1000  # by default
 _MEMORY = 4  # GB for each task and core on Slurm
-
-
-class MissingPackageError(GavnError):
-    """`--executor` needs a package that is not installed. The message says how to install it."""
 
 
 class TasksError(RunError):

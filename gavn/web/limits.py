@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from gavn.errors import GavnError
+from gavn.errors import ArgumentError, GavnError
 from gavn.media import VideoInfo, probe, read_frames
 
 
@@ -27,7 +27,7 @@ class Limits:
         idle: seconds after which the files of an unused page are removed.
 
     Raises:
-        ValueError: the limits accept nothing.
+        ArgumentError: the limits accept nothing.
     """
 
     megabytes: float = 500
@@ -42,7 +42,8 @@ class Limits:
         total = self.total_megabytes
         if not (self.megabytes > 0 and self.seconds > 0 and self.videos > 0 and self.idle > 0
                 and self.waiting >= 0 and self.jobs > 0 and (total is None or total >= self.megabytes)):
-            raise ValueError('limits must be above 0, and the total must not be less than the largest video')
+            raise ArgumentError('limits must be above 0, and the total must not be less than the largest '
+                                'video')
 
     @property
     def bytes(self) -> int:

@@ -62,7 +62,7 @@ class Session:
             yield
 
     def begin(self, job: WebJob) -> WebJob:
-        """Starts a job inside `starting`. Raises RefusalError as `Job.start`."""
+        """Starts a job inside `starting`. Raises RefusalError as `WebJob.start`."""
         job.start()
         self.job = job
         return job

@@ -11,8 +11,9 @@ from gavn.config.option_file import read_options
 from gavn.experiments.release.measure import FIGURES, RESULTS
 from gavn.metrics.results_file import DEGRADED, MEAN, ResultRow, read_results
 from gavn.metrics.table import COLUMNS
+from gavn.models.cost import parameters
 from gavn.restoration.restorer import Restorer
-from gavn.runtime.files import atomic_path, sha256
+from gavn.runtime.files import sha256, write_text
 
 DEGRADATIONS = {
     'car_crf45': 'H.264 at CRF 45', 'blur': 'Gaussian blur of 15 to 25 pixels',
@@ -45,8 +46,7 @@ def write_card(name: str) -> Path:
     """The card of weights, from their header and the results file."""
     path = pretrained.weights_of(name)
     restorer = Restorer.load(path, device='cpu')
-    counts = {key: sum(value.numel() for value in network.parameters())
-              for key, network in restorer.networks.items()}
+    counts = {key: parameters(network) for key, network in restorer.networks.items()}
     rows = read_results(pretrained.FOLDER / RESULTS)
     clips = {row.clip: row.frames for row in rows if row.is_clip and row.run.method == name}
     ends = min(clips.values()), max(clips.values())
@@ -91,12 +91,7 @@ def bundle(name: str, opt_path: str | Path) -> Path:
     Restorer.from_options(opt_path, device='cpu').save(target, half=True)
     options, _ = read_options(opt_path)
     header = f'# The options that made {target.name}, merged from {Path(opt_path).as_posix()}.\n'
-    _write(target.with_suffix('.yml'), header + yaml.safe_dump(options, sort_keys=False))
+    write_text(target.with_suffix('.yml'), header + yaml.safe_dump(options, sort_keys=False))
     sums = [f'{sha256(path)}  {path.name}\n' for path in sorted(pretrained.FOLDER.glob('*.safetensors'))]
-    _write(pretrained.FOLDER / pretrained.SUMS, ''.join(sums))
+    write_text(pretrained.FOLDER / pretrained.SUMS, ''.join(sums))
     return target
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as part:
-        part.write_text(text, encoding='utf-8')
