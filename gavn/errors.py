@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -41,7 +42,9 @@ def check_inputs(paths: Iterable[str | PathLike[str] | None]) -> None:
     """Raises MissingInput for the first missing file. Imports nothing, so that it is fast."""
     for path in paths:
         if path is not None and not Path(path).exists():
-            raise MissingInput(f'{path}: no such file; check the path')
+            address = re.match(r'[A-Za-z][\w+.-]+:/', str(path))
+            advice = 'download it first, because addresses are not opened' if address else 'check the path'
+            raise MissingInput(f'{path}: no such file; {advice}')
 
 
 def weight_file(path: str | PathLike[str]) -> Path:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gavn.cli.restore_jobs import BOTH, IMAGE_FOLDER, input_output_pairs, unfinished
 from gavn.errors import check_inputs, check_weight_file
 from gavn.restoration.encoder_choices import CODECS, LARGEST_CRF, PIX_FMTS, PRESETS
-from gavn.runtime.arguments import fraction, positive, seconds, whole
+from gavn.runtime.arguments import fraction, name_part, positive, seconds, whole
 from gavn.runtime.executors import add_executor_arguments, add_task_arguments
 from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
 from gavn.runtime.file_names import beside, with_ending
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='videos, folders of videos, image folders, or patterns such as "talks/*.mp4"')
     parser.add_argument('-o', '--output', metavar='FILE_OR_FOLDER',
                         help='output file; a folder for several inputs, or with --ext png')
-    parser.add_argument('--suffix', default='gavn', metavar='WORD',
+    parser.add_argument('--suffix', type=name_part, default='gavn', metavar='WORD',
                         help='suffix of output names that are derived from input names')
     parser.add_argument('--ext', default='auto', choices=EXTENSIONS,
                         help='container of outputs without -o (auto: as the input, or mkv; mp4 for images); '
@@ -160,11 +160,10 @@ def run(args: argparse.Namespace) -> int:
     jobs = [(source, target) for source, target in jobs if source.exists()]
     if jobs and alone:
         check_output_path(*jobs[0], args.force, args.ext == IMAGE_FOLDER)
-    elif not args.force:
-        jobs = unfinished(jobs)
-    codes += _restore_all(jobs, args) if jobs else []
+    waiting = jobs if alone or args.force else unfinished(jobs)
+    codes += _restore_all(waiting, args) if waiting else []
     if not alone:
-        print(_summary(codes))
+        print(_summary(codes, len(jobs) - len(waiting)))
     return INTERRUPTED if INTERRUPTED in codes else next(filter(None, codes), 0)
 
 
@@ -177,11 +176,12 @@ def _check_quality(args: argparse.Namespace) -> None:
                         'omit one of them')
 
 
-def _summary(codes: Sequence[int]) -> str:
-    """Returns the numbers of finished and failed inputs."""
+def _summary(codes: Sequence[int], skipped: int) -> str:
+    """Returns the numbers of finished, failed and skipped inputs."""
     done, stopped = codes.count(0), codes.count(INTERRUPTED)
     failed = len(codes) - done - stopped
-    return f'{done} done' + f', {failed} failed' * (failed > 0) + ', interrupted' * stopped
+    counts = [f'{count} {what}' for count, what in ((failed, 'failed'), (skipped, 'skipped')) if count]
+    return ', '.join([f'{done} done', *counts, *['interrupted'] * stopped])
 
 
 def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) -> list[int]:
@@ -297,9 +297,11 @@ def summary(report: Report) -> str:
     again = f'{report.shown_again} duplicated, ' if report.shown_again else ''
     copied = ', video stream copied' if report.copied else ''
     dropped = f'{report.left_out} dropped, ' if report.left_out else ''
-    return (f'wrote {report.target}: {report.frames_out} of {report.frames_in} frames, {again}{dropped}'
-            f'{faces}, {report.restored} restored, {report.passed_through} unchanged{copied}, '
-            f'{report.seconds:.1f} s{rate}')
+    counts = f'{report.frames_out} of {report.frames_in} frames'
+    if again or dropped:
+        counts = f'{report.frames_out} frames from {report.frames_in}'
+    return (f'wrote {report.target}: {counts}, {again}{dropped}{faces}, {report.restored} restored, '
+            f'{report.passed_through} unchanged{copied}, {report.seconds:.1f} s{rate}')
 
 
 def _rate(text: str) -> Fraction:

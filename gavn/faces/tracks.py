@@ -118,7 +118,8 @@ def choose(faces: Faces, which: str) -> Faces:
     ids = {face.id for face in _main(faces)} if which == 'largest' else _ids(which)
     there = {face.id for face in faces.faces}
     if missing := sorted(ids - there):
-        raise ChoiceError(f'no face {", ".join(map(str, missing))}; there is {_listed(sorted(there))}')
+        raise ChoiceError(f'no face {", ".join(map(str, missing))} in the video, which has '
+                          f'{_listed(sorted(there))}')
     return replace(faces, faces=tuple(face for face in faces.faces if face.id in ids))
 
 
@@ -184,7 +185,7 @@ def _ids(which: str) -> set[int]:
 
 
 def _listed(ids: Sequence[int]) -> str:
-    """Formats ids; consecutive ids as a range."""
+    """Formats ids as `face 0` or `faces 0, 2`; consecutive ids as a range."""
     if len(ids) > 1 and ids[-1] - ids[0] == len(ids) - 1:
-        return f'{ids[0]} to {ids[-1]}'
-    return ', '.join(map(str, ids)) or 'none'
+        return f'faces {ids[0]} to {ids[-1]}'
+    return f'face{"s" * (len(ids) > 1)} {", ".join(map(str, ids))}' if ids else 'none'

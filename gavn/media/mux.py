@@ -160,7 +160,8 @@ def _mux_errors(target: Path) -> Iterator[None]:
         raise
     except av.FFmpegError as error:
         raise MediaError(
-            f'{target}: does not support these streams together ({error.strerror}); write to .mkv') from error
+            f'{target}: the container does not support these streams together ({error.strerror}); write to '
+            '.mkv') from error
 
 
 def _copy_tags(stream: VideoStream, copy: VideoStream, but: Collection[str]) -> None:

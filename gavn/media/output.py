@@ -47,7 +47,7 @@ def added_stream(path: Path, add: Callable[[], _S], what: str) -> _S:
     try:
         return add()
     except ValueError as error:  # also raised for an unknown codec
-        raise MediaError(f'{path}: does not support {what} ({error}); write to .mkv') from error
+        raise MediaError(f'{path}: the container does not support {what} ({error}); write to .mkv') from error
 
 
 def added_video(path: Path, output: OutputContainer, codec: str, rate: Fraction, options: dict[str, str]

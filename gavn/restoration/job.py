@@ -192,9 +192,10 @@ class RestorationJob:
         notes = self._finished_notes(faces)
         change = largest_change(notes)
         copied = change is not None and change < NEGLIGIBLE and self._copy_video()
-        if copied:
+        if copied and about_encoding:
             self.notices[:] = [message for message in self.notices if message not in about_encoding]
-        else:
+            _log.warning('the notices about the output do not apply%s', _COPIED)
+        if not copied:
             self._join(segments(faces.count))
         self._result_notices(notes, change, copied)
         self.notices += choice.restorer.notices

@@ -93,6 +93,13 @@ def _number(convert: Callable[[str], _Value], words: str, good: Callable[[_Value
     return value_of
 
 
+def name_part(text: str) -> str:
+    """Argument type: a part of a file name."""
+    if not text or {'/', '\\'} & set(text):
+        raise argparse.ArgumentTypeError(f'{text!r} cannot be a part of a file name')
+    return text
+
+
 def seconds(text: str) -> float:
     """Argument type: a duration above 0, such as `5`, `1.5s`, `2min` or `1:30`; returns seconds."""
     if found := _MINUTES.fullmatch(text):

@@ -113,10 +113,12 @@ def test_what_cannot_be_copied_is_encoded(talk, tmp_path, monkeypatch):
     assert not report.copied and len(list(read_frames(tmp_path / 'out.mkv'))) == 12
 
 
-def test_a_copy_gets_no_notices_about_encoding(talk, tmp_path, monkeypatch):
+def test_a_copy_gets_no_notices_about_encoding(talk, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(job, 'encoding_notices', lambda *_: iter(['the output is opaque']))
     assert 'the output is opaque' in restored(talk, tmp_path / 'a.mp4', PLAIN).notices
+    caplog.clear()
     assert 'the output is opaque' not in restored(talk, tmp_path / 'b.mp4', 0.).notices
+    assert 'the notices about the output do not apply; the video stream is copied' in caplog.text
 
 
 def test_images_of_a_folder_are_written_where_nothing_changes(tmp_path):

@@ -63,7 +63,7 @@ def test_unreadable_inputs_count(talks, weights, capsys):
     assert cli.main(['restore', str(talks), '--weights', str(weights)]) == UNREADABLE
     assert capsys.readouterr().out.splitlines()[-1] == '2 done, 1 failed'
     assert cli.main(['restore', str(talks), '--weights', str(weights)]) == UNREADABLE
-    assert capsys.readouterr().out.splitlines()[-1] == '0 done, 1 failed'
+    assert capsys.readouterr().out.splitlines()[-1] == '0 done, 1 failed, 2 skipped'
 
 
 @pytest.mark.parametrize('stem', ['12:30 talk', 'n' * 251, 'é' * 125, 'http:', '\udcb2\udcc9\udcff'],

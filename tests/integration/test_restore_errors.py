@@ -122,6 +122,14 @@ def test_audio_that_cannot_be_decoded(tmp_path, weights, capsys, caplog, name):
         assert 'not copied: its codec is unknown' in caplog.text and not probe(target).audio_tracks
 
 
+@pytest.mark.parametrize('address', ['https://example.org/in.mp4', 's3://bucket/in.mp4'])
+def test_an_address_is_told_from_a_missing_file(tmp_path, gavn, capsys, address):
+    """"check the path" sent users to look for a folder `https:`."""
+    assert gavn(Path(address)) == 4
+    said = capsys.readouterr().err
+    assert 'in.mp4: no such file; download it first, because addresses are not opened' in said
+
+
 def test_audio_that_does_not_fit_is_converted(tmp_path, gavn, caplog):
     source = tmp_path / 'in.wmv'
     with av.open(str(source), 'w', format='asf') as output:
@@ -167,7 +175,8 @@ def write_audio_alone(path: Path) -> None:
     ('in.txt', lambda path: path.write_text('a letter\n' * 99), 4, 'texts and playlists'),
     ('in.mp4', lambda path: path.write_text('a letter\n' * 99), 4, 'no readable media file'),
     ('in.mp4', lambda path: path.write_bytes(b''), 4, 'no readable media file'),
-    ('in.mp4', lambda path: None, 4, 'no such file'), ('in.m4a', write_audio_alone, 4, 'no video stream'),
+    ('in.mp4', lambda path: None, 4, 'no such file; check the path'),
+    ('in.m4a', write_audio_alone, 4, 'no video stream'),
     ('folder', lambda path: path.mkdir(), 2, 'folder')])
 def test_what_is_no_video(tmp_path, gavn, capsys, name, make, code, words):
     make(tmp_path / name)

@@ -8,6 +8,7 @@ import pytest
 from media_files import make_file
 from restore_fakes import FACE, audio_packets, fixed_face, make_restorer, write_variable, write_video
 
+from gavn.cli.restore import summary
 from gavn.media import VideoReader, parse_rate, probe, read_frames
 from gavn.restoration import job, restore_video
 from gavn.restoration.report import Report
@@ -63,6 +64,8 @@ def test_a_video_at_another_rate(tmp_path, fps, count, again, left):
     report = restore(source, target, fps=fps)
     assert (report.frames_in, report.frames_out) == (12, count)
     assert (report.shown_again, report.left_out) == (again, left)
+    counts = f'{count} frames from 12' if again or left else '12 of 12 frames'
+    assert f': {counts}, ' in summary(report)
     info, stamps = probe(target), [frame.pts * probe(target).time_base for frame in read_frames(target)]
     assert info.frame_rate == fps and {b - a for a, b in pairwise(stamps)} == {1 / fps}
     assert abs(info.duration - 0.48) <= 1 / fps + 1e-6

@@ -74,7 +74,8 @@ def test_without_a_near_one_it_says_what_there_is(capsys, line, said):
     ('--crf 99', 'from 0 to 51'), ('--crf best', 'from 0 to 51'), ('--preview soon', '5s, 1.5, 2min or 1:30'),
     ('--preview 0s', '5s, 1.5, 2min or 1:30'), ('--strength 2', 'from 0 to 1'), ('--batch 0', 'at least 1'),
     ('--min-face -3', 'above 0'), ('--box 1,2,x,4', 'X,Y,W,H'), ('--box 1,2,0,4', 'no width or height'),
-    ('--box 1,2,nan,4', 'no width or height'), ('--fps 0', '--fps')])
+    ('--box 1,2,nan,4', 'no width or height'), ('--fps 0', '--fps'), ('--suffix=a/b', 'part of a file name'),
+    ('--suffix=', 'part of a file name')])
 def test_values_say_what_they_may_be(capsys, line, said):
     assert said in refused(capsys, 'restore', 'a.mp4', *line.split())
 

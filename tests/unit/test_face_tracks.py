@@ -59,7 +59,7 @@ def test_choosing():
 
 
 @pytest.mark.parametrize(('which', 'words'), [
-    ('3', 'no face 3; there is 0, 1, 2, 4'), ('0,-1,9', 'no face -1, 9'),
+    ('3', 'no face 3 in the video, which has faces 0, 1, 2, 4'), ('0,-1,9', 'no face -1, 9'),
     ('both', "'all', 'largest' or ids such as '0,2', not 'both'"), ('', "not ''"), ('1,', "not '1,'")])
 def test_what_is_not_there_cannot_be_chosen(which, words):
     with pytest.raises(ValueError, match=words):
@@ -67,9 +67,11 @@ def test_what_is_not_there_cannot_be_chosen(which, words):
 
 
 def test_many_ids_are_reported_as_a_range():
-    many = Faces(tuple(face(i, 0, 2) for i in range(9)), 2, SIZE)
-    with pytest.raises(ValueError, match='there is 0 to 8'):
+    one, many = Faces((face(0, 0, 2),), 2, SIZE), Faces(tuple(face(i, 0, 2) for i in range(9)), 2, SIZE)
+    with pytest.raises(ValueError, match='which has faces 0 to 8'):
         choose(many, '9')
+    with pytest.raises(ValueError, match=r'which has face 0$'):
+        choose(one, '9')
 
 
 def test_a_fixed_box_is_in_every_frame():
