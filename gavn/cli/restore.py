@@ -147,6 +147,7 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restores every input. A failure does not stop the others. Returns the code of the first failure."""
+    from gavn.media import VideoReader
     from gavn.restoration.output_path import check_output_path
     _check_quality(args)
     check_weight_file(args.weights)
@@ -160,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
     jobs = [(source, target) for source, target in jobs if source.exists()]
     if jobs and alone:
         check_output_path(*jobs[0], args.force, args.ext == IMAGE_FOLDER)
+        VideoReader.from_path(jobs[0][0], args.fps, args.audio)  # loading the networks takes longer
     waiting = jobs if alone or args.force else unfinished(jobs)
     codes += _restore_all(waiting, args) if waiting else []
     if not alone:

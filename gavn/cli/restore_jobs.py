@@ -39,6 +39,9 @@ def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
         return [(found[0], _image_folder(args.output))]
     folder = _folder(args.output, len(found))
     if alone and folder is None:
+        if not Path(args.output).suffix:
+            raise OutputPathError(f'{args.output} has no extension\n'
+                                  f'use {args.output}.mp4, or {args.output}/ for a folder')
         return [(found[0], Path(args.output))]
     targets = [_named_after(source, folder, args) for source in found]
     if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):

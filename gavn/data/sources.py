@@ -130,7 +130,10 @@ def voxceleb_splits(root: str | Path, lists: Sequence[str | Path] | None, counts
         splits = {split: Path(path).read_text(encoding='utf-8').split()
                   for split, path in zip(SPLITS, lists, strict=True)}
     else:
-        splits = draw_splits(list(voxceleb_speakers(root)), counts, seed)
+        if not (speakers := list(voxceleb_speakers(root))):
+            raise ValueError(f'{root}: no videos in folders of VoxCeleb2, such as id00012/VIDEO/00001.mp4\n'
+                             'give a table of your videos as --csv, or use --split-by video')
+        splits = draw_splits(speakers, counts, seed)
     return from_voxceleb(root, splits, clips_per_speaker, seed)
 
 
@@ -138,7 +141,8 @@ def draw_splits(speakers: Sequence[str], counts: Sequence[int], seed: int = 0, w
                 ) -> dict[str, list[str]]:
     """Draws speakers of train, val and test at random. The paper has (200, 5, 20) of VoxCeleb2."""
     if sum(counts) > len(speakers):
-        raise ValueError(f'{sum(counts)} {what} are wanted, but there are {len(speakers)}')
+        raise ValueError(f'{sum(counts)} {what} are wanted, but there are {len(speakers)}\n'
+                         'give the numbers for train, val and test as --split-counts')
     order = [speakers[i] for i in np.random.default_rng(seed).permutation(len(speakers))]
     ends = np.cumsum([0, *counts])
     return {split: sorted(order[a:b]) for split, a, b in zip(SPLITS, ends[:-1], ends[1:], strict=True)}

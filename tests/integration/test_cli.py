@@ -190,6 +190,14 @@ def test_target_folder(tmp_path, talking, weights, capsys, monkeypatch):
     assert code == 2 and 'read-only' in said.err and not leftovers(tmp_path)
 
 
+@pytest.mark.parametrize('name', ['out', 'out.d/out', '-'])
+def test_an_output_without_extension(tmp_path, talking, capsys, monkeypatch, name):
+    """It is a folder only with a slash at the end."""
+    monkeypatch.chdir(tmp_path)
+    code, said = run('restore', talking, '-o', name, capsys=capsys)
+    assert code == 2 and f'{name} has no extension\n  use {name}.mp4, or {name}/ for a folder' in said.err
+
+
 def test_unknown_container(tmp_path, talking, weights, capsys):
     code, said = run('restore', talking, '-o', tmp_path / 'out.xyz', '--weights', weights, capsys=capsys)
     assert code == 4 and 'out.xyz' in said.err and not leftovers(tmp_path)

@@ -95,6 +95,13 @@ def test_csv_without_columns(tmp_path):
         from_csv(tmp_path, tmp_path / 't.csv')
 
 
+def test_own_videos_need_a_table_or_a_split_by_video(tmp_path):
+    """The error counted speakers, which the folder of a newcomer does not have."""
+    (tmp_path / 'talk.mp4').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'no videos in .*VoxCeleb2.*\n.*--csv, or use --split-by video'):
+        voxceleb_splits(tmp_path, None, (200, 5, 20))
+
+
 def test_voxceleb_layout(tmp_path):
     for speaker in range(1, 9):
         for video in ('abc', 'def'):
@@ -129,7 +136,7 @@ def test_splits_are_drawn_by_speaker_and_seed():
     assert [len(splits[name]) for name in ('train', 'val', 'test')] == [20, 3, 5]
     assert len({name for part in splits.values() for name in part}) == 28
     assert splits == draw_splits(names, (20, 3, 5), seed=2) != draw_splits(names, (20, 3, 5), seed=3)
-    with pytest.raises(ValueError, match='31 speakers are wanted, but there are 30'):
+    with pytest.raises(ValueError, match=r'31 speakers are wanted, but there are 30\n.*--split-counts'):
         draw_splits(names, (20, 3, 8))
 
 

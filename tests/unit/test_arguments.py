@@ -113,6 +113,16 @@ def test_a_missing_file_is_reported_before_pytorch_is_imported(line, code):
     assert done.returncode == code and done.stderr.startswith('error: ') and 'none' in done.stderr
 
 
+def test_an_unreadable_video_is_reported_before_pytorch_is_imported(tmp_path):
+    """The networks were loaded first."""
+    (tmp_path / 'letter.mp4').write_text('a letter')
+    words = ['restore', f'{tmp_path}/letter.mp4']
+    script = (f'import sys; from gavn.cli.main import main; code = main({words!r}); '
+              'assert "torch" not in sys.modules; sys.exit(code)')
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4 and 'letter.mp4: no readable media file' in done.stderr and not done.stdout
+
+
 @pytest.mark.parametrize('name', ['none.yml', 'a' * 5000, '~nobody/x.yml', '.', 'pipe.yml'])
 def test_option_files_that_cannot_be_read(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
