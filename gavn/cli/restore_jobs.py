@@ -19,6 +19,7 @@ from gavn.runtime.file_names import (
 
 IMAGE_FOLDER = 'png'  # the value of --ext for an image folder
 BOTH = '_compare'  # suffix of comparison videos
+STATE = '.gavn'  # extension of the folders of interrupted runs
 
 
 def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
@@ -127,15 +128,23 @@ def sources(inputs: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for name in inputs:
         pattern = not Path(name).exists() and glob.has_magic(name)
-        named = in_order(map(Path, glob.glob(name, recursive=True))) if pattern else [Path(name)]
+        named = _matching(name) if pattern else [Path(name)]
         videos = [video for path in named for video in (_in_folder(path) if path.is_dir() else [path])]
         if not videos:
-            raise InputPathError(f'{name}: no videos or images found')
+            below = any(path.is_dir() for folder in named if folder.is_dir() for path in folder.iterdir())
+            hint = f'\nfor the videos of all folders in it use "{name.rstrip("/")}/**/"' if below else ''
+            raise InputPathError(f'{name}: no videos or images found{hint}')
         if image := next(filter(is_image, videos), None):
             raise NoVideo(f'{image} is an image, not a video\n'
                           f'to restore the frames of a video use their folder, {image.parent}')
         found |= dict.fromkeys(videos)
     return list(found)
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Returns what a pattern matches, without the folders of interrupted runs."""
+    found = in_order(map(Path, glob.glob(pattern, recursive=True)))
+    return [path for path in found if not any(part.endswith(STATE) for part in path.parts)]
 
 
 def _in_folder(folder: Path) -> list[Path]:

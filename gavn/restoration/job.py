@@ -136,7 +136,7 @@ class RestorationJob:
             self.notices.add(f'{video.path}: the frame rate is {video.info.frame_rate}; use --fps to change '
                              'it')
         if missing := missing_numbers(video.images):
-            self.notices.add(f'{video.path}: {missing} image numbers are missing; the gaps are ignored')
+            self.notices.add(f'{video.path}: gaps in the image numbers are ignored ({missing} missing)')
         if settings.write_images:
             return []
         return list(encoding_notices(video.stored, self.encoder.codec, pix_fmt))
@@ -207,7 +207,9 @@ class RestorationJob:
 
     def _result_notices(self, notes: Sequence[dict[str, Any]], change: float | None, copied: bool) -> None:
         if repeated := sum(segment['repeated'] for segment in notes):
-            self.notices.add(f'{repeated} undecodable frames were replaced by the previous frame')
+            count = sum(segment['frames'] for segment in notes)
+            self.notices.add(f'{repeated} of {count} frames cannot be decoded: the previous frame replaces '
+                             'each')
         if change is not None and change < NEGLIGIBLE:
             self.notices.add(f'hardly any change: {change:.2f} grey levels inside the faces, which is not '
                              f'visible{_COPIED * copied}')

@@ -82,6 +82,15 @@ def test_inputs_without_videos_have_an_error_of_their_own(tmp_path):
     assert not isinstance(error.value, OutputPathError) and code_of(error.value) == USAGE
 
 
+def test_a_folder_of_folders_says_how_to_search_them(talks, tmp_path):
+    """A folder is not searched at any depth, and nothing said how to."""
+    with pytest.raises(InputPathError, match=r'no videos or images found\n.* use "(.*)"$') as error:
+        sources([str(tmp_path)])
+    pattern = str(error.value).rpartition('use ')[2].strip('"')
+    write_image(talks / 'frames_gavn.gavn/images/0.png', np.zeros((8, 8, 3), np.uint8))
+    assert sources([pattern]) == [talks / name for name in ('a.mp4', 'b.mov', 'c.avi')]
+
+
 @pytest.mark.parametrize(('args', 'code', 'words'), [
     (['--faces', '3'], 2, 'no face 3 in the video, which has faces 0 to 1'),
     (['--faces', 'best'], 2, "'all', 'largest' or ids"),
