@@ -16,6 +16,7 @@ from gavn.archs.initialisation import (
     variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple, padded_region
+from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
@@ -94,7 +95,8 @@ class DAVDNet(nn.Module):
         self.num_frame = num_frame
         self.layout = Layout(1, num_frame // 2, 'centre')
         self.extractor = FrameExtractor(num_feat, num_extract_block)
-        self.align = Align(num_feat, deformable_groups, dcn_backend=dcn_backend)
+        self.align = Align(num_feat, deformable_groups)
+        use_backend(self.align, dcn_backend)
         self.fusion = nn.Conv2d(num_frame * num_feat, num_feat, 1)
         self.audio = QuarterAudioFeatures(num_feat)
         self.attend = conv3(2 * num_feat, num_feat)

@@ -11,6 +11,7 @@ from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
 from gavn.archs.span import EnlargementRestorer
+from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import CONTEXT, Layout
@@ -100,8 +101,8 @@ class GAVN(nn.Module):
         self.any_length = inject or not use_alignment
         self.temporal = TemporalModule(
             num_feat, num_extract_block, deformable_groups, inject=inject, temporal_skip=temporal_skip,
-            share_align=share_align, attention=attention, eq9=eq9, dcn_backend=dcn_backend,
-            use_alignment=use_alignment)
+            share_align=share_align, attention=attention, eq9=eq9, use_alignment=use_alignment)
+        use_backend(self.temporal, dcn_backend)
         self.identity = IdentityModule(
             num_feat, use_audio, use_landmark, audio_map, gate) if use_identity else None
         self.reconstruction = Reconstruction(num_feat, num_reconstruct_block, use_identity)

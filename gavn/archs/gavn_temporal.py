@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from gavn.archs.blocks import SLOPE, PredeblurModule, ResidualBlockNoBN, conv3, double, lrelu, make_layer
 from gavn.ops import DeformableAlignPack
-from gavn.ops.deform_conv import Backend
 from gavn.runtime.windows import CONTEXT
 
 Pyramid = list[Tensor]
@@ -69,7 +68,6 @@ class Align(nn.Module):
         num_feat: int = 64,
         deformable_groups: int = 8,
         inject: bool = False,
-        dcn_backend: Backend | None = None,
     ) -> None:
         super().__init__()
 
@@ -80,9 +78,8 @@ class Align(nn.Module):
 
         def dcn(slope: float | None = None) -> DeformableAlignPack:
             return DeformableAlignPack(
-                num_feat, num_feat, 3, padding=1, deformable_groups=deformable_groups, backend=dcn_backend,
-                slope=slope,
-            )  # fmt: skip
+                num_feat, num_feat, 3, padding=1, deformable_groups=deformable_groups, slope=slope
+            )
 
         levels = ('l3', 'l2', 'l1')
         self.offset_conv1 = convs(2 * num_feat, levels)
@@ -178,7 +175,6 @@ class TemporalModule(nn.Module):
             adjacent frames, skipped frames and the frame itself. `none`: five.
         attention: see `TemporalFusion`.
         eq9: see `TemporalFusion`.
-        dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
         use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
             as they are (not in the paper).
     """
@@ -193,17 +189,14 @@ class TemporalModule(nn.Module):
         share_align: Sharing = 'all',
         attention: Attention = 'dot',
         eq9: Weighed = 'similarity',
-        dcn_backend: Backend | None = None,
         use_alignment: bool = True,
     ) -> None:
         super().__init__()
         self.temporal_skip = temporal_skip
         self.align_for = SHARING[share_align] if use_alignment else {}
         self.extractor = PyramidExtractor(num_feat, num_blocks, coarser=use_alignment)
-        self.aligns = nn.ModuleDict(
-            {name: Align(num_feat, deformable_groups, inject, dcn_backend)
-             for name in dict.fromkeys(self.align_for.values())}
-        )  # fmt: skip
+        names = dict.fromkeys(self.align_for.values())
+        self.aligns = nn.ModuleDict({name: Align(num_feat, deformable_groups, inject) for name in names})
         self.fuse = TemporalFusion(num_feat, attention, eq9)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:

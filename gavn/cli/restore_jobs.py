@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gavn.errors import ArgumentError, InputPathError
 from gavn.runtime.file_names import (
-    KEPT,
+    OUTPUT_ENDINGS,
     images_in,
     in_order,
     is_image,
@@ -53,7 +53,7 @@ def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
 
 def _image_folder(output: str) -> Path:
     from gavn.restoration.output_path import OutputPathError
-    if output.lower().endswith(KEPT):
+    if output.lower().endswith(OUTPUT_ENDINGS):
         raise OutputPathError(f"{output} is the name of a video, but --ext png writes an image folder\n"
                               'omit one of them')
     return Path(output)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gavn.errors import GavnError, listed
 from gavn.media import Frame, UnreadableMedia, VideoReader
-from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEOS, in_order, is_image, is_video
+from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEO_ENDINGS, in_order, is_image, is_video
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def collect(path: str | Path) -> Collection:
         raise UnreadableMedia(f'{path}: no such file or folder; check the path')
     found = _in_folder(path)
     if not found:
-        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEOS)}) and no images '
+        raise UnreadableMedia(f'{path} holds no videos ({", ".join(VIDEO_ENDINGS)}) and no images '
                               f'({", ".join(IMAGE_ENDINGS)})')
     if '.' in found and len(found) > 1:
         raise UnreadableMedia(f'{path} holds images beside other clips, such as '

@@ -21,10 +21,10 @@ SUBJECTS = (RESTORED, DEGRADED, TRUTH)
 class EvaluatedFrame:
     """One output frame with its references. What a clip does not have is None."""
 
-    # restored, degraded, clean: result, input and ground truth, uint8 BGR (h, w, 3)
+    # restored, degraded, truth: result, input and ground truth, uint8 BGR (h, w, 3)
     restored: np.ndarray
     degraded: np.ndarray | None = None
-    clean: np.ndarray | None = None
+    truth: np.ndarray | None = None
     # input of the network, (68, 2) in the unit square: the detector's on the degraded frame
     landmarks: Tensor | None = None
     true_landmarks: Tensor | None = None  # the annotator's on the clean frame, (68, 2) in the unit square
@@ -33,13 +33,13 @@ class EvaluatedFrame:
     def sample(self, subject: str) -> Sample | None:
         """The images to evaluate of a subject; None if the clip does not have it."""
         if subject == RESTORED:
-            return Sample(self.restored, self.clean, self.landmarks, self.true_landmarks, self.time)
-        image, truth = (self.degraded, self.clean) if subject == DEGRADED else (self.clean, None)
+            return Sample(self.restored, self.truth, self.landmarks, self.true_landmarks, self.time)
+        image, truth = (self.degraded, self.truth) if subject == DEGRADED else (self.truth, None)
         return None if image is None else Sample(image, truth, None, self.true_landmarks, self.time)
 
     def check_sizes(self, index: int) -> None:
         """Raises ValueError with the frame number if the images differ in size."""
-        for name, image in (('degraded', self.degraded), ('ground truth', self.clean)):
+        for name, image in (('degraded', self.degraded), ('ground truth', self.truth)):
             if image is not None and image.shape != self.restored.shape:
                 raise ValueError(f'frame {index}: the restored image is {_size(self.restored)}, the {name} '
                                  f'image {_size(image)} pixels; their sizes must be equal')

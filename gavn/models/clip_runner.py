@@ -86,7 +86,7 @@ class ClipRunner(NetworkRunner):
 
 def _evaluated_frame(sample: Sample, restored: Tensor, landmarks: Tensor | None) -> EvaluatedFrame:
     return EvaluatedFrame(restored=to_images(restored), degraded=to_images(sample['lq']),
-                          clean=to_images(sample['gt']) if 'gt' in sample else None,
+                          truth=to_images(sample['gt']) if 'gt' in sample else None,
                           landmarks=landmarks, true_landmarks=sample.get('landmarks'))
 
 

@@ -216,7 +216,7 @@ class ClipValidation(PhasedModel):
 
 def _strip(frame: EvaluatedFrame) -> np.ndarray:
     """Input, result and ground truth side by side, (h, w, 3) uint8 RGB."""
-    images = [image for image in (frame.degraded, frame.restored, frame.clean) if image is not None]
+    images = [image for image in (frame.degraded, frame.restored, frame.truth) if image is not None]
     return np.concatenate(images, 1)[..., ::-1]
 
 

@@ -27,7 +27,7 @@ from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.restorer_spec import RestorerSpec, load_restorer
 from gavn.restoration.settings import Settings
 from gavn.runtime.executors import MAX_TASKS
-from gavn.runtime.file_names import KEPT, VIDEOS, beside, output_ending, output_stem
+from gavn.runtime.file_names import OUTPUT_ENDINGS, VIDEO_ENDINGS, beside, output_ending, output_stem
 from gavn.runtime.files import sha256
 from gavn.runtime.folders import Folder, list_files, version
 
@@ -133,7 +133,7 @@ class Archive:
 
     def finished(self, name: str) -> tuple[str, dict[str, Any]] | None:
         """Returns the name and the report of the output of a video; None if there is none yet."""
-        for ending in (*KEPT, os.path.splitext(name)[1]):
+        for ending in (*OUTPUT_ENDINGS, os.path.splitext(name)[1]):
             target = self._stem(name) + ending
             report = os.fspath(beside(Path(target), '.json'))
             if self.outputs.exists(target) and self.outputs.exists(report):
@@ -163,4 +163,4 @@ class Archive:
 
 
 def _is_video_name(name: str) -> bool:
-    return name.lower().endswith(VIDEOS)
+    return name.lower().endswith(VIDEO_ENDINGS)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gavn.audio.mfcc import StoredMFCC
@@ -23,9 +22,6 @@ class CropRestorer(Protocol):
     """Restores face crops; see `gavn.restoration.restorer.Restorer`."""
 
     layout: Layout  # how the network's windows lie over a clip
-    # device, compile: see `Restorer`
-    device: torch.device
-    compile: str | None
     name: str | None  # name of the pretrained weights; None for the user's own
     weights: dict[str, str]  # path -> SHA-256
     notices: list[str]  # messages for the user

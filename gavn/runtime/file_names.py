@@ -11,9 +11,9 @@ IMAGE_ENDINGS = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 LONGEST_NAME = 255  # bytes; the limit of most file systems
 _PREVIEW = '_preview'  # suffix of previews
 _SPARE = len('_compare.mp4.json.gavn')  # bytes that are added to output names
-VIDEOS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg', '.wmv',
-          '.flv', '.3gp', '.ogv')
-KEPT = ('.mp4', '.mkv', '.mov')  # containers of outputs; others become .mkv, which supports most codecs
+VIDEO_ENDINGS = ('.mp4', '.mkv', '.mov', '.m4v', '.webm', '.avi', '.ts', '.mts', '.m2ts', '.mpg', '.mpeg',
+                 '.wmv', '.flv', '.3gp', '.ogv')
+OUTPUT_ENDINGS = ('.mp4', '.mkv', '.mov')  # other videos become .mkv, which supports most codecs
 
 
 def is_image(path: Path) -> bool:
@@ -23,12 +23,12 @@ def is_image(path: Path) -> bool:
 
 def is_video(path: Path) -> bool:
     """Returns whether a file is a video by its extension; False for hidden files."""
-    return _is_one_of(path, VIDEOS)
+    return _is_one_of(path, VIDEO_ENDINGS)
 
 
 def output_ending(source: Path) -> str:
     """Returns the extension of a video's output: that of the video if outputs may have it, else .mkv."""
-    return source.suffix if source.suffix.lower() in KEPT else '.mkv'
+    return source.suffix if source.suffix.lower() in OUTPUT_ENDINGS else '.mkv'
 
 
 def natural(path: Path) -> tuple[list[list[str | int]], str]:

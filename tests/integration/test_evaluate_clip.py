@@ -56,7 +56,7 @@ def test_a_measure_without_truth_needs_none():
     niqe = {'niqe': {'type': 'calculate_niqe'}}
     found = evaluate([EvaluatedFrame(wide, wide // 2)], niqe).subjects
     assert list(found) == [RESTORED, DEGRADED] and found[RESTORED].values != found[DEGRADED].values
-    true = evaluate([EvaluatedFrame(wide // 2, clean=wide)], niqe).subjects
+    true = evaluate([EvaluatedFrame(wide // 2, truth=wide)], niqe).subjects
     assert true[TRUTH].values == found[RESTORED].values
 
 
@@ -74,7 +74,7 @@ def test_what_a_clip_lacks_gives_no_column():
 def test_images_of_different_sizes_are_an_error():
     small, large = flat_image(1, 16), flat_image(1, 20)
     with pytest.raises(ValueError, match='frame 1: the restored image is 16x16, the ground truth'):
-        evaluate([EvaluatedFrame(small, clean=small), EvaluatedFrame(small, clean=large)], PSNR)
+        evaluate([EvaluatedFrame(small, truth=small), EvaluatedFrame(small, truth=large)], PSNR)
     with pytest.raises(ValueError, match=r'frame 0: .* the degraded image 20x20'):
         evaluate([EvaluatedFrame(small, large)], {})
 
@@ -88,7 +88,7 @@ def test_psnr_of_the_mouth_alone():
     outside[2:4] += 9
     mouth = {'psnr_mouth': {'type': 'mouth_psnr'}}
     spoilt, other, unknown = (
-        evaluate([EvaluatedFrame(image, clean=truth, true_landmarks=true)], mouth).subjects[RESTORED].values
+        evaluate([EvaluatedFrame(image, truth=truth, true_landmarks=true)], mouth).subjects[RESTORED].values
         for image, true in ((inside, points), (outside, points), (inside, None)))
     error = np.sqrt(4 * 9**2 / (20 * 10))  # the box is twice as wide as high, and lies inside
     assert spoilt == {'psnr_mouth': pytest.approx(psnr(error))}

@@ -70,7 +70,7 @@ def test_every_frame_comes_out_once_beside_its_own_original(layout, count):
     network = Middle(layout.context, layout.mode)
     runner = ClipRunner(network, layout, ['lq'], torch.device('cpu'))
     frames = list(runner.run(numbered(count, network.alive)))
-    assert [int(frame.clean[0, 0, 0]) for frame in frames] == [round(i * 255 / 256) for i in range(count)]
+    assert [int(frame.truth[0, 0, 0]) for frame in frames] == [round(i * 255 / 256) for i in range(count)]
     assert [int(f.restored[0, 0, 0]) for f in frames] == [round(255 * (i / 256 + 0.1)) for i in range(count)]
 
 
