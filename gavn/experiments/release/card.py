@@ -35,7 +35,7 @@ TRAINING = {
                      'with alignment; then 5,000 without it.'),
     'compression': (_DATA, 'It continues from 8,000 iterations of options/pretrained/train_gavn_start.yml.'),
     'deblur': (_DATA, 'It continues from `mixed` as it was after 19,100 iterations, and 8,000 iterations '
-                      'without stored blur and 7,500 with it, all with alignment; then 6,000 without it.'),
+                      'without stored blur and 7,500 with it, all with alignment; then 35,000 without it.'),
     'sr': (_DATA, 'It continues from 5,000 iterations of options/pretrained/train_gavn_start.yml, 2,600 of '
                   'the mixture and 8,000 of low resolution, all with alignment, and 12,000 without it. SPAN '
                   'has the weights of its authors (Apache-2.0), unchanged.')}
