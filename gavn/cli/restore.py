@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('input', nargs='+',
                         help='videos, folders of videos, image folders, or patterns such as "talks/*.mp4"')
     parser.add_argument('-o', '--output', metavar='FILE_OR_FOLDER',
-                        help='output file; a folder for several inputs, or with --ext png')
+                        help='output file, or a folder: for several inputs, with --ext png, or with / at '
+                             'its end')
     parser.add_argument('--suffix', type=name_part, default='gavn', metavar='WORD',
                         help='suffix of output names that are derived from input names')
     parser.add_argument('--ext', default='auto', choices=EXTENSIONS,
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--no-report', action='store_true', help='write no report')
     archives = parser.add_argument_group(
         'archives', 'With --executor the input is one folder, searched at any depth, or s3://BUCKET/FOLDER; '
-        'so is -o. Without --tasks there is at least one task per worker. See docs/scale.md.')
+        'so is -o.\nWithout --tasks there is at least one task per worker. See docs/scale.md.')
     add_task_arguments(archives)
     add_executor_arguments(archives, default=None)
     archives.add_argument('--piece-frames', type=whole(1), default=3000, metavar='N',

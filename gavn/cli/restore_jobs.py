@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from gavn.errors import ArgumentError, InputPathError
 from gavn.runtime.file_names import (
     OUTPUT_ENDINGS,
+    beside,
     images_in,
     in_order,
     is_image,
@@ -60,10 +62,23 @@ def _image_folder(output: str) -> Path:
 
 
 def _without_outputs(found: Sequence[Path], suffix: str) -> list[Path]:
-    """Removes the outputs of earlier runs from the inputs."""
+    """Removes the outputs of the other inputs, by their names or by their reports."""
     own = {(path.parent, output_stem(_stem(path), suffix, preview))
            for path in found for preview in (False, True)}
-    return [path for path in found if (path.parent, _stem(path).removesuffix(BOTH)) not in own]
+    inputs = set(found)
+    reported = {(path.parent, path.name) for path in found
+                if (source := _reported_input(path)) in inputs and source != path}
+    return [path for path in found if (path.parent, _stem(path).removesuffix(BOTH)) not in own
+            and (path.parent, path.stem.removesuffix(BOTH) + path.suffix) not in reported]
+
+
+def _reported_input(path: Path) -> Path | None:
+    """Returns the input that the report of a video names, in the folder of the video; None without report."""
+    try:
+        report = json.loads(beside(path, '.json').read_text(encoding='utf-8'))
+        return path.with_name(Path(report['source']).name)
+    except (OSError, ValueError, KeyError, TypeError):  # no report, or a file of something else
+        return None
 
 
 def unfinished(jobs: Sequence[tuple[Path, Path]]) -> list[tuple[Path, Path]]:

@@ -47,6 +47,16 @@ def test_outputs_are_beside_their_inputs(weights, talks):
     assert probe(talks / 'c_gavn.mkv').codec == 'h264'
 
 
+def test_outputs_with_names_of_their_own_are_no_inputs(weights, talks, tmp_path):
+    """`-o other.mp4` was restored again with the folder that it is in."""
+    assert run(weights, talks / 'a.mp4', '-o', talks / 'other.mp4', '--compare', 'side') == 0
+    (talks / 'b.mov.json').write_text('["of another program"]')
+    assert run(weights, talks, '-o', tmp_path / 'out', '--no-report') == 0
+    assert names(tmp_path / 'out') == ['a_gavn.mp4', 'b_gavn.mov', 'c_gavn.mkv']
+    assert run(weights, talks / 'other.mp4', talks / 'b.mov', '-o', tmp_path / 'again', '--no-report') == 0
+    assert names(tmp_path / 'again') == ['b_gavn.mov', 'other_gavn.mp4']  # without its input it is one
+
+
 def test_outputs_go_into_a_folder(weights, talks, tmp_path):
     out = tmp_path / 'new/out'
     assert run(weights, talks / 'a.mp4', str(talks / '[bc].*'), '-o', f'{out}/', '--suffix', 'better',
