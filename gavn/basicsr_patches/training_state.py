@@ -16,6 +16,7 @@ import torch
 
 from gavn.checkpoints.safe_files import read_pickle
 from gavn.config.check import section_problems
+from gavn.config.sections import network_sections
 from gavn.errors import CheckpointError, RunError, weight_file
 from gavn.runtime.files import atomic_path
 
@@ -154,7 +155,7 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     Raises:
         ResumeError: the named state is incomplete.
     """
-    networks = [name for name in opt if name.startswith('network_') and name != 'network_inputs']
+    networks = list(network_sections(opt))
     found = _find_in_first_process(opt, networks) if opt['auto_resume'] else None
     path = str(found) if found else opt['path'].get('resume_state')
     if path is None:

@@ -31,7 +31,7 @@ from gavn.basicsr_patches.utils_dist_util import init_dist
 from gavn.config.check import Registries, check_options
 from gavn.config.option_file import Key, OptionError, OptionSource, dotted, write_options
 from gavn.config.overlays import DEGRADATION, WITH, add_run_arguments, resolve_arguments
-from gavn.config.sections import FileOptions
+from gavn.config.sections import FileOptions, network_sections
 from gavn.runtime.arguments import Parser
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
 from gavn.runtime.project import PACKAGE, install_command, locate, searched
@@ -217,11 +217,10 @@ def _inputs(opt: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Key]]:
     for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
         if isinstance(metric.get('weights'), str):
             yield metric, ('val', 'metrics', name, 'weights')
-    for name, section in opt.items():
-        if name.startswith('network_') and isinstance(section, dict):
-            for key, value in section.items():
-                if key.endswith('_path') and value is not None:
-                    yield section, (name, key)
+    for name, section in network_sections(opt).items():
+        for key, value in section.items():
+            if key.endswith('_path') and value is not None:
+                yield section, (name, key)
 
 
 def _gpus(num_gpu: int | str, source: OptionSource, launched: bool) -> int:

@@ -40,6 +40,7 @@ from gavn.config.sections import (
     check_component,
     check_method,
     is_basicsr_class,
+    network_sections,
 )
 from gavn.errors import shortened
 
@@ -111,8 +112,7 @@ class _Check:
         self.model_type = str(options.get('model_type', ''))
         model = self.registries.model.get(self.model_type)
         self.schema = ModelSchema.from_model(model)
-        networks = {name: section for name, section in options.items() if name.startswith('network_')
-                    and name != 'network_inputs'}
+        networks = network_sections(options)
         rest = {name: value for name, value in options.items() if name not in networks}
         special = {'datasets', 'path', 'train', 'val'}
         yield from self.section(rest, FileOptions, (), apart=special, lenient=self.schema.open)

@@ -19,6 +19,12 @@ NAME_BYTES = 180
 """Largest length of a name in UTF-8. File systems allow 255; runs add `_archived_<time>` or an iteration."""
 
 
+def network_sections(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the sections `network_g`, `network_l` ... of an option file."""
+    return {name: section for name, section in options.items()
+            if name.startswith('network_') and name != 'network_inputs'}
+
+
 def check_method(name: str) -> str:
     """Returns the name of a method. Raises ValueError if it is empty or in `REFERENCES`."""
     if not name.strip() or name.strip().lower() in REFERENCES:

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from gavn.errors import GavnError
 from gavn.faces.geometry import Box
-from gavn.runtime.project import install_command
+from gavn.runtime.project import install_command, models_of
 
 MAX_GAP = 5  # frames without a face that are interpolated
 MAX_MISSING = 0.1  # share of a clip's frames without a face
@@ -48,12 +48,11 @@ class DlibAnnotator:
             import dlib
         except ImportError as error:
             raise AnnotatorError(f'--annotator dlib needs dlib: {install_command("dlib")}') from error
-        package = importlib.util.find_spec('face_recognition_models')
-        if package is None or not package.submodule_search_locations:
+        models = models_of('face_recognition_models')
+        if models is None:
             raise AnnotatorError(f'--annotator dlib needs its model: {install_command("dlib")}')
-        model = Path(package.submodule_search_locations[0], 'models', 'shape_predictor_68_face_landmarks.dat')
         self._detect = dlib.get_frontal_face_detector()
-        self._predict = dlib.shape_predictor(str(model))
+        self._predict = dlib.shape_predictor(str(models / 'shape_predictor_68_face_landmarks.dat'))
         self._rectangle = dlib.rectangle
 
     def box(self, image: np.ndarray) -> Box | None:

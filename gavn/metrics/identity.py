@@ -1,5 +1,4 @@
 """Similarity of face recognition embeddings."""
-import importlib.util
 from pathlib import Path
 
 import cv2
@@ -9,7 +8,7 @@ from torch import Tensor
 from gavn.faces.landmarks import N_POINTS
 from gavn.metrics.frame import check_shapes
 from gavn.metrics.missing import MissingWeightsError, optional_package
-from gavn.runtime.project import install_command
+from gavn.runtime.project import install_command, models_of
 
 _EXTRA = 'dlib'
 _CHIP = 150  # side in pixels of the network's input
@@ -69,7 +68,7 @@ class IdentitySimilarity:
 
 def _weights() -> Path:
     """The package's file. Importing the package needs outdated setuptools."""
-    package = importlib.util.find_spec('face_recognition_models')
-    if package is None or not package.submodule_search_locations:
+    models = models_of('face_recognition_models')
+    if models is None:
         raise MissingWeightsError(f'no package face_recognition_models; {install_command(_EXTRA)}')
-    return Path(package.submodule_search_locations[0], 'models', 'dlib_face_recognition_resnet_model_v1.dat')
+    return models / 'dlib_face_recognition_resnet_model_v1.dat'

@@ -94,12 +94,17 @@ def summarize(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return [*rows, summary(MEAN, np.mean), summary(STD, np.std)]
 
 
-def with_summaries(rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """Groups rows of clips by method, in order of appearance, and summarizes each group."""
+def by_method(rows: Iterable[ResultRow]) -> Iterable[list[ResultRow]]:
+    """Returns the rows of each method on each data set and degradation, in order of appearance."""
     methods: dict[tuple[str, str, str], list[ResultRow]] = {}
     for row in rows:
         methods.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
-    return [row for group in methods.values() for row in summarize(group)]
+    return methods.values()
+
+
+def with_summaries(rows: Iterable[ResultRow]) -> list[ResultRow]:
+    """Groups rows of clips by method, in order of appearance, and summarizes each group."""
+    return [row for group in by_method(rows) for row in summarize(group)]
 
 
 def write_results(path: str | os.PathLike[str], rows: Iterable[ResultRow]) -> list[ResultRow]:

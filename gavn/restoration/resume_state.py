@@ -145,7 +145,7 @@ class ResumeState:
         for path in list(self.folder.iterdir()):
             finished = path == self.images or (path.is_file() and not path.name.startswith('.'))
             if path.name not in kept and not (same_job and finished):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
         if same_job:
             return
         write_text(self.folder / _KEY, json.dumps(job, indent=1) + '\n')
@@ -194,7 +194,7 @@ class ResumeState:
         """Removes the folder."""
         for path in list(self.folder.iterdir()):
             if path.name != _LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
         with suppress(PermissionError):
             (self.folder / _LOCK).unlink(missing_ok=True)
             self.folder.rmdir()
@@ -214,3 +214,7 @@ def _describe(error: OSError, target: Path) -> str:
 def segments(count: int) -> list[range]:
     """Returns the frame ranges of the segments of a video with `count` frames."""
     return [range(start, min(start + SEGMENT_FRAMES, count)) for start in range(0, count, SEGMENT_FRAMES)]
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -5,7 +5,6 @@ needs a Vulkan driver; here `ncnn` runs them on a CPU.
 """
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 from gavn.data.av_video_dataset import Clip
 from gavn.data.degradation import matlab_resize_8bit
 from gavn.errors import GavnError
-from gavn.runtime.project import install_command
+from gavn.runtime.project import install_command, models_of
 
 SCALE = 4
 SPP_QP = 10
@@ -73,10 +72,9 @@ def ncnn_files(package: str, model: str) -> tuple[Path, Path]:
     Raises:
         PeerMissing: the package is not installed.
     """
-    found = importlib.util.find_spec(package)
-    if found is None or found.submodule_search_locations is None:
+    folder = models_of(package)
+    if folder is None:
         raise PeerMissing(f'{package} is not installed: {_INSTALL}')
-    folder = Path(found.submodule_search_locations[0]) / 'models'
     return folder / f'{model}.param', folder / f'{model}.bin'
 
 

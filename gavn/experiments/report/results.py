@@ -8,7 +8,16 @@ from pathlib import Path
 
 from gavn.config.sections import REFERENCES
 from gavn.errors import GavnError
-from gavn.metrics.results_file import MEAN, STD, TRUTH, ResultRow, ResultsError, RunInfo, read_results
+from gavn.metrics.results_file import (
+    MEAN,
+    STD,
+    TRUTH,
+    ResultRow,
+    ResultsError,
+    RunInfo,
+    by_method,
+    read_results,
+)
 
 _SAME = 1e-6  # between two measurements of the same images
 _REPEATED = 1e-3  # for metrics computed by networks, which differ between devices
@@ -146,10 +155,7 @@ def collect(paths: Sequence[str | os.PathLike[str]]) -> Results:
     """
     results = Results()
     for path in dict.fromkeys(map(Path, paths)):
-        groups: dict[tuple[str, str, str], list[ResultRow]] = {}
-        for row in read_results(path):
-            groups.setdefault((row.run.dataset, row.run.degradation, row.run.method), []).append(row)
-        found = [_result(rows, str(path)) for rows in groups.values()]
+        found = [_result(rows, str(path)) for rows in by_method(read_results(path))]
         methods = [result for result in found if not result.is_reference and result.mean.keys() - LANDMARKS]
         restored = {result.data for result in methods}
         for result in found:
