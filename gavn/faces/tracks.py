@@ -82,7 +82,7 @@ class Faces:
         return replace(self, faces=faces, size=size)
 
     def to_json(self) -> str:
-        """All of it as text; `from_json` makes an equal object of it, to the last bit of each number."""
+        """Returns the faces as text, from which `from_json` makes an equal object, bit by bit."""
         faces = [{'id': face.id, 'start': face.span.start, 'score': face.score, 'surest': face.surest,
                   'thumbnail': face.thumbnail,
                   'boxes': b64encode(face.boxes.corners.astype(_STORED).tobytes()).decode()}
@@ -91,7 +91,7 @@ class Faces:
 
     @classmethod
     def from_json(cls, text: str) -> Faces:
-        """What `to_json` wrote. ArgumentError for any other text."""
+        """Returns the faces that `to_json` wrote. Raises ArgumentError for any other text."""
         try:
             values = json.loads(text)
             return cls(tuple(map(_face, values['faces'])), values['count'], tuple(values['size']),
@@ -106,12 +106,14 @@ def main_face(faces: Faces) -> Faces:
 
 
 def choose(faces: Faces, which: str) -> Faces:
-    """Those faces that `which` names, with the ids they have.
+    """Returns the faces that `which` names, with the same ids.
 
     Args:
+        faces: of a video.
         which: 'all', 'largest' (one at any time) or ids as in '0,2'.
 
-    Raises ChoiceError for anything else, and for an id that is not there.
+    Raises:
+        ChoiceError: `which` is something else, or names an id that is not there.
     """
     if which == 'all':
         return faces

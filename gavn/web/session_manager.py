@@ -137,10 +137,6 @@ class SessionManager:
         """Returns the videos of a session, in order."""
         return list(self._session(session).videos.values())
 
-    def video(self, session: str, key: str | None) -> Video:
-        """Returns a video of a session. Raises RefusalError if there is none."""
-        return self._session(session).video(key)
-
     def busy(self, session: str) -> bool:
         """Returns whether a job of the session is running."""
         return self._session(session).busy
@@ -187,7 +183,7 @@ class SessionManager:
 
     def choose(self, session: str, key: str | None, ids: Sequence[int]) -> int:
         """Selects faces of a video; see `Video.choose`. Returns how many are selected."""
-        return len(self.video(session, key).choose(frozenset(ids)))
+        return len(self._session(session).video(key).choose(frozenset(ids)))
 
     def cancel(self, session: str) -> None:
         """Cancels the job of a session."""
