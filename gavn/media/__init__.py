@@ -7,7 +7,7 @@ from gavn.media.filters import PLAYED_EVERYWHERE, Playable
 from gavn.media.frame import Frame, changed
 from gavn.media.image_folder import ImageWriter, missing_numbers
 from gavn.media.mux import join
-from gavn.media.reader import VideoInfo, probe, read_frames
+from gavn.media.reader import VideoInfo, missing_end, probe, read_frames
 from gavn.media.rgb import encodable
 from gavn.media.scale import FACTORS, LONGEST_SIDE, SCALES, enlarged, enlarged_size
 from gavn.media.segments import SegmentWriter
@@ -20,5 +20,6 @@ __all__ = [
     'MediaError', 'NoVideo', 'Playable', 'SegmentWriter', 'Ticks', 'UnreadableMedia', 'VideoInfo',
     'VideoReader', 'VideoWriter', 'changed', 'compress', 'copied', 'encodable', 'encode_decode',
     'encoder_versions', 'enlarged', 'enlarged_size', 'fitting_ending', 'frame_from_image', 'iter_audio',
-    'join', 'missing_numbers', 'parse_rate', 'probe', 'read_audio', 'read_frames', 'resample_frames',
+    'join', 'missing_end', 'missing_numbers', 'parse_rate', 'probe', 'read_audio', 'read_frames',
+    'resample_frames',
 ]

@@ -188,6 +188,14 @@ def last_duration(path: StrPath, pts: int, frames: int) -> int | None:
         return found.duration or None if found else None
 
 
+def missing_end(path: StrPath) -> float:
+    """Returns how many seconds before the end in the header all streams end: above 0 in truncated files."""
+    with open_media(path) as container:
+        ends = [(packet.pts + (packet.duration or 0)) * exact(packet.time_base)
+                for packet in container.demux() if packet.pts is not None]
+        return max(0., (container.duration or 0) / av.time_base - float(max(ends, default=0)))
+
+
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration is not None:
         return float(stream.duration * exact(stream.time_base))

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from gavn.audio.gaps import LONGEST_SILENCE
-from gavn.media import PLAYED_EVERYWHERE, Frame, MediaError, VideoInfo
+from gavn.media import PLAYED_EVERYWHERE, Frame, MediaError, VideoInfo, missing_end
 
 _HEVC = 'libx265'
+_NOTABLE_END = 0.5  # seconds; a smaller difference between header and content is not reported
 _MAX_TICKS = 2 ** 31 - 1  # longest duration of a frame in .mp4 and .mov
 
 
@@ -41,6 +42,17 @@ def _compatibility_notices(info: VideoInfo, encoder: str, pix_fmt: str) -> Itera
     deep = f'; --codec {_HEVC} keeps 10 bits where phones play them' * (pix_fmt == 'yuv420p10le')
     yield (f'{info.path}: the output is H.264 in {pix_fmt} like the input; phones and browsers do not play '
            f'it; use --pix-fmt {PLAYED_EVERYWHERE} for all players{deep}')
+
+
+def truncation_notice(info: VideoInfo, count: int) -> str:
+    """Returns a notice if a video with `count` frames ends before its header says; '' if not."""
+    if ((info.frames or 0) - count) / info.frame_rate < _NOTABLE_END:
+        return ''
+    missing = missing_end(info.path)
+    if missing < _NOTABLE_END:  # other streams are longer than the video
+        return ''
+    return (f'{info.path} ends {missing:.1f} s before the end in its header: it may be truncated, as by an '
+            'incomplete download')
 
 
 def with_gap_notices(frames: Iterable[Frame], info: VideoInfo, target: Path, notify: Callable[[str], None]

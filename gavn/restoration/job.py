@@ -22,7 +22,7 @@ from gavn.media import Frame, MediaError, VideoReader, missing_numbers
 from gavn.restoration.audio_features import extract_features, silent_features
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
-from gavn.restoration.input_notices import encoding_notices, with_gap_notices
+from gavn.restoration.input_notices import encoding_notices, truncation_notice, with_gap_notices
 from gavn.restoration.progress import Progress, counted
 from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.report import (
@@ -103,6 +103,8 @@ class RestorationJob:
         self._check_settings()
         about_encoding = self._input_notices(self.encoder.check_muxable(self.target))
         found = self._load_or_find_faces()
+        if notice := self._truncation_notice(found.count):
+            self.notices.add(notice)
         faces = choose(found, self.settings.faces) if self.settings.box is None else found
         return RestorationPlan(found, faces, self._choose_weights(faces), about_encoding)
 
@@ -140,6 +142,11 @@ class RestorationJob:
         if settings.write_images:
             return []
         return list(encoding_notices(video.stored, self.encoder.codec, pix_fmt))
+
+    def _truncation_notice(self, count: int) -> str:
+        video, settings = self.video, self.settings
+        whole = not video.images and settings.fps is None and settings.preview is None
+        return truncation_notice(video.stored, count) if whole else ''
 
     @release_freed_memory
     def _load_or_find_faces(self) -> Faces:

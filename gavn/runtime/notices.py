@@ -20,6 +20,7 @@ class NoticeFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__('notice: %(message)s')
         self._file: str | None = None
+        self._shown: set[str] = set()
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the name is logging's)
         """Formats a record."""
@@ -31,10 +32,18 @@ class NoticeFormatter(logging.Formatter):
     def about(self, path: str | PathLike[str]) -> Iterator[None]:
         """Sets the file for messages that are logged inside the block, by any thread."""
         before, self._file = self._file, fspath(path)
+        self._shown.clear()
         try:
             yield
         finally:
             self._file = before
+
+    def repeats(self, text: str) -> bool:
+        """Returns whether a notice was shown in the block of `about`: each pass over a file has the same."""
+        known = self._file is not None and text in self._shown
+        if self._file is not None:
+            self._shown.add(text)
+        return known
 
 
 NOTICES = NoticeFormatter()
@@ -45,7 +54,9 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=sys.stderr)
+            text = self.format(record)
+            if not NOTICES.repeats(text):
+                tqdm.write(text, file=sys.stderr)
         except Exception:  # as logging.StreamHandler: a notice never ends a run
             self.handleError(record)
 

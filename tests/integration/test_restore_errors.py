@@ -49,6 +49,18 @@ def test_lost_packets_do_not_shift_frames(source, tmp_path):
     assert audio_packets(tmp_path / 'out.mp4') == audio_packets(source)
 
 
+@pytest.mark.parametrize('ending', ['mkv', 'avi'])
+def test_a_truncated_video_is_reported(tmp_path, ending):
+    """The first part of a download was restored without a word."""
+    whole, part = (tmp_path / f'{name}.{ending}' for name in ('whole', 'part'))
+    write_video(whole, 100, audio=6.)  # audio that is longer than the video is no damage
+    part.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+    for source in (whole, part):
+        report = restore_video.restore_video(source, tmp_path / f'{source.stem}_out.mkv', make_restorer())
+        told = [notice for notice in report.notices if 'it may be truncated' in notice]
+        assert len(told) == (source == part) and (report.frames_in == 100) == (source == whole)
+
+
 @contextmanager
 def full(path: Path) -> Iterator[Path]:
     """A device without free space, in place of the output file."""

@@ -22,7 +22,7 @@ from gavn.faces import geometry
 from gavn.media import UnreadableMedia
 from gavn.runtime.arguments import Parser, seconds
 from gavn.runtime.exit_codes import CODES, code_of
-from gavn.runtime.notices import NoticeFormatter, show_notices
+from gavn.runtime.notices import NOTICES, NoticeFormatter, show_notices
 from gavn.runtime.project import PACKAGE
 
 
@@ -162,6 +162,21 @@ def test_notices_name_their_file():
         assert said('the audio of in/a.mp4 ends') == 'notice: the audio of in/a.mp4 ends'
     assert said('it is dark') == 'notice: it is dark'
     assert said('it is dark\nuse a lamp') == 'notice: it is dark\n  use a lamp'
+
+
+def test_a_notice_about_a_file_is_shown_once(monkeypatch):
+    """Each pass over a damaged file had the same notice."""
+    monkeypatch.setattr(logging.getLogger(), 'handlers', [])
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())
+    show_notices()
+    log = logging.getLogger('gavn')
+    for _ in range(2):
+        with NOTICES.about('a.mp4'):
+            for _ in range(3):
+                log.warning('it is damaged')
+    log.warning('outside')
+    log.warning('outside')
+    assert sys.stderr.getvalue() == 2 * 'notice: a.mp4: it is damaged\n' + 2 * 'notice: outside\n'
 
 
 def test_notices_go_to_the_stderr_of_the_moment(monkeypatch):
