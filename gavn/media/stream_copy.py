@@ -17,6 +17,7 @@ from gavn.media.segments import unique_stamps
 from gavn.runtime.files import atomic_path
 
 _COMPARED = 8  # first frames that are compared
+_OWN_CONTAINER = ('gif', 'apng', 'webp')  # animated images, which players do not find inside a video
 _ROUNDING = 0.0011  # seconds; .mkv has milliseconds
 
 
@@ -29,12 +30,15 @@ def copied(source: StrPath, target: StrPath, audio: StrPath | None = None, notic
         notice: receives messages about dropped and converted streams; by default they are logged.
 
     Raises:
-        MediaError: the container of the target does not support the streams, or the decoded copy differs.
+        MediaError: the container of the target does not support the streams, or the decoded copy differs, or
+            the video is an animated image.
     """
     if audio is None and Path(source).suffix.lower() == Path(target).suffix.lower():
         with atomic_path(target) as part:
             shutil.copyfile(source, part)
         return
+    if (codec := probe(source).codec) in _OWN_CONTAINER:
+        raise MediaError(f'{source}: {codec} is not copied into {target}; players do not show it there')
     try:
         join(target, None, source, audio=audio, notice=notice)
     except av.FFmpegError as error:

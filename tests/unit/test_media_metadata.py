@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from media_files import make_file, packets, remux, smooth_images, stamps_of, tone, with_audio
 
-from gavn.media import PLAYED_EVERYWHERE, Playable, VideoInfo, copied, probe, read_frames
+from gavn.media import PLAYED_EVERYWHERE, MediaError, Playable, VideoInfo, copied, probe, read_frames
 from gavn.media.frame import Upright
 from gavn.media.side_data import Orientation, side_data
 from gavn.media.stream_copy import is_same_video
@@ -318,7 +318,6 @@ def test_packets_that_share_a_time_stamp_are_all_copied(tmp_path: Path, caplog, 
 
 
 def test_a_hole_of_a_day_is_said_where_no_mp4_holds_it(tmp_path: Path) -> None:
-    from gavn.media import MediaError
     from gavn.restoration.input_notices import with_gap_notices
     day = 24 * 3600 * 30000
     path = make_file(tmp_path / 'a.mkv', stamps=(0, 1001, 2002, day, day + 1001))
@@ -328,3 +327,19 @@ def test_a_hole_of_a_day_is_said_where_no_mp4_holds_it(tmp_path: Path) -> None:
     fine = VideoInfo(**{**vars(probe(path)), 'time_base': Fraction(1, 90000)})
     with pytest.raises(MediaError, match=r'24\.0 hours\nwrite to \.mkv'):
         list(with_gap_notices(read_frames(path), fine, tmp_path / 'b.mp4', said.append))
+
+
+def test_an_animated_image_is_not_copied_into_a_video(tmp_path: Path) -> None:
+    source = tmp_path / 'a.gif'
+    with av.open(source, 'w') as container:
+        stream = container.add_stream('gif', rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, 'rgb8'
+        for level in (0, 120):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), level, np.uint8), format='rgb24')
+            container.mux(stream.encode(frame.reformat(format='rgb8')))
+        container.mux(stream.encode(None))
+    with pytest.raises(MediaError, match='gif is not copied'):
+        copied(source, tmp_path / 'a.mkv')
+    assert not (tmp_path / 'a.mkv').exists()
+    copied(source, tmp_path / 'b.gif')
+    assert (tmp_path / 'b.gif').read_bytes() == source.read_bytes()
