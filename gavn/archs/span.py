@@ -1,4 +1,4 @@
-"""SPAN, a network for super-resolution, as a part of GAVN.
+"""SPAN, a network for super-resolution, alone and as a part of GAVN.
 
 Wan et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution" (CVPRW 2024). Convolutions
 are the merged ones of its inference. Here it takes frames that were upscaled by four with bicubic
@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gavn.archs.blocks import conv3
+from gavn.archs.padding import pad_to_multiple
 from gavn.ops.deform_conv import without_autocast
+from gavn.registry import ARCH_REGISTRY
+from gavn.runtime.windows import Layout
 
 SCALE = 4
 _WIDTH = 48
@@ -139,19 +142,36 @@ class SPAN(nn.Module):
         return F.pixel_shuffle(self.upsampler(x), SCALE)
 
 
+@ARCH_REGISTRY.register()
 class EnlargementRestorer(nn.Module):
     """Replaces frames that are enlargements of small images by 4 with SPAN's result for these images.
 
-    SPAN spoils other frames. They stay as they are.
+    SPAN spoils other frames. They stay as they are. Crops of enlargements are enlargements too if they begin
+    at multiples of 4 (`crop_step: 4` of `AVClipDataset`).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.upscaling, self.network = Upscaling(), SPAN()
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Frames (n, 3, h, w), RGB in [0, 1] of 8 bits, sides divisible by 4 -> the same."""
+    @property
+    def layout(self) -> Layout:
+        """Window layout: single frames."""
+        return Layout(1, 0, 'frame')
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restores enlargements by 4.
+
+        Args:
+            lq: (n, 3, h, w), RGB in [0, 1] of 8 bits. Any size: sides are padded to multiples of 4.
+
+        Returns:
+            (n, 3, h, w), RGB in [0, 1].
+        """
+        height, width = lq.shape[-2:]
+        frames = pad_to_multiple(lq, SCALE)
         small, differing = self.upscaling(frames)
         enlarged = (differing < _DIFFERING).view(-1, 1, 1, 1)
         with without_autocast(frames.device.type):  # in bfloat16, SPAN gains 0.07 dB less
-            return torch.where(enlarged, self.network(small).clamp(0, 1), frames.float())
+            restored = torch.where(enlarged, self.network(small).clamp(0, 1), frames.float())
+        return restored[..., :height, :width]

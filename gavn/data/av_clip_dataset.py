@@ -63,6 +63,7 @@ class AVClipDataset(Dataset):
         num_frame: int = 7  # t, frames of a window
         gt_frames: Literal['all', 'valid', 'center'] = 'valid'  # all (t), valid (t - 4) or center (1)
         crop_size: int | None = None  # side of a square crop in pixels; null: full frames
+        crop_step: int = 1  # crops begin at multiples of it, in pixels
         use_hflip: bool = True  # whether to mirror half of the samples
         audio: Audio = True  # true, zeros (digital silence) or shuffled (audio of another clip)
         manual_seed: int = 0  # of all random numbers
@@ -152,11 +153,14 @@ class AVClipDataset(Dataset):
         size = self.options.crop_size
         if size is None:
             return (slice(height), slice(width)), torch.tensor([0.0, 0.0, 1.0, 1.0])
-        y, x = (int(generator.integers(side - size + 1)) for side in (height, width))
+        step = self.options.crop_step
+        y, x = (step * int(generator.integers((side - size) // step + 1)) for side in (height, width))
         region = torch.tensor([x / width, y / height, (x + size) / width, (y + size) / height])
         return (slice(y, y + size), slice(x, x + size)), region
 
     def _check_crop(self) -> None:
+        if self.options.crop_step < 1:
+            raise ValueError(f'crop_step: {self.options.crop_step} is not positive')
         for height, width, _ in {entry.shape for entry in self.entries}:
             if self.options.crop_size is not None and not 0 < self.options.crop_size <= min(height, width):
                 raise ValueError(f'crop_size: {self.options.crop_size} does not fit into the frames '

@@ -15,12 +15,12 @@ import numpy as np
 
 from gavn.faces.tracks import FORM, Faces
 from gavn.media import VideoReader
-from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.job import RestorationJob, RestorationPlan
 from gavn.restoration.output_path import OutputPathError, check_output_path
 from gavn.restoration.progress import Progress, SilentProgress
 from gavn.restoration.protocols import VideoRestorer
 from gavn.restoration.report import Report, versions
+from gavn.restoration.restorer_spec import RestorerSpec, build_restorer
 from gavn.restoration.resume_state import ResumeState, ResumeStateError
 from gavn.restoration.settings import Settings
 from gavn.runtime.files import fingerprint
@@ -28,7 +28,7 @@ from gavn.runtime.files import fingerprint
 PathLike = str | os.PathLike[str]
 
 
-def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | None = None,
+def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | str | None = None,
                   settings: Settings | None = None, overwrite: bool = False, resume: bool = True,
                   progress: Progress | None = None, found: Faces | None = None,
                   on_complete: Callable[[Path], None] | None = None) -> Report:
@@ -46,7 +46,8 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
         source: a video file, or a folder of images of one size, ordered by the numbers in their names.
         target: the file to write; its extension selects the container (.mp4, .mkv, .mov). With the setting
             `write_images`, the folder for one PNG per image, with the bit depth and channels of the input.
-        restorer: the restorer; None selects pretrained weights by the degradation of the faces.
+        restorer: a restorer, or the name of pretrained weights. None or `auto` selects the weights by the
+            degradation of the faces.
         settings: what to restore, how much, and how to encode.
         overwrite: whether an existing target may be replaced. The source is never replaced.
         resume: whether to resume an interrupted run.
@@ -61,10 +62,11 @@ def restore_video(source: PathLike, target: PathLike, restorer: VideoRestorer | 
         NoFace: no face was found.
         ChoiceError: the selected faces do not exist.
         TaskError: the weights are certainly for another kind of degradation.
+        ModelError: no pretrained weights have this name.
         RestoreError: the network fails.
         DiskError: the disk is full or fails (an OSError).
     """
-    settings, restorer = settings or Settings(), restorer or AutoRestorer()
+    settings, restorer = settings or Settings(), _restorer(restorer)
     source, target, started = Path(source), Path(target), time.monotonic()
     check_output_path(source, target, overwrite, settings.write_images)
     with _opened(source, target, restorer, settings, found, resume, progress=progress) as job:
@@ -110,6 +112,10 @@ def restore_piece(source: Path, target: Path, restorer: VideoRestorer, settings:
     RestorationJob(video, target, restorer, settings, state, SilentProgress()).encode(piece)
 
 
+def _restorer(given: VideoRestorer | str | None) -> VideoRestorer:
+    return build_restorer(RestorerSpec(given or 'auto')) if given is None or isinstance(given, str) else given
+
+
 @contextmanager
 def _opened(source: Path, target: Path, restorer: VideoRestorer, settings: Settings,
             found: Faces | None = None, resume: bool = True, keep: bool = False,
@@ -127,16 +133,16 @@ def _opened(source: Path, target: Path, restorer: VideoRestorer, settings: Setti
 
 
 def restore_frames(frames: Iterable[np.ndarray], fps: float | Fraction, audio: np.ndarray | None = None,
-                   restorer: VideoRestorer | None = None, **choices: Any) -> list[np.ndarray]:
+                   restorer: VideoRestorer | str | None = None, **choices: Any) -> list[np.ndarray]:
     """Restores the faces in consecutive frames of a video, in memory; see `Restorer.restore_frames`.
 
-    `restorer` None selects pretrained weights by the degradation of the faces.
+    `restorer` is that of `restore_video`.
 
     Raises:
         ArgumentError: frames or audio have another type or shape, or `fps` is not above 0.
         NoFace, ChoiceError, TaskError, RestoreError: see `restore_video`.
     """
-    return (restorer or AutoRestorer()).restore_frames(frames, fps, audio, **choices)
+    return _restorer(restorer).restore_frames(frames, fps, audio, **choices)
 
 
 def _check_image_names(video: VideoReader) -> None:

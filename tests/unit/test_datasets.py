@@ -235,9 +235,18 @@ def test_wrong_options_are_named(root, options, message):
         training(root, **options)
 
 
+def test_crops_begin_at_multiples_of_their_step(root):
+    data = training(root, crop_size=16, crop_step=8)
+    corners = {tuple((data[n]['region'][:2] * torch.tensor([48, 32])).round().int().tolist())
+               for n in range(100)}
+    assert corners == {(x, y) for x in (0, 8, 16, 24, 32) for y in (0, 8, 16)}
+
+
 def test_wrong_options_are_named_by_what_they_do_not_fit(root):
     with pytest.raises(ValueError, match=r'crop_size: 33 .*\(32x48\)'):
         training(root, crop_size=33)
+    with pytest.raises(ValueError, match='crop_step: 0 is not positive'):
+        training(root, crop_size=16, crop_step=0)
     with pytest.raises(ValueError, match=r"AVClipDataset.*'degradation'"):
         AVClipDataset({'root': str(root)})
     with pytest.raises(ValueError, match='either root and degradation or dataroot_lq'):

@@ -8,6 +8,7 @@ from restore_fakes import FACE, fixed_face, make_restorer, smooth_images
 
 from gavn import Restorer, Settings, restore_frames
 from gavn.audio.mfcc import mfcc, mfcc_windows
+from gavn.checkpoints.hub import ModelError
 from gavn.errors import ArgumentError
 from gavn.faces.geometry import crop_box
 from gavn.faces.tracker import NoFace
@@ -150,3 +151,12 @@ def test_crops_for_landmarks_are_square():
     restorer.spec = replace(restorer.spec, inputs=('lq', 'landmarks'))
     with pytest.raises(ArgumentError, match='square, not 96 x 80 pixels'):
         next(restorer.restore(smooth_images(1)))
+
+
+def test_pretrained_weights_are_given_by_name():
+    frames = smooth_images(3)
+    named = restore_frames(frames, 25, restorer='mixed')
+    loaded = Restorer.from_pretrained('mixed').restore_frames(frames, 25)
+    assert all(map(np.array_equal, named, loaded)) and not np.array_equal(named[0], frames[0])
+    with pytest.raises(ModelError, match='sharpen'):
+        restore_frames(frames, 25, restorer='sharpen')

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.span import SPAN, EnlargementRestorer, Upscaling
-from gavn.data.clip_store import ClipEntry, ClipStore, ClipWriter
 from gavn.data.degradation import downscale, matlab_resize_8bit
 from gavn.errors import CheckpointError
 from gavn.experiments.release.peers import PeerMissing, ncnn_files
-from gavn.experiments.release.span import add_span, read_span, restore_layer
+from gavn.experiments.release.span import add_span, read_span, write_published
 from gavn.media import compress
 from gavn.metrics import psnr
 from gavn.models.training import warn_of_untrained_parts
@@ -116,29 +115,52 @@ def test_an_untrained_span_is_reported(caplog):
         warn_of_untrained_parts(GAVN(**SMALL, use_span=True), {})
     finally:
         logger.removeHandler(caplog.handler)
-    assert 'untrained SPAN' in caplog.text and 'scripts/prepare/span.py weights' in caplog.text
+    assert 'untrained SPAN' in caplog.text and 'scripts/prepare/span.py' in caplog.text
 
 
 def test_span_is_added_to_trained_weights(published, tmp_path):
+    write_published(tmp_path / 'span.pth')
+    EnlargementRestorer().load_state_dict(torch.load(tmp_path / 'span.pth', weights_only=True)['params'])
     trained = GAVN(**SMALL)
     torch.save({'params_ema': trained.state_dict()}, tmp_path / 'trained.pth')
-    add_span(tmp_path / 'trained.pth', tmp_path / 'both.pth')
+    add_span(tmp_path / 'trained.pth', tmp_path / 'span.pth', tmp_path / 'both.pth')
     network = GAVN(**SMALL, use_span=True)
     network.load_state_dict(torch.load(tmp_path / 'both.pth', weights_only=True)['params'])
     assert all(torch.equal(network.state_dict()[name], value) for name, value in trained.state_dict().items())
     assert all(torch.equal(network.span.network.state_dict()[name], value)
                for name, value in published.state_dict().items())
+    add_span(tmp_path / 'both.pth', tmp_path / 'span.pth', tmp_path / 'again.pth')  # in place of the first
+    network.load_state_dict(torch.load(tmp_path / 'again.pth', weights_only=True)['params'])
 
 
-def test_a_layer_of_enlargements_is_restored(published, tmp_path):
-    writer = ClipWriter(tmp_path)
-    writer.meta('train', [ClipEntry('speaker/clip', 2, (224, 224, 3))])
-    writer.frames('sr_x4', 'speaker/clip', downscale([FACE, FACE[:, ::-1].copy()], 4))
-    restore_layer(tmp_path, 'sr_x4')
-    restored = ClipStore(tmp_path, 'sr_x4_span')
-    for index, truth in enumerate((FACE, FACE[:, ::-1])):
-        frame = restored.frame('speaker/clip', index)
-        assert psnr(frame, truth) > psnr(downscale([truth], 4)[0], truth) + 1
+@pytest.mark.parametrize('y, x, enlarged', [(0, 0, True), (20, 36, True), (21, 36, False), (20, 38, False)])
+def test_crops_are_enlargements_if_they_begin_at_multiples_of_4(y, x, enlarged):
+    frames = _tensor(downscale([FACE], 4)[0])[..., y:y + 128, x:x + 128]
+    with torch.no_grad():
+        restored = EnlargementRestorer()(frames)
+    assert torch.equal(restored, frames) != enlarged
+
+
+def test_any_size_is_kept():
+    frames = _tensor(downscale([FACE], 4)[0])[..., :99, :150]
+    with torch.no_grad():
+        restored = EnlargementRestorer()(frames)
+    assert restored.shape == frames.shape and not torch.equal(restored, frames)
+
+
+def test_span_learns(published):
+    restorer = EnlargementRestorer()
+    restorer.network.load_state_dict(published.state_dict())
+    frames, truth = _tensor(downscale([FACE], 4)[0]), _tensor(FACE)
+    optimizer = torch.optim.Adam(restorer.parameters(), 1e-4)
+    losses = []
+    for _ in range(4):
+        loss = (restorer(frames) - truth).abs().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize('layer', ['', 'Convolution /unknown/Conv 1 1 mean out 0=48 1=3\n'])

@@ -1,63 +1,44 @@
-"""The published weights of SPAN, for a GAVN with `use_span`.
-
-Crops of enlargements do not show that they are enlargements. So `restore_layer` restores the whole frames of
-a data set, `add_span` adds SPAN to the weights that a training starts from, and SPAN is frozen in training.
-"""
+"""Initial weights with SPAN: the published ones for its training, and trained ones for a GAVN."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gavn.archs.span import SPAN, EnlargementRestorer
+from gavn.archs.span import SPAN
 from gavn.checkpoints.checkpoint import load_state
-from gavn.data.clip_store import ClipStore, ClipWriter, pack, read_all_meta
 from gavn.errors import CheckpointError
 from gavn.experiments.release.peers import ncnn_files
-from gavn.runtime.tensors import to_images, to_tensor
 
 _HALF = 0x01306B47  # in files of ncnn: float16 follows; 0: float32
 _RANGE = 255  # of the values that the published network takes
 
 
-def add_span(trained: str | Path, path: str | Path) -> None:
-    """Adds the published weights of SPAN to trained weights of a GAVN without `use_span`.
-
-    Args:
-        trained: the weights; averaged ones are preferred.
-        path: the file to write, for a GAVN with `use_span`.
-
-    Raises:
-        PeerMissing: the package with the weights of SPAN is not installed.
-        CheckpointError: the trained weights cannot be read, or the package has other weights.
-    """
-    span = {f'span.network.{name}': value for name, value in published().items()}
-    torch.save({'params': {**load_state(trained), **span}}, path)
-
-
-def restore_layer(root: str | Path, layer: str) -> Path:
-    """Restores a layer of enlargements with SPAN into the layer `LAYER_span`, and returns its LMDB.
+def write_published(path: str | Path) -> None:
+    """Writes the published weights for a training of `EnlargementRestorer`.
 
     Raises:
         PeerMissing: the package with the weights of SPAN is not installed.
         CheckpointError: the package has other weights.
     """
-    restorer = EnlargementRestorer().eval()
-    restorer.network.load_state_dict(published())
-    source, writer, target = ClipStore(root, layer), ClipWriter(root), f'{layer}_span'
+    torch.save({'params': {f'network.{name}': value for name, value in published().items()}}, path)
 
-    def restored(clip: str, count: int) -> Iterator[np.ndarray]:
-        for index in range(count):
-            with torch.inference_mode():
-                yield to_images(restorer(to_tensor([source.frame(clip, index)])))[0]
 
-    for entry in read_all_meta(root):
-        if not writer.has(target, entry.clip):
-            writer.frames(target, entry.clip, restored(entry.clip, entry.n_frames))
-    return pack(root, [target])[0]
+def add_span(trained: str | Path, span: str | Path, path: str | Path) -> None:
+    """Adds SPAN to trained weights of a GAVN, in place of the SPAN that they may have.
+
+    Args:
+        trained: the weights of a GAVN; averaged ones are preferred.
+        span: the weights of an `EnlargementRestorer`.
+        path: the file to write, for a GAVN with `use_span`.
+
+    Raises:
+        CheckpointError: weights cannot be read.
+    """
+    restorer = {f'span.{name}': value for name, value in load_state(span).items()}
+    torch.save({'params': {**load_state(trained), **restorer}}, path)
 
 
 def published() -> dict[str, Tensor]:
