@@ -45,17 +45,20 @@ def run(args: argparse.Namespace) -> None:
     from gavn.experiments.bench.report import write
     from gavn.experiments.bench.rows import complete
     from gavn.restoration.restorer import find_device
+    from gavn.runtime.devices import has_bfloat16
     if args.threads:
         torch.set_num_threads(args.threads)
     device = find_device(args.device)
     if device.type == 'cuda' and device.index is not None:
         torch.cuda.set_device(device)
     specs = _chosen(args, device.type)
-    plan = replace(plan_for(device.type, args.quick), size=args.size)
+    plan = replace(plan_for(device.type, args.quick, has_bfloat16(device)), size=args.size)
     if args.compile:
         plan = plan.compiling(specs)
     heading, rows, files = _heading(device), [], []
     print(f'{heading}: {len(specs)} networks', flush=True)
+    if not has_bfloat16(device):
+        print('no bf16 rows: this device has no instructions for it', flush=True)
     for row in measure_plan(plan, specs, device):
         rows.append(row)
         print(_format_row(row), flush=True)

@@ -22,6 +22,7 @@ from gavn.models.budget import Budget
 from gavn.models.schedule import Phase, Schedule
 from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
 from gavn.models.training_memory import peak_memory
+from gavn.runtime.devices import SLOW_BFLOAT16, has_bfloat16
 
 PRECISIONS = {'none': None, 'bf16': torch.bfloat16}
 
@@ -44,6 +45,8 @@ class PhasedModel(BaseModel):
         self.budget = Budget({})
         self.log_dict: dict[str, Tensor] = {}
         self.precision = PRECISIONS[(opt.get('train') or {}).get('amp', 'none')]
+        if self.precision is torch.bfloat16 and not has_bfloat16(self.device):
+            get_root_logger().warning(f'train.amp: {SLOW_BFLOAT16}; give --force_yml train:amp=none')
         self._phase: Phase | None = None
 
     def prepare_training(self, network: nn.Module) -> None:

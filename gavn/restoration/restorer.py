@@ -41,6 +41,7 @@ from gavn.restoration.model_spec import (
 from gavn.restoration.weight_selection import Choice, check_task_fits
 from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.compilation import MODES, compile_in_place
+from gavn.runtime.devices import SLOW_BFLOAT16, has_bfloat16
 from gavn.runtime.files import sha256
 from gavn.runtime.project import project_root, searched
 from gavn.runtime.tensors import channels_last, to_tensor
@@ -72,12 +73,8 @@ def find_device(name: str = 'auto') -> torch.device:
 
 
 def default_dtype(device: torch.device) -> str:
-    """Returns `bfloat16` if the device has hardware support for it, else `float32`."""
-    if device.type == 'cuda':
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        supported = device.type == 'cpu' and getattr(torch.cpu, '_is_avx512_bf16_supported', bool)()
-    return 'bfloat16' if supported else 'float32'
+    """Returns `bfloat16` if the device has instructions for it, else `float32`."""
+    return 'bfloat16' if has_bfloat16(device) else 'float32'
 
 
 def check_computation(dtype: str, batch: int | None, compile: str | None) -> None:
@@ -122,6 +119,8 @@ class Restorer(NetworkRunner):
         self.spec, self.networks, self.compile = spec, networks, compile
         device = find_device(str(device))
         self.dtype = 'float32' if dtype == AUTO else dtype
+        if self.dtype == 'bfloat16' and not has_bfloat16(device):
+            _log.warning(SLOW_BFLOAT16)
         self.weights, self.budget = dict(weights or {}), dict(budget or {})
         self.notices: list[str] = []
         self.name: str | None = None

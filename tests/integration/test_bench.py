@@ -81,8 +81,6 @@ def test_deformable_convolution_training_and_loader_have_rows(capsys):
     assert {row.schedule for row in found} == {'forward', 'forward + backward'}
     assert {row.name for row in found} >= {'reference, batch 1', 'torchvision, batch 1'}
     assert 'mmcv: no figure (ImportError: ' in capsys.readouterr().out
-    stepped = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
-    assert [(row.form, row.precision) for row in stepped] == [('stock', 'fp32'), ('gavn', 'bf16')]
     fed = training.time_steps_with_loader(CPU, 1, 32, 0.001, 1, 'tiny', TINY[GAVN_64])
     assert fed.calls >= 10 and 0 <= fed.waited < 100
     assert f'{fed.waited:.1f} % of the time waiting for data' in _format_row(fed)
@@ -159,6 +157,18 @@ def test_a_failing_training_step_is_reported_and_skipped(monkeypatch, capsys):
     rows_ = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
     assert [row.form for row in rows_] == ['stock']
     assert capsys.readouterr().out == 'training step, gavn: no figure (RuntimeError: no kernel)\n'
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_bfloat16_is_measured_where_the_device_has_it(monkeypatch, precision):
+    monkeypatch.setattr(training, 'has_bfloat16', lambda device: precision == 'bf16')
+    stepped = list(training.steps(CPU, 1, 32, 0.001, 'tiny', TINY[GAVN_64]))
+    assert [(row.form, row.precision) for row in stepped] == [('stock', 'fp32'), ('gavn', precision)]
+    for device in ('cpu', 'cuda'):
+        for quick in (True, False):
+            cases = plan.plan_for(device, quick, precision == 'bf16').cases
+            assert ('bf16' in {case.precision for case in cases}) == (precision == 'bf16')
+            assert cases[-1] == BenchCase('gavn', cases[-1].precision, 'features once')
 
 
 def test_precision_settings_of_cases():

@@ -9,6 +9,7 @@ from tiny_model import STARTS, WARMUP, make_batch, make_place, model_of, run, st
 
 from gavn.checkpoints.checkpoint import load_bundle
 from gavn.errors import CheckpointError
+from gavn.models import phased_model
 from gavn.models.training import TrainingDivergedError
 from gavn.restoration.restorer import Restorer
 
@@ -162,8 +163,13 @@ def test_gradients_are_clipped(place, batch):
     assert model.log_dict['grad_norm'] > 1e-3 and float(norm) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_bf16_trains_in_float32_weights(place, batch):
+@pytest.mark.parametrize('supported', [True, False])
+def test_bf16_trains_in_float32_weights(place, batch, monkeypatch, supported):
+    warned = []
+    monkeypatch.setattr(phased_model, 'has_bfloat16', lambda device: supported)
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'warning', warned.append)
     model = model_of(place, train={'amp': 'bf16'})
+    assert any('train.amp: bfloat16 takes' in text for text in warned) != supported
     before = state_of(model.net_g)
     run(model, batch, (5,))
     assert changed(before, model.net_g)

@@ -239,6 +239,15 @@ def test_unknown_devices_are_refused_and_bfloat16_restores():
     assert np.array_equal(list(make(dtype='bfloat16').restore(frames)), frames)
 
 
+@pytest.mark.parametrize('supported', [True, False])
+def test_slow_bfloat16_is_told(monkeypatch, caplog, supported):
+    monkeypatch.setattr(restorer_module, 'has_bfloat16', lambda device: supported)
+    make(dtype='float32')
+    assert not caplog.text
+    make(dtype='bfloat16')
+    assert ('no instructions' in caplog.text) != supported
+
+
 def test_dtype_auto_is_quick_for_pretrained_weights_alone(monkeypatch):
     for module in (restorer_module, auto_restorer):
         monkeypatch.setattr(module, 'default_dtype', lambda device: 'bfloat16')

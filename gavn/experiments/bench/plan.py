@@ -52,11 +52,15 @@ FORMS = {  # on a GPU
 VIDEO_MINUTES = {'cpu': (2, 40), 'cuda': (2, 10)}  # short on a GPU, whose time is expensive
 
 
-def plan_for(device: str, quick: bool = False) -> BenchPlan:
-    """The plan of a device. `quick` has fewer cases, no loader and no videos."""
+def plan_for(device: str, quick: bool = False, bfloat16: bool = True) -> BenchPlan:
+    """The plan of a kind of device. `quick` has fewer cases, no loader and no videos.
+
+    Without `bfloat16` nothing is computed in this precision.
+    """
     schedules = networks.SCHEDULES
+    half = ('bf16',) if bfloat16 else ()
     if device == 'cuda':
-        own = [BenchCase('gavn', precision, schedule) for precision in ('fp32', 'tf32', 'bf16')
+        own = [BenchCase('gavn', precision, schedule) for precision in ('fp32', 'tf32', *half)
                for schedule in schedules]
         if quick:
             return BenchPlan(48, 16, 224, 0.2, (PLAIN, own[-1]), (1, 48), (8, 224), (),
@@ -64,7 +68,7 @@ def plan_for(device: str, quick: bool = False) -> BenchPlan:
         return BenchPlan(48, 16, 224, 0.5, (PLAIN, *own), (1, 48), (8, 224), (0, 2, 4, 8), WORKERS,
                          VIDEO_MINUTES[device], FORMS)
     own = [BenchCase('gavn', 'fp32', schedules[0]), *(BenchCase('gavn', precision, schedules[-1])
-                                                      for precision in ('fp32', 'bf16'))]
+                                                      for precision in ('fp32', *half))]
     if quick:
         return BenchPlan(8, 1, 224, 1., (PLAIN, *own[1:]), (1,), None, ())
     return BenchPlan(8, 1, 224, 2., (PLAIN, *own), (1,), (1, 64), (0, 2), 1, VIDEO_MINUTES[device])

@@ -34,9 +34,10 @@ from gavn.experiments.bench.timing import Laps, Timing, measure, peak_mib, wait
 from gavn.faces.landmarks import N_POINTS
 from gavn.models.cost import parameters
 from gavn.restoration.model_spec import ModelSpec
+from gavn.runtime.devices import has_bfloat16
 
 CLIPS, CLIP_FRAMES, WINDOW = 4, 28, 7  # of the data set
-PLAIN, OURS = BenchCase('stock', 'fp32', 'one batch'), BenchCase('gavn', 'bf16', 'one batch')
+PLAIN = BenchCase('stock', 'fp32', 'one batch')
 _EPS = 1e-6  # of the Charbonnier loss
 _ENDLESS = 10**6  # samples: indices of gavn's data sets continue in the next epoch
 _WARM_UP, _LEAST = 3, 10  # steps with a loader
@@ -80,12 +81,14 @@ def time_loading(size: int, workers: tuple[int, ...], seconds: float) -> Iterato
 
 def steps(device: torch.device, batch: int, size: int, seconds: float, name: str = GAVN_64,
           spec: ModelSpec | None = None) -> Iterator[BenchRow]:
-    """A step (forward, loss, backward, Adam) of the whole network: plain, then bf16 and channels-last.
+    """A step (forward, loss, backward, Adam) of the whole network: plain, then channels-last.
 
-    The second also has fused Adam and, on a GPU, triton's kernels. Landmarks are given; faces are noise.
+    The second also has fused Adam, bf16 where the device has it and, on a GPU, triton's kernels. Landmarks
+    are given; faces are noise.
     """
-    fused = (replace(OURS, form=TRITON),) if device.type == 'cuda' else ()
-    for case in (PLAIN, OURS, *fused):
+    fast = _fast_case(device)
+    fused = (replace(fast, form=TRITON),) if device.type == 'cuda' else ()
+    for case in (PLAIN, fast, *fused):
         try:
             yield _time_step(case, name, spec or SPECS[name], device, batch, size, seconds)
         except RuntimeError as error:
@@ -109,13 +112,18 @@ def time_steps_with_loader(device: torch.device, batch: int, size: int, seconds:
     Batches come from LMDBs of noise. On a GPU they are prefetched (`prefetch_mode: cuda`), and waiting only
     counts while the GPU is idle.
     """
-    subject, step = _training_step(OURS, name, spec or SPECS[name], device, size)
-    with tempfile.TemporaryDirectory() as folder, operators(OURS):
+    case = _fast_case(device)
+    subject, step = _training_step(case, name, spec or SPECS[name], device, size)
+    with tempfile.TemporaryDirectory() as folder, operators(case):
         make_set(Path(folder), size)
         loader = DataLoader(windows_of(Path(folder), subject.layout.inputs), batch, sampler=range(_ENDLESS),
                             num_workers=workers, pin_memory=device.type == 'cuda')
         timing, waited = _train(step, loader, device, seconds)
-    return _row(subject, OURS, f'LMDB, {workers} workers', batch, timing, waited=waited)
+    return _row(subject, case, f'LMDB, {workers} workers', batch, timing, waited=waited)
+
+
+def _fast_case(device: torch.device) -> BenchCase:
+    return BenchCase('gavn', 'bf16' if has_bfloat16(device) else 'fp32', 'one batch')
 
 
 def _training_step(
