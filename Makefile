@@ -1,5 +1,5 @@
-# `make restore VIDEO=talk.mp4` restores a video, `make web` opens the page; `make demo` does the whole job on data
-# made here, `make test` runs the suite. All set up .venv first and reuse it afterwards.
+# `make restore VIDEO=talk.mp4` restores a video, `make web` serves the page; `make demo` does the whole job on data
+# made here, `make test` runs the suite. All but `make clean` set up .venv first and reuse it afterwards.
 PYTHON ?= python3
 TASK ?= deblur
 VENV ?= .venv
@@ -64,4 +64,4 @@ $(VENV)/.train: $(VENV)/.base requirements-nodeps.txt
 	touch $@
 
 clean:
-	rm -rf experiments results tb_logger datasets/demo_*
+	rm -rf experiments results tb_logger datasets/demo datasets/demo_*

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     import_modules(args.modules)
     restorer = Restorer.load(weights, device='cpu')
     if args.form == 'onnx':
-        print('exporting to ONNX takes one or two minutes', flush=True)
+        print('exporting to ONNX takes up to three minutes', flush=True)
     largest = export(restorer, target, args.form, args.size)
     windows = ' and '.join(map(str, CHECKED))
     print(f'wrote {target}: {", ".join(input_names(restorer))} -> restored, dynamic batch size; largest '

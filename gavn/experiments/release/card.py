@@ -30,10 +30,11 @@ FAILURES = {
           'on exact bicubic enlargements by 4 alone, as benchmarks have them.'}
 _DATA = '76 clips (12 minutes) of 62 speakers'
 TRAINING = {
-    'mixed': (_DATA, 'It continues from 5,000 iterations of options/pretrained/train_gavn_start.yml, 16,100 '
-                     'of the mixture with a smaller share of low resolution, and 12,000 of this one, all '
-                     'with alignment; then 10,500 without it, on crops of 64 pixels. The weights are 0.35 of '
-                     'the result and 0.65 of those that it started from, which do less to good videos.'),
+    'mixed': (_DATA, 'It continues from 5,000 iterations of options/pretrained/train_gavn_start.yml, 2,600 '
+                     'of this mixture, 13,500 with a third of its share of low resolution, and 12,000 of it '
+                     'again, all with alignment; then 10,500 without it, on crops of 64 pixels. The weights '
+                     'are 0.35 of the result and 0.65 of those that it started from, which do less to good '
+                     'videos.'),
     'compression': (_DATA, 'It continues from 8,000 iterations of options/pretrained/train_gavn_start.yml.'),
     'deblur': (_DATA, 'It continues from `mixed` as it was after 19,100 iterations, and 8,000 iterations '
                       'without stored blur and 7,500 with it, all with alignment; then 55,000 without it, on '
