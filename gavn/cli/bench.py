@@ -52,13 +52,14 @@ def run(args: argparse.Namespace) -> None:
     if device.type == 'cuda' and device.index is not None:
         torch.cuda.set_device(device)
     specs = _chosen(args, device.type)
-    plan = replace(plan_for(device.type, args.quick, has_bfloat16(device)), size=args.size)
+    bfloat16 = has_bfloat16(device)
+    plan = replace(plan_for(device.type, args.quick, bfloat16), size=args.size)
     if args.compile:
         plan = plan.compiling(specs)
     heading, rows, files = _heading(device), [], []
     print(f'{heading}: {len(specs)} networks', flush=True)
-    if not has_bfloat16(device):
-        print('no bf16 rows: this device has no instructions for it', flush=True)
+    if not bfloat16:
+        print('no bf16 rows: no instructions for it were found', flush=True)
     for row in measure_plan(plan, specs, device):
         rows.append(row)
         print(_format_row(row), flush=True)
