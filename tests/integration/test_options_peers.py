@@ -36,7 +36,7 @@ OTHERS = tuple(method for method in METHODS if method != 'gavn')
 # what the methods' own part of an option file may be
 OWN = ('name', 'method', 'model_type', 'network_g.', 'network_l.', 'network_inputs', 'path.', 'train.phases',
        'train.optim_g.', 'train.scheduler.', 'train.pixel_opt.', 'train.grad_clip',
-       'train.flow_lr_mul', 'train.dcn_lr_mul',
+       'train.flow_lr_mul', 'train.dcn_lr_mul', 'train.offset_limit',  # DBPN has no offsets
        'datasets.train.num_frame', 'datasets.train.gt_frames', 'val.metrics.nme.')
 
 
