@@ -27,6 +27,9 @@ STATE = '.gavn'  # extension of the folders of interrupted runs
 def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Returns (input, output) pairs.
 
+    Outputs are named after their inputs without extension. Inputs whose outputs would have the same name keep
+    their extensions in it: `talk.avi` and `talk.webm` become `talk.avi_gavn.mkv` and `talk.webm_gavn.mkv`.
+
     Raises:
         ArgumentError: there is one audio file for several inputs.
         InputPathError: an input has no videos or images.
@@ -46,7 +49,9 @@ def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
             raise OutputPathError(f'{args.output} has no extension\n'
                                   f'use {args.output}.mp4, or {args.output}/ for a folder')
         return [(found[0], Path(args.output))]
-    targets = [_named_after(source, folder, args) for source in found]
+    targets = [_named_after(source, _stem(source), folder, args) for source in found]
+    targets = [_named_after(source, source.name, folder, args) if targets.count(target) > 1 else target
+               for source, target in zip(found, targets, strict=True)]
     if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):
         raise OutputPathError(f'several inputs would be written to {twice[0]}\n'
                               'use separate output folders')
@@ -63,8 +68,8 @@ def _image_folder(output: str) -> Path:
 
 def _without_outputs(found: Sequence[Path], suffix: str) -> list[Path]:
     """Removes the outputs of the other inputs, by their names or by their reports."""
-    own = {(path.parent, output_stem(_stem(path), suffix, preview))
-           for path in found for preview in (False, True)}
+    own = {(path.parent, output_stem(stem, suffix, preview))
+           for path in found for stem in (_stem(path), path.name) for preview in (False, True)}
     inputs = set(found)
     reported = {(path.parent, path.name) for path in found
                 if (source := _reported_input(path)) in inputs and source != path}
@@ -110,12 +115,11 @@ def _stem(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def _named_after(source: Path, folder: Path | None, args: argparse.Namespace) -> Path:
+def _named_after(source: Path, stem: str, folder: Path | None, args: argparse.Namespace) -> Path:
     ending = '' if args.ext == IMAGE_FOLDER else f'.{args.ext}'
     if args.ext == 'auto':
         ending = _container(source, args.audio)
-    stem = output_stem(_stem(source), args.suffix, args.preview is not None)
-    return (folder or source.parent) / (stem + ending)
+    return (folder or source.parent) / (output_stem(stem, args.suffix, args.preview is not None) + ending)
 
 
 def _container(source: Path, audio: Path | None) -> str:

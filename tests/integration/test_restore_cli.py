@@ -73,6 +73,20 @@ def test_one_that_fails_does_not_stop_the_others(weights, talks, tmp_path, capsy
     assert names(tmp_path / 'out') == ['b_gavn.mov', 'b_gavn.mov.json']
 
 
+def test_inputs_of_one_name_keep_their_extensions(weights, tmp_path, capsys):
+    """One such pair refused a whole folder."""
+    talks = tmp_path / 'same'
+    talks.mkdir()
+    for name in ('talk.avi', 'talk.mkv', 'other.avi'):
+        write_video(talks / name, 2, audio=None)
+    assert run(weights, talks) == 0
+    outputs = ['other_gavn.mkv', 'talk.avi_gavn.mkv', 'talk.mkv_gavn.mkv']
+    assert [name for name in names(talks) if name.endswith('_gavn.mkv')] == outputs
+    capsys.readouterr()
+    assert run(weights, talks) == 0
+    assert capsys.readouterr().out.count('exists already') == 3
+
+
 @pytest.mark.parametrize(('args', 'words'), [
     (['{talks}/*.mkv'], 'no videos or images found'),
     (['{talks}/a.mp4', '{talks}/b.mov', '-o', '{talks}/notes.txt'], 'is a file, but there are 2 inputs'),
