@@ -21,6 +21,7 @@ from gavn.media.reader import VideoInfo, hidden_edges, probe, read_frames
 _FINEST = 2 ** 31 - 1  # largest number of ticks per second in containers
 _BROADCAST = (24, 30, 48, 60, 120)  # rates whose 1000/1001 variants are common
 _MAX_RATE = 1000
+_LARGEST_DENOMINATOR = 1001  # of frame rates
 _ROUNDING = Fraction(1, 1000)  # seconds; the resolution of .mkv
 
 
@@ -28,18 +29,19 @@ def parse_rate(text: str) -> Fraction:
     """Parses frames per second: `25`, `30000/1001`, or `23.976` (24000/1001).
 
     Raises:
-        ArgumentError: the text is not a number above 0 and up to 1000.
+        ArgumentError: the text is not a number from 1/1001 to 1000.
     """
     try:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ArgumentError(f'{text} is not a number of frames per second') from None
-    if not 0 < value <= _MAX_RATE:
-        raise ArgumentError(f'{text} frames per second are out of range: use more than 0, at most '
-                            f'{_MAX_RATE}')
     broadcast = (Fraction(rate * 1000, 1001) for rate in _BROADCAST)
     meant = next((rate for rate in broadcast if '.' in text and abs(rate - value) < 0.005), value)
-    return meant.limit_denominator(1001)
+    rate = meant.limit_denominator(_LARGEST_DENOMINATOR)
+    if not 0 < rate <= _MAX_RATE:
+        raise ArgumentError(f'{text} frames per second are out of range: use at least '
+                            f'1/{_LARGEST_DENOMINATOR}, at most {_MAX_RATE}')
+    return rate
 
 
 class Ticks:

@@ -9,6 +9,18 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 
 PLAYED_EVERYWHERE = 'yuv420p'  # 8-bit 4:2:0, which all players support
+_AS_THEY_ARE = 'in_range=full:out_range=full:in_color_matrix=bt601:out_color_matrix=bt601'
+
+
+def resampling(options: str) -> tuple[str, str]:
+    """Returns a filter `scale` that resamples YCbCr values as they are, and each field by itself.
+
+    Left alone, FFmpeg converts tagged frames to another matrix or range, or weaves their fields.
+
+    Args:
+        options: of the filter: `w=640:h=480:flags=lanczos`.
+    """
+    return 'scale', f'{options}:interl=-1:{_AS_THEY_ARE}'
 
 
 class FrameFilter:
@@ -34,7 +46,7 @@ class Playable(FrameFilter):
 
     def __init__(self) -> None:
         super().__init__(('crop', 'trunc(iw/2)*2:trunc(ih/2)*2:0:0:exact=1'),
-                         ('scale', 'flags=bicubic+accurate_rnd+full_chroma_int'),
+                         resampling('flags=bicubic+accurate_rnd+full_chroma_int'),
                          ('format', PLAYED_EVERYWHERE))
 
     def __call__(self, av_frame: VideoFrame) -> VideoFrame:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from gavn.errors import ArgumentError
 from gavn.media.container import MediaError
-from gavn.media.filters import FrameFilter
+from gavn.media.filters import FrameFilter, resampling
 from gavn.media.frame import Frame
 
 FACTORS = (2, 3, 4)
@@ -15,8 +15,7 @@ FULL_HD = '1080p'
 SCALES = (*map(str, FACTORS), FULL_HD)
 LONGEST_SIDE = 8192  # pixels; limit of encoders and players
 _FULL_HD_SIDES = 1920, 1080
-# Fields are enlarged separately. Without the last two flags a conversion loses precision.
-_FILTER = 'flags=lanczos+accurate_rnd+full_chroma_int:interl=-1'
+_FLAGS = 'flags=lanczos+accurate_rnd+full_chroma_int'  # without the last two a conversion loses precision
 
 
 def enlarged_size(width: int, height: int, scale: str) -> tuple[int, int]:
@@ -54,7 +53,7 @@ def _in_full_hd(width: int, height: int) -> tuple[int, int]:
 
 def enlarger(size: tuple[int, int]) -> FrameFilter:
     """Returns a filter that enlarges frames to (width, height), in their pixel format, with their fields."""
-    return FrameFilter(('scale', f'w={size[0]}:h={size[1]}:{_FILTER}'))
+    return FrameFilter(resampling(f'w={size[0]}:h={size[1]}:{_FLAGS}'))
 
 
 def enlarged(frames: Iterable[Frame], size: tuple[int, int]) -> Generator[Frame, None, None]:

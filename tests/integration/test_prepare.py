@@ -95,6 +95,16 @@ def test_csv_without_columns(tmp_path):
         from_csv(tmp_path, tmp_path / 't.csv')
 
 
+def test_tables_of_excel(tmp_path):
+    """Excel begins UTF-8 with a byte order mark; its plain CSV is not UTF-8."""
+    text = 'file,speaker,split\nJürgen.mp4,j,train\n'
+    (tmp_path / 't.csv').write_bytes(text.encode('utf-8-sig'))
+    assert [source.clip for source in from_csv(tmp_path, tmp_path / 't.csv')] == ['Jürgen']
+    (tmp_path / 't.csv').write_bytes(text.encode('latin-1'))
+    with pytest.raises(ValueError, match=r't\.csv is not UTF-8; save it as "CSV UTF-8"'):
+        from_csv(tmp_path, tmp_path / 't.csv')
+
+
 def test_own_videos_need_a_table_or_a_split_by_video(tmp_path):
     """The error counted speakers, which the folder of a newcomer does not have."""
     (tmp_path / 'talk.mp4').write_bytes(b'')

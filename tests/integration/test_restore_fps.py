@@ -31,7 +31,7 @@ def test_rates_as_they_are_written(text, rate):
     assert parse_rate(text) == rate
 
 
-@pytest.mark.parametrize('text', ['0', '-25', 'fast', '25/0', 'nan', 'inf', '30000'])
+@pytest.mark.parametrize('text', ['0', '-25', 'fast', '25/0', 'nan', 'inf', '30000', '0.0004'])
 def test_what_is_no_rate(text):
     with pytest.raises(ValueError, match='frames per second'):
         parse_rate(text)

@@ -2,6 +2,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -25,7 +26,7 @@ from gavn.cli.restore import SCALES as OFFERED
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import Box, crop_box
 from gavn.faces.tracks import Face, Faces, fixed_box
-from gavn.media import SCALES, MediaError, VideoReader, enlarged_size, probe, read_frames
+from gavn.media import SCALES, MediaError, Playable, VideoReader, enlarged_size, probe, read_frames
 from gavn.media.scale import enlarger
 from gavn.restoration import auto_restorer, job, restore_video, weight_selection
 from gavn.restoration.degradation import KINDS, DegradationEstimate
@@ -137,6 +138,27 @@ def test_formats_and_tags_stay(name):
     assert (large.colorspace, large.color_range, large.color_primaries, large.color_trc) == (9, 1, 9, 16)
 
 
+@pytest.mark.parametrize('make', [partial(enlarger, (64, 48)), Playable], ids=['enlarger', 'Playable'])
+@pytest.mark.parametrize('name', ['yuv422p', 'yuv444p', 'yuv420p10le'])
+@pytest.mark.parametrize(('matrix', 'levels'), [(0, 0), (1, 1), (1, 2), (5, 2), (9, 1), (9, 2)])
+def test_colours_stay(make, name, matrix, levels):
+    """They were converted from BT.709, BT.2020 and full range, and their tags were not."""
+    frame, colour = av.VideoFrame(32, 24, name), (81, 90, 240)
+    for plane, value in zip(frame.planes, colour, strict=True):
+        wide = name.endswith('10le')
+        samples = np.full(plane.buffer_size // (2 if wide else 1), 4 * value if wide else value,
+                          np.uint16 if wide else np.uint8)
+        plane.update(samples.tobytes())
+    frame.colorspace, frame.color_range = matrix, levels
+    result = make()(frame)
+    deep = result.format.name.endswith('10le')
+    for plane, value in zip(result.planes, colour, strict=True):
+        samples = np.frombuffer(plane, np.uint16 if deep else np.uint8).reshape(plane.height, -1)
+        errors = samples[:, :plane.width].astype(int) - (4 * value if deep else value)
+        assert np.abs(errors).max() <= (name.endswith('10le') and not deep)  # of dithering
+    assert (result.colorspace, result.color_range) == (matrix, levels)
+
+
 def of_fields(frame: av.VideoFrame) -> av.VideoFrame:
     """The same frame, marked as two fields."""
     graph = Graph()
@@ -160,6 +182,15 @@ def test_fields_are_enlarged_one_by_one():
     mixed, kept = (enlarger((64, 32))(frame) for frame in (progressive, fields))
     assert len(np.unique(mixed.to_ndarray()[:32])) > 2 and kept.interlaced_frame
     assert np.array_equal(kept.to_ndarray()[:32, 0], np.where(np.arange(32) % 2, 16, 235))
+
+
+def test_chroma_of_fields_is_reduced_by_field():
+    frame = av.VideoFrame(32, 32, 'yuv422p')
+    for plane, odd, even in zip(frame.planes, (128, 60, 60), (128, 180, 180), strict=True):
+        rows = np.where(np.arange(32) % 2, odd, even).astype(np.uint8)
+        plane.update(np.repeat(rows[:, None], plane.line_size, axis=1).tobytes())
+    chroma = Playable()(of_fields(frame)).to_ndarray()[32:40].reshape(16, 16)
+    assert np.array_equal(chroma[:, 0], np.where(np.arange(16) % 2, 60, 180))
 
 
 def test_the_command_line(talk, tmp_path):
