@@ -83,13 +83,15 @@ def native_format(stored: VideoFormat, width: int, height: int, rotated: bool = 
 
     Odd sides need 4:4:4, and so does 4:2:2 that is rotated by 90 degrees. Grey gets a constant chroma plane.
     """
-    across, down = 64 // stored.chroma_width(64), 64 // stored.chroma_height(64)
-    if len([part for part in stored.components if not part.is_alpha]) == 1 and not stored.has_palette:
-        across = down = 2
+    across, down = (2, 2) if _is_grey(stored) else (64 // stored.chroma_width(64), 64 // stored.chroma_height(64))
     odd = (across > 1 and width % 2) or (down > 1 and height % 2)
     whole = stored.is_rgb or odd or across == 1 or (rotated and down == 1)
     chroma = 444 if whole else 420 if down > 1 else 422
     return f'yuv{chroma}p' + ('10le' if depth(stored) > 8 else '')
+
+
+def _is_grey(stored: VideoFormat) -> bool:
+    return len([part for part in stored.components if not part.is_alpha]) == 1 and not stored.has_palette
 
 
 class Upright:
@@ -151,10 +153,12 @@ class _Format:
                 frame, format=plain, src_colorspace=_SWS_BT601, dst_colorspace=_SWS_BT601,
                 src_color_range=FULL, dst_color_range=FULL)  # from the same samples to the same samples
         else:
+            # swscale takes all grey as full range: "to full range" then keeps the samples
+            keeps = _is_grey(frame.format) and frame.color_range == self.range == LIMITED
             av_frame = reformatter.reformat(
                 frame, self.width, self.height, self.name, interpolation=ACCURATE, threads=_THREADS,
                 dst_colorspace=self.matrix if self.matrix in _WEIGHTS else _SWS_BT601,
-                dst_color_range=FULL if self.range == FULL else LIMITED)
+                dst_color_range=FULL if keeps or self.range == FULL else LIMITED)
         return self.tag(av_frame)
 
     @property

@@ -65,6 +65,20 @@ def test_other_formats_go_to_the_nearest(name: str, kept: str) -> None:
     assert made.color_range == (2 if 'j' in name or 'gray' in name else 1)
 
 
+@pytest.mark.parametrize('name', ['gray', 'gray10le'])
+@pytest.mark.parametrize('levels', [1, 2])
+def test_grey_keeps_its_samples(name: str, levels: int) -> None:
+    """Grey in limited range was reduced to it a second time."""
+    frame, deep = av.VideoFrame(64, 48, name), name != 'gray'
+    value = 940 if deep else 235
+    for plane in frame.planes:
+        plane.update(np.full(plane.buffer_size // (1 + deep), value, np.uint16 if deep else np.uint8).tobytes())
+    frame.color_range = levels
+    luma, *chroma = samples(Upright()(frame))
+    assert np.unique(luma) == [value]
+    assert all(np.unique(plane) == [512 if deep else 128] for plane in chroma)
+
+
 @pytest.mark.parametrize(('name', 'size', 'kept'), [
     ('nv12', (63, 48), 'yuv444p'), ('yuv420p', (64, 47), 'yuv444p'), ('yuv422p', (64, 47), 'yuv422p'),
     ('yuv422p10le', (63, 48), 'yuv444p10le'), ('gray', (63, 47), 'yuv444p'), ('gbrp', (63, 47), 'yuv444p')])
