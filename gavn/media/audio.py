@@ -17,6 +17,7 @@ from gavn.media.container import (
     video_stream,
 )
 from gavn.media.decode import decode_and_replace, decoded
+from gavn.media.resampler import Resampler
 
 _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding, not a gap
 
@@ -87,21 +88,12 @@ def clock_zero(path: StrPath) -> Fraction:
 
 
 def _resampled(path: StrPath, index: int, rate: int) -> Iterator[AudioFrame]:
-    """Decodes an audio stream to int16 mono; the layout and rate of the stream may change."""
-    resampler, layout = None, None
+    """Decodes an audio stream to int16 mono."""
+    resampler = Resampler('s16', 'mono', rate)
     with open_media(path) as container:
         for frame in decoded(container, audio_stream(container, index), lambda: None):
-            if resampler is None or layout != (frame.format.name, frame.layout.name, frame.sample_rate):
-                yield from _drained(resampler)
-                layout = (frame.format.name, frame.layout.name, frame.sample_rate)
-                resampler = av.AudioResampler(format='s16', layout='mono', rate=rate)
-            yield from resampler.resample(frame)
-        yield from _drained(resampler)
-
-
-def _drained(resampler: av.AudioResampler | None) -> list[AudioFrame]:
-    """Returns what a resampler holds back (without the None of an unused one)."""
-    return [frame for frame in resampler.resample(None) if frame] if resampler else []
+            yield from resampler(frame)
+        yield from resampler.rest()
 
 
 def _placed(

@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from typing import Literal
 
@@ -27,11 +28,11 @@ from gavn.media.container import (
     open_media,
 )
 from gavn.media.output import OutputTrack, stream_as_it_is
+from gavn.media.resampler import Resampler
 
 MUXERS = {'.mp4': 'mp4', '.mkv': 'matroska', '.mov': 'mov'}  # by extension
 _LAYOUTS = {1: 'mono', 2: 'stereo', 3: '2.1', 4: '4.0', 5: '5.0', 6: '5.1', 7: '6.1', 8: '7.1'}  # by channels
-_TRIED = 3  # packets that are written as a trial ...
-_SCANNED = 2000  # ... out of so many first packets of the file
+_TRIED = 3  # packets that are written as a trial
 _TOLERANCE = 0.05  # seconds; smaller time stamp differences are rounding
 _SAMPLES = 'fltp'  # sample format for encoding
 _BITRATE = 96_000  # of AAC, per channel
@@ -123,7 +124,7 @@ def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
             stream = audio_stream(source, index)
             track = way(stream, output)
             output.start_encoding()
-            for packet in _beginning(source, stream):
+            for packet in _beginning(path, source, stream):
                 _mux(output, track, track(packet))
             _mux(output, track, track.rest())
         content.seek(0)
@@ -133,12 +134,28 @@ def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
         return False
 
 
-def _beginning(source: InputContainer, stream: AudioStream) -> list[Packet]:
-    """Returns some of the first packets, one per time stamp."""
-    first = islice(source.demux(), _SCANNED)
+def _beginning(path: StrPath, source: InputContainer, stream: AudioStream) -> list[Packet]:
+    """Returns some of the first packets of a stream, one per time stamp."""
+    first = islice(source.demux(), _packets_until_heard(path, os.stat(path).st_mtime_ns, stream.index))
     packets = (packet for packet in first if packet.stream is stream and packet.size)
-    groups = groupby(packets, key=lambda packet: packet.dts)
-    return [next(group) for _, group in islice(groups, _TRIED)]
+    return [next(group) for _, group in groupby(packets, key=lambda packet: packet.dts)]
+
+
+@lru_cache(maxsize=256)
+def _packets_until_heard(path: StrPath, _modified: int, index: int) -> int:
+    """Returns how many packets of a file, of all streams, contain the first `_TRIED` of a stream.
+
+    A track may begin late or never, so that this may read the file; once, as there are many trials.
+    """
+    times, needed = set(), 0
+    with open_media(path) as source:
+        for count, packet in enumerate(source.demux(), 1):
+            if packet.stream.index == index and packet.size:
+                times.add(packet.dts)
+                needed = count
+                if len(times) == _TRIED:
+                    break
+    return needed
 
 
 def _mux(output: OutputContainer, track: OutputTrack, packets: Sequence[Packet]) -> None:
@@ -171,7 +188,7 @@ class AudioConverter(OutputTrack):
             self._encoder.format = 's32'
         if encoder == 'aac':
             self._encoder.bit_rate = _BITRATE * self._encoder.layout.nb_channels
-        self._resampler = av.AudioResampler(_SAMPLES, self._encoder.layout, self._rate)
+        self._resampler = Resampler(_SAMPLES, self._encoder.layout, self._rate)
         self._end: int | None = None  # end of the encoded audio, in samples on the clock of the source
 
     def __call__(self, packet: Packet) -> list[Packet]:
@@ -183,15 +200,14 @@ class AudioConverter(OutputTrack):
             frames = self._decoder.decode(packet)
         except av.FFmpegError:
             return []
-        pieces = (piece for frame in frames for piece in self._resampler.resample(frame))
-        return [new for piece in pieces for new in self._add(piece)]
+        return [new for frame in frames for piece in self._resampler(frame) for new in self._add(piece)]
 
     def rest(self) -> list[Packet]:
         """Returns the remaining packets at the end."""
         held = self._decoded(None)
         if self._end is None:
             return held
-        left = [new for piece in self._resampler.resample(None) if piece for new in self._add(piece)]
+        left = [new for piece in self._resampler.rest() for new in self._add(piece)]
         return [*held, *left, *self.stream.encode(None)]
 
     def _add(self, piece: AudioFrame) -> list[Packet]:

@@ -1,5 +1,6 @@
 """Reads video files with PyAV: properties, and upright frames with time stamps."""
 import logging
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -143,13 +144,15 @@ def _video_info(path: Path, container: InputContainer, stream: VideoStream, firs
     frame, orientation = first.frame, Orientation.from_frame(first.frame)
     facts, crop = StreamFacts.from_stream(container, stream), hidden_edges(container, stream)
     width, height = shown_size(frame, crop)
-    rate, time_base, seconds = _average_rate(stream), exact(stream.time_base), _seconds(container, stream)
+    rate, time_base = _average_rate(stream), exact(stream.time_base)
+    start = (first.pts or 0) * time_base
+    seconds = _seconds(container, stream, float(start))
     shape = exact(stream.sample_aspect_ratio or Fraction(1))
     if orientation.sideways:
         width, height, shape = height, width, 1 / shape
     return VideoInfo(
         path, width, height, rate, time_base, stream.frames or round(seconds * rate) or None,
-        seconds, (first.pts or 0) * time_base, orientation.quarters * 90, shape,
+        seconds, start, orientation.quarters * 90, shape,
         frame.format.name, depth(frame.format), frame.color_trc in _HDR_TRANSFERS, frame.interlaced_frame,
         stream.codec_context.name, len(container.streams.audio), len(container.streams.subtitles),
         mirrored=orientation.mirrored, alpha=_has_alpha(stream, frame), spherical=facts.spherical,
@@ -196,7 +199,17 @@ def missing_end(path: StrPath) -> float:
         return max(0., (container.duration or 0) / av.time_base - float(max(ends, default=0)))
 
 
-def _seconds(container: InputContainer, stream: VideoStream) -> float:
+def _seconds(container: InputContainer, stream: VideoStream, start: float) -> float:
+    """Returns the duration of a stream that begins at `start` seconds.
+
+    Matroska has no duration of streams but their ends as tags, "00:01:02.500000000". Without a tag the end of
+    the file counts, where audio and subtitles may last longer.
+    """
     if stream.duration is not None:
         return float(stream.duration * exact(stream.time_base))
-    return (container.duration or 0) / av.time_base
+    if found := re.fullmatch(r'(\d+):(\d\d):(\d\d\.\d+)', stream.metadata.get('DURATION', '')):
+        hours, minutes, seconds = map(float, found.groups())
+        end = 3600 * hours + 60 * minutes + seconds
+    else:
+        end = (container.duration or 0) / av.time_base
+    return max(0., end - max(0., start))

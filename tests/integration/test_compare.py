@@ -233,6 +233,16 @@ def test_an_unwritable_folder_is_refused(run, tmp_path):
         assert code == 2 and f'error: {out} cannot be the folder of a comparison (' in said, said
 
 
+def test_fresh_deletes_nothing_before_the_arguments_are_checked(run, tmp_path):
+    assert run()[0] == 0
+    files = sorted(path for path in (tmp_path / 'out').rglob('*') if path.is_file())
+    for arguments, words in ((('--report',), 'omit one of them'), (('--executor', 'slurm'), 'budget in minutes')):
+        code, said = run('--fresh', *arguments, budget='1min' if 'slurm' in arguments else '6it')
+        assert code == 2 and words in said
+    assert run('--fresh', methods=['gavn', 'edvrr'])[0] == 2
+    assert sorted(path for path in (tmp_path / 'out').rglob('*') if path.is_file()) == files
+
+
 def test_fresh_names_methods_of_the_comparison(run, tmp_path):
     code, said = run('--fresh', 'gvan')
     assert code == 2 and '--fresh gvan: this comparison has gavn, edvr' in said

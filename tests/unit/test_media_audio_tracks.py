@@ -1,4 +1,5 @@
 """Which of several audio tracks is read, and how each gets into a container."""
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ from media_files import make_file, packets, remux, smooth_images, tone
 from gavn.audio.gaps import AudioGap
 from gavn.media import fitting_ending, iter_audio, probe, read_audio
 from gavn.media.audio import default_audio_stream
+from gavn.media.resampler import Resampler
 
 RATE = 44100
 VIDEOS = {'.wmv': 'wmv2', '.ts': 'mpeg2video'}  # encoders that the container takes
@@ -121,3 +123,41 @@ def test_a_hole_of_hours_is_no_samples(tmp_path: Path) -> None:
     assert sum(map(len, blocks)) == 26 * 3600 * 16000 + 8000
     short = strung_together(tmp_path / 'b.mkv', 0.01)
     assert not any(isinstance(block, AudioGap) for block in iter_audio(short, 16000, True))
+
+
+@pytest.mark.parametrize(('codec', 'ending'), [('aac', '.mkv'), ('libopus', '.mkv'), ('aac', '.mp4')])
+def test_a_track_that_begins_late_is_copied(tmp_path: Path, codec: str, ending: str) -> None:
+    """Packets of the video and of the first track, which are many, hid it."""
+    rate, source = 48000, tmp_path / f'late{ending}'
+    with av.open(str(source), 'w') as output:
+        video = output.add_stream('mpeg4', rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
+        tracks = [output.add_stream(codec, rate=rate, layout='mono') for _ in range(2)]
+        found = []
+        for number in range(50):
+            found += video.encode(av.VideoFrame(64, 48, 'yuv420p'))
+        found += video.encode(None)
+        for track, start, seconds in ((tracks[0], 0, 50), (tracks[1], 48, 2)):
+            block = av.AudioFrame.from_ndarray(tone(seconds, rate)[None], format='s16', layout='mono')
+            block.sample_rate, block.pts, block.time_base = rate, start * rate, Fraction(1, rate)
+            found += [*track.encode(block), *track.encode(None)]
+        for packet in sorted(found, key=lambda packet: packet.dts * packet.time_base):
+            output.mux(packet)
+    with av.open(str(source)) as opened:
+        before = [packet.stream.index for packet in opened.demux() if packet.size].index(2)
+    assert before > 2000 and fitting_ending(source, ending) == ending
+    copy = remux(source, tmp_path / f'copy{ending}')
+    with av.open(str(copy)) as opened:
+        assert [stream.codec_context.name for stream in opened.streams.audio] == 2 * [codec.removeprefix('lib')]
+
+
+def test_converted_audio_may_change_its_layout(tmp_path: Path) -> None:
+    """The resampler passed the frames of the second layout on as they were."""
+    stereo, mono = ([av.AudioFrame(layout=layout, samples=1024) for _ in range(3)] for layout in ('stereo', 'mono'))
+    resampler, counts = Resampler('fltp', 'stereo', RATE), []
+    for number, frame in enumerate(stereo + mono + stereo):
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 1024 * number, Fraction(1, RATE)
+        counts += [(piece.format.name, piece.layout.name, piece.samples) for piece in resampler(frame)]
+    counts += [(piece.format.name, piece.layout.name, piece.samples) for piece in resampler.rest()]
+    assert {count[:2] for count in counts} == {('fltp', 'stereo')}
+    assert sum(count[2] for count in counts) == 9 * 1024

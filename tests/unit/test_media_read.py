@@ -6,6 +6,7 @@ import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media_files import BASE, VARIABLE, make_file, remux, smooth_images, tone
@@ -99,3 +100,22 @@ def test_closing_does_not_wait_for_threads_that_log(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120,
                           env={**os.environ, 'PYTHONPATH': str(Path(gavn.__file__).parents[1])})
     assert done.stdout.endswith('closed\n')
+
+
+def test_the_duration_of_matroska_is_that_of_its_video(tmp_path: Path) -> None:
+    """Subtitles that last longer, and a late video, counted."""
+    made = make_file(tmp_path / 'a.mp4', [3000 * i for i in range(60, 80)], Fraction(1, 30000), last=3000,
+                     audio=np.zeros(16000, np.int16))
+    longer = tmp_path / 'longer.mkv'
+    with av.open(str(made)) as source, av.open(str(longer), 'w') as output:
+        copies = {stream: output.add_stream_from_template(stream, opaque=True) for stream in source.streams}
+        credits = output.add_mux_stream('subrip')
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream]
+                output.mux(packet)
+        words = av.Packet(b'credits')
+        words.stream, words.time_base, words.pts, words.dts, words.duration = (
+            credits, Fraction(1, 1000), 1500, 1500, 10000)
+        output.mux(words)
+    assert probe(longer).duration == pytest.approx(2, abs=0.01)

@@ -49,11 +49,18 @@ def compare(settings: CompareSettings, trainer: Command, tester: Command, fresh:
     known = (*settings.methods, DETECTOR) if settings.detectors else settings.methods
     if unknown := [token for token in fresh or () if token not in known]:
         raise CompareError(f'--fresh {unknown[0]}: this comparison has {", ".join(known)}')
+    if fresh is not None and report_only:
+        raise CompareError('--fresh deletes and --report runs nothing: omit one of them')
+    if executor is not None and settings.budget.unit == 'min':
+        raise CompareError('a budget in minutes is timed on this machine, not on a cluster\n'
+                           'give iterations, as in --budget 4000it')
+    methods = [load_method(settings, token) for token in settings.methods]
+    check_titles(methods)
     open_folder(settings.out)
     with locked(settings.out / LOCK) as lock:
         if fresh is not None:
             forget(settings, fresh)
-        return Comparison(settings, trainer, tester, lock).run(executor, report_only)
+        return Comparison(settings, methods, trainer, tester, lock).run(executor, report_only)
 
 
 def _environment(settings: CompareSettings, slot: int) -> dict[str, str]:
@@ -67,11 +74,10 @@ def _environment(settings: CompareSettings, slot: int) -> dict[str, str]:
 class Comparison:
     """One call of `compare`, which holds the lock of its folder."""
 
-    def __init__(self, settings: CompareSettings, trainer: Command, tester: Command, lock: int) -> None:
-        self.settings, self.trainer, self.tester, self.lock = settings, trainer, tester, lock
-        self.methods = [load_method(settings, token) for token in settings.methods]
-        check_titles(self.methods)
-        self.plan = ComparePlan.of(settings, self.methods)
+    def __init__(self, settings: CompareSettings, methods: Sequence[Method], trainer: Command, tester: Command,
+                 lock: int) -> None:
+        self.settings, self.methods, self.trainer, self.tester, self.lock = settings, methods, trainer, tester, lock
+        self.plan = ComparePlan.of(settings, methods)
         self.outcomes: dict[str, JobOutcome] = {}
         self._shown: dict[str, str] = {}
         self.environment = partial(_environment, settings)
@@ -80,9 +86,6 @@ class Comparison:
         """Does what is not done yet; returns whether all of it is."""
         if words := size_warning(self.methods):
             print(f'warning: {words}')
-        if executor is not None and self.settings.budget.unit == 'min':
-            raise CompareError('a budget in minutes is timed on this machine, not on a cluster\n'
-                               'give iterations, as in --budget 4000it')
         self._share_out()
         write_options(self.methods, self.settings, self.plan)
         planned = [method for method in self.methods if method.token in self.plan.shares]
