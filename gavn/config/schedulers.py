@@ -15,10 +15,10 @@ class MultiStepRestart:
     After each of `restarts` it starts again from the initial rate times its entry of `restart_weights`.
     """
 
-    milestones: Sequence[int]
-    gamma: float = 0.1
-    restarts: Sequence[int] = (0,)
-    restart_weights: Sequence[float] = (1,)
+    milestones: Sequence[int]  # iterations
+    gamma: float = 0.1  # factor at a milestone
+    restarts: Sequence[int] = (0,)  # iterations
+    restart_weights: Sequence[float] = (1,)  # factors of the initial rate, one for each restart
 
     def __post_init__(self) -> None:
         _check_lengths('restarts', self.restarts, self.restart_weights)
@@ -44,9 +44,9 @@ class CosineAnnealingRestart:
     is constant (BasicSR raises TypeError).
     """
 
-    periods: Sequence[int]
-    restart_weights: Sequence[float] = (1,)
-    eta_min: float = 0
+    periods: Sequence[int]  # lengths in iterations
+    restart_weights: Sequence[float] = (1,)  # factors of the initial rate, one for each period
+    eta_min: float = 0  # learning rate at the end of a period
 
     def __post_init__(self) -> None:
         _check_lengths('periods', self.periods, self.restart_weights)

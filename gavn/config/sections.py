@@ -74,51 +74,45 @@ Schedule = Annotated[dict, Kind('scheduler')]
 
 @dataclass
 class PhaseOptions:
-    """One entry of `train.phases`, of `iters` iterations."""
+    """One entry of `train.phases`. Phases follow each other; the last one continues to `total_iter`."""
 
-    name: str
-    # lr, lr_end: a cosine from `lr` to `lr_end`, instead of the rate of the optimizer and the scheduler
-    lr: float | None = None
-    epochs: float | None = None  # an older form of `iters` that depends on the data
-    iters: int | None = None  # iterations
-    # train, freeze: prefixes of parameters. All of `train` (null: of the network) except `freeze` are
-    # trained.
-    train: list[str] | None = None
-    freeze: list[str] | None = None
-    temporal_only: bool = False
-    lr_end: float | None = None
+    name: str  # for the log
+    lr: float | None = None  # learning rate instead of `optim_g.lr` and `scheduler`; null: theirs
+    epochs: float | None = None  # older form of `iters`: epochs of the training data
+    iters: int | None = None  # length in iterations
+    train: list[str] | None = None  # prefixes of the trained parameters; null: all
+    freeze: list[str] | None = None  # prefixes of parameters that are not trained; overrides `train`
+    temporal_only: bool = False  # GAVN only: run the network without its identity module
+    lr_end: float | None = None  # final rate of a cosine schedule that starts at `lr`; null: `lr` is constant
 
 
 @dataclass(kw_only=True)
 class PhasedTrainOptions:
-    """`train` of a model with phases, of `total_iter` iterations.
+    """`train` of a model with phases."""
 
-    The learning rate is `optim_g.lr`, changed by `scheduler`. Without `phases`, everything is trained.
-    Deformable layers have `dcn_lr_mul` times the learning rate, the flow network `flow_lr_mul` times.
-    """
-
-    total_iter: int | None = None
-    phases: list[PhaseOptions] | None = None
-    optim_g: Optimizer
-    scheduler: Schedule | None = None
-    pixel_opt: Loss
-    warmup_iter: int = -1
-    ema_decay: float = 0
-    grad_clip: float | None = None
-    dcn_lr_mul: float = 1
-    flow_lr_mul: float = 1
+    total_iter: int | None = None  # length of training in iterations (optimizer steps); null: sum of `phases`
+    phases: list[PhaseOptions] | None = None  # null: one phase that trains all parameters
+    optim_g: Optimizer  # class of torch.optim and its arguments; `lr` is the initial learning rate
+    scheduler: Schedule | None = None  # learning rate schedule; null: constant
+    pixel_opt: Loss  # the training loss
+    warmup_iter: int = -1  # iterations of linear learning rate warm-up from 0; -1: none
+    ema_decay: float = 0  # decay of the exponential moving average of the weights per iteration; 0: none
+    grad_clip: float | None = None  # largest L2 norm of the gradient (gradient norm clipping); null: none
+    dcn_lr_mul: float = 1  # factor of the learning rate of deformable layers
+    flow_lr_mul: float = 1  # factor of the learning rate of the optical flow network (SpyNet)
+    # largest mean |offset| of a deformable layer in pixels, above which training stops; null: no limit
     offset_limit: float | None = None
-    amp: Literal['none', 'bf16'] = 'none'
+    amp: Literal['none', 'bf16'] = 'none'  # mixed precision; bf16: autocast of `forward` to bfloat16
 
 
 @dataclass(kw_only=True)
 class RestoringTrainOptions(PhasedTrainOptions):
     """`train` of a restoration network. The speed options change results only by rounding."""
 
-    accumulate: int = 1  # number of equal parts of a batch that are computed one after the other
-    channels_last: bool = False  # memory format
-    recompute: list[str] | None = None  # parts of the network with gradient checkpointing
-    # a mode of `torch.compile`; eager traces without compiling
+    accumulate: int = 1  # gradient accumulation: number of equal parts of a batch, computed in turn; 1: none
+    channels_last: bool = False  # store convolution weights in the memory format channels_last (NHWC)
+    recompute: list[str] | None = None  # modules with activation checkpointing; null: none
+    # mode of torch.compile; none: not compiled; eager: traced but not compiled
     compile: Literal['none', 'default', 'reduce-overhead', 'max-autotune', 'eager'] = 'none'
 
 
@@ -126,36 +120,38 @@ class RestoringTrainOptions(PhasedTrainOptions):
 class StockTrainOptions:
     """`train` of BasicSR's models, each of which reads a part."""
 
-    total_iter: int
-    warmup_iter: int = -1
-    ema_decay: float = 0
-    scheduler: dict | None = None
-    optim_g: Optimizer | None = None
-    optim_d: Optimizer | None = None
-    pixel_opt: Loss | None = None
-    perceptual_opt: Loss | None = None
-    gan_opt: Loss | None = None
-    ldl_opt: Loss | None = None
-    feature_matching_opt: Loss | None = None
-    tsa_iter: int | None = None
+    total_iter: int  # length of training in iterations
+    warmup_iter: int = -1  # iterations of linear learning rate warm-up from 0; -1: none
+    ema_decay: float = 0  # decay of the exponential moving average of the generator's weights; 0: none
+    scheduler: dict | None = None  # learning rate schedule of all optimizers
+    optim_g: Optimizer | None = None  # optimizer of the generator
+    optim_d: Optimizer | None = None  # optimizer of the discriminator
+    pixel_opt: Loss | None = None  # pixel loss; null: none, as for the losses below
+    perceptual_opt: Loss | None = None  # perceptual (VGG) and style loss
+    gan_opt: Loss | None = None  # adversarial loss
+    ldl_opt: Loss | None = None  # locally discriminative learning loss (LDL)
+    feature_matching_opt: Loss | None = None  # loss of discriminator features (HiFaceGANModel)
+    tsa_iter: int | None = None  # EDVRModel: only the TSA fusion is trained before this iteration; null: all
+    # VideoRecurrentModel: SpyNet and EDVR features are frozen before this iteration; null: never.
+    # VideoRecurrentGANModel: whether SpyNet has the learning rate `lr_flow`
     fix_flow: int | None = None
-    flow_lr_mul: float = 1
-    lr_flow: float | None = None
-    net_d_iters: int = 1
-    net_d_init_iters: int = 0
-    net_g_reg_every: int | None = None
-    net_d_reg_every: int | None = None
-    mixing_prob: float | None = None
-    path_batch_shrink: float | None = None
-    path_reg_weight: float | None = None
-    r1_reg_weight: float | None = None
+    flow_lr_mul: float = 1  # VideoRecurrentModel: factor of the learning rate of SpyNet
+    lr_flow: float | None = None  # VideoRecurrentGANModel: learning rate of SpyNet with `fix_flow`
+    net_d_iters: int = 1  # GAN models: the generator is updated every so many iterations
+    net_d_init_iters: int = 0  # GAN models: iterations at the start that update the discriminator only
+    net_g_reg_every: int | None = None  # StyleGAN2Model: iterations between path length regularizations
+    net_d_reg_every: int | None = None  # StyleGAN2Model: iterations between R1 regularizations
+    mixing_prob: float | None = None  # StyleGAN2Model: probability of style mixing
+    path_batch_shrink: float | None = None  # StyleGAN2Model: divisor of the batch of path regularization
+    path_reg_weight: float | None = None  # StyleGAN2Model: weight of path length regularization
+    r1_reg_weight: float | None = None  # StyleGAN2Model: weight of R1 regularization
 
 
 @dataclass(kw_only=True)
 class EDVRTrainOptions(StockTrainOptions):
     """`train` of BasicSR's EDVRModel."""
 
-    dcn_lr_mul: float = 1
+    dcn_lr_mul: float = 1  # factor of the learning rate of deformable layers
 
 
 @dataclass(kw_only=True)
@@ -173,25 +169,26 @@ class AnyTrainOptions(StockTrainOptions, PhasedTrainOptions):
 class ClipValOptions:
     """`val` of a model that validates on whole clips."""
 
-    val_freq: int | None = None
-    save_img: bool = False
-    save_video: bool = False
+    val_freq: int | None = None  # iterations between validations; required in training
+    save_img: bool = False  # write restored frames as PNG
+    save_video: bool = False  # write restored clips as MP4 with audio
+    # column name -> metric and its arguments; the first one on the first set selects the best weights
     metrics: dict[str, Metric] | None = None
-    pbar: bool = True
+    pbar: bool = True  # show a progress bar on a terminal
 
 
 @dataclass
 class StockValOptions:
     """`val` of BasicSR's models, each of which reads a part."""
 
-    val_freq: int | None = None
-    save_img: bool = False
-    metrics: dict[str, Metric] | None = None
-    suffix: str | int | None = None
-    pbar: bool = False
-    flip_seq: bool = False
-    center_frame_only: bool = False
-    num_val_samples: int | None = None
+    val_freq: int | None = None  # iterations between validations; required in training
+    save_img: bool = False  # write restored images
+    metrics: dict[str, Metric] | None = None  # name -> metric and its arguments; null: none
+    suffix: str | int | None = None  # end of the names of images in tests; null: the name of the run
+    pbar: bool = False  # show a progress bar
+    flip_seq: bool = False  # VideoRecurrentModel: append the time-reversed clip and average both results
+    center_frame_only: bool = False  # VideoRecurrentModel: evaluate only the middle frame of a clip
+    num_val_samples: int | None = None  # StyleGAN2Model: number of images; null: BasicSR's default, 16
 
 
 @dataclass
@@ -201,27 +198,33 @@ class AnyValOptions(StockValOptions, ClipValOptions):
 
 @dataclass
 class LoggerOptions:
-    """`logger`. `keep_checkpoints`: number of newest checkpoints to keep (null: all), besides the best."""
+    """`logger`."""
 
-    print_freq: int
-    save_checkpoint_freq: int
-    keep_checkpoints: int | None = None
-    use_tb_logger: bool = False
-    wandb: dict | None = None
+    print_freq: int  # iterations between log lines
+    save_checkpoint_freq: int  # iterations between checkpoints (weights and training state)
+    keep_checkpoints: int | None = None  # number of newest checkpoints to keep besides the best; null: all
+    use_tb_logger: bool = False  # log to TensorBoard, in tb_logger/<name>
+    wandb: dict | None = None  # {project, resume_id} of Weights & Biases; null, or no project: off
 
 
 @dataclass
 class PathOptions:
-    """`path`. Roots are parents of the folder of the run; keys of networks are in `NETWORK_PATHS`."""
+    """`path`. Files are searched in the working directory, then in the root of the project.
 
-    resume_state: str | None = None
-    ignore_resume_networks: list[str] | None = None
-    experiments_root: str | None = None
-    results_root: str | None = None
+    Keys of networks are in `NETWORK_PATHS`.
+    """
+
+    resume_state: str | None = None  # training state (.state) to resume from; null: a new run
+    ignore_resume_networks: list[str] | None = None  # sections whose weights a resumed run takes from `path`
+    experiments_root: str | None = None  # parent of the folder of a training; null: experiments
+    results_root: str | None = None  # parent of the folder of a test; null: results
 
 
-NETWORK_PATHS: dict[str, Any] = {'pretrain_network_': str | None, 'strict_load_': bool,
-                                 'param_key_': str | None}
+NETWORK_PATHS: dict[str, Any] = {
+    'pretrain_network_': str | None,  # file of weights; null: a new network (tests need a file)
+    'strict_load_': bool,  # whether all names and shapes must match; default true
+    'param_key_': str | None,  # entry of the file: params (trained) or params_ema (averaged)
+}
 """Prefixes of keys of `path` that end in the letter of a network -> type of the value."""
 
 
@@ -229,40 +232,45 @@ NETWORK_PATHS: dict[str, Any] = {'pretrain_network_': str | None, 'strict_load_'
 class LoaderOptions:
     """Keys of every data set section, besides the options of its data set."""
 
-    name: str
-    type: str
-    num_worker_per_gpu: int | None = None
-    batch_size_per_gpu: int | None = None
-    use_shuffle: bool = True
-    dataset_enlarge_ratio: int = 1
+    name: str  # in logs and result tables
+    type: str  # registered class
+    # The following keys are for training data; validation and tests read single clips or images.
+    num_worker_per_gpu: int | None = None  # worker processes of the data loader; required, 0: none
+    batch_size_per_gpu: int | None = None  # samples of a batch for each GPU or process; required
+    use_shuffle: bool = True  # permute the samples of each epoch
+    dataset_enlarge_ratio: int = 1  # repetitions of the data set in an epoch
     shards: int = 1  # one for each node: its processes read only their part of the training data
+    # null: batches come from the workers; cpu: also from a thread; cuda: copied to the GPU one batch ahead
     prefetch_mode: Literal['cpu', 'cuda'] | None = None
-    num_prefetch_queue: int = 1
-    pin_memory: bool = False
-    persistent_workers: bool | None = None
+    num_prefetch_queue: int = 1  # batches that the thread of `prefetch_mode: cpu` holds ready
+    pin_memory: bool = False  # page-locked memory for copies to a GPU; `prefetch_mode: cuda` needs it
+    persistent_workers: bool | None = None  # keep workers between epochs; null: true
 
 
 @dataclass
 class FileOptions:
     """The top level of an option file, besides the keys `network_g`, `network_l` ..."""
 
-    name: str
-    model_type: str
-    datasets: dict
+    name: str  # of the run and its folder
+    model_type: str  # registered class of the model
+    datasets: dict  # sections train, val, val_2 ... in training; test, test_2 ... in tests
     method: str | None = None  # name in results and tables; null: the type of `network_g`
-    train: dict | None = None
-    val: dict | None = None
-    logger: LoggerOptions | None = None
-    path: dict | None = None
-    scale: int = 1
-    num_gpu: int | Literal['auto'] = 'auto'
-    manual_seed: int | None = 0  # null draws one
-    network_inputs: list[NetworkInput] | None = None
+    train: dict | None = None  # training; required there
+    val: dict | None = None  # validation and tests
+    logger: LoggerOptions | None = None  # logging and checkpoints; required in training
+    path: dict | None = None  # weights and folders
+    scale: int = 1  # upscaling factor, for models and data sets of BasicSR; 1: the same size
+    num_gpu: int | Literal['auto'] = 'auto'  # GPUs without a launcher (DataParallel); auto: all; 0: the CPU
+    manual_seed: int | None = 0  # seed of all random numbers, 0 to 2^31 - 1; null draws one
+    network_inputs: list[NetworkInput] | None = None  # inputs of `network_g`; null: lq
+    # frames that a network without a `layout` of its own takes; frame: one; centre: some, for the middle one
     window: Literal['sequence', 'centre', 'frame'] | None = None
     custom_imports: list[str] | None = None  # modules that register the user's own networks, losses and so on
+    # of DistributedDataParallel: search for parameters without a gradient in each iteration
     find_unused_parameters: bool = False
+    # of torch.distributed.init_process_group, under a launcher; `port`: of the first host, for Slurm
     dist_params: dict | None = None
-    debug: bool = False
+    debug: bool = False  # as --debug: name the run debug_NAME, log each iteration, save and validate every 8
 
 
 def is_basicsr_class(cls: Any) -> bool:

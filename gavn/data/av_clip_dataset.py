@@ -66,7 +66,7 @@ class AVClipDataset(Dataset):
         crop_step: int = 1  # crops begin at multiples of it, in pixels
         use_hflip: bool = True  # whether to mirror half of the samples
         audio: Audio = True  # true, zeros (digital silence) or shuffled (audio of another clip)
-        manual_seed: int = 0  # of all random numbers
+        manual_seed: int = 0  # of all random numbers; runs set it to theirs unless it is given
 
         def layers(self) -> list[str]:
             """Layers of the input frames."""

@@ -84,11 +84,10 @@ class AVVideoDataset(Dataset):
         split: Split = 'val'  # train, val or test
         io_backend: Backend = field(default_factory=Backend)  # {type: disk | lmdb | auto}
         audio: Audio = True  # true, zeros (digital silence) or shuffled (audio of another clip)
-        # dataroot_lq, dataroot_gt: folders of images, instead of root and degradation
-        dataroot_lq: str | None = None
-        dataroot_gt: str | None = None
+        dataroot_lq: str | None = None  # folder of degraded images, instead of root and degradation
+        dataroot_gt: str | None = None  # folder of true images; null: no ground truth
         max_frames: int | None = None  # number of frames of each clip; null: all
-        manual_seed: int = 0  # of shuffled audio
+        manual_seed: int = 0  # of shuffled audio; runs set it to theirs unless it is given
 
         def __post_init__(self) -> None:
             prepared = self.root is not None and self.degradation is not None

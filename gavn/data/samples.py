@@ -19,9 +19,9 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Backend:
-    """`io_backend`: source of the layers. `auto` uses an LMDB if there is one."""
+    """`io_backend`: source of the layers."""
 
-    type: Literal['auto', 'disk', 'lmdb'] = 'auto'
+    type: Literal['auto', 'disk', 'lmdb'] = 'auto'  # disk: plain files; auto: an LMDB if there is one
 
 
 def parse_options(kind: type[T], options: Mapping[str, Any], name: str) -> T:

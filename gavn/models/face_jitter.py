@@ -16,9 +16,9 @@ class Jitter:
     Tracked faces have the same position in all crops. Without jitter the detector learns one mean face.
     """
 
-    rotation: float = 0  # degrees, 0 to 180, in both directions
-    shift: float = 0  # share of the crop's side, 0 to below 1, in each direction
-    scale: float = 0  # share by which a face grows or shrinks, 0 to below 1
+    rotation: float = 0  # largest angle in degrees, 0 to 180, in both directions
+    shift: float = 0  # largest shift as a share of the crop's side, 0 to below 1, in each direction
+    scale: float = 0  # largest share by which a face grows or shrinks, 0 to below 1
 
     def __post_init__(self) -> None:
         if not (0 <= self.rotation <= 180 and 0 <= self.shift < 1 and 0 <= self.scale < 1):

@@ -72,15 +72,12 @@ class LandmarkModel(ClipValidation):
 
     @dataclass(frozen=True)
     class Options:
-        """Keys of section `train` beside those of every model.
+        """Keys of section `train` beside those of every model."""
 
-        silent_share: share of faces in [0, 1] that are trained with silence instead of their audio, because
-            the detector must also work on videos without audio.
-        jitter: rotation, shift and scale of the training faces (see `Jitter`).
-        """
-
+        # share of faces in [0, 1] that are trained with silence instead of their audio, because the detector
+        # must also work on videos without audio
         silent_share: float = 0.1
-        jitter: Jitter = field(default_factory=Jitter)
+        jitter: Jitter = field(default_factory=Jitter)  # random rotation, shift and scale of training faces
 
     evaluated = 'network_l'
     inputs = ('landmarks',)

@@ -142,8 +142,8 @@ def warn_of_untrained_parts(network: nn.Module, options: Mapping[str, Any]) -> N
     if any(isinstance(part, SPAN) for part in parts):
         get_root_logger().warning(
             f'{name} starts with an untrained SPAN, which spoils enlargements by 4. Add the published '
-            'weights to those of a trained network with `scripts/prepare/span.py`, and give the file '
-            'as path.pretrain_network_g')
+            'weights to those of a trained network with `scripts/prepare/span.py` of the repository, and '
+            'give the file as path.pretrain_network_g')
 
 
 def read_offsets(network: nn.Module) -> Tensor | None:

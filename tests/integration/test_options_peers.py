@@ -1,5 +1,6 @@
 """Option files of the peers: their published settings on GAVN's data, and nothing else that differs."""
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -208,3 +209,12 @@ def test_networks_return_what_the_data_ask_for(path: Path, monkeypatch: pytest.M
     section |= {'root': '', 'degradation': ''}
     returned, wanted = shapes(json.dumps([section, options['network_inputs'], options['network_g']]))
     assert returned == wanted
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_the_example_of_checkpointed_modules_fits_the_network(method):
+    for task in TASKS:
+        text = (OPTIONS / f'train_{method}_{task}.yml').read_text(encoding='utf-8')
+        example = re.search(r'recompute: ~ .*e\.g\. \[(.+)\]', text)[1]
+        network = build(load(f'train_{method}_{task}')['network_g'])
+        assert all(network.get_submodule(name) for name in example.split(', '))

@@ -235,7 +235,7 @@ def test_levels_are_drawn_as_lines(tmp_path):
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
     assert lines == {'EDVR': ([17, 25], [30, 27]), 'GAVN': ([17, 21, 25], [31, 30, 29]),
                      DEGRADED: ([17, 21, 25], [25, 24, 23])}
-    with pytest.raises(ReportError, match='no results on levels of degradation of others: python'):
+    with pytest.raises(ReportError, match='no results on levels of degradation of others: gavn test -opt '):
         levels_figure(collect([tmp_path / 'r.csv']), 'others')
 
 

@@ -8,8 +8,8 @@ VARIANTS = {'zero_audio': {'datasets.train.audio', 'datasets.val.audio'},
             'shuffled_audio': {'datasets.train.audio', 'datasets.val.audio'},
             'inject': {'network_g.inject'}}
 OWN = ('name', 'method', 'model_type', 'network_g.', 'network_l.', 'network_inputs', 'path.', 'train.phases',
-       'train.flow_lr_mul', 'train.optim_g.lr', 'datasets.train.num_frame', 'datasets.train.gt_frames',
-       'datasets.train.batch_size_per_gpu', 'val.metrics.nme.', 'val.val_freq')
+       'train.flow_lr_mul', 'train.offset_limit', 'train.optim_g.lr', 'datasets.train.num_frame',
+       'datasets.train.gt_frames', 'datasets.train.batch_size_per_gpu', 'val.metrics.nme.', 'val.val_freq')
 
 
 @pytest.mark.parametrize('task', TASKS)

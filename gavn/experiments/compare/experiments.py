@@ -192,8 +192,8 @@ def _place_detector(settings: CompareSettings, options: dict[str, Any], file: Pa
     if weights is None or locate(weights, settings.root) is None:
         trainer = settings.options / f'train_{DETECTOR}_{settings.task}.yml'
         raise CompareError(f'{file}: path.pretrain_network_l: the landmark detector {weights or ""} does not '
-                           f'exist\ntrain it with python gavn/train.py -opt {trainer}, or let this command '
-                           'do it: --detectors')
+                           f'exist\ntrain it with gavn train -opt {trainer}, or let this command do it: '
+                           '--detectors')
 
 
 def load_detector(settings: CompareSettings) -> dict[str, Any]:

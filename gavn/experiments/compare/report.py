@@ -179,7 +179,7 @@ def _without_speed(outcomes: Mapping[str, JobOutcome]) -> str:
     if not tests:
         return ''
     return (f'Frames a second are left out for {", ".join(tests)}: other jobs ran beside. '
-            'scripts/benchmark.py measures speed.')
+            '`gavn bench` measures speed.')
 
 
 def _row(settings: CompareSettings, plan: ComparePlan, method: Method, outcomes: Mapping[str, JobOutcome]

@@ -138,9 +138,9 @@ def levels_figure(results: Results, dataset: str) -> Figure:
     found = {token: results.methods(dataset, names) for token, names in layers.items()}
     shown = [TASKS[token] for token, names in found.items() if names]
     if not shown:
-        raise ReportError(f'no results on levels of degradation of {dataset}: python gavn/test.py -opt '
-                          'options/test_gavn_car.yml --degradation car_crf35 car_crf40 car_crf45 '
-                          'makes some')
+        raise ReportError(f'no results on levels of degradation of {dataset}: '
+                          'gavn test -opt options/test_gavn_car.yml '
+                          '--degradation car_crf35 car_crf40 car_crf45 makes some')
     methods = (name for names in found.values() for name in names if name == GAVN or name not in ABLATIONS)
     line_styles = styles(methods) | {DEGRADED: _INPUT}
     figure, panels = _panels([task.parameter for task in shown])
