@@ -57,11 +57,11 @@ class FlowNetwork(nn.Module):
         flows: list[Tensor] = []
         for level, ref, supp in zip(self.basic_module[-len(refs):], refs, supps, strict=True):
             if flows:
-                start = 2 * F.interpolate(flows[-1], scale_factor=2, mode='bilinear', align_corners=True)
+                coarse = 2 * F.interpolate(flows[-1], scale_factor=2, mode='bilinear', align_corners=True)
             else:
-                start = ref.new_zeros(len(ref), 2, *ref.shape[2:])
-            warped = warp(supp, start, padding_mode='border')
-            flows.append(start + level(torch.cat([ref, warped, start], dim=1)))
+                coarse = ref.new_zeros(len(ref), 2, *ref.shape[2:])
+            warped = warp(supp, coarse, padding_mode='border')
+            flows.append(coarse + level(torch.cat([ref, warped, coarse], dim=1)))
         return flows
 
 
@@ -117,7 +117,7 @@ def normalised(position: Tensor, like: Tensor) -> Tensor:
     return 2 * position / position.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
 
 
-def start_spynet(network: FlowNetwork, weights: PathLike | None) -> None:
+def init_spynet(network: FlowNetwork, weights: PathLike | None) -> None:
     """Loads published weights, or sets the flow to zero, since random weights give random flow.
 
     Published files lack the constant normalisation buffers; checkpoints have them.

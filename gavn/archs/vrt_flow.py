@@ -19,7 +19,7 @@ SCALES = 4  # flow at 1, 1/2, 1/4 and 1/8 of the frame's size is returned
 class FlowPyramid(FlowNetwork):
     """SpyNet (Ranjan and Black, CVPR 2017) that returns the flow of its finer scales.
 
-    Parameters are those of basicsr's; `gavn.archs.spynet.start_spynet` initialises them.
+    Parameters are those of basicsr's; `gavn.archs.spynet.init_spynet` initialises them.
     """
 
     def forward(self, frames: Tensor) -> list[Tensor]:
