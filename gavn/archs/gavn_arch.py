@@ -10,7 +10,7 @@ from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
 from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
-from gavn.archs.span import EnlargementRestorer
+from gavn.archs.span_arch import EnlargementRestorer
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
@@ -58,7 +58,7 @@ class GAVN(nn.Module):
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.
         use_span: restore frames that are enlargements by 4 with SPAN first (not in the paper, see
-            `gavn.archs.span`). Its weights are published ones, see scripts/prepare/span.py.
+            `gavn.archs.span_arch`). Its weights are published ones, see scripts/prepare/span.py.
         init: `scaled` preserves the variance of signals and gradients through the network. `ordinary` is
             PyTorch's default, with which the temporal module does not learn (docs/initialisation.md).
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.

@@ -10,7 +10,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs.audio_encoder import AudioEncoder
-from gavn.archs.span import SPAN
+from gavn.archs.span_arch import SPAN
 from gavn.archs.spynet import FlowNetwork
 from gavn.config.option_file import OptionError, option_errors
 from gavn.data.av_clip_dataset import AVClipDataset
