@@ -16,7 +16,8 @@ from gavn.checkpoints.checkpoint import load_state, load_strict, load_trained, s
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import RestoringTrainOptions, task_of
 from gavn.models.cost import gmacs, parameters
-from gavn.models.training import adopt_audio_statistics, check_keys, check_windows, warn_of_untrained_parts
+from gavn.models.new_network import adopt_audio_statistics, warn_of_untrained_parts
+from gavn.models.training_checks import check_keys, check_windows
 from gavn.models.training_memory import recompute, split_batch
 from gavn.models.validation import ClipValidation
 from gavn.runtime.compilation import compile_in_place

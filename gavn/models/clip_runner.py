@@ -16,8 +16,8 @@ from gavn.archs.network_runner import NetworkRunner
 from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import RunError
 from gavn.media import VideoWriter
+from gavn.metrics.clip_metrics import MetricFactory
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import MetricFactory
 from gavn.models.cost import Stopwatch
 from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.images import write_image

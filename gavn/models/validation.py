@@ -16,8 +16,8 @@ from tqdm import tqdm
 from gavn.checkpoints.checkpoint import training_budget
 from gavn.config.option_file import option_errors
 from gavn.config.sections import ClipValOptions
+from gavn.metrics.clip_metrics import MetricFactory, check_metrics, metric_factories
 from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
-from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories
 from gavn.metrics.results_file import (
     DEGRADED,
     MEAN,

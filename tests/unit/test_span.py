@@ -15,7 +15,7 @@ from gavn.experiments.release.peers import PeerMissing, ncnn_files
 from gavn.experiments.release.span import add_span, read_span, write_published
 from gavn.media import compress
 from gavn.metrics import psnr
-from gavn.models.training import warn_of_untrained_parts
+from gavn.models.new_network import warn_of_untrained_parts
 
 SMALL = {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': (1, 1), 'deformable_groups': 2,
          'use_alignment': False, 'use_identity': False}

@@ -71,7 +71,7 @@ class Comparison:
         self.settings, self.trainer, self.tester, self.lock = settings, trainer, tester, lock
         self.methods = [load_method(settings, token) for token in settings.methods]
         check_titles(self.methods)
-        self.plan = ComparePlan.of(settings, self.methods)
+        self.plan = ComparePlan.load_or_create(settings, self.methods)
         self.outcomes: dict[str, JobOutcome] = {}
         self._shown: dict[str, str] = {}
         self.environment = partial(_environment, settings)
