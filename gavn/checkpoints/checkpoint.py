@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import gavn
-from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header
+from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header, without_dead_values
 from gavn.checkpoints.safe_files import HEADER, PathLike, State, read_pickle, read_safetensors
 from gavn.config.annotations import fits
 from gavn.errors import CheckpointError, listed, weight_file
@@ -227,6 +227,7 @@ def _read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
     options, tensors = read_safetensors(path)
     if options == {}:
         return {}, {'': tensors}
+    options = without_dead_values(options)
     check_header(options, tensors, path)
     networks: dict[str, State] = {name: {} for name in options['networks']}
     for name, tensor in tensors.items():

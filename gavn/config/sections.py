@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 NetworkInput = Literal['lq', 'audio', 'landmarks', 'region']
+WindowMode = Literal['centre', 'frame']  # of a network without `layout`, see `gavn.archs.inputs.layout_of`
 Better = Literal['higher', 'lower']
 REFERENCES = ('degraded input', 'ground truth')
 """Names of the references in results."""
@@ -258,7 +259,7 @@ class FileOptions:
     num_gpu: int | Literal['auto'] = 'auto'
     manual_seed: int | None = 0  # null draws one
     network_inputs: list[NetworkInput] | None = None
-    window: Literal['sequence', 'centre', 'frame'] | None = None
+    window: WindowMode | None = None
     custom_imports: list[str] | None = None  # modules that register the user's own networks, losses and so on
     find_unused_parameters: bool = False
     dist_params: dict | None = None
