@@ -117,10 +117,6 @@ class AVVideoModel(ClipValidation):
         name, size = type(self.net_g).__name__, parameters(self.net_g)
         get_root_logger().info(f'{name}: {size:,} parameters ({parts})')
 
-    def _switches(self) -> dict[str, Any]:
-        """Further arguments of the network's `forward` in the current phase."""
-        return {}
-
     def feed_data(self, data: dict[str, Any]) -> None:
         """Stores a training batch (n, t, ...). For a network of single frames, n and t are joined."""
         self.count_clips(len(data['lq']))
@@ -150,7 +146,7 @@ class AVVideoModel(ClipValidation):
     def _restored(self, batch: dict[str, Tensor]) -> Tensor:
         inputs = network_inputs(batch, self.inputs, self.net_l)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-            restored = self.net_g(batch['lq'], **inputs, **self._switches()).float()
+            restored = self.net_g(batch['lq'], **inputs, **self._forward_options()).float()
         if self.layout.mode == 'centre':
             restored = restored.unsqueeze(1)
         if restored.shape != batch['gt'].shape:
@@ -188,3 +184,6 @@ class AVVideoModel(ClipValidation):
     def _evaluated_network(self) -> nn.Module:
         """The averaged network if there is one, else the trained one."""
         return self.net_g_ema if self.is_train and self.ema_decay > 0 else self.get_bare_model(self.net_g)
+
+    def _evaluated_detector(self) -> nn.Module | None:
+        return self.net_l

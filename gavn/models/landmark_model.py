@@ -174,9 +174,9 @@ class LandmarkModel(ClipValidation):
     def _evaluated_network(self) -> nn.Module:
         return LandmarkOverlay(self.net_l)
 
-    def _gmacs(self) -> float:
-        """Cost of the detector for one face, in 10^9 multiply-adds."""
-        return detector_gmacs(self.net_l, self.device)
+    def _evaluated_detector(self) -> nn.Module:
+        return self.net_l
 
-    def _switches(self) -> dict[str, Any]:
-        return {}
+    def _gmacs(self) -> float:
+        """GMACs of the detector for one face."""
+        return detector_gmacs(self.net_l, self.device)

@@ -64,12 +64,6 @@ def test_older_bundles_may_hold_the_window_sequence(tensors, tmp_path):
     assert Restorer.load(path, 'cpu').networks.keys() == {'network_g'}
 
 
-def test_older_bundles_may_hold_the_window_sequence(tensors, tmp_path):
-    path = write(tmp_path / 'b.safetensors', header(window='sequence'), tensors)
-    assert load_bundle(path)[0]['window'] is None
-    assert Restorer.load(path, 'cpu').networks.keys() == {'network_g'}
-
-
 @pytest.mark.parametrize(('content', 'message'), [
     ('null', 'the header must be a section, not None'), ('[]', r'the header must be a section, not \[\]'),
     ('5', 'the header must be a section, not 5'), ('{"format": 1}', 'networks is missing'),
