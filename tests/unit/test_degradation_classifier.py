@@ -10,7 +10,6 @@ from gavn.data.degradation import downscale, gaussian_blur
 from gavn.data.mixture import Mixture
 from gavn.experiments.release.classifier_features import SampleFeatures
 from gavn.experiments.release.classifier_fit import (
-    PRECISION,
     decision_table,
     fit,
     fit_with_thresholds,
