@@ -59,7 +59,7 @@ class ClipValidation(PhasedModel):
     """A model that validates on whole clips.
 
     A subclass sets `layout` and `inputs`, and implements `_evaluated_network`, `_evaluated_detector` and
-    `_gmacs`. `_forward_options` may stay (see `AVVideoModel`).
+    `_gmacs`; `_forward_options` has a default. `AVVideoModel` is an example.
     """
 
     layout: Layout  # window layout of the evaluated network

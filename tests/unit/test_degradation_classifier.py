@@ -138,7 +138,6 @@ def test_thresholds_come_from_held_out_speakers():
     assert model.thresholds == {'clean': 0.5, 'compression': 0.5, 'deblur': 0.9, 'sr': 0.9}
     assert report.startswith('200 samples, thresholds ')
     table = decision_table([*samples, between], model).splitlines()
-    print('\n'.join(table))
     assert table[0].split() == list(KINDS) and len(table) == 7
     assert table[-1].split() == ['made', '(between)', '1', '.', '.', '.', '.']
 
