@@ -5,9 +5,9 @@ the registries imports it itself.
 """
 from gavn.archs import basicsr_archs
 from gavn.data import av_clip_dataset, av_video_dataset
-from gavn.losses import losses
-from gavn.metrics import measures
+from gavn.losses import pfld_loss
+from gavn.metrics import clip_metrics
 from gavn.models import av_video_model, gavn_model, landmark_model
 
-__all__ = ['av_clip_dataset', 'av_video_dataset', 'av_video_model', 'basicsr_archs', 'gavn_model',
-           'landmark_model', 'losses', 'measures']
+__all__ = ['av_clip_dataset', 'av_video_dataset', 'av_video_model', 'basicsr_archs', 'clip_metrics',
+           'gavn_model', 'landmark_model', 'pfld_loss']

@@ -14,7 +14,7 @@ from gavn.archs.initialisation import (
     variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
-from gavn.archs.spynet import SpyNet, start_spynet
+from gavn.archs.spynet import SpyNet, init_spynet
 from gavn.basicsr_patches import archs_basicvsrpp_arch  # noqa: F401  (importing applies it)
 from gavn.ops.deform_align import FlowGuidedAlignPack, use_backend
 from gavn.ops.deform_conv import Backend
@@ -39,7 +39,7 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         num_blocks: residual blocks in each of the four propagation branches.
         max_residue_magnitude: largest distance in pixels between an offset and the flow.
         is_low_res_input: upscale four times. Otherwise restore at the same size.
-        spynet_path: pretrained weights of the flow network. None: zero flow at the start.
+        spynet_path: pretrained weights of the flow network. None: zero flow initially.
         min_side: shorter sides are padded to this number of pixels. None: basicsr's minimum, 64, or 256 for
             restoring at the same size. Smaller values work too (see `SpyNet`) and cost less: a crop of 64
             pixels costs a sixteenth of one that is padded to 256.
@@ -77,13 +77,13 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         super().__init__(mid_channels, num_blocks, max_residue_magnitude, is_low_res_input)
         use_backend(self, dcn_backend)
         self.spynet = SpyNet()
-        start_spynet(self.spynet, spynet_path)
+        init_spynet(self.spynet, spynet_path)
         self.layout = Layout(window - 2 * context, context, 'clip')
         self.scale, self.reduction = (REDUCTION, 1) if is_low_res_input else (1, REDUCTION)
         self.min_side = self.reduction * FLOW_SIDE if min_side is None else min_side
         self.cpu_cache = False  # read by basicsr's methods
         if init == 'scaled':
-            variance_preserving_init(self, _STARTS, kept=(arch_util.ResidualBlockNoBN,))
+            variance_preserving_init(self, _INITIALISERS, kept=(arch_util.ResidualBlockNoBN,))
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restores every frame.
@@ -130,15 +130,15 @@ class BasicVSRPlusPlus(basicvsrpp_arch.BasicVSRPlusPlus):
         return none, none
 
 
-def _start_whole(network: BasicVSRPlusPlus) -> None:
-    """The first layer ignores brightness, the last layer starts small."""
+def _init_network(network: BasicVSRPlusPlus) -> None:
+    """The first layer ignores brightness, the last layer is small."""
     first = network.feat_extract.main if network.is_low_res_input else network.feat_extract
     ignore_brightness(first[0])
     network.conv_last.weight.data *= LAST
 
 
-_STARTS = {
-    BasicVSRPlusPlus: _start_whole,
-    # masks start at one half, so half of the features is passed on; otherwise they would grow with the clip
+_INITIALISERS = {
+    BasicVSRPlusPlus: _init_network,
+    # masks are initially one half, so half of the features passes; otherwise they would grow with the clip
     FlowGuidedAlignPack: lambda module: average_parts(module, parts=2),
 }

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.1  # of LeakyReLU
-RESIDUAL_START = 0.1  # factor of initial weights in a residual block, which is then near the identity
+SMALL = 0.1  # factor of initial weights of layers with little effect at first, as in residual blocks
 
 
 def lrelu(x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class ResidualBlockNoBN(nn.Module):
         self.conv1, self.conv2 = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
         for conv in (self.conv1, self.conv2):
             nn.init.kaiming_normal_(conv.weight)
-            conv.weight.data *= RESIDUAL_START
+            conv.weight.data *= SMALL
             fill_bias(conv)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from gavn.archs.blocks import ResidualBlockNoBN, conv3, lrelu, make_layer
+from gavn.archs.blocks import SMALL, ResidualBlockNoBN, conv3, lrelu, make_layer
 from gavn.archs.gavn_identity import AudioMapDecoder
 from gavn.archs.gavn_reconstruction import Reconstruction
 from gavn.archs.gavn_temporal import Align, Pyramid
 from gavn.archs.initialisation import (
-    SMALL,
     Init,
     average_parts,
     check_init,
@@ -103,7 +102,7 @@ class DAVDNet(nn.Module):
         self.join = conv3(2 * num_feat, num_feat)
         self.reconstruction = Reconstruction(num_feat, (num_reconstruct_block, 0), use_identity=False)
         if init == 'scaled':
-            variance_preserving_init(self, _STARTS)
+            variance_preserving_init(self, _INITIALISERS)
 
     def forward(self, lq: Tensor, audio: Tensor, region: Tensor | None = None) -> Tensor:
         """Restores the middle frame.
@@ -147,15 +146,15 @@ class DAVDNet(nn.Module):
             raise ValueError(f'audio has the shape {tuple(audio.shape)}, expected ({len(lq)}, 1, ...)')
 
 
-def _start_whole(network: DAVDNet) -> None:
+def _init_network(network: DAVDNet) -> None:
     """The fusions average frames and pass on visual features."""
     average_parts(network.fusion, network.num_frame)
     visual, _audio = network.join.weight.data.chunk(2, dim=1)
     nn.init.dirac_(visual)
 
 
-_STARTS = {
+_INITIALISERS = {
     FrameExtractor: lambda module: ignore_brightness(module.conv_first),
     QuarterAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
-    DAVDNet: _start_whole,
+    DAVDNet: _init_network,
 }

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gavn.archs.blocks import fill_bias
-from gavn.archs.initialisation import LAST, SMALL
+from gavn.archs.blocks import SMALL, fill_bias
+from gavn.archs.initialisation import LAST
 from gavn.archs.padding import pad_to_multiple
 from gavn.registry import ARCH_REGISTRY
 from gavn.runtime.windows import Layout
@@ -140,7 +140,7 @@ class DBPN(nn.Module):
         self.output_conv = LastConv(num_stages * base_filter, num_channels)
         _he(self)
         if same_size:
-            _start_near_the_input(self)
+            _init_near_input(self)
 
     @property
     def layout(self) -> Layout:
@@ -183,11 +183,11 @@ def _he(network: nn.Module) -> None:
             fill_bias(module)
 
 
-def _start_near_the_input(network: DBPN) -> None:
+def _init_near_input(network: DBPN) -> None:
     """Preserves the variance of signals through all stages, with first outputs close to the input.
 
     He's rule counts `stride`^2 times too many inputs of a transposed convolution, so each up-projection would
-    shrink its signal. The second halves of the projections, which would double it, start small. The first
+    shrink its signal. The second halves of the projections, which would double it, are small. The first
     layer ignores brightness.
     """
     for module in network.modules():

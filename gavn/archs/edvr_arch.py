@@ -4,17 +4,17 @@ from basicsr.archs import arch_util, edvr_arch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from gavn.archs.blocks import SMALL
 from gavn.archs.initialisation import (
     GATE,
     LAST,
-    SMALL,
     Init,
     average_parts,
     check_init,
-    embed_for_dot,
     ignore_brightness,
-    start_align,
-    start_linear,
+    init_align,
+    init_dot_embedding,
+    init_linear,
     variance_preserving_init,
 )
 from gavn.archs.padding import pad_to_multiple
@@ -77,7 +77,7 @@ class EDVR(edvr_arch.EDVR):
         self.num_frame = num_frame
         self.pcd_align.register_forward_hook(_in_planes)
         if init == 'scaled':
-            variance_preserving_init(self, _STARTS, kept=(arch_util.ResidualBlockNoBN,))
+            variance_preserving_init(self, _INITIALISERS, kept=(arch_util.ResidualBlockNoBN,))
 
     @property
     def layout(self) -> Layout:
@@ -107,21 +107,21 @@ def _in_planes(module: nn.Module, given: tuple, aligned: Tensor) -> Tensor:
     return aligned.contiguous()
 
 
-def _start_whole(network: EDVR) -> None:
-    """First layers ignore brightness, fusion without attention averages, the last layer starts small."""
+def _init_network(network: EDVR) -> None:
+    """First layers ignore brightness, fusion without attention averages, the last layer is small."""
     first = network.predeblur if network.with_predeblur else network
     ignore_brightness(first.conv_first)
     if network.with_predeblur:
-        start_linear(network.conv_1x1)
+        init_linear(network.conv_1x1)
     if not network.with_tsa:
         average_parts(network.fusion, network.num_frame)
     network.conv_last.weight.data *= LAST
 
 
-def _start_fusion(fusion: edvr_arch.TSAFusion) -> None:
+def _init_fusion(fusion: edvr_arch.TSAFusion) -> None:
     """Weighted features are averaged; spatial attention passes them on and adds little."""
-    embed_for_dot(fusion.temporal_attn1)
-    embed_for_dot(fusion.temporal_attn2)
+    init_dot_embedding(fusion.temporal_attn1)
+    init_dot_embedding(fusion.temporal_attn2)
     parts = fusion.feat_fusion.in_channels // fusion.feat_fusion.out_channels
     average_parts(fusion.feat_fusion, parts)
     fusion.feat_fusion.weight.data /= GATE
@@ -129,8 +129,8 @@ def _start_fusion(fusion: edvr_arch.TSAFusion) -> None:
         small.weight.data *= SMALL
 
 
-_STARTS = {
-    EDVR: _start_whole,
-    edvr_arch.PCDAlignment: start_align,
-    edvr_arch.TSAFusion: _start_fusion,
+_INITIALISERS = {
+    EDVR: _init_network,
+    edvr_arch.PCDAlignment: init_align,
+    edvr_arch.TSAFusion: _init_fusion,
 }

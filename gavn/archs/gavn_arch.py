@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from gavn.archs.gavn_identity import AudioMap, Gate, IdentityModule
 from gavn.archs.gavn_reconstruction import Reconstruction
-from gavn.archs.gavn_temporal import Attention, Sharing, TemporalModule, Weighed
+from gavn.archs.gavn_temporal import Attention, Eq9, Sharing, TemporalModule
 from gavn.archs.initialisation import Init, variance_preserving_init
 from gavn.archs.padding import pad_to_multiple, padded_region
-from gavn.archs.span import EnlargementRestorer
+from gavn.archs.span_arch import EnlargementRestorer
 from gavn.ops.deform_align import use_backend
 from gavn.ops.deform_conv import Backend
 from gavn.registry import ARCH_REGISTRY
@@ -20,7 +20,7 @@ MULTIPLE = 16  # of padded sides: level 3 of the pyramid has 1/16 of the frame's
 CHOICES = {
     'share_align': get_args(Sharing),
     'attention': get_args(Attention),
-    'eq9': get_args(Weighed),
+    'eq9': get_args(Eq9),
     'audio_map': get_args(AudioMap),
     'gate': get_args(Gate),
     'init': get_args(Init),
@@ -48,7 +48,7 @@ class GAVN(nn.Module):
         temporal_skip: T_j = F_j + eq. 10 (not in the paper).
         share_align: `all`, `type` or `none`: which of eqs. 4 to 8 share one Align.
         attention: `dot` or `elementwise`: the product of eq. 9.
-        eq9: `similarity` (weigh Y) or `literal` (weigh AF, as printed).
+        eq9: `similarity` (weights Y) or `literal` (weights AF, as printed).
         audio_map: `decode` or `tile`: how audio features become a map.
         gate: `channel` or `pixel`: granularity of the attention of eqs. 14 and 15.
         use_alignment: align neighbours by eqs. 4 to 8. Without it the features of the five frames are fused
@@ -58,7 +58,7 @@ class GAVN(nn.Module):
         use_audio: use audio features in eq. 16.
         use_landmark: use landmark features in eq. 16.
         use_span: restore frames that are enlargements by 4 with SPAN first (not in the paper, see
-            `gavn.archs.span`). Its weights are published ones, see scripts/prepare/span.py.
+            `gavn.archs.span_arch`). Its weights are published ones, see scripts/prepare/span.py.
         init: `scaled` preserves the variance of signals and gradients through the network. `ordinary` is
             PyTorch's default, with which the temporal module does not learn (docs/initialisation.md).
         dcn_backend: see `gavn.ops.modulated_deform_conv2d`.
@@ -80,7 +80,7 @@ class GAVN(nn.Module):
         temporal_skip: bool = False,
         share_align: Sharing = 'all',
         attention: Attention = 'dot',
-        eq9: Weighed = 'similarity',
+        eq9: Eq9 = 'similarity',
         audio_map: AudioMap = 'decode',
         gate: Gate = 'channel',
         use_alignment: bool = True,
@@ -115,12 +115,13 @@ class GAVN(nn.Module):
         """Window layout: 2N+1 outputs, and two more input frames on either side.
 
         Raises:
-            ValueError: N > 1 without `inject`.
+            ValueError: N > 1 with alignment but without `inject`.
         """
         if self.radius > 1 and not self.any_length:
             raise ValueError(
                 f'radius {self.radius} without inject: in a window of this length, frames between the ends '
-                'reach no output but their own; restore with radius <= 1, or train with inject: true'
+                'reach no output but their own; restore with radius <= 1, or train with inject: true or '
+                'use_alignment: false'
             )
         return Layout(2 * self.radius + 1, CONTEXT, 'sequence')
 
@@ -136,8 +137,8 @@ class GAVN(nn.Module):
         """Restores all frames but two at either end.
 
         Args:
-            lq: (n, t, 3, h, w), RGB in [0, 1], t = 2N+5; with `inject` any t >= 5. Any size: sides are
-                padded to multiples of 16 and the result is cropped.
+            lq: (n, t, 3, h, w), RGB in [0, 1], t = 2N+5; with `inject` or without alignment any t >= 5. Any
+                size: sides are padded to multiples of 16 and the result is cropped.
             audio: (n, t-4, 1, 13, 20), raw MFCC windows of the restored frames.
             landmarks: (n, t-4, 68, 2), x and y in [0, 1] of the full face frame. No gradient flows to them.
             region: (n, 4), x0 y0 x1 y1 in [0, 1]: part of the full frame that `lq` shows. None: all of it.
@@ -192,7 +193,8 @@ class GAVN(nn.Module):
         expected_t = 2 * self.radius + 1 + 2 * CONTEXT
         if t < 1 + 2 * CONTEXT or (t != expected_t and not self.any_length):
             least = 1 + 2 * CONTEXT
-            allowed = f'{least} or more' if self.any_length else f'{expected_t} (other lengths need inject)'
+            allowed = f'{least} or more' if self.any_length else (
+                f'{expected_t} (other lengths need inject: true or use_alignment: false)')
             raise ValueError(f'got {t} frames, radius {self.radius} takes {allowed}')
         if identity is None:
             return

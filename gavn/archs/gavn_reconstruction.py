@@ -5,20 +5,24 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gavn.archs.blocks import ResidualBlockNoBN, conv3, fill_bias, lrelu, make_layer
+from gavn.archs.blocks import SMALL, ResidualBlockNoBN, conv3, fill_bias, lrelu, make_layer
 
 
 class FeatureTransform(nn.Module):
     """Scales and shifts features by maps of others: x * Conv(I) + Conv(I), inside eqs. 17 and 18.
 
-    Initially it is near the identity (scale 1, shift 0), so that stage 2 starts from the result of stage 1.
+    Initially it is near the identity (scale 1, shift 0), so that stage 2 continues stage 1's result.
     """
 
     def __init__(self, num_feat: int = 64) -> None:
         super().__init__()
         self.gamma, self.beta = conv3(num_feat, num_feat), conv3(num_feat, num_feat)
+        self.init_near_identity()
+
+    def init_near_identity(self) -> None:
+        """Shrinks the weights; the biases are a scale of 1 and a shift of 0."""
         for conv, bias in ((self.gamma, 1.0), (self.beta, 0.0)):
-            conv.weight.data *= 0.1
+            conv.weight.data *= SMALL
             fill_bias(conv, bias)
 
     def forward(self, x: Tensor, identity: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from gavn.runtime.windows import CONTEXT
 Pyramid = list[Tensor]
 Sharing = Literal['all', 'type', 'none']
 Attention = Literal['dot', 'elementwise']
-Weighed = Literal['similarity', 'literal']
+Eq9 = Literal['similarity', 'literal']
 
 # name of the alignment module of eqs. 4 (fa), 5 (ba), 6 (fs), 7 (bs) and 8 (af)
 SHARING: dict[Sharing, dict[str, str]] = {
@@ -142,7 +142,7 @@ class TemporalFusion(nn.Module):
     """
 
     def __init__(
-        self, num_feat: int = 64, attention: Attention = 'dot', eq9: Weighed = 'similarity'
+        self, num_feat: int = 64, attention: Attention = 'dot', eq9: Eq9 = 'similarity'
     ) -> None:
         super().__init__()
         self.attention, self.eq9 = attention, eq9
@@ -188,7 +188,7 @@ class TemporalModule(nn.Module):
         temporal_skip: bool = False,
         share_align: Sharing = 'all',
         attention: Attention = 'dot',
-        eq9: Weighed = 'similarity',
+        eq9: Eq9 = 'similarity',
         use_alignment: bool = True,
     ) -> None:
         super().__init__()

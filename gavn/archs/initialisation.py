@@ -1,13 +1,13 @@
 """Initial weights that preserve the variance of signals and gradients through the network.
 
 With PyTorch's default weights the network of the paper does not learn. A convolution passes on a third of the
-mean square of its input. A deformable one, whose masks start at one half, passes on a quarter of that, and
-the longest chain of eqs. 4 to 7 has eight of these at N = 1. At eq. 10 the signal is a hundredth of the
+mean square of its input. A deformable one, whose masks are initially one half, passes on a quarter of that,
+and the longest chain of eqs. 4 to 7 has eight of these at N = 1. At eq. 10 the signal is a hundredth of the
 biases, and its gradients are as small as epsilon in Adam's denominator.
 
 Preserving the mean square is not enough. Images in [0, 1] are mostly brightness, which layers transmit better
 than detail. Adam's first steps follow it in all weights at once, overshoot and shrink the features. So the
-first layers ignore brightness at the start. docs/initialisation.md has the measurements.
+first layers initially ignore brightness. docs/initialisation.md has the measurements.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from gavn.archs.blocks import SLOPE, ResidualBlockNoBN, fill_bias
+from gavn.archs.blocks import SLOPE, SMALL, ResidualBlockNoBN, fill_bias
 from gavn.archs.gavn_identity import FrameFeatures, SpatialAudioFeatures, TiledAudioFeatures
 from gavn.archs.gavn_reconstruction import FeatureTransform, Reconstruction
 from gavn.archs.gavn_temporal import Align, PyramidExtractor, TemporalFusion
@@ -23,9 +23,8 @@ from gavn.archs.spynet import FlowNetwork
 from gavn.ops import DeformableAlignPack
 
 Init = Literal['scaled', 'ordinary']
-Starts = Mapping[type, Callable[[Any], object]]  # class -> changes of its initial weights
+Initialisers = Mapping[type, Callable[[Any], object]]  # class -> changes of its initial weights
 GATE = 0.5  # sigmoid of zero
-SMALL = 0.1  # factor of weights with little effect at the start
 LAST = 0.03  # factor of the last layer, so that the first outputs are close to the input
 
 
@@ -35,14 +34,14 @@ def check_init(init: str) -> None:
         raise ValueError(f'init: {init!r} is not one of {", ".join(get_args(Init))}')
 
 
-def variance_preserving_init(network: nn.Module, further: Starts | None = None,
+def variance_preserving_init(network: nn.Module, further: Initialisers | None = None,
                              kept: tuple[type[nn.Module], ...] = ()) -> None:
     """Sets the weights of a GAVN, or of a network of its parts.
 
     Layers have He's normal weights and zero biases, with exceptions: first layers ignore brightness;
     alignments pass on their neighbour; the fusion averages; products of eq. 9 stay where the sigmoid is
-    steep; audio features have the scale of the frame's; feature transforms and residual blocks start near the
-    identity; the last layer starts small.
+    steep; audio features have the scale of the frame's; feature transforms and residual blocks are near the
+    identity; the last layer is small.
 
     Args:
         network: changed in place.
@@ -50,10 +49,10 @@ def variance_preserving_init(network: nn.Module, further: Starts | None = None,
         kept: classes whose weights stay unchanged.
     """
     _he(network, (ResidualBlockNoBN, FlowNetwork, *kept))
-    starts = {**_GAVN_STARTS, **(further or {})}
+    initialisers = {**_GAVN_INITIALISERS, **(further or {})}
     for module in network.modules():
-        if type(module) in starts:
-            starts[type(module)](module)
+        if type(module) in initialisers:
+            initialisers[type(module)](module)
 
 
 def _he(module: nn.Module, kept: tuple[type[nn.Module], ...]) -> None:
@@ -72,23 +71,23 @@ def ignore_brightness(conv: nn.Conv2d | nn.Conv3d) -> None:
     conv.weight.data -= conv.weight.data.mean(dim=(-2, -1), keepdim=True)
 
 
-def start_linear(conv: nn.Conv2d | nn.Conv3d) -> None:
+def init_linear(conv: nn.Conv2d | nn.Conv3d) -> None:
     """Initialises a layer without an activation."""
     nn.init.kaiming_normal_(conv.weight, nonlinearity='linear')
 
 
-def embed_for_dot(conv: nn.Conv2d) -> None:
+def init_dot_embedding(conv: nn.Conv2d) -> None:
     """Initialises one of two layers whose results have a dot product over channels before a sigmoid."""
-    start_linear(conv)
+    init_linear(conv)
     conv.weight.data *= conv.out_channels**-0.25  # the sum then has a mean square near 1
 
 
-def _pyramid_extractor(extractor: PyramidExtractor) -> None:
+def _init_extractor(extractor: PyramidExtractor) -> None:
     ignore_brightness(extractor.predeblur.conv_first)
-    start_linear(extractor.conv_1x1)
+    init_linear(extractor.conv_1x1)
 
 
-def start_align(align: Align) -> None:
+def init_align(align: Align) -> None:
     """Makes an alignment of GAVN or EDVR pass on the neighbour unchanged on each level."""
     for dcn in (*align.dcn_pack.values(), align.cas_dcnpack):
         weight = dcn.get_parameter('weight').data
@@ -102,12 +101,12 @@ def start_align(align: Align) -> None:
         average_parts(conv, parts=2)
 
 
-def _fusion(fusion: TemporalFusion) -> None:
+def _init_fusion(fusion: TemporalFusion) -> None:
     average_parts(fusion.fusion, parts=5)
     fusion.fusion.weight.data /= GATE
-    start = embed_for_dot if fusion.attention == 'dot' else start_linear
+    init = init_dot_embedding if fusion.attention == 'dot' else init_linear
     for emb in (fusion.emb_ref, fusion.emb_nbr):
-        start(emb)
+        init(emb)
 
 
 def average_parts(conv: nn.Conv2d | DeformableAlignPack, parts: int) -> None:
@@ -117,19 +116,13 @@ def average_parts(conv: nn.Conv2d | DeformableAlignPack, parts: int) -> None:
         part /= parts
 
 
-def _feature_transform(transform: FeatureTransform) -> None:
-    transform.gamma.weight.data *= SMALL
-    transform.beta.weight.data *= SMALL
-    fill_bias(transform.gamma, 1.0)
-
-
-_GAVN_STARTS: Starts = {
-    PyramidExtractor: _pyramid_extractor,
+_GAVN_INITIALISERS: Initialisers = {
+    PyramidExtractor: _init_extractor,
     FrameFeatures: lambda module: ignore_brightness(module.conv_first),
     SpatialAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
     TiledAudioFeatures: lambda module: module.fc.weight.data.mul_(SMALL),
-    Align: start_align,
-    TemporalFusion: _fusion,
-    FeatureTransform: _feature_transform,
+    Align: init_align,
+    TemporalFusion: _init_fusion,
+    FeatureTransform: FeatureTransform.init_near_identity,
     Reconstruction: lambda module: module.last.weight.data.mul_(LAST),
 }

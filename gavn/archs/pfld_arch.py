@@ -50,7 +50,7 @@ class PFLDAV(nn.Module):
     scale. The network has 2,009,640 parameters, 1,254,056 without audio. The paper gives no widths of the
     audio branch and the fusion.
 
-    For 68 points the last layer starts at a mean face (`landmarks.MEAN_FACE`) with small weights.
+    For 68 points the last layer initially returns a mean face (`landmarks.MEAN_FACE`) with small weights.
 
     Args:
         num_points: number of landmarks.

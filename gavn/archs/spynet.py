@@ -57,11 +57,11 @@ class FlowNetwork(nn.Module):
         flows: list[Tensor] = []
         for level, ref, supp in zip(self.basic_module[-len(refs):], refs, supps, strict=True):
             if flows:
-                start = 2 * F.interpolate(flows[-1], scale_factor=2, mode='bilinear', align_corners=True)
+                coarse = 2 * F.interpolate(flows[-1], scale_factor=2, mode='bilinear', align_corners=True)
             else:
-                start = ref.new_zeros(len(ref), 2, *ref.shape[2:])
-            warped = warp(supp, start, padding_mode='border')
-            flows.append(start + level(torch.cat([ref, warped, start], dim=1)))
+                coarse = ref.new_zeros(len(ref), 2, *ref.shape[2:])
+            warped = warp(supp, coarse, padding_mode='border')
+            flows.append(coarse + level(torch.cat([ref, warped, coarse], dim=1)))
         return flows
 
 
@@ -100,24 +100,32 @@ class SpyNet(FlowNetwork):
 
 def warp(x: Tensor, flow: Tensor, padding_mode: str = 'zeros') -> Tensor:
     """Warps images (k, c, h, w) by flow (k, 2, h, w), bilinearly."""
-    return F.grid_sample(x, normalised(points(flow), flow), 'bilinear', padding_mode, align_corners=True)
+    grid = sampling_grid(target_positions(flow), flow)
+    return F.grid_sample(x, grid, 'bilinear', padding_mode, align_corners=True)
 
 
-def points(flow: Tensor) -> Tensor:
-    """Returns the target position of each pixel of flow (k, 2, h, w): (k, h, w, 2), x before y."""
+def target_positions(flow: Tensor) -> Tensor:
+    """Returns the target position in pixels of each value of flow (k, 2, h, w): (k, h, w, 2), x before y."""
     height, width = flow.shape[-2:]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device)
     x = torch.arange(width, dtype=flow.dtype, device=flow.device)
     return torch.stack([flow[:, 0] + x, flow[:, 1] + y[:, None]], dim=-1)
 
 
-def normalised(position: Tensor, like: Tensor) -> Tensor:
-    """Converts pixels to [-1, 1], which are the centres of the first and the last pixel."""
-    height, width = like.shape[-2:]
-    return 2 * position / position.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
+def sampling_grid(positions: Tensor, image: Tensor) -> Tensor:
+    """Converts positions in pixels to the grid of `F.grid_sample` with `align_corners`.
+
+    -1 and 1 are the centres of the first and the last pixel.
+
+    Args:
+        positions: (..., 2), x before y.
+        image: (..., h, w); only its size is used.
+    """
+    height, width = image.shape[-2:]
+    return 2 * positions / positions.new_tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
 
 
-def start_spynet(network: FlowNetwork, weights: PathLike | None) -> None:
+def init_spynet(network: FlowNetwork, weights: PathLike | None) -> None:
     """Loads published weights, or sets the flow to zero, since random weights give random flow.
 
     Published files lack the constant normalisation buffers; checkpoints have them.

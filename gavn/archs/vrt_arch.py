@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gavn.archs.padding import pad_to_multiple
-from gavn.archs.spynet import start_spynet
+from gavn.archs.spynet import init_spynet
 from gavn.archs.vrt_flow import COARSEST, FlowPyramid, by_frame, neighbours, warp_four_nearest
 from gavn.archs.vrt_initialisation import variance_preserving_init
 from gavn.archs.vrt_stage import LastGroup, Stage, frame_maps
@@ -79,7 +79,7 @@ class VRT(nn.Module):
         drop_path: rate of stochastic depth of the last block; it grows linearly from 0.
         pa_frames: frames of parallel warping; only 2 is implemented.
         deformable_groups: groups of channels with separate offsets.
-        spynet_path: pretrained weights of the flow network. None: zero flow at the start.
+        spynet_path: pretrained weights of the flow network. None: zero flow initially.
         use_checkpoint: recompute blocks in the backward pass (gradient checkpointing): less memory, more
             time, the same gradients.
         context: frames at either end of a window that are dropped if a clip is longer than the window.
@@ -129,7 +129,7 @@ class VRT(nn.Module):
         self.conv_last = FrameConv(UPSAMPLE_DIM if upscale > 1 else dim, COLOUR_CHANNELS)
         use_backend(self, dcn_backend)
         variance_preserving_init(self)
-        start_spynet(self.spynet, spynet_path)
+        init_spynet(self.spynet, spynet_path)
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restores every frame.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gavn.archs.spynet import FlowNetwork, normalised, points
+from gavn.archs.spynet import FlowNetwork, sampling_grid, target_positions
 from gavn.ops.deform_conv import without_autocast
 
 COARSEST = 32  # the flow network halves its images five times
@@ -19,7 +19,7 @@ SCALES = 4  # flow at 1, 1/2, 1/4 and 1/8 of the frame's size is returned
 class FlowPyramid(FlowNetwork):
     """SpyNet (Ranjan and Black, CVPR 2017) that returns the flow of its finer scales.
 
-    Parameters are those of basicsr's; `gavn.archs.spynet.start_spynet` initialises them.
+    Parameters are those of basicsr's; `gavn.archs.spynet.init_spynet` initialises them.
     """
 
     def forward(self, frames: Tensor) -> list[Tensor]:
@@ -70,10 +70,10 @@ def warp_four_nearest(x: Tensor, flow: Tensor) -> Tensor:
         (k, 4 c, h, w).
     """
     k, c, height, width = x.shape
-    position = points(flow.detach())
-    low, high = position.floor(), position.ceil()
+    positions = target_positions(flow.detach())
+    low, high = positions.floor(), positions.ceil()
     corners = [torch.stack([a, b], dim=-1)
                for a in (low[..., 0], high[..., 0]) for b in (low[..., 1], high[..., 1])]
-    grid = normalised(torch.cat(corners, dim=1), flow)
+    grid = sampling_grid(torch.cat(corners, dim=1), flow)
     sampled = F.grid_sample(x, grid, 'nearest', 'zeros', align_corners=True)
     return sampled.unflatten(2, (4, height)).transpose(1, 2).reshape(k, 4 * c, height, width)

@@ -3,16 +3,16 @@
 With the usual weights of transformers, of standard deviation 0.02, the signal vanishes after a few stages.
 Each stage ends in a gated fusion without a shortcut, which scales its input by a thousandth, and
 normalisation cannot restore values below its epsilon. In a small network features fall to 1e-10 by stage 3,
-and only the shortcuts of the U-net learn. Here every stage starts near the identity: branches are small, the
-alignment passes on the neighbour, the fusion passes on the frame. After fifty steps on one clip of blurred
-shapes (32 pixels, one seed), the loss was 0.63 of the input's. It was 0.87 with the usual weights, and 0.79
-with these and a small last layer.
+and only the shortcuts of the U-net learn. Here every stage is initially near the identity: branches are
+small, the alignment passes on the neighbour, the fusion passes on the frame. After fifty steps on one clip
+of blurred shapes (32 pixels, one seed), the loss was 0.63 of the input's. It was 0.87 with the usual
+weights, and 0.79 with these and a small last layer.
 """
 
 from torch import nn
 
-from gavn.archs.blocks import fill_bias
-from gavn.archs.initialisation import GATE, SMALL, ignore_brightness, start_linear
+from gavn.archs.blocks import SMALL, fill_bias
+from gavn.archs.initialisation import GATE, ignore_brightness, init_linear
 from gavn.archs.vrt_attention import GEGLU, Block
 from gavn.archs.vrt_stage import LastGroup, Stage
 
@@ -39,7 +39,7 @@ def variance_preserving_init(network: nn.Module) -> None:
             _pass_first_part(module.pa_fuse)
     first = network.get_submodule('conv_first')
     assert isinstance(first, nn.Conv3d), type(first)
-    start_linear(first)
+    init_linear(first)
     ignore_brightness(first)
     fill_bias(first)
     _shrink(network.get_submodule('conv_last'))

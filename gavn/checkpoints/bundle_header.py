@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from gavn.checkpoints.safe_files import PathLike
 from gavn.config.bounded_yaml import MAX_DEPTH, MAX_VALUES
 from gavn.config.check import section_problems
-from gavn.config.sections import NetworkInput
+from gavn.config.sections import NetworkInput, WindowMode
 from gavn.errors import CheckpointError
 
 BUNDLE_FORMAT = 1
@@ -22,11 +22,18 @@ class BundleHeader:
     networks: dict[str, dict]  # name (`network_g`, `network_l`) -> type of the network and its arguments
     versions: dict[str, str] | None = None  # of the tools that wrote the bundle
     network_inputs: list[NetworkInput] | None = None  # names of the inputs of `network_g`
-    window: Literal['sequence', 'centre', 'frame'] | None = None  # its window layout, if it has no `layout`
+    window: WindowMode | None = None  # its window layout, if it has no `layout`
     task: str | None = None  # the degradation that it was trained on
     sources: dict[str, str] | None = None  # origin of the weights
     budget: dict[str, float | None] | None = None  # amount of training
     custom_imports: list[str] | None = None  # modules of networks outside of gavn
+
+
+def without_dead_values(header: Any) -> Any:
+    """Returns a header in which `window: sequence`, which had no effect in older versions, is null."""
+    if isinstance(header, dict) and header.get('window') == 'sequence':
+        return {**header, 'window': None}
+    return header
 
 
 def check_header(header: Any, tensors: Collection[str], path: PathLike) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import gavn
-from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header
+from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header, without_dead_values
 from gavn.checkpoints.safe_files import HEADER, PathLike, State, read_pickle, read_safetensors
 from gavn.config.annotations import fits
 from gavn.errors import CheckpointError, listed, weight_file
@@ -30,7 +30,7 @@ BUDGET = 'budget'  # entry of a checkpoint: amount of training
 WAITING = 'waiting'  # entry of a checkpoint: prefixes of weights that are not trained yet
 # Arguments of networks with files of initial weights. Trained weights contain them, and are used where
 # these files do not exist.
-_STARTS_FROM = ('spynet_path',)
+_INITIAL_WEIGHTS = ('spynet_path',)
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # Parameter names that identify a class; the first match counts.
@@ -73,7 +73,7 @@ def load_trained(path: PathLike, options: Mapping[str, Any], key: str | None = N
 
     This is the whole network, except for a checkpoint of GAVN's first stage: its identity module and the
     layers that use it are untrained and must not restore. Options that name initial weights are removed (see
-    `_STARTS_FROM`).
+    `_INITIAL_WEIGHTS`).
 
     Raises:
         CheckpointError: as in `load_state`.
@@ -95,7 +95,7 @@ def _prefixes(value: Any, path: Path) -> tuple[str, ...]:
 
 
 def _as_trained(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key not in _STARTS_FROM}
+    return {key: value for key, value in options.items() if key not in _INITIAL_WEIGHTS}
 
 
 def training_budget(path: PathLike) -> dict[str, float | None]:
@@ -227,6 +227,7 @@ def _read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
     options, tensors = read_safetensors(path)
     if options == {}:
         return {}, {'': tensors}
+    options = without_dead_values(options)
     check_header(options, tensors, path)
     networks: dict[str, State] = {name: {} for name in options['networks']}
     for name, tensor in tensors.items():

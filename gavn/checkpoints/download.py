@@ -82,7 +82,7 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
                             f'({_cause(error)})') from error
     except requests.exceptions.SSLError as error:
         raise DownloadError(f'{host} shows a certificate that cannot be trusted ({_cause(error)})\nbehind a '
-                            'proxy that reads along, set REQUESTS_CA_BUNDLE to its certificate') from error
+                            'TLS-inspecting proxy, set REQUESTS_CA_BUNDLE to its certificate') from error
     except (requests.ConnectionError, requests.Timeout) as error:
         raise DownloadError(f'{host} cannot be reached ({_cause(error)})\nis there a network? behind a '
                             'proxy, set HTTPS_PROXY') from error
@@ -93,7 +93,8 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
     if answer.status_code >= HTTPStatus.BAD_REQUEST:
         raise DownloadError(f'{host} answers {answer.status_code} {answer.reason} for {url}')
     if answer.headers.get('Content-Type', '').startswith('text/html'):
-        raise DownloadError(f'{url} is a web page, not a file of weights\nmaybe the login page of a network')
+        raise DownloadError(f'{url} is a web page, not a file of weights\npossibly a captive portal: open '
+                            'it in a browser and log in')
     return answer
 
 

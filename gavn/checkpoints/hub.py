@@ -79,7 +79,7 @@ def fetch(name: str, source: str | None = None, digest: str | None = None) -> Pa
     """
     model, target, expected = _known(name), _place(name), _hexadecimal(digest) or _known(name).sha256
     if target.is_file() and sha256(target) == expected:
-        print(f'{name} is there already: {target} (SHA-256 is right)')
+        print(f'{name} is there already: {target} (SHA-256 verified)')
         return target
     origin = source or model.url
     local = None if urlsplit(origin).scheme in ('http', 'https') else Path(origin).expanduser()
@@ -92,7 +92,7 @@ def fetch(name: str, source: str | None = None, digest: str | None = None) -> Pa
         else:
             _download(origin, target, expected, model.size)
         _record(target, expected, model)
-    print(f'fetched {name} (SHA-256 {expected[:12]}... is right)')
+    print(f'fetched {name} (SHA-256 {expected[:12]}... verified)')
     return target
 
 
@@ -118,7 +118,7 @@ def verify(name: str | None = None) -> None:
                            f'it is damaged: gavn models fetch {one}')
         else:
             stranger = '' if expected == _known(one).sha256 else ', accepted with --sha256'
-            print(f'{one}: right ({found[:12]}...{stranger}), {path}')
+            print(f'{one}: SHA-256 verified ({found[:12]}...{stranger}), {path}')
     if damaged:
         raise ModelError('\n'.join(damaged))
 

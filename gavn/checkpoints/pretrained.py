@@ -36,7 +36,7 @@ def verify(name: str | None = None) -> None:
     """Verifies the SHA-256 of one or all; prints a line for each. Raises ModelError for a damaged file."""
     for one in [name] if name else list_pretrained():
         path = weights_of(one)
-        print(f'{one}: right ({_sums()[path.name][:12]}...), comes with gavn')
+        print(f'{one}: SHA-256 verified ({_sums()[path.name][:12]}...), comes with gavn')
 
 
 def listing() -> str:

@@ -17,8 +17,8 @@ from gavn.faces.geometry import crop
 from gavn.faces.tracker import NoFace, follow_main_face
 from gavn.faces.tracks import Faces
 from gavn.media import Frame
+from gavn.metrics.clip_metrics import Device, MetricFactory, metric_factories, metric_factory
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import Device, MetricFactory, metric_factories, metric_factory
 from gavn.metrics.results_file import BETWEEN_NOTES, MEAN, STD, ResultRow, RunInfo, check_names
 from gavn.metrics.table import METRICS, STANDARD, column_of
 
@@ -90,7 +90,7 @@ def evaluate(clip: Triple, metric_factories: Sequence[MetricFactory], crop_face:
 
     Args:
         clip: read twice if the face is cropped, else once.
-        metric_factories: the metrics (see `gavn.metrics.measures`).
+        metric_factories: the metrics (see `gavn.metrics.clip_metrics`).
         crop_face: measure 224 x 224 face crops of the longest run of frames with the face.
 
     Raises:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 NetworkInput = Literal['lq', 'audio', 'landmarks', 'region']
+WindowMode = Literal['centre', 'frame']  # of a network without `layout`, see `gavn.archs.inputs.layout_of`
 Better = Literal['higher', 'lower']
 REFERENCES = ('degraded input', 'ground truth')
 """Names of the references in results."""
@@ -264,7 +265,7 @@ class FileOptions:
     manual_seed: int | None = 0  # seed of all random numbers, 0 to 2^31 - 1; null draws one
     network_inputs: list[NetworkInput] | None = None  # inputs of `network_g`; null: lq
     # frames that a network without a `layout` of its own takes; frame: one; centre: some, for the middle one
-    window: Literal['sequence', 'centre', 'frame'] | None = None
+    window: WindowMode | None = None
     custom_imports: list[str] | None = None  # modules that register the user's own networks, losses and so on
     # of DistributedDataParallel: search for parameters without a gradient in each iteration
     find_unused_parameters: bool = False

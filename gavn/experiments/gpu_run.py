@@ -1,6 +1,6 @@
-"""A visit to a GPU: tests, benchmark and unpacking side by side, then a training with the time that is left.
+"""A timed run on a GPU: tests and benchmark while data are unpacked, then a training in the time left.
 
-The training has two legs, so that its cosine ends on time: the first measures the rate, the second one is as
+The training has two parts, so that its cosine ends on time: the first measures the rate, the second one is as
 long as time allows.
 """
 from __future__ import annotations
@@ -28,9 +28,9 @@ from gavn.experiments.compare.jobs import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 SAFETY = 0.95  # of the iterations that would fit
-_FIRST_LEG, _BUNDLING = 20.0, 15.0  # seconds; the second one to bundle and collect
+_FIRST_PART, _BUNDLING = 20.0, 15.0  # seconds; the second one to bundle and collect
 _GOALS = ('EDVR-M', 'BasicVSR++', 'GAVN-64')  # networks that the benchmark's goals compare
-_LEAST, _REPORTS = 10, 10  # iterations, and lines in the log, of a leg
+_LEAST, _REPORTS = 10, 10  # iterations, and lines in the log, of a part
 _PAUSE = 0.2
 _MODULE = (sys.executable, '-m')
 Options = dict[str, Any]
@@ -96,8 +96,8 @@ class GPURun:
                 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1',
                 'PYTHONPATH': ':'.join([str(ROOT), *filter(None, sys.path)])})
             unpacking = steps.start(
-                'unpack', sys.executable, 'scripts/gpu/pack.py', 'unpack', self.packed, work / 'data',
-                '--workers', self.workers, '--degradations', *_layers(options))
+                'unpack', sys.executable, 'scripts/gpu/portable_data.py', 'unpack', self.packed,
+                work / 'data', '--workers', self.workers, '--degradations', *_layers(options))
             rate = self._measure(steps, options['datasets']['train']['crop_size'])
             steps.finish('unpack', unpacking, steps.left)
             self._train(steps, placed(options, work, rate.batch if rate else None), work / 'train.yml', rate)
@@ -116,19 +116,19 @@ class GPURun:
         return chosen
 
     def _train(self, steps: Steps, options: Options, file: Path, rate: Rate | None) -> None:
-        """Two legs of one training; the second one's length follows from the first one's log."""
+        """Two parts of one training; the second one's length follows from the first one's log."""
         def train(name: str, options: Options, seconds: float) -> Process:
             file.write_text(write_options(options), encoding='utf-8')
             return steps.run(name, seconds, sys.executable, 'gavn/train.py', '-opt', file, '--auto_resume')
 
         if rate and rate.backend:
             steps.environment['GAVN_DCN_BACKEND'] = rate.backend
-        done = leg_length(rate.windows / rate.batch if rate else None, _FIRST_LEG)
-        first = train('train_start', leg(options, done), steps.left)
+        done = part_length(rate.windows / rate.batch if rate else None, _FIRST_PART)
+        first = train('train_start', training_part(options, done), steps.left)
         speed = measured_rate(first.lines())
         starting = first.seconds - (done / speed if speed else 0)  # seconds before its first step
-        rest = leg_length(speed, steps.left - self.reserve - starting)
-        train('train', leg(options, done, rest), steps.left - _BUNDLING)
+        rest = part_length(speed, steps.left - self.reserve - starting)
+        train('train', training_part(options, done, rest), steps.left - _BUNDLING)
 
     def _collect(self, steps: Steps, work: Path) -> None:
         """Few files: weights in 16 bits, the options, the summary, and an archive of logs and tables."""
@@ -167,7 +167,7 @@ def placed(options: Options, work: Path, batch: int | None) -> Options:
     return options
 
 
-def leg(options: Options, done: int, rest: int = 0) -> Options:
+def training_part(options: Options, done: int, rest: int = 0) -> Options:
     """A training of `done` iterations at the full learning rate, then of `rest` along a cosine.
 
     It ends with the validation, but without one if there is no rest.
@@ -186,7 +186,7 @@ def leg(options: Options, done: int, rest: int = 0) -> Options:
     return options
 
 
-def leg_length(rate: float | None, seconds: float) -> int:
+def part_length(rate: float | None, seconds: float) -> int:
     """Iterations that fit into so many seconds, with some to spare."""
     return max(_LEAST, int(SAFETY * (rate or 0) * seconds))
 

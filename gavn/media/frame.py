@@ -59,7 +59,7 @@ class Frame:
     to_bgr: Callable[[VideoFrame], np.ndarray] = field(default_factory=ToBGR, repr=False)
 
     @classmethod
-    def of_image(cls, image: np.ndarray, pts: int, time: float, index: int) -> Frame:
+    def from_image(cls, image: np.ndarray, pts: int, time: float, index: int) -> Frame:
         """Creates a frame from a uint8 BGR image (h, w, 3)."""
         return cls(VideoFrame.from_ndarray(image, format='bgr24'), pts, time, index)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gavn.metrics.measures import Audio, Metric, MetricFactory, Sample
+from gavn.metrics.clip_metrics import Audio, Metric, MetricFactory, Sample
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, ResultRow, RunInfo
 from gavn.metrics.table import metric_of

@@ -45,7 +45,7 @@ class RunInfo:
     option_file: str = ''  # relative to the project's folder
     checkpoint: str = ''  # first 12 hexadecimal digits of the SHA-256 of the weights
     parameters: int | None = None  # of the network and its landmark detector
-    gmacs: float | None = None  # multiply-adds in 10^9 per output frame of 224 x 224, with the detector
+    gmacs: float | None = None  # GMACs per output frame of 224 x 224, with the detector
     fps: float | None = None  # frames per second of network and detector in this evaluation
     # iterations, minutes: duration of training
     iterations: int | None = None

@@ -16,7 +16,8 @@ from gavn.checkpoints.checkpoint import load_state, load_strict, load_trained, s
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import RestoringTrainOptions, task_of
 from gavn.models.cost import gmacs, parameters
-from gavn.models.training import adopt_audio_statistics, check_keys, check_windows, warn_of_untrained_parts
+from gavn.models.new_network import adopt_audio_statistics, warn_of_untrained_parts
+from gavn.models.training_checks import check_keys, check_windows
 from gavn.models.training_memory import recompute, split_batch
 from gavn.models.validation import ClipValidation
 from gavn.runtime.compilation import compile_in_place
@@ -116,10 +117,6 @@ class AVVideoModel(ClipValidation):
         name, size = type(self.net_g).__name__, parameters(self.net_g)
         get_root_logger().info(f'{name}: {size:,} parameters ({parts})')
 
-    def _switches(self) -> dict[str, Any]:
-        """Further arguments of the network's `forward` in the current phase."""
-        return {}
-
     def feed_data(self, data: dict[str, Any]) -> None:
         """Stores a training batch (n, t, ...). For a network of single frames, n and t are joined."""
         self.count_clips(len(data['lq']))
@@ -149,7 +146,7 @@ class AVVideoModel(ClipValidation):
     def _restored(self, batch: dict[str, Tensor]) -> Tensor:
         inputs = network_inputs(batch, self.inputs, self.net_l)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
-            restored = self.net_g(batch['lq'], **inputs, **self._switches()).float()
+            restored = self.net_g(batch['lq'], **inputs, **self._forward_options()).float()
         if self.layout.mode == 'centre':
             restored = restored.unsqueeze(1)
         if restored.shape != batch['gt'].shape:
@@ -187,3 +184,6 @@ class AVVideoModel(ClipValidation):
     def _evaluated_network(self) -> nn.Module:
         """The averaged network if there is one, else the trained one."""
         return self.net_g_ema if self.is_train and self.ema_decay > 0 else self.get_bare_model(self.net_g)
+
+    def _evaluated_detector(self) -> nn.Module | None:
+        return self.net_l

@@ -16,8 +16,8 @@ from gavn.archs.network_runner import NetworkRunner
 from gavn.audio.rates import FRAME_RATE, SAMPLE_RATE
 from gavn.errors import RunError
 from gavn.media import VideoWriter
+from gavn.metrics.clip_metrics import MetricFactory
 from gavn.metrics.evaluate import ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import MetricFactory
 from gavn.models.cost import Stopwatch
 from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.images import write_image
@@ -34,14 +34,14 @@ class ClipRunner(NetworkRunner):
     """Restores clips with a network in float32; yields what evaluation needs.
 
     Args:
-        switches: further keyword arguments of `forward`.
+        forward_options: further keyword arguments of `forward`.
     """
 
     def __init__(self, network: nn.Module, layout: Layout, inputs: Sequence[str], device: torch.device,
-                 detector: nn.Module | None = None, switches: Mapping[str, Any] | None = None) -> None:
+                 detector: nn.Module | None = None, forward_options: Mapping[str, Any] | None = None) -> None:
         super().__init__(network, layout, inputs, device, detector)
-        self.switches = switches or {}
-        self.watch = Stopwatch(device, sets_up=self.calls == 1)  # without reading and evaluation
+        self.forward_options = forward_options or {}
+        self.watch = Stopwatch(device, has_warmup=self.calls == 1)  # without reading and evaluation
 
     def run(self, frames: Iterable[Sample]) -> Iterator[EvaluatedFrame]:
         """Yields every frame of a clip with its restoration, in order.
@@ -80,7 +80,7 @@ class ClipRunner(NetworkRunner):
 
     def _call(self, batch: Batch) -> list[Tensor]:
         inputs = network_inputs(batch, self.inputs, self.detector)
-        restored = self.network(batch['lq'], **inputs, **self.switches)
+        restored = self.network(batch['lq'], **inputs, **self.forward_options)
         return [restored, *([tensor_of(inputs, 'landmarks')] if 'landmarks' in inputs else [])]
 
 

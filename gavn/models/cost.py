@@ -1,4 +1,4 @@
-"""Cost of running a network: multiply-adds, parameters, time."""
+"""Cost of running a network: multiply-accumulate operations (MACs), parameters, time."""
 from __future__ import annotations
 
 import math
@@ -22,12 +22,12 @@ class Stopwatch:
     """Measures frames per second. Synchronises the device before and after every call.
 
     Args:
-        sets_up: whether the first round of calls is a warm-up, which counts only if there is no second one.
-            False for parallel calls, whose last round uses fewer threads.
+        has_warmup: whether the first round of calls is a warm-up, which counts only if there is no second
+            one. False for parallel calls, whose last round uses fewer threads.
     """
 
-    def __init__(self, device: torch.device, sets_up: bool = True) -> None:
-        self.device, self.sets_up = device, sets_up
+    def __init__(self, device: torch.device, has_warmup: bool = True) -> None:
+        self.device, self.has_warmup = device, has_warmup
         self.rounds = self.frames = 0
         self.seconds = self._pending = 0.0
 
@@ -43,7 +43,7 @@ class Stopwatch:
         self._synchronize()
         self._pending += time.perf_counter() - start
         if frames:
-            if self.rounds == 1 and self.sets_up:
+            if self.rounds == 1 and self.has_warmup:
                 self.frames, self.seconds = 0, 0.0
             self.rounds += 1
             self.frames += frames
@@ -63,7 +63,7 @@ def parameters(*networks: nn.Module | None) -> int:
 
 def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: torch.device,
           detector: nn.Module | None = None, size: int = CROP_SIZE) -> float:
-    """Multiply-adds in 10^9 per output frame.
+    """Returns the GMACs (10^9 multiply-accumulate operations) per output frame.
 
     Half of the operations that PyTorch's FlopCounterMode counts for one window of noise (convolutions, matrix
     products, attention). See `giga_macs` for deformable convolutions. The cost of context frames is part of
@@ -84,14 +84,14 @@ def gmacs(network: nn.Module, inputs: Sequence[str], layout: Layout, device: tor
 
 
 def detector_gmacs(detector: nn.Module, device: torch.device) -> float:
-    """Multiply-adds in 10^9 of a landmark detector for one face."""
+    """Returns the GMACs of a landmark detector for one face."""
     inputs = random_inputs(('face', 'audio'), Layout(1, 0, 'frame'))
     with torch.no_grad():
         return giga_macs(lambda: detector(*(value.to(device) for value in inputs.values())))
 
 
 def giga_macs(call: Callable[[], Any]) -> float:
-    """Multiply-adds of a call, in 10^9.
+    """Returns the GMACs of a call.
 
     Deformable convolutions count like ordinary ones with the same weights; interpolation does not count.
     During the call they use torchvision's operator, whatever backend is set.

@@ -39,15 +39,15 @@ class GAVNModel(AVVideoModel):
         """Adds the untrained parts of a first-stage checkpoint (see `load_trained`)."""
         metadata = super().checkpoint_metadata()
         untrained = list(self._second_stage_prefixes(self.get_bare_model(self.net_g)))
-        return metadata | {WAITING: untrained} if self._switches() and untrained else metadata
+        return metadata | {WAITING: untrained} if self._forward_options() and untrained else metadata
 
-    def _switches(self) -> dict[str, Any]:
+    def _forward_options(self) -> dict[str, Any]:
         return {'temporal_only': True} if self._phase is not None and self._phase.temporal_only else {}
 
     def _network_to_release(self) -> tuple[dict[str, Any], nn.Module]:
         """In the first stage, a network without the identity module, which is not trained yet."""
         options, network = super()._network_to_release()
-        if not self._switches():
+        if not self._forward_options():
             return options, network
         options = {**options, 'use_identity': False}
         stage = build_network(options)

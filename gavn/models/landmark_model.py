@@ -15,10 +15,11 @@ from gavn.checkpoints.checkpoint import load_state, load_strict
 from gavn.config.option_file import OptionError, option_errors
 from gavn.faces.geometry import DETECTOR_SIZE
 from gavn.faces.landmarks import draw, euler_angles, to_pixels
-from gavn.losses import losses  # noqa: F401  (registers PFLDLoss)
+from gavn.losses import pfld_loss  # noqa: F401  (registers PFLDLoss)
 from gavn.models.cost import detector_gmacs, parameters
 from gavn.models.face_jitter import Jitter, transform
-from gavn.models.training import adopt_audio_statistics, check_keys
+from gavn.models.new_network import adopt_audio_statistics
+from gavn.models.training_checks import check_keys
 from gavn.models.validation import ClipValidation
 from gavn.runtime.tensors import to_images, to_tensor
 from gavn.runtime.windows import Layout
@@ -170,9 +171,9 @@ class LandmarkModel(ClipValidation):
     def _evaluated_network(self) -> nn.Module:
         return LandmarkOverlay(self.net_l)
 
-    def _gmacs(self) -> float:
-        """Cost of the detector for one face, in 10^9 multiply-adds."""
-        return detector_gmacs(self.net_l, self.device)
+    def _evaluated_detector(self) -> nn.Module:
+        return self.net_l
 
-    def _switches(self) -> dict[str, Any]:
-        return {}
+    def _gmacs(self) -> float:
+        """GMACs of the detector for one face."""
+        return detector_gmacs(self.net_l, self.device)

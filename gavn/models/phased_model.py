@@ -19,8 +19,9 @@ from gavn.checkpoints.checkpoint import BUDGET, load_state, load_strict
 from gavn.config.option_file import OptionError, option_errors
 from gavn.config.sections import PhasedTrainOptions
 from gavn.models.budget import Budget
+from gavn.models.parameter_groups import parameter_groups, train_only
 from gavn.models.schedule import Phase, Schedule
-from gavn.models.training import check_health, check_phases, parameter_groups, read_offsets, train_only
+from gavn.models.training_checks import check_health, check_phases, read_offsets
 from gavn.models.training_memory import peak_memory
 from gavn.runtime.devices import SLOW_BFLOAT16, has_bfloat16
 

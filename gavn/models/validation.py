@@ -16,8 +16,8 @@ from tqdm import tqdm
 from gavn.checkpoints.checkpoint import training_budget
 from gavn.config.option_file import option_errors
 from gavn.config.sections import ClipValOptions
+from gavn.metrics.clip_metrics import MetricFactory, check_metrics, metric_factories
 from gavn.metrics.evaluate import RESTORED, SUBJECTS, ClipScores, EvaluatedFrame, Scores
-from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories
 from gavn.metrics.results_file import (
     DEGRADED,
     MEAN,
@@ -32,6 +32,7 @@ from gavn.models.clip_runner import ClipRunner, ValidationOutput, validate_clip
 from gavn.models.cost import parameters
 from gavn.models.phased_model import PhasedModel
 from gavn.runtime.files import sha256
+from gavn.runtime.windows import Layout
 
 _BAR = '{l_bar}{bar}| {n:.1f}/{total} clips [{elapsed}<{remaining}]'
 MAX_SHOWN = 3  # clips of a data set whose first frames tensorboard receives
@@ -55,8 +56,14 @@ class _DataSetScores:
 
 
 class ClipValidation(PhasedModel):
-    """A model that validates on whole clips; a subclass has the networks (see `AVVideoModel`)."""
+    """A model that validates on whole clips.
 
+    A subclass sets `layout` and `inputs`, and implements `_evaluated_network`, `_evaluated_detector` and
+    `_gmacs`; `_forward_options` has a default. `AVVideoModel` is an example.
+    """
+
+    layout: Layout  # window layout of the evaluated network
+    inputs: tuple[str, ...]  # names of its inputs (`network_inputs`)
     ValOptions = ClipValOptions  # schema of section `val`
     evaluated = 'network_g'  # section of the validated network
     validates_clips = True  # of AVVideoDataset, or of another data set with its method `clip`
@@ -65,6 +72,22 @@ class ClipValidation(PhasedModel):
         super().__init__(opt)
         with option_errors('val.metrics'):
             check_metrics(self._metrics)  # before training, not at the first validation
+
+    def _evaluated_network(self) -> nn.Module:
+        """The network that restores clips."""
+        raise NotImplementedError
+
+    def _evaluated_detector(self) -> nn.Module | None:
+        """The detector of the landmarks in `inputs`; None without them."""
+        raise NotImplementedError
+
+    def _forward_options(self) -> dict[str, Any]:
+        """Further arguments of the network's `forward` in the current phase. The default has none."""
+        return {}
+
+    def _gmacs(self) -> float:
+        """GMACs per output frame."""
+        raise NotImplementedError
 
     def validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any,
                    save_img: bool = False) -> None:
@@ -135,10 +158,10 @@ class ClipValidation(PhasedModel):
         rank, processes = get_dist_info()
         with option_errors(f'data set {data_set.opt["name"]}'):
             check_names(item['key'] for item in data_set)
-        network = self._evaluated_network()
+        network, detector = self._evaluated_network(), self._evaluated_detector()
         was_training = network.training
         network.eval()
-        runner = ClipRunner(network, self.layout, self.inputs, self.device, self.net_l, self._switches())
+        runner = ClipRunner(network, self.layout, self.inputs, self.device, detector, self._forward_options())
         shown = rank == 0 and self.opt['val'].get('pbar', ClipValOptions.pbar)
         clips = {}
         with tqdm(total=len(data_set), bar_format=_BAR, desc=data_set.opt['name'],
@@ -171,7 +194,8 @@ class ClipValidation(PhasedModel):
             data_set.folder, data_set.options.degradation or '',
             self.opt.get('method') or self.opt[self.evaluated]['type'], self.opt.get('option_file', ''),
             checkpoint='' if file is None else sha256(file)[:_HASH],
-            parameters=parameters(network, self.net_l), gmacs=None if self.is_train else self._gmacs(),
+            parameters=parameters(network, self._evaluated_detector()),
+            gmacs=None if self.is_train else self._gmacs(),
             fps=measured.frames / measured.seconds if measured.seconds else None,
             iterations=None if iterations is None else int(iterations), minutes=spent.get('minutes'))
 

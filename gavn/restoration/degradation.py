@@ -69,14 +69,15 @@ class DegradationClassifier:
     scale: np.ndarray
     hidden: np.ndarray  # (1 + f, h); the first row is the bias
     output: np.ndarray  # (1 + h, kinds); the first row is the bias
-    enough: dict[str, float]  # the probability threshold of a kind
+    thresholds: dict[str, float]  # the lowest probability at which a kind is chosen
 
     @classmethod
     def read(cls, path: Path = NUMBERS) -> DegradationClassifier:
         """Reads what `write` wrote."""
         values = json.loads(path.read_text(encoding='utf-8'))
         mean, scale, hidden, output = (np.array(values[name]) for name in _ARRAYS)
-        return cls(mean, scale, hidden, output, values['enough'])
+        thresholds = values.get('thresholds') or values['enough']  # the key of gavn 0.2
+        return cls(mean, scale, hidden, output, thresholds)
 
     def write(self, path: Path) -> None:
         """Writes JSON with numbers of five digits."""
@@ -86,7 +87,7 @@ class DegradationClassifier:
             return json.dumps([float(f'{value:.5g}') for value in values])
 
         arrays = ''.join(f',\n "{name}": {rounded(getattr(self, name))}' for name in _ARRAYS)
-        path.write_text(f'{{"enough": {json.dumps(self.enough)}{arrays}}}\n', encoding='utf-8')
+        path.write_text(f'{{"thresholds": {json.dumps(self.thresholds)}{arrays}}}\n', encoding='utf-8')
 
     def inputs(self, features: np.ndarray) -> np.ndarray:
         """Standardises features (n, f) and adds a constant: (n, 1 + f)."""
@@ -99,7 +100,7 @@ class DegradationClassifier:
     def decide(self, probabilities: np.ndarray) -> str:
         """Returns the most probable kind if it reaches its threshold, else `mixed`."""
         kind = KINDS[int(np.argmax(probabilities))]
-        return kind if probabilities.max() >= self.enough.get(kind, 0) else 'mixed'
+        return kind if probabilities.max() >= self.thresholds.get(kind, 0) else 'mixed'
 
 
 def estimate(crops: Iterable[np.ndarray]) -> DegradationEstimate:

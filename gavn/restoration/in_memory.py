@@ -58,7 +58,7 @@ def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps
     large = faces.enlarged(size)
 
     def read() -> Iterator[Frame]:
-        whole = (Frame.of_image(image, index, times[index], index) for index, image in enumerate(stored))
+        whole = (Frame.from_image(image, index, times[index], index) for index, image in enumerate(stored))
         return whole if size == faces.size else enlarged(whole, size)
 
     choice = restorer.choose_weights(lambda: estimate_degradation(read(), large, faces.size[0]),

@@ -12,7 +12,8 @@ from gavn.runtime.arguments import whole  # noqa: E402
 def main() -> int:
     """Parses the command line and runs; 0 where there are weights at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('packed', type=Path, metavar='FILE', help='a data set packed by scripts/gpu/pack.py')
+    parser.add_argument('packed', type=Path, metavar='FILE',
+                        help='a data set packed by scripts/gpu/portable_data.py')
     parser.add_argument('-o', '--out', type=Path, default=Path('results/gpu'), metavar='FOLDER',
                         help='of summary.md, weights.safetensors, train.yml, logs.zip (default results/gpu)')
     parser.add_argument('--opt', type=Path, default=ROOT / 'options/pretrained/train_gavn_wide.yml',

@@ -19,7 +19,7 @@ from gavn.basicsr_patches import data_reds_dataset, utils_logger
 from gavn.basicsr_patches.data_reds_dataset import FrameKey
 from gavn.data.clip_store import pack
 from gavn.errors import DataError, GavnError
-from gavn.metrics.measures import Sample, check_metrics, metric_factory
+from gavn.metrics.clip_metrics import Sample, check_metrics, metric_factory
 from gavn.models.best import BestRecord
 from gavn.runtime.images import write_image
 

@@ -36,7 +36,8 @@ def python(code: str) -> None:
 
 @pytest.mark.parametrize('imports', [
     'import gavn, basicsr', SHIM + 'import basicsr, gavn', 'import gavn.archs.edvr_arch',
-    'import gavn.metrics.measures', 'import gavn.data.av_clip_dataset', 'import gavn.basicsr_patches.build'])
+    'import gavn.metrics.clip_metrics', 'import gavn.data.av_clip_dataset',
+    'import gavn.basicsr_patches.build'])
 def test_everything_is_registered_at_the_first_lookup(imports: str) -> None:
     python(imports + LOOKUP)
 

@@ -12,7 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.archs import basicvsrpp_arch, edvr_arch
 from gavn.archs.inputs import layout_of
-from gavn.archs.spynet import SpyNet, start_spynet
+from gavn.archs.spynet import SpyNet, init_spynet
 from gavn.basicsr_patches.utils_options import registries
 from gavn.registry import replaces_in
 from gavn.runtime.windows import Layout
@@ -151,7 +151,7 @@ class TestSpyNet:
 
     def test_flow_is_in_pixels_of_the_image(self):
         network = SpyNet()
-        start_spynet(network, None)
+        init_spynet(network, None)
         ref, supp = torch.rand(2, 1, 3, 12, 20)  # computed at 16 x 24
         assert not network(ref, supp).any()
         torch.nn.init.ones_(network.basic_module[-1].basic_module[-1].bias)

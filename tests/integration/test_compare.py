@@ -96,7 +96,7 @@ def test_one_failure_stops_no_other(run, tmp_path):
     code, said = run()
     out = tmp_path / 'out'
     assert code == 1 and 'train_gavn failed: training diverged' in said
-    assert 'test_gavn left out: train_gavn is missing' in said
+    assert 'test_gavn skipped: train_gavn is missing' in said
     page = (out / 'README.md').read_text()
     assert '## Not done' in page and 'train_gavn: training diverged; see' in page
     assert [path.name for path in (out / 'results').iterdir()] == ['edvr_val.csv']

@@ -20,7 +20,7 @@ from gavn.faces.geometry import Box
 from gavn.faces.tracker import NoFace
 from gavn.faces.tracks import Face, Faces
 from gavn.media import VideoWriter, read_frames
-from gavn.metrics import measures
+from gavn.metrics import clip_metrics
 from gavn.metrics.results_file import DEGRADED, TRUTH, read_results
 from gavn.metrics.table import METRICS, STANDARD
 
@@ -141,7 +141,7 @@ class Counting:
 @pytest.fixture
 def syncnet(tmp_path, monkeypatch):
     torch.save(SyncNet().state_dict(), tmp_path / 'syncnet.pth')
-    monkeypatch.setattr(measures, 'SyncScore', Counting)
+    monkeypatch.setattr(clip_metrics, 'SyncScore', Counting)
     return f'syncnet={tmp_path / "syncnet.pth"}'
 
 

@@ -9,9 +9,9 @@ import torch
 import torchvision
 
 from gavn.archs.syncnet_arch import SyncNet
-from gavn.metrics import measures
+from gavn.metrics import clip_metrics
+from gavn.metrics.clip_metrics import MetricFactory, check_metrics, metric_factories, metric_factory
 from gavn.metrics.evaluate import RESTORED, EvaluatedFrame, evaluate_clip, is_lower_better
-from gavn.metrics.measures import MetricFactory, check_metrics, metric_factories, metric_factory
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.results_file import DEGRADED, TRUTH, RunInfo
 from gavn.metrics.table import COLUMNS, METRICS, STANDARD
@@ -139,7 +139,7 @@ def test_what_has_no_value_is_noted_and_the_rest_is_measured():
 
 
 def test_values_that_are_no_numbers_are_not_averaged():
-    item = MetricFactory(('x', 'y'), (), lambda _: measures.MeanOverFrames(lambda _: (1.0, float('nan'))))
+    item = MetricFactory(('x', 'y'), (), lambda _: clip_metrics.MeanOverFrames(lambda _: (1.0, float('nan'))))
     scores = evaluate_clip(flat(), [item]).subjects[RESTORED]
     assert scores.values == {'x': None, 'y': None} and scores.notes.startswith('x, y: ')
 
@@ -148,7 +148,7 @@ def test_missing_weights_are_noted_once_and_make_no_number(monkeypatch):
     def without(device, weights=None):
         raise MissingWeightsError('no weights\nfetch them')
 
-    monkeypatch.setitem(measures._OF_CLIPS, 'lpips', without)
+    monkeypatch.setitem(clip_metrics._OF_CLIPS, 'lpips', without)
     told = []
     metrics = {'lpips': {'type': 'lpips'}} | PSNR
     items = metric_factories(metrics, missing=lambda *args: told.append(args))

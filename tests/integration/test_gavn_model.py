@@ -10,7 +10,7 @@ from tiny_model import STARTS, WARMUP, make_batch, make_place, model_of, run, st
 from gavn.checkpoints.checkpoint import load_bundle
 from gavn.errors import CheckpointError
 from gavn.models import phased_model
-from gavn.models.training import TrainingDivergedError
+from gavn.models.training_checks import TrainingDivergedError
 from gavn.restoration.restorer import Restorer
 
 

@@ -18,7 +18,7 @@ from gavn.checkpoints.checkpoint import load_state
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.av_video_dataset import AVVideoDataset
 from gavn.faces.landmarks import MEAN_FACE, nme
-from gavn.losses.losses import PFLDLoss
+from gavn.losses.pfld_loss import PFLDLoss
 from gavn.metrics.results_file import read_results
 from gavn.models.landmark_model import LandmarkModel, LandmarkOverlay
 

@@ -27,8 +27,8 @@ from gavn.data.degradation import degradation
 from gavn.data.samples import parse_options
 from gavn.metrics.evaluate import is_lower_better
 from gavn.metrics.table import COLUMNS, METRICS
+from gavn.models.parameter_groups import parameter_groups
 from gavn.models.schedule import Schedule
-from gavn.models.training import parameter_groups
 from gavn.ops.deform_conv import BACKEND_VARIABLE
 from gavn.restoration.model_spec import weight_files
 

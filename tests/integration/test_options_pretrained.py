@@ -10,8 +10,9 @@ from gavn.basicsr_patches.utils_options import registries
 from gavn.config.check import check_options
 from gavn.config.option_file import read_options
 from gavn.config.overlays import resolve_options
+from gavn.models.parameter_groups import train_only
 from gavn.models.schedule import Schedule
-from gavn.models.training import check_phases, check_windows, train_only
+from gavn.models.training_checks import check_phases, check_windows
 from gavn.runtime.windows import CONTEXT
 
 

@@ -12,9 +12,9 @@ from result_rows import ORIGIN, references, rows
 
 from gavn.config.overlays import add_arguments, resolve_options
 from gavn.experiments.report.cells import Cell, TableContent, ranked
+from gavn.experiments.report.commands import test_command as what_to_run
 from gavn.experiments.report.layout import ABLATIONS, METHODS, SWEPT, TASKS
 from gavn.experiments.report.make import make_tables, write_tables
-from gavn.experiments.report.origin import test_command as what_to_run
 from gavn.experiments.report.paper import paper_table
 from gavn.experiments.report.render import latex, markdown, plain, tex
 from gavn.experiments.report.results import ReportError, collect

@@ -14,7 +14,7 @@ from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.config.option_file import OptionError, option_errors
 from gavn.errors import GavnError, RunError
 from gavn.models import phased_model
-from gavn.models.training import TrainingDivergedError
+from gavn.models.training_checks import TrainingDivergedError
 
 
 def test_wrong_options_make_no_folder(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from gavn.archs import vrt_flow
-from gavn.archs.spynet import points, warp
+from gavn.archs.spynet import target_positions, warp
 from gavn.archs.vrt_arch import VRT, FrameConv
 from gavn.archs.vrt_attention import Block, WindowAttention, Windows, relative_positions, sine_positions
 from gavn.archs.vrt_flow import FlowPyramid, by_frame, neighbours, warp_four_nearest
@@ -83,8 +83,8 @@ class TestAgainstTheOriginal:
         """
         moved = []
 
-        def points_as_the_originals(flow: Tensor) -> Tensor:
-            position = points(flow)
+        def positions_as_the_originals(flow: Tensor) -> Tensor:
+            position = target_positions(flow)
             if position.shape == (10, 64, 64, 2):
                 for place, pixel, beside in _ON_A_PIXEL:
                     assert abs(position[place] - pixel) < 1e-3
@@ -92,7 +92,7 @@ class TestAgainstTheOriginal:
                 moved.append(len(_ON_A_PIXEL))
             return position
 
-        monkeypatch.setattr(vrt_flow, 'points', points_as_the_originals)
+        monkeypatch.setattr(vrt_flow, 'target_positions', positions_as_the_originals)
         network = VRT(**facts(shared, 'vrt_tiny_deblur')['config'])
         recipe.fill(network)
         with torch.no_grad():

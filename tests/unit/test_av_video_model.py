@@ -12,7 +12,8 @@ from gavn.basicsr_patches import apply
 from gavn.checkpoints.checkpoint import load_bundle, save_bundle
 from gavn.config.option_file import OptionError
 from gavn.errors import CheckpointError
-from gavn.models.training import TrainingDivergedError, parameter_groups
+from gavn.models.parameter_groups import parameter_groups
+from gavn.models.training_checks import TrainingDivergedError
 from gavn.restoration.restorer import Restorer
 
 FLOW = 'BasicVSRPlusPlus'

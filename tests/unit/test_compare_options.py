@@ -10,6 +10,7 @@ import yaml
 from basicsr.archs import build_network
 from tiny_comparison import ROOT, make_place
 
+from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.cli import compare, compare_settings
 from gavn.experiments.compare import jobs
 from gavn.experiments.compare.calibration import kinds_of_phases, timed_options

@@ -120,7 +120,7 @@ def test_why_jobs_fail(tmp_path, quick):
         python('', name='after', needs=('memory',)), python('', name='last', needs=('after',)))
     assert outcomes['memory'].state == 'failed' and 'give fewer --jobs' in outcomes['memory'].reason
     assert outcomes['nothing'].reason == f'{tmp_path / "x"} was not written'
-    assert outcomes['after'].state == outcomes['last'].state == 'left out'
+    assert outcomes['after'].state == outcomes['last'].state == 'skipped'
 
 
 def test_a_process_that_ignores_sigterm_is_killed(tmp_path, quick, monkeypatch):

@@ -8,7 +8,15 @@ import pytest
 from gavn.data.clip_store import ClipEntry, ClipWriter
 from gavn.data.degradation import downscale, gaussian_blur
 from gavn.data.mixture import Mixture
-from gavn.experiments.release.classifier_fit import fit, held_out, raise_thresholds, thresholds
+from gavn.experiments.release.classifier_features import SampleFeatures
+from gavn.experiments.release.classifier_fit import (
+    decision_table,
+    fit,
+    fit_with_thresholds,
+    held_out,
+    raise_thresholds,
+    thresholds,
+)
 from gavn.experiments.release.classifier_samples import RECIPES, kind_of, make_samples
 from gavn.experiments.synthetic.head import make_clip
 from gavn.media import compress, read_frames
@@ -106,12 +114,32 @@ def test_a_fit_finds_its_kinds_again(tmp_path):
     assert [KINDS[index] for index in model.probabilities(features).argmax(1)] == kinds
     shares = held_out(features, kinds, [str(index // 10) for index in range(200)])
     assert (shares.argmax(1) == [KINDS.index(kind) for kind in kinds]).mean() > 0.95
-    replace(model, enough={'sr': 0.5}).write(tmp_path / 'numbers.json')
+    replace(model, thresholds={'sr': 0.5}).write(tmp_path / 'numbers.json')
     again = DegradationClassifier.read(tmp_path / 'numbers.json')
-    assert again.enough == {'sr': 0.5}
+    assert again.thresholds == {'sr': 0.5}
+    older = (tmp_path / 'numbers.json').read_text().replace('"thresholds"', '"enough"')
+    (tmp_path / 'older.json').write_text(older)
+    assert DegradationClassifier.read(tmp_path / 'older.json').thresholds == {'sr': 0.5}
     assert again.probabilities(features) == pytest.approx(model.probabilities(features), abs=1e-3)
     with pytest.raises(ValueError, match='no samples of clean, mixed'):
         fit(features[:3], KINDS[1:4])
+
+
+def test_thresholds_come_from_held_out_speakers():
+    draw = np.random.default_rng(0)
+
+    def sample(index, kind):
+        place = np.array([KINDS.index(kind), (KINDS.index(kind) - 2) ** 2]) + draw.normal(0, 0.1, 2)
+        return SampleFeatures(f'clip{index}', 'made', kind, place)
+
+    samples = [sample(index, KINDS[index % 5]) for index in range(200)]
+    between = replace(samples[0], kind=None)
+    model, report = fit_with_thresholds([*samples, between], {f'clip{i}': str(i // 10) for i in range(200)})
+    assert model.thresholds == {'clean': 0.5, 'compression': 0.5, 'deblur': 0.9, 'sr': 0.9}
+    assert report.startswith('200 samples, thresholds ')
+    table = decision_table([*samples, between], model).splitlines()
+    assert table[0].split() == list(KINDS) and len(table) == 7
+    assert table[-1].split() == ['made', '(between)', '1', '.', '.', '.', '.']
 
 
 def test_thresholds_by_hand():

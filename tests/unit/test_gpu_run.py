@@ -1,4 +1,4 @@
-"""The parts of scripts/gpu/run.py: steps under one deadline, the choice of the batch, lengths of legs."""
+"""The parts of scripts/gpu/run.py: steps under one deadline, the choice of the batch, lengths of parts."""
 import json
 import os
 import sys
@@ -14,11 +14,11 @@ from gavn.experiments.bench.networks import BenchNetwork
 from gavn.experiments.gpu_run import (
     SAFETY,
     Steps,
-    leg,
-    leg_length,
     measured_rate,
     newest_checkpoint,
+    part_length,
     placed,
+    training_part,
 )
 from gavn.models.schedule import Schedule
 
@@ -82,18 +82,18 @@ def test_the_rate_is_that_of_the_log():
     assert measured_rate(lines[:2]) is None
 
 
-def test_a_leg_fits_into_its_time():
-    assert leg_length(10, 60) == int(SAFETY * 600)
-    assert leg_length(None, 60) == leg_length(10, -5) == 10
+def test_a_part_fits_into_its_time():
+    assert part_length(10, 60) == int(SAFETY * 600)
+    assert part_length(None, 60) == part_length(10, -5) == 10
 
 
-def test_the_legs_are_one_training(tmp_path):
+def test_the_parts_are_one_training(tmp_path):
     options = placed(load('pretrained/train_gavn_wide'), tmp_path, 8)
     sections = options['datasets'].values()
     assert {section['root'] for section in sections} == {str(tmp_path / 'data')}
     assert Path(options['path']['pretrain_network_l']).is_file()
-    first, second = leg(options, 100), leg(options, 100, 900)
-    schedules = [Schedule.from_options(leg['train']) for leg in (first, second)]
+    first, second = training_part(options, 100), training_part(options, 100, 900)
+    schedules = [Schedule.from_options(part['train']) for part in (first, second)]
     assert [schedule.total for schedule in schedules] == [100, 1000]
     assert all(schedules[0].lr(i) == schedules[1].lr(i) for i in (1, 50, 100))
     assert schedules[1].full_lr(101) == 5e-4 and schedules[1].full_lr(1000) == pytest.approx(1e-5, rel=0.01)

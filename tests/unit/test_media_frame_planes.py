@@ -161,7 +161,7 @@ def test_a_change_that_does_not_fit_is_refused(x0: int, y0: int, shape: tuple[in
 
 def test_a_frame_of_an_image_shows_it(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
-    frame = Frame.of_image(image, 3, 0.1, 2)
+    frame = Frame.from_image(image, 3, 0.1, 2)
     assert np.array_equal(frame.image, image) and frame.image is frame.image
     strange = replace(frame, av_frame=av.VideoFrame(48, 34, 'nv12'))
     with pytest.raises(ValueError, match='nv12'):

@@ -91,7 +91,7 @@ def test_a_good_test_file_passes(tmp_path: Path) -> None:
                              'or region)'),
     ('network_inputs', ['lq', 'audi'], "network_inputs[1] is 'audi'; it must be lq or audio or landmarks or "
                                        'region; the nearest is audio'),
-    ('window', 'center', "window is 'center'; it must be sequence or centre or frame"),
+    ('window', 'center', "window is 'center'; it must be centre or frame"),
     ('path.pretrain_network_l', 3, 'path.pretrain_network_l is 3; it must be text'),
     ('path.pretrain_network_q', 'x.pth', 'path.pretrain_network_q: there is no section network_q; the '
                                          'nearest valid name is pretrain_network_'),

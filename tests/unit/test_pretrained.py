@@ -60,7 +60,7 @@ def test_auto_does_no_harm(gains):
 
 def test_damaged_weights_are_refused(home, capsys):
     assert cli.main(['models', 'verify', 'mixed']) == 0
-    assert 'mixed: right' in capsys.readouterr().out
+    assert 'mixed: SHA-256 verified' in capsys.readouterr().out
     content = bytearray((home / 'mixed.safetensors').read_bytes())
     content[-1] ^= 1
     (home / 'mixed.safetensors').write_bytes(content)

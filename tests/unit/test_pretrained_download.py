@@ -249,7 +249,7 @@ def test_verify(server, store, capsys):
     assert cli.main(['models', 'verify']) == 0
     assert cli.main(['models', 'verify', 'alexnet']) == 5 and 'was not fetched' in capsys.readouterr().err
     path = fetch('alexnet', server.url)
-    assert cli.main(['models', 'verify', 'alexnet']) == 0 and 'right' in capsys.readouterr().out
+    assert cli.main(['models', 'verify', 'alexnet']) == 0 and 'SHA-256 verified' in capsys.readouterr().out
     path.write_bytes(CONTENT[:-5])
     assert cli.main(['models', 'verify']) == 5
     said = capsys.readouterr().err

@@ -8,14 +8,14 @@ from skimage import data
 from torch import Tensor
 
 from gavn.archs.gavn_arch import GAVN
-from gavn.archs.span import SPAN, EnlargementRestorer, Upscaling
+from gavn.archs.span_arch import SPAN, EnlargementDetector, EnlargementRestorer
 from gavn.data.degradation import downscale, matlab_resize_8bit
 from gavn.errors import CheckpointError
 from gavn.experiments.release.peers import PeerMissing, ncnn_files
 from gavn.experiments.release.span import add_span, read_span, write_published
 from gavn.media import compress
 from gavn.metrics import psnr
-from gavn.models.training import warn_of_untrained_parts
+from gavn.models.new_network import warn_of_untrained_parts
 
 SMALL = {'num_feat': 8, 'num_extract_block': 1, 'num_reconstruct_block': (1, 1), 'deformable_groups': 2,
          'use_alignment': False, 'use_identity': False}
@@ -43,7 +43,7 @@ def published() -> SPAN:
 
 
 def test_the_small_image_of_an_enlargement_is_found():
-    small, differs = Upscaling()(_tensor(downscale([FACE], 4)[0]))
+    small, differs = EnlargementDetector()(_tensor(downscale([FACE], 4)[0]))
     truth = _tensor(matlab_resize_8bit(FACE, (56, 56)))
     assert (small - truth).square().mean().sqrt() < 0.3 / 255
     assert differs.shape == (1,) and differs < 0.006
@@ -54,7 +54,7 @@ def test_the_small_image_of_an_enlargement_is_found():
     pytest.param(compress(downscale([FACE], 4), 12)[0], id='stored')])
 def test_other_frames_differ_from_an_enlargement_and_stay(frame):
     frames = _tensor(frame)
-    assert Upscaling()(frames)[1] > 0.02
+    assert EnlargementDetector()(frames)[1] > 0.02
     torch.testing.assert_close(EnlargementRestorer()(frames), frames)
 
 
@@ -66,21 +66,21 @@ def test_small_frames_that_are_no_enlargements_stay(side):
 
 def test_values_that_were_cut_off_are_found():
     bright = np.minimum(FACE.astype(int) * 2, 255).astype(np.uint8)
-    small, differs = Upscaling()(_tensor(downscale([bright], 4)[0]))
+    small, differs = EnlargementDetector()(_tensor(downscale([bright], 4)[0]))
     assert differs < 0.01
     assert (small - _tensor(matlab_resize_8bit(bright, (56, 56)))).abs().mean() < 0.05 / 255
 
 
 def test_autocast_does_not_hide_the_enlargement():
-    frames, upscaling = _tensor(downscale([FACE], 4)[0]), Upscaling()
+    frames, detector = _tensor(downscale([FACE], 4)[0]), EnlargementDetector()
     with torch.autocast('cpu', torch.bfloat16):
-        small, _ = upscaling(frames)
-    torch.testing.assert_close(small, upscaling(frames)[0], rtol=0, atol=0)
+        small, _ = detector(frames)
+    torch.testing.assert_close(small, detector(frames)[0], rtol=0, atol=0)
 
 
 def test_published_weights_sharpen_the_enlargement(published):
     frame = downscale([FACE], 4)[0]
-    small, _ = Upscaling()(_tensor(frame))
+    small, _ = EnlargementDetector()(_tensor(frame))
     with torch.no_grad():
         restored = _image(published(small))
     assert psnr(restored, FACE) > psnr(frame, FACE) + 1

@@ -8,8 +8,8 @@ from pytorch_msssim import ms_ssim as packaged
 from skimage import data
 from torch import Tensor
 
+from gavn.metrics.clip_metrics import Sample, metric_factory
 from gavn.metrics.frame import ms_ssim, ssim
-from gavn.metrics.measures import Sample, metric_factory
 from gavn.metrics.missing import UndefinedMetricError
 
 

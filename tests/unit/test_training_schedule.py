@@ -5,14 +5,9 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 from torch import nn
 
 from gavn.config.option_file import OptionError
+from gavn.models.parameter_groups import parameter_groups, train_only
 from gavn.models.schedule import Phase, Schedule
-from gavn.models.training import (
-    TrainingDivergedError,
-    check_health,
-    check_phases,
-    parameter_groups,
-    train_only,
-)
+from gavn.models.training_checks import TrainingDivergedError, check_health, check_phases
 from gavn.ops import DeformableAlignPack
 
 PAPER = [

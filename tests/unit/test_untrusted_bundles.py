@@ -14,6 +14,7 @@ from torch import nn
 
 from gavn.checkpoints.checkpoint import (
     CheckpointError,
+    load_bundle,
     load_state,
     load_strict,
     load_trained,
@@ -55,6 +56,12 @@ def test_the_bundle_that_all_others_are_made_of(tensors, tmp_path):
     restorer = Restorer.load(write(tmp_path / 'b.safetensors', header(), tensors), 'cpu')
     found = restorer.networks['network_g'].state_dict()
     assert all(torch.equal(found[key.partition('/')[2]], value) for key, value in tensors.items())
+
+
+def test_older_bundles_may_hold_the_window_sequence(tensors, tmp_path):
+    path = write(tmp_path / 'b.safetensors', header(window='sequence'), tensors)
+    assert load_bundle(path)[0]['window'] is None
+    assert Restorer.load(path, 'cpu').networks.keys() == {'network_g'}
 
 
 @pytest.mark.parametrize(('content', 'message'), [

@@ -33,7 +33,7 @@ class BenchPlan:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """The needed networks, each once."""
+        """The precisions of the cases, each once."""
         return tuple(dict.fromkeys(case.precision for case in self.cases))
 
     def compiling(self, names: Iterable[str]) -> BenchPlan:

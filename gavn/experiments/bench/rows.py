@@ -28,11 +28,10 @@ class BenchRow:
     # output frames, steps or samples (of ceilings 10^9 bytes or operations) in a second
     per_second: float | None = None
     memory_mib: float | None = None  # at the peak, see `timing.peak_mib`; of videos all of a process
-    parameters: int | None = None  # numbers that the network learns
-    # multiplications with an addition for a frame that comes out of one window, in 10^9
-    gmacs: float | None = None
+    parameters: int | None = None  # parameter count
+    gmacs: float | None = None  # GMACs per output frame, of one window
     streams: float | None = None  # streams of 25 frames a second that the device serves
-    # to_edvr_m, to_basicvsrpp: how many times less time a frame takes than in the stock form of these
+    # to_edvr_m, to_basicvsrpp: speedup over the stock form of these
     to_edvr_m: float | None = None
     to_basicvsrpp: float | None = None
     of_matrix_rate: float | None = None  # operations, in percent of what matrix products reach

@@ -20,7 +20,7 @@ from gavn.experiments.compare.generated_options import digest
 from gavn.experiments.compare.settings import CompareError
 from gavn.runtime.files import write_text
 
-State = Literal['waiting', 'running', 'done', 'failed', 'left out']
+State = Literal['waiting', 'running', 'done', 'failed', 'skipped']
 Environment = Callable[[int], Mapping[str, str]]
 """Environment variables of the process in a slot: 0, 1 ... of the parallel ones."""
 
@@ -182,8 +182,8 @@ class Runner:
         waiting = [job for job in self.jobs.values() if self.outcomes[job.name].state == 'waiting']
         for job in waiting:
             states = {need: self.outcomes[need].state for need in job.needs}
-            if lost := [need for need, state in states.items() if state in ('failed', 'left out')]:
-                self.outcomes[job.name] = JobOutcome('left out', reason=f'{lost[0]} is missing')
+            if lost := [need for need, state in states.items() if state in ('failed', 'skipped')]:
+                self.outcomes[job.name] = JobOutcome('skipped', reason=f'{lost[0]} is missing')
             elif all(state == 'done' for state in states.values()):
                 self._start(job)
         if any(self.outcomes[job.name].state not in ('waiting', 'running') for job in waiting):

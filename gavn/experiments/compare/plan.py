@@ -62,8 +62,8 @@ class ComparePlan:
     machine: dict[str, str] = field(default_factory=dict)  # on which the methods were timed
 
     @classmethod
-    def of(cls, settings: CompareSettings, methods: Sequence[Method]) -> ComparePlan:
-        """Returns the plan in the folder of a comparison, or a new one.
+    def load_or_create(cls, settings: CompareSettings, methods: Sequence[Method]) -> ComparePlan:
+        """Loads the plan in the folder of a comparison, or creates one.
 
         A budget in iterations is a number of clips: that of the first method in these iterations.
 

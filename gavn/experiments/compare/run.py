@@ -77,7 +77,7 @@ class Comparison:
     def __init__(self, settings: CompareSettings, methods: Sequence[Method], trainer: Command, tester: Command,
                  lock: int) -> None:
         self.settings, self.methods, self.trainer, self.tester, self.lock = settings, methods, trainer, tester, lock
-        self.plan = ComparePlan.of(settings, methods)
+        self.plan = ComparePlan.load_or_create(settings, methods)
         self.outcomes: dict[str, JobOutcome] = {}
         self._shown: dict[str, str] = {}
         self.environment = partial(_environment, settings)

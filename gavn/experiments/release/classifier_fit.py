@@ -1,13 +1,15 @@
 """Fits the classifier of `gavn.restoration.degradation` and its thresholds."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gavn.experiments.release.classifier_features import SampleFeatures
 from gavn.restoration.degradation import KINDS, DegradationClassifier
 
 HIDDEN = 24
@@ -18,6 +20,42 @@ PRECISION = {'clean': 0.86, 'compression': 0.8, 'deblur': 0.95, 'sr': 0.95}
 another degradation. The weights `compression` are trained on calls and clean faces too: at most 0.6 dB."""
 LOWEST = {'deblur': 0.9, 'sr': 0.9}  # thresholds of these kinds are at least that
 THRESHOLDS = tuple(np.arange(0.5, 0.96, 0.05).round(2).tolist())
+
+
+def fit_with_thresholds(samples: Sequence[SampleFeatures], speakers: Mapping[str, str]
+                        ) -> tuple[DegradationClassifier, str]:
+    """Fits a model, and chooses its thresholds on held-out speakers.
+
+    Args:
+        samples: for training; those between two kinds are not used.
+        speakers: of each clip.
+
+    Returns:
+        The model, and a report of its decisions on held-out speakers.
+    """
+    known = [(sample, sample.kind) for sample in samples if sample.kind]
+    features, kinds = np.stack([sample.features for sample, _ in known]), [kind for _, kind in known]
+    shares = held_out(features, kinds, [speakers[sample.clip] for sample, _ in known])
+    chosen = raise_thresholds(thresholds(shares, kinds, PRECISION))
+    model = replace(fit(features, kinds), thresholds=chosen)
+    table = _confusion(kinds, [model.decide(share) for share in shares])
+    return model, f'{len(known)} samples, thresholds {chosen}; decisions on held-out speakers:\n{table}'
+
+
+def decision_table(samples: Sequence[SampleFeatures], model: DegradationClassifier) -> str:
+    """Returns a table of a model's decisions by layer or recipe and true kind."""
+    shares = model.probabilities(np.stack([sample.features for sample in samples]))
+    names = [f'{sample.name} ({sample.kind or "between"})' for sample in samples]
+    return _confusion(names, [model.decide(share) for share in shares])
+
+
+def _confusion(truth: Sequence[str], decided: Sequence[str]) -> str:
+    """Rows of truths, columns of decisions."""
+    counts = Counter(zip(truth, decided, strict=True))
+    lines = [f'{"":28}' + ''.join(f'{kind:>13}' for kind in KINDS)]
+    lines += [f'{name:28}' + ''.join(f'{counts[name, kind] or ".":>13}' for kind in KINDS)
+              for name in dict.fromkeys(truth)]
+    return '\n'.join(lines)
 
 
 def fit(features: np.ndarray, kinds: Sequence[str]) -> DegradationClassifier:
@@ -77,9 +115,9 @@ def held_out(features: np.ndarray, kinds: Sequence[str], groups: Sequence[str]) 
     return shares
 
 
-def raise_thresholds(enough: dict[str, float]) -> dict[str, float]:
+def raise_thresholds(chosen: dict[str, float]) -> dict[str, float]:
     """Raises thresholds to those in LOWEST."""
-    return {kind: max(least, LOWEST.get(kind, 0)) for kind, least in enough.items()}
+    return {kind: max(least, LOWEST.get(kind, 0)) for kind, least in chosen.items()}
 
 
 def thresholds(shares: np.ndarray, kinds: Sequence[str], precision: dict[str, float]) -> dict[str, float]:

@@ -11,8 +11,8 @@ from gavn.checkpoints import pretrained
 from gavn.data.av_video_dataset import AVVideoDataset, Clip
 from gavn.experiments.release.peers import PEERS
 from gavn.media import compress
+from gavn.metrics.clip_metrics import metric_factories
 from gavn.metrics.evaluate import RESTORED, ClipScores, EvaluatedFrame, evaluate_clip
-from gavn.metrics.measures import metric_factories
 from gavn.metrics.results_file import DEGRADED, ResultRow, RunInfo, read_results, write_results
 from gavn.metrics.table import STANDARD
 from gavn.restoration.auto_restorer import AutoRestorer

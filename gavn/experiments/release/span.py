@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gavn.archs.span import SPAN
+from gavn.archs.span_arch import SPAN
 from gavn.checkpoints.checkpoint import load_state
 from gavn.errors import CheckpointError
 from gavn.experiments.release.peers import ncnn_files
@@ -47,7 +47,7 @@ def published() -> dict[str, Tensor]:
 
 
 def read_span(param: Path, data: Path) -> dict[str, Tensor]:
-    """Returns weights for `gavn.archs.span.SPAN` from its two files for ncnn.
+    """Returns weights for `gavn.archs.span_arch.SPAN` from its two files for ncnn.
 
     Raises:
         CheckpointError: the files do not hold a SPAN of 48 channels for a factor of 4.

@@ -19,7 +19,7 @@ _NEEDS = {
     2: f'results on {", ".join(LEVELS)}: gavn test -opt options/test_gavn_car.yml '
        '--degradation car_crf35 car_crf40 car_crf45',
     3: 'results of ablations: gavn test -opt options/test_gavn_car.yml --with options/ablations/wo_if.yml',
-    4: 'results of videos that nobody degraded, without a truth: gavn evaluate without --reference',
+    4: 'results of real-world videos without ground truth: gavn evaluate without --reference',
 }
 
 

@@ -18,8 +18,8 @@ from gavn.experiments.report.cells import (
     ranked,
     reasons,
 )
+from gavn.experiments.report.commands import restore_command, test_command
 from gavn.experiments.report.layout import ABLATIONS, COMPARED, GAVN, NATURAL, REAL, SWEPT, Task
-from gavn.experiments.report.origin import restore_command, test_command
 from gavn.experiments.report.results import REFERENCES, Results
 from gavn.metrics.results_file import DEGRADED, TRUTH
 from gavn.metrics.table import COLUMNS

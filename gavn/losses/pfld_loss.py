@@ -1,4 +1,4 @@
-"""Losses registered in BasicSR's LOSS_REGISTRY."""
+"""Loss of the landmark detector, registered in BasicSR's LOSS_REGISTRY."""
 import math
 
 import torch

@@ -46,8 +46,8 @@ def _inverse(upscaling: Tensor) -> Tensor:
     return torch.linalg.solve(squares, matrix[:, 2 * _REACH]).unflatten(0, (cells, SCALE))
 
 
-class Upscaling(nn.Module):
-    """Bicubic interpolation of images by four, and its inverse. Both are fixed."""
+class EnlargementDetector(nn.Module):
+    """Recovers small images from bicubic enlargements by four. Both filters are fixed."""
 
     up: Tensor
     down: Tensor
@@ -62,13 +62,13 @@ class Upscaling(nn.Module):
         self.register_buffer('down', down.repeat(3, 1, 1, 1), persistent=False)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the small images of which frames are enlargements.
+        """Recovers the small images that frames were enlarged from, and tells which frames are enlargements.
 
         Args:
             frames: (n, 3, h, w), RGB in [0, 1] of 8 bits, sides divisible by 4.
 
         Returns:
-            The small images (n, 3, h/4, w/4), and the share of values of each frame that differ from their
+            Small images (n, 3, h/4, w/4), and the share of values of each frame that differ from their
             enlargement by more than rounding (n,). A part of a frame does not tell what lies beyond it, so 16
             pixels at each side do not count; the share is 1 if no others are left.
         """
@@ -152,7 +152,7 @@ class EnlargementRestorer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.upscaling, self.network = Upscaling(), SPAN()
+        self.detector, self.network = EnlargementDetector(), SPAN()
 
     @property
     def layout(self) -> Layout:
@@ -170,7 +170,7 @@ class EnlargementRestorer(nn.Module):
         """
         height, width = lq.shape[-2:]
         frames = pad_to_multiple(lq, SCALE)
-        small, differing = self.upscaling(frames)
+        small, differing = self.detector(frames)
         enlarged = (differing < _DIFFERING).view(-1, 1, 1, 1)
         with without_autocast(frames.device.type):  # in bfloat16, SPAN gains 0.07 dB less
             restored = torch.where(enlarged, self.network(small).clamp(0, 1), frames.float())

@@ -1,4 +1,4 @@
-"""Packs a data set folder into one small file, or unpacks that: `pack.py --help`, docs/training.md."""
+"""Packs a data set folder into one small file, or unpacks that (see --help and docs/training.md)."""
 import argparse
 import sys
 from pathlib import Path
