@@ -31,8 +31,12 @@ class NetworkRunner:
         batch: windows per call, halved when memory runs out. None: default of the device.
 
     Attributes:
-        network, layout, inputs, device, detector: the arguments.
-        batch: windows per call; never None.
+        network: as given.
+        layout: as given.
+        inputs: as given.
+        device: as given.
+        detector: as given.
+        batch: windows per call.
         calls: calls that run in parallel on a CPU, see `gavn.runtime.parallel_calls`.
     """
 

@@ -26,7 +26,10 @@ class AutoRestorer:
     """Selects pretrained weights for each video. Use it in place of a `Restorer`.
 
     Attributes:
-        device, dtype, batch, compile: see `Restorer`.
+        device: see `Restorer`.
+        dtype: see `Restorer`.
+        batch: see `Restorer`.
+        compile: see `Restorer`.
         quality: `best`, or `fast`: the weights `mixed` for every kind of degradation.
 
     Raises:

@@ -84,13 +84,17 @@ class Restorer(NetworkRunner):
         budget: iterations and minutes of training; None if unknown.
 
     Attributes:
-        spec, networks, batch, compile: the arguments.
-        device: the device as PyTorch's type.
+        spec: as given.
+        networks: as given.
+        device (torch.device): the device that was found.
         dtype: `float32` or `bfloat16`.
-        weights, budget: the arguments; {} for None.
+        batch (int): windows per call of the network.
+        compile: as given.
+        weights: as given; {} for None.
+        budget: as given; {} for None.
+        layout (Layout): how the windows of the network lie over a clip.
         notices: messages about what differs from the request.
         name: name of pretrained weights; None for others.
-        layout: how the windows of the network lie over a clip.
 
     Raises:
         ArgumentError: `dtype` or `compile` is not one of the above, or `batch` is below 1.
@@ -163,7 +167,10 @@ class Restorer(NetworkRunner):
             opt_path: the option file that trained (or tests) the network.
             weights: checkpoint of `network_g`; by default `gavn.restoration.model_spec.weight_files`.
             landmark_weights: checkpoint of `network_l`; by default `path.pretrain_network_l`.
-            device, dtype, batch, compile: see the class.
+            device: see the class.
+            dtype: see the class.
+            batch: see the class.
+            compile: see the class.
             options: the options of `opt_path` with changes, as `gavn.config.overlays.resolve_options` makes
                 them; by default the file is read.
 
