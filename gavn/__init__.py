@@ -22,7 +22,7 @@ _LAZY = {
     'ArgumentError': 'gavn.errors',
     'CheckpointError': 'gavn.errors',
     'ChoiceError': 'gavn.faces.tracks',
-    'DeviceError': 'gavn.restoration.model_spec',
+    'DeviceError': 'gavn.runtime.devices',
     'DiskError': 'gavn.restoration.resume_state',
     'GavnError': 'gavn.errors',
     'InputPathError': 'gavn.errors',

@@ -22,14 +22,22 @@ class NetworkRunner:
 
     Subclasses change what one call does (`_call`), or what happens around calls (`_chunked`).
 
-    Args and attributes:
+    Args:
         network: in eval mode, on `device`.
         layout: how its windows lie over a clip.
         inputs: names of its inputs, `network_inputs` of the option file.
         device: of the network and of all samples.
         detector: frozen landmark detector; None if the network takes no landmarks.
         batch: windows per call, halved when memory runs out. None: default of the device.
-        calls: (attribute only) calls that run in parallel on a CPU, see `gavn.runtime.parallel_calls`.
+
+    Attributes:
+        network: as given.
+        layout: as given.
+        inputs: as given.
+        device: as given.
+        detector: as given.
+        batch: windows per call.
+        calls: calls that run in parallel on a CPU, see `gavn.runtime.parallel_calls`.
     """
 
     def __init__(self, network: nn.Module, layout: windows.Layout, inputs: Sequence[str],

@@ -46,7 +46,8 @@ def run_pipeline(kind: str, args: Namespace | None = None) -> None:
     from basicsr import test, train
     from torch import distributed
 
-    from gavn.errors import RunError, full_disk_message, is_full
+    from gavn.errors import RunError
+    from gavn.runtime.files import is_full
     from gavn.runtime.project import project_root
 
     try:
@@ -54,6 +55,7 @@ def run_pipeline(kind: str, args: Namespace | None = None) -> None:
     except OSError as error:
         if not is_full(error):
             raise
-        raise RunError(full_disk_message(error)) from error
+        raise RunError(f'{error.filename or "a file of the run"} cannot be written: {error.strerror}; '
+                       'make room there, then rerun the command with --auto_resume') from error
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -17,8 +17,9 @@ import torch
 from gavn.checkpoints.safe_files import read_pickle
 from gavn.config.check import section_problems
 from gavn.config.sections import network_sections
-from gavn.errors import CheckpointError, RunError, weight_file
+from gavn.errors import CheckpointError, RunError
 from gavn.runtime.files import atomic_path
+from gavn.runtime.input_checks import weight_file
 
 _STATE_NAME = re.compile(r'(\d+)\.state')
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib.util
 import os
 import secrets
 import shlex
@@ -33,8 +32,9 @@ from gavn.config.option_file import Key, OptionError, OptionSource, dotted, writ
 from gavn.config.overlays import DEGRADATION, WITH, add_run_arguments, resolve_arguments
 from gavn.config.sections import FileOptions, network_sections
 from gavn.runtime.arguments import Parser
+from gavn.runtime.optional_packages import require_packages
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
-from gavn.runtime.project import PACKAGE, install_command, locate, searched
+from gavn.runtime.project import PACKAGE, locate, searched
 
 DEBUG = 'debug_'
 _SEEDS = 2**31
@@ -166,15 +166,14 @@ def import_parts(opt: Mapping[str, Any], source: OptionSource) -> None:
 
 
 def _check_wandb(opt: Mapping[str, Any], source: OptionSource) -> None:
-    """Raises OptionError if the options use wandb but it is not installed, or tensorboard is off."""
+    """Raises MissingPackageError if wandb is used but not installed, OptionError if tensorboard is off."""
     logger = opt.get('logger') or {}
     if not (logger.get('wandb') or {}).get('project'):
         return
     place = source.place(('logger', 'wandb'))
     if not logger.get('use_tb_logger'):
         raise OptionError(f'{place}: logger.wandb copies what tensorboard receives: set use_tb_logger: true')
-    if importlib.util.find_spec('wandb') is None:
-        raise OptionError(f'{place}: logger.wandb needs the package wandb: {install_command("wandb")}')
+    require_packages(['wandb'], 'wandb', f'{place}: logger.wandb')
 
 
 def _shown(args: argparse.Namespace, root: Path) -> str:

@@ -21,8 +21,10 @@ import gavn
 from gavn.checkpoints.bundle_header import BUNDLE_FORMAT, check_header, without_dead_values
 from gavn.checkpoints.safe_files import HEADER, PathLike, State, read_pickle, read_safetensors
 from gavn.config.annotations import fits
-from gavn.errors import CheckpointError, listed, weight_file
+from gavn.errors import CheckpointError
 from gavn.runtime.files import atomic_path
+from gavn.runtime.input_checks import weight_file
+from gavn.runtime.messages import listed
 from gavn.runtime.plugins import modules_of
 
 PREFERRED_KEYS = ('params_ema', 'params')  # averaged weights are better

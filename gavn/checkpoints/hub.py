@@ -15,12 +15,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gavn.checkpoints.download import DownloadError, download
-from gavn.errors import GavnError, is_full
-from gavn.runtime.files import atomic_path, sha256, write_text
+from gavn.errors import ExitCode, GavnError
+from gavn.runtime.files import atomic_path, is_full, sha256, write_text
 
 
 class ModelError(GavnError, RuntimeError):
     """Weights cannot be downloaded, are damaged, or are other ones. The message says what to do."""
+
+    exit_code = ExitCode.WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from gavn.experiments.bench.plan import measure_plan, plan_for
     from gavn.experiments.bench.report import write
     from gavn.experiments.bench.rows import complete
-    from gavn.restoration.restorer import find_device
-    from gavn.runtime.devices import has_bfloat16
+    from gavn.runtime.devices import find_device, has_bfloat16
     if args.threads:
         torch.set_num_threads(args.threads)
     device = find_device(args.device)

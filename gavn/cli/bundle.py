@@ -5,7 +5,7 @@ import argparse
 
 from gavn.config.overlays import add_arguments as add_changes
 from gavn.config.overlays import resolve_arguments
-from gavn.errors import check_weight_file
+from gavn.runtime.input_checks import check_weight_file
 from gavn.runtime.project import project_root
 
 

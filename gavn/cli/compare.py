@@ -10,9 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
+from gavn.errors import ExitCode
 from gavn.runtime.arguments import OldName, whole
 from gavn.runtime.executors import Executor, add_executor_arguments, check_datatrove
-from gavn.runtime.exit_codes import FAILED, OK
 from gavn.runtime.project import PACKAGE
 
 TRAINER = sys.executable, str(PACKAGE / 'train.py')
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         check_datatrove()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return OK if _compare(args) else FAILED
+        return ExitCode.OK if _compare(args) else ExitCode.FAILED
     except KeyboardInterrupt:
         raise KeyboardInterrupt('interrupted: rerun the same command to resume') from None
 

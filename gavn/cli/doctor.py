@@ -203,7 +203,7 @@ def _networks() -> str:
     import torch
 
     from gavn.archs.gavn_arch import GAVN
-    from gavn.restoration.restorer import find_device
+    from gavn.runtime.devices import find_device
     device = find_device()
     network = GAVN(num_feat=8, radius=0, use_identity=False).to(device).eval()
     with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gavn.errors import check_inputs, check_weight_file
+from gavn.runtime.input_checks import check_inputs, check_weight_file
 
 METRICS = ('psnr', 'ssim', 'psnr_y', 'ssim_y', 'ms_ssim', 'lpips', 'niqe', 'sync', 'warp', 'id')
 WEIGHT_FILES = ('syncnet', 'alexnet')
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     from gavn.cli.evaluate_clips import choose, evaluate_all, gather, summary
     from gavn.metrics.results_file import RunInfo, write_results
     from gavn.restoration.output_path import check_output_path
-    from gavn.restoration.restorer import find_device
+    from gavn.runtime.devices import find_device
     check_output_path(args.restored, args.output, args.force)
     folder, clips = gather(args.restored, args.reference, args.degraded)
     device = find_device(args.device)

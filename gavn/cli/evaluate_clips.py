@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gavn.audio.rates import SAMPLE_RATE
 from gavn.data.clip_pairs import MismatchError, Triple, collect, pair
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 from gavn.faces.geometry import crop
 from gavn.faces.tracker import NoFace, follow_main_face
 from gavn.faces.tracks import Faces
@@ -30,6 +30,8 @@ _Frames = Iterable[_Group]
 
 class EvaluationError(GavnError):
     """A metric cannot be computed from the given files."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def choose(names: Sequence[str] | None, has_truth: bool, weights: Mapping[str, s
 
     Raises:
         EvaluationError: a metric in `names` needs the ground truth.
-        MissingWeightsError: a metric in `names` has no weights.
+        MissingWeightsError, MissingPackageError: a metric in `names` has no weights, or needs a package.
         CheckpointError: the weights do not fit.
     """
     metrics = {key: dict(metric) for key, metric in STANDARD.items()

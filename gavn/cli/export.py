@@ -4,8 +4,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gavn.errors import check_weight_file
 from gavn.runtime.arguments import whole
+from gavn.runtime.input_checks import check_weight_file
 
 FORMS = ('onnx', 'torchscript')
 

@@ -14,10 +14,11 @@ from functools import partial
 from importlib import import_module
 
 import gavn
+from gavn.errors import ExitCode
 from gavn.runtime.arguments import Parser
-from gavn.runtime.exit_codes import USAGE, guarded
+from gavn.runtime.exit_codes import guarded
 from gavn.runtime.notices import show_notices
-from gavn.runtime.project import install_command
+from gavn.runtime.optional_packages import missing_package
 
 VERBS = {
     'restore': 'restore the faces in videos',
@@ -45,15 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(_help_as_argument(sys.argv[1:] if argv is None else argv))
     if args.verb is None:
-        parser.exit(USAGE, parser.format_help())
+        parser.exit(ExitCode.USAGE, parser.format_help())
     show_notices()
+    return guarded(partial(_run, args))
+
+
+def _run(args: argparse.Namespace) -> int | None:
+    """Runs the verb. Raises MissingPackageError if a package of `EXTRAS` is missing."""
     try:
-        return guarded(partial(args.run, args))
+        return args.run(args)
     except ModuleNotFoundError as error:
-        if (extra := EXTRAS.get((error.name or '').partition('.')[0])) is None:
+        name = error.name or ''
+        if (extra := EXTRAS.get(name.partition('.')[0])) is None:
             raise
-        print(f'error: gavn {args.verb} needs {error.name}: {install_command(extra)}', file=sys.stderr)
-        return USAGE
+        raise missing_package(name, extra, f'gavn {args.verb}') from error
 
 
 def _help_as_argument(words: Sequence[str]) -> list[str]:

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import argparse
 
-from gavn.errors import check_inputs
+from gavn.errors import ExitCode
 from gavn.runtime.arguments import OldName, positive, whole
 from gavn.runtime.executors import add_executor_arguments, add_task_arguments
-from gavn.runtime.exit_codes import FAILED, OK
+from gavn.runtime.input_checks import check_inputs
 
 # as in gavn.data.landmark_annotator, gavn.data.storage and gavn.faces.geometry, which are slow to import
 ANNOTATORS = ('auto', 'dlib', 'face-alignment')
@@ -66,4 +66,4 @@ def run(args: argparse.Namespace) -> int:
     for reason, count in counts.items():
         print(f'{count:6d}  {reason}')
     print(f'{args.out}/report.csv has the result of each video' if counts else 'submitted')
-    return OK if counts.get('ok') or args.executor == 'slurm' else FAILED
+    return ExitCode.OK if counts.get('ok') or args.executor == 'slurm' else ExitCode.FAILED

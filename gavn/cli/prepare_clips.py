@@ -29,7 +29,7 @@ from gavn.data.landmark_annotator import ANNOTATORS, AnnotatorError, FaceNotFoun
 from gavn.data.preparation import Preparation, RejectedVideoError
 from gavn.data.sources import ClipSource, from_csv, from_folder, voxceleb_splits
 from gavn.data.splits import cut, draw_clips, flat, has_shared_speakers, write_csv
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError, MissingPackageError
 from gavn.faces.detector import RetinaFace
 from gavn.faces.tracker import NoFace, follow_main_face
 from gavn.faces.tracks import Faces
@@ -37,11 +37,13 @@ from gavn.media import MediaError
 from gavn.runtime.executors import MAX_TASKS, Executor, TaskStage
 
 REJECTED = (MediaError, NoFace, FaceNotFoundError, RejectedVideoError)  # the message is the reason
-ENVIRONMENT = (OSError, AnnotatorError)  # a full disk, missing weights: the next video would fail too
+ENVIRONMENT = (OSError, AnnotatorError, MissingPackageError)  # a full disk: the next video would fail too
 
 
 class PrepareError(GavnError):
     """The arguments select no valid data set."""
+
+    exit_code = ExitCode.USAGE
 
 
 _annotator = lru_cache(maxsize=1)(lambda name: ANNOTATORS[name]())  # one per worker
@@ -87,7 +89,7 @@ WORK: dict[str, Callable[[Preparation, ClipSource, str], None]] = {
 class ClipStep(PipelineStep):
     """Applies one step to each clip. An unusable video is reported and skipped by later steps.
 
-    Unexpected errors are reported with a traceback. Errors of the machine (OSError, AnnotatorError) end the
+    Unexpected errors are reported with a traceback. Errors of the machine (`ENVIRONMENT`) end the
     task, so that no good video is rejected.
 
     Args:
@@ -227,7 +229,7 @@ def prepare_folder(args: argparse.Namespace) -> dict[str, int]:
         Number of clips by status; empty after a submission to Slurm.
 
     Raises:
-        PrepareError, AnnotatorError: an argument is wrong; nothing is written.
+        PrepareError, AnnotatorError, MissingPackageError: an argument is wrong; nothing is written.
         RunError: tasks did not complete.
     """
     try:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gavn.cli.restore_jobs import BOTH, IMAGE_FOLDER, input_output_pairs, unfinished
-from gavn.errors import check_inputs, check_weight_file
+from gavn.errors import ExitCode
 from gavn.restoration.encoder_choices import CODECS, LARGEST_CRF, PIX_FMTS, PRESETS
 from gavn.runtime.arguments import fraction, name_part, positive, seconds, whole
 from gavn.runtime.executors import add_executor_arguments, add_task_arguments
-from gavn.runtime.exit_codes import FAILED, INTERRUPTED, guarded
+from gavn.runtime.exit_codes import guarded
 from gavn.runtime.file_names import beside, with_ending
+from gavn.runtime.input_checks import check_inputs, check_weight_file
 from gavn.runtime.notices import NOTICES
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
     codes += _restore_all(waiting, args) if waiting else []
     if not alone:
         print(_summary(codes, len(jobs) - len(waiting)))
-    return INTERRUPTED if INTERRUPTED in codes else next(filter(None, codes), 0)
+    return ExitCode.INTERRUPTED if ExitCode.INTERRUPTED in codes else next(filter(None, codes), 0)
 
 
 def _check_quality(args: argparse.Namespace) -> None:
@@ -181,7 +182,7 @@ def _check_quality(args: argparse.Namespace) -> None:
 
 def _summary(codes: Sequence[int], skipped: int) -> str:
     """Returns the numbers of finished, failed and skipped inputs."""
-    done, stopped = codes.count(0), codes.count(INTERRUPTED)
+    done, stopped = codes.count(0), codes.count(ExitCode.INTERRUPTED)
     failed = len(codes) - done - stopped
     counts = [f'{count} {what}' for count, what in ((failed, 'failed'), (skipped, 'skipped')) if count]
     return ', '.join([f'{done} done', *counts, *['interrupted'] * stopped])
@@ -196,7 +197,7 @@ def _restore_all(jobs: Sequence[tuple[Path, Path]], args: argparse.Namespace) ->
             with NOTICES.about(source):
                 job = partial(_restore, source, target, restorer, settings, args)
                 codes.append(_guard_unexpected(job, source))
-            if codes[-1] == INTERRUPTED:
+            if codes[-1] == ExitCode.INTERRUPTED:
                 break
     return codes
 
@@ -221,7 +222,7 @@ def _guard_unexpected(job: Callable[[], None], source: Path) -> int:
         message = str(error).strip().replace('\n', '\n  ') or 'no details'
         print(f'error: {source}: {type(error).__name__}: {message}\n  this is a bug in gavn, please report '
               f'it ({_TRACEBACK}=1 shows the traceback)', file=sys.stderr)
-        return FAILED
+        return ExitCode.FAILED
 
 
 def _none_if_auto(choice: str) -> str | None:

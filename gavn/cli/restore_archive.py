@@ -6,9 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gavn.errors import ArgumentError
+from gavn.errors import ArgumentError, ExitCode
 from gavn.runtime.executors import Executor, check_datatrove
-from gavn.runtime.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
     from gavn.restoration.restorer_spec import RestorerSpec
@@ -40,14 +39,14 @@ def restore_archive(args: argparse.Namespace, spec: RestorerSpec, settings: Sett
     executor.run('restore', stages(archive, executor.threads, args.no_resume), logs, persist=True)
     if executor.returns_at_once:
         print(f'submitted; {archive.outputs.resolve_paths("report.csv")} has the result of each video')
-        return OK
+        return ExitCode.OK
     summary = read_summary(archive)
     counts = [f'{summary[key]} {key}' for key in ('done', 'failed', 'skipped', 'unfinished')
               if key in summary]
     print(f'{", ".join(counts)}; {summary["hours"]:.2f} hours of video, '
           f'{summary.get("frames_per_second", 0):.1f} frames/s a task; '
           f'{archive.outputs.resolve_paths("report.csv")} has the result of each video')
-    return FAILED if {'failed', 'unfinished'} & summary.keys() else OK
+    return ExitCode.FAILED if {'failed', 'unfinished'} & summary.keys() else ExitCode.OK
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -6,12 +6,11 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
-from gavn.errors import MissingPackageError, check_weight_file
 from gavn.runtime.arguments import positive, seconds, whole
-from gavn.runtime.project import install_command
+from gavn.runtime.input_checks import check_weight_file
+from gavn.runtime.optional_packages import require_packages
 
 _POLL = 1.0  # seconds
 NEEDED = ('gradio', 'skimage')  # skimage generates the examples
@@ -65,8 +64,7 @@ def run(args: argparse.Namespace) -> None:
         MissingPackageError: the extra is not installed.
         ArgumentError: a limit is invalid.
     """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise MissingPackageError(f'the page requires {missing[0]}: {install_command("web")}')
+    require_packages(NEEDED, 'web', 'the page')
     check_weight_file(args.weights)
     from gavn.restoration.model_spec import import_modules
     from gavn.web.limits import Limits

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from gavn.errors import GavnError, shortened
+from gavn.errors import GavnError
+from gavn.runtime.messages import shortened
 
 Key = tuple[str | int, ...]
 """A key in an option file: ('train', 'phases', 0, 'lr')."""

@@ -42,7 +42,7 @@ from gavn.config.sections import (
     is_basicsr_class,
     network_sections,
 )
-from gavn.errors import shortened
+from gavn.runtime.messages import shortened
 
 LARGEST_SEED = 1 << 31  # numpy allows twice as many; processes and data sets add to it
 _LIKENESS = 0.6  # similarity of a misspelled key and its suggestion

@@ -15,7 +15,7 @@ from typing import Any
 
 from gavn.config.bounded_yaml import Key, YamlError, YamlSyntaxError, dotted, parse, write_options
 from gavn.config.removed_files import replacement
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 
 __all__ = ['BASE', 'Key', 'OptionError', 'OptionFile', 'OptionSource', 'dotted', 'force',
            'lay_over', 'merge', 'read_layers', 'read_options', 'write_options']
@@ -29,6 +29,8 @@ MAX_FILES = 64
 
 class OptionError(GavnError, ValueError):
     """An option is wrong. The message names the key, the file and the line."""
+
+    exit_code = ExitCode.USAGE
 
 
 @contextmanager

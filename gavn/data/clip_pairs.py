@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from gavn.errors import GavnError, listed
+from gavn.errors import ExitCode, GavnError
 from gavn.media import Frame, UnreadableMedia, VideoReader
 from gavn.runtime.file_names import IMAGE_ENDINGS, VIDEO_ENDINGS, in_order, is_image, is_video
+from gavn.runtime.messages import listed
 
 _log = logging.getLogger(__name__)
 
 
 class MismatchError(GavnError):
     """Clips do not match. The message names them and the reason."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 from gavn.faces.geometry import Box
-from gavn.runtime.project import install_command, models_of
+from gavn.runtime.optional_packages import models_folder, optional_package
+from gavn.runtime.project import install_command
 
 MAX_GAP = 5  # frames without a face that are interpolated
 MAX_MISSING = 0.1  # share of a clip's frames without a face
@@ -33,7 +34,9 @@ class LandmarkAnnotator(Protocol):
 
 
 class AnnotatorError(GavnError):
-    """An annotator is not available. The message says what to install or where to get its weights."""
+    """An annotator has no weights. The message says where to get them."""
+
+    exit_code = ExitCode.USAGE
 
 
 class FaceNotFoundError(GavnError):
@@ -44,13 +47,8 @@ class DlibAnnotator:
     """dlib's HOG detector and 68-point regression. Its model is licensed for research only."""
 
     def __init__(self) -> None:
-        try:
-            import dlib
-        except ImportError as error:
-            raise AnnotatorError(f'--annotator dlib needs dlib: {install_command("dlib")}') from error
-        models = models_of('face_recognition_models')
-        if models is None:
-            raise AnnotatorError(f'--annotator dlib needs its model: {install_command("dlib")}')
+        dlib = optional_package('dlib', 'dlib', '--annotator dlib')
+        models = models_folder('face_recognition_models', 'dlib', '--annotator dlib')
         self._detect = dlib.get_frontal_face_detector()
         self._predict = dlib.shape_predictor(str(models / 'shape_predictor_68_face_landmarks.dat'))
         self._rectangle = dlib.rectangle
@@ -84,16 +82,13 @@ class FaceAlignmentAnnotator:
         download: whether to download weights that are not in PyTorch's cache.
 
     Raises:
-        AnnotatorError: the package is not installed, or weights are absent and `download` is false.
+        MissingPackageError: the package is not installed.
+        AnnotatorError: weights are absent and `download` is false, or cannot be downloaded.
     """
 
     def __init__(self, download: bool = False) -> None:
-        try:
-            import face_alignment
-        except ImportError as error:
-            raise AnnotatorError(f'--annotator face-alignment cannot be imported ({error}): '
-                                 f'{install_command("prepare")} && pip install --no-deps '
-                                 'face-alignment==1.5.0') from error
+        face_alignment = optional_package('face_alignment', 'prepare', '--annotator face-alignment',
+                                          also='pip install --no-deps face-alignment==1.5.0')
         if not download and (missing := _missing_weights()):
             raise AnnotatorError(_weights_message(missing))
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -143,7 +138,7 @@ def choose_annotator(name: str, download: bool = False) -> str:
         Name of the annotator.
 
     Raises:
-        AnnotatorError: it is not available.
+        MissingPackageError, AnnotatorError: it has no package or no weights.
     """
     if name == AUTO:
         installed = all(map(importlib.util.find_spec, ('dlib', 'face_recognition_models')))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 from gavn.faces.box_array import Boxes
 from gavn.faces.detector import (
     SURE,
@@ -40,6 +40,8 @@ _SHRUNK = 0.75  # relative to the minimum height; a face may be so small tempora
 
 class NoFace(GavnError):  # noqa: N818
     """No face was found in a video."""
+
+    exit_code = ExitCode.NO_FACE
 
 
 @dataclass(eq=False)

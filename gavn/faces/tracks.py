@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gavn.errors import ArgumentError, GavnError
+from gavn.errors import ArgumentError, ExitCode, GavnError
 from gavn.faces.box_array import Boxes
 from gavn.faces.geometry import CROP_MARGIN, Box, crop_box, inside
 
@@ -19,6 +19,8 @@ _STORED = '<f8'  # data type of stored boxes; as base64 they are smaller and fas
 
 class ChoiceError(GavnError, ValueError):
     """The selected faces or the box do not exist in the video."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 
 StrPath = str | PathLike[str]
 
@@ -54,6 +54,8 @@ logging.getLogger('libav').setLevel(logging.CRITICAL)  # needed to capture forma
 
 class MediaError(GavnError):
     """A file cannot be used as requested; the message says why and what to do."""
+
+    exit_code = ExitCode.UNREADABLE
 
 
 class UnreadableMedia(MediaError):  # noqa: N818

@@ -21,7 +21,7 @@ from gavn.faces.landmarks import MOUTH, box_around, nme, to_pixels
 from gavn.media import Ticks
 from gavn.metrics.frame import ms_ssim, niqe, psnr, ssim
 from gavn.metrics.identity import IdentitySimilarity
-from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
+from gavn.metrics.missing import UNAVAILABLE, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
 from gavn.metrics.sync import SyncScore, load_syncnet
 from gavn.metrics.table import METRICS, metric_of
@@ -243,7 +243,7 @@ def metric_factory(key: str, metric: Mapping[str, Any], device: Device = 'cpu') 
 
     Raises:
         ValueError: a type or an option is unknown.
-        MissingWeightsError: weights of a network are missing.
+        MissingWeightsError, MissingPackageError: weights of a network, or a package, are missing.
     """
     check_metrics({key: metric})
     info, options = metric_of(metric['type']), _options(metric)
@@ -266,10 +266,10 @@ def _frame_metric(function: Callable[..., Any], options: Mapping[str, Any], devi
 
 def metric_factories(metrics: Mapping[str, Mapping[str, Any]], device: Device = 'cpu',
                      missing: Callable[[str, str], None] = lambda key, reason: None) -> list[MetricFactory]:
-    """Loads all metrics of `val.metrics`. Those without weights yield only the reason, as a note.
+    """Loads all metrics of `val.metrics`. Those without weights or package yield only the reason, as a note.
 
     Args:
-        missing: called with key and reason for each metric without weights.
+        missing: called with key and reason for each of these.
 
     Raises:
         ValueError: see `check_metrics`.
@@ -279,10 +279,10 @@ def metric_factories(metrics: Mapping[str, Mapping[str, Any]], device: Device = 
     for key, metric in metrics.items():
         try:
             factories.append(metric_factory(key, metric, device))
-        except MissingWeightsError as error:
+        except UNAVAILABLE as error:
             missing(key, str(error))
             info = METRICS[metric['type']]
-            factories.append(MetricFactory(info.columns(key), info.needs, _missing_weights(str(error))))
+            factories.append(MetricFactory(info.columns(key), info.needs, _unavailable(error)))
     return factories
 
 
@@ -290,7 +290,7 @@ def _options(metric: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in metric.items() if key not in ('type', 'better')}
 
 
-def _missing_weights(reason: str) -> Callable[[Audio], Metric]:
+def _unavailable(error: Exception) -> Callable[[Audio], Metric]:
     def begin(_: Audio) -> Metric:
-        raise MissingWeightsError(reason)
+        raise type(error)(*error.args)
     return begin

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from gavn.metrics.clip_metrics import Audio, Metric, MetricFactory, Sample
-from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
+from gavn.metrics.missing import UNAVAILABLE, UndefinedMetricError
 from gavn.metrics.results_file import BETWEEN_NOTES, DEGRADED, TRUTH, ResultRow, RunInfo
 from gavn.metrics.table import metric_of
 
@@ -122,7 +122,7 @@ class _MetricState:
         try:
             self.metric = self.metric or self.metric_factory.begin(self.audio)
             self.metric.update(sample)
-        except (UndefinedMetricError, MissingWeightsError) as error:
+        except (UndefinedMetricError, *UNAVAILABLE) as error:
             self.reason = str(error)
 
     def values(self) -> dict[str, float | None]:

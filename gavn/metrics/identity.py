@@ -7,10 +7,9 @@ from torch import Tensor
 
 from gavn.faces.landmarks import N_POINTS
 from gavn.metrics.frame import check_shapes
-from gavn.metrics.missing import MissingWeightsError, optional_package
-from gavn.runtime.project import install_command, models_of
+from gavn.runtime.optional_packages import models_folder, optional_package
 
-_EXTRA = 'dlib'
+_NEEDS = {'extra': 'dlib', 'purpose': 'the metric id'}
 _CHIP = 150  # side in pixels of the network's input
 
 
@@ -26,11 +25,11 @@ class IdentitySimilarity:
     strong blur 0.96.
 
     Raises:
-        MissingWeightsError: the extra `gavn[dlib]` is not installed.
+        MissingPackageError: the extra `gavn[dlib]` is not installed.
     """
 
     def __init__(self) -> None:
-        self._dlib = optional_package('dlib', _EXTRA)
+        self._dlib = optional_package('dlib', **_NEEDS)
         self._network = self._dlib.face_recognition_model_v1(str(_weights()))
 
     def __call__(self, restored: np.ndarray, truth: np.ndarray, landmarks: np.ndarray | Tensor | None = None
@@ -68,7 +67,4 @@ class IdentitySimilarity:
 
 def _weights() -> Path:
     """The package's file. Importing the package needs outdated setuptools."""
-    models = models_of('face_recognition_models')
-    if models is None:
-        raise MissingWeightsError(f'no package face_recognition_models; {install_command(_EXTRA)}')
-    return models / 'dlib_face_recognition_resnet_model_v1.dat'
+    return models_folder('face_recognition_models', **_NEEDS) / 'dlib_face_recognition_resnet_model_v1.dat'

@@ -1,28 +1,23 @@
 """Errors of metrics without a value. Results then contain `n/a`, with the message as a note."""
-import importlib
 import os
 from pathlib import Path
-from types import ModuleType
 
 from gavn.checkpoints.hub import MODELS, model_path
-from gavn.errors import GavnError
-from gavn.runtime.project import install_command
+from gavn.errors import ExitCode, GavnError, MissingPackageError
 
 
 class MissingWeightsError(GavnError, RuntimeError):
-    """A metric lacks its weights or its package. The message says how to get them."""
+    """A metric lacks its weights. The message says how to get them."""
+
+    exit_code = ExitCode.WEIGHTS
 
 
 class UndefinedMetricError(GavnError, ValueError):
     """A metric has no value for a clip or an image. The message says why."""
 
 
-def optional_package(name: str, extra: str) -> ModuleType:
-    """Imports the module `name` of the extra `gavn[extra]`. Raises MissingWeightsError if it is absent."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingWeightsError(f'no package {name} ({error}); {install_command(extra)}') from error
+UNAVAILABLE = (MissingWeightsError, MissingPackageError)
+"""What prevents a metric on this machine."""
 
 
 def weights_file(name: str, weights: str | os.PathLike[str] | None) -> Path:

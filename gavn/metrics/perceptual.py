@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from gavn.checkpoints.checkpoint import PathLike, load_state, load_strict
 from gavn.metrics.frame import check_shapes
-from gavn.metrics.missing import UndefinedMetricError, optional_package, weights_file
+from gavn.metrics.missing import UndefinedMetricError, weights_file
+from gavn.runtime.optional_packages import optional_package
 from gavn.runtime.tensors import to_tensor
 
 MIN_SIDE = 31  # pixels; AlexNet's pooling needs as many
@@ -25,12 +26,12 @@ class LPIPS:
             of `gavn models fetch alexnet`.
 
     Raises:
-        MissingWeightsError: weights or package are absent.
+        MissingWeightsError, MissingPackageError: weights or package are absent.
         CheckpointError: the file is not AlexNet's.
     """
 
     def __init__(self, weights: PathLike | None = None, device: torch.device | str = 'cpu') -> None:
-        package = optional_package('lpips', 'evaluate')
+        package = optional_package('lpips', 'evaluate', 'the metric lpips')
         path = weights_file('alexnet', weights)
         self.device = device
         self.network = _build_without_backbone(package.LPIPS)

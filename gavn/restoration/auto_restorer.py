@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from gavn.audio.mfcc import SAMPLE_RATE
 from gavn.checkpoints import pretrained
 from gavn.errors import ArgumentError
 from gavn.restoration.degradation import DegradationEstimate
 from gavn.restoration.in_memory import restore_in_memory
-from gavn.restoration.restorer import AUTO, Restorer, check_computation, default_dtype, find_device
+from gavn.restoration.protocols import Channels
+from gavn.restoration.restorer import AUTO, Restorer, check_computation
+from gavn.restoration.settings import Settings
 from gavn.restoration.weight_selection import FAST, FOR_ALL, QUALITIES, Choice, select_weights
+from gavn.runtime.devices import default_dtype, find_device
 from gavn.runtime.files import sha256
 
 
@@ -23,7 +26,10 @@ class AutoRestorer:
     """Selects pretrained weights for each video. Use it in place of a `Restorer`.
 
     Attributes:
-        device, dtype, batch, compile: see `Restorer`.
+        device: see `Restorer`.
+        dtype: see `Restorer`.
+        batch: see `Restorer`.
+        compile: see `Restorer`.
         quality: `best`, or `fast`: the weights `mixed` for every kind of degradation.
 
     Raises:
@@ -65,6 +71,7 @@ class AutoRestorer:
         return select_weights(self.named, estimator(), self.quality)
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
-                       audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
+                       audio: np.ndarray | None = None, *, channels: Channels = 'rgb',
+                       sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
         """Restores whole frames with the selected weights; see `Restorer.restore_frames`."""
-        return restore_in_memory(self, frames, fps, audio, **choices)
+        return restore_in_memory(self, frames, fps, audio, channels, sample_rate, settings)

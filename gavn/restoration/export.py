@@ -6,7 +6,6 @@ fixed. Deformable convolutions are exported in their reference form, which every
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from gavn.ops.deform_align import DeformableAlignPack
 from gavn.restoration.model_spec import DETECTOR, GENERATOR
 from gavn.restoration.restorer import Restorer
 from gavn.runtime.files import atomic_path
-from gavn.runtime.project import install_command
+from gavn.runtime.optional_packages import require_packages
 
 FORMATS = {'onnx': '.onnx', 'torchscript': '.pt'}
 ONNX_PACKAGES = ('onnx', 'onnxscript')
@@ -102,7 +101,8 @@ def export(restorer: Restorer, target: Path, form: str, size: int = CROP_SIZE) -
         The largest difference of restored values.
 
     Raises:
-        ExportError: a package is missing, or the results differ by more than `TOLERANCE`.
+        ExportError: the results differ by more than `TOLERANCE`.
+        MissingPackageError: ONNX export needs a package.
     """
     write, load = _WRITERS[form]
     with atomic_path(target) as unfinished, torch.no_grad(), warnings.catch_warnings():
@@ -143,9 +143,7 @@ def _load_torchscript(path: Path) -> Callable[[Sequence[Tensor]], Tensor]:
 
 
 def _write_onnx(whole: FullPipeline, restorer: Restorer, path: Path, size: int) -> None:
-    if missing := [name for name in ONNX_PACKAGES if not importlib.util.find_spec(name)]:
-        raise ExportError(f'ONNX export requires {", ".join(missing)}\n'
-                          f'{install_command("export")}, or export torchscript')
+    require_packages(ONNX_PACKAGES, 'export', 'ONNX export')
     tensors = example(restorer, TRACED, size)
     windows = torch.export.Dim('n')
     program = torch.onnx.export(

@@ -8,7 +8,7 @@ from contextlib import closing
 from fractions import Fraction
 from math import gcd, inf
 from numbers import Real
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -20,11 +20,10 @@ from gavn.faces.tracker import follow_faces
 from gavn.faces.tracks import Faces, choose, fixed_box
 from gavn.media import Frame, enlarged, enlarged_size
 from gavn.restoration.face_clip import FaceClipRestorer, FrameBuffer
-from gavn.restoration.protocols import VideoRestorer
+from gavn.restoration.protocols import Channels, VideoRestorer
 from gavn.restoration.settings import Settings
 from gavn.restoration.weight_selection import estimate_degradation
 
-Channels = Literal['rgb', 'bgr']
 _INT16_MAX = np.iinfo(np.int16).max
 _MAX_SAMPLE = 2.  # floating-point audio may exceed 1 a little; larger values are in other units
 
@@ -34,21 +33,7 @@ _log = logging.getLogger(__name__)
 def restore_in_memory(restorer: VideoRestorer, frames: Iterable[np.ndarray], fps: float | Fraction,
                       audio: np.ndarray | None = None, channels: Channels = 'rgb',
                       sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
-    """Returns consecutive frames of one video with restored faces. Pixels outside the faces do not change.
-
-    Args:
-        frames: uint8 (h, w, 3) of equal size, or an array (n, h, w, 3).
-        fps: frames per second; aligns the audio with the frames.
-        audio: mono samples (n,) from the first frame on, int16 or floats in [-1, 1]; None = silence.
-        channels: channel order of the input and the result: `rgb` (PIL, torchvision) or `bgr` (OpenCV).
-        sample_rate: of `audio`, in Hz.
-        settings: faces, strength and scale (which enlarges the frames); others are ignored.
-
-    Raises:
-        ArgumentError: frames or audio have another type or shape.
-        NoFace: no face was found.
-        ChoiceError, TaskError, RestoreError: see `gavn.restore_video`.
-    """
+    """Returns consecutive frames of one video with restored faces; see `Restorer.restore_frames`."""
     settings = settings or Settings()
     stored = _checked(frames, channels)
     samples = _padded(_samples(audio, sample_rate), round(len(stored) / _rate(fps) * SAMPLE_RATE))

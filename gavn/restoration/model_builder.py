@@ -21,9 +21,10 @@ import gavn.archs  # noqa: F401  (registers the networks)
 from gavn.checkpoints.checkpoint import check_fit, load_strict
 from gavn.checkpoints.safe_files import State
 from gavn.config.check import network_problems
-from gavn.errors import CheckpointError, GavnError, shortened
+from gavn.errors import CheckpointError, ExitCode, GavnError
 from gavn.registry import ARCH_REGISTRY, basicsr_installed, known_networks
-from gavn.runtime.project import install_command
+from gavn.runtime.messages import shortened
+from gavn.runtime.optional_packages import missing_package
 
 STOCK = ('EDSR', 'RCAN', 'RRDBNet', 'SRVGGNetCompact', 'SwinIR')
 """BasicSR networks that restore single frames (`window: frame`) and can be built on the device `meta`."""
@@ -43,12 +44,14 @@ _ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, 
 class RestoreError(GavnError):
     """The options build no usable network, or the network returns invalid values."""
 
+    exit_code = ExitCode.WEIGHTS
+
 
 def registered(kind: Any) -> Mapping[str, Callable[..., nn.Module]]:
     """Returns all networks by the names that option files may use; imports BasicSR if `kind` needs it.
 
     Raises:
-        RestoreError: the network comes from BasicSR, which is not installed.
+        MissingPackageError: the network comes from BasicSR, which is not installed.
     """
     if not isinstance(kind, str) or kind in ARCH_REGISTRY:
         return known_networks()
@@ -56,9 +59,9 @@ def registered(kind: Any) -> Mapping[str, Callable[..., nn.Module]]:
         try:
             from gavn.archs import basicsr_archs  # noqa: F401  (joins the registries)
         except ImportError as error:
-            raise RestoreError(f'BasicSR cannot be imported: {error}\n{install_command("train")}') from error
+            raise missing_package('basicsr', 'train', kind, error) from error
     elif kind.removesuffix('_basicsr') in (*OURS_ON_BASICSR, *STOCK):
-        raise RestoreError(f'{kind} comes from BasicSR, which is not installed\n{install_command("train")}')
+        raise missing_package('basicsr', 'train', kind)
     return known_networks()
 
 

@@ -16,13 +16,9 @@ from gavn.restoration.model_builder import RestoreError, build, build_with, chec
 from gavn.runtime.plugins import PluginError, check_modules, import_plugins
 from gavn.runtime.project import locate, project_root
 
-__all__ = ['DETECTOR', 'GENERATOR', 'DeviceError', 'ModelSpec', 'RestoreError', 'weight_files']
+__all__ = ['DETECTOR', 'GENERATOR', 'ModelSpec', 'RestoreError', 'weight_files']
 
 GENERATOR, DETECTOR = 'network_g', 'network_l'  # the names of networks in option files and bundles
-
-
-class DeviceError(RestoreError):
-    """The device is not available."""
 
 
 def import_modules(modules: Iterable[str] = (), asked_by: str = '--import') -> None:

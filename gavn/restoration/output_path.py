@@ -4,13 +4,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 
 PathLike = str | os.PathLike[str]
 
 
 class OutputPathError(GavnError):
     """The output path cannot be used; nothing was written."""
+
+    exit_code = ExitCode.USAGE
 
 
 def check_output_path(source: PathLike, target: PathLike, overwrite: bool = False, write_images: bool = False

@@ -3,13 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import Any, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
+from gavn.audio.mfcc import SAMPLE_RATE
 from gavn.restoration.degradation import DegradationEstimate
+from gavn.restoration.settings import Settings
 from gavn.restoration.weight_selection import Choice
+
+Channels = Literal['rgb', 'bgr']
+"""Channel order of frames in memory."""
 
 
 @runtime_checkable
@@ -49,5 +54,6 @@ class VideoRestorer(Protocol):
         """
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
-                       audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
+                       audio: np.ndarray | None = None, *, channels: Channels = 'rgb',
+                       sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
         """Restores the faces in consecutive whole frames of one video; see `Restorer.restore_frames`."""

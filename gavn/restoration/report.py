@@ -109,10 +109,13 @@ class Report:
     """What a restoration did.
 
     Attributes:
-        source, target: the files.
+        source: the input.
+        target: the output.
         input: properties of the source, such as size and frame rate.
-        frames_in, frames_out: frames read and written; they differ only if another frame rate is requested.
-        shown_again, left_out: frames that the requested frame rate duplicates and drops.
+        frames_in: frames read.
+        frames_out: frames written; another number only if another frame rate is requested.
+        shown_again: frames that the requested frame rate duplicates.
+        left_out: frames that the requested frame rate drops.
         restored: frames with a restored face.
         passed_through: unchanged frames.
         repeated: undecodable frames, replaced by the previous frame.
@@ -128,7 +131,9 @@ class Report:
             and `box` (x, y, width, height) and `thumbnail` (a JPEG data URI) of the frame `box_frame`, in
             pixels of the input.
         seconds: wall-clock time of this run.
-        settings, weights, versions: how the result was made; weights as path -> SHA-256.
+        settings: as given.
+        weights: the files of the weights: path -> SHA-256.
+        versions: package -> version.
         notices: messages for the user.
         job: in an archive: input, weights and settings that the result depends on.
     """

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from gavn.audio.mfcc import SAMPLE_RATE
 from gavn.faces.tracks import FORM, Faces
 from gavn.media import VideoReader
 from gavn.restoration.job import RestorationJob, RestorationPlan
 from gavn.restoration.output_path import OutputPathError, check_output_path
 from gavn.restoration.progress import Progress, SilentProgress
-from gavn.restoration.protocols import VideoRestorer
+from gavn.restoration.protocols import Channels, VideoRestorer
 from gavn.restoration.report import Report, versions
 from gavn.restoration.restorer_spec import RestorerSpec, build_restorer
 from gavn.restoration.resume_state import ResumeState, ResumeStateError
@@ -133,16 +134,28 @@ def _opened(source: Path, target: Path, restorer: VideoRestorer, settings: Setti
 
 
 def restore_frames(frames: Iterable[np.ndarray], fps: float | Fraction, audio: np.ndarray | None = None,
-                   restorer: VideoRestorer | str | None = None, **choices: Any) -> list[np.ndarray]:
-    """Restores the faces in consecutive frames of a video, in memory; see `Restorer.restore_frames`.
+                   restorer: VideoRestorer | str | None = None, *, channels: Channels = 'rgb',
+                   sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
+    """Restores the faces in consecutive frames of a video, in memory.
 
-    `restorer` is that of `restore_video`.
+    Args:
+        frames: uint8 (h, w, 3) of equal size, or an array (n, h, w, 3).
+        fps: frames per second; aligns the audio with the frames.
+        audio: mono samples (n,) from the first frame on, int16 or floats in [-1, 1]; None = silence.
+        restorer: see `restore_video`.
+        channels: order in the frames and in the result: `rgb` (PIL, torchvision) or `bgr` (OpenCV).
+        sample_rate: of `audio`, in Hz.
+        settings: faces, strength and scale (which enlarges the frames); other settings are ignored.
+
+    Returns:
+        As many frames. Pixels outside the faces do not change, unless the frames are enlarged.
 
     Raises:
-        ArgumentError: frames or audio have another type or shape, or `fps` is not above 0.
+        ArgumentError: frames or audio have another type or shape, or another argument is out of range.
         NoFace, ChoiceError, TaskError, RestoreError: see `restore_video`.
     """
-    return _restorer(restorer).restore_frames(frames, fps, audio, **choices)
+    return _restorer(restorer).restore_frames(frames, fps, audio, channels=channels, sample_rate=sample_rate,
+                                              settings=settings)
 
 
 def _check_image_names(video: VideoReader) -> None:

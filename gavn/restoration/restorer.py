@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import zip_longest
 from threading import Lock
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from gavn.archs.inputs import layout_of
 from gavn.archs.network_runner import NetworkRunner
-from gavn.audio.mfcc import silence
+from gavn.audio.mfcc import SAMPLE_RATE, silence
 from gavn.checkpoints import pretrained
 from gavn.checkpoints.checkpoint import (
     BUDGET,
@@ -33,15 +34,16 @@ from gavn.restoration.in_memory import restore_in_memory
 from gavn.restoration.model_spec import (
     DETECTOR,
     GENERATOR,
-    DeviceError,
     ModelSpec,
     RestoreError,
     weight_files,
 )
+from gavn.restoration.protocols import Channels
+from gavn.restoration.settings import Settings
 from gavn.restoration.weight_selection import Choice, check_task_fits
 from gavn.runtime.batching import Batch, tensor_of
 from gavn.runtime.compilation import MODES, compile_in_place
-from gavn.runtime.devices import SLOW_BFLOAT16, has_bfloat16
+from gavn.runtime.devices import SLOW_BFLOAT16, default_dtype, find_device, has_bfloat16
 from gavn.runtime.files import sha256
 from gavn.runtime.project import project_root, searched
 from gavn.runtime.tensors import channels_last, to_tensor
@@ -53,28 +55,6 @@ _notice_lock = Lock()  # calls run in parallel
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 AUTO = 'auto'
 MAX_WINDOW = 256  # frames; published networks use at most 15
-
-
-def find_device(name: str = 'auto') -> torch.device:
-    """Returns a device; `auto` selects a GPU if there is one, else the CPU.
-
-    Raises:
-        DeviceError: the device is not available.
-    """
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f'device {name} is not available ({str(error).splitlines()[0]})\n'
-                          'use --device auto or cpu') from error
-    return device
-
-
-def default_dtype(device: torch.device) -> str:
-    """Returns `bfloat16` if the device has instructions for it, else `float32`."""
-    return 'bfloat16' if has_bfloat16(device) else 'float32'
 
 
 def check_computation(dtype: str, batch: int | None, compile: str | None) -> None:
@@ -90,7 +70,7 @@ def check_computation(dtype: str, batch: int | None, compile: str | None) -> Non
 class Restorer(NetworkRunner):
     """Networks with their weights, ready to restore. Create it with one of its class methods.
 
-    Args and attributes:
+    Args:
         spec: the options that the networks were built from.
         networks: `network_g` and, if it takes landmarks, `network_l`; on `device`, in eval mode.
         device: see `find_device`.
@@ -100,11 +80,21 @@ class Restorer(NetworkRunner):
             the memory is too small. On a CPU several calls may run in parallel; see `parallel_calls`.
         compile: a mode of `torch.compile`, see `compile_in_place`; None = not compiled. Useful for long
             videos on a GPU; the first window takes minutes.
-        weights: path -> SHA-256.
-        budget: iterations and minutes of training; {} if unknown.
-        notices: (attribute only) messages about what differs from the request.
-        name: (attribute only) name of pretrained weights; None for others.
-        layout: (attribute only) how the windows of the network lie over a clip.
+        weights: the files of the weights: path -> SHA-256.
+        budget: iterations and minutes of training; None if unknown.
+
+    Attributes:
+        spec: as given.
+        networks: as given.
+        device (torch.device): the device that was found.
+        dtype: `float32` or `bfloat16`.
+        batch (int): windows per call of the network.
+        compile: as given.
+        weights: as given; {} for None.
+        budget: as given; {} for None.
+        layout (Layout): how the windows of the network lie over a clip.
+        notices: messages about what differs from the request.
+        name: name of pretrained weights; None for others.
 
     Raises:
         ArgumentError: `dtype` or `compile` is not one of the above, or `batch` is below 1.
@@ -177,7 +167,10 @@ class Restorer(NetworkRunner):
             opt_path: the option file that trained (or tests) the network.
             weights: checkpoint of `network_g`; by default `gavn.restoration.model_spec.weight_files`.
             landmark_weights: checkpoint of `network_l`; by default `path.pretrain_network_l`.
-            device, dtype, batch, compile: see the class.
+            device: see the class.
+            dtype: see the class.
+            batch: see the class.
+            compile: see the class.
             options: the options of `opt_path` with changes, as `gavn.config.overlays.resolve_options` makes
                 them; by default the file is read.
 
@@ -189,11 +182,12 @@ class Restorer(NetworkRunner):
             options, _ = read_options(opt_path)
         spec = ModelSpec.from_options(options, opt_path)
         files, given = weight_files(options), {GENERATOR: weights, DETECTOR: landmark_weights}
-        loaded, paths = {}, {}
-        for name in spec.networks:
+        networks, loaded, paths = {}, {}, {}
+        for name, network in spec.networks.items():
             path = given[name] or _found(files[name], name, opt_path)
-            spec.networks[name], state = load_trained(path, spec.networks[name])
+            networks[name], state = load_trained(path, network)
             loaded[name], paths[name] = (state, str(path)), str(path)
+        spec = replace(spec, networks=networks)
         sums = {path: sha256(path) for path in paths.values()}
         return cls(spec, spec.build_with(loaded), device, dtype, batch, compile, sums,
                    training_budget(paths[GENERATOR]))
@@ -208,27 +202,33 @@ class Restorer(NetworkRunner):
 
     def choose_weights(self, estimator: Callable[[], DegradationEstimate], force: bool = False
                        ) -> Choice:
-        """Holds pretrained weights to the degradation; see `VideoRestorer.choose_weights`."""
+        """Checks that pretrained weights suit the degradation; see `VideoRestorer.choose_weights`."""
         return check_task_fits(self, estimator, force)
 
     def restore_frames(self, frames: Iterable[np.ndarray], fps: float | Fraction,
-                       audio: np.ndarray | None = None, **choices: Any) -> list[np.ndarray]:
+                       audio: np.ndarray | None = None, *, channels: Channels = 'rgb',
+                       sample_rate: int = SAMPLE_RATE, settings: Settings | None = None) -> list[np.ndarray]:
         """Restores the faces in consecutive frames of a video, in memory.
 
         Args:
-            frames: uint8 RGB (h, w, 3) of equal size; BGR with `channels='bgr'`.
-            fps: frames per second.
-            audio: mono samples (n,) at 16 kHz, int16 or in [-1, 1], starting with the first frame; None =
-                silence.
-            choices: `channels`, `sample_rate`, `settings`; see `gavn.restoration.in_memory`.
+            frames: uint8 (h, w, 3) of equal size, or an array (n, h, w, 3).
+            fps: frames per second; aligns the audio with the frames.
+            audio: mono samples (n,) from the first frame on, int16 or floats in [-1, 1]; None = silence.
+            channels: order in the frames and in the result: `rgb` (PIL, torchvision) or `bgr` (OpenCV).
+            sample_rate: of `audio`, in Hz.
+            settings: faces, strength and scale (which enlarges the frames); other settings are ignored.
 
         Returns:
-            As many frames, in the same channel order.
+            As many frames. Pixels outside the faces do not change, unless the frames are enlarged.
 
         Raises:
-            ArgumentError: frames or audio have another type or shape.
+            ArgumentError: frames or audio have another type or shape, or another argument is out of range.
+            NoFace: no face was found.
+            ChoiceError: the selected faces do not exist.
+            TaskError: the weights are certainly for another kind of degradation.
+            RestoreError: the network fails.
         """
-        return restore_in_memory(self, frames, fps, audio, **choices)
+        return restore_in_memory(self, frames, fps, audio, channels, sample_rate, settings)
 
     def restore(self, frames: Iterable[np.ndarray], audio: Iterable[Tensor] | None = None
                 ) -> Iterator[np.ndarray]:

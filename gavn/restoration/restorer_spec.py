@@ -7,8 +7,9 @@ from functools import lru_cache
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.model_spec import import_modules
 from gavn.restoration.protocols import VideoRestorer
-from gavn.restoration.restorer import Restorer, find_device
+from gavn.restoration.restorer import Restorer
 from gavn.runtime.compilation import default_mode
+from gavn.runtime.devices import find_device
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gavn.errors import GavnError, is_full
+from gavn.errors import GavnError
 from gavn.faces.tracks import ChoiceError, Faces
 from gavn.runtime.file_names import beside
-from gavn.runtime.files import write_text
+from gavn.runtime.files import is_full, write_text
 
 _log = logging.getLogger(__name__)
 

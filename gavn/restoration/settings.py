@@ -45,7 +45,8 @@ class Settings:
         scale: enlargement of the whole video, one of SCALES; faces are restored at that size. None = none.
         force_task: use the weights even if the faces have another kind of degradation.
         write_images: write PNGs into a folder, not a video; only for image folders.
-        crf, preset: encoder quality and speed.
+        crf: the encoder's quality; lower is better.
+        preset: the encoder's speed.
         codec: libx264 or libx265. None = 10-bit HEVC stays HEVC, everything else becomes H.264.
         pix_fmt: 'yuv420p', which all players support; None = the pixel format of the input.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gavn.checkpoints import pretrained
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 from gavn.faces.geometry import CROP_SIZE, crop
 from gavn.faces.tracks import Face, Faces
 from gavn.media import FACTORS, LONGEST_SIDE, Frame
@@ -29,6 +29,8 @@ class TaskError(GavnError):
     Attributes:
         found: describes the mismatch; the message adds command-line advice.
     """
+
+    exit_code = ExitCode.USAGE
 
     def __init__(self, found: str, advice: str) -> None:
         super().__init__(f'{found}\n{advice}')
@@ -54,7 +56,7 @@ class Choice:
 
 def check_task_fits(restorer: CropRestorer, estimator: Callable[[], DegradationEstimate], force: bool
                   ) -> Choice:
-    """Holds pretrained weights to the degradation; the user's own are used without an estimate."""
+    """Checks that pretrained weights suit the degradation; the user's own are used without an estimate."""
     if restorer.name is None:
         return Choice(restorer)
     degradation = estimator()

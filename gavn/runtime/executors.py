@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gavn.errors import MissingPackageError, RunError
+from gavn.errors import RunError
 from gavn.runtime.arguments import whole
-from gavn.runtime.project import install_command
+from gavn.runtime.optional_packages import require_packages
 
 CLUSTERS = ('slurm', 'ray')
 EXECUTORS = ('local', *CLUSTERS)
@@ -129,8 +128,7 @@ class Executor:
 
 def check_datatrove() -> None:
     """Raises MissingPackageError if the extra of `--executor` is not installed."""
-    if importlib.util.find_spec('datatrove') is None:
-        raise MissingPackageError(f'--executor needs datatrove\n{install_command("cluster")}')
+    require_packages(['datatrove'], 'cluster', '--executor')
 
 
 @contextmanager

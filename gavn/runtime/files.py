@@ -1,4 +1,5 @@
-"""Atomic files and file hashes."""
+"""Atomic files, file hashes and full disks."""
+import errno
 import hashlib
 import os
 import tempfile
@@ -10,6 +11,7 @@ from gavn.runtime.file_names import with_ending
 
 _CHUNK = 1 << 20
 _RANDOM = 8  # characters that mkstemp puts into a name
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _permissions() -> int:
@@ -74,3 +76,8 @@ def sha256(path: str | os.PathLike[str]) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk or the user's quota is full, or the file system takes no file of this size."""
+    return error.errno in _FULL

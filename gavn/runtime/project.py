@@ -1,7 +1,6 @@
 """Where the project's files are, in a checkout and in an installed package."""
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -24,13 +23,6 @@ def install_command(extra: str) -> str:
 def install_packages(packages: str) -> str:
     """Returns the command that installs packages, in a checkout in the versions of its constraints.txt."""
     return f'pip install {"-c constraints.txt " * _IN_CHECKOUT}{packages}'
-
-
-def models_of(package: str) -> Path | None:
-    """Returns the folder `models` of a package without importing it; None if the package is missing."""
-    found = importlib.util.find_spec(package)
-    folders = found.submodule_search_locations if found else None
-    return Path(folders[0], 'models') if folders else None
 
 
 def locate(path: str, root: Path) -> Path | None:

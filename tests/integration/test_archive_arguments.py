@@ -5,8 +5,8 @@ import pytest
 from restore_fakes import fixed_face, make_restorer, write_video
 
 from gavn.cli import main as cli
+from gavn.errors import ExitCode
 from gavn.restoration import job
-from gavn.runtime.exit_codes import FAILED
 
 pytest.importorskip('datatrove', reason='needs datatrove: pip install "gavn[cluster]"')
 
@@ -33,10 +33,10 @@ def test_no_resume_tries_failed_videos_again_as_its_help_says(weights, tmp_path,
     write_video(source / 'good.mp4', 4, None)
     (source / 'bad.mp4').write_text("ffconcat version 1.0\nfile 'good.mp4'\n")
     command = ['restore', str(source), '-o', str(out), '--weights', str(weights), '--executor', 'local']
-    assert cli.main(command) == FAILED
+    assert cli.main(command) == ExitCode.FAILED
     written = (out / 'good_gavn.mp4').stat().st_mtime_ns
     write_video(source / 'bad.mp4', 4, None)
-    assert cli.main(command) == FAILED and cli.main([*command, '--no-resume']) == 0
+    assert cli.main(command) == ExitCode.FAILED and cli.main([*command, '--no-resume']) == 0
     assert (out / 'good_gavn.mp4').stat().st_mtime_ns == written and (out / 'bad_gavn.mp4').is_file()
     capsys.readouterr()
     with pytest.raises(SystemExit):

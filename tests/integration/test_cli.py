@@ -352,4 +352,4 @@ def test_executors_say_what_to_install(monkeypatch, capsys, command):
     monkeypatch.setitem(sys.modules, 'datatrove', None)
     assert run(*command.split()) == 2
     assert capsys.readouterr().err == (
-        f'error: --executor needs datatrove\n  {install_command("cluster")}\n')
+        f'error: --executor needs datatrove: {install_command("cluster")}\n')

@@ -97,6 +97,14 @@ def test_the_site_builds_without_warnings(tmp_path):
     assert 'gavn.restoration.restorer.Restorer.restore_frames' in api
 
 
+def test_the_page_of_the_api_has_every_public_name():
+    text = (ROOT / 'docs/api.md').read_text(encoding='utf-8')
+    entries = set(re.findall(r'^::: (\S+)$', text, re.MULTILINE))
+    for name in set(gavn.__all__) - {'__version__'}:
+        module = getattr(gavn, name).__module__
+        assert {module, f'{module}.{name}'} & entries, f'docs/api.md has no gavn.{name}'
+
+
 @pytest.fixture(scope='module')
 def drawing() -> ModuleType:
     """The script that draws the architecture."""

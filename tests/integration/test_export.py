@@ -10,6 +10,7 @@ from torch import nn
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.pfld_arch import PFLDAV
 from gavn.cli.main import main
+from gavn.errors import MissingPackageError
 from gavn.ops import DeformableAlignPack
 from gavn.restoration import export as module
 from gavn.restoration.export import FACTS, TOLERANCE, ExportError, FullPipeline, example, export
@@ -107,8 +108,8 @@ def test_a_file_that_gives_something_else_is_not_written(tmp_path: Path, monkeyp
 
 
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ExportError, match=r'onnx, onnxscript\n.*\[export\]'):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(MissingPackageError, match=r'onnx, onnxscript: .*\[export\]'):
         export(restorer(Bent()), tmp_path / 'a.onnx', 'onnx', SIZE)
 
 

@@ -9,7 +9,6 @@ import pytest
 from raw_videos import Stub, photo, table, write_raw_video
 
 from gavn.cli.main import main
-from gavn.data import landmark_annotator
 from gavn.data.landmark_annotator import (
     ANNOTATORS,
     AnnotatorError,
@@ -18,6 +17,7 @@ from gavn.data.landmark_annotator import (
     annotate_clip,
     choose_annotator,
 )
+from gavn.errors import MissingPackageError
 from gavn.faces.geometry import Box
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,7 @@ def test_weights_out_of_reach_say_where_to_put_them(monkeypatch, tmp_path):
     with pytest.raises(AnnotatorError, match=f'unreachable(.|\n)*{words}'):
         FaceAlignmentAnnotator(download=True)
     monkeypatch.setitem(sys.modules, 'dlib', None)
-    with pytest.raises(AnnotatorError, match=r"pip install .*\[dlib\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install .*\[dlib\]'"):
         ANNOTATORS['dlib']()
 
 
@@ -121,9 +121,9 @@ def test_weights_are_not_fetched_unasked(no_weights, tmp_path, capsys):
 def test_dlib_is_taken_where_it_is_installed(no_weights, monkeypatch):
     made = []
     monkeypatch.setitem(ANNOTATORS, 'dlib', lambda: made.append('dlib'))
-    monkeypatch.setattr(landmark_annotator.importlib.util, 'find_spec', lambda name: name)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name)
     assert choose_annotator('auto') == 'dlib' and made == ['dlib']
-    monkeypatch.setattr(landmark_annotator.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(AnnotatorError, match=r"--annotator dlib needs no download: pip install .*\[dlib\]'"):
         choose_annotator('auto')
 
@@ -140,8 +140,8 @@ def test_weights_in_the_cache_are_enough(no_weights, monkeypatch):
 
 def test_a_package_that_cannot_be_imported_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, 'face_alignment', None)
-    message = r"cannot be imported \(.*face_alignment.*pip install .*\[prepare\]"
-    with pytest.raises(AnnotatorError, match=message):
+    message = r"needs face_alignment: pip install .*\[prepare\]' && pip install --no-deps face-alignment"
+    with pytest.raises(MissingPackageError, match=message):
         choose_annotator('face-alignment', download=True)
 
 

@@ -47,6 +47,14 @@ def test_all_errors_derive_from_one():
     assert strays == UNRELATED
 
 
+def test_errors_have_the_documented_exit_codes():
+    kinds = {name: kind for name in gavn.__all__ if isinstance(kind := getattr(gavn, name), type)}
+    assert {name: kind.exit_code for name, kind in kinds.items() if issubclass(kind, Exception)} == {
+        'ArgumentError': 2, 'CheckpointError': 5, 'ChoiceError': 2, 'DeviceError': 2, 'DiskError': 1,
+        'GavnError': 1, 'InputPathError': 2, 'MediaError': 4, 'ModelError': 5, 'NoFace': 3, 'OptionError': 2,
+        'OutputPathError': 2, 'RestoreError': 5, 'TaskError': 2}
+
+
 def test_the_former_name_of_an_error_still_works():
     with pytest.warns(DeprecationWarning, match=r'gavn\.DiskError'):
         former = gavn.Stopped

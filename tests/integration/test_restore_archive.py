@@ -10,11 +10,11 @@ import pytest
 from restore_fakes import fixed_face, make_restorer, write_video
 
 from gavn.cli import main as cli
-from gavn.errors import InputPathError
+from gavn.errors import ExitCode, InputPathError
 from gavn.restoration import job, restore_video, resume_state
 from gavn.restoration.output_path import OutputPathError
 from gavn.restoration.settings import Settings
-from gavn.runtime.exit_codes import FAILED, USAGE, code_of
+from gavn.runtime.exit_codes import code_of
 
 pytest.importorskip('datatrove', reason='needs datatrove: pip install "gavn[cluster]"')
 
@@ -368,7 +368,7 @@ def test_arguments_fail_at_the_door(talks, weights, tmp_path, capsys, extra, mes
     extra = [word.format(talks=talks, out=tmp_path / 'out') for word in extra]
     if 'ray' in extra:
         pytest.importorskip('ray', reason='needs ray')
-    assert cli.main([*command, *extra]) in (USAGE, FAILED)
+    assert cli.main([*command, *extra]) in (ExitCode.USAGE, ExitCode.FAILED)
     assert message in capsys.readouterr().err
 
 
@@ -378,4 +378,4 @@ def test_an_archive_without_videos_is_an_error_of_the_input(tmp_path, folder, me
     archive = Archive(str(tmp_path / folder), str(tmp_path / 'out'), RestorerSpec(), Settings())
     with pytest.raises(InputPathError, match=f'{folder}.*{message}') as error:
         archive.listed(None)
-    assert not isinstance(error.value, OutputPathError) and code_of(error.value) == USAGE
+    assert not isinstance(error.value, OutputPathError) and code_of(error.value) == ExitCode.USAGE

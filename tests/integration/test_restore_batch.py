@@ -7,8 +7,8 @@ import pytest
 from restore_fakes import fixed_face, make_restorer, write_video
 
 from gavn.cli import main as cli
+from gavn.errors import ExitCode
 from gavn.restoration import job, restore_video
-from gavn.runtime.exit_codes import FAILED, UNREADABLE, USAGE
 from gavn.runtime.file_names import with_ending
 
 
@@ -43,7 +43,7 @@ def fail_on(monkeypatch, name: str, error: Exception) -> None:
                                    UnicodeDecodeError('utf-8', b'\xff', 0, 1, 'invalid'), MemoryError()])
 def test_a_failure_of_any_kind_is_reported_and_the_next_goes_on(talks, weights, monkeypatch, capsys, error):
     fail_on(monkeypatch, 'b.mp4', error)
-    assert cli.main(['restore', str(talks), '--weights', str(weights)]) == FAILED
+    assert cli.main(['restore', str(talks), '--weights', str(weights)]) == ExitCode.FAILED
     out, err = capsys.readouterr()
     assert f'error: {talks / "b.mp4"}: {type(error).__name__}: ' in err and 'Traceback' not in err
     assert out.splitlines()[-1] == '2 done, 1 failed'
@@ -54,15 +54,15 @@ def test_a_failure_of_any_kind_is_reported_and_the_next_goes_on(talks, weights, 
 def test_where_it_happened_is_shown_on_request(talks, weights, monkeypatch, capsys):
     monkeypatch.setenv('GAVN_TRACEBACK', '1')
     fail_on(monkeypatch, 'b.mp4', RuntimeError('a defect'))
-    assert cli.main(['restore', str(talks / 'b.mp4'), '--weights', str(weights)]) == FAILED
+    assert cli.main(['restore', str(talks / 'b.mp4'), '--weights', str(weights)]) == ExitCode.FAILED
     assert 'Traceback' in capsys.readouterr().err
 
 
 def test_unreadable_inputs_count(talks, weights, capsys):
     (talks / 'b.mp4').write_bytes(b'no video')
-    assert cli.main(['restore', str(talks), '--weights', str(weights)]) == UNREADABLE
+    assert cli.main(['restore', str(talks), '--weights', str(weights)]) == ExitCode.UNREADABLE
     assert capsys.readouterr().out.splitlines()[-1] == '2 done, 1 failed'
-    assert cli.main(['restore', str(talks), '--weights', str(weights)]) == UNREADABLE
+    assert cli.main(['restore', str(talks), '--weights', str(weights)]) == ExitCode.UNREADABLE
     assert capsys.readouterr().out.splitlines()[-1] == '0 done, 1 failed, 2 skipped'
 
 
@@ -76,7 +76,7 @@ def test_names_that_are_hard(tmp_path, weights, capsys, stem):
     assert len(made) == 3 and max(map(len, made)) <= 255
     report = next(path for path in tmp_path.iterdir() if path.suffix == '.json')
     assert json.loads(report.read_text(encoding='utf-8'))['source'] == str(source)
-    assert cli.main(command) == USAGE  # the one input's output is there; what it made itself is no input
+    assert cli.main(command) == ExitCode.USAGE  # the output is there; outputs are no inputs
     assert len(list(tmp_path.iterdir())) == 4
 
 

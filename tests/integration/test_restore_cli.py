@@ -9,11 +9,11 @@ from restore_fakes import FACE, HEIGHT, WIDTH, fixed_face, write_video
 from gavn.cli import main as cli
 from gavn.cli import restore
 from gavn.cli.restore_jobs import sources
-from gavn.errors import InputPathError
+from gavn.errors import ExitCode, InputPathError
 from gavn.media import probe, read_frames
 from gavn.restoration import comparison_video, job
 from gavn.restoration.output_path import OutputPathError
-from gavn.runtime.exit_codes import USAGE, code_of
+from gavn.runtime.exit_codes import code_of
 from gavn.runtime.images import write_image
 
 
@@ -103,7 +103,7 @@ def test_inputs_without_videos_have_an_error_of_their_own(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(InputPathError, match='empty: no videos or images found') as error:
         sources([str(tmp_path / 'empty')])
-    assert not isinstance(error.value, OutputPathError) and code_of(error.value) == USAGE
+    assert not isinstance(error.value, OutputPathError) and code_of(error.value) == ExitCode.USAGE
 
 
 def test_a_folder_of_folders_says_how_to_search_them(talks, tmp_path):

@@ -1,4 +1,5 @@
 """From the command line to the folders of a run: options, processes, what a failed start leaves."""
+import importlib.util
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from basicsr.utils import get_root_logger, misc
 from linear_training import forget_logger, parse, run, run_here, write_options
 
 from gavn import basicsr_patches, basicsr_plugin  # noqa: F401  (fills the registries)
-from gavn.basicsr_patches import utils_logger, utils_options
+from gavn.basicsr_patches import utils_logger
 from gavn.basicsr_patches.utils_misc import RunFolders
 from gavn.config.option_file import OptionError, option_errors
 from gavn.errors import GavnError, RunError
@@ -167,13 +168,13 @@ def test_paths_and_tensorboard_may_be_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('logger', 'words'), [
-    ({'use_tb_logger': True}, r"logger.wandb needs the package wandb: pip install .*\[wandb\]'"),
+    ({'use_tb_logger': True}, r"logger.wandb needs wandb: pip install .*\[wandb\]'"),
     ({'use_tb_logger': False}, r'set use_tb_logger: true'),
 ])
 def test_wandb_is_looked_for_before_anything_is_archived(logger: dict, words: str, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'wandb', None)
-    monkeypatch.setattr(utils_options.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     result = tmp_path / 'experiments/stand_in/models/net_g_4.pth'
     result.parent.mkdir(parents=True)
     result.touch()

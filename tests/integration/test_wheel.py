@@ -119,10 +119,10 @@ def test_what_needs_basicsr_says_how_to_install_it(python, tmp_path, command):
 
 
 def test_a_network_of_basicsr_says_so(python, tmp_path):
-    code = ("from gavn.restoration.model_builder import build, RestoreError\n"
-            "try:\n    build({'type': 'EDVR'})\nexcept RestoreError as error:\n    print(error)")
+    code = ("from gavn.errors import MissingPackageError\nfrom gavn.restoration.model_builder import build\n"
+            "try:\n    build({'type': 'EDVR'})\nexcept MissingPackageError as error:\n    print(error)")
     said = run(python, '-c', code, folder=tmp_path).stdout
-    assert 'EDVR comes from BasicSR, which is not installed' in said and "'gavn[train]'" in said
+    assert 'EDVR needs basicsr: pip install' in said and "'gavn[train]'" in said
 
 
 def test_the_wheel_has_its_data_and_metadata(wheel, metadata):

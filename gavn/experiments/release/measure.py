@@ -55,7 +55,7 @@ def measure(root: str | Path, layers: Collection[str] = ALL_LAYERS, methods: Col
         The results file: a row for each clip, layer and method.
 
     Raises:
-        PeerMissing: a selected peer is not installed.
+        MissingPackageError: a selected peer is not installed.
     """
     path = pretrained.FOLDER / RESULTS
     for layer in layers:

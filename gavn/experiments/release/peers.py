@@ -16,17 +16,12 @@ import numpy as np
 
 from gavn.data.av_video_dataset import Clip
 from gavn.data.degradation import matlab_resize_8bit
-from gavn.errors import GavnError
-from gavn.runtime.project import install_command, models_of
+from gavn.runtime.optional_packages import models_folder, optional_package
 
 SCALE = 4
 SPP_QP = 10
 """The quantiser of `spp` with the largest gain at CRF 45, of 5, 10, 15, 20, 30 and 40."""
-_INSTALL = install_command('peers')
-
-
-class PeerMissing(GavnError):  # noqa: N818 (it reads as what happened)
-    """A package of the extra `[peers]` is not installed; the message says how to install it."""
+_EXTRA = 'peers'
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def ncnn_upscaler(package: str, model: str) -> Callable[[Clip], Iterator[np.ndar
         model: file name of the network in its folder `models`, without suffix.
 
     Raises:
-        PeerMissing: the package or `ncnn` is not installed.
+        MissingPackageError: the package or `ncnn` is not installed.
     """
     def restore(clip: Clip) -> Iterator[np.ndarray]:
         network, truths = _ncnn_network(package, model), clip.gt
@@ -70,20 +65,15 @@ def ncnn_files(package: str, model: str) -> tuple[Path, Path]:
     """Files of the layers and of the weights of a network in an installed package.
 
     Raises:
-        PeerMissing: the package is not installed.
+        MissingPackageError: the package is not installed.
     """
-    folder = models_of(package)
-    if folder is None:
-        raise PeerMissing(f'{package} is not installed: {_INSTALL}')
+    folder = models_folder(package, _EXTRA, f'the network {model}')
     return folder / f'{model}.param', folder / f'{model}.bin'
 
 
 @cache
 def _ncnn_network(package: str, model: str) -> Any:
-    try:
-        import ncnn
-    except ImportError as error:
-        raise PeerMissing(f'ncnn is not installed: {_INSTALL}') from error
+    ncnn = optional_package('ncnn', _EXTRA, f'the network {model}')
     param, weights = ncnn_files(package, model)
     network = ncnn.Net()
     network.load_param(str(param))
@@ -105,7 +95,7 @@ def spp(clip: Clip) -> Iterator[np.ndarray]:
     """FFmpeg's simple post-processing filter, its strongest deblocking filter, on a whole clip.
 
     Raises:
-        PeerMissing: imageio-ffmpeg is not installed.
+        MissingPackageError: imageio-ffmpeg is not installed.
         RuntimeError: the program failed, with its message.
     """
     frames = [clip.lq(index) for index in range(clip.n_frames)]
@@ -113,15 +103,12 @@ def spp(clip: Clip) -> Iterator[np.ndarray]:
 
 
 def _filtered(frames: Sequence[np.ndarray], name: str) -> np.ndarray:
-    try:
-        from imageio_ffmpeg import get_ffmpeg_exe
-    except ImportError as error:
-        raise PeerMissing(f'imageio-ffmpeg is not installed: {_INSTALL}') from error
+    program = optional_package('imageio_ffmpeg', _EXTRA, "FFmpeg's spp").get_ffmpeg_exe()
     height, width, _ = frames[0].shape
     raw = ['-f', 'rawvideo', '-pix_fmt', 'bgr24']
     exact = 'scale=flags=accurate_rnd+full_chroma_int+bicubic,format='
     filters = f'{exact}yuv420p,{name},{exact}bgr24'
-    command = [get_ffmpeg_exe(), '-v', 'error', *raw, '-s', f'{width}x{height}', '-i', '-', '-vf', filters]
+    command = [program, '-v', 'error', *raw, '-s', f'{width}x{height}', '-i', '-', '-vf', filters]
     done = subprocess.run([*command, *raw, '-'], input=b''.join(map(bytes, frames)), capture_output=True,
                           check=False)
     if done.returncode:

@@ -20,7 +20,7 @@ def write_published(path: str | Path) -> None:
     """Writes the published weights for a training of `EnlargementRestorer`.
 
     Raises:
-        PeerMissing: the package with the weights of SPAN is not installed.
+        MissingPackageError: the package with the weights of SPAN is not installed.
         CheckpointError: the package has other weights.
     """
     torch.save({'params': {f'network.{name}': value for name, value in published().items()}}, path)

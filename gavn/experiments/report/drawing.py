@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gavn.experiments.report.results import ReportError
 from gavn.runtime.files import atomic_path
-from gavn.runtime.project import install_command
+from gavn.runtime.optional_packages import optional_package
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,13 +17,9 @@ TEXT = 7.0  # points
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Makes an empty figure; sizes in inches. Raises ReportError without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ReportError(f'figures are drawn with matplotlib, which is not installed ({error}): '
-                          f'{install_command("evaluate")}') from error
-    return Figure(figsize=(width, height), facecolor='white', layout='constrained')
+    """Makes an empty figure; sizes in inches. Raises MissingPackageError without matplotlib."""
+    package = optional_package('matplotlib.figure', 'evaluate', 'a figure')
+    return package.Figure(figsize=(width, height), facecolor='white', layout='constrained')
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 200) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from gavn.experiments.synthetic.warp import bell, grid, invert, sample, smoothstep
-from gavn.runtime.project import install_command
+from gavn.runtime.optional_packages import optional_package
 
 ZOOM = 2
 SIDE = 512
@@ -50,10 +50,7 @@ HEAD = ((150, 90), (158, 55), (180, 28), (205, 14), (250, 12), (282, 28), (302, 
 
 
 def _photograph() -> np.ndarray:
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise ImportError(f'the demo faces need scikit-image: {install_command("demo")}') from error
+    data = optional_package('skimage.data', 'demo', 'drawing the faces of the demo')
     return np.ascontiguousarray(data.astronaut()[..., ::-1])
 
 
