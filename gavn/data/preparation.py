@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from gavn.audio.mfcc import FRAME_RATE, SAMPLE_RATE, mfcc
-from gavn.data.clip_store import SPLITS, ClipEntry, ClipStore, ClipWriter
+from gavn.data.clip_store import SPLITS, ClipEntry, ClipStore, ClipWriter, layers_of, read_meta
 from gavn.data.degradation import degradation, degrade
 from gavn.data.landmark_annotator import LandmarkAnnotator, annotate_clip
 from gavn.data.sources import ClipSource, find_separate_audio
@@ -69,7 +69,7 @@ class ClipRecords:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Steps of preparation. Each step skips existing results."""
+    """Steps of preparation. Each step skips existing results of the same part, size and mode."""
 
     root: Path  # the data set folder
     size: int = CROP_SIZE  # side of the crops in pixels
@@ -103,8 +103,13 @@ class Preparation:
             RejectedVideoError: the video is too short, its face too small, or its frames are not square.
             MediaError: the video cannot be read. `track` may raise its own errors.
         """
+        asked = {'start': source.start, 'stop': source.stop, 'size': self.size, 'mode': self.mode}
         if self.writer.has('gt', source.clip):
-            return
+            record = self.records.read(source.clip)
+            if all(record.get(name, value) == value for name, value in asked.items()):
+                return
+            self._remove(source.clip)
+            self.records.forget(source.clip)
         info, images = probe(source.path), partial(part_of, source.path, source.start, source.stop)
         keep = self.mode == 'none' or (self.mode == 'auto' and info.width == info.height == self.size)
         found = None if keep else track(images())
@@ -116,7 +121,7 @@ class Preparation:
             source.clip, source=str(source.path), speaker=source.speaker, split=source.split,
             frame_rate=float(info.frame_rate), width=info.width, height=info.height, first_frame=frames.start,
             frames=len(frames), crop='none' if found is None else 'face', audio=audio is not None,
-            start=source.start, stop=source.stop)
+            **asked)
         self.writer.array('audio', source.clip, _cut_audio(audio, frames))
         cropped = (_square_frames(images(), self.size) if found is None
                    else _face_crops(images(), found, self.size))
@@ -154,10 +159,14 @@ class Preparation:
 
     def reject(self, source: ClipSource, step: str, reason: str, **details: Any) -> None:
         """Records why a video was rejected and removes its files."""
-        for layer in self.layers():
-            self.writer.remove(layer, source.clip)
+        self._remove(source.clip)
         self.records.update(source.clip, status='failed', step=step, reason=reason, source=str(source.path),
                             **details)
+
+    def _remove(self, clip: str) -> None:
+        """Removes a clip from all layers of the folder."""
+        for layer in {*self.layers(), *layers_of(self.root)}:
+            self.writer.remove(layer, clip)
 
     def finish(self, sources: Sequence[ClipSource]) -> int:
         """Writes meta_info, stats.json and report.csv. Returns the number of good clips."""
@@ -166,12 +175,24 @@ class Preparation:
             entries = [self._entry(source.clip) for source in good if source.split == split]
             if entries:
                 self.writer.meta(split, entries)
+            else:
+                self._forget_moved(split, {source.clip for source in sources})
         train = [source.clip for source in good if source.split == 'train']
         if train:
             mfccs = ClipStore(self.root, 'mfcc', 'disk')
             self.writer.stats(statistics(mfccs.array(clip) for clip in train) | {'clips': len(train)})
         self._report(sources)
         return len(good)
+
+    def _forget_moved(self, split: str, clips: Collection[str]) -> None:
+        """Removes clips from a split of an earlier preparation which this one does not fill."""
+        path = self.root / f'meta_info_{split}.txt'
+        if not path.is_file():
+            return
+        if kept := [entry for entry in read_meta(self.root, split) if entry.clip not in clips]:
+            self.writer.meta(split, kept)
+        else:
+            path.unlink()
 
     def summary(self, sources: Sequence[ClipSource]) -> dict[str, int]:
         """Number of clips by result: 'ok', or step and reason."""

@@ -43,14 +43,15 @@ def from_csv(videos: str | Path, table: str | Path, only: str = '*', known_speak
         known_speakers: whether a speaker may be in several splits (the paper's second scenario).
 
     Raises:
-        ValueError: the table is not UTF-8, a column is missing, a split or part is invalid, a clip name is not
-            unique, or a speaker is in two splits.
+        ValueError: the table is not UTF-8, a column is missing, a split or part is invalid, a clip name is
+            not unique, or a speaker is in two splits.
     """
     with open(table, newline='', encoding='utf-8-sig') as file:  # Excel begins with a byte order mark
         reader = csv.DictReader(file)
         try:
             if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-                raise ValueError(f'{table} has no column {", ".join(missing)}; it needs {", ".join(_COLUMNS)}')
+                raise ValueError(f'{table} has no column {", ".join(missing)}; '
+                                 f'it needs {", ".join(_COLUMNS)}')
             rows = [row for row in reader if fnmatch.fnmatchcase(row['file'], only)]
         except UnicodeDecodeError:
             raise ValueError(f'{table} is not UTF-8; save it as "CSV UTF-8"') from None

@@ -2,7 +2,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
-import av
 import numpy as np
 from av import AudioFrame
 

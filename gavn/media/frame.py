@@ -83,7 +83,9 @@ def native_format(stored: VideoFormat, width: int, height: int, rotated: bool = 
 
     Odd sides need 4:4:4, and so does 4:2:2 that is rotated by 90 degrees. Grey gets a constant chroma plane.
     """
-    across, down = (2, 2) if _is_grey(stored) else (64 // stored.chroma_width(64), 64 // stored.chroma_height(64))
+    across, down = 64 // stored.chroma_width(64), 64 // stored.chroma_height(64)
+    if _is_grey(stored):
+        across = down = 2
     odd = (across > 1 and width % 2) or (down > 1 and height % 2)
     whole = stored.is_rgb or odd or across == 1 or (rotated and down == 1)
     chroma = 444 if whole else 420 if down > 1 else 422

@@ -7,6 +7,7 @@ from pathlib import Path
 from gavn.errors import ExitCode, GavnError
 
 PathLike = str | os.PathLike[str]
+_WITHOUT_TIMES = ('.avi', '.wmv', '.mpg', '.mpeg')  # containers that lose the time stamps of frames
 
 
 class OutputPathError(GavnError):
@@ -30,6 +31,9 @@ def check_output_path(source: PathLike, target: PathLike, overwrite: bool = Fals
     """
     source, target = Path(source), Path(target)
     folder = target.parent
+    if target.suffix.lower() in _WITHOUT_TIMES and not write_images:
+        raise OutputPathError(f'{target}: {target.suffix} does not keep the time stamps of the frames\n'
+                              'use .mp4, .mkv or .mov')
     if target.exists() and source.exists() and target.samefile(source):
         raise OutputPathError(f'{target} is the input, which is never overwritten\nuse another output path')
     if target.is_dir() and write_images:

@@ -24,7 +24,7 @@ from gavn.config.overlays import BY_NETWORK, META
 from gavn.config.schedulers import SCHEDULERS
 from gavn.data.av_clip_dataset import AVClipDataset
 from gavn.data.av_video_dataset import AVVideoDataset
-from gavn.losses.losses import PFLDLoss
+from gavn.losses.pfld_loss import PFLDLoss
 from gavn.models.landmark_model import LandmarkModel
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/options.md'

@@ -238,6 +238,33 @@ def test_crop_modes(tmp_path):
         Preparation(tmp_path, degradations=('blurr',))
 
 
+def test_a_changed_request_makes_a_clip_again(tmp_path):
+    """Old crops stayed, and a clip that moved to the training data stayed in the validation."""
+    images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
+    path, root = write_raw_video(tmp_path / 'v.mp4', images), tmp_path / 'out'
+
+    def prepare(size: int, splits: str, stop: float | None = None) -> None:
+        made = Preparation(root, size=size, mode='none')
+        sources = [ClipSource(clip, path, clip, split, 0., stop) for clip, split in zip('ab', splits.split(),
+                                                                                        strict=True)]
+        for source in sources:
+            made.crop(source, None)
+            made.extract_features(source.clip)
+            made.records.update(source.clip, status='ok')
+        assert made.finish(sources) == 2
+
+    prepare(64, 'train val')
+    (root / 'blur/a').mkdir(parents=True)
+    before = (root / 'gt/a/00000000.png').stat().st_mtime_ns
+    prepare(64, 'train val')
+    assert (root / 'gt/a/00000000.png').stat().st_mtime_ns == before and (root / 'blur/a').is_dir()
+    prepare(32, 'train train', 1.2)
+    assert [(entry.clip, entry.n_frames, entry.shape) for entry in read_meta(root, 'train')] == [
+        ('a', 30, (32, 32, 3)), ('b', 30, (32, 32, 3))]
+    assert not (root / 'meta_info_val.txt').exists() and not (root / 'blur/a').exists()
+    assert len(ClipStore(root, 'mfcc', 'disk').array('a')) == 4 * 30 - 1
+
+
 def test_audio_and_landmarks_follow_the_longest_segment(tmp_path):
     images = [np.full((64, 64, 3), 40 + i, np.uint8) for i in range(60)]
     source = ClipSource('a', write_raw_video(tmp_path / 'a.mp4', images), 'x', 'train')

@@ -134,7 +134,7 @@ def test_a_track_that_begins_late_is_copied(tmp_path: Path, codec: str, ending: 
         video.width, video.height, video.pix_fmt = 64, 48, 'yuv420p'
         tracks = [output.add_stream(codec, rate=rate, layout='mono') for _ in range(2)]
         found = []
-        for number in range(50):
+        for _ in range(50):
             found += video.encode(av.VideoFrame(64, 48, 'yuv420p'))
         found += video.encode(None)
         for track, start, seconds in ((tracks[0], 0, 50), (tracks[1], 48, 2)):
@@ -148,12 +148,14 @@ def test_a_track_that_begins_late_is_copied(tmp_path: Path, codec: str, ending: 
     assert before > 2000 and fitting_ending(source, ending) == ending
     copy = remux(source, tmp_path / f'copy{ending}')
     with av.open(str(copy)) as opened:
-        assert [stream.codec_context.name for stream in opened.streams.audio] == 2 * [codec.removeprefix('lib')]
+        names = [stream.codec_context.name for stream in opened.streams.audio]
+    assert names == 2 * [codec.removeprefix('lib')]
 
 
 def test_converted_audio_may_change_its_layout(tmp_path: Path) -> None:
     """The resampler passed the frames of the second layout on as they were."""
-    stereo, mono = ([av.AudioFrame(layout=layout, samples=1024) for _ in range(3)] for layout in ('stereo', 'mono'))
+    stereo, mono = ([av.AudioFrame(layout=layout, samples=1024) for _ in range(3)]
+                    for layout in ('stereo', 'mono'))
     resampler, counts = Resampler('fltp', 'stereo', RATE), []
     for number, frame in enumerate(stereo + mono + stereo):
         frame.sample_rate, frame.pts, frame.time_base = RATE, 1024 * number, Fraction(1, RATE)

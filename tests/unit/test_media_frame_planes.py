@@ -72,7 +72,8 @@ def test_grey_keeps_its_samples(name: str, levels: int) -> None:
     frame, deep = av.VideoFrame(64, 48, name), name != 'gray'
     value = 940 if deep else 235
     for plane in frame.planes:
-        plane.update(np.full(plane.buffer_size // (1 + deep), value, np.uint16 if deep else np.uint8).tobytes())
+        filled = np.full(plane.buffer_size // (1 + deep), value, np.uint16 if deep else np.uint8)
+        plane.update(filled.tobytes())
     frame.color_range = levels
     luma, *chroma = samples(Upright()(frame))
     assert np.unique(luma) == [value]

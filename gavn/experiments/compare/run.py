@@ -74,9 +74,10 @@ def _environment(settings: CompareSettings, slot: int) -> dict[str, str]:
 class Comparison:
     """One call of `compare`, which holds the lock of its folder."""
 
-    def __init__(self, settings: CompareSettings, methods: Sequence[Method], trainer: Command, tester: Command,
-                 lock: int) -> None:
-        self.settings, self.methods, self.trainer, self.tester, self.lock = settings, methods, trainer, tester, lock
+    def __init__(self, settings: CompareSettings, methods: Sequence[Method], trainer: Command,
+                 tester: Command, lock: int) -> None:
+        self.settings, self.methods, self.lock = settings, methods, lock
+        self.trainer, self.tester = trainer, tester
         self.plan = ComparePlan.load_or_create(settings, methods)
         self.outcomes: dict[str, JobOutcome] = {}
         self._shown: dict[str, str] = {}
