@@ -91,7 +91,7 @@ def test_inputs_of_one_name_keep_their_extensions(weights, tmp_path, capsys):
     (['{talks}/*.mkv'], 'no videos or images found'),
     (['{talks}/a.mp4', '{talks}/b.mov', '-o', '{talks}/notes.txt'], 'is a file, but there are 2 inputs'),
     (['{talks}/a.mp4', '{talks}/sub/a.mp4', '-o', '{talks}'], 'several inputs would be written to'),
-    (['{talks}/a.mp4', '-o', '{talks}/x.avi'], 'does not keep the time stamps of the frames\nuse .mp4'),
+    (['{talks}/a.mp4', '-o', '{talks}/x.avi'], 'does not keep the time stamps of the frames\n  use .mp4'),
 ])
 def test_inputs_and_outputs_that_do_not_fit(weights, talks, capsys, args, words):
     (talks / 'sub').mkdir()
