@@ -16,6 +16,7 @@ from gavn import basicsr_plugin  # noqa: F401  (fills the registries)
 from gavn.basicsr_patches import utils_options
 from gavn.config.bounded_yaml import YamlError, parse, write_options
 from gavn.config.option_file import OptionError, read_options
+from gavn.errors import MissingPackageError
 from gavn.restoration.model_spec import ModelSpec, RestoreError, weight_files
 
 FILES = 300
@@ -48,7 +49,7 @@ def try_all(sources: list[str], seeds: range, folder: Path, monkeypatch: pytest.
             recipe(file)
             utils_options.parse_options(str(folder), is_train=bool(seed % 4))
             accepted += 1
-        except OptionError as error:
+        except (OptionError, MissingPackageError) as error:
             assert str(error).replace('\n', '').isprintable()
         except Exception as error:
             raise AssertionError(f'seed {seed}: {file.read_bytes()!r}') from error
