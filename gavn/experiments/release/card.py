@@ -36,8 +36,8 @@ TRAINING = {
                      'are 0.35 of the result and 0.65 of those that it started from, which do less to good '
                      'videos.'),
     'compression': ('77 clips (12 minutes) of 63 speakers',
-                    'It continues from 8,000 iterations of options/pretrained/train_gavn_start.yml and 6,000 of '
-                    'this mixture on crops of 64 pixels, both with alignment.'),
+                    'It continues from 8,000 iterations of options/pretrained/train_gavn_start.yml and 6,000 '
+                    'of this mixture on crops of 64 pixels, both with alignment.'),
     'deblur': (_DATA, 'It continues from `mixed` as it was after 19,100 iterations, and 8,000 iterations '
                       'without stored blur and 7,500 with it, all with alignment; then 55,000 without it, on '
                       'crops of 96 pixels.'),
