@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,9 +51,10 @@ def input_output_pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
                                   f'use {args.output}.mp4, or {args.output}/ for a folder')
         return [(found[0], Path(args.output))]
     targets = [_named_after(source, _stem(source), folder, args) for source in found]
-    targets = [_named_after(source, source.name, folder, args) if targets.count(target) > 1 else target
+    counts = Counter(targets)
+    targets = [_named_after(source, source.name, folder, args) if counts[target] > 1 else target
                for source, target in zip(found, targets, strict=True)]
-    if twice := sorted({str(target) for target in targets if targets.count(target) > 1}):
+    if twice := sorted(str(target) for target, count in Counter(targets).items() if count > 1):
         raise OutputPathError(f'several inputs would be written to {twice[0]}\n'
                               'use separate output folders')
     return list(zip(found, targets, strict=True))

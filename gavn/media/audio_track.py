@@ -136,14 +136,14 @@ def _holds(path: StrPath, index: int, way: _Way, form: str) -> bool:
 
 def _beginning(path: StrPath, source: InputContainer, stream: AudioStream) -> list[Packet]:
     """Returns some of the first packets of a stream, one per time stamp."""
-    needed = _packets_until_heard(os.fspath(path), os.stat(path).st_mtime_ns, stream.index)
+    needed = _packets_needed(os.fspath(path), os.stat(path).st_mtime_ns, stream.index)
     first = islice(source.demux(), needed)
     packets = (packet for packet in first if packet.stream is stream and packet.size)
     return [next(group) for _, group in groupby(packets, key=lambda packet: packet.dts)]
 
 
 @lru_cache(maxsize=256)
-def _packets_until_heard(path: str, _modified: int, index: int) -> int:
+def _packets_needed(path: str, _modified: int, index: int) -> int:
     """Returns how many packets of a file, of all streams, contain the first `_TRIED` of a stream.
 
     A track may begin late or never, so that this may read the file; once, as there are many trials.

@@ -238,8 +238,6 @@ def test_fresh_deletes_nothing_before_the_arguments_are_checked(run, tmp_path):
     files = sorted(path for path in (tmp_path / 'out').rglob('*') if path.is_file())
     code, said = run('--fresh', '--report')
     assert code == 2 and 'omit one of them' in said
-    code, said = run('--fresh', '--executor', 'slurm', budget='1min')
-    assert code == 2 and 'a budget in minutes' in said
     assert run('--fresh', methods=['gavn', 'edvrr'])[0] == 2
     assert sorted(path for path in (tmp_path / 'out').rglob('*') if path.is_file()) == files
 
